@@ -1,0 +1,1 @@
+"""Archive to trained depth classifier: networks, training, metrics, prediction, benchmark."""
