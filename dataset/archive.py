@@ -1,0 +1,376 @@
+"""Dataset archives ``dataset.h5``: labelled patches of many cells, to train on and to share."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from fgaf.dataset.columns import TEXT, Schema, dataset_of, read_columns, write_columns
+from fgaf.dataset.errors import FgafError, FormatError
+from fgaf.dataset.files import cannot_write, publishing, require_free
+from fgaf.dataset.header import read_header, software, utc_now, write_header
+from fgaf.dataset.integrity import fingerprint_of, open_format, seal, verify
+from fgaf.dataset.optics import Optics
+
+FORMAT, FORMAT_VERSION = "fgaf-dataset", 1
+
+ROW_COLUMNS: Schema = {
+    "depth_um": "<f8",
+    "plane": "<i4",
+    "cell": "<i4",
+    "center_y": "<i4",
+    "center_x": "<i4",
+}
+CELL_COLUMNS: Schema = {
+    "id": TEXT,
+    "source": TEXT,
+    "source_sha256": TEXT,
+    "sample_id": TEXT,
+    "field": TEXT,
+    "focus_um": "<f8",
+    "focus_plane": "<i4",
+    "annotator": TEXT,
+    "labelled_utc": TEXT,
+    "method": TEXT,
+    "confidence": "<f8",
+}
+DEFAULT_SPLIT = "default"
+_CHUNK_BYTES = 1 << 18
+_SPARE_BYTES = 1 << 20
+
+
+class ArchiveHeader(BaseModel):
+    """What is known of an archive besides its patches.
+
+    Attributes
+    ----------
+    step_um, half_range_um
+        The depth classes: -half range to +half range in steps, in drive µm.
+    patch_px
+        Side of a patch in pixels.
+    optics
+        Optics, None where unknown.
+    name, description, license
+        Free text for whoever the archive is shared with.
+    created_utc, software
+        ISO 8601 time and program version of the compilation.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step_um: Annotated[float, Field(gt=0)]
+    half_range_um: Annotated[float, Field(gt=0)]
+    patch_px: Annotated[int, Field(gt=0)]
+    optics: Optics = Optics()
+    name: str = ""
+    description: str = ""
+    license: str = ""
+    created_utc: str
+    software: str
+
+    @classmethod
+    def new(cls, **values: Any) -> Self:
+        """Make a header stamped now; a `created_utc` or `software` given is kept."""
+        return cls(**({"created_utc": utc_now(), "software": software()} | values))
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The table of cells, one array (K,) per column.
+
+    Attributes
+    ----------
+    id
+        Name of the cell, unique in the archive.
+    source, source_sha256
+        File name that it came from, and that content's checksum.
+    sample_id, field
+        Sample and field of view; empty where unknown. Cells of one field share `field`.
+    focus_um, focus_plane
+        Drive position in µm, and raw plane index, where the cell is sharpest.
+    annotator, labelled_utc
+        Who or what labelled it, when.
+    method
+        How: "person", "focus-curve" (a suggestion that nobody confirmed), "simulation" (truth)
+        or "import" (the provider's own labels).
+    confidence
+        0 to 1.
+    """
+
+    id: NDArray[Any]
+    source: NDArray[Any]
+    source_sha256: NDArray[Any]
+    sample_id: NDArray[Any]
+    field: NDArray[Any]
+    focus_um: NDArray[Any]
+    focus_plane: NDArray[Any]
+    annotator: NDArray[Any]
+    labelled_utc: NDArray[Any]
+    method: NDArray[Any]
+    confidence: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+    @classmethod
+    def from_rows(cls, rows: list[dict[str, Any]]) -> Self:
+        """Make the table from one dictionary per cell."""
+        return cls.from_columns({name: [row[name] for row in rows] for name in CELL_COLUMNS})
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, ArrayLike]) -> Self:
+        """Make the table from its columns."""
+        return cls(
+            **{
+                name: np.array(columns[name], dtype=object if kind == TEXT else kind)
+                for name, kind in CELL_COLUMNS.items()
+            }
+        )
+
+    def take(self, index: ArrayLike) -> Self:
+        """The table of the cells in `index`."""
+        return type(self)(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive in memory or open for reading.
+
+    Rows of one cell are contiguous, z ascending.
+
+    Attributes
+    ----------
+    header
+        Depth grid, patch size, optics, texts.
+    images
+        (M, S, S) uint8 or uint16; an `h5py.Dataset` when opened lazily.
+    depth_um
+        (M,) label: z of the plane minus z of the cell's focus, in µm.
+    plane, cell
+        (M,) raw plane index and index into `cells`.
+    center_y, center_x
+        (M,) centre pixel of the crop in the raw frame.
+    cells
+        The table of K cells.
+    true_depth_um
+        (M,) the true depth where a simulation knows it; judges, never trains.
+    splits
+        Name to (K,) int8: 0 train, 1 validation, 2 test.
+    path, fingerprint
+        Where it was read from, and its content's checksum; None and empty when just made.
+    """
+
+    header: ArchiveHeader
+    images: Any
+    depth_um: NDArray[np.float64]
+    plane: NDArray[np.int32]
+    cell: NDArray[np.int32]
+    center_y: NDArray[np.int32]
+    center_x: NDArray[np.int32]
+    cells: Cells
+    true_depth_um: NDArray[np.float64] | None = None
+    splits: dict[str, NDArray[np.int8]] = field(default_factory=dict)
+    path: Path | None = None
+    fingerprint: str = ""
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator[Self]:
+        """Open an archive; tables are read, images stay on disk until indexed.
+
+        Raises
+        ------
+        FormatError
+            Not an archive, newer, truncated, a column is missing or contradicts another.
+        """
+        with open_format(path, FORMAT, FORMAT_VERSION) as file:
+            yield cls._from_file(file, path)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a whole archive into memory, checksums compared; see `open` for the errors."""
+        with open_format(path, FORMAT, FORMAT_VERSION) as file:
+            verify(file, path)
+            archive = cls._from_file(file, path)
+            return type(archive)(**{**archive.__dict__, "images": archive.images[:]})
+
+    @classmethod
+    def _from_file(cls, file: h5py.File, path: Path) -> Self:
+        images = dataset_of(file, "images", path)
+        header = read_header(file, ArchiveHeader, path)
+        side = header.patch_px
+        if images.dtype not in (np.dtype("u1"), np.dtype("u2")) or images.shape[1:] != (side, side):
+            raise FormatError(
+                f"{path}: /images is {images.dtype}{list(images.shape or ())}, should be uint8 or "
+                f"uint16 (patches, {side}, {side}); take the file from its source again"
+            )
+        table = _group(file, "cells", path)
+        n_rows, n_cells = images.shape[0], dataset_of(table, "id", path).shape[0]
+        rows = read_columns(file, ROW_COLUMNS, n_rows, path)
+        cells = Cells(**read_columns(table, CELL_COLUMNS, n_cells, path))
+        truth = None
+        if "true_depth_um" in file:
+            truth = read_columns(file, {"true_depth_um": "<f8"}, n_rows, path)["true_depth_um"]
+        names = sorted(_group(file, "splits", path))
+        sides = read_columns(file["splits"], dict.fromkeys(names, "|i1"), n_cells, path)
+        archive = cls(
+            header=header,
+            images=images,
+            cells=cells,
+            true_depth_um=truth,
+            splits=sides,
+            path=path,
+            fingerprint=fingerprint_of(file),
+            **rows,
+        )
+        if problem := archive.problem():
+            raise FormatError(f"{path}: {problem}; take the file from its source again")
+        return archive
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells, K."""
+        return len(self.cells)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of depth classes, C."""
+        return 2 * round(self.header.half_range_um / self.header.step_um) + 1
+
+    @property
+    def class_depths_um(self) -> NDArray[np.float64]:
+        """(C,) depth of each class, ascending, in µm."""
+        half = self.n_classes // 2
+        return np.arange(-half, half + 1) * self.header.step_um
+
+    @property
+    def depth_class(self) -> NDArray[np.int64]:
+        """(M,) depth class of every label, 0 the lowest."""
+        return self.classes_of(self.depth_um)
+
+    @property
+    def true_class(self) -> NDArray[np.int64] | None:
+        """(M,) depth class of the true depth, the outermost beyond the range; None when unknown."""
+        return None if self.true_depth_um is None else self.classes_of(self.true_depth_um)
+
+    def classes_of(self, depth_um: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Nearest depth class of each depth; the outermost beyond the range."""
+        half = self.n_classes // 2
+        steps = np.rint(depth_um / self.header.step_um).astype(np.int64)
+        return np.clip(steps, -half, half) + half
+
+    def rows_of(self, cell: int) -> slice:
+        """Rows of one cell, z ascending."""
+        start, stop = np.searchsorted(self.cell, [cell, cell + 1])
+        return slice(int(start), int(stop))
+
+    def split_of_rows(self, name: str = DEFAULT_SPLIT) -> NDArray[np.int8]:
+        """(M,) side of every row: 0 train, 1 validation, 2 test.
+
+        Raises
+        ------
+        FgafError
+            The archive has no split of that name.
+        """
+        if name not in self.splits:
+            known = ", ".join(sorted(self.splits)) or "none"
+            raise FgafError(
+                f"the archive has no split {name!r} (it has: {known}); "
+                "make one with `fgaf-data split`"
+            )
+        return self.splits[name][self.cell]
+
+    def problem(self) -> str:
+        """What contradicts the format in the tables; empty when they are sound."""
+        m, k = len(self.images), self.n_cells
+        columns = {name: getattr(self, name) for name in ROW_COLUMNS}
+        if self.true_depth_um is not None:
+            columns["true_depth_um"] = self.true_depth_um
+        for name, values in columns.items():
+            if len(values) != m:
+                return f"/{name} has {len(values)} rows, /images {m}"
+        for name, sides in self.splits.items():
+            if len(sides) != k or not np.isin(sides, (0, 1, 2)).all():
+                return f"/splits/{name} is not 0, 1 or 2 for each of the {k} cells"
+        for name in ("depth_um", "true_depth_um"):
+            if name in columns and not np.isfinite(columns[name]).all():
+                return f"/{name} holds numbers that are not finite"
+        if not np.array_equal(np.unique(self.cell), np.arange(k)):
+            return "/cell does not name every cell of /cells, and those only"
+        if (np.diff(self.cell) < 0).any():
+            return "the rows of one cell are not contiguous"
+        same = np.diff(self.cell) == 0
+        if (np.diff(self.depth_um)[same] <= 0).any():
+            return "/depth_um does not ascend within a cell"
+        if len(set(self.cells.id)) != k:
+            return "/cells/id names a cell twice"
+        return ""
+
+
+def write_archive(path: Path, archive: Archive, overwrite: bool = False) -> Path:
+    """Compile an archive: built beside `path`, synced, reopened, verified, then published.
+
+    Parameters
+    ----------
+    path
+        The target.
+    archive
+        What to write; its `path` and `fingerprint` are ignored.
+    overwrite
+        Whether an existing `path` may be replaced.
+
+    Returns
+    -------
+    Path
+        `path`.
+
+    Raises
+    ------
+    ExistsError
+        `path` exists and `overwrite` is false.
+    FgafError
+        The tables contradict each other, or the disk is full or cannot be written.
+    """
+    if problem := archive.problem():
+        raise FgafError(f"not a sound archive: {problem}")
+    n_bytes = int(np.prod(archive.images.shape)) * archive.images.dtype.itemsize
+    require_free(path, n_bytes + _SPARE_BYTES)
+    with publishing(path, overwrite) as part:
+        try:
+            with h5py.File(part, "w") as file:
+                _write(file, archive)
+                seal(file)
+            with open_format(part, FORMAT, FORMAT_VERSION) as file:
+                verify(file, path)
+        except RuntimeError as error:  # HDF5 raises it when a full disk stops it from closing
+            raise cannot_write(path, OSError(str(error))) from error
+    return path
+
+
+def _write(file: h5py.File, archive: Archive) -> None:
+    write_header(file, FORMAT, FORMAT_VERSION, archive.header)
+    m, *patch = archive.images.shape
+    row_bytes = archive.images.dtype.itemsize * int(np.prod(patch))
+    rows = min(max(m, 1), max(1, _CHUNK_BYTES // row_bytes))
+    kind = archive.images.dtype
+    images = file.create_dataset("images", (m, *patch), kind, chunks=(rows, *patch))
+    for start in range(0, m, rows):
+        images[start : start + rows] = archive.images[start : start + rows]
+    write_columns(file, ROW_COLUMNS, archive.__dict__)
+    if archive.true_depth_um is not None:
+        write_columns(file, {"true_depth_um": "<f8"}, archive.__dict__)
+    write_columns(file.create_group("cells"), CELL_COLUMNS, archive.cells.__dict__)
+    write_columns(file.create_group("splits"), dict.fromkeys(archive.splits, "|i1"), archive.splits)
+
+
+def _group(file: h5py.File, name: str, path: Path) -> h5py.Group:
+    group = file.get(name)
+    if not isinstance(group, h5py.Group):
+        raise FormatError(f"{path}: the table /{name} is missing; take the file again")
+    return group

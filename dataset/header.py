@@ -1,0 +1,70 @@
+"""Headers: a pydantic model as the attributes of an HDF5 file; nested optics lie flat."""
+
+import math
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TypeVar
+
+import h5py
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from fgaf.dataset.errors import FormatError
+from fgaf.dataset.optics import Optics
+
+Header = TypeVar("Header", bound=BaseModel)
+
+
+def write_header(file: h5py.File, kind: str, format_version: int, header: BaseModel) -> None:
+    """Write format, version and every field of `header` as attributes; None becomes NaN."""
+    values = header.model_dump()
+    values |= values.pop("optics")
+    for name, value in ({"format": kind, "format_version": format_version} | values).items():
+        file.attrs[name] = math.nan if value is None else value
+
+
+def read_header(file: h5py.File, model: type[Header], path: object) -> Header:
+    """Read the attributes that `model` names.
+
+    Raises
+    ------
+    FormatError
+        One is missing, of another type or out of bounds; the line names it.
+    """
+    optics = {name: _plain(file, name) for name in Optics.model_fields}
+    fields = {
+        name: _plain(file, name)
+        for name in model.model_fields
+        if name != "optics" and name in file.attrs
+    }
+    known = {name: value for name, value in optics.items() if not _is_nan(value)}
+    try:
+        return model.model_validate(
+            fields | {"optics": Optics.model_validate(known, strict=True)}, strict=True
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise FormatError(
+            f"{path}: attribute {where}: {first['msg'].lower()}; "
+            "take the file from its source again"
+        ) from error
+
+
+def utc_now() -> str:
+    """Now, in ISO 8601 to the second, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def software() -> str:
+    """Name and version of this program, as the files carry it."""
+    return f"fgaf {version('fgaf')}"
+
+
+def _plain(file: h5py.File, name: str) -> object:
+    value = file.attrs.get(name)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _is_nan(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

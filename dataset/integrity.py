@@ -1,0 +1,228 @@
+"""Seals: checksums inside our HDF5 files, so that an altered or cut file is never read as good.
+
+Every dataset carries the attribute ``sha256`` (of its type, shape and values), the file the
+attribute ``content_sha256`` (of all attributes and of every dataset's seal). Both are taken of
+what a reader sees and not of the bytes on disk, so a lossless copy keeps them.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from fgaf.dataset.errors import FormatError
+
+SEAL = "sha256"
+FILE_SEAL = "content_sha256"
+_BLOCK_BYTES = 1 << 24
+
+
+class Digest:
+    """SHA-256 of a dataset's type, shape and values, fed row by row.
+
+    Parameters
+    ----------
+    dtype
+        Type of the values; None for text.
+    shape
+        Shape of the whole dataset.
+    """
+
+    def __init__(self, dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> None:
+        kind = "text" if dtype is None else dtype.str
+        self._sha = hashlib.sha256(f"{kind}{list(shape)}\n".encode())
+
+    def update(self, values: np.ndarray[Any, Any]) -> None:
+        """Add the next rows, numbers or str."""
+        if values.dtype == object:
+            for text in values.ravel():
+                data = str(text).encode()
+                self._sha.update(len(data).to_bytes(8, "little") + data)
+        else:
+            self._sha.update(np.ascontiguousarray(values))
+
+    def hexdigest(self) -> str:
+        """Hexadecimal digest of what was fed."""
+        return self._sha.hexdigest()
+
+
+def seal(file: h5py.File, known: Mapping[str, str] | None = None) -> str:
+    """Write the seals of every dataset and of the file; nothing may be added after it.
+
+    Parameters
+    ----------
+    file
+        A file open for writing, complete but for its seals.
+    known
+        Digests already taken while writing, by dataset path such as ``"frames"``.
+
+    Returns
+    -------
+    str
+        The file's content_sha256.
+    """
+    known = known or {}
+    for name, dataset in _datasets(file):
+        dataset.attrs[SEAL] = known.get(name) or _digest(dataset)
+    fingerprint = _content(file)
+    file.attrs[FILE_SEAL] = fingerprint
+    return fingerprint
+
+
+def broken_seals(file: h5py.File) -> list[str]:
+    """Compare a file with its seals, reading all of it.
+
+    Returns
+    -------
+    list of str
+        What differs: dataset paths, and "the attributes" for the file's own seal. Empty when whole.
+    """
+    differing = []
+    for name, dataset in _datasets(file):
+        try:
+            whole = dataset.attrs.get(SEAL) == _digest(dataset)
+        except (OSError, UnicodeDecodeError):
+            whole = False
+        if not whole:
+            differing.append(f"/{name}")
+    if not attributes_sealed(file):
+        differing.append("the attributes or the list of datasets")
+    return differing
+
+
+def attributes_sealed(file: h5py.File) -> bool:
+    """Whether attributes and dataset seals match the file's seal; reads no data."""
+    try:
+        return bool(file.attrs.get(FILE_SEAL) == _content(file))
+    except (OSError, TypeError, ValueError):
+        return False
+
+
+def fingerprint_of(file: h5py.File) -> str:
+    """content_sha256 of an open file; empty when it carries none."""
+    return str(file.attrs.get(FILE_SEAL, ""))
+
+
+def verify(file: h5py.File, path: object) -> None:
+    """Check all seals.
+
+    Raises
+    ------
+    FormatError
+        A checksum differs; the line names where.
+    """
+    if differing := broken_seals(file):
+        raise FormatError(
+            f"{path}: checksum differs in {', '.join(differing)}; the file was altered or damaged, "
+            "take it from its source again"
+        )
+
+
+@contextmanager
+def open_format(path: Path, kind: str, version: int) -> Iterator[h5py.File]:
+    """Open one of our files for reading, and refuse anything else in one line.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        Expected value of the attribute ``format``.
+    version
+        Newest ``format_version`` this program reads.
+
+    Raises
+    ------
+    FormatError
+        Missing, no HDF5, truncated, in use, of another format, or newer.
+    """
+    if not path.is_file():
+        raise FormatError(f"{path} is not there; check the name")
+    try:
+        file = h5py.File(path, "r")
+    except BlockingIOError as error:
+        raise FormatError(
+            f"{path} is being written by another program; wait for its end"
+        ) from error
+    except OSError as error:
+        raise FormatError(_cannot_open(path, error)) from error
+    with file:
+        try:
+            found, stored = file.attrs.get("format"), file.attrs.get("format_version")
+        except OSError:
+            found, stored = None, None
+        if found != kind:
+            what = f"format {found!r}" if isinstance(found, str) else "an HDF5 file of another kind"
+            raise FormatError(f"{path} is not of format {kind!r} but {what}; name another file")
+        if not isinstance(stored, (int, np.integer)):
+            raise FormatError(f"{path}: format_version is missing; take the file again")
+        if stored > version:
+            raise FormatError(
+                f"{path} has format version {stored}, this program reads up to {version}; "
+                "update fgaf"
+            )
+        yield file
+
+
+def _cannot_open(path: Path, error: OSError) -> str:
+    with path.open("rb") as handle:
+        start = handle.read(8)
+    if start != b"\x89HDF\r\n\x1a\n":
+        return f"{path} is not an HDF5 file; name a file that fgaf wrote"
+    if "unable to lock file" in str(error):
+        return f"{path} is being written by another program; wait for its end"
+    return f"{path} is truncated or damaged and cannot be opened; take it from its source again"
+
+
+def _datasets(file: h5py.File) -> list[tuple[str, h5py.Dataset]]:
+    found: list[tuple[str, h5py.Dataset]] = []
+
+    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            found.append((name, item))
+
+    file.visititems(visit)
+    return sorted(found, key=lambda pair: pair[0])
+
+
+def _digest(dataset: h5py.Dataset) -> str:
+    text = h5py.check_string_dtype(dataset.dtype) is not None
+    digest = Digest(None if text else dataset.dtype, dataset.shape)
+    if dataset.ndim == 0:
+        digest.update(np.asarray(dataset[()]))
+        return digest.hexdigest()
+    source = dataset.asstr() if text else dataset
+    row_bytes = max(1, dataset.dtype.itemsize * int(np.prod(dataset.shape[1:])))
+    step = max(1, _BLOCK_BYTES // row_bytes)
+    for start in range(0, dataset.shape[0], step):
+        digest.update(source[start : start + step])
+    return digest.hexdigest()
+
+
+def _content(file: h5py.File) -> str:
+    lines = [f"/ {_attributes(file)}"]
+    groups: list[str] = []
+    file.visititems(
+        lambda name, item: groups.append(name) if isinstance(item, h5py.Group) else None
+    )
+    lines += [f"/{name}/ {_attributes(file[name])}" for name in sorted(groups)]
+    lines += [f"/{name} {_attributes(dataset)}" for name, dataset in _datasets(file)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _attributes(item: h5py.Group | h5py.Dataset) -> str:
+    values = {name: _canonical(value) for name, value in item.attrs.items() if name != FILE_SEAL}
+    return json.dumps(values, sort_keys=True)
+
+
+def _canonical(value: object) -> list[object]:
+    """Type and exact value, so that 1, 1.0 and "1" differ."""
+    if isinstance(value, str):
+        return ["text", value]
+    array = np.asarray(value)
+    return [array.dtype.str, list(array.shape), array.tobytes().hex()]

@@ -1,0 +1,44 @@
+"""The optics that images were taken with."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Optics(BaseModel):
+    """Optics of a stack or an archive; None where unknown.
+
+    Attributes
+    ----------
+    pixel_size_um
+        Side of one pixel in the specimen (camera pitch over magnification), in µm.
+    numerical_aperture
+        Numerical aperture of the objective.
+    magnification
+        Magnification from specimen to camera.
+    medium_index
+        Refractive index between specimen and front lens: 1.0 for a dry objective.
+    wavelength_um
+        Mean wavelength of the light, in µm.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pixel_size_um: Positive | None = None
+    numerical_aperture: Positive | None = None
+    magnification: Positive | None = None
+    medium_index: Positive | None = None
+    wavelength_um: Positive | None = None
+
+    @property
+    def depth_of_field_um(self) -> float | None:
+        """Depth of field in µm, equation (2) of Yang et al. 2026; None where an input is unknown.
+
+        The paper's ``n e / (M NA)`` is written with ``e / M``, the pixel in the specimen.
+        """
+        wavelength, index, aperture = self.wavelength_um, self.medium_index, self.numerical_aperture
+        if wavelength is None or index is None or aperture is None or self.pixel_size_um is None:
+            return None
+        return wavelength * index / aperture**2 + index * self.pixel_size_um / aperture

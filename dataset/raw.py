@@ -1,0 +1,442 @@
+"""Raw stack files ``NAME.stack.h5``: the planes as the camera gave them, one file per stack."""
+
+import uuid
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from fgaf.dataset.columns import Schema, dataset_of, read_columns
+from fgaf.dataset.errors import FgafError, FormatError, SettingError
+from fgaf.dataset.files import cannot_write, publish, require_free, require_new, sync
+from fgaf.dataset.header import read_header, software, utc_now, write_header
+from fgaf.dataset.integrity import Digest, fingerprint_of, open_format, seal, verify
+from fgaf.dataset.optics import Optics
+from fgaf.dataset.truth import StackTruth, read_truth
+
+FORMAT, FORMAT_VERSION = "fgaf-raw", 1
+SUFFIX = ".stack.h5"
+
+PLANE_COLUMNS: Schema = {
+    "z_requested_um": "<f8",
+    "z_measured_um": "<f8",
+    "time_device_ns": "<i8",
+    "time_host_ns": "<i8",
+    "frame_id": "<i8",
+    "exposure_us": "<f8",
+    "crc32": "<u4",
+}
+_NOT_WRITTEN = -1
+_SPARE_BYTES = 1 << 20
+
+
+class RawHeader(BaseModel):
+    """What is known of a stack besides its planes.
+
+    Attributes
+    ----------
+    uuid, created_utc, software
+        Identity, ISO 8601 time and program version of the recording.
+    step_um, half_range_um, center_um
+        The plan: planes from centre - half range to centre + half range, in drive µm.
+    planned_planes
+        Planes that the plan has; more than the file holds when `complete` is false.
+    optics
+        Optics, None where unknown.
+    bit_depth
+        Significant bits of a pixel.
+    sample_id, operator
+        Free text of the laboratory; empty when not given.
+    field
+        Name of the field of view. Stacks of one field share it; empty for a field of its own.
+    camera, stage, rig
+        Names of the devices, and the rig's TOML as read.
+    complete
+        False for the recovered part of a broken run.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uuid: str
+    created_utc: str
+    software: str
+    step_um: Annotated[float, Field(gt=0)]
+    half_range_um: Annotated[float, Field(ge=0)]
+    center_um: float
+    planned_planes: Annotated[int, Field(ge=0)] = 0
+    optics: Optics = Optics()
+    bit_depth: Annotated[int, Field(ge=1, le=16)]
+    sample_id: str = ""
+    operator: str = ""
+    field: str = ""
+    camera: str = ""
+    stage: str = ""
+    rig: str = ""
+    complete: bool = True
+
+    @classmethod
+    def new(cls, **fields: Any) -> Self:
+        """Make a header with a new identity, stamped now."""
+        return cls(uuid=str(uuid.uuid4()), created_utc=utc_now(), software=software(), **fields)
+
+
+class RawWriter:
+    """Writes one stack plane by plane into ``NAME.stack.h5.part`` and publishes it when whole.
+
+    A plane is on its way to the disk when `write` returns: a killed process loses none of them
+    (`recover`). Leaving the ``with`` block without `publish` keeps the ``.part``.
+
+    Parameters
+    ----------
+    path
+        The target, ending in ``.stack.h5``.
+    header
+        The stack's header.
+    shape
+        (P, Y, X): planes, rows, columns.
+    dtype
+        uint8 or uint16.
+    overwrite
+        Whether existing files may be replaced.
+
+    Raises
+    ------
+    ExistsError
+        `path` or its ``.part`` exists and `overwrite` is false.
+    SettingError
+        Another suffix or dtype.
+    FgafError
+        The folder cannot be written, or its disk cannot hold the stack.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        header: RawHeader,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any] | type[np.unsignedinteger[Any]],
+        overwrite: bool = False,
+    ) -> None:
+        if not path.name.endswith(SUFFIX):
+            raise SettingError(f"a raw stack's name ends in {SUFFIX}: {path} does not")
+        pixels = np.dtype(dtype)
+        if pixels not in (np.dtype("u1"), np.dtype("u2")):
+            raise SettingError(f"raw stacks hold uint8 or uint16, not {pixels}; convert the images")
+        self.path = path
+        self.part = path.with_name(path.name + ".part")
+        require_new(path, overwrite)
+        require_new(self.part, overwrite)
+        require_free(path, int(np.prod(shape)) * pixels.itemsize + _SPARE_BYTES)
+        self._shape, self._dtype = shape, pixels
+        self._digest = Digest(pixels, shape)
+        self._n_written = 0
+        header = header.model_copy(update={"planned_planes": header.planned_planes or shape[0]})
+        try:
+            self._file = h5py.File(self.part, "w")
+        except OSError as error:
+            raise cannot_write(self.part, error) from error
+        try:
+            write_header(self._file, FORMAT, FORMAT_VERSION, header)
+            _create_frames(self._file, shape, pixels)
+            planes = self._file.create_group("planes")
+            for name, kind in PLANE_COLUMNS.items():
+                fill = _NOT_WRITTEN if name == "frame_id" else 0
+                planes.create_dataset(name, data=np.full(shape[0], fill, dtype=kind))
+            self._file.flush()
+        except OSError as error:
+            self._close_after_failure()
+            raise cannot_write(self.part, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close_after_failure()
+
+    @property
+    def n_written(self) -> int:
+        """Planes written so far."""
+        return self._n_written
+
+    def write(
+        self,
+        plane: int,
+        frame: NDArray[Any],
+        *,
+        z_requested_um: float,
+        z_measured_um: float,
+        time_device_ns: int,
+        time_host_ns: int,
+        frame_id: int,
+        exposure_us: float,
+    ) -> None:
+        """Write the next plane and flush it.
+
+        Parameters
+        ----------
+        plane
+            Index of the plane: planes are written in order, none is left out.
+        frame
+            (Y, X) pixels of the stack's type.
+        z_requested_um, z_measured_um
+            Drive position asked for and read back, in µm.
+        time_device_ns, time_host_ns
+            Middle of the exposure by the camera's and the computer's clock, ns since the epoch.
+        frame_id
+            The camera's frame counter, 0 or more.
+        exposure_us
+            Exposure time in µs.
+
+        Raises
+        ------
+        FgafError
+            Out of order, another shape or type, a position that is not finite, or a full disk.
+        """
+        if plane != self._n_written:
+            raise FgafError(f"plane {plane} came when plane {self._n_written} was due")
+        if frame.shape != self._shape[1:] or frame.dtype != self._dtype:
+            raise FgafError(
+                f"plane {plane} is {frame.dtype}{list(frame.shape)}, "
+                f"the stack {self._dtype}{list(self._shape[1:])}"
+            )
+        if not (np.isfinite(z_requested_um) and np.isfinite(z_measured_um)):
+            raise FgafError(f"plane {plane} has no finite z position")
+        values = {
+            "z_requested_um": z_requested_um,
+            "z_measured_um": z_measured_um,
+            "time_device_ns": time_device_ns,
+            "time_host_ns": time_host_ns,
+            "exposure_us": exposure_us,
+            "crc32": _crc32(frame),
+        }
+        try:
+            self._file["frames"][plane] = frame
+            for name, value in values.items():
+                self._file["planes"][name][plane] = value
+            self._file.flush()
+            # The frame number marks the plane as held, so it goes to the file last.
+            self._file["planes/frame_id"][plane] = frame_id
+            self._file.flush()
+        except (OSError, RuntimeError) as error:
+            cause = error if isinstance(error, OSError) else OSError(str(error))
+            raise cannot_write(self.part, cause) from error
+        self._digest.update(frame)
+        self._n_written += 1
+
+    def publish(self) -> Path:
+        """Seal, sync, reopen and verify the file, then give it its name.
+
+        Raises
+        ------
+        FgafError
+            A plane is missing, or the file read back differs from what was written.
+        """
+        if self._n_written != self._shape[0]:
+            raise FgafError(
+                f"{self.path.name} holds {self._n_written} of {self._shape[0]} planes and is not "
+                f"published; `acq recover {self.part}` keeps them"
+            )
+        try:
+            seal(self._file, known={"frames": self._digest.hexdigest()})
+            self._file.close()
+            sync(self.part)
+            with _open(self.part) as file:
+                verify(file, self.part)
+            publish(self.part, self.path)
+        except (OSError, RuntimeError) as error:
+            cause = error if isinstance(error, OSError) else OSError(str(error))
+            raise cannot_write(self.path, cause) from error
+        return self.path
+
+    def _close_after_failure(self) -> None:
+        """Close without hiding the error that brought us here: a full disk fails twice."""
+        try:
+            self._file.close()
+        except (OSError, RuntimeError):
+            self._file.id.close()
+
+
+@dataclass(frozen=True)
+class RawStack:
+    """A raw stack open for reading; use ``with RawStack.open(path) as stack``.
+
+    Attributes
+    ----------
+    path
+        The file.
+    header
+        Plan, optics and provenance.
+    frames
+        (P, Y, X) pixels, read from disk when indexed.
+    planes
+        Column name to array (P,), see `PLANE_COLUMNS`.
+    fingerprint
+        Checksum of the content, content_sha256.
+    """
+
+    path: Path
+    header: RawHeader
+    frames: h5py.Dataset
+    planes: dict[str, NDArray[Any]]
+    fingerprint: str
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator[Self]:
+        """Open a published stack; attributes and columns are checked, pixels when asked.
+
+        Raises
+        ------
+        FormatError
+            Not a raw stack, newer, truncated, or a column is missing.
+        """
+        with _open(path) as file:
+            frames = _frames(file, path)
+            planes = read_columns(_group(file, path), PLANE_COLUMNS, frames.shape[0], path)
+            yield cls(
+                path, read_header(file, RawHeader, path), frames, planes, fingerprint_of(file)
+            )
+
+    @property
+    def n_planes(self) -> int:
+        """Planes in the file."""
+        return int(self.frames.shape[0])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(P, Y, X)."""
+        planes, rows, columns = self.frames.shape
+        return int(planes), int(rows), int(columns)
+
+    @property
+    def z_um(self) -> NDArray[np.float64]:
+        """(P,) drive positions read back, in µm."""
+        return self.planes["z_measured_um"]
+
+    def verify(self) -> None:
+        """Compare the whole file with its checksums.
+
+        Raises
+        ------
+        FormatError
+            Something differs; the line names what.
+        """
+        verify(self.frames.file, self.path)
+
+    def truth(self) -> StackTruth | None:
+        """Read the simulation's truth beside the stack, where there is one.
+
+        Raises
+        ------
+        FormatError
+            The truth is that of another stack, or unreadable.
+        """
+        truth = read_truth(self.path)
+        if truth is None:
+            return None
+        if truth.stack_uuid != self.header.uuid or len(truth.frames) < self.n_planes:
+            raise FormatError(f"the truth beside {self.path} is of another stack; delete it")
+        return truth
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What `recover` published."""
+
+    path: Path
+    planes: int
+    planned: int
+
+
+def recover(part: Path, overwrite: bool = False) -> Recovery:
+    """Publish the planes that a broken run left in its ``.part``, marked incomplete.
+
+    Each plane is checked against its checksum; the first missing or damaged one ends the stack.
+    The ``.part`` is removed only when the recovered file is published.
+
+    Raises
+    ------
+    FormatError
+        Not the ``.part`` of a raw stack, damaged, or still being written.
+    FgafError
+        It holds no plane, or the target exists.
+    """
+    if not part.name.endswith(SUFFIX + ".part"):
+        raise SettingError(f"{part} is not a broken run; those end in {SUFFIX}.part")
+    target = part.with_name(part.name.removesuffix(".part"))
+    require_new(target, overwrite)
+    work = target.with_name("recovered-" + target.name)
+    with _open(part) as file:
+        frames = _frames(file, part)
+        planned = frames.shape[0]
+        header = read_header(file, RawHeader, part)
+        columns = read_columns(_group(file, part), PLANE_COLUMNS, planned, part)
+        held = _held(frames, columns)
+        if held == 0:
+            raise FgafError(f"{part} holds no whole plane; delete it and take the stack again")
+        header = header.model_copy(update={"complete": held == header.planned_planes})
+        shape = (held, *frames.shape[1:])
+        with RawWriter(work, header, shape, frames.dtype, overwrite=True) as writer:
+            for plane in range(held):
+                values = {name: columns[name][plane].item() for name in columns if name != "crc32"}
+                writer.write(plane, frames[plane], **values)
+            writer.publish()
+    publish(work, target)
+    part.unlink()
+    return Recovery(target, held, header.planned_planes)
+
+
+def _open(path: Path) -> Any:
+    return open_format(path, FORMAT, FORMAT_VERSION)
+
+
+def _create_frames(file: h5py.File, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+    """Allocate all planes at once: later writes touch pixels only, never the file's structure."""
+    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    settings.set_chunk((1, *shape[1:]))
+    settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    kind = h5py.h5t.py_create(dtype)
+    h5py.h5d.create(file.id, b"frames", kind, h5py.h5s.create_simple(shape), settings)
+
+
+def _frames(file: h5py.File, path: Path) -> h5py.Dataset:
+    frames = dataset_of(file, "frames", path)
+    if frames.ndim != 3 or frames.dtype not in (np.dtype("u1"), np.dtype("u2")):
+        raise FormatError(
+            f"{path}: /frames is {frames.dtype}{list(frames.shape or ())}, should be uint8 or "
+            "uint16 (planes, rows, columns); take the file from its source again"
+        )
+    return frames
+
+
+def _group(file: h5py.File, path: Path) -> h5py.Group:
+    group = file.get("planes")
+    if not isinstance(group, h5py.Group):
+        raise FormatError(f"{path}: the table /planes is missing; take the file again")
+    return group
+
+
+def _held(frames: h5py.Dataset, columns: dict[str, NDArray[Any]]) -> int:
+    for plane in range(frames.shape[0]):
+        marked = columns["frame_id"][plane] != _NOT_WRITTEN
+        if not marked or _crc32(frames[plane]) != columns["crc32"][plane]:
+            return plane
+    return int(frames.shape[0])
+
+
+def _crc32(frame: NDArray[Any]) -> int:
+    return zlib.crc32(np.ascontiguousarray(frame))

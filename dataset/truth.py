@@ -1,0 +1,98 @@
+"""What was really in front of the objective: known only to a simulation, kept beside its stack."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fgaf.dataset.errors import FormatError
+from fgaf.dataset.files import write_text
+
+_STACK = ".stack.h5"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CellTruth(_Frozen):
+    """Pose of one cell, or other thing, in the middle of one exposure.
+
+    Attributes
+    ----------
+    id
+        The same number in every frame.
+    kind
+        "sperm", or what else lies in the field ("debris", "cell", "pipette", ...).
+    y_px, x_px
+        Centre of the head in the frame, in pixels; may lie outside it.
+    focus_um
+        Drive position at which the head's centre is in focus, in µm.
+    yaw_rad, pitch_rad, roll_rad
+        Orientation: in the image plane, out of it, about the long axis.
+    """
+
+    id: int
+    kind: str
+    y_px: float
+    x_px: float
+    focus_um: float
+    yaw_rad: float = 0.0
+    pitch_rad: float = 0.0
+    roll_rad: float = 0.0
+
+
+class FrameTruth(_Frozen):
+    """Everything in the field at one exposure; `time_ns` as in the stack's time_host_ns."""
+
+    time_ns: int
+    cells: tuple[CellTruth, ...]
+
+
+class StackTruth(_Frozen):
+    """The truth of a raw stack, one entry per plane."""
+
+    format: Literal["fgaf-truth"] = "fgaf-truth"
+    format_version: Literal[1] = 1
+    stack_uuid: str
+    frames: tuple[FrameTruth, ...]
+
+
+def truth_path(stack: Path) -> Path:
+    """Where the truth of ``NAME.stack.h5`` lies: ``NAME.truth.json`` beside it."""
+    return stack.with_name(stack.name.removesuffix(_STACK) + ".truth.json")
+
+
+def write_truth(stack: Path, truth: StackTruth, overwrite: bool = False) -> Path:
+    """Publish the truth beside its stack.
+
+    Raises
+    ------
+    FgafError
+        The file exists and `overwrite` is false, or cannot be written.
+    """
+    path = truth_path(stack)
+    write_text(path, truth.model_dump_json() + "\n", overwrite)
+    return path
+
+
+def read_truth(stack: Path) -> StackTruth | None:
+    """Read the truth beside a stack; None where there is none.
+
+    Raises
+    ------
+    FormatError
+        The file is there and is not the truth of a stack.
+    """
+    path = truth_path(stack)
+    if not path.exists():
+        return None
+    try:
+        return StackTruth.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise FormatError(
+            f"{path} is not a readable truth file ({where}: {first['msg']}); "
+            "delete it or take the stack again"
+        ) from error
