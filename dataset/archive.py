@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fgaf.dataset.columns import TEXT, Schema, dataset_of, read_columns, write_columns
 from fgaf.dataset.errors import FgafError, FormatError
@@ -73,6 +73,13 @@ class ArchiveHeader(BaseModel):
     license: str = ""
     created_utc: str
     software: str
+
+    @model_validator(mode="after")
+    def _whole_steps(self) -> Self:
+        steps = self.half_range_um / self.step_um
+        if round(steps) < 1 or abs(steps - round(steps)) > 1e-6:
+            raise ValueError("half_range_um is no whole multiple of step_um")
+        return self
 
     @classmethod
     def new(cls, **values: Any) -> Self:
@@ -247,7 +254,7 @@ class Archive:
     def class_depths_um(self) -> NDArray[np.float64]:
         """(C,) depth of each class, ascending, in µm."""
         half = self.n_classes // 2
-        return np.arange(-half, half + 1) * self.header.step_um
+        return np.arange(-half, half + 1, dtype=np.float64) * self.header.step_um
 
     @property
     def depth_class(self) -> NDArray[np.int64]:

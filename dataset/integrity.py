@@ -44,7 +44,7 @@ class Digest:
                 data = str(text).encode()
                 self._sha.update(len(data).to_bytes(8, "little") + data)
         else:
-            self._sha.update(np.ascontiguousarray(values))
+            self._sha.update(np.ascontiguousarray(values).data)
 
     def hexdigest(self) -> str:
         """Hexadecimal digest of what was fed."""

@@ -439,4 +439,4 @@ def _held(frames: h5py.Dataset, columns: dict[str, NDArray[Any]]) -> int:
 
 
 def _crc32(frame: NDArray[Any]) -> int:
-    return zlib.crc32(np.ascontiguousarray(frame))
+    return zlib.crc32(np.ascontiguousarray(frame).data)
