@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
-import numpy.typing as npt
-
 from fgaf.dataset.errors import FgafError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from fgaf.acquire.rig import Rig
     from fgaf.dataset.truth import FrameTruth
 
 
@@ -34,10 +35,10 @@ class Frame:
     frame_id
         The device's own counter: grows by exactly one per exposure since `Camera.start`.
     time_device_ns
-        Time of the exposure by the device's clock, ns since the epoch where the device has one;
-        else 0.
+        Middle of the exposure by the camera's clock in ns, since whatever that clock counts from;
+        0 where the camera has none.
     time_host_ns
-        Start of the exposure by the computer's clock (the run's `Clock`), ns since the epoch.
+        Middle of the exposure by the run's `Clock`, ns since the epoch.
     exposure_us
         Exposure time in microseconds.
     truth
@@ -157,6 +158,25 @@ class WallClock:
     def sleep(self, seconds: float) -> None:
         if seconds > 0:
             time.sleep(seconds)
+
+
+@dataclass
+class Opening:
+    """What a driver finds while a rig is being opened, besides its own settings.
+
+    Attributes
+    ----------
+    rig
+        The rig being opened.
+    clock
+        The run's clock. A driver that brings its own time (a simulation) replaces it.
+    stage
+        The drive, for the camera's driver: the stage is opened first.
+    """
+
+    rig: Rig
+    clock: Clock
+    stage: Stage | None = None
 
 
 @dataclass

@@ -1,0 +1,95 @@
+"""Tables of settings: checked against a frozen model, with errors that name the nearest key."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from fgaf.acquire.devices import DeviceError
+from fgaf.dataset.errors import SettingError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse_table(model: type[Model], table: Mapping[str, Any], where: str) -> Model:
+    """Check a table of settings against a pydantic model that forbids unknown keys.
+
+    Parameters
+    ----------
+    model
+        The model, with ``extra="forbid"``.
+    table
+        Keys and values as TOML gives them.
+    where
+        What the table is, for the error: a file's name, ``stage.options``.
+
+    Raises
+    ------
+    SettingError
+        An unknown key, with the nearest valid one named, or a value that does not fit.
+    """
+    try:
+        return model.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(part) for part in first["loc"]]
+        key = ".".join(path)
+        if first["type"] == "extra_forbidden":
+            known = _keys_beside(model, path)
+            raise SettingError(f"{where}: unknown key {key}; {nearest(path[-1], known)}") from error
+        if first["type"] == "missing":
+            raise SettingError(f"{where}: the key {key} is missing; add it") from error
+        wrong = first["msg"].removeprefix("Value error, ")
+        given = "" if first["type"] == "value_error" else f" = {first['input']!r}"
+        raise SettingError(f"{where}: {key}{given}: {wrong}") from error
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Name the known names nearest to a wrong one, or all of them where none is near."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"choose from {', '.join(names)}" if names else "there is none to choose from"
+
+
+def vendor_module(module: str, extra: str) -> ModuleType:
+    """Import the library a driver needs.
+
+    Parameters
+    ----------
+    module
+        Name of the module to import, such as ``pypylon.pylon``.
+    extra
+        The extra of this package that installs it.
+
+    Raises
+    ------
+    DeviceError
+        It is not installed; the error names the command that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise DeviceError(
+            f"{module.partition('.')[0]} is not installed; install it with "
+            f"`pip install 'fgaf[{extra}]'`"
+        ) from error
+
+
+def _keys_beside(model: type[BaseModel], path: list[str]) -> Iterable[str]:
+    """Return the valid keys of the table in which the last part of `path` was looked for."""
+    for part in path[:-1]:
+        field = model.model_fields[part].annotation
+        inner = next((kind for kind in (field, *getattr(field, "__args__", ())) if _is_model(kind)))
+        model = inner
+    return model.model_fields
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
