@@ -5,7 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 SITE := build/site
 DEMO ?= demo
-RUN_ON_SCREEN := $(if $(shell command -v xvfb-run),xvfb-run -a,)
+# A screen that nobody looks at, for the tests of the napari window; Debian's names.
+SCREEN := xvfb xauth libegl1 libgl1 libdbus-1-3 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 \
+	libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 \
+	libxcb-xinerama0 libxcb-xkb1
+ON_SCREEN = $(if $(shell command -v xvfb-run),xvfb-run -a,)
+SUDO := $(if $(shell command -v sudo),sudo,)
 
 .PHONY: install system demo test test-slow lint benchmarks clean
 
@@ -17,14 +22,21 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@
 
+system:
+	@if command -v dpkg > /dev/null && ! dpkg -s $(SCREEN) > /dev/null 2>&1; then \
+		$(SUDO) apt-get -o DPkg::Lock::Timeout=300 update -q && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
+			install -y -q --no-install-recommends $(SCREEN); \
+	fi
+
 demo: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/demo.sh $(DEMO)
 
-test: install lint
-	$(BIN)/python -m pytest
+test: install system lint
+	$(ON_SCREEN) $(BIN)/python -m pytest
 
-test-slow: install
-	$(BIN)/python -m pytest -m slow
+test-slow: install system
+	$(ON_SCREEN) $(BIN)/python -m pytest -m slow
 
 lint: install
 	$(BIN)/ruff check .
