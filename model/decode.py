@@ -1,0 +1,73 @@
+"""From logits to a depth: class probabilities, expected depth, its spread, temperature."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from fgaf.model.losses import LossName
+
+Floats = npt.NDArray[np.float64]
+
+_TEMPERATURES = (0.05, 20.0)
+
+
+def class_probabilities(logits: Tensor, loss: LossName, temperature: float = 1.0) -> Tensor:
+    """Turn logits into probabilities of the depth classes.
+
+    Parameters
+    ----------
+    logits : (B, outputs), as the network was trained with `loss`
+    loss : "corn" chains conditional probabilities; all others are a softmax
+    temperature : divides the logits; above 1 less sure
+
+    Returns
+    -------
+    (B, C) float64, rows sum to one
+    """
+    scaled = logits.double() / temperature
+    if loss != "corn":
+        return scaled.softmax(dim=1)
+    above = F.logsigmoid(scaled).cumsum(dim=1).exp()
+    reached = torch.cat([torch.ones_like(above[:, :1]), above], dim=1)
+    return reached - torch.cat([above, torch.zeros_like(above[:, :1])], dim=1)
+
+
+def expected_depth(probabilities: Floats, class_depths_um: Floats) -> Floats:
+    """Mean depth of each row of (N, C) probabilities, (N,) µm."""
+    return np.asarray(probabilities @ class_depths_um)
+
+
+def depth_spread(probabilities: Floats, class_depths_um: Floats) -> Floats:
+    """Standard deviation of depth of each row of (N, C) probabilities, (N,) µm."""
+    mean = expected_depth(probabilities, class_depths_um)
+    square = (class_depths_um[None] - mean[:, None]) ** 2
+    return np.sqrt((probabilities * square).sum(axis=1))
+
+
+def fit_temperature(logits: Tensor, classes: Tensor, loss: LossName) -> float:
+    """Find the temperature that makes held-out classes likeliest.
+
+    Parameters
+    ----------
+    logits : (N, outputs) of the validation patches
+    classes : (N,) their labels
+    loss : as the network was trained
+
+    Returns
+    -------
+    float
+        Between 0.05 and 20; 1 without patches.
+    """
+    if len(classes) == 0:
+        return 1.0
+
+    def surprise(log_temperature: float) -> float:
+        p = class_probabilities(logits, loss, float(np.exp(log_temperature)))
+        own = p.gather(1, classes[:, None]).clamp_min(1e-12)
+        return float(-own.log().mean())
+
+    bounds = tuple(np.log(_TEMPERATURES))
+    return float(np.exp(minimize_scalar(surprise, bounds=bounds, method="bounded").x))

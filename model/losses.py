@@ -1,0 +1,115 @@
+"""Losses on depth classes: WLoss, eq. (15), and the alternatives measured beside it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+LossName = Literal["ce", "smooth", "wloss", "ce_rps", "soft", "corn"]
+Normalisation = Literal["none", "mean"]
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Which loss, and its numbers.
+
+    Parameters
+    ----------
+    loss : "ce" cross-entropy; "smooth" with label smoothing; "wloss" eq. (15); "ce_rps" with
+        the ranked probability score added; "soft" cross-entropy against a Gaussian over the
+        neighbouring classes; "corn" conditional ordinal regression (Shi et al., 2023).
+    wloss_normalise : "mean" divides WLoss by the batch's mean weight; "none" is eq. (15).
+    smoothing : share of the probability that label smoothing spreads over all classes.
+    rps_weight : factor of the ranked probability score.
+    soft_width : standard deviation, in classes, of the soft target.
+    """
+
+    loss: LossName = "ce"
+    wloss_normalise: Normalisation = "none"
+    smoothing: float = 0.1
+    rps_weight: float = 1.0
+    soft_width: float = 0.5
+
+
+def outputs(loss: LossName, n_classes: int) -> int:
+    """Count the numbers a network must put out per patch for this loss."""
+    return n_classes - 1 if loss == "corn" else n_classes
+
+
+def loss_function(settings: LossSettings) -> Callable[[Tensor, Tensor], Tensor]:
+    """Build the loss: (B, outputs) logits and (B,) classes to a scalar."""
+    chosen: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "ce": F.cross_entropy,
+        "smooth": lambda z, t: F.cross_entropy(z, t, label_smoothing=settings.smoothing),
+        "wloss": lambda z, t: weighted(z, t, settings.wloss_normalise),
+        "ce_rps": lambda z, t: (
+            F.cross_entropy(z, t) + settings.rps_weight * ranked_probability_score(z, t)
+        ),
+        "soft": lambda z, t: F.cross_entropy(z, soft_targets(t, z.shape[1], settings.soft_width)),
+        "corn": corn,
+    }
+    return chosen[settings.loss]
+
+
+def sample_weights(decided: Tensor, classes: Tensor) -> Tensor:
+    """Weigh each patch by how far it is off, eq. (15): `|L_i^2 - L_n^2| + 1`, L = 0..C-1.
+
+    Parameters
+    ----------
+    decided : (B,) predicted classes L_n
+    classes : (B,) true classes L_i
+
+    Returns
+    -------
+    (B,) float32
+    """
+    return ((classes**2 - decided**2).abs() + 1).float()
+
+
+def weighted(logits: Tensor, classes: Tensor, normalise: Normalisation = "none") -> Tensor:
+    """WLoss, eq. (15): the mean of each patch's weight times its cross-entropy.
+
+    The predicted class carries no gradient. "mean" divides by the batch's mean weight, so
+    that the weights move gradients between patches without scaling the step.
+    """
+    weight = sample_weights(logits.detach().argmax(dim=1), classes)
+    if normalise == "mean":
+        weight = weight / weight.mean()
+    return (weight * F.cross_entropy(logits, classes, reduction="none")).mean()
+
+
+def ranked_probability_score(logits: Tensor, classes: Tensor) -> Tensor:
+    """Squared distance of the cumulative distributions, summed over classes, batch mean."""
+    cumulative = logits.float().softmax(dim=1).cumsum(dim=1)
+    ranks = torch.arange(logits.shape[1], device=logits.device)
+    reached = (ranks[None] >= classes[:, None]).float()
+    return ((cumulative - reached) ** 2).sum(dim=1).mean()
+
+
+def soft_targets(classes: Tensor, n_classes: int, width: float) -> Tensor:
+    """Spread each label over its neighbours by a Gaussian of `width` classes, (B, C)."""
+    ranks = torch.arange(n_classes, device=classes.device)
+    distance = (ranks[None] - classes[:, None]).float()
+    return (-(distance**2) / (2 * width**2)).softmax(dim=1)
+
+
+def corn(logits: Tensor, classes: Tensor) -> Tensor:
+    """Conditional ordinal regression: logit k asks "above k?" of patches of class k or more.
+
+    Parameters
+    ----------
+    logits : (B, C - 1)
+    classes : (B,)
+
+    Returns
+    -------
+    Scalar: binary cross-entropy summed over all questions asked, over their number.
+    """
+    ranks = torch.arange(logits.shape[1], device=logits.device)
+    asked = (classes[:, None] >= ranks[None]).float()
+    above = (classes[:, None] > ranks[None]).float()
+    each = F.binary_cross_entropy_with_logits(logits.float(), above, reduction="none")
+    return (each * asked).sum() / asked.sum()

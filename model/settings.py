@@ -1,0 +1,277 @@
+"""Everything that decides a training run: one frozen dataclass, from a preset, TOML or flags."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from fgaf.dataset.errors import SettingError
+
+Precision = Literal["auto", "fp32", "bf16"]
+BackboneName = Literal[
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "mobilenet_v2",
+    "googlenet",
+    "shufflenet_v2_x0_5",
+    "shufflenet_v2_x1_0",
+    "shufflenet_v2_x1_5",
+    "shufflenet_v2_x2_0",
+]
+BACKBONE_NAMES: tuple[str, ...] = get_args(BackboneName)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of a training run; the values here are the preset `default`.
+
+    Network
+    -------
+    backbone, stem_stride : one of the nine; stride 2 (as published) or 1 of its first layer.
+    fgaf, width, fg, af, insertion, residual, pooling, branch_input, attention : the module
+        and its open readings, see `fgaf.model.fgaf.FGAFSettings`.
+    self_norm, cross_norm, cross_norm_p, cross_norm_sites : see `fgaf.model.norms`;
+        `cross_norm` is the partner, or "off".
+
+    Loss
+    ----
+    loss, wloss_normalise, smoothing, rps_weight, soft_width : `fgaf.model.losses.LossSettings`.
+
+    Data
+    ----
+    split : name of the archive's split.
+    normalise : "level" divides each patch by its own mean first, "dataset" does not; then the
+        training set's mean and deviation are removed.
+    turns, shift_px, gain, offset, noise : `fgaf.model.augment.AugmentSettings`.
+
+    Optimisation
+    ------------
+    epochs, batch, lr, momentum, nesterov, weight_decay : SGD; `lr` is the highest rate.
+    schedule : "onecycle" (linear rise over `warmup` of the run, cosine to zero), or "constant".
+    ema : decay per step of an average of the weights that is used instead of them; 0 for none.
+    select : which weights the run ends with: the "last" epoch's, or the "best" on validation.
+    patience : stop after so many epochs without a better validation; 0 never stops.
+    tta : average the eight symmetries of the square when predicting.
+    seed : of everything random.
+
+    Machine
+    -------
+    precision : of training: "fp32", "bf16" (autocast, channels last) or "auto", a few timed steps.
+    threads : of the processor in training; 0 for what suits the backbone.
+    """
+
+    backbone: BackboneName = "shufflenet_v2_x1_0"
+    stem_stride: Literal[1, 2] = 2
+    fgaf: bool = True
+    width: int = 256
+    fg: bool = True
+    af: bool = True
+    insertion: Literal["last", "third", "every"] = "last"
+    residual: bool = True
+    pooling: Literal["halve", "keep"] = "keep"
+    branch_input: Literal["all", "quarter"] = "all"
+    attention: Literal["sigmoid", "tanh", "none"] = "sigmoid"
+    self_norm: bool = False
+    cross_norm: Literal["off", "sample", "channel", "depth"] = "off"
+    cross_norm_p: float = 0.25
+    cross_norm_sites: int = 1
+
+    loss: Literal["ce", "smooth", "wloss", "ce_rps", "soft", "corn"] = "ce_rps"
+    wloss_normalise: Literal["none", "mean"] = "none"
+    smoothing: float = 0.1
+    rps_weight: float = 1.0
+    soft_width: float = 0.5
+
+    split: str = "default"
+    normalise: Literal["level", "dataset"] = "level"
+    turns: bool = True
+    shift_px: int = 6
+    gain: float = 0.1
+    offset: float = 0.05
+    noise: float = 0.05
+
+    epochs: int = 40
+    batch: int = 64
+    lr: float = 0.05
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    schedule: Literal["onecycle", "constant"] = "onecycle"
+    warmup: float = 0.2
+    ema: float = 0.0
+    select: Literal["last", "best"] = "last"
+    patience: int = 0
+    tta: bool = True
+    seed: int = 0
+
+    precision: Precision = "fp32"
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        for key, value in asdict(self).items():
+            _check_type(key, value)
+        for key, (low, high) in _BOUNDS.items():
+            value = getattr(self, key)
+            if not low <= value <= high:
+                raise SettingError(f"{key} = {value} is out of its bounds, {low} to {high}")
+        if self.width % 4:
+            raise SettingError(f"width = {self.width} is no multiple of 4")
+        if self.fgaf and self.residual and self.pooling == "halve":
+            raise SettingError(
+                "residual = true needs pooling = 'keep': set that, or residual = false"
+            )
+
+    def with_values(self, values: Mapping[str, Any]) -> "TrainSettings":
+        """Replace settings by name.
+
+        Raises
+        ------
+        SettingError
+            An unknown name (the nearest known one is named), a value of another type, or one
+            out of its bounds.
+        """
+        for key in values:
+            if key not in _TYPES:
+                raise SettingError(f"unknown setting {key!r}{_nearest(key, _TYPES)}")
+        return replace(self, **{key: _coerced(key, value) for key, value in values.items()})
+
+
+_TYPES: dict[str, Any] = get_type_hints(TrainSettings)
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "width": (4, 4096),
+    "cross_norm_p": (0, 1),
+    "cross_norm_sites": (1, 100),
+    "smoothing": (0, 0.999),
+    "rps_weight": (0, 1e6),
+    "soft_width": (0.01, 100),
+    "shift_px": (0, 1000),
+    "gain": (0, 10),
+    "offset": (0, 10),
+    "noise": (0, 10),
+    "epochs": (1, 100_000),
+    "batch": (2, 65536),
+    "lr": (1e-9, 1e3),
+    "momentum": (0, 0.9999),
+    "weight_decay": (0, 10),
+    "warmup": (0, 1),
+    "ema": (0, 0.999999),
+    "patience": (0, 100_000),
+    "seed": (0, 2**31 - 1),
+    "threads": (0, 1024),
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "paper": {
+        "backbone": "resnet34",
+        "residual": False,
+        "pooling": "halve",
+        "self_norm": True,
+        "cross_norm": "channel",
+        "cross_norm_p": 0.5,
+        "cross_norm_sites": 2,
+        "loss": "wloss",
+        "gain": 0.0,
+        "offset": 0.0,
+        "noise": 0.0,
+        "lr": 0.01,
+        "nesterov": False,
+        "weight_decay": 1e-4,
+        "schedule": "constant",
+        "epochs": 60,
+        "select": "best",
+        "tta": False,
+    },
+}
+"""Named starting points, as differences from the values of `TrainSettings`."""
+
+
+def preset(name: str) -> TrainSettings:
+    """Look up a preset.
+
+    Raises
+    ------
+    SettingError
+        There is none of that name.
+    """
+    if name not in PRESETS:
+        raise SettingError(f"unknown preset {name!r}{_nearest(name, PRESETS)}")
+    return TrainSettings().with_values(PRESETS[name])
+
+
+def read_settings(path: Path, base: str = "default") -> TrainSettings:
+    """Read a TOML file of settings; its key `preset` names the preset it starts from.
+
+    Parameters
+    ----------
+    path : the file, flat `key = value` lines
+    base : the preset where the file names none
+
+    Raises
+    ------
+    SettingError
+        Not TOML, an unknown key or a wrong value; the line names the file.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return preset(str(values.pop("preset", base))).with_values(values)
+    except (SettingError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path}: {error}") from error
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Split `key=value` of the command line; the value is read as TOML, else as text.
+
+    Raises
+    ------
+    SettingError
+        No `=` in it.
+    """
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise SettingError(f"--set {text!r} is no key=value")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def to_toml(settings: TrainSettings) -> str:
+    """Write settings as the TOML that `read_settings` reads."""
+    lines = []
+    for key, value in asdict(settings).items():
+        shown = str(value).lower() if isinstance(value, bool) else value
+        lines.append(f"{key} = {_quoted(value) if isinstance(value, str) else shown}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _coerced(key: str, value: Any) -> Any:
+    """Accept a whole number where a float is meant."""
+    if _TYPES[key] is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+def _check_type(key: str, value: Any) -> None:
+    kind = _TYPES[key]
+    if get_origin(kind) is Literal:
+        choices = get_args(kind)
+        if value not in choices or isinstance(value, bool):
+            hint = _nearest(str(value), [str(choice) for choice in choices])
+            listed = ", ".join(str(choice) for choice in choices)
+            raise SettingError(f"{key} = {value!r} is not one of {listed}{hint}")
+    elif type(value) is not kind:
+        raise SettingError(f"{key} = {value!r} should be of type {kind.__name__}")
+
+
+def _nearest(word: str, known: Any) -> str:
+    close = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
