@@ -261,6 +261,11 @@ class RawWriter:
             raise cannot_write(self.path, cause) from error
         return self.path
 
+    def discard(self) -> None:
+        """Remove the unpublished ``.part``: for a stack that can be made again from its source."""
+        self._close_after_failure()
+        self.part.unlink(missing_ok=True)
+
     def _close_after_failure(self) -> None:
         """Close without hiding the error that brought us here: a full disk fails twice."""
         try:

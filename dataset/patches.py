@@ -1,0 +1,232 @@
+"""Patch sets that a laboratory has already: one multi-page TIFF per cell becomes an archive."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, ArchiveHeader, Cells
+from fgaf.dataset.errors import FormatError, SettingError
+from fgaf.dataset.files import sha256_of
+from fgaf.dataset.header import utc_now
+from fgaf.dataset.importing import stack_name
+from fgaf.dataset.optics import Optics
+from fgaf.dataset.split import make_split
+from fgaf.dataset.zstack import Claim, ZStack, read_zstack, settle
+
+METHOD: Final = "import"
+
+
+@dataclass(frozen=True)
+class PatchSettings:
+    """What is known of a patch set besides its pixels.
+
+    Attributes
+    ----------
+    step_um : float or None
+        Distance of neighbouring pages, drive µm; None where every file's metadata tells.
+    optics : Optics
+        Optics of the images.
+    sample_id : str
+        Sample of every cell.
+    sample_from : str
+        Regular expression searched in the file's path inside the folder, with ``/`` between
+        folders; its group ``sample``, else its first group, is the sample.
+    annotator, name, description, license : str
+        Free text for the archive.
+    seed : int
+        Seed of the split "default".
+    """
+
+    step_um: float | None = None
+    optics: Optics = field(default_factory=Optics)
+    sample_id: str = ""
+    sample_from: str = ""
+    annotator: str = ""
+    name: str = ""
+    description: str = ""
+    license: str = ""
+    seed: int = 0
+
+
+def import_patches(
+    folder: Path,
+    settings: PatchSettings | None = None,
+    progress: Callable[[list[Path]], Iterable[Path]] = iter,
+) -> Archive:
+    """Read a folder of patch stacks, each cropped round one cell and centred on its focus.
+
+    Parameters
+    ----------
+    folder
+        Holds, at any depth, one multi-page TIFF per cell: an odd number of square pages, the
+        same in every file, the lowest plane first, the middle page in focus.
+    settings
+        What is known besides the pixels.
+    progress
+        Wraps the list of files while they are read.
+
+    Returns
+    -------
+    Archive
+        In memory, with method "import" and a split "default"; `write_archive` publishes it.
+
+    Raises
+    ------
+    FormatError
+        A file is no such stack, or unlike the first one; the line names it.
+    SettingError
+        The z step is unknown or contradicted, or `sample_from` matches nothing in a name.
+    """
+    settings = settings or PatchSettings()
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".tif", ".tiff"))
+    if not files:
+        raise FormatError(f"{folder} holds no TIFF; name the folder of the cells' patch stacks")
+    _require_distinct(files, folder)
+    samples = [_sample(file, folder, settings) for file in files]
+
+    first = read_zstack(files[0])
+    _require_centred(first)
+    images = np.empty((len(files), *first.frames.shape), first.frames.dtype)
+    step, pixel = _scales(first, settings)
+    for k, file in enumerate(progress(files)):
+        stack = read_zstack(file)
+        _require_like(stack, first)
+        _require_same_scales(stack, settings, step, pixel)
+        images[k] = stack.frames
+    cells = Cells.from_columns(
+        {
+            "id": [_cell_id(file, folder) for file in files],
+            "source": [file.relative_to(folder).as_posix() for file in files],
+            "source_sha256": [sha256_of(file) for file in files],
+            "sample_id": samples,
+            "field": [""] * len(files),
+            "focus_um": np.zeros(len(files)),
+            "focus_plane": np.full(len(files), len(first.frames) // 2),
+            "annotator": [settings.annotator] * len(files),
+            "labelled_utc": [utc_now()] * len(files),
+            "method": [METHOD] * len(files),
+            "confidence": np.ones(len(files)),
+        }
+    )
+    return _archive(images, cells, step.value, pixel.value if pixel else None, settings)
+
+
+def _archive(
+    images: NDArray[Any],
+    cells: Cells,
+    step_um: float,
+    pixel_size_um: float | None,
+    settings: PatchSettings,
+) -> Archive:
+    k, n_planes, side, _ = images.shape
+    half = n_planes // 2
+    plane = np.tile(np.arange(n_planes, dtype=np.int32), k)
+    cell = np.repeat(np.arange(k, dtype=np.int32), n_planes)
+    center = np.full(k * n_planes, side // 2, dtype=np.int32)
+    split = make_split(cells, center, center, cell, side, seed=settings.seed)
+    return Archive(
+        header=ArchiveHeader.new(
+            step_um=step_um,
+            half_range_um=half * step_um,
+            patch_px=side,
+            optics=settings.optics.model_copy(update={"pixel_size_um": pixel_size_um}),
+            name=settings.name,
+            description=settings.description,
+            license=settings.license,
+        ),
+        images=images.reshape(-1, side, side),
+        depth_um=(plane - half) * step_um,
+        plane=plane,
+        cell=cell,
+        center_y=center,
+        center_x=center.copy(),
+        cells=cells,
+        splits={DEFAULT_SPLIT: split.sides},
+    )
+
+
+def _cell_id(file: Path, folder: Path) -> str:
+    return file.relative_to(folder).with_name(stack_name(file)).as_posix()
+
+
+def _require_distinct(files: list[Path], folder: Path) -> None:
+    seen: dict[str, Path] = {}
+    for file in files:
+        other = seen.setdefault(_cell_id(file, folder), file)
+        if other is not file:
+            raise FormatError(f"{file} differs from {other.name} in the ending alone; keep one")
+
+
+def _sample(file: Path, folder: Path, settings: PatchSettings) -> str:
+    if not settings.sample_from:
+        return settings.sample_id
+    try:
+        pattern = re.compile(settings.sample_from)
+    except re.error as error:
+        raise SettingError(
+            f"--sample-from {settings.sample_from!r} is no regular expression: {error}"
+        ) from error
+    if pattern.groups == 0:
+        raise SettingError(
+            f"--sample-from {settings.sample_from!r} has no group: put the sample in parentheses, "
+            r"such as '^(\w+)_'"
+        )
+    name = file.relative_to(folder).as_posix()
+    match = pattern.search(name)
+    sample = match and (match["sample"] if "sample" in pattern.groupindex else match[1])
+    if not sample:
+        raise SettingError(f"--sample-from {settings.sample_from!r} finds no sample in {name}")
+    return sample
+
+
+def _require_centred(stack: ZStack) -> None:
+    n, rows, columns = stack.frames.shape
+    if n % 2 == 0:
+        raise FormatError(
+            f"{stack.path} holds {n} pages, an even number, so none is the middle one in focus; "
+            "a patch stack has as many planes above focus as below"
+        )
+    if rows != columns:
+        raise FormatError(f"{stack.path} is {rows} x {columns} pixels; patches are square")
+
+
+def _require_like(stack: ZStack, first: ZStack) -> None:
+    here, there = _describe(stack), _describe(first)
+    if here != there:
+        raise FormatError(
+            f"{stack.path} is {here}, {first.path.name} is {there}; "
+            "all cells of an archive are alike"
+        )
+
+
+def _describe(stack: ZStack) -> str:
+    n, rows, columns = stack.frames.shape
+    return f"{n} pages of {rows} x {columns} {stack.frames.dtype} pixels"
+
+
+def _scales(stack: ZStack, settings: PatchSettings) -> tuple[Claim, Claim | None]:
+    given = Claim("--step", settings.step_um) if settings.step_um is not None else None
+    size = settings.optics.pixel_size_um
+    given_pixel = Claim("--pixel-size", size) if size is not None else None
+    step = settle("z step", stack.path, stack.steps_um, given)
+    pixel = settle("pixel size", stack.path, stack.pixel_sizes_um, given_pixel)
+    if step is None:
+        raise SettingError(f"{stack.path} does not say its z step; give it with --step (µm)")
+    return step, pixel
+
+
+def _require_same_scales(
+    stack: ZStack, settings: PatchSettings, step: Claim, pixel: Claim | None
+) -> None:
+    """Refuse a file that says otherwise than the first, or nothing when nothing was given."""
+    own_step, own_pixel = _scales(stack, settings)
+    settle("z step", stack.path, [own_step], Claim("the other files", step.value))
+    if own_pixel is not None and pixel is not None:
+        settle("pixel size", stack.path, [own_pixel], Claim("the other files", pixel.value))

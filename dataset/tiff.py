@@ -1,0 +1,442 @@
+"""TIFF z-stacks: plain, OME, ImageJ and Micro-Manager, with what their metadata says of z."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from fgaf.dataset.errors import FormatError
+from fgaf.dataset.zstack import Claim, ZStack, check_pixels, colour_error, micromanager_claims
+
+_MICROMETRES: Final = {
+    "m": 1e6,
+    "cm": 1e4,
+    "mm": 1e3,
+    "µm": 1.0,
+    "μm": 1.0,
+    "um": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "micrometer": 1.0,
+    "nm": 1e-3,
+    "å": 1e-4,
+    "inch": 25_400.0,
+    "in": 25_400.0,
+}
+_SECONDS: Final = {
+    "s": 1.0,
+    "sec": 1.0,
+    "ms": 1e-3,
+    "µs": 1e-6,
+    "μs": 1e-6,
+    "us": 1e-6,
+    "min": 60.0,
+}
+_AXES: Final = {"T": "time points", "C": "channels", "H": "lifetimes", "P": "phases", "A": "angles"}
+_PLANE_AXES: Final = ("Z", "I", "Q")
+# What a damaged file makes the TIFF reader raise: it trusts offsets and counts it reads.
+_DAMAGE: Final = (
+    tifffile.TiffFileError,
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+
+
+def read_tiff(path: Path) -> ZStack:
+    """Read a TIFF of one z-stack.
+
+    Raises
+    ------
+    FormatError
+        No TIFF, truncated, colour, float, several channels, times or positions, one plane, or
+        pages of different sizes; the line names which.
+    """
+    with _opened(path) as tiff:
+        series = _only_series(path, tiff)
+        _check_axes(path, series.axes, series.shape)
+        if _is_coloured(tiff, series):
+            raise colour_error(path)
+        check_pixels(path, np.dtype(series.dtype))
+        files = _require_whole(path, series)
+        frames = series.asarray()
+        stack = ZStack(
+            path=path,
+            reader="TIFF",
+            frames=frames.astype(frames.dtype.newbyteorder("="), copy=False),
+            files=files,
+        )
+        stack = _with_imagej(stack, tiff)
+        stack = _with_micromanager(stack, tiff, series)
+        return _with_ome(stack, tiff)
+
+
+def read_page(path: Path) -> NDArray[Any]:
+    """Read a TIFF of one grey page, (Y, X) uint8 or uint16.
+
+    Raises
+    ------
+    FormatError
+        Damaged, several pages, colour or not counts.
+    """
+    with _opened(path) as tiff:
+        if len(tiff.pages) != 1:
+            raise FormatError(
+                f"{path} holds {len(tiff.pages)} pages: name the stack files themselves, or keep "
+                "one plane to a file in a folder of numbered images"
+            )
+        page = tiff.pages.first
+        if page.ndim != 2 or page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+            raise colour_error(path)
+        check_pixels(path, page.dtype)
+        _require_held(path, tiff.filehandle.size, page)
+        pixels = page.asarray()
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
+    """Open a TIFF; what the reader logs as an error, and any way it fails, becomes one line."""
+    log = logging.getLogger("tifffile")
+    heard = _Listener()
+    log.addHandler(heard)
+    loud, log.propagate = log.propagate, False
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            yield tiff
+        problem = heard.problem
+    except _DAMAGE as error:
+        problem = str(error) or type(error).__name__
+        if "imagecodecs" in problem:
+            raise FormatError(
+                f"{path} is compressed in a way that needs the package imagecodecs; save it "
+                "uncompressed, or pip install imagecodecs"
+            ) from error
+        raise _damaged(path, problem) from error
+    finally:
+        log.propagate = loud
+        log.removeHandler(heard)
+    if problem:
+        raise _damaged(path, problem)
+
+
+class _Listener(logging.Handler):
+    """Keeps the first error that the TIFF reader logs instead of raising."""
+
+    def __init__(self) -> None:
+        super().__init__(level=logging.ERROR)
+        self.problem = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.problem = self.problem or record.getMessage()
+
+
+def _damaged(path: Path, problem: str) -> FormatError:
+    cause = re.sub(r"^<[^>]*>\s*", "", problem).strip()[:120]
+    return FormatError(f"{path} is truncated, damaged or no TIFF ({cause}); export it again")
+
+
+def _only_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+    if len(tiff.series) == 1:
+        return tiff.series[0]
+    shapes = " and ".join(sorted({"x".join(map(str, s.shape[-2:])) for s in tiff.series}))
+    if tiff.is_ome or tiff.is_micromanager:
+        raise FormatError(
+            f"{path} holds {len(tiff.series)} images (positions or series); save each as a file of "
+            "its own"
+        )
+    raise FormatError(
+        f"{path} has pages of different sizes or types ({shapes} pixels); the planes of a stack "
+        "are alike"
+    )
+
+
+def _check_axes(path: Path, axes: str, shape: tuple[int, ...]) -> None:
+    sizes = dict(zip(axes, shape, strict=True))
+    if "S" in sizes:
+        raise colour_error(path)
+    planes = [axis for axis in _PLANE_AXES if sizes.get(axis, 1) > 1]
+    others = [axis for axis, n in sizes.items() if axis not in (*_PLANE_AXES, "Y", "X") and n > 1]
+    if others:
+        axis = others[0]
+        found = ", ".join(f"{_AXES.get(a, 'axis ' + a)}: {sizes[a]}" for a in others)
+        advice = (
+            "if these are planes, swap Z and T in ImageJ (Image > Hyperstacks > Re-order)"
+            if axis == "T" and not planes
+            else "save one z-stack to a file"
+        )
+        raise FormatError(f"{path} is not one z-stack ({found}; axes {axes}); {advice}")
+    if not planes:
+        raise FormatError(f"{path} holds a single plane; a z-stack has two or more")
+    if len(planes) > 1:
+        raise FormatError(f"{path} has two plane axes ({axes}); save one z-stack to a file")
+
+
+def _is_coloured(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:
+    """Palettes of ImageJ and OME files are display tables over counts; others are colours."""
+    palette = series.keyframe.photometric == tifffile.PHOTOMETRIC.PALETTE
+    return bool(palette and not (tiff.is_imagej or tiff.is_ome))
+
+
+def _require_whole(path: Path, series: tifffile.TiffPageSeries) -> tuple[Path, ...]:
+    """Check that every plane's pixels lie inside its file; return the files."""
+    pages = [page for page in series.pages if page is not None]
+    missing = len(series.pages) - len(pages)
+    if missing:
+        raise FormatError(
+            f"{path} lacks {missing} of its {len(series.pages)} planes; the file is truncated, or "
+            "another file of the set is not beside it"
+        )
+    files: dict[Path, None] = {}
+    for page in pages:
+        handle = page.parent.filehandle
+        files[Path(handle.path)] = None
+        _require_held(path, handle.size, page)
+    if series.dataoffset is not None:
+        size = series.keyframe.parent.filehandle.size
+        _require_end(path, size, series.dataoffset + series.nbytes)
+    return tuple(files)
+
+
+def tiff_size(series: tifffile.TiffPageSeries) -> int:
+    """Size in bytes of the file a series starts in."""
+    return int(series.keyframe.parent.filehandle.size)
+
+
+def _require_held(path: Path, size: int, page: tifffile.TiffPage | tifffile.TiffFrame) -> None:
+    ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
+    _require_end(path, size, max(ends, default=0))
+
+
+def _require_end(path: Path, size: int, end: int) -> None:
+    if end > size:
+        raise FormatError(
+            f"{path} is truncated: it has {size} bytes and its pixels reach to byte {end}; "
+            "copy or export it again"
+        )
+
+
+def _with_imagej(stack: ZStack, tiff: tifffile.TiffFile) -> ZStack:
+    meta = tiff.imagej_metadata if tiff.is_imagej else None
+    if meta is None:
+        return stack
+    unit = _micrometres(str(meta.get("unit", "")))
+    spacing = abs(float(meta.get("spacing") or 0))
+    steps, pixels = stack.steps_um, stack.pixel_sizes_um
+    if unit is not None:
+        if spacing:
+            steps += (Claim("ImageJ spacing", spacing * unit),)
+        tags = tiff.pages.first.tags
+        sides = [
+            _inverse(tags[name].value) for name in ("XResolution", "YResolution") if name in tags
+        ]
+        pixels += tuple(Claim("ImageJ resolution", side * unit) for side in sides if side)
+    return replace(stack, reader="ImageJ TIFF", steps_um=steps, pixel_sizes_um=pixels)
+
+
+def _with_micromanager(
+    stack: ZStack, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries
+) -> ZStack:
+    if not tiff.is_micromanager:
+        return stack
+    steps: tuple[Claim, ...] = ()
+    pixels: tuple[Claim, ...] = ()
+    try:
+        summary = tifffile.read_micromanager_metadata(tiff.filehandle, keys={"Summary"})
+        steps, pixels = micromanager_claims(summary.get("Summary", {}))
+    except (ValueError, TypeError):
+        pass  # a file re-saved by another program keeps the page tags alone
+    tags = [page.aspage().tags.get(51123) for page in series.pages if page is not None]
+    pages = [tag.value if tag is not None and isinstance(tag.value, dict) else {} for tag in tags]
+    stack = replace(
+        stack,
+        reader="Micro-Manager TIFF",
+        steps_um=stack.steps_um + steps,
+        pixel_sizes_um=stack.pixel_sizes_um + pixels,
+        bit_depth=_integer(pages[0].get("BitDepth")),
+    )
+    if len(pages) != len(stack.frames):
+        return stack
+    z, elapsed, exposure = (
+        _complete([_number(page.get(key)) for page in pages])
+        for key in ("ZPositionUm", "ElapsedTime-ms", "Exposure-ms")
+    )
+    return replace(
+        stack,
+        **_positions(z, "Micro-Manager ZPositionUm"),
+        time_ns=None if elapsed is None else np.rint(elapsed * 1e6).astype(np.int64),
+        exposure_us=None if exposure is None else exposure * 1e3,
+    )
+
+
+def _with_ome(stack: ZStack, tiff: tifffile.TiffFile) -> ZStack:
+    xml = tiff.ome_metadata
+    if xml is None:
+        return stack
+    ome = _Ome.parse(stack.path, xml)
+    pixel_sizes = [
+        Claim(f"OME {name}", value)
+        for name in ("PhysicalSizeX", "PhysicalSizeY")
+        if (value := ome.length(ome.pixels, name)) is not None
+    ]
+    step = ome.length(ome.pixels, "PhysicalSizeZ")
+    steps = (Claim("OME PhysicalSizeZ", step),) if step is not None else ()
+    stack = replace(
+        stack,
+        reader="OME-TIFF",
+        steps_um=steps + stack.steps_um,
+        pixel_sizes_um=(*pixel_sizes, *stack.pixel_sizes_um),
+        bit_depth=_integer(ome.pixels.get("SignificantBits")) or stack.bit_depth,
+        numerical_aperture=ome.of_objective("LensNA"),
+        magnification=ome.of_objective("NominalMagnification"),
+        medium_index=ome.medium_index(),
+    )
+    z = _complete(ome.per_plane(len(stack.frames), "PositionZ", _MICROMETRES, default_unit=None))
+    taken = _complete(ome.per_plane(len(stack.frames), "DeltaT", _SECONDS, default_unit="s"))
+    exposed = _complete(
+        ome.per_plane(len(stack.frames), "ExposureTime", _SECONDS, default_unit="s")
+    )
+    if stack.z_um is None:
+        stack = replace(stack, **_positions(z, "OME PositionZ"))
+    if taken is not None:
+        start = ome.acquired_s()
+        stack = replace(
+            stack,
+            time_ns=np.rint((taken + (start or 0.0)) * 1e9).astype(np.int64),
+            time_is_absolute=start is not None,
+        )
+    if exposed is not None:
+        stack = replace(stack, exposure_us=exposed * 1e6)
+    return stack
+
+
+@dataclass(frozen=True)
+class _Ome:
+    """The parts of an OME-XML block that say how one image was taken."""
+
+    root: ElementTree.Element
+    image: ElementTree.Element
+    pixels: ElementTree.Element
+
+    @classmethod
+    def parse(cls, path: Path, xml: str) -> _Ome:
+        try:
+            # The standard parser resolves no external entities and limits their expansion.
+            root = ElementTree.fromstring(xml)  # noqa: S314
+        except ElementTree.ParseError as error:
+            raise FormatError(
+                f"{path}: its OME-XML cannot be parsed ({error}); export it again"
+            ) from error
+        for element in root.iter():
+            element.tag = element.tag.rpartition("}")[2]
+        image = root.find("Image")
+        pixels = None if image is None else image.find("Pixels")
+        if image is None or pixels is None:
+            raise FormatError(f"{path}: its OME-XML describes no image; export it again")
+        return cls(root, image, pixels)
+
+    def length(self, element: ElementTree.Element, name: str) -> float | None:
+        """Length in µm; None where absent or without a unit of length. OME's default is µm."""
+        value = _number(element.get(name))
+        unit = _micrometres(element.get(f"{name}Unit", "µm"))
+        return None if value is None or unit is None else value * unit
+
+    def per_plane(
+        self, n: int, name: str, units: dict[str, float], default_unit: str | None
+    ) -> list[float | None]:
+        """One attribute of every Plane element, in the base unit."""
+        found: list[float | None] = [None] * n
+        for plane in self.pixels.iter("Plane"):
+            k = _integer(plane.get("TheZ"))
+            value = _number(plane.get(name))
+            unit = units.get(plane.get(f"{name}Unit", default_unit or "").lower())
+            if k is not None and 0 <= k < n and value is not None and unit is not None:
+                found[k] = value * unit
+        return found
+
+    def of_objective(self, name: str) -> float | None:
+        """One attribute of the image's objective; None where it is not described."""
+        settings = self.image.find("ObjectiveSettings")
+        wanted = None if settings is None else settings.get("ID")
+        described = list(self.root.iter("Objective"))
+        for objective in described:
+            if objective.get("ID") == wanted or (wanted is None and len(described) == 1):
+                return _positive(objective.get(name))
+        return None
+
+    def medium_index(self) -> float | None:
+        """Refractive index between specimen and objective."""
+        settings = self.image.find("ObjectiveSettings")
+        return None if settings is None else _positive(settings.get("RefractiveIndex"))
+
+    def acquired_s(self) -> float | None:
+        """Start of the acquisition, s since the epoch; None unless its time zone is told."""
+        try:
+            start = datetime.fromisoformat(self.image.findtext("AcquisitionDate", "").strip())
+        except ValueError:
+            return None
+        return start.timestamp() if start.tzinfo is not None else None
+
+
+def _positions(z: NDArray[np.float64] | None, source: str) -> dict[str, Any]:
+    """Recorded positions; one that never changes is that of a drive that did not do the stack."""
+    if z is None or np.ptp(z) == 0:
+        return {}
+    return {"z_um": z, "z_source": source}
+
+
+def _complete(values: list[float | None]) -> NDArray[np.float64] | None:
+    if not values or any(value is None for value in values):
+        return None
+    return np.array(values, dtype=np.float64)
+
+
+def _micrometres(unit: str) -> float | None:
+    plain = unit.strip().replace("\\u00B5", "µ").replace("\\u00b5", "µ")
+    return _MICROMETRES.get(plain.lower())
+
+
+def _inverse(rational: Any) -> float | None:
+    numerator, denominator = rational if isinstance(rational, tuple) else (rational, 1)
+    # 1:1 is what programs write when nobody calibrated the pixel.
+    return denominator / numerator if numerator and numerator != denominator else None
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _positive(value: Any) -> float | None:
+    number = _number(value)
+    return number if number is not None and number > 0 else None
+
+
+def _integer(value: Any) -> int | None:
+    number = _number(value)
+    return None if number is None else int(number)

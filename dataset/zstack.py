@@ -1,0 +1,163 @@
+"""A z-stack as other programs store it: its planes, and what its metadata claims about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgaf.dataset.errors import FormatError, SettingError
+
+IMAGE_SUFFIXES: Final = (".tif", ".tiff", ".png", ".bmp", ".jpg", ".jpeg")
+_BIT_DEPTHS: Final = (8, 10, 12, 14, 16)
+_CLOSE: Final = 0.005
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A number, and where it was read."""
+
+    source: str
+    value: float
+
+
+@dataclass(frozen=True)
+class ZStack:
+    """Planes read from one file or folder, in the order they are stored there.
+
+    Attributes
+    ----------
+    path : Path
+        The file or folder.
+    reader : str
+        What it was read as, such as "OME-TIFF".
+    frames : (P, Y, X) uint8 or uint16
+        The pixels as stored.
+    files : tuple of Path
+        Every file that pixels came from.
+    steps_um, pixel_sizes_um : tuple of Claim
+        What the metadata says of the z step and the pixel; empty where it is silent.
+    z_um : (P,) float64 or None
+        Drive position of every plane, where recorded and where it changes.
+    z_source : str
+        Where `z_um` was read.
+    bit_depth : int or None
+        Significant bits as the metadata has them.
+    numerical_aperture, magnification, medium_index : float or None
+        The objective, where described.
+    time_ns : (P,) int64 or None
+        When every plane was taken, ns since the epoch; since the first plane when
+        `time_is_absolute` is false.
+    time_is_absolute : bool
+        Whether `time_ns` counts from the epoch.
+    exposure_us : (P,) float64 or None
+        Exposure times.
+    """
+
+    path: Path
+    reader: str
+    frames: NDArray[Any]
+    files: tuple[Path, ...]
+    steps_um: tuple[Claim, ...] = ()
+    pixel_sizes_um: tuple[Claim, ...] = ()
+    z_um: NDArray[np.float64] | None = None
+    z_source: str = ""
+    bit_depth: int | None = None
+    numerical_aperture: float | None = None
+    magnification: float | None = None
+    medium_index: float | None = None
+    time_ns: NDArray[np.int64] | None = None
+    time_is_absolute: bool = False
+    exposure_us: NDArray[np.float64] | None = None
+
+
+def read_zstack(path: Path) -> ZStack:
+    """Read a TIFF, OME-TIFF, ImageJ or Micro-Manager TIFF, or a folder of numbered images.
+
+    Raises
+    ------
+    FormatError
+        Missing, damaged, colour, float, several channels or time points, a single plane,
+        images of different sizes, gaps or repeats in the numbering. The line names which.
+    """
+    from fgaf.dataset.folder import read_folder
+    from fgaf.dataset.tiff import read_tiff
+
+    if path.is_dir():
+        return read_folder(path)
+    if not path.is_file():
+        raise FormatError(f"{path} is not there; check the name")
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        raise FormatError(
+            f"{path} is not a TIFF; import takes TIFF stacks, or a folder of numbered images"
+        )
+    return read_tiff(path)
+
+
+def settle(what: str, path: Path, claims: Sequence[Claim], option: Claim | None) -> Claim | None:
+    """Find the one value that metadata and option agree on; None where nobody says anything.
+
+    Raises
+    ------
+    SettingError
+        Two of them differ by more than half a per cent; the line has both numbers.
+    """
+    said = [*claims, *([option] if option else [])]
+    for claim in said:
+        if not (np.isfinite(claim.value) and claim.value > 0):
+            raise SettingError(
+                f"{path}: the {what} of {claim.value:g} µm by {claim.source} makes no sense; "
+                "give the right one with --ignore-metadata"
+            )
+    for other in said[1:]:
+        if abs(other.value - said[0].value) > _CLOSE * said[0].value:
+            raise SettingError(
+                f"{path}: the {what} is {said[0].value:g} µm by {said[0].source} and "
+                f"{other.value:g} µm by {other.source}; leave the wrong one out, or pass "
+                "--ignore-metadata to go by the options alone"
+            )
+    return said[0] if said else None
+
+
+def check_pixels(path: Path, dtype: np.dtype[Any]) -> None:
+    """Refuse pixels that are not camera counts.
+
+    Raises
+    ------
+    FormatError
+        Neither uint8 nor uint16.
+    """
+    if dtype.kind != "u" or dtype.itemsize > 2:
+        raise FormatError(
+            f"{path} has {dtype.name} pixels, stacks hold uint8 or uint16 counts; convert it "
+            "(ImageJ: Image > Type > 16-bit, with scaling off)"
+        )
+
+
+def micromanager_claims(summary: dict[str, Any]) -> tuple[tuple[Claim, ...], tuple[Claim, ...]]:
+    """Read z step and pixel size from a Micro-Manager summary; 0 means not known there."""
+    step = abs(float(summary.get("z-step_um") or 0))
+    pixel = float(summary.get("PixelSize_um") or 0)
+    return (
+        (Claim("Micro-Manager z-step_um", step),) if step else (),
+        (Claim("Micro-Manager PixelSize_um", pixel),) if pixel else (),
+    )
+
+
+def colour_error(path: Path) -> FormatError:
+    """Say that an image is colour."""
+    return FormatError(
+        f"{path} is a colour image; convert it to grey (ImageJ: Image > Type > 8-bit or 16-bit)"
+    )
+
+
+def held_bit_depth(frames: NDArray[Any], stated: int | None) -> int:
+    """Find the significant bits: as stated, or the least usual number that holds the brightest."""
+    needed = int(frames.max(initial=0)).bit_length()
+    if stated is not None and needed <= stated <= 8 * frames.dtype.itemsize:
+        return stated
+    return next(bits for bits in _BIT_DEPTHS if bits >= needed)
