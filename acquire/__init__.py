@@ -1,13 +1,71 @@
-"""From z drive and camera to one raw stack file."""
+"""From focus drive and camera to one raw stack file.
 
-from fgaf.acquire.devices import (
-    Camera,
-    Clock,
-    DeviceError,
-    Devices,
-    Frame,
-    Stage,
-    WallClock,
-)
+Names are imported when first used, so that a command that needs few of them starts fast.
+"""
 
-__all__ = ["Camera", "Clock", "DeviceError", "Devices", "Frame", "Stage", "WallClock"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fgaf.acquire.devices import (
+        Camera,
+        Clock,
+        DeviceError,
+        Devices,
+        Frame,
+        Opening,
+        Stage,
+        WallClock,
+    )
+    from fgaf.acquire.engine import Engine, Exposure
+    from fgaf.acquire.interrupt import Interrupt, InterruptError
+    from fgaf.acquire.plan import StackPlan
+    from fgaf.acquire.recording import Labels, record_stacks, stack_paths
+    from fgaf.acquire.rig import Rig, load_rig, open_rig
+
+_MODULES = {
+    "devices": (
+        "Camera",
+        "Clock",
+        "DeviceError",
+        "Devices",
+        "Frame",
+        "Opening",
+        "Stage",
+        "WallClock",
+    ),
+    "engine": ("Engine", "Exposure"),
+    "interrupt": ("Interrupt", "InterruptError"),
+    "plan": ("StackPlan",),
+    "recording": ("Labels", "record_stacks", "stack_paths"),
+    "rig": ("Rig", "load_rig", "open_rig"),
+}
+
+__all__ = [
+    "Camera",
+    "Clock",
+    "DeviceError",
+    "Devices",
+    "Engine",
+    "Exposure",
+    "Frame",
+    "Interrupt",
+    "InterruptError",
+    "Labels",
+    "Opening",
+    "Rig",
+    "StackPlan",
+    "Stage",
+    "WallClock",
+    "load_rig",
+    "open_rig",
+    "record_stacks",
+    "stack_paths",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

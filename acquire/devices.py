@@ -153,9 +153,11 @@ class WallClock:
         self._offset_ns = time.time_ns() - time.perf_counter_ns()
 
     def now_ns(self) -> int:
+        """Nanoseconds since the epoch."""
         return self._offset_ns + time.perf_counter_ns()
 
     def sleep(self, seconds: float) -> None:
+        """Wait in real time."""
         if seconds > 0:
             time.sleep(seconds)
 
@@ -203,4 +205,8 @@ class Devices:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except Exception:
+            if error is None:  # what broke the run also breaks the closing, and matters more
+                raise

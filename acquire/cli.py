@@ -1,0 +1,204 @@
+"""The command `acq`: take focus stacks, on a microscope or on the simulated one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fgaf.dataset.console import Program, Tool, finish, progress
+
+_FILE = click.Path(path_type=Path)
+_rig = click.option(
+    "--rig",
+    "rig_name",
+    default="sim",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="A rig file (TOML), or the built-in simulated microscope: sim (bright field), sim-relief.",
+)
+_set = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Replace one setting of the rig, as stage.settle_ms=30; may be repeated.",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+_overwrite = click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
+
+
+@click.group(cls=Program)
+def main() -> None:
+    """Take focus stacks, on a microscope or on the simulated one.
+
+    All positions are in micrometres of the focus drive.
+    """
+
+
+@main.command(cls=Tool)
+@click.option("--step", type=float, default=0.5, show_default=True, help="µm between planes.")
+@click.option(
+    "--range",
+    "half_range",
+    type=float,
+    default=2.0,
+    show_default=True,
+    help="Half range in µm: 2 is ±2 µm about the centre. Other tools take the total.",
+)
+@click.option("--center", type=float, help="Middle plane in µm.  [default: where the drive is]")
+@click.option("--out", type=_FILE, required=True, metavar="DIR", help="Folder for the stacks.")
+@_rig
+@_set
+@click.option("--repeat", type=int, default=1, show_default=True, help="Stacks one after another.")
+@click.option("--name", default="", help="File name.  [default: SAMPLE_time, in UTC]")
+@click.option("--sample", default="", metavar="ID", help="Recorded; groups cells in the split.")
+@click.option("--field", default="", metavar="NAME", help="Field of view; repeats share it.")
+@click.option("--operator", default="", help="Recorded.")
+@click.option("--exposure-ms", type=float, help="Exposure time, instead of the rig's.")
+@click.option("--seed", type=int, help="Seed of the simulated specimen.")
+@click.option("--realtime", is_flag=True, help="Let simulated time take as long as real time.")
+@click.option(
+    "--truth/--no-truth",
+    default=True,
+    show_default=True,
+    help="Write what a simulated camera knows of the cells beside the stack.",
+)
+@click.option("--dry-run", is_flag=True, help="Check everything, print the planes, move nothing.")
+@_overwrite
+@_json
+def stack(
+    step: float,
+    half_range: float,
+    center: float | None,
+    out: Path,
+    rig_name: str,
+    overrides: tuple[str, ...],
+    repeat: int,
+    name: str,
+    sample: str,
+    field: str,
+    operator: str,
+    exposure_ms: float | None,
+    seed: int | None,
+    realtime: bool,
+    truth: bool,
+    dry_run: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Take focus stacks: move, wait for arrival, settle, expose, check, plane by plane.
+
+    The drive is returned to where it was, also after an error or Ctrl-C. A broken run leaves what
+    it has in a .part file: `acq recover` publishes it.
+    """
+    from fgaf.acquire.engine import Engine
+    from fgaf.acquire.interrupt import Interrupt
+    from fgaf.acquire.plan import StackPlan
+    from fgaf.acquire.recording import Labels, record_stacks, stack_paths
+    from fgaf.acquire.rig import load_rig, open_rig
+
+    plan = StackPlan(step, half_range, center or 0.0)
+    paths = stack_paths(out, repeat, name, sample)
+    rig = load_rig(rig_name, (*overrides, *_simulated(seed, realtime, exposure_ms)))
+    with Interrupt.on_signals() as interrupt, open_rig(rig) as devices:
+        engine = Engine(devices, rig.camera, rig.stage, interrupt)
+        if center is None:
+            plan = plan.about(round(engine.position_um(), 3))
+        engine.check(plan)
+        click.echo(plan.describe(), err=as_json)
+        if not dry_run:
+            record_stacks(
+                devices,
+                rig,
+                plan,
+                paths,
+                Labels(sample, operator, field),
+                truth=truth,
+                overwrite=overwrite,
+                interrupt=interrupt,
+                progress=progress,
+            )
+    files = f"{paths[0]}" if repeat == 1 else f"{paths[0]} to {paths[-1].name}"
+    wrote = f"{'would write' if dry_run else 'wrote'} {_count(repeat, 'stack')} of "
+    finish(
+        f"{wrote}{_count(len(plan), 'plane')}: {files}",
+        f"fgaf-curate auto {paths[0] if repeat == 1 else out} --out {out / 'dataset.h5'}",
+        {
+            "files": paths,
+            "planes": len(plan),
+            "z_um": list(plan),
+            "step_um": plan.step_um,
+            "half_range_um": plan.half_range_um,
+            "center_um": plan.center_um,
+            "dry_run": dry_run,
+        },
+        as_json,
+    )
+
+
+@main.command(cls=Tool)
+@click.argument("part", type=_FILE)
+@_overwrite
+@_json
+def recover(part: Path, overwrite: bool, as_json: bool) -> None:
+    """Publish the planes that a broken run left in PART (NAME.stack.h5.part)."""
+    from fgaf.dataset.raw import recover as publish
+
+    found = publish(part, overwrite)
+    finish(
+        f"recovered {found.planes} of {found.planned} planes: {found.path}",
+        f"fgaf-curate auto {found.path} --out {found.path.parent / 'dataset.h5'}",
+        {"file": found.path, "planes": found.planes, "planned": found.planned},
+        as_json,
+    )
+
+
+@main.command(cls=Tool)
+@_json
+def devices(as_json: bool) -> None:
+    """List the drivers that are installed, and whether each can be used here."""
+    from fgaf.acquire.rig import CAMERAS, STAGES, driver_state, drivers
+
+    found = [
+        {"kind": kind, "driver": name, "package": _package(point), "state": driver_state(point)}
+        for kind, group in (("camera", CAMERAS), ("stage", STAGES))
+        for name, point in drivers(group).items()
+    ]
+    lines = [
+        f"{row['kind']:<8}{row['driver']:<12}{row['package']:<16}{row['state']}" for row in found
+    ]
+    finish("\n".join(lines), None, {"drivers": found}, as_json)
+
+
+@main.group(cls=Program)
+def rig() -> None:
+    """Work with rig files."""
+
+
+@rig.command(cls=Tool)
+@click.argument("name", default="sim")
+@_set
+def show(name: str, overrides: tuple[str, ...]) -> None:
+    """Print the rig NAME with all its settings, defaults included, as a TOML file."""
+    from fgaf.acquire.rig import load_rig
+
+    click.echo(load_rig(name, overrides).to_toml(), nl=False)
+
+
+def _simulated(seed: int | None, realtime: bool, exposure_ms: float | None) -> list[str]:
+    overrides = [] if seed is None else [f"simulation.seed={seed}"]
+    if realtime:
+        overrides.append("stage.options.realtime=true")
+    if exposure_ms is not None:
+        overrides.append(f"camera.exposure_ms={exposure_ms}")
+    return overrides
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _package(point: Any) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"

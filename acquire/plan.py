@@ -1,0 +1,117 @@
+"""Which z positions a stack visits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from fgaf.dataset.errors import SettingError
+
+_WHOLE = 1e-6
+
+
+@dataclass(frozen=True)
+class StackPlan:
+    """Equally spaced planes about a centre, lowest first.
+
+    Plane k of ``2 n + 1`` lies at ``center_um + (k - n) * step_um``: computed from the integer,
+    so that no rounding adds up.
+
+    Attributes
+    ----------
+    step_um
+        Distance of neighbouring planes, in µm, above 0.
+    half_range_um
+        Distance of the outermost planes from the centre, in µm: a whole number of steps.
+    center_um
+        Drive position of the middle plane, in µm.
+
+    Raises
+    ------
+    SettingError
+        A number is not finite or out of bounds, or the step does not divide the range.
+
+    Examples
+    --------
+    >>> list(StackPlan(step_um=0.5, half_range_um=1.0, center_um=10.0))
+    [9.0, 9.5, 10.0, 10.5, 11.0]
+    """
+
+    step_um: float
+    half_range_um: float
+    center_um: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("step_um", "half_range_um", "center_um"):
+            if not math.isfinite(getattr(self, name)):
+                raise SettingError(f"{name} is {getattr(self, name)}; give a number")
+        if self.step_um <= 0:
+            raise SettingError(f"a step of {self.step_um:g} µm goes nowhere; give one above 0")
+        if self.half_range_um < 0:
+            raise SettingError(f"a range of ±{self.half_range_um:g} µm is negative; give 0 or more")
+        steps = self.half_range_um / self.step_um
+        if abs(steps - round(steps)) > _WHOLE * max(1.0, steps):
+            below, above = (
+                f"±{count * self.step_um:.6g}" for count in (math.floor(steps), math.ceil(steps))
+            )
+            raise SettingError(
+                f"a range of ±{self.half_range_um:g} µm is no whole number of steps of "
+                f"{self.step_um:g} µm; the nearest that are: {below} and {above} µm"
+            )
+
+    def __len__(self) -> int:
+        return 2 * self._n_side + 1
+
+    def __iter__(self) -> Iterator[float]:
+        return (self.z_um(plane) for plane in range(len(self)))
+
+    def z_um(self, plane: int) -> float:
+        """Drive position of plane `plane` (0 is the lowest), in µm."""
+        return self.center_um + (plane - self._n_side) * self.step_um
+
+    def about(self, center_um: float) -> StackPlan:
+        """Return the same planes about another centre."""
+        return replace(self, center_um=center_um)
+
+    def check_limits(self, limits_um: tuple[float, float], approach_um: float = 0.0) -> None:
+        """Refuse a plan that would leave the drive's limits.
+
+        Parameters
+        ----------
+        limits_um
+            Lowest and highest z allowed.
+        approach_um
+            How far below the first plane the drive goes, to arrive from below.
+
+        Raises
+        ------
+        SettingError
+            A plane or the approach lies outside; the line says which and what would fit.
+        """
+        low, high = limits_um
+        first, last = self.z_um(0), self.z_um(len(self) - 1)
+        if low <= first - approach_um and last <= high:
+            return
+        lowest, highest = low + approach_um + self.half_range_um, high - self.half_range_um
+        mend = (
+            f"choose a centre from {lowest:g} to {highest:g} µm"
+            if lowest <= highest
+            else "choose a smaller range"
+        )
+        raise SettingError(
+            f"planes from {first:g} to {last:g} µm, approached from {first - approach_um:g} µm, "
+            f"leave the drive's limits {low:g} to {high:g} µm; {mend}"
+        )
+
+    def describe(self) -> str:
+        """Say in one line which planes will be taken."""
+        planes = ", ".join(f"{z:.6g}" for z in self)
+        return (
+            f"{len(self)} planes, {self.step_um:g} µm apart, ±{self.half_range_um:g} µm "
+            f"({2 * self.half_range_um:g} µm in total): z = {planes} µm"
+        )
+
+    @property
+    def _n_side(self) -> int:
+        return round(self.half_range_um / self.step_um)

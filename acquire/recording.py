@@ -1,0 +1,235 @@
+"""Stacks on disk: their names, their headers, and how one comes from the engine into its file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fgaf.acquire.devices import Devices
+from fgaf.acquire.engine import Engine
+from fgaf.acquire.interrupt import Interrupt, InterruptError
+from fgaf.acquire.plan import StackPlan
+from fgaf.acquire.rig import Rig
+from fgaf.acquire.writing import BackgroundWriter
+from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.dataset.files import require_free, require_new
+from fgaf.dataset.raw import SUFFIX, RawHeader, RawWriter
+from fgaf.dataset.truth import FrameTruth, StackTruth, truth_path, write_truth
+
+Progress = Callable[[Iterable[Any], str, int | None], Iterator[Any]]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the laboratory wants to remember of a stack; `field` is shared by its repeats."""
+
+    sample_id: str = ""
+    operator: str = ""
+    field: str = ""
+
+
+def stack_paths(
+    folder: Path, repeat: int = 1, name: str = "", sample_id: str = "", now: datetime | None = None
+) -> list[Path]:
+    """Choose names for stacks: they sort by time and no two runs get the same.
+
+    Parameters
+    ----------
+    folder
+        Where the stacks will lie.
+    repeat
+        How many.
+    name
+        ``NAME.stack.h5``, or ``NAME_r001.stack.h5`` and so on for several; without it
+        ``SAMPLE_YYYYMMDD-HHMMSS_r001.stack.h5``, in UTC.
+    sample_id
+        Begins the name when there is no `name`; "stack" when that is missing too.
+    now
+        The time; by default that of the call.
+
+    Raises
+    ------
+    SettingError
+        `repeat` is below 1, or `name` is no plain file name.
+    """
+    if repeat < 1:
+        raise SettingError(f"{repeat} stacks are none; give 1 or more")
+    if name:
+        stem = name.removesuffix(SUFFIX)
+        if not stem or _plain(stem) != stem:
+            raise SettingError(
+                f"{name!r} is no plain file name; use letters, digits, '-', '_' and '.'"
+            )
+        if repeat == 1:
+            return [folder / f"{stem}{SUFFIX}"]
+    else:
+        stem = _free_stem(folder, _plain(sample_id) or "stack", now or datetime.now(UTC))
+    digits = max(3, len(str(repeat)))
+    return [folder / f"{stem}_r{number:0{digits}}{SUFFIX}" for number in range(1, repeat + 1)]
+
+
+def record_stacks(
+    devices: Devices,
+    rig: Rig,
+    plan: StackPlan,
+    paths: list[Path],
+    labels: Labels | None = None,
+    *,
+    truth: bool = True,
+    overwrite: bool = False,
+    interrupt: Interrupt | None = None,
+    progress: Progress = lambda items, _label, _length: iter(items),
+) -> None:
+    """Take one stack for each of `paths`; afterwards the drive is back where it was.
+
+    Everything that can be checked is checked before the drive moves: limits, names, disk space.
+    A broken or interrupted run keeps the planes it has in a ``.part`` (`fgaf.dataset.recover`).
+
+    Parameters
+    ----------
+    devices, rig
+        The open devices and the rig they come from.
+    plan
+        The planes.
+    paths
+        Targets, as from `stack_paths`.
+    labels
+        Recorded in every stack; the field is by default named after the first stack.
+    truth
+        Whether the truth that a simulated camera gives is written beside each stack.
+    overwrite
+        Whether existing stacks may be replaced.
+    interrupt
+        How to stop the run.
+    progress
+        Wraps an iterable with a label and a length, as `fgaf.dataset.console.progress` does.
+
+    Raises
+    ------
+    SettingError, ExistsError
+        The plan or the names are impossible; nothing was moved.
+    FgafError
+        The run broke; the line says at which plane and why, what was kept, where the drive is.
+    """
+    interrupt = interrupt or Interrupt()
+    engine = Engine(devices, rig.camera, rig.stage, interrupt)
+    engine.check(plan)
+    _check_outputs(paths, plan, devices, overwrite)
+    header = _header(devices, rig, plan, labels or Labels(), paths[0])
+    planes, stacks = (progress, _plainly) if len(paths) == 1 else (_plainly, progress)
+    with engine.returning():
+        for number, path in enumerate(stacks(paths, f"{len(paths)} stacks", len(paths))):
+            try:
+                interrupt.check()
+            except InterruptError as error:
+                raise InterruptError(
+                    f"{error} after {number} of {len(paths)} stacks", error.exit_code
+                ) from error
+            _record(engine, devices, plan, path, header(), truth, overwrite, planes)
+
+
+def _record(
+    engine: Engine,
+    devices: Devices,
+    plan: StackPlan,
+    path: Path,
+    header: RawHeader,
+    truth: bool,
+    overwrite: bool,
+    progress: Progress,
+) -> None:
+    shape = (len(plan), *devices.camera.shape)
+    known: list[FrameTruth] = []
+    writer = RawWriter(path, header, shape, _pixels(devices), overwrite)
+    try:
+        with writer:
+            with closing(engine.expose(plan)) as exposures, BackgroundWriter(writer) as background:
+                for exposure in progress(exposures, f"{len(plan)} planes", len(plan)):
+                    background.put(exposure)
+                    if truth and exposure.frame.truth is not None:
+                        known.append(exposure.frame.truth)
+            _publish(writer, header, known)
+    except FgafError as error:
+        kept = _kept(writer)
+        if isinstance(error, InterruptError):
+            raise InterruptError(f"{error}; {kept}", error.exit_code) from error
+        raise FgafError(f"{error}; {kept}") from error
+
+
+def _publish(writer: RawWriter, header: RawHeader, known: list[FrameTruth]) -> None:
+    """Publish the truth first: a stack is never seen without it, nor with that of an older one."""
+    truth_path(writer.path).unlink(missing_ok=True)
+    if known:
+        write_truth(writer.path, StackTruth(stack_uuid=header.uuid, frames=tuple(known)))
+    writer.publish()
+
+
+def _kept(writer: RawWriter) -> str:
+    if writer.n_written == 0:
+        writer.part.unlink(missing_ok=True)
+        return "no plane was kept"
+    return f"{writer.n_written} planes are kept, publish them with `acq recover {writer.part}`"
+
+
+def _check_outputs(paths: list[Path], plan: StackPlan, devices: Devices, overwrite: bool) -> None:
+    for path in paths:
+        require_new(path, overwrite)
+        require_new(truth_path(path), overwrite)
+        require_new(path.with_name(path.name + ".part"), overwrite)
+    pixels = int(np.prod(devices.camera.shape)) * _pixels(devices).itemsize
+    require_free(paths[0], len(paths) * len(plan) * pixels)
+
+
+def _header(
+    devices: Devices, rig: Rig, plan: StackPlan, labels: Labels, first: Path
+) -> Callable[[], RawHeader]:
+    """Return a maker of headers that differ in identity and time only."""
+    field = labels.field or re.sub(r"_r\d+$", "", first.name.removesuffix(SUFFIX))
+    rig_toml = rig.to_toml()
+
+    def new() -> RawHeader:
+        return RawHeader.new(
+            step_um=plan.step_um,
+            half_range_um=plan.half_range_um,
+            center_um=plan.center_um,
+            optics=rig.optics,
+            bit_depth=devices.camera.bit_depth,
+            sample_id=labels.sample_id,
+            operator=labels.operator,
+            field=field,
+            camera=devices.camera.name,
+            stage=devices.stage.name,
+            rig=rig_toml,
+        )
+
+    return new
+
+
+def _pixels(devices: Devices) -> np.dtype[Any]:
+    return np.dtype(np.uint8 if devices.camera.bit_depth <= 8 else np.uint16)
+
+
+def _plainly(items: Iterable[Any], _label: str, _length: int | None) -> Iterator[Any]:
+    return iter(items)
+
+
+def _plain(text: str) -> str:
+    """Replace what some file system refuses; no leading or trailing dots."""
+    return re.sub(r"[^\w.-]+", "_", text).strip(".")
+
+
+def _free_stem(folder: Path, prefix: str, now: datetime) -> str:
+    stem = f"{prefix}_{now:%Y%m%d-%H%M%S}"
+    taken = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    number, free = 1, stem
+    while any(name.startswith((f"{free}_r", f"{free}.")) for name in taken):
+        number += 1
+        free = f"{stem}-{number}"
+    return free

@@ -1,0 +1,288 @@
+"""The rig: which camera, drive and optics, and how they are to be used; one TOML file each."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fgaf.acquire.devices import Camera, DeviceError, Devices, Opening, Stage, WallClock
+from fgaf.acquire.simulation.settings import SimulationSettings
+from fgaf.acquire.tables import nearest, parse_table, vendor_module
+from fgaf.dataset.errors import SettingError
+from fgaf.dataset.optics import Optics
+
+BUILT_IN = {
+    "sim": """\
+name = "sim"
+
+[camera]
+driver = "simulated"
+
+[stage]
+driver = "simulated"
+
+[simulation]
+contrast = "brightfield"
+""",
+    "sim-relief": """\
+name = "sim-relief"
+
+[camera]
+driver = "simulated"
+
+[stage]
+driver = "simulated"
+
+[simulation]
+contrast = "relief"
+""",
+}
+
+CAMERAS, STAGES = "fgaf.cameras", "fgaf.stages"
+
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CameraTable(_Table):
+    """The camera.
+
+    Attributes
+    ----------
+    driver
+        Name of the driver, as `acq devices` lists it.
+    exposure_ms
+        Exposure time.
+    timeout_s
+        Longest wait for a frame beyond its exposure.
+    allow_identical
+        Accept two successive frames that are equal to the last pixel; else they are taken for one
+        frame delivered twice.
+    options
+        What this driver needs besides.
+    """
+
+    driver: str
+    exposure_ms: _Positive = 5.0
+    timeout_s: _Positive = 2.0
+    allow_identical: bool = False
+    options: dict[str, Any] = {}
+
+
+class StageTable(_Table):
+    """The focus drive.
+
+    Attributes
+    ----------
+    driver
+        Name of the driver, as `acq devices` lists it.
+    limits_um
+        Lowest and highest z allowed; within those of the device, which hold when this is absent.
+    approach_um
+        Every plane is approached from below; a move that would go down ends this much lower first.
+        Larger than the drive's backlash.
+    tolerance_um
+        Largest distance between the position asked for and the one read back.
+    settle_ms
+        Rest between arrival and exposure.
+    poll_ms
+        Rest between two questions whether the drive still moves.
+    timeout_s
+        Longest time for one move.
+    options
+        What this driver needs besides (a port, ...).
+    """
+
+    driver: str
+    limits_um: tuple[float, float] | None = None
+    approach_um: _NonNegative = 2.0
+    tolerance_um: _Positive = 0.1
+    settle_ms: _NonNegative = 20.0
+    poll_ms: _Positive = 0.5
+    timeout_s: _Positive = 10.0
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _limits_ascend(self) -> Self:
+        if self.limits_um is not None and not self.limits_um[0] < self.limits_um[1]:
+            raise ValueError("limits_um must ascend")
+        return self
+
+
+class Rig(_Table):
+    """One microscope.
+
+    Attributes
+    ----------
+    name
+        What the rig is called.
+    camera, stage
+        The devices.
+    optics
+        Optics between specimen and camera; of a simulated rig, those simulated.
+    simulation
+        What the simulated driver images.
+    """
+
+    name: str = ""
+    camera: CameraTable
+    stage: StageTable
+    optics: Optics = Optics()
+    simulation: SimulationSettings | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _simulated_optics(cls, table: Any) -> Any:
+        if isinstance(table, dict) and "simulation" in table and "optics" not in table:
+            simulation = SimulationSettings.model_validate(table["simulation"])
+            return {**table, "optics": simulation.optics}
+        return table
+
+    def to_toml(self) -> str:
+        """Write the whole rig, defaults included, as a TOML file that reads back the same."""
+        return _toml(self.model_dump(exclude_none=True))
+
+
+def load_rig(name: str | Path, overrides: Iterable[str] = ()) -> Rig:
+    """Read a rig.
+
+    Parameters
+    ----------
+    name
+        A built-in rig (``sim``, ``sim-relief``) or the path of a TOML file.
+    overrides
+        Single settings that replace those of the rig: ``simulation.contrast=relief``.
+
+    Raises
+    ------
+    SettingError
+        No such rig, not TOML, an unknown key or a value that does not fit: one line that names
+        the nearest valid one.
+    """
+    text, where = _text(name)
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(f"{where} is no valid TOML: {error}") from error
+    for override in overrides:
+        _override(table, override)
+    return parse_table(Rig, table, where)
+
+
+def open_rig(rig: Rig) -> Devices:
+    """Open the drive and the camera of a rig.
+
+    Raises
+    ------
+    SettingError
+        An unknown driver, or an option it does not take.
+    DeviceError
+        A device is absent, or its vendor library is not installed.
+    """
+    with ExitStack() as opened:
+        opening = Opening(rig, WallClock())
+        stage: Stage = _driver(STAGES, rig.stage.driver)(rig.stage.options, opening)
+        opened.callback(stage.close)
+        opening.stage = stage
+        settings = {"exposure_ms": rig.camera.exposure_ms, **rig.camera.options}
+        camera: Camera = _driver(CAMERAS, rig.camera.driver)(settings, opening)
+        opened.pop_all()
+    return Devices(camera, stage, opening.clock)
+
+
+def drivers(group: str) -> dict[str, EntryPoint]:
+    """Find the installed drivers of a group (`CAMERAS` or `STAGES`) by name."""
+    return {found.name: found for found in sorted(entry_points(group=group))}
+
+
+def driver_state(driver: EntryPoint) -> str:
+    """Say whether a driver can be used here: "ready", or what is missing."""
+    try:
+        opener = driver.load()
+        for module, extra in getattr(import_module(opener.__module__), "REQUIRES", ()):
+            vendor_module(module, extra)
+    except (ImportError, AttributeError) as error:
+        return f"cannot be loaded ({error})"
+    except DeviceError as error:
+        return str(error)
+    return "ready"
+
+
+def _driver(group: str, name: str) -> Any:
+    known = drivers(group)
+    if name not in known:
+        raise SettingError(f"no driver {name!r} in {group}; {nearest(name, known)}")
+    try:
+        return known[name].load()
+    except (ImportError, AttributeError) as error:
+        raise DeviceError(f"the driver {name} cannot be loaded ({error}); reinstall it") from error
+
+
+def _text(name: str | Path) -> tuple[str, str]:
+    if str(name) in BUILT_IN:
+        return BUILT_IN[str(name)], f"rig {name}"
+    path = Path(name)
+    if not path.is_file():
+        raise SettingError(
+            f"no rig {str(name)!r}: {nearest(str(name), BUILT_IN)} "
+            f"Built in are {' and '.join(BUILT_IN)}; any other is the path of a TOML file"
+        )
+    try:
+        return path.read_text(encoding="utf-8"), str(path)
+    except UnicodeDecodeError as error:
+        raise SettingError(f"{path} is no text in UTF-8; save it as UTF-8") from error
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip():
+        raise SettingError(f"{override!r} is no setting; write KEY=VALUE, as stage.settle_ms=30")
+    *tables, last = key.strip().split(".")
+    for name in tables:
+        inner = table.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise SettingError(f"{override!r}: {name} is a value, not a table")
+        table = inner
+    try:
+        table[last] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        table[last] = value.strip()
+
+
+def _toml(table: Mapping[str, Any], path: str = "") -> str:
+    lines = [
+        f"{name} = {_value(value)}" for name, value in table.items() if not isinstance(value, dict)
+    ]
+    for name, value in table.items():
+        if isinstance(value, dict) and value:
+            lines += ["", f"[{path}{name}]", _toml(value, f"{path}{name}.").rstrip("\n")]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_value(item) for item in value)}]"
+    if isinstance(value, str):
+        return _quoted(value)
+    return repr(value)
+
+
+def _quoted(text: str) -> str:
+    """Write a TOML basic string: quote, backslash and control characters are escaped."""
+    inner = "".join(
+        f"\\u{ord(sign):04x}" if ord(sign) < 0x20 or sign in '"\\\x7f' else sign for sign in text
+    )
+    return f'"{inner}"'
