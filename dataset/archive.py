@@ -15,7 +15,7 @@ from fgaf.dataset.columns import TEXT, Schema, dataset_of, read_columns, write_c
 from fgaf.dataset.errors import FgafError, FormatError
 from fgaf.dataset.files import cannot_write, publishing, require_free
 from fgaf.dataset.header import read_header, software, utc_now, write_header
-from fgaf.dataset.integrity import fingerprint_of, open_format, seal, verify
+from fgaf.dataset.integrity import fingerprint_of, open_format, reading, seal, verify
 from fgaf.dataset.optics import Optics
 
 FORMAT, FORMAT_VERSION = "fgaf-dataset", 1
@@ -197,14 +197,17 @@ class Archive:
             Not an archive, newer, truncated, a column is missing or contradicts another.
         """
         with open_format(path, FORMAT, FORMAT_VERSION) as file:
-            yield cls._from_file(file, path)
+            with reading(path):
+                archive = cls._from_file(file, path)
+            yield archive
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read a whole archive into memory, checksums compared; see `open` for the errors."""
         with open_format(path, FORMAT, FORMAT_VERSION) as file:
             verify(file, path)
-            archive = cls._from_file(file, path)
+            with reading(path):
+                archive = cls._from_file(file, path)
             return type(archive)(**{**archive.__dict__, "images": archive.images[:]})
 
     @classmethod

@@ -20,6 +20,17 @@ from fgaf.dataset.errors import FormatError
 SEAL = "sha256"
 FILE_SEAL = "content_sha256"
 _BLOCK_BYTES = 1 << 24
+# What h5py raises on a damaged file, depending on which bytes are hit.
+_DAMAGE = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    IndexError,
+    OverflowError,
+    MemoryError,
+)
 
 
 class Digest:
@@ -86,7 +97,7 @@ def broken_seals(file: h5py.File) -> list[str]:
     for name, dataset in _datasets(file):
         try:
             whole = dataset.attrs.get(SEAL) == _digest(dataset)
-        except (OSError, UnicodeDecodeError):
+        except _DAMAGE:
             whole = False
         if not whole:
             differing.append(f"/{name}")
@@ -99,7 +110,7 @@ def attributes_sealed(file: h5py.File) -> bool:
     """Whether attributes and dataset seals match the file's seal; reads no data."""
     try:
         return bool(file.attrs.get(FILE_SEAL) == _content(file))
-    except (OSError, TypeError, ValueError):
+    except _DAMAGE:
         return False
 
 
@@ -116,7 +127,9 @@ def verify(file: h5py.File, path: object) -> None:
     FormatError
         A checksum differs; the line names where.
     """
-    if differing := broken_seals(file):
+    with reading(path):
+        differing = broken_seals(file)
+    if differing:
         raise FormatError(
             f"{path}: checksum differs in {', '.join(differing)}; the file was altered or damaged, "
             "take it from its source again"
@@ -141,6 +154,63 @@ def open_format(path: Path, kind: str, version: int) -> Iterator[h5py.File]:
     FormatError
         Missing, no HDF5, truncated, in use, of another format, or newer.
     """
+    with open_hdf5(path) as file:
+        with reading(path):
+            found, stored = file.attrs.get("format"), file.attrs.get("format_version")
+        if found != kind:
+            what = f"format {found!r}" if isinstance(found, str) else "an HDF5 file of another kind"
+            raise FormatError(f"{path} is not of format {kind!r} but {what}; name another file")
+        if not isinstance(stored, (int, np.integer)):
+            raise FormatError(f"{path}: format_version is missing; take the file again")
+        if stored > version:
+            raise FormatError(
+                f"{path} has format version {stored}, this program reads up to {version}; "
+                "update fgaf"
+            )
+        yield file
+
+
+def format_of(path: Path) -> str:
+    """Find out which of our formats a file says it is: its attribute ``format``.
+
+    Raises
+    ------
+    FormatError
+        Missing, no HDF5, truncated, in use, or not one of ours.
+    """
+    with open_hdf5(path) as file, reading(path):
+        found = file.attrs.get("format")
+    if not isinstance(found, str):
+        raise FormatError(f"{path} is an HDF5 file that fgaf did not write; name another file")
+    return found
+
+
+@contextmanager
+def reading(path: object) -> Iterator[None]:
+    """Say in one line that a file is damaged where HDF5 stumbles over its contents.
+
+    Raises
+    ------
+    FormatError
+        In place of whatever the block raised on reading.
+    """
+    try:
+        yield
+    except _DAMAGE as error:
+        raise FormatError(
+            f"{path} is damaged and cannot be read whole; take it from its source again"
+        ) from error
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Open any HDF5 file for reading.
+
+    Raises
+    ------
+    FormatError
+        Missing, no HDF5, truncated or in use.
+    """
     if not path.is_file():
         raise FormatError(f"{path} is not there; check the name")
     try:
@@ -152,20 +222,6 @@ def open_format(path: Path, kind: str, version: int) -> Iterator[h5py.File]:
     except OSError as error:
         raise FormatError(_cannot_open(path, error)) from error
     with file:
-        try:
-            found, stored = file.attrs.get("format"), file.attrs.get("format_version")
-        except OSError:
-            found, stored = None, None
-        if found != kind:
-            what = f"format {found!r}" if isinstance(found, str) else "an HDF5 file of another kind"
-            raise FormatError(f"{path} is not of format {kind!r} but {what}; name another file")
-        if not isinstance(stored, (int, np.integer)):
-            raise FormatError(f"{path}: format_version is missing; take the file again")
-        if stored > version:
-            raise FormatError(
-                f"{path} has format version {stored}, this program reads up to {version}; "
-                "update fgaf"
-            )
         yield file
 
 

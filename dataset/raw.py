@@ -18,7 +18,7 @@ from fgaf.dataset.columns import Schema, dataset_of, read_columns
 from fgaf.dataset.errors import FgafError, FormatError, SettingError
 from fgaf.dataset.files import cannot_write, publish, require_free, require_new, sync
 from fgaf.dataset.header import read_header, software, utc_now, write_header
-from fgaf.dataset.integrity import Digest, fingerprint_of, open_format, seal, verify
+from fgaf.dataset.integrity import Digest, fingerprint_of, open_format, reading, seal, verify
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.truth import StackTruth, read_truth
 
@@ -309,11 +309,12 @@ class RawStack:
             Not a raw stack, newer, truncated, or a column is missing.
         """
         with _open(path) as file:
-            frames = _frames(file, path)
-            planes = read_columns(_group(file, path), PLANE_COLUMNS, frames.shape[0], path)
-            yield cls(
-                path, read_header(file, RawHeader, path), frames, planes, fingerprint_of(file)
-            )
+            with reading(path):
+                frames = _frames(file, path)
+                planes = read_columns(_group(file, path), PLANE_COLUMNS, frames.shape[0], path)
+                header = read_header(file, RawHeader, path)
+                stack = cls(path, header, frames, planes, fingerprint_of(file))
+            yield stack
 
     @property
     def n_planes(self) -> int:

@@ -8,7 +8,7 @@ network that saw one half of such a pair in training is not tested by the other 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from fgaf.dataset.errors import FgafError, SettingError
 
 if TYPE_CHECKING:
-    from fgaf.dataset.archive import Cells
+    from fgaf.dataset.archive import Archive, Cells
 
 TRAIN: Final = 0
 VALIDATION: Final = 1
@@ -119,6 +119,47 @@ def make_split(
 
     sides = _distribute(np.bincount(group), wanted, seed)
     return Split(sides=sides[group], by=by, groups=len(sides))
+
+
+def with_split(
+    archive: Archive,
+    name: str,
+    fractions: Sequence[float] = DEFAULT_FRACTIONS,
+    by: str = "auto",
+    seed: int = 0,
+) -> tuple[Archive, Split]:
+    """Add a named split to an archive in memory; see `make_split` for the options.
+
+    Returns
+    -------
+    archive : Archive
+        The same cells and patches with one split more, to be written to a new file.
+    split : Split
+        The split added.
+
+    Raises
+    ------
+    SettingError
+        The archive has a split of that name: published splits never change.
+    """
+    if not name.isidentifier():
+        raise SettingError(f"{name!r} cannot name a split: use letters, digits and _")
+    if name in archive.splits:
+        raise SettingError(
+            f"the archive has a split {name!r}, and a split that others may have used never "
+            "changes; choose another name"
+        )
+    split = make_split(
+        archive.cells,
+        archive.center_y,
+        archive.center_x,
+        archive.cell,
+        archive.header.patch_px,
+        fractions,
+        by,
+        seed,
+    )
+    return replace(archive, splits=archive.splits | {name: split.sides}), split
 
 
 def fields_of(cells: Cells) -> NDArray[np.intp]:

@@ -79,7 +79,7 @@ def read_tiff(path: Path) -> ZStack:
         _check_axes(path, series.axes, series.shape)
         if _is_coloured(tiff, series):
             raise colour_error(path)
-        check_pixels(path, np.dtype(series.dtype))
+        check_pixels(path, series.dtype)
         files = _require_whole(path, series)
         frames = series.asarray()
         stack = ZStack(
@@ -110,7 +110,7 @@ def read_page(path: Path) -> NDArray[Any]:
         page = tiff.pages.first
         if page.ndim != 2 or page.photometric == tifffile.PHOTOMETRIC.PALETTE:
             raise colour_error(path)
-        check_pixels(path, page.dtype)
+        check_pixels(path, np.dtype(page.dtype))
         _require_held(path, tiff.filehandle.size, page)
         pixels = page.asarray()
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)

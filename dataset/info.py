@@ -1,0 +1,140 @@
+"""What a file holds, in numbers and at a glance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.errors import FgafError
+from fgaf.dataset.integrity import format_of
+from fgaf.dataset.raw import FORMAT as RAW_FORMAT
+from fgaf.dataset.raw import RawStack
+from fgaf.dataset.split import SIDES
+
+_SHEET_CELLS: Final = 12
+_GAP: Final = 2
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Summarise a raw stack or an archive in plain types, fit for JSON.
+
+    Raises
+    ------
+    FormatError
+        Neither of the two, or unreadable.
+    """
+    if format_of(path) == RAW_FORMAT:
+        with RawStack.open(path) as stack:
+            return {"path": str(path), "format": RAW_FORMAT} | describe_stack(stack)
+    with Archive.open(path) as archive:
+        return {"path": str(path), "format": "fgaf-dataset"} | describe_archive(archive)
+
+
+def describe_stack(stack: RawStack) -> dict[str, Any]:
+    """Summarise an open raw stack."""
+    header = stack.header.model_dump(exclude={"rig"})
+    return header | {
+        "planes": stack.n_planes,
+        "shape": list(stack.shape),
+        "dtype": str(stack.frames.dtype),
+        "z_from_um": float(stack.z_um[0]),
+        "z_to_um": float(stack.z_um[-1]),
+        "fingerprint": stack.fingerprint,
+    }
+
+
+def describe_archive(archive: Archive) -> dict[str, Any]:
+    """Summarise an open archive."""
+    cells = archive.cells
+    counts = np.bincount(archive.depth_class, minlength=archive.n_classes)
+    return archive.header.model_dump() | {
+        "patches": len(archive.images),
+        "dtype": str(archive.images.dtype),
+        "cells": archive.n_cells,
+        "samples": len(set(cells.sample_id.tolist()) - {""}),
+        "sources": len(set(cells.source.tolist()) - {""}),
+        "patches_per_depth": {
+            f"{depth:g}": int(n) for depth, n in zip(archive.class_depths_um, counts, strict=True)
+        },
+        "methods": _tally(cells.method),
+        "annotators": _tally(cells.annotator),
+        "truth_known": archive.true_depth_um is not None,
+        "splits": {
+            name: {side: int((sides == number).sum()) for number, side in enumerate(SIDES)}
+            for name, sides in archive.splits.items()
+        },
+        "fingerprint": archive.fingerprint,
+    }
+
+
+def as_text(summary: dict[str, Any]) -> str:
+    """Lay a summary out, one line per entry; what is empty or unknown is left out."""
+    flat = summary | summary.get("optics", {})
+    lines = []
+    for name, value in flat.items():
+        if name == "optics" or value is None or value in ("", {}):
+            continue
+        shown = (
+            ", ".join(f"{k}: {_brief(v)}" for k, v in value.items())
+            if isinstance(value, dict)
+            else _brief(value)
+        )
+        lines.append(f"{name:>18}  {shown}")
+    return "\n".join(lines)
+
+
+def contact_sheet(archive: Archive, n_cells: int = _SHEET_CELLS) -> NDArray[np.uint8]:
+    """Lay patches out as one picture: a row per cell, a column per depth class.
+
+    Parameters
+    ----------
+    archive
+        Open archive.
+    n_cells
+        How many cells, evenly picked, to show.
+
+    Returns
+    -------
+    (H, W) uint8
+        Each cell stretched from its darkest to its brightest pixel; absent depths are black.
+
+    Raises
+    ------
+    FgafError
+        The archive is empty.
+    """
+    if archive.n_cells == 0:
+        raise FgafError("the archive holds no cell to show; add some")
+    side = archive.header.patch_px
+    pitch = side + _GAP
+    picked = np.unique(np.linspace(0, archive.n_cells - 1, n_cells).round().astype(int))
+    sheet = np.zeros((len(picked) * pitch - _GAP, archive.n_classes * pitch - _GAP), np.uint8)
+    classes = archive.depth_class
+    for row, cell in enumerate(picked):
+        rows = archive.rows_of(int(cell))
+        patches = archive.images[rows].astype(np.float64)
+        low, high = patches.min(), patches.max()
+        grey = ((patches - low) / max(high - low, 1) * 255).astype(np.uint8)
+        for patch, column in zip(grey, classes[rows], strict=True):
+            top, left = row * pitch, int(column) * pitch
+            sheet[top : top + side, left : left + side] = patch
+    return sheet
+
+
+def _tally(values: NDArray[Any]) -> dict[str, int]:
+    names, counts = np.unique(values.astype(str), return_counts=True)
+    return {str(name): int(n) for name, n in zip(names, counts, strict=True) if name}
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, dict):
+        return "/".join(f"{v} {k}" for k, v in value.items())
+    if isinstance(value, list):
+        return " x ".join(map(str, value))
+    return str(value)

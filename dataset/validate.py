@@ -1,0 +1,67 @@
+"""Check raw stacks and archives: sound structure, whole contents, sensible numbers, fair splits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from fgaf.dataset.errors import FormatError
+from fgaf.dataset.findings import Finding, Report, sorted_findings
+from fgaf.dataset.integrity import broken_seals, format_of, open_format, reading
+
+_TAKE_AGAIN: Final = "take the file from its source again"
+
+
+def validate(path: Path) -> Report:
+    """Check one file.
+
+    Every dataset is compared with its checksum; then follow the checks of the format. A file
+    that cannot be read gives an error finding rather than an exception.
+
+    Parameters
+    ----------
+    path
+        A raw stack or an archive.
+
+    Returns
+    -------
+    Report
+        Of a sound file, one without errors.
+    """
+    from fgaf.dataset import archive, raw
+    from fgaf.dataset.validate_archive import archive_findings
+    from fgaf.dataset.validate_raw import raw_findings
+
+    try:
+        kind = format_of(path)
+    except FormatError as error:
+        return Report(path, "", (_unreadable("not-readable", error),))
+    found: list[Finding] = []
+    try:
+        if kind == raw.FORMAT:
+            found += _seal_findings(path, kind, raw.FORMAT_VERSION)
+            with raw.RawStack.open(path) as stack, reading(path):
+                found += raw_findings(stack)
+        elif kind == archive.FORMAT:
+            found += _seal_findings(path, kind, archive.FORMAT_VERSION)
+            with archive.Archive.open(path) as opened, reading(path):
+                found += archive_findings(opened)
+        else:
+            message = f"{path} is of format {kind!r}, which this program does not know"
+            found.append(Finding("unknown-format", "error", message, "name a file fgaf wrote"))
+    except FormatError as error:
+        found.append(_unreadable("structure", error))
+    return Report(path, kind, sorted_findings(found))
+
+
+def _seal_findings(path: Path, kind: str, version: int) -> Iterator[Finding]:
+    with open_format(path, kind, version) as file:
+        for where in broken_seals(file):
+            yield Finding("checksum", "error", f"checksum differs in {where}", _TAKE_AGAIN)
+
+
+def _unreadable(name: str, error: FormatError) -> Finding:
+    """Turn an error line, "what; mend", into a finding."""
+    message, _, mend = str(error).rpartition("; ")
+    return Finding(name, "error", message, mend)
