@@ -1,0 +1,1 @@
+"""The simulated microscope: a field of swimming sperm and the light that images them."""

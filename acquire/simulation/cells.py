@@ -1,0 +1,214 @@
+"""The standard simulated benchmark: patches of single cells whose depth is known exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fgaf.acquire.simulation import sensor
+from fgaf.acquire.simulation.scene import Canvas, Painter, Swimmer
+from fgaf.acquire.simulation.settings import Contrast, SimulationSettings
+from fgaf.acquire.simulation.sperm import draw_sperm
+from fgaf.acquire.simulation.swimming import Pose, draw_swimming
+from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, ArchiveHeader, Cells
+from fgaf.dataset.errors import SettingError
+from fgaf.dataset.header import utc_now
+from fgaf.dataset.split import make_split
+
+Array = npt.NDArray[Any]
+Progress = Callable[[Iterable[int]], Iterable[int]]
+
+INTERVAL_S = 0.03
+"""Time from plane to plane: a fast drive's step and a short exposure."""
+
+_NEIGHBOUR = 0.25
+
+
+def simulate_cells(
+    cells: int = 232,
+    motile: bool = True,
+    seed: int = 2026,
+    off_grid: bool = False,
+    contrast: Contrast = "brightfield",
+    step_um: float = 0.5,
+    half_range_um: float = 2.0,
+    patch_px: int = 96,
+    interval_s: float = INTERVAL_S,
+    bit_depth: Literal[8, 12] = 8,
+    settings: SimulationSettings | None = None,
+    progress: Progress | None = None,
+) -> Archive:
+    """Simulate the focus stacks of single cells, cropped about their true place.
+
+    Every cell has its own size, shape, index, pose, light and company. Planes are taken
+    `interval_s` apart, z ascending; a motile cell turns, rolls and beats between them. Each
+    patch is rendered with the cell exactly at the depth that its label says: a change of the
+    cell's own z during its stack is taken as followed by the drive, so that ``depth_um ==
+    true_depth_um`` to the last digit. The patch is centred on the pixel in which the centre
+    of the head's phase lies; within that pixel it may lie anywhere.
+
+    Parameters
+    ----------
+    cells
+        How many.
+    motile
+        Whether they swim; else all planes of a cell show one frozen pose.
+    seed
+        Everything follows from it; cell k is the same however many cells there are.
+    off_grid
+        Draw each depth uniformly within ±`half_range_um` in place of the grid's.
+    contrast
+        "brightfield" or "relief".
+    step_um, half_range_um
+        The grid of depths, in drive µm.
+    patch_px
+        Side of a patch.
+    interval_s
+        Time from one plane to the next.
+    bit_depth
+        8 or 12.
+    settings
+        Microscope, camera and ranges of motion; `contrast`, `bit_depth`, `seed` and all that
+        makes up a field are not read from it.
+    progress
+        Wraps the loop over the cells, to show how far it is.
+
+    Returns
+    -------
+    Archive
+        With `true_depth_um` and a split named "default".
+
+    Raises
+    ------
+    SettingError
+        Less than one cell, a patch under 16 px, or a range the step does not divide.
+    """
+    steps = half_range_um / step_um
+    if cells < 1 or patch_px < 16:
+        raise SettingError("at least one cell and patches of at least 16 px are needed")
+    if round(steps) < 1 or abs(steps - round(steps)) > 1e-6:
+        raise SettingError(
+            f"a half range of {half_range_um:g} µm is no whole multiple of {step_um:g} µm; "
+            f"use {max(1, round(steps)) * step_um:g}"
+        )
+    settings = (settings or SimulationSettings()).model_copy(
+        update={"contrast": contrast, "bit_depth": bit_depth, "seed": seed, "motile": motile}
+    )
+    grid = step_um * np.arange(-round(steps), round(steps) + 1)
+    painter = Painter(settings)
+    dtype = np.uint8 if bit_depth == 8 else np.uint16
+    images = np.empty((cells, grid.size, patch_px, patch_px), dtype)
+    depths = np.empty((cells, grid.size))
+    centres = np.empty((cells, grid.size, 2), np.int32)
+    for number in (progress or iter)(range(cells)):
+        rng = np.random.default_rng([seed, 3, number])
+        depths[number] = (
+            np.sort(rng.uniform(-half_range_um, half_range_um, grid.size)) if off_grid else grid
+        )
+        _stack(painter, settings, rng, depths[number], interval_s, images[number], centres[number])
+
+    now = utc_now()
+    rows = [
+        {
+            "id": f"cell-{number:05d}",
+            "source": f"simulated-{seed}-{number:05d}",
+            "source_sha256": "",
+            "sample_id": "",
+            "field": f"field-{number:05d}",
+            "focus_um": 0.0,
+            "focus_plane": int(np.argmin(np.abs(depths[number]))),
+            "annotator": "simulation",
+            "labelled_utc": now,
+            "method": "simulation",
+            "confidence": 1.0,
+        }
+        for number in range(cells)
+    ]
+    table = Cells.from_rows(rows)
+    cell = np.repeat(np.arange(cells, dtype=np.int32), grid.size)
+    center_y, center_x = centres.reshape(-1, 2).T.copy()
+    split = make_split(table, center_y, center_x, cell, patch_px, seed=seed)
+    return Archive(
+        header=ArchiveHeader.new(
+            step_um=step_um,
+            half_range_um=half_range_um,
+            patch_px=patch_px,
+            optics=settings.optics,
+            name=f"simulated {'motile' if motile else 'immotile'} sperm, {contrast}, seed {seed}",
+            description=(
+                f"{'depths drawn uniformly' if off_grid else 'depths on the grid'}, "
+                f"planes {interval_s * 1e3:g} ms apart, every label is the true depth"
+            ),
+        ),
+        images=images.reshape(-1, patch_px, patch_px),
+        depth_um=depths.ravel(),
+        plane=np.tile(np.arange(grid.size, dtype=np.int32), cells),
+        cell=cell,
+        center_y=center_y,
+        center_x=center_x,
+        cells=table,
+        true_depth_um=depths.ravel().copy(),
+        splits={DEFAULT_SPLIT: split.sides},
+    )
+
+
+def _stack(
+    painter: Painter,
+    settings: SimulationSettings,
+    rng: np.random.Generator,
+    depths: Array,
+    interval_s: float,
+    images: Array,
+    centres: Array,
+) -> None:
+    """Render one cell's stack into `images` (P, S, S) and its crops' centres into `centres`."""
+    pixel, side = settings.pixel_size_um, images.shape[-1]
+    exposure = settings.reference_exposure_s
+    swimmers = [_draw(rng, settings, Pose(0, 0, 0, yaw=float(rng.uniform(0, 2 * np.pi))))]
+    begin = float(rng.uniform(0, 10))
+    if rng.uniform() < _NEIGHBOUR:
+        swimmers.append(_neighbour(rng, settings, swimmers[0], begin))
+    frame = rng.uniform(side, np.array(settings.shape) - side, 2) * pixel
+    brightness, slope = rng.normal(1, 0.05), rng.normal(0, 0.01, 2)
+    ramp = np.linspace(-1, 1, side, dtype=np.float32)
+    light = (brightness + slope[0] * ramp[:, None] + slope[1] * ramp).astype(np.float32)
+    origin = swimmers[0].way.pose(begin)
+    for k, depth in enumerate(depths):
+        time = begin + k * interval_s
+        pose = swimmers[0].way.pose(time)
+        place = np.array([pose.y_um - origin.y_um, pose.x_um - origin.x_um]) + frame
+        centre = np.rint(place / pixel).astype(int)
+        inside = (place / pixel - centre + side // 2) * pixel
+        shift = (inside[0] - pose.y_um, inside[1] - pose.x_um, -pose.z_um)
+        canvas = Canvas((side, side), float(depth))
+        for swimmer in swimmers:
+            painter.sperm(canvas, swimmer, time, exposure, shift)
+        images[k] = sensor.expose(canvas.relative() * light, exposure, settings, rng)
+        centres[k] = centre
+
+
+def _draw(rng: np.random.Generator, settings: SimulationSettings, start: Pose) -> Swimmer:
+    way = draw_swimming(rng, start, settings.motile, settings.beat_hz, settings.speed_um_s)
+    return Swimmer(draw_sperm(rng, settings.motile), way)
+
+
+def _neighbour(
+    rng: np.random.Generator, settings: SimulationSettings, cell: Swimmer, begin_s: float
+) -> Swimmer:
+    """A second cell that swims away from the first one's place: its tail may cross the patch."""
+    direction = float(rng.uniform(0, 2 * np.pi))
+    distance = float(rng.uniform(14, 40))
+    start = Pose(0.0, 0.0, float(rng.uniform(-3, 3)), yaw=direction + float(rng.normal(0, 0.4)))
+    neighbour = _draw(rng, settings, start)
+    y, x = cell.way.path(begin_s)
+    own_y, own_x = neighbour.way.path(begin_s)
+    return replace(
+        neighbour,
+        way=neighbour.way.at(
+            y + distance * np.sin(direction) - own_y, x + distance * np.cos(direction) - own_x
+        ),
+    )

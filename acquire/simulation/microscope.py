@@ -1,0 +1,113 @@
+"""Condenser and objective: source points, pupil, and the phase of defocus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fgaf.acquire.simulation.settings import MicroscopeSettings
+
+Array = npt.NDArray[Any]
+
+# The modulator of relief contrast, in units of the pupil's radius and of amplitude. The slit is
+# imaged into the grey stripe; what a gradient of phase deflects falls on dark or on clear glass.
+GREY_FROM, GREY_TO = 0.42, 0.68
+GREY, DARK = 0.15**0.5, 0.01**0.5
+SLIT_CENTRE, SLIT_WIDTH, SLIT_LENGTH = 0.55, 0.10, 1.0
+
+
+@dataclass(frozen=True)
+class Microscope:
+    """What happens to light of one direction: which source points shine, what the pupil does.
+
+    Frequencies are in 1/µm in the specimen, (y, x); distances in drive µm.
+    """
+
+    settings: MicroscopeSettings
+
+    def source(self, order: int) -> tuple[Array, Array]:
+        """Points of the condenser's aperture that stand for the whole of it.
+
+        Parameters
+        ----------
+        order
+            Rings of the disc (Gauss-Legendre in the square of the radius, evenly spread in
+            angle), or a measure of the points along the slit.
+
+        Returns
+        -------
+        frequencies (S, 2), weights (S,) that sum to 1
+        """
+        if self.settings.contrast == "relief":
+            return self._slit(order)
+        radius = self.settings.condenser_na / self.settings.wavelength_um
+        if radius == 0:
+            return np.zeros((1, 2)), np.ones(1)
+        nodes, node_weights = np.polynomial.legendre.leggauss(order)
+        points, weights = [], []
+        for ring, (node, weight) in enumerate(zip(nodes, node_weights, strict=True)):
+            r = radius * np.sqrt((node + 1) / 2)
+            n = max(4, 2 * round((2.2 * order + 1.5) * r / radius / 2 + 0.8))
+            angle = 2 * np.pi * (np.arange(n) + 0.5 * (ring % 2)) / n
+            points.append(np.stack([r * np.sin(angle), r * np.cos(angle)], axis=1))
+            weights.append(np.full(n, weight / 2 / n))
+        return np.concatenate(points), np.concatenate(weights)
+
+    def _slit(self, order: int) -> tuple[Array, Array]:
+        along, along_weight = np.polynomial.legendre.leggauss(3 * order + 1)
+        across, across_weight = np.polynomial.legendre.leggauss(2)
+        y, x = np.meshgrid(
+            along * SLIT_LENGTH / 2, SLIT_CENTRE + across * SLIT_WIDTH / 2, indexing="ij"
+        )
+        weights = np.outer(along_weight, across_weight).ravel() / 4
+        return self.settings.cutoff * np.stack([y.ravel(), x.ravel()], axis=1), weights
+
+    @cached_property
+    def source_radius(self) -> float:
+        """Largest frequency of the illumination."""
+        if self.settings.contrast == "relief":
+            return float(
+                self.settings.cutoff * np.hypot(SLIT_CENTRE + SLIT_WIDTH / 2, SLIT_LENGTH / 2)
+            )
+        return self.settings.condenser_na / self.settings.wavelength_um
+
+    def pupil(self, fy: Array, fx: Array) -> Array:
+        """Complex transmittance of the objective in focus; 0 beyond NA / wavelength."""
+        s = self.settings
+        rho2 = (fy**2 + fx**2) / s.cutoff**2
+        spherical = np.sqrt(5.0) * (6 * rho2**2 - 6 * rho2 + 1)
+        amplitude = np.where(rho2 <= 1, 1.0, 0.0)
+        if s.contrast == "relief":
+            x = fx / s.cutoff
+            amplitude = amplitude * np.where(x > GREY_TO, DARK, np.where(x >= GREY_FROM, GREY, 1.0))
+        result: Array = amplitude * np.exp(2j * np.pi * s.spherical_waves * spherical)
+        return result
+
+    def axial(self, fy: Array, fx: Array) -> Array:
+        """Axial frequency on the objective's side, in 1/µm; 0 where the wave does not travel."""
+        s = self.settings
+        square = (s.medium_index / s.wavelength_um) ** 2 - fy**2 - fx**2
+        result: Array = np.sqrt(np.maximum(square, 0.0))
+        return result
+
+    def spread_um(self, distance_um: float) -> float:
+        """How far light that left a point reaches sideways `distance_um` of drive away.
+
+        The marginal ray, and room for the rings about its image.
+        """
+        s = self.settings
+        tangent = s.numerical_aperture / np.sqrt(s.medium_index**2 - s.numerical_aperture**2)
+        return float(tangent * abs(distance_um) + 2.5 * s.wavelength_um / s.numerical_aperture)
+
+    def order_for(self, distance_um: float) -> int:
+        """Fineness of the source that images a thing out of focus by `distance_um`.
+
+        Each source point throws its own image, shifted by the distance times its slope: the
+        further out of focus, the finer the source must be sampled.
+        """
+        distance = abs(distance_um)
+        return 2 if distance < 2.5 else 3 if distance < 6 else 5

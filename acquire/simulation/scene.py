@@ -1,0 +1,275 @@
+"""A field under the simulated microscope: what the camera sees at a time and a drive position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fgaf.acquire.simulation import sensor
+from fgaf.acquire.simulation.microscope import Microscope
+from fgaf.acquire.simulation.settings import MicroscopeSettings, SimulationSettings
+from fgaf.acquire.simulation.sperm import Sperm, draw_sperm
+from fgaf.acquire.simulation.swimming import Pose, Swimming, draw_swimming
+from fgaf.acquire.simulation.threads import ThreadImager
+from fgaf.acquire.simulation.waves import Patch, WaveImager
+from fgaf.dataset.truth import CellTruth
+
+Array = npt.NDArray[Any]
+
+_TRUTH_MARGIN_UM = 5.0
+_BLUR_TIMES = (-1 / 3, 0.0, 1 / 3)
+
+
+@dataclass(frozen=True)
+class Swimmer:
+    """A sperm and its way."""
+
+    body: Sperm
+    way: Swimming
+
+
+class Canvas:
+    """The image under construction: relative intensity of one exposure.
+
+    Compact things multiply what is there, weak threads add to each other: each thing is imaged
+    by itself, and where images overlap light is taken to have met one after the other.
+
+    Parameters
+    ----------
+    shape
+        (Y, X) pixels.
+    focus_um
+        The drive's z.
+    """
+
+    def __init__(self, shape: tuple[int, int], focus_um: float) -> None:
+        self.focus_um = focus_um
+        self._product = np.ones(shape, np.float32)
+        self._weak = np.zeros(shape, np.float32)
+
+    def multiply(self, patch: Patch) -> None:
+        """Lay a thing's image onto the canvas; what lies outside is cut off."""
+        rows, columns = self._product.shape
+        height, width = patch.intensity.shape
+        y0, y1 = max(patch.top, 0), min(patch.top + height, rows)
+        x0, x1 = max(patch.left, 0), min(patch.left + width, columns)
+        if y0 < y1 and x0 < x1:
+            self._product[y0:y1, x0:x1] *= patch.intensity[
+                y0 - patch.top : y1 - patch.top, x0 - patch.left : x1 - patch.left
+            ]
+
+    def add_thread(
+        self, imager: ThreadImager, y_px: Array, x_px: Array, z_um: Array, strength: Array
+    ) -> None:
+        """Add weak beads at drive positions `z_um`."""
+        imager.add(self._weak, y_px, x_px, self.focus_um - z_um, strength)
+
+    def relative(self) -> Array:
+        """Intensity relative to the empty background, (Y, X) float32."""
+        return self._product * np.maximum(1 + self._weak, 0)
+
+
+class Painter:
+    """Lays sperm onto a canvas; keeps the tables of one microscope."""
+
+    def __init__(self, settings: MicroscopeSettings) -> None:
+        self.settings = settings
+        self.waves = WaveImager(Microscope(settings))
+        self.threads = ThreadImager(self.waves.windows)
+
+    def sperm(
+        self,
+        canvas: Canvas,
+        swimmer: Swimmer,
+        time_s: float,
+        exposure_s: float = 0.0,
+        shift_um: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    ) -> None:
+        """Lay one sperm onto the canvas as it is about a time.
+
+        During the exposure the head moves on a straight line without turning; the flagellum
+        is drawn at three moments of it.
+
+        Parameters
+        ----------
+        canvas
+            Where to.
+        swimmer
+            Who.
+        time_s, exposure_s
+            Middle and length of the exposure.
+        shift_um
+            (y, x, z) added to its place: to centre it, or to bring it back into a field.
+        """
+        pixel = self.settings.pixel_size_um
+        body, way = swimmer.body, swimmer.way
+        pose = way.pose(time_s)
+        line = body.flagellum(pose, way.beat(time_s))
+        before, after = way.pose(time_s - exposure_s / 2), way.pose(time_s + exposure_s / 2)
+        y, x = (pose.y_um + shift_um[0]) / pixel, (pose.x_um + shift_um[1]) / pixel
+        z = pose.z_um + shift_um[2]
+        canvas.multiply(
+            self.waves.image(
+                body.slices(pose, line, self.settings),
+                y,
+                x,
+                canvas.focus_um - z,
+                (after.y_um - before.y_um, after.x_um - before.x_um),
+            )
+        )
+        moments = _BLUR_TIMES if exposure_s and way.beat_hz else (0.0,)
+        for moment in moments:
+            then = time_s + moment * exposure_s
+            if moment:
+                pose = way.pose(then)
+                line = body.flagellum(pose, way.beat(then))
+            thread = body.thread(line, self.settings)
+            canvas.add_thread(
+                self.threads,
+                (pose.y_um + shift_um[0] + thread.y_um) / pixel,
+                (pose.x_um + shift_um[1] + thread.x_um) / pixel,
+                pose.z_um + shift_um[2] + thread.z_um,
+                thread.strength / len(moments),
+            )
+
+
+class Scene:
+    """A field of cells that swim whether one looks or not.
+
+    Every exposure follows from the settings and its arguments alone: the same call gives the
+    same pixels, in whatever order calls are made.
+
+    Parameters
+    ----------
+    settings
+        The microscope, its camera and the specimen.
+    """
+
+    def __init__(self, settings: SimulationSettings) -> None:
+        self.settings = settings
+        self._painter = Painter(settings)
+        self._light = sensor.illumination(settings)
+        self._size_um = tuple(side * settings.pixel_size_um for side in settings.shape)
+        self.swimmers: tuple[Swimmer, ...] = tuple(self._populate())
+
+    def expose(
+        self, time_s: float, exposure_s: float, focus_um: float
+    ) -> tuple[Array, tuple[CellTruth, ...]]:
+        """Take one image.
+
+        Parameters
+        ----------
+        time_s
+            Start of the exposure on the simulated clock.
+        exposure_s
+            Its length.
+        focus_um
+            The drive's z.
+
+        Returns
+        -------
+        pixels
+            (Y, X) uint8 or uint16.
+        truth
+            What lies in the field, in the middle of the exposure.
+        """
+        middle = time_s + exposure_s / 2
+        canvas = Canvas(self.settings.shape, focus_um)
+        truth = []
+        for number, swimmer in enumerate(self.swimmers):
+            shift = self._fold(swimmer, middle)
+            self._painter.sperm(canvas, swimmer, middle, exposure_s, shift)
+            truth.append(self._truth_of(number, swimmer, middle, shift))
+        rng = np.random.default_rng(
+            [
+                self.settings.seed,
+                2,
+                _whole(time_s * 1e9),
+                _whole(exposure_s * 1e9),
+                _whole(focus_um * 1e4),
+            ]
+        )
+        pixels = sensor.expose(canvas.relative() * self._light, exposure_s, self.settings, rng)
+        return pixels, tuple(cell for cell in truth if self._in_field(cell))
+
+    def _truth_of(
+        self, number: int, swimmer: Swimmer, time_s: float, shift: tuple[float, float, float]
+    ) -> CellTruth:
+        pose = swimmer.way.pose(time_s)
+        pixel = self.settings.pixel_size_um
+        return CellTruth(
+            id=number,
+            kind="sperm",
+            y_px=(pose.y_um + shift[0]) / pixel,
+            x_px=(pose.x_um + shift[1]) / pixel,
+            focus_um=pose.z_um,
+            yaw_rad=pose.yaw,
+            pitch_rad=pose.pitch,
+            roll_rad=pose.roll,
+        )
+
+    def _in_field(self, cell: CellTruth) -> bool:
+        margin = _TRUTH_MARGIN_UM / self.settings.pixel_size_um
+        rows, columns = self.settings.shape
+        return -margin < cell.y_px < rows + margin and -margin < cell.x_px < columns + margin
+
+    def _fold(self, swimmer: Swimmer, time_s: float) -> tuple[float, float, float]:
+        """Shift that brings a cell that swam far away in again from the other side."""
+        away = swimmer.body.tail_length + 20.0
+        y, x = swimmer.way.path(time_s)
+        shift = []
+        for place, size in zip((y, x), self._size_um, strict=True):
+            period = size + 2 * away
+            shift.append(float((place + away) % period - away - place))
+        return shift[0], shift[1], 0.0
+
+    def _populate(self) -> list[Swimmer]:
+        s = self.settings
+        rng = np.random.default_rng([s.seed, 0])
+        margins = [min(s.margin_um, size / 2 * 0.9) for size in self._size_um]
+        swimmers: list[Swimmer] = []
+        for _ in range(s.cells):
+            body = draw_sperm(rng, s.motile)
+            depth = s.center_um + float(rng.uniform(-1, 1)) * s.depth_spread_um
+            start = Pose(0.0, 0.0, depth, yaw=float(rng.uniform(0, 2 * np.pi)))
+            way = draw_swimming(rng, start, s.motile, s.beat_hz, s.speed_um_s)
+            way = replace(way, start=replace(way.start, z_um=depth - way.pose(0).z_um + depth))
+            swimmers.append(Swimmer(body, self._settle(rng, way, swimmers, margins)))
+        return swimmers
+
+    def _settle(
+        self,
+        rng: np.random.Generator,
+        way: Swimming,
+        others: Sequence[Swimmer],
+        margins: list[float],
+    ) -> Swimming:
+        """Find a place where a cell keeps its distance from the others for a while."""
+        times = np.linspace(0, self.settings.separation_s, 6)
+        taken = np.array([[other.way.path(t) for t in times] for other in others])
+        best, room = way, -1.0
+        for _ in range(60):
+            y, x = (
+                float(rng.uniform(margin, size - margin))
+                for margin, size in zip(margins, self._size_um, strict=True)
+            )
+            place = way.at(y, x)
+            if not len(taken):
+                return place
+            track = np.array([place.path(t) for t in times])
+            least = float(np.hypot(*np.moveaxis(taken - track, -1, 0)).min())
+            if least > room:
+                best, room = place, least
+            if least >= self.settings.separation_um:
+                break
+        return best
+
+
+def _whole(number: float) -> int:
+    """A number as the non-negative integer that seeds need; one to one within 2**62."""
+    n = round(number)
+    return 2 * n if n >= 0 else -2 * n - 1

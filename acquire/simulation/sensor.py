@@ -1,0 +1,69 @@
+"""The lamp and the camera: from relative intensity to grey levels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fgaf.acquire.simulation.settings import SimulationSettings
+
+Array = npt.NDArray[Any]
+
+
+def illumination(settings: SimulationSettings) -> Array:
+    """Uneven brightness of the empty field about a mean of 1, (Y, X) float32.
+
+    A lamp off centre, a fall towards the corners and a few broad blotches, at most
+    `settings.unevenness` from the mean; the same for every exposure of a seed.
+    """
+    rng = np.random.default_rng([settings.seed, 1])
+    y = np.linspace(-1, 1, settings.shape[0], dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, settings.shape[1], dtype=np.float32)[None, :]
+    cy, cx = rng.uniform(-0.4, 0.4, 2).astype(np.float32)
+    field = -((y - cy) ** 2) - (x - cx) ** 2
+    for _ in range(4):
+        fy, fx = rng.uniform(0.3, 1.2, 2).astype(np.float32)
+        py, px = rng.uniform(0, 2 * np.pi, 2).astype(np.float32)
+        field = field + np.float32(0.15) * np.cos(np.pi * fy * y + py) * np.cos(np.pi * fx * x + px)
+    field -= field.mean()
+    uneven: Array = 1 + field * np.float32(settings.unevenness / np.abs(field).max())
+    return uneven
+
+
+def expose(
+    relative: Array, exposure_s: float, settings: SimulationSettings, rng: np.random.Generator
+) -> Array:
+    """Grey levels of one exposure.
+
+    Shot noise is drawn from the normal law of the same variance, which at thousands of
+    electrons per pixel cannot be told from Poisson's.
+
+    Parameters
+    ----------
+    relative
+        (Y, X) intensity, 1 where it gives `settings.photons` electrons at the reference
+        exposure.
+    exposure_s
+        Exposure time.
+    settings
+        Of the camera.
+    rng
+        Source of the noise.
+
+    Returns
+    -------
+    (Y, X) uint8 for 8 bits, else uint16; `settings.full_well` electrons and more give the
+    highest code.
+    """
+    highest = 2**settings.bit_depth - 1
+    electrons = relative * np.float32(settings.photons * exposure_s / settings.reference_exposure_s)
+    np.maximum(electrons, 0, out=electrons)
+    noise = rng.standard_normal(electrons.shape, dtype=np.float32)
+    noise *= np.sqrt(electrons + np.float32(settings.read_noise**2))
+    electrons += noise
+    electrons *= np.float32(highest / settings.full_well)
+    np.rint(electrons, out=electrons)
+    np.clip(electrons, 0, highest, out=electrons)
+    return electrons.astype(np.uint8 if settings.bit_depth == 8 else np.uint16)

@@ -1,0 +1,160 @@
+"""Everything that can be set on the simulated microscope and its specimen."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fgaf.dataset.optics import Optics
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+Side = Annotated[int, Field(ge=16)]
+Contrast = Literal["brightfield", "relief"]
+
+
+class MicroscopeSettings(BaseModel):
+    """Optics of the simulated microscope.
+
+    Attributes
+    ----------
+    contrast
+        "brightfield", or "relief": a slit off axis in the condenser and a modulator of three
+        transmittances in the objective's pupil (R. Hoffman and L. Gross, Appl. Opt. 14, 1975).
+    numerical_aperture, magnification
+        Of the objective.
+    medium_index
+        Refractive index between specimen chamber and objective: 1.0 for a dry objective. All z
+        of the microscope are drive positions, so depths inside the specimen enter reduced by
+        ``medium_index / specimen_index``.
+    specimen_index
+        Refractive index of the medium the cells swim in.
+    wavelength_um
+        Wavelength in vacuum.
+    condenser_na
+        Numerical aperture of the condenser in bright field; 0 is a single axial point source.
+    camera_pixel_um
+        Pitch of the camera's pixels.
+    spherical_waves
+        Primary spherical aberration, r.m.s. over the pupil, in waves; balanced with defocus
+        (Zernike), so that it does not move the focus.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    contrast: Contrast = "brightfield"
+    numerical_aperture: Positive = 0.65
+    magnification: Positive = 40.0
+    medium_index: Positive = 1.0
+    specimen_index: Positive = 1.335
+    wavelength_um: Positive = 0.55
+    condenser_na: NonNegative = 0.3
+    camera_pixel_um: Positive = 5.86
+    spherical_waves: float = 0.03
+
+    @model_validator(mode="after")
+    def _apertures_possible(self) -> Self:
+        if self.numerical_aperture >= self.medium_index:
+            raise ValueError("numerical_aperture must be below medium_index")
+        if self.condenser_na > self.numerical_aperture:
+            raise ValueError("condenser_na must not exceed numerical_aperture (no dark field)")
+        return self
+
+    @property
+    def pixel_size_um(self) -> float:
+        """Side of a pixel in the specimen, in µm."""
+        return self.camera_pixel_um / self.magnification
+
+    @property
+    def cutoff(self) -> float:
+        """Highest spatial frequency the objective lets through, NA / wavelength, in 1/µm."""
+        return self.numerical_aperture / self.wavelength_um
+
+    @property
+    def reduction(self) -> float:
+        """Drive micrometres per micrometre of height in the specimen."""
+        return self.medium_index / self.specimen_index
+
+    @property
+    def optics(self) -> Optics:
+        """The optics as the file formats record them."""
+        return Optics(
+            pixel_size_um=self.pixel_size_um,
+            numerical_aperture=self.numerical_aperture,
+            magnification=self.magnification,
+            medium_index=self.medium_index,
+            wavelength_um=self.wavelength_um,
+        )
+
+
+class SimulationSettings(MicroscopeSettings):
+    """A simulated field: the microscope, its camera, and what lies in front of it.
+
+    Attributes
+    ----------
+    seed
+        Everything random follows from it: specimen, motion, noise.
+    shape
+        Rows and columns (Y, X) of the camera.
+    bit_depth
+        8 or 12; 12 comes as uint16.
+    cells
+        Number of sperm in the field at time 0.
+    motile
+        Whether they swim; else each is frozen in some shape.
+    separation_um
+        Least distance between the heads, kept for the first `separation_s` seconds where
+        the field has room.
+    margin_um
+        Least distance of the heads from the frame's border at time 0.
+    center_um
+        Drive position about which the cells lie.
+    depth_spread_um
+        Cells have their focus within ± this of `center_um`, in drive µm.
+    debris, round_cells
+        Numbers of small particles and of round cells (leukocytes, immature germ cells).
+    pipette, droplet
+        Whether a micropipette's tip and the edge of a droplet reach into the field.
+    beat_hz, speed_um_s
+        Ranges from which each motile cell draws its beat frequency and its swimming speed.
+    photons
+        Electrons per pixel in the empty background at `reference_exposure_s`.
+    reference_exposure_s
+        Exposure that gives that background; the signal grows in proportion, up to saturation.
+    full_well
+        Electrons at which a pixel reaches the highest code.
+    read_noise
+        Electrons, r.m.s.
+    unevenness
+        Peak relative departure of the illumination from its mean.
+    """
+
+    seed: int = Field(default=0, ge=0)
+    shape: tuple[Side, Side] = (1200, 1920)
+    bit_depth: Literal[8, 12] = 8
+    cells: Count = 20
+    motile: bool = True
+    separation_um: NonNegative = 20.0
+    separation_s: NonNegative = 1.5
+    margin_um: NonNegative = 10.0
+    center_um: float = 0.0
+    depth_spread_um: NonNegative = 1.5
+    debris: Count = 25
+    round_cells: Count = 1
+    pipette: bool = False
+    droplet: bool = False
+    beat_hz: tuple[Positive, Positive] = (8.0, 20.0)
+    speed_um_s: tuple[Positive, Positive] = (30.0, 100.0)
+    photons: Positive = 6000.0
+    reference_exposure_s: Positive = 0.005
+    full_well: Positive = 10000.0
+    read_noise: NonNegative = 7.0
+    unevenness: Annotated[float, Field(ge=0, lt=1)] = 0.12
+
+    @model_validator(mode="after")
+    def _ranges_ascend(self) -> Self:
+        for name in ("beat_hz", "speed_um_s"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} must ascend, not ({low}, {high})")
+        return self

@@ -1,0 +1,294 @@
+"""The shape of a human sperm and its phase: head, acrosome, vacuoles, midpiece, flagellum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fgaf.acquire.simulation.settings import MicroscopeSettings
+from fgaf.acquire.simulation.swimming import Pose
+from fgaf.acquire.simulation.waves import Slices
+
+Array = npt.NDArray[Any]
+
+RASTER_UM = 0.1
+SLICE_UM = 0.4
+_SAMPLES = 3
+_BEAD_UM = 0.3
+_EDGE = 0.14
+
+
+@dataclass(frozen=True)
+class Thread:
+    """Weak beads along the flagellum.
+
+    Attributes
+    ----------
+    y_um, x_um
+        (N,) relative to the centre of the head, in the specimen.
+    z_um
+        (N,) relative to the focus of the head, in drive µm.
+    strength
+        (N,) phase integrated over the area of each bead, rad µm².
+    """
+
+    y_um: Array
+    x_um: Array
+    z_um: Array
+    strength: Array
+
+
+@dataclass(frozen=True)
+class Sperm:
+    """One cell's body; lengths in µm, refractive indices relative to the medium.
+
+    The head is an ellipsoid that is wider towards its tip by `taper` and thinner there by
+    `wedge`. The acrosome, its front part from `acrosome_from` (-1 rear, 1 tip), and the vacuoles
+    differ in index. The flagellum's angle against the head's axis swings by `swing` rad (less
+    near the neck) in a wave of `wave` µm that travels to its end; out of the plane by
+    `out_of_plane` times that, a quarter wave later; `bend` is a constant curvature.
+    """
+
+    length: float = 4.7
+    width: float = 3.0
+    thickness: float = 1.1
+    taper: float = 0.06
+    wedge: float = 0.2
+    nucleus: float = 0.075
+    acrosome: float = 0.05
+    acrosome_from: float = 0.15
+    vacuoles: tuple[tuple[float, float, float, float], ...] = ((0.9, 0.3, 0.0, 0.35),)
+    vacuole: float = -0.05
+    midpiece_length: float = 4.5
+    midpiece_radius: float = 0.42
+    midpiece: float = 0.05
+    droplet_radius: float = 0.0
+    tail_length: float = 45.0
+    tail_radius: float = 0.22
+    tail: float = 0.06
+    swing: float = 0.85
+    wave: float = 30.0
+    out_of_plane: float = 0.3
+    bend: float = 0.0
+
+    def index(self, a: Array, b: Array, c: Array) -> Array:
+        """Index above the medium's at body coordinates (along, across, through), µm."""
+        u = a * np.float32(2 / self.length)
+        across = b / (np.float32(self.width / 2) * (1 + np.float32(self.taper) * u))
+        through = c / (np.float32(self.thickness / 2) * (1 - np.float32(self.wedge) * u))
+        radius = np.sqrt(u * u + across * across + through * through)
+        inside = np.clip((1 - radius) * np.float32(1 / _EDGE) + np.float32(0.5), 0, 1)
+        front = np.clip((u - np.float32(self.acrosome_from)) * 5 + np.float32(0.5), 0, 1)
+        index: Array = self.nucleus + np.float32(self.acrosome - self.nucleus) * front
+        for va, vb, vc, vr in self.vacuoles:
+            away = np.sqrt((a - va) ** 2 + (b - vb) ** 2 + (c - vc) ** 2) / np.float32(vr)
+            index += np.float32(self.vacuole) * np.clip((1 - away) * 3 + np.float32(0.5), 0, 1)
+        index *= inside
+        return index
+
+    @cached_property
+    def centre(self) -> tuple[float, float, float]:
+        """Centre of the head's phase in body coordinates: what a pose places and focus means."""
+        grid = [
+            np.linspace(-1.1, 1.1, 45, dtype=np.float32) * np.float32(side / 2)
+            for side in (self.length, self.width, self.thickness * (1 + self.wedge))
+        ]
+        a, b, c = np.meshgrid(*grid, indexing="ij")
+        index = self.index(a, b, c)
+        total = index.sum()
+        return tuple(float((index * axis).sum() / total) for axis in (a, b, c))  # type: ignore[return-value]
+
+    def flagellum(self, pose: Pose, beat: float) -> Array:
+        """Centre line in lab axes (x, y, z all in specimen µm) from the head's centre, (N, 3).
+
+        The points are 0.3 µm apart, the first at the neck.
+        """
+        s = (np.arange(round(self.tail_length / _BEAD_UM)) + 0.5) * _BEAD_UM
+        growth = 1 - np.exp(-s / 9.0)
+        wave = 2 * np.pi * s / self.wave - beat
+        inside = self.swing * growth * np.sin(wave) + self.bend * s
+        outside = self.out_of_plane * self.swing * growth * np.cos(wave)
+        along, across, through = _axes(pose.yaw, pose.pitch, 0.0)
+        step = -_BEAD_UM * (
+            np.outer(np.cos(outside) * np.cos(inside), along)
+            + np.outer(np.cos(outside) * np.sin(inside), across)
+            + np.outer(np.sin(outside), through)
+        )
+        neck = -along * (self.length / 2 + self.centre[0])
+        line: Array = neck + np.cumsum(step, axis=0) - step / 2
+        return line
+
+    def thread(self, line: Array, settings: MicroscopeSettings, first: int = 0) -> Thread:
+        """The thin part of the flagellum behind the midpiece as beads, from its `first` on."""
+        first = max(first, self.midpiece_points)
+        _, strength = self._tube(len(line), settings.wavelength_um)
+        return Thread(
+            line[first:, 1],
+            line[first:, 0],
+            line[first:, 2] * settings.reduction,
+            strength[first:],
+        )
+
+    @property
+    def midpiece_points(self) -> int:
+        """Points of the centre line that belong to the midpiece."""
+        return round(self.midpiece_length / _BEAD_UM)
+
+    def slices(
+        self, pose: Pose, line: Array, settings: MicroscopeSettings, points: int | None = None
+    ) -> Slices:
+        """Phase of the head and of the first `points` of the flagellum (the midpiece).
+
+        Parameters
+        ----------
+        pose
+            Orientation of the head; its place does not enter.
+        line
+            From `flagellum`.
+        settings
+            Of the microscope.
+        points
+            How much of the flagellum to lay into the slices.
+        """
+        axes = _axes(pose.yaw, pose.pitch, pose.roll)
+        points = self.midpiece_points if points is None else points
+        beads = line[:points]
+        half = np.array([self.length, self.width, self.thickness * (1 + self.wedge)]) / 2 * 1.07
+        centre = np.array(self.centre) @ axes
+        head_reach = np.sqrt(np.square(half[:, None] * axes).sum(axis=0))
+        head_low, head_high = -centre - head_reach, -centre + head_reach
+        room = np.array([1.0, 1.0, 0.2])
+        low = np.minimum(head_low, (beads - room).min(axis=0, initial=0))
+        high = np.maximum(head_high, (beads + room).max(axis=0, initial=0))
+
+        count = max(1, int(np.ceil((high[2] - low[2]) / SLICE_UM)))
+        top = (high[2] + low[2]) / 2 + count * SLICE_UM / 2
+        x = np.arange(low[0], high[0], RASTER_UM, dtype=np.float32)
+        y = np.arange(low[1], high[1], RASTER_UM, dtype=np.float32)
+        steps = (top - beads[:, 2]) / SLICE_UM - 0.5
+        phase = self._bead_phase(beads, x, y, steps, count, settings.wavelength_um)
+
+        columns = slice(*np.searchsorted(x, (head_low[0], head_high[0])))
+        rows = slice(*np.searchsorted(y, (head_low[1], head_high[1])))
+        fine = SLICE_UM / _SAMPLES
+        z = top - fine * (np.arange(count * _SAMPLES, dtype=np.float32) + 0.5)
+        first, last = np.searchsorted(-z, (-head_high[2], -head_low[2]))
+        first, last = first // _SAMPLES, -(-last // _SAMPLES)
+        z = z[first * _SAMPLES : last * _SAMPLES].astype(np.float32)
+        body = [
+            (x[columns] * np.float32(axis[0]))[None, None, :]
+            + (y[rows] * np.float32(axis[1]))[None, :, None]
+            + (z * np.float32(axis[2]))[:, None, None]
+            + np.float32(offset)
+            for axis, offset in zip(axes, self.centre, strict=True)
+        ]
+        index = self.index(*body)
+        index = index.reshape(last - first, _SAMPLES, *index.shape[1:]).sum(axis=1)
+        phase[first:last, rows, columns] += index * np.float32(
+            2 * np.pi / settings.wavelength_um * fine
+        )
+        return Slices(
+            phase=phase,
+            y_um=float(y[0]),
+            x_um=float(x[0]),
+            pitch_um=RASTER_UM,
+            top_um=float(top - SLICE_UM / 2) * settings.reduction,
+            step_um=SLICE_UM * settings.reduction,
+        )
+
+    def _bead_phase(
+        self, beads: Array, x: Array, y: Array, steps: Array, count: int, wavelength_um: float
+    ) -> Array:
+        """Phase of the flagellum's first points as round beads, each shared by two slices.
+
+        `steps` is each bead's place in units of slices; (count, y, x) float32.
+        """
+        radius, strength = self._tube(len(beads), wavelength_um)
+        if self.droplet_radius > 0 and len(beads):
+            radius, strength, beads, steps = (
+                np.append(radius, self.droplet_radius),
+                np.append(strength, self._droplet_strength(wavelength_um)),
+                np.concatenate([beads, beads[:1]]),
+                np.append(steps, steps[0]),
+            )
+        sigma2 = (radius / 2) ** 2
+        gauss_y = np.exp(-((y[:, None] - beads[:, 1]) ** 2) / (2 * sigma2))
+        gauss_x = np.exp(-((x[:, None] - beads[:, 0]) ** 2) / (2 * sigma2))
+        gauss_x *= strength / (2 * np.pi * sigma2)
+        share = np.clip(
+            1 - np.abs(np.clip(steps, 0, count - 1) - np.arange(count)[:, None]), 0, None
+        ).astype(np.float32)
+        phase: Array = (share[:, None, :] * gauss_y.astype(np.float32)) @ gauss_x.T.astype(
+            np.float32
+        )
+        return phase
+
+    def _tube(self, count: int, wavelength_um: float) -> tuple[Array, Array]:
+        """Radius in µm and phase integrated over the area, in rad µm², of the first points."""
+        s = (np.arange(count) + 0.5) * _BEAD_UM
+        thick = s < self.midpiece_length
+        thinning = np.clip(1.15 - 0.8 * s / self.tail_length, 0.3, 1)
+        radius = np.where(thick, self.midpiece_radius, self.tail_radius * thinning)
+        index = np.where(thick, self.midpiece, self.tail)
+        return radius, 2 * np.pi / wavelength_um * index * np.pi * radius**2 * _BEAD_UM
+
+    def _droplet_strength(self, wavelength_um: float) -> float:
+        """Phase of a cytoplasmic droplet at the neck, integrated over its area, in rad µm²."""
+        return 2 * np.pi / wavelength_um * 0.03 * 4 / 3 * np.pi * self.droplet_radius**3
+
+
+def draw_sperm(rng: np.random.Generator, motile: bool) -> Sperm:
+    """A cell drawn from the spread of sizes, shapes and indices of human sperm.
+
+    Dead cells beat no more: their flagellum is straighter, and frozen.
+    """
+    length = float(np.clip(rng.normal(4.7, 0.35), 3.8, 5.8))
+    width = float(np.clip(rng.normal(3.0, 0.25), 2.3, 3.7))
+    thickness = float(np.clip(rng.normal(1.1, 0.12), 0.8, 1.5))
+    nucleus = float(np.clip(rng.normal(0.072, 0.008), 0.05, 0.095))
+    vacuoles = tuple(
+        (
+            float(length / 2 * rng.uniform(-0.3, 0.6)),
+            float(width / 2 * rng.uniform(-0.5, 0.5)),
+            float(thickness / 2 * rng.uniform(-0.4, 0.4)),
+            float(rng.uniform(0.2, 0.5)),
+        )
+        for _ in range(int(rng.choice(4, p=(0.25, 0.4, 0.25, 0.1))))
+    )
+    return Sperm(
+        length=length,
+        width=width,
+        thickness=thickness,
+        taper=float(np.clip(rng.normal(0.05, 0.07), -0.15, 0.25)),
+        wedge=float(np.clip(rng.normal(0.2, 0.1), -0.1, 0.45)),
+        nucleus=nucleus,
+        acrosome=nucleus * float(rng.uniform(0.5, 0.85)),
+        acrosome_from=float(rng.uniform(-0.1, 0.35)),
+        vacuoles=vacuoles,
+        vacuole=-nucleus * float(rng.uniform(0.4, 0.9)),
+        midpiece_length=float(rng.uniform(3.5, 5.0)),
+        midpiece_radius=float(rng.uniform(0.36, 0.48)),
+        midpiece=float(rng.uniform(0.04, 0.06)),
+        droplet_radius=float(rng.uniform(0.6, 1.1)) if rng.uniform() < 0.12 else 0.0,
+        tail_length=float(np.clip(rng.normal(45, 3), 36, 54)),
+        tail_radius=float(rng.uniform(0.19, 0.25)),
+        tail=float(rng.uniform(0.05, 0.07)),
+        swing=float(rng.uniform(0.6, 1.0) if motile else rng.uniform(0.05, 0.35)),
+        wave=float(rng.uniform(25, 36) if motile else rng.uniform(35, 60)),
+        out_of_plane=float(rng.uniform(0.1, 0.4)),
+        bend=float(rng.normal(0, 0.006 if motile else 0.015)),
+    )
+
+
+def _axes(yaw: float, pitch: float, roll: float) -> Array:
+    """Rows: the body's axes (along, across, through) in lab coordinates (x, y, z)."""
+    cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
+    along = np.array([cy * cp, sy * cp, sp])
+    across = np.array([-sy, cy, 0.0])
+    through = np.cross(along, across)
+    cr, sr = np.cos(roll), np.sin(roll)
+    return np.stack([along, cr * across + sr * through, cr * through - sr * across])
