@@ -10,7 +10,14 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from fgaf.acquire.devices import Camera, DeviceError, Devices, Opening, Stage, WallClock
 from fgaf.acquire.simulation.settings import SimulationSettings
@@ -129,25 +136,25 @@ class Rig(_Table):
         What the rig is called.
     camera, stage
         The devices.
-    optics
-        Optics between specimen and camera; of a simulated rig, those simulated.
     simulation
         What the simulated driver images.
+    optics
+        Optics between specimen and camera. What is absent here is that of the simulation, if any.
     """
 
     name: str = ""
     camera: CameraTable
     stage: StageTable
-    optics: Optics = Optics()
     simulation: SimulationSettings | None = None
+    optics: Annotated[Optics, Field(validate_default=True)] = Optics()
 
-    @model_validator(mode="before")
+    @field_validator("optics")
     @classmethod
-    def _simulated_optics(cls, table: Any) -> Any:
-        if isinstance(table, dict) and "simulation" in table and "optics" not in table:
-            simulation = SimulationSettings.model_validate(table["simulation"])
-            return {**table, "optics": simulation.optics}
-        return table
+    def _simulated_optics(cls, optics: Optics, info: ValidationInfo) -> Optics:
+        simulation: SimulationSettings | None = info.data.get("simulation")
+        if simulation is None:
+            return optics
+        return simulation.optics.model_copy(update=optics.model_dump(exclude_none=True))
 
     def to_toml(self) -> str:
         """Write the whole rig, defaults included, as a TOML file that reads back the same."""

@@ -1,0 +1,90 @@
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fgaf.acquire import StackPlan
+from fgaf.dataset import SettingError
+
+
+@dataclass(frozen=True)
+class Bad:
+    step: float
+    half_range: float
+    says: str
+    center: float = 0.0
+
+
+BAD = [
+    Bad(0.5, 2.2, "±2 and ±2.5 µm"),
+    Bad(0.5, 0.2, "±0 and ±0.5 µm"),
+    Bad(0.3, 2.0, "±1.8 and ±2.1 µm"),
+    Bad(0.0, 2.0, "give one above 0"),
+    Bad(-0.5, 2.0, "give one above 0"),
+    Bad(0.5, -2.0, "negative"),
+    Bad(float("nan"), 2.0, "step_um is nan"),
+    Bad(0.5, float("inf"), "half_range_um is inf"),
+    Bad(0.5, 2.0, "center_um is nan", center=float("nan")),
+]
+
+
+@pytest.mark.parametrize("case", BAD, ids=str)
+def test_impossible_plans_are_refused_with_what_would_work(case: Bad) -> None:
+    with pytest.raises(SettingError, match=case.says):
+        StackPlan(case.step, case.half_range, case.center)
+
+
+@given(
+    step=st.integers(1, 5000).map(lambda nm: nm / 1000),
+    n_side=st.integers(0, 400),
+    center=st.floats(-1e4, 1e4),
+)
+def test_planes_are_symmetric_and_do_not_drift(step: float, n_side: int, center: float) -> None:
+    plan = StackPlan(step, n_side * step, center)
+    planes = list(plan)
+    assert len(plan) == len(planes) == 2 * n_side + 1
+    assert planes[n_side] == center
+    for plane, z in enumerate(planes):
+        assert z == pytest.approx(center + (plane - n_side) * step, abs=1e-9)
+
+
+def test_step_that_divides_only_nearly_by_float_is_accepted() -> None:
+    assert list(StackPlan(0.1, 0.3)) == pytest.approx([-0.3, -0.2, -0.1, 0, 0.1, 0.2, 0.3])
+
+
+@dataclass(frozen=True)
+class Limits:
+    center: float
+    approach: float
+    fits: bool
+
+
+LIMITS = [
+    Limits(0, 2, True),
+    Limits(8, 2, True),
+    Limits(8.1, 2, False),
+    Limits(-6, 2, True),
+    Limits(-6.1, 2, False),
+    Limits(-8, 0, True),
+]
+
+
+@pytest.mark.parametrize("case", LIMITS, ids=str)
+def test_limits_hold_for_every_plane_and_the_approach(case: Limits) -> None:
+    plan = StackPlan(0.5, 2.0, case.center)
+    if case.fits:
+        plan.check_limits((-10, 10), case.approach)
+    else:
+        with pytest.raises(SettingError, match=r"choose a centre from -6 to 8 µm"):
+            plan.check_limits((-10, 10), case.approach)
+
+
+def test_a_range_beyond_the_travel_asks_for_a_smaller_one() -> None:
+    with pytest.raises(SettingError, match="choose a smaller range"):
+        StackPlan(0.5, 20.0).check_limits((-10, 10))
+
+
+def test_description_tells_half_from_total() -> None:
+    text = StackPlan(0.5, 1.0, 10.0).describe()
+    assert text == ("5 planes, 0.5 µm apart, ±1 µm (2 µm in total): z = 9, 9.5, 10, 10.5, 11 µm")

@@ -1,0 +1,129 @@
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fgaf.acquire import DeviceError, Rig, load_rig, open_rig
+from fgaf.acquire.rig import BUILT_IN
+from fgaf.dataset import FgafError, SettingError
+
+
+@dataclass(frozen=True)
+class Wrong:
+    override: str
+    says: str
+
+
+WRONG = [
+    Wrong("stage.setle_ms=30", r"unknown key stage\.setle_ms; did you mean settle_ms\?"),
+    Wrong("simulation.contrst=relief", r"simulation\.contrst; did you mean contrast\?"),
+    Wrong("stag.settle_ms=30", r"unknown key stag; did you mean stage\?"),
+    Wrong("optics.zzz=1", r"choose from magnification, medium_index"),
+    Wrong("simulation.contrast=dark", r"'brightfield' or 'relief'"),
+    Wrong("stage.settle_ms=-1", r"stage\.settle_ms = -1: .*greater than or equal to 0"),
+    Wrong("stage.settle_ms=soon", r"stage\.settle_ms = 'soon'"),
+    Wrong("stage.limits_um=[5, -5]", "limits_um must ascend"),
+    Wrong("stage.limits_um=[0, nan]", "limits_um must ascend"),
+    Wrong("camera.exposure_ms=0", r"camera\.exposure_ms = 0"),
+    Wrong("name.first=1", "name is a value, not a table"),
+    Wrong("settle_ms", "write KEY=VALUE"),
+    Wrong("simulation.numerical_aperture=1.2", "below medium_index"),
+]
+
+
+@pytest.mark.parametrize("case", WRONG, ids=str)
+def test_wrong_settings_are_one_line_that_names_the_mend(case: Wrong) -> None:
+    with pytest.raises(SettingError, match=case.says) as caught:
+        load_rig("sim", [case.override])
+    assert "\n" not in str(caught.value)
+
+
+@dataclass(frozen=True)
+class Unopenable:
+    override: str
+    says: str
+
+
+UNOPENABLE = [
+    Unopenable("camera.driver=simulatd", "did you mean simulated"),
+    Unopenable("stage.driver=nikon", "no driver 'nikon'"),
+    Unopenable("stage.options.speed=3", r"stage\.options: unknown key speed; did you mean speed_"),
+    Unopenable("camera.options.row=3", r"camera\.options: unknown key row; did you mean row_us"),
+]
+
+
+@pytest.mark.parametrize("case", UNOPENABLE, ids=str)
+def test_wrong_drivers_and_options_are_named(case: Unopenable) -> None:
+    with pytest.raises(FgafError, match=case.says):
+        open_rig(load_rig("sim", [case.override]))
+
+
+def test_a_missing_vendor_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "serial", None)
+    options = ["stage.driver=prior", "stage.options={port='COM3'}", "stage.limits_um=[0, 100]"]
+    with pytest.raises(DeviceError, match=r"pip install 'fgaf\[serial\]'"):
+        open_rig(load_rig("sim", options))
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_rig_written_as_toml_reads_back_the_same(name: str, tmp_path: Path) -> None:
+    rig = load_rig(name, ['name="tab\\t \\"quoted\\" µ"', "stage.limits_um=[-50, 50]"])
+    path = tmp_path / "mine.toml"
+    path.write_text(rig.to_toml(), encoding="utf-8")
+    assert load_rig(path) == rig
+    assert tomllib.loads(rig.to_toml())["stage"]["limits_um"] == [-50.0, 50.0]
+
+
+def test_overrides_reach_every_depth() -> None:
+    rig = load_rig(
+        "sim", ["stage.settle_ms=30", "simulation.contrast=relief", "stage.options.start_um=4"]
+    )
+    assert rig.stage.settle_ms == 30
+    assert rig.simulation is not None
+    assert rig.simulation.contrast == "relief"
+    assert rig.stage.options == {"start_um": 4}
+
+
+def test_a_simulated_rig_records_the_simulated_optics() -> None:
+    assert load_rig("sim").optics.pixel_size_um == pytest.approx(0.1465)
+    assert load_rig("sim", ["simulation.magnification=20"]).optics.magnification == 20
+    assert load_rig("sim", ["optics.magnification=63"]).optics.magnification == 63
+
+
+@dataclass(frozen=True)
+class BadFile:
+    content: bytes
+    says: str
+
+
+BAD_FILES = [
+    BadFile(b"name = ", "no valid TOML"),
+    BadFile(b"\xff\xfe", "UTF-8"),
+    BadFile(b"[camera]\ndriver = 'simulated'\n", "key stage is missing"),
+    BadFile(b"[camera]\n[stage]\n", r"key camera\.driver is missing"),
+]
+
+
+@pytest.mark.parametrize("case", BAD_FILES, ids=str)
+def test_broken_rig_files_are_named(case: BadFile, tmp_path: Path) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_bytes(case.content)
+    with pytest.raises(SettingError, match=case.says) as caught:
+        load_rig(path)
+    assert "broken.toml" in str(caught.value)
+
+
+def test_an_unknown_rig_names_the_built_in_ones() -> None:
+    with pytest.raises(SettingError, match="did you mean sim-relief"):
+        load_rig("sim-releif")
+
+
+def test_open_rig_gives_both_devices_and_the_simulated_clock(rig: Rig) -> None:
+    with open_rig(rig) as devices:
+        before = devices.clock.now_ns()
+        devices.clock.sleep(1000)
+        assert devices.clock.now_ns() - before == 1_000_000_000_000
+        assert devices.camera.shape == (48, 64)
+        assert devices.stage.limits_um == (-1000, 1000)
