@@ -1,0 +1,180 @@
+"""Checkpoints: a network with all that using it needs, and the state a run resumes from.
+
+Both are written whole or not at all, and read without executing anything they hold.
+"""
+
+import json
+import pickle
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fgaf.dataset.errors import FgafError, FormatError
+from fgaf.dataset.files import publishing
+from fgaf.dataset.header import software, utc_now
+from fgaf.dataset.optics import Optics
+from fgaf.model.backbones import DepthNetwork
+from fgaf.model.fgaf import FGAFSettings
+from fgaf.model.images import Scale
+from fgaf.model.losses import outputs
+from fgaf.model.settings import TrainSettings
+
+FORMAT = "fgaf-checkpoint"
+STATE_FORMAT = "fgaf-training-state"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network and what it was trained on.
+
+    Parameters
+    ----------
+    settings : all of the run
+    weights : of the network, by name
+    scale : grey values to network input
+    step_um, half_range_um : the depth classes
+    patch_px : side of a patch
+    optics : of the training archive
+    archive_name, archive_fingerprint : which archive that was
+    epoch : epochs trained
+    temperature : of the logits, from the validation cells
+    metrics : of the test cells; empty before they were judged
+    created_utc, software : when and by what
+    """
+
+    settings: TrainSettings
+    weights: dict[str, Tensor]
+    scale: Scale
+    step_um: float
+    half_range_um: float
+    patch_px: int
+    optics: Optics
+    archive_name: str
+    archive_fingerprint: str
+    epoch: int
+    temperature: float = 1.0
+    metrics: dict[str, Any] = field(default_factory=dict)
+    created_utc: str = field(default_factory=utc_now)
+    software: str = field(default_factory=software)
+
+    @property
+    def class_depths_um(self) -> npt.NDArray[np.float64]:
+        """(C,) depth of each class, ascending, in µm."""
+        half = round(self.half_range_um / self.step_um)
+        return np.arange(-half, half + 1, dtype=np.float64) * self.step_um
+
+    def network(self) -> DepthNetwork:
+        """Build the network with these weights, ready to predict."""
+        network = build_network(self.settings, len(self.class_depths_um))
+        network.load_state_dict(self.weights)
+        return network.eval()
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint in place of an older one."""
+        header = {
+            "settings": asdict(self.settings),
+            "scale": asdict(self.scale),
+            "optics": self.optics.model_dump(),
+        }
+        header |= {key: getattr(self, key) for key in _PLAIN}
+        content = {"header": json.dumps(header), "weights": self.weights}
+        _write(path, {"format": FORMAT, "format_version": FORMAT_VERSION, **content})
+
+    @classmethod
+    def load(cls, path: Path) -> "Checkpoint":
+        """Read a checkpoint.
+
+        Raises
+        ------
+        FgafError
+            There is no such file.
+        FormatError
+            Not a checkpoint, newer than this software, truncated or altered.
+        """
+        content = _read(path, FORMAT)
+        try:
+            header = json.loads(content["header"])
+            return cls(
+                settings=TrainSettings().with_values(header.pop("settings")),
+                scale=Scale(**header.pop("scale")),
+                optics=Optics(**header.pop("optics")),
+                weights=content["weights"],
+                **header,
+            )
+        except (KeyError, TypeError, ValueError, FgafError) as error:
+            raise FormatError(f"{path} is damaged: {error}; train again") from error
+
+
+_PLAIN = (
+    "step_um",
+    "half_range_um",
+    "patch_px",
+    "archive_name",
+    "archive_fingerprint",
+    "epoch",
+    "temperature",
+    "metrics",
+    "created_utc",
+    "software",
+)
+
+
+def build_network(settings: TrainSettings, n_classes: int) -> DepthNetwork:
+    """Build the untrained network that the settings describe."""
+    module = FGAFSettings(
+        width=settings.width,
+        fg=settings.fg,
+        af=settings.af,
+        residual=settings.residual,
+        pooling=settings.pooling,
+        branch_input=settings.branch_input,
+        attention=settings.attention,
+    )
+    return DepthNetwork(
+        settings.backbone,
+        outputs(settings.loss, n_classes),
+        module=module if settings.fgaf else None,
+        insertion=settings.insertion,
+        stem_stride=settings.stem_stride,
+        self_norm=settings.self_norm,
+        cross_norm=None if settings.cross_norm == "off" else settings.cross_norm,
+        cross_norm_p=settings.cross_norm_p,
+        cross_norm_sites=settings.cross_norm_sites,
+    )
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write what a run resumes from: tensors, numbers, texts, in dicts and lists."""
+    _write(path, {"format": STATE_FORMAT, "format_version": FORMAT_VERSION, **state})
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what `save_state` wrote; raises as `Checkpoint.load`."""
+    return _read(path, STATE_FORMAT)
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    with publishing(path, overwrite=True) as part:
+        torch.save(content, part)
+
+
+def _read(path: Path, expected: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise FgafError(f"{path} is not there; give the folder of a finished training run")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise FormatError(
+            f"{path} is no checkpoint of this software, or is truncated; train again"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != expected:
+        raise FormatError(f"{path} is no {expected} file; give the folder of a training run")
+    if content["format_version"] > FORMAT_VERSION:
+        raise FormatError(f"{path} is of a newer version of fgaf; update this installation")
+    return content

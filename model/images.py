@@ -1,0 +1,81 @@
+"""Patches as the network sees them: checked, levelled, standardised."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fgaf.dataset.errors import FgafError
+
+Normalise = Literal["level", "dataset"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How grey values become network input; part of every checkpoint.
+
+    Parameters
+    ----------
+    normalise : "level" divides each patch by its own mean, which removes lamp and exposure
+        and leaves contrast, the cue of defocus; "dataset" leaves grey values as they are.
+    mean, deviation : of the training patches after that; removed from all.
+    """
+
+    normalise: Normalise
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, images: Any, normalise: Normalise) -> "Scale":
+        """Measure the scale of training patches, (N, S, S)."""
+        raw = cls(normalise, 0.0, 1.0)(images)
+        deviation = float(raw.std())
+        return cls(normalise, float(raw.mean()), deviation if deviation > 0 else 1.0)
+
+    def __call__(self, images: Any) -> Tensor:
+        """Turn (N, S, S) grey values into (N, 1, S, S) float32 of about zero mean, unit spread."""
+        x = torch.from_numpy(np.asarray(images, dtype=np.float32))[:, None]
+        if self.normalise == "level":
+            x = x / x.mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-3)
+        return (x - self.mean) / self.deviation
+
+
+def check_patches(images: Any, side: int, source: str = "the input") -> Any:
+    """Accept grey patches of the right size only.
+
+    Parameters
+    ----------
+    images : (N, S, S) or one (S, S), uint8 or uint16
+    side : S the network was trained on
+    source : named in the error
+
+    Returns
+    -------
+    (N, S, S)
+
+    Raises
+    ------
+    FgafError
+        Colour, floating point or NaN, or another size.
+    """
+    array = np.asarray(images)
+    if array.ndim >= 3 and array.shape[-1] in (3, 4):
+        raise FgafError(f"{source} is a colour image; export it as grey (one channel)")
+    if array.dtype.kind == "f":
+        finite = "" if np.isfinite(array).all() else " with NaN or infinite values"
+        raise FgafError(
+            f"{source} holds floating-point values{finite}; give the camera's 8- or 16-bit values"
+        )
+    if array.dtype not in (np.uint8, np.uint16):
+        raise FgafError(f"{source} is of type {array.dtype}; give 8- or 16-bit grey values")
+    if array.ndim == 2:
+        array = array[None]
+    if array.ndim != 3 or array.shape[1:] != (side, side):
+        found = " x ".join(str(n) for n in array.shape[-2:])
+        raise FgafError(
+            f"{source} is {found} px and the network takes {side} x {side}; "
+            "crop to that size or train on another"
+        )
+    return array
