@@ -1,0 +1,354 @@
+"""Prior focus drives: the focus axis of a ProScan II/III controller, and the NanoScanZ piezo.
+
+Section numbers are those of the ProScan III manual, V 1.16. Where the manual and controllers in
+the field disagree the driver lives with both: the `R` that the manual puts at the end of a move
+(4.1) also comes milliseconds after its start, so a move is over when the `R` has been seen *and*
+`$` says that the axis stands; whether it stands where it should is the engine's to judge from
+`PZ`. Three commands are never sent: a bare `Z` (zeroes every axis), `SIZ` (drives into the hard
+limits) and `PZ,n` (redefines the position).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fgaf.acquire.devices import DeviceError, Opening
+from fgaf.acquire.drivers.serial_link import SerialLink
+from fgaf.acquire.tables import parse_table
+from fgaf.dataset.errors import SettingError
+
+_Z_MOVING: Final = 4
+_LONGEST_BLOCK: Final = 100
+_ERROR: Final = re.compile(r"E,?(\d+)")
+_NUMBER: Final = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
+_BIT_FIELD: Final = re.compile(r"\d{1,5}")
+_BACKLASH: Final = re.compile(r"([01]),(\d+)")
+_DONE: Final = re.compile(r"0")
+_ANYTHING: Final = re.compile(r".+")
+_ERRORS: Final = {
+    1: "no stage is fitted",
+    2: "the axis is not idle",
+    3: "no drive is fitted",
+    4: "the command cannot be parsed",
+    5: "the command is unknown to this controller",
+    7: "no focus drive is fitted",
+    8: "the value is out of range",
+    10: "the first argument is out of range",
+    16: "the controller is in the wrong state",
+    18: "the queue of moves is full",
+    19: "the controller is in compatibility mode",
+    21: "the checksum is wrong",
+    43: "no encoder is fitted",
+}
+
+
+class PriorSettings(BaseModel):
+    """The `[stage.options]` of a Prior drive.
+
+    Attributes
+    ----------
+    port
+        `COM3`, `/dev/ttyUSB0`, or a pyserial URL.
+    model
+        `proscan` for the focus axis of a ProScan, `nanoscanz` for the piezo's own controller.
+    baud, stop_bits
+        Line settings; some ProScan III want two stop bits.
+    timeout_s
+        Longest wait for one line of a reply, in seconds.
+    unit_um
+        Size of the controller's unit in µm. Read from a ProScan (`RES,Z`, 4.4); needed only where
+        it does not say, and checked where it does. The NanoScanZ counts in µm.
+    direction
+        -1 where growing numbers lower the objective, so that z still grows upwards.
+    backlash
+        `off` switches the controller's own backlash correction off while the drive is open: it may
+        overshoot by more than a whole stack. `keep` leaves it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    port: str = Field(min_length=1)
+    model: Literal["proscan", "nanoscanz"] = "proscan"
+    baud: Literal[9600, 19200, 38400, 115200] = 9600
+    stop_bits: Literal[1, 2] = 1
+    timeout_s: Annotated[float, Field(gt=0, le=60)] = 1.0
+    unit_um: Annotated[float, Field(gt=0)] | None = None
+    direction: Literal[1, -1] = 1
+    backlash: Literal["off", "keep"] = "off"
+
+    @model_validator(mode="after")
+    def _unit_fits_model(self) -> Self:
+        if self.model == "nanoscanz" and self.unit_um is not None:
+            raise ValueError("unit_um: a NanoScanZ counts in µm; remove the key")
+        return self
+
+
+class RefusedError(DeviceError):
+    """The controller answered `E,n`."""
+
+
+class PriorStage:
+    """An open focus drive; implements `fgaf.acquire.devices.Stage`.
+
+    Attributes
+    ----------
+    name
+        Controller, serial number, unit and what became of its backlash correction.
+    backlash
+        `BLZH` as found (4.4): whether it was on, and its size in microsteps; None where the
+        controller does not say.
+    limits_um
+        Lowest and highest z that may be asked for, in µm: the rig's, as a ProScan knows no others
+        than its switches.
+    """
+
+    def __init__(
+        self, link: SerialLink, settings: PriorSettings, limits_um: tuple[float, float]
+    ) -> None:
+        self.limits_um = limits_um
+        self._link = link
+        self._settings = settings
+        self._restore: list[str] = []
+        self._move = ""
+        self._closed = False
+        self.backlash: tuple[bool, int] | None = None
+        try:
+            self._unit_um = (
+                self._greet_proscan() if settings.model == "proscan" else self._greet_nanoscanz()
+            )
+        except BaseException:
+            with contextlib.suppress(DeviceError):
+                self.close()
+            raise
+
+    def position_um(self) -> float:
+        """Ask the controller where the axis is (`PZ`), in µm."""
+        return float(self._ask("PZ", _NUMBER)) * self._unit_um * self._settings.direction
+
+    def move_to(self, z_um: float) -> None:
+        """Start an absolute move (`GZ`, or `V` of the NanoScanZ) and return at once.
+
+        Raises
+        ------
+        DeviceError
+            `z_um` is outside the limits, or the link is lost.
+        """
+        low, high = self.limits_um
+        if not low <= z_um <= high:
+            raise DeviceError(
+                f"{self.name}: z = {z_um:g} µm is outside its limits {low:g} to {high:g} µm"
+            )
+        units = z_um * self._settings.direction / self._unit_um
+        command = f"GZ,{round(units)}" if self._settings.model == "proscan" else f"V {units:.3f}"
+        with self._link.exchange():
+            if not self._move:
+                self._link.drop_waiting()
+            self._move = command
+            self._link.send(command)
+
+    def moving(self) -> bool:
+        """Whether the move's `R` is still to come or `$` (4.2) shows the axis moving."""
+        status = int(self._ask("$", _BIT_FIELD))
+        return bool(status & _Z_MOVING) or bool(self._move)
+
+    def stop(self) -> None:
+        """Halt the axis: controlled (`I`), and at once (`K`) where that is not acknowledged."""
+        self._move = ""
+        try:
+            self._halt("I")
+        except DeviceError:
+            self._halt("K")
+
+    def close(self) -> None:
+        """Restore the settings found when it was opened, and give the port back."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            while self._restore:
+                self._ask(self._restore.pop(), _DONE)
+        finally:
+            self._link.close()
+
+    def _greet_proscan(self) -> float:
+        self.name = f"Prior ProScan on {self._link.port}"
+        self._set_mode("ERROR")
+        self._set_mode("COMP")
+        self._ask_block("?", begins="PROSCAN INFORMATION")
+        focus = self._read_focus()
+        unit_um = self._read_unit()
+        serial_number = self._ask_optional("SERIAL") or "unknown"
+        version = self._ask_optional("VERSION") or "unknown"
+        backlash = self._settle_backlash()
+        self.name = (
+            f"Prior ProScan, serial {serial_number}, version {version}, focus {focus}, "
+            f"{unit_um:g} µm per unit, {backlash}"
+        )
+        return unit_um
+
+    def _greet_nanoscanz(self) -> float:
+        self.name = f"Prior NanoScanZ on {self._link.port}"
+        self._set_mode("COMP")
+        self._ask("PZ", _NUMBER)
+        serial_number = self._ask_optional("SERIAL") or "unknown"
+        self.name = f"Prior NanoScanZ, serial {serial_number}"
+        return 1.0
+
+    def _set_mode(self, mode: str) -> None:
+        """Set a mode of the protocol to 0, and remember to set it back.
+
+        The question before it also ends a command that another program left half sent.
+        """
+        found = self._ask_optional(mode)
+        self._ask(f"{mode},0", _DONE)
+        if found == "1":
+            self._restore.append(f"{mode},1")
+
+    def _read_focus(self) -> str:
+        try:
+            first, *_ = self._ask_block("FOCUS", begins="FOCUS")
+        except RefusedError as error:
+            raise DeviceError(f"{self.name}: {error}; connect the focus motor") from error
+        _, _, fitted = (part.strip() for part in first.partition("="))
+        if fitted in ("", "NONE"):
+            raise DeviceError(
+                f"{self.name} has no focus drive: connect its motor and switch it off and on"
+            )
+        return fitted
+
+    def _read_unit(self) -> float:
+        wanted = self._settings.unit_um
+        reported = 0.0
+        with contextlib.suppress(RefusedError):
+            reported = float(self._ask("RES,Z", _NUMBER))
+        if reported <= 0 and wanted is None:
+            raise DeviceError(
+                f"{self.name} does not say the size of its unit (RES,Z): give unit_um in "
+                "stage.options (0.1 as delivered)"
+            )
+        if reported > 0 and wanted is not None and abs(reported / wanted - 1) > 0.01:
+            raise DeviceError(
+                f"{self.name} counts in {reported:g} µm, not in {wanted:g} µm: correct unit_um or "
+                "remove it"
+            )
+        return reported if reported > 0 else float(wanted or 0)
+
+    def _settle_backlash(self) -> str:
+        found = self._ask_optional("BLZH", _BACKLASH)
+        if found is None:
+            return "backlash correction not reported"
+        on, microsteps = (int(part) for part in found.split(","))
+        self.backlash = (bool(on), microsteps)
+        if not on:
+            return "backlash correction off"
+        if self._settings.backlash == "keep":
+            return f"backlash correction of {microsteps} microsteps left on"
+        self._ask(f"BLZH,0,{microsteps}", _DONE)
+        self._restore.append(f"BLZH,1,{microsteps}")
+        return f"backlash correction of {microsteps} microsteps switched off"
+
+    def _halt(self, command: str) -> None:
+        with self._link.exchange(urgent=True):
+            self._link.send(command)
+            for _ in range(_LONGEST_BLOCK):
+                if self._link.read_line() == "R":
+                    return
+            raise DeviceError(f"{self.name} does not acknowledge {command}")
+
+    def _ask(self, command: str, shape: re.Pattern[str]) -> str:
+        """Return the one line that answers a command, which must have the given shape."""
+        with self._link.exchange():
+            answer = self._send(command)
+            refused = _ERROR.fullmatch(answer)
+            if not (refused or shape.fullmatch(answer)):
+                raise DeviceError(
+                    f"{self.name} answered {answer!r} to {command}: check cable and baud rate"
+                )
+        if refused:
+            raise self._refusal(command, refused)
+        return answer
+
+    def _ask_optional(self, command: str, shape: re.Pattern[str] = _ANYTHING) -> str | None:
+        """Return the answer, or None from a controller that does not know the command."""
+        try:
+            return self._ask(command, shape)
+        except RefusedError:
+            return None
+
+    def _ask_block(self, command: str, *, begins: str) -> list[str]:
+        """Return the lines of an information block, which ends in `END` (4.2)."""
+        with self._link.exchange():
+            lines = [self._send(command)]
+            refused = _ERROR.fullmatch(lines[0])
+            if not (refused or lines[0].startswith(begins)):
+                raise DeviceError(f"{self.name} is none: it answered {lines[0]!r} to {command}")
+            while not refused and lines[-1] != "END":
+                if len(lines) > _LONGEST_BLOCK:
+                    raise DeviceError(f"{self.name}: the answer to {command} does not end")
+                lines.append(self._link.read_line())
+        if refused:
+            raise self._refusal(command, refused)
+        return lines
+
+    def _send(self, command: str) -> str:
+        """Send a command and return the first line of its answer.
+
+        An `R` is never an answer to a question: it ends the move before it. Neither is a refusal
+        that comes while the move still owes its `R`.
+        """
+        if not self._move:
+            self._link.drop_waiting()
+        self._link.send(command)
+        for _ in range(_LONGEST_BLOCK):
+            answer = self._link.read_line()
+            if answer != "R":
+                break
+            self._move = ""
+        refused = _ERROR.fullmatch(answer)
+        if self._move and refused:
+            move, self._move = self._move, ""
+            raise self._refusal(move, refused)
+        return answer
+
+    def _refusal(self, command: str, error: re.Match[str]) -> RefusedError:
+        code = int(error[1])
+        why = _ERRORS.get(code, "an error that is not in the manual")
+        return RefusedError(f"{self.name} refused {command}: {why} (E,{code})")
+
+
+def open_stage(settings: Mapping[str, Any], opening: Opening) -> PriorStage:
+    """Open a Prior drive: the entry point `prior` of the group `fgaf.stages`.
+
+    Parameters
+    ----------
+    settings
+        The rig's `[stage.options]`, see `PriorSettings`.
+    opening
+        Gives the rig, whose `stage.limits_um` is needed.
+
+    Raises
+    ------
+    SettingError
+        A key is unknown, missing or wrong.
+    DeviceError
+        The port does not open, or what answers there has no focus drive.
+    """
+    checked = parse_table(PriorSettings, settings, "stage.options")
+    limits_um = opening.rig.stage.limits_um
+    if limits_um is None:
+        raise SettingError(
+            "a Prior drive does not know how far it may go: give the rig stage.limits_um"
+        )
+    link = SerialLink(
+        checked.port,
+        device="Prior controller",
+        baud=checked.baud,
+        stop_bits=checked.stop_bits,
+        timeout_s=checked.timeout_s,
+    )
+    return PriorStage(link, checked, limits_um)

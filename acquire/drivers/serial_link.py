@@ -1,0 +1,195 @@
+"""One serial line to a device that answers in ASCII: it owns the port, the lock and the framing.
+
+Commands and replies are lines that end in a carriage return. A reply that comes too late, a torn
+line or an interrupted wait leaves bytes behind that would be taken for the next answer. The link
+therefore knows whether it is in step with the device, and when it is not it first waits until the
+line has been silent for one time-out.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fgaf.acquire.devices import DeviceError
+from fgaf.acquire.tables import vendor_module
+
+_LONGEST_LINE = 256
+_LOUDEST = 10
+_PRINTABLE = re.compile(rb"[\x20-\x7e]*")
+
+
+class SerialLink:
+    """An open port, exclusively ours where the platform can promise it.
+
+    Parameters
+    ----------
+    port
+        A port name (`COM3`, `/dev/ttyUSB0`) or a pyserial URL (`socket://host:port`).
+    device
+        What is expected at the other end; begins every error message.
+    baud, stop_bits
+        Line settings; always 8 data bits, no parity, no handshake.
+    timeout_s
+        Longest wait for one line of a reply, and the silence that ends a confusion.
+
+    Raises
+    ------
+    DeviceError
+        pyserial is missing, or the port is absent, in use or forbidden.
+    """
+
+    def __init__(
+        self, port: str, *, device: str, baud: int, stop_bits: int, timeout_s: float
+    ) -> None:
+        self.port = port
+        self.device = device
+        self.baud = baud
+        self.timeout_s = timeout_s
+        self._lock = threading.RLock()
+        self._in_step = True
+        self._serial = _open(port, device, baud, stop_bits, timeout_s)
+
+    @contextmanager
+    def exchange(self, *, urgent: bool = False) -> Iterator[None]:
+        """Hold the line for one command and its whole reply.
+
+        An exchange that ends in an exception leaves the link out of step; the next one waits for
+        silence first, unless it is `urgent` (a stop must not wait).
+        """
+        with self._lock:
+            if not (self._in_step or urgent):
+                self._settle()
+            self._in_step = False
+            yield
+            self._in_step = True
+
+    def send(self, command: str) -> None:
+        """Write one command line.
+
+        An empty line is refused: to a ProScan it is a command of its own, which would shift every
+        later reply by one.
+        """
+        line = command.encode("ascii")
+        if not line or not _PRINTABLE.fullmatch(line):
+            raise ValueError(f"not a command: {command!r}")
+        with self._failing_as_lost():
+            self._serial.write(line + b"\r")
+
+    def read_line(self) -> str:
+        """Return the next line that is not empty, without its end.
+
+        Raises
+        ------
+        DeviceError
+            No whole line came in time, or what came is not text.
+        """
+        deadline = time.monotonic() + self.timeout_s
+        line = bytearray()
+        while True:
+            byte = self._read_byte()
+            if byte == b"\r" and line.strip():
+                break
+            line += byte.strip(b"\r\n")
+            if len(line) > _LONGEST_LINE:
+                raise DeviceError(self._describe_garbage(line))
+            if not byte or time.monotonic() > deadline:
+                heard = f"answered only {_quote(line)}" if line else "did not answer"
+                raise DeviceError(
+                    f"{self.device} on {self.port} {heard} within {self.timeout_s:g} s: check "
+                    f"power, cable and that the baud rate is {self.baud}"
+                )
+        if not _PRINTABLE.fullmatch(bytes(line)):
+            raise DeviceError(self._describe_garbage(line))
+        return line.decode("ascii").strip()
+
+    def drop_waiting(self) -> None:
+        """Throw away what has arrived unasked."""
+        with self._failing_as_lost():
+            while self._serial.in_waiting:
+                self._serial.read(self._serial.in_waiting)
+
+    def close(self) -> None:
+        """Give the port back; harmless when already closed."""
+        with self._lock:
+            self._serial.close()
+
+    def _read_byte(self) -> bytes:
+        with self._failing_as_lost():
+            return bytes(self._serial.read(1))
+
+    def _settle(self) -> None:
+        deadline = time.monotonic() + _LOUDEST * self.timeout_s
+        self.drop_waiting()
+        while self._read_byte():
+            self.drop_waiting()
+            if time.monotonic() > deadline:
+                raise DeviceError(
+                    f"{self.device} on {self.port} does not stop sending: another program talks "
+                    "to it, or the baud rate is wrong"
+                )
+
+    @contextmanager
+    def _failing_as_lost(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DeviceError(
+                f"{self.device} on {self.port}: the connection was lost ({_one_line(error)}); "
+                "check the cable and open it again"
+            ) from error
+
+    def _describe_garbage(self, line: bytearray) -> str:
+        return (
+            f"{self.device} on {self.port} sent garbage ({_quote(line[:24])}): check the cable and "
+            f"that the baud rate is {self.baud}"
+        )
+
+
+def _open(port: str, device: str, baud: int, stop_bits: int, timeout_s: float) -> Any:
+    serial = vendor_module("serial", "serial")
+    try:
+        return serial.serial_for_url(
+            port,
+            baudrate=baud,
+            stopbits=stop_bits,
+            timeout=timeout_s,
+            write_timeout=timeout_s,
+            exclusive=True,
+        )
+    except ValueError as error:
+        raise DeviceError(f"{device}: {port!r} is not a port: {_one_line(error)}") from error
+    except OSError as error:
+        raise DeviceError(f"{device}: {_why_closed(port, error)}") from error
+
+
+def _why_closed(port: str, error: OSError) -> str:
+    """Say why a port does not open; Windows tells it only in the text of the error."""
+    text = str(error)
+    if error.errno in (errno.EAGAIN, errno.EBUSY) or "PermissionError(13" in text:
+        return f"{port} is in use by another program: close it and try again"
+    if error.errno == errno.EACCES:
+        return f"no permission to open {port}: add yourself to the group that owns it (dialout)"
+    if error.errno == errno.ENOENT or "FileNotFoundError" in text:
+        return f"there is no port {port}; {_ports_here()}"
+    return f"cannot open {port}: {_one_line(error)}"
+
+
+def _ports_here() -> str:
+    from serial.tools.list_ports import comports
+
+    names = sorted(str(found.device) for found in comports())
+    return f"found: {', '.join(names)}" if names else "no serial port was found here"
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _quote(line: bytes | bytearray) -> str:
+    return repr(bytes(line))[1:]
