@@ -1,0 +1,186 @@
+"""What a classifier is measured against: depth from focus over the whole stack, and a constant.
+
+Depth from focus needs all planes of a cell to say one thing, where the focus lies. A method
+here therefore sees every plane of a test cell at once, while a classifier sees one patch. What
+it says of a single plane follows: the distance of that plane to the focus it found. Answers
+beyond the depth classes are taken as the outermost class, as a classifier's would be; that is
+a mercy to depth from focus.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from fgaf.curate.focus import MEASURES, FocusMeasure
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.errors import SettingError
+from fgaf.model.metrics import nearest_class
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a method says of N patches.
+
+    Attributes
+    ----------
+    probabilities
+        (N, C), rows add up to 1. Of a search only their order means something.
+    expected_um
+        (N,) the depth it would report, µm, not bound to the class grid.
+    """
+
+    probabilities: Floats
+    expected_um: Floats
+
+
+def measure_named(name: str) -> FocusMeasure:
+    """Return the focus measure of that name.
+
+    Raises
+    ------
+    SettingError
+        There is none.
+    """
+    if name not in MEASURES:
+        raise SettingError(f"no focus measure {name!r}; choose one of {', '.join(MEASURES)}")
+    return MEASURES[name]
+
+
+def focus_values(archive: Archive, rows: Integers, measure: FocusMeasure) -> Floats:
+    """Focus measure of each patch, (N,), read cell by cell."""
+    values = np.empty(rows.size, dtype=np.float64)
+    for here in cells_of(archive.cell[rows]):
+        values[here] = measure(np.stack([archive.images[int(row)] for row in rows[here]]))
+    return values
+
+
+def cells_of(cell: NDArray[Any]) -> list[Integers]:
+    """Positions of each cell's rows in `cell` (N,), one array per cell."""
+    order = np.argsort(cell, kind="stable")
+    ends = np.cumsum(np.unique(cell, return_counts=True)[1])[:-1]
+    return [np.asarray(part, dtype=np.int64) for part in np.split(order, ends)]
+
+
+def search_focus(
+    values: Floats, z_um: Floats, cell: NDArray[Any], class_depths_um: Floats
+) -> Prediction:
+    """Depth from focus as the paper uses it: the plane where the measure peaks is the focus.
+
+    Parameters
+    ----------
+    values
+        (N,) focus measure of each patch.
+    z_um
+        (N,) where its plane lies, µm, from any origin common to the patches of a cell.
+    cell
+        (N,) the cell it shows.
+    class_depths_um
+        (C,) the depth classes, ascending.
+
+    Returns
+    -------
+    Prediction
+        The second best plane is the second guess, and so on, each half as probable as the one
+        before it (which keeps their order, whatever the guesses beyond the range add to the
+        outermost classes). The expected depth counts from the vertex of the parabola through
+        the peak and its two neighbours.
+    """
+    probabilities = np.zeros((values.size, class_depths_um.size), dtype=np.float64)
+    expected = np.empty(values.size, dtype=np.float64)
+    for here in cells_of(cell):
+        z, v = z_um[here], values[here]
+        weight = 0.5 ** rankdata(-v)
+        classes = nearest_class(z[:, None] - z[None, :], class_depths_um)
+        np.add.at(probabilities, (here[:, None], classes), weight[None, :])
+        expected[here] = z - vertex(z, v)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    return Prediction(probabilities, _inside(expected, class_depths_um))
+
+
+def from_focus(
+    focus_um: Floats, z_um: Floats, cell: NDArray[Any], class_depths_um: Floats
+) -> Prediction:
+    """Depths of all planes when the focus of each cell is given.
+
+    Parameters
+    ----------
+    focus_um
+        (K,) focus of each cell, in ascending order of the numbers in `cell`, on the axis of
+        `z_um`.
+    z_um, cell, class_depths_um
+        As for `search_focus`.
+
+    Returns
+    -------
+    Prediction
+        Classes nearer to the found depth are more probable.
+    """
+    expected = np.empty(z_um.size, dtype=np.float64)
+    for focus, here in zip(focus_um, cells_of(cell), strict=True):
+        expected[here] = z_um[here] - focus
+    distance = np.abs(expected[:, None] - class_depths_um[None, :])
+    weight = 0.5 ** rankdata(distance, axis=1)
+    return Prediction(
+        weight / weight.sum(axis=1, keepdims=True), _inside(expected, class_depths_um)
+    )
+
+
+def constant(labels: Integers, n_rows: int, class_depths_um: Floats) -> Prediction:
+    """Guess without looking: always the class that costs least on the training labels.
+
+    Parameters
+    ----------
+    labels
+        (T,) depth classes of the training patches.
+    n_rows
+        How many patches to guess.
+    class_depths_um
+        (C,) the depth classes.
+
+    Returns
+    -------
+    Prediction
+        The class of least mean absolute error comes first (of several, the middle one); the
+        others keep their share of the training labels, at ties the nearer one first.
+    """
+    share = np.bincount(labels, minlength=class_depths_um.size) / labels.size
+    cost = np.abs(class_depths_um[:, None] - class_depths_um[None, :]) @ share
+    cheapest = np.flatnonzero(np.isclose(cost, cost.min()))
+    best = int(cheapest[cheapest.size // 2])
+    away = np.abs(np.arange(share.size) - best)
+    weight = share - 1e-6 * away
+    weight[best] = max(weight[best], weight.max() + 1e-6)
+    weight -= min(weight.min(), 0.0)
+    weight /= weight.sum()
+    return Prediction(
+        np.tile(weight, (n_rows, 1)), np.full(n_rows, class_depths_um[best], dtype=np.float64)
+    )
+
+
+def vertex(z_um: Floats, values: Floats) -> float:
+    """Where the parabola through the largest value and its neighbours peaks, µm.
+
+    At the first or last plane, or on a flat top, that plane itself.
+    """
+    k = int(values.argmax())
+    if k in (0, values.size - 1):
+        return float(z_um[k])
+    (a, b), (up, down) = np.diff(z_um[k - 1 : k + 2]), np.diff(values[k - 1 : k + 2])
+    curvature = down / b - up / a
+    if curvature == 0:
+        return float(z_um[k])
+    # The slope of the parabola at the middle point, over minus its second derivative.
+    slope = (up / a * b + down / b * a) / (a + b)
+    return float(z_um[k] - slope * (a + b) / 2 / curvature)
+
+
+def _inside(depth_um: Floats, class_depths_um: Floats) -> Floats:
+    return np.clip(depth_um, class_depths_um[0], class_depths_um[-1])

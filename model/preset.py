@@ -1,0 +1,168 @@
+"""Presets of the benchmark: which methods are compared, as TOML data."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fgaf.dataset.errors import SettingError
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64)]
+
+
+class _Method(BaseModel):
+    """What every method has: the `id` of its rows and files, the `label` that tables show."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Name
+    label: str = ""
+
+
+class ClassifierMethod(_Method):
+    """A network trained on the archive's training cells, once per seed.
+
+    Attributes
+    ----------
+    settings
+        Training settings that differ from the defaults, by name.
+    """
+
+    kind: Literal["classifier"]
+    settings: dict[str, Any] = {}
+
+
+class TrainedMethod(_Method):
+    """A network that `fgaf-train` trained before, on the same archive and split.
+
+    Attributes
+    ----------
+    run
+        Folder of that training run.
+    """
+
+    kind: Literal["trained"]
+    run: Path
+
+
+class FocusMethod(_Method):
+    """Depth from focus over all planes of a cell.
+
+    Attributes
+    ----------
+    measure
+        Name of the focus measure.
+    rule
+        "peak": the focus is where the measure is largest, as the paper uses it. "phase": the
+        rule of `fgaf.curate`, which tells a phase object's dip from a peak.
+    """
+
+    kind: Literal["focus"]
+    measure: str = ""
+    rule: Literal["peak", "phase"] = "peak"
+
+    @model_validator(mode="after")
+    def _measure_named(self) -> Self:
+        if (self.rule == "peak") != bool(self.measure):
+            raise ValueError("rule 'peak' needs a measure, rule 'phase' has its own")
+        return self
+
+
+class ConstantMethod(_Method):
+    """The same answer for every patch."""
+
+    kind: Literal["constant"]
+
+
+Method = Annotated[
+    ClassifierMethod | TrainedMethod | FocusMethod | ConstantMethod, Field(discriminator="kind")
+]
+
+
+class Preset(BaseModel):
+    """What one benchmark compares.
+
+    Attributes
+    ----------
+    name, description
+        What it is called and for.
+    reference
+        The method the others' differences are taken against.
+    seeds
+        Every classifier is trained once per seed.
+    methods
+        In the order of the tables.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    description: str = ""
+    reference: Name
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        ids = [method.id for method in self.methods]
+        if len(set(ids)) != len(ids):
+            raise ValueError("two methods have the same id")
+        if self.reference not in ids:
+            raise ValueError(f"the reference {self.reference!r} is not among the methods")
+        return self
+
+
+def with_trained(preset: Preset, run: Path) -> Preset:
+    """Put a network trained before in the place of the preset's reference."""
+    trained = TrainedMethod(id=preset.reference, kind="trained", run=run)
+    methods = tuple(trained if m.id == preset.reference else m for m in preset.methods)
+    return preset.model_copy(update={"methods": methods})
+
+
+def shipped() -> dict[str, Preset]:
+    """Every preset in the package, by name."""
+    found = [_parse(entry) for entry in _folder().iterdir() if entry.name.endswith(".toml")]
+    return {preset.name: preset for preset in sorted(found, key=lambda preset: preset.name)}
+
+
+def load_preset(name: str) -> Preset:
+    """Load a preset of the package by name, or a person's own by the path of its TOML file.
+
+    Raises
+    ------
+    SettingError
+        No such preset (the nearest name is given), or the file has an unknown or wrong key.
+    """
+    if name.endswith(".toml"):
+        if not Path(name).is_file():
+            raise SettingError(f"no preset file {name}; give a TOML file or a name from --list")
+        return _parse(Path(name))
+    entry = _folder() / f"{name}.toml"
+    if entry.is_file():
+        return _parse(entry)
+    known = list(shipped())
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    raise SettingError(
+        f"no preset {name!r}; did you mean {nearest[0]!r}? (known: {', '.join(known)})"
+    )
+
+
+def _folder() -> Traversable:
+    return files("fgaf.model") / "presets"
+
+
+def _parse(entry: Traversable) -> Preset:
+    try:
+        return Preset.model_validate(tomllib.loads(entry.read_text(encoding="utf-8")))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(f"preset {entry.name} is not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "preset"
+        raise SettingError(f"preset {entry.name}: {where}: {first['msg'].lower()}") from error
