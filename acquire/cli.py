@@ -156,6 +156,67 @@ def recover(part: Path, overwrite: bool, as_json: bool) -> None:
 
 
 @main.command(cls=Tool)
+@click.option("--cells", type=int, default=232, show_default=True)
+@click.option("--motile/--immotile", default=True, show_default=True)
+@click.option("--seed", type=int, default=2026, show_default=True, help="All follows from it.")
+@click.option(
+    "--contrast",
+    type=click.Choice(["brightfield", "relief"]),
+    default="brightfield",
+    show_default=True,
+)
+@click.option("--step", type=float, default=0.5, show_default=True, help="µm between planes.")
+@click.option(
+    "--range", "half_range", type=float, default=2.0, show_default=True, help="Half range in µm."
+)
+@click.option("--patch", type=int, default=96, show_default=True, help="Side of a patch in pixels.")
+@click.option("--off-grid", is_flag=True, help="Draw depths uniformly, not at whole steps.")
+@click.option("--out", type=_FILE, required=True, metavar="FILE", help="The archive to write.")
+@_overwrite
+@_json
+def simulate_cells(
+    cells: int,
+    motile: bool,
+    seed: int,
+    contrast: Any,
+    step: float,
+    half_range: float,
+    patch: int,
+    off_grid: bool,
+    out: Path,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Write an archive of simulated cells, cropped and labelled by their true depth.
+
+    The standard simulated benchmark: it needs no acquisition and no curation.
+    """
+    from fgaf.acquire.simulation.cells import simulate_cells as simulate
+    from fgaf.dataset.archive import write_archive
+    from fgaf.dataset.files import require_new
+
+    require_new(out, overwrite)
+    archive = simulate(
+        cells,
+        motile,
+        seed,
+        off_grid,
+        contrast,
+        step,
+        half_range,
+        patch,
+        progress=lambda each: progress(each, f"{cells} cells", cells),
+    )
+    write_archive(out, archive, overwrite)
+    finish(
+        f"wrote {_count(archive.n_cells, 'cell')}, {_count(len(archive.depth_um), 'patch')}: {out}",
+        f"fgaf-train {out} --out {out.with_suffix('')}-run",
+        {"file": out, "cells": archive.n_cells, "patches": len(archive.depth_um)},
+        as_json,
+    )
+
+
+@main.command(cls=Tool)
 @_json
 def devices(as_json: bool) -> None:
     """List the drivers that are installed, and whether each can be used here."""
@@ -197,7 +258,8 @@ def _simulated(seed: int | None, realtime: bool, exposure_ms: float | None) -> l
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
 
 
 def _package(point: Any) -> str:

@@ -262,14 +262,14 @@ class Engine:
                 f"the camera gave a value of {int(pixels.max())}, more than {bits} bits hold; "
                 "check its pixel format"
             )
+        if self._last is not None:
+            self._check_next(self._last, frame)
         begun_ns = frame.time_host_ns - round(frame.exposure_us * 1e3 / 2)
         if begun_ns < ready_ns:
             raise DeviceError(
                 f"the frame was exposed {(ready_ns - begun_ns) / 1e6:.1f} ms before the drive had "
                 "settled; the camera must wait for its trigger"
             )
-        if self._last is not None:
-            self._check_next(self._last, frame)
 
     def _check_next(self, last: Frame, frame: Frame) -> None:
         if frame.frame_id == last.frame_id:
@@ -302,9 +302,7 @@ class Engine:
             self._stage.stop()
             self.move_to(start_um)
         except Exception as error:
-            return (
-                f"the drive could not be returned to {start_um:.3f} µm ({error}); {self._where()}"
-            )
+            return f"the drive could not return to {start_um:.3f} µm ({error}); {self._where()}"
         return None
 
     def _where(self) -> str:
