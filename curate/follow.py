@@ -1,0 +1,223 @@
+"""The same cell through the planes of a stack.
+
+Planes are searched one by one (`fgaf.curate.detect`), and the spots linked: from the strongest
+head outwards, forwards and backwards in time, each step predicted from the last one. A phase
+object fades in its focus: the prediction carries the track across, to where it shows again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fgaf.curate.detect import HEAD_UM, Detections, Floats, Scale, checked, contrast_of, spots
+
+FASTEST_UM_S: Final = 150.0
+"""No sperm swims faster; a link that would need more is not made."""
+
+_USUAL_INTERVAL_S: Final = 0.035
+_SLACK: Final = 0.45
+"""How far a cell may be from its predicted place, in head lengths, plus `_SWERVE` of its step."""
+_SWERVE: Final = 0.6
+_LEAST_SHARE: Final = 0.4
+_CUE_WEIGHT: Final = 0.35
+
+
+@dataclass(frozen=True)
+class Track:
+    """One cell through the planes of a stack; arrays are (P,), pixels of the raw frame.
+
+    Attributes
+    ----------
+    y, x
+        Centre of the head, sub-pixel; predicted or interpolated where it was not seen.
+    seen
+        Whether the head was found in the plane.
+    jump
+        Whether the step into this plane was far from its prediction: look at it.
+    height, width
+        Size of the upright box around the head, one for all planes, pixels.
+    score
+        0 to 1: how much the track looks like one head.
+    """
+
+    y: Floats
+    x: Floats
+    seen: npt.NDArray[np.bool_]
+    jump: npt.NDArray[np.bool_]
+    height: float
+    width: float
+    score: float
+
+
+def search(
+    frames: Iterable[npt.NDArray[Any]], pixel_size_um: float, *, head_um: float = HEAD_UM[0]
+) -> list[Detections]:
+    """Find the spots of every plane: (P,) detections, heads and others, for `link`."""
+    scale = Scale.of(pixel_size_um, head_um)
+    return [spots(contrast_of(checked(frame), scale), scale) for frame in frames]
+
+
+def link(
+    planes: Sequence[Detections],
+    pixel_size_um: float,
+    shape: tuple[int, int],
+    times_s: Floats | None = None,
+    *,
+    head_um: float = HEAD_UM[0],
+    least_score: float = 0.5,
+) -> list[Track]:
+    """Link the spots of successive planes to tracks, best first.
+
+    Parameters
+    ----------
+    planes
+        (P,) detections of `search`, in the order the planes were taken.
+    pixel_size_um
+        Pixel in the specimen, µm.
+    shape
+        (Y, X) of the frames.
+    times_s
+        (P,) time of each plane; None where unknown, then 35 ms apart.
+    head_um
+        Length of a head, µm.
+    least_score
+        Tracks below it are left out.
+    """
+    scale = Scale.of(pixel_size_um, head_um)
+    head = scale.head_px * scale.binning
+    times = np.arange(len(planes)) * _USUAL_INTERVAL_S if times_s is None else times_s
+    reach = FASTEST_UM_S / pixel_size_um * np.abs(np.diff(times))
+    free = [np.ones(len(plane), dtype=bool) for plane in planes]
+    seeds = sorted(
+        ((p, i) for p, plane in enumerate(planes) for i in np.flatnonzero(plane.score > 0.3)),
+        key=lambda seed: -_merit(planes[seed[0]], seed[1]),
+    )
+    tracks = []
+    for p, i in seeds:
+        if not free[p][i]:
+            continue
+        path = _best_path(planes, free, (p, int(i)), head, reach)
+        for q, plane in enumerate(planes):
+            near = np.hypot(plane.y - path.y[q], plane.x - path.x[q]) < 0.6 * head
+            free[q] &= ~near
+        free[p][i] = False
+        track = _track(planes, path, shape)
+        if track.score >= least_score:
+            tracks.append(track)
+    return sorted(tracks, key=lambda track: -track.score)
+
+
+@dataclass
+class _Path:
+    y: Floats
+    x: Floats
+    spot: npt.NDArray[np.intp]
+    jump: npt.NDArray[np.bool_]
+    cost: float = 0.0
+
+
+def _merit(plane: Detections, i: int) -> float:
+    return float(plane.energy[i] * plane.score[i])
+
+
+def _best_path(
+    planes: Sequence[Detections],
+    free: list[npt.NDArray[np.bool_]],
+    seed: tuple[int, int],
+    head: float,
+    reach: Floats,
+) -> _Path:
+    """Try every plausible first step from the seed, and standing still; keep the best path."""
+    p, i = seed
+    y, x = planes[p].y[i], planes[p].x[i]
+    steps = [(0.0, 0.0)]
+    for q, sign in ((p + 1, 1), (p - 1, -1)):
+        if 0 <= q < len(planes):
+            dy, dx = planes[q].y - y, planes[q].x - x
+            limit = reach[min(p, q)] + _SLACK * head
+            near = free[q] & (np.hypot(dy, dx) < limit) & (planes[q].score > 0.05)
+            steps += [(sign * dy[j], sign * dx[j]) for j in np.flatnonzero(near)]
+    paths = [_extend(planes, free, seed, step, head, reach) for step in steps]
+    return min(paths, key=lambda path: path.cost)
+
+
+def _extend(
+    planes: Sequence[Detections],
+    free: list[npt.NDArray[np.bool_]],
+    seed: tuple[int, int],
+    step: tuple[float, float],
+    head: float,
+    reach: Floats,
+) -> _Path:
+    n = len(planes)
+    path = _Path(np.zeros(n), np.zeros(n), np.full(n, -1), np.zeros(n, dtype=bool))
+    p, i = seed
+    path.y[p], path.x[p], path.spot[p] = planes[p].y[i], planes[p].x[i], i
+    for sign in (1, -1):
+        velocity = sign * np.array(step)
+        energy = planes[p].energy[i]
+        q = p
+        lost = 0
+        while 0 <= q + sign < n:
+            here = np.array([path.y[q], path.x[q]])
+            q += sign
+            expected = here + velocity
+            plane = planes[q]
+            away = np.hypot(plane.y - expected[0], plane.x - expected[1])
+            moved = np.hypot(plane.y - here[0], plane.x - here[1])
+            gate = (_SLACK + 0.15 * min(lost, 3)) * head + _SWERVE * np.hypot(*velocity)
+            ok = free[q] & (away < gate) & (moved < reach[min(q, q - sign)] + _SLACK * head)
+            costs = (
+                (away / gate) ** 2
+                + _CUE_WEIGHT * np.abs(np.log(plane.energy / energy))
+                + _CUE_WEIGHT * (1 - plane.score)
+            )
+            if ok.any():
+                j = int(np.argmin(np.where(ok, costs, np.inf)))
+                found = np.array([plane.y[j], plane.x[j]])
+                path.jump[q] = away[j] > 0.8 * gate and away[j] > 0.5 * head
+                path.cost += min(costs[j], 2.0)
+                velocity = 0.5 * velocity + 0.5 * (found - here) if lost == 0 else velocity
+                path.y[q], path.x[q], path.spot[q] = *found, j
+                energy = np.sqrt(energy * plane.energy[j])
+                lost = 0
+            else:
+                path.y[q], path.x[q] = expected
+                path.cost += 2.0
+                lost += 1
+    return path
+
+
+def _track(planes: Sequence[Detections], path: _Path, shape: tuple[int, int]) -> Track:
+    seen = path.spot >= 0
+    held = np.flatnonzero(seen)
+    index = np.arange(len(planes))
+    y, x = path.y.copy(), path.x.copy()
+    inside = (index >= held[0]) & (index <= held[-1])
+    gaps = inside & ~seen
+    y[gaps] = np.interp(index[gaps], held, path.y[held])
+    x[gaps] = np.interp(index[gaps], held, path.x[held])
+
+    def column(name: str) -> Floats:
+        return np.array([getattr(planes[p], name)[path.spot[p]] for p in held])
+
+    within = (y >= 0) & (y < shape[0]) & (x >= 0) & (x < shape[1])
+    share = len(held) / max(1, np.count_nonzero(within))
+    weight = np.minimum(column("energy"), 20.0)
+    score = float(np.average(column("score"), weights=weight))
+    if share < _LEAST_SHARE:
+        score *= share / _LEAST_SHARE
+    return Track(
+        y=y,
+        x=x,
+        seen=seen,
+        jump=path.jump,
+        height=float(np.median(column("height"))),
+        width=float(np.median(column("width"))),
+        score=score,
+    )
