@@ -107,6 +107,9 @@ class SiteInception(Inception):  # type: ignore[misc]
         return out
 
 
+_SITED = (SiteBasicBlock, SiteBottleneck, SiteMobileBlock, SiteShuffleBlock, SiteInception)
+
+
 @dataclass(frozen=True)
 class Backbone:
     """One network of Table I.
@@ -284,9 +287,10 @@ def _grayscale(network: nn.Module, path: str, stride: int) -> None:
 def _add_sites(network: nn.Module, self_norm: bool, partner: Partner | None) -> list[NormSite]:
     sites = []
     for block in network.modules():
-        if hasattr(block, "site_channels"):
-            block.site = NormSite(block.site_channels, self_norm, partner)
-            sites.append(block.site)
+        if isinstance(block, _SITED):
+            site = NormSite(block.site_channels, self_norm, partner)
+            block.site = site
+            sites.append(site)
     return sites
 
 

@@ -44,7 +44,8 @@ def depth_spread(probabilities: Floats, class_depths_um: Floats) -> Floats:
     """Standard deviation of depth of each row of (N, C) probabilities, (N,) µm."""
     mean = expected_depth(probabilities, class_depths_um)
     square = (class_depths_um[None] - mean[:, None]) ** 2
-    return np.sqrt((probabilities * square).sum(axis=1))
+    spread: Floats = np.sqrt((probabilities * square).sum(axis=1))
+    return spread
 
 
 def fit_temperature(logits: Tensor, classes: Tensor, loss: LossName) -> float:

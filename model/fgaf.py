@@ -92,7 +92,7 @@ class AF(nn.Module):
 
     def forward(self, m: Tensor) -> Tensor:
         """Recalibrate the channels of (B, w, H, W)."""
-        seen = self.fc(torch.cat([m.mean(dim=(2, 3)), m.amax(dim=(2, 3))], dim=1))
+        seen: Tensor = self.fc(torch.cat([m.mean(dim=(2, 3)), m.amax(dim=(2, 3))], dim=1))
         if self.attention == "sigmoid":
             seen = torch.sigmoid(seen)
         elif self.attention == "tanh":

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import FgafError
 
@@ -39,7 +40,8 @@ def nearest_class(depths_um: npt.ArrayLike, class_depths_um: npt.ArrayLike) -> I
     if grid.size == 1:
         return np.zeros(depths.shape, dtype=np.int64)
     step = (grid[-1] - grid[0]) / (grid.size - 1)
-    return np.clip(np.round((depths - grid[0]) / step), 0, grid.size - 1).astype(np.int64)
+    classes: Integers = np.round((depths - grid[0]) / step).astype(np.int64)
+    return classes.clip(0, grid.size - 1)
 
 
 def top_k_credit(probabilities: Floats, truth: Integers, k: int) -> Floats:
@@ -61,7 +63,8 @@ def top_k_credit(probabilities: Floats, truth: Integers, k: int) -> Floats:
     own = np.take_along_axis(probabilities, truth[:, None], axis=1)
     above = (probabilities > own).sum(axis=1)
     tied = (probabilities == own).sum(axis=1)
-    return np.clip((k - above) / tied, 0.0, 1.0).astype(np.float64)
+    credit: Floats = (k - above) / tied
+    return credit.clip(0.0, 1.0)
 
 
 def evaluate(
@@ -215,7 +218,8 @@ def _interval(draws: Floats) -> list[float] | None:
 
 
 def _cell_sums(column: Floats, cell_index: Integers, n_cells: int) -> Floats:
-    return np.bincount(cell_index, weights=column, minlength=n_cells)
+    sums: Floats = np.bincount(cell_index, weights=column, minlength=n_cells).astype(np.float64)
+    return sums
 
 
 def _means(

@@ -118,7 +118,7 @@ def network_logits(network: torch.nn.Module, x: Tensor, tta: bool) -> Tensor:
     device = next(network.parameters()).device
     parts = []
     with _evaluating(network), torch.inference_mode():
-        for batch in x.split(_BATCH):
+        for batch in torch.split(x, _BATCH):
             views = symmetries(batch) if tta else batch[None]
             parts.append(
                 torch.stack([network(view.to(device)) for view in views]).mean(dim=0).float().cpu()

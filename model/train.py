@@ -437,7 +437,8 @@ def _load(
 
 
 def _on(machine: Machine, network: nn.Module) -> nn.Module:
-    return network.to(machine.device, memory_format=torch.channels_last)
+    placed: nn.Module = network.to(machine.device).to(memory_format=torch.channels_last)
+    return placed
 
 
 def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
@@ -464,7 +465,7 @@ def _step(
         logits = network(images, classes)
         loss = loss_of(logits.float(), classes)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    torch.autograd.backward(loss)
     optimizer.step()
     return loss.item(), logits.detach()
 

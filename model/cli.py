@@ -1,0 +1,224 @@
+"""The commands `fgaf-train` and `fgaf-predict`: parse, call the library, print."""
+
+import csv
+import json
+import os
+import shlex
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fgaf.dataset.console import Tool, finish, progress
+from fgaf.dataset.errors import SettingError
+from fgaf.dataset.files import publishing
+from fgaf.model.settings import (
+    BACKBONE_NAMES,
+    PRESETS,
+    TrainSettings,
+    parse_assignment,
+    preset,
+    read_settings,
+    to_toml,
+)
+
+_FOLDER = click.Path(path_type=Path)
+_FILE = click.Path(path_type=Path)
+_COLUMNS = (
+    "source",
+    "cell",
+    "plane",
+    "y_px",
+    "x_px",
+    "depth_um",
+    "spread_um",
+    "class_um",
+    "confidence",
+)
+
+
+@click.command(cls=Tool)
+@click.argument("dataset", type=_FILE, required=False)
+@click.option("--out", type=_FOLDER, help="Folder of the run; made when missing.")
+@click.option(
+    "--preset", "base", type=click.Choice(sorted(PRESETS)), help="Settings to start from."
+)
+@click.option("--settings", "file", type=_FILE, help="TOML file of settings (key = value).")
+@click.option("--backbone", help="Network: see --list.")
+@click.option("--fgaf/--no-fgaf", default=None, help="With the FGAF module or bare.")
+@click.option("--epochs", type=int, help="Passes over the training cells.")
+@click.option("--seed", type=int, help="Of everything random.")
+@click.option("--split", help="Name of the split in the archive.")
+@click.option("--precision", help="fp32, bf16, or auto: a few timed steps decide.")
+@click.option("--threads", type=int, help="Of the processor; 0: what suits the backbone.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting.")
+@click.option("--resume", is_flag=True, help="Go on where a stopped run in --out stands.")
+@click.option("--overwrite", is_flag=True, help="Replace the run in --out.")
+@click.option("--show-settings", is_flag=True, help="Print the settings as TOML and stop.")
+@click.option(
+    "--list",
+    "pattern",
+    is_flag=False,
+    flag_value="*",
+    metavar="[PATTERN]",
+    help="List the networks whose name fits, such as '*shuffle*', and stop.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
+def train(
+    dataset: Path | None,
+    out: Path | None,
+    base: str | None,
+    file: Path | None,
+    assignments: tuple[str, ...],
+    resume: bool,
+    overwrite: bool,
+    show_settings: bool,
+    pattern: str | None,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Train a depth classifier on the archive DATASET and judge it on its test cells.
+
+    OUT holds the checkpoint, settings.toml, history.csv, metrics.json and three pictures
+    afterwards. Settings come from the preset, then --settings, then the flags, then --set.
+
+    \b
+    fgaf-train dataset.h5 --out run
+    fgaf-train dataset.h5 --out run34 --preset paper --epochs 30
+    fgaf-train dataset.h5 --out small --backbone shufflenet_v2_x0_5 --set loss=wloss
+    """  # noqa: D301 - click reads the backspace
+    if pattern is not None:
+        _list(pattern, as_json)
+        return
+    settings = _settings(base, file, flags, assignments)
+    if show_settings:
+        click.echo(to_toml(settings), nl=False)
+        return
+    if dataset is None or out is None:
+        raise SettingError("give an archive and --out FOLDER, as in: fgaf-train data.h5 --out run")
+
+    from fgaf.dataset.archive import Archive
+    from fgaf.model import train as training
+
+    archive = Archive.read(dataset)
+    metrics = training.train(
+        archive, settings, out, resume=resume, overwrite=overwrite, progress=progress
+    )
+    finish(
+        f"wrote {out}: {_summary(metrics)}",
+        f"fgaf-predict {shlex.quote(str(out))} IMAGES",
+        metrics,
+        as_json,
+    )
+
+
+@click.command(cls=Tool)
+@click.argument("run", type=_FOLDER)
+@click.argument("inputs", type=_FILE, nargs=-1, required=True, metavar="IMAGES|STACK...")
+@click.option("--csv", "table", type=_FILE, help="Write the predictions as CSV.")
+@click.option("--tta/--no-tta", default=None, help="Average the eight symmetries, or not.")
+@click.option(
+    "--pixel-size", type=float, help="Pixel in the specimen, µm, to find cells in fields."
+)
+@click.option("--head", "head_um", type=float, help="Length of the cells to find in fields, µm.")
+@click.option("--overwrite", is_flag=True, help="Replace the CSV file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the predictions as JSON.")
+def predict(
+    run: Path,
+    inputs: tuple[Path, ...],
+    table: Path | None,
+    tta: bool | None,
+    pixel_size: float | None,
+    head_um: float | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Estimate depth in µm, with its uncertainty, with the network of the run RUN.
+
+    IMAGES are TIFF or PNG patches of the size the network was trained on, one per page, or
+    whole fields, at least twice that size, in which the cells are found; a STACK is a raw
+    stack file or an archive. Depth is positive with the objective above the cell's focus.
+    """
+    from fgaf.model.inputs import find_files, read_patches
+    from fgaf.model.predict import Predictor
+
+    if table is not None:
+        from fgaf.dataset.files import require_new
+
+        require_new(table, overwrite)
+    predictor = Predictor.load(run, tta)
+    rows: list[dict[str, Any]] = []
+    for path in progress(find_files(list(inputs)), "predicting"):
+        patches = read_patches(path, predictor.checkpoint, pixel_size, head_um)
+        rows += _rows(path, patches, predictor)
+    if table is not None:
+        with publishing(table, overwrite) as part, part.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=_COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        place = "" if row["y_px"] is None else f" at y {row['y_px']:.1f}, x {row['x_px']:.1f}"
+        click.echo(
+            f"{row['source']} cell {row['cell']} plane {row['plane']}{place}: "
+            f"{row['depth_um']:+.2f} ± {row['spread_um']:.2f} µm"
+        )
+    if table is not None:
+        click.echo(f"wrote {table}: {len(rows)} patches")
+
+
+def _list(pattern: str, as_json: bool) -> None:
+    names = [name for name in BACKBONE_NAMES if fnmatch(name, pattern)]
+    if not names:
+        raise SettingError(f"no network fits {pattern!r}; there are {', '.join(BACKBONE_NAMES)}")
+    finish("\n".join(names), None, {"backbones": names}, as_json)
+
+
+def _settings(
+    base: str | None, file: Path | None, flags: dict[str, Any], assignments: tuple[str, ...]
+) -> TrainSettings:
+    if file is not None and base is not None:
+        raise SettingError("give --preset or --settings, not both: a file names its own preset")
+    settings = preset(base or "default") if file is None else read_settings(file)
+    given = {key: value for key, value in flags.items() if value is not None}
+    return settings.with_values(given | dict(map(parse_assignment, assignments)))
+
+
+def _summary(metrics: dict[str, Any]) -> str:
+    def percent(key: str) -> str:
+        interval = metrics["intervals"][key]
+        span = f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else ""
+        return f"{100 * metrics[key]:.1f} %{span}"
+
+    return (
+        f"top-1 {percent('top1')}, top-3 {percent('top3')}, mean error {metrics['mae_um']:.3f} µm, "
+        f"of the expected depth {metrics['expected_mae_um']:.3f} µm, "
+        f"on {metrics['n_cells']} test cells, judged by the {metrics['judged_by']}"
+    )
+
+
+def _rows(path: Path, patches: Any, predictor: Any) -> list[dict[str, Any]]:
+    import numpy as np
+
+    from fgaf.model.decode import depth_spread, expected_depth
+
+    p = predictor.probabilities(patches.images, str(path))
+    grid = predictor.class_depths_um
+    depth, spread = expected_depth(p, grid), depth_spread(p, grid)
+    return [
+        {
+            "source": os.fspath(path),
+            "cell": int(patches.cell[k]),
+            "plane": int(patches.plane[k]),
+            "y_px": None if np.isnan(patches.y[k]) else round(float(patches.y[k]), 2),
+            "x_px": None if np.isnan(patches.x[k]) else round(float(patches.x[k]), 2),
+            "depth_um": round(float(depth[k]), 4),
+            "spread_um": round(float(spread[k]), 4),
+            "class_um": float(grid[p[k].argmax()]),
+            "confidence": round(float(p[k].max()), 4),
+        }
+        for k in range(len(p))
+    ]

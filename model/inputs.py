@@ -1,0 +1,189 @@
+"""What a person hands to prediction: patches, fields, raw stacks, archives, as patches."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from fgaf.curate.detect import HEAD_UM, detect
+from fgaf.curate.follow import link, search
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.dataset.folder import read_image
+from fgaf.dataset.raw import RawStack
+from fgaf.dataset.tiff import read_tiff
+from fgaf.model.checkpoint import Checkpoint
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+IMAGES = (".tif", ".tiff", ".png")
+STACK, ARCHIVE = ".stack.h5", ".h5"
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Patches of one file, (N, S, S), and where each was: (N,) columns.
+
+    Attributes
+    ----------
+    images
+        Grey values.
+    plane, cell
+        Page or plane, and number of the cell, counted from 0.
+    y, x
+        Centre of the crop in the image, pixels.
+    """
+
+    images: npt.NDArray[Any]
+    plane: Integers
+    cell: Integers
+    y: Floats
+    x: Floats
+
+
+def find_files(paths: list[Path]) -> list[Path]:
+    """List the files, with every image, stack and archive of the folders among them.
+
+    Raises
+    ------
+    FgafError
+        One is not there, or a folder holds nothing to predict on.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.name.lower().endswith((*IMAGES, ".h5")))
+            if not inside:
+                raise FgafError(f"{path} holds no TIFF, PNG or HDF5 files; name the files")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise FgafError(f"{path} is not there; check the name")
+    return found
+
+
+def read_patches(
+    path: Path,
+    checkpoint: Checkpoint,
+    pixel_size_um: float | None = None,
+    head_um: float | None = None,
+) -> Patches:
+    """Read a file as patches of the size the network takes.
+
+    A raw stack (`NAME.stack.h5`) or an image at least twice the patch along both axes is a
+    field: its cells are found, followed through the planes and cropped, those cut by the
+    border left out. Any other image is one patch per page. An archive gives its rows.
+
+    Parameters
+    ----------
+    path : the file
+    checkpoint : of the network
+    pixel_size_um : pixel in the specimen; None for the stack's own, else the network's
+    head_um : length of the cells to find, µm; None for a sperm head
+
+    Raises
+    ------
+    FgafError
+        Another pixel size or depth grid than the network's, or no cell is found.
+    """
+    name = path.name.lower()
+    if name.endswith(STACK):
+        with RawStack.open(path) as stack:
+            own = stack.header.optics.pixel_size_um
+            pixel = _pixel_size(path, checkpoint, pixel_size_um or own)
+            return _field(path, stack.frames[:], checkpoint.patch_px, pixel, head_um)
+    if name.endswith(ARCHIVE):
+        return _archive(path, checkpoint)
+    if not name.endswith(IMAGES):
+        raise FgafError(f"{path} is no TIFF, PNG or raw stack; convert it to one of these")
+    pages = read_tiff(path).frames if _page_count(path) > 1 else read_image(path)[None]
+    if min(pages.shape[1:]) >= 2 * checkpoint.patch_px:
+        pixel = _pixel_size(path, checkpoint, pixel_size_um)
+        return _field(path, np.asarray(pages), checkpoint.patch_px, pixel, head_um)
+    centre = np.full(len(pages), np.nan)
+    numbers = np.arange(len(pages), dtype=np.int64)
+    return Patches(np.asarray(pages), numbers, np.zeros_like(numbers), centre, centre)
+
+
+def _archive(path: Path, checkpoint: Checkpoint) -> Patches:
+    with Archive.open(path) as archive:
+        header = archive.header
+        for key in ("step_um", "half_range_um"):
+            mine, its = getattr(checkpoint, key), getattr(header, key)
+            if abs(mine - its) > 1e-9:
+                raise FgafError(
+                    f"{path} has {key} = {its:g} and the network was trained with {mine:g}; "
+                    "train on this archive, or compile it on that grid"
+                )
+        return Patches(
+            archive.images[:],
+            archive.plane.astype(np.int64),
+            archive.cell.astype(np.int64),
+            archive.center_y.astype(np.float64),
+            archive.center_x.astype(np.float64),
+        )
+
+
+def _pixel_size(path: Path, checkpoint: Checkpoint, given: float | None) -> float:
+    trained = checkpoint.optics.pixel_size_um
+    if given is None and trained is None:
+        raise SettingError(f"the pixel size of {path} is not known; give --pixel-size in µm")
+    if given and trained and abs(given / trained - 1) > 0.02:
+        raise FgafError(
+            f"{path} has pixels of {given:g} µm and the network was trained on {trained:g} µm; "
+            "take images at that magnification, or train on these"
+        )
+    return float(given or trained or np.nan)
+
+
+def _field(
+    path: Path, frames: npt.NDArray[Any], side: int, pixel_um: float, head_um: float | None
+) -> Patches:
+    """Crop every cell of (P, Y, X) frames in every plane where all of the crop is inside."""
+    shape = frames.shape[1:]
+    crops, columns = [], []
+    for cell, plane, y, x in _places(frames, pixel_um, head_um or HEAD_UM[0]):
+        top, left = round(y) - side // 2, round(x) - side // 2
+        if 0 <= top <= shape[0] - side and 0 <= left <= shape[1] - side:
+            crops.append(frames[plane, top : top + side, left : left + side])
+            columns.append((plane, cell, y, x))
+    if not crops:
+        raise FgafError(
+            f"no cell was found in {path} that is not cut by its border; "
+            "check --pixel-size and --head, or give cropped patches"
+        )
+    plane_, cell_, y_, x_ = (np.array(column) for column in zip(*columns, strict=True))
+    return Patches(np.stack(crops), plane_, cell_, y_, x_)
+
+
+def _places(
+    frames: npt.NDArray[Any], pixel_um: float, head_um: float
+) -> Iterator[tuple[int, int, float, float]]:
+    """Cell, plane, y, x of every cell in every plane, in pixels."""
+    if len(frames) == 1:
+        found = detect(frames[0], pixel_um, head_um=head_um)
+        for cell, (y, x) in enumerate(zip(found.y, found.x, strict=True)):
+            yield cell, 0, float(y), float(x)
+        return
+    shape = (frames.shape[1], frames.shape[2])
+    planes = search(frames, pixel_um, head_um=head_um)
+    for cell, track in enumerate(link(planes, pixel_um, shape, head_um=head_um)):
+        for plane, (y, x) in enumerate(zip(track.y, track.x, strict=True)):
+            yield cell, plane, float(y), float(x)
+
+
+def _page_count(path: Path) -> int:
+    """Count the pages of a TIFF; 1 where that fails, since reading it then says why."""
+    if path.suffix.lower() == ".png":
+        return 1
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return len(tiff.pages)
+    except (tifffile.TiffFileError, OSError, ValueError, KeyError, IndexError):
+        return 1
