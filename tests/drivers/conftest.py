@@ -42,7 +42,7 @@ def open_prior() -> Iterator[Callable[..., PriorStage]]:
     stages: list[PriorStage] = []
 
     def open_on(peer: ProScanPeer, **more: Any) -> PriorStage:
-        options = {"port": peer.url, "timeout_s": 0.25, "model": peer.model} | more
+        options = {"port": peer.url, "timeout_s": 0.15, "model": peer.model} | more
         rig = Rig(
             camera=CameraTable(driver="basler"),
             stage=StageTable(driver="prior", limits_um=(-500, 500), options=options),

@@ -112,6 +112,7 @@ class ProScanPeer:
         self._moves = 0
         self._outbox: list[tuple[float, bytes]] = []
         self._wire: list[tuple[float, bytes]] = []
+        self._unplugged = False
         self._lock = threading.RLock()
         self._server = socket.create_server(("127.0.0.1", 0))
         self._client: socket.socket | None = None
@@ -133,10 +134,12 @@ class ProScanPeer:
             self._rest_um += by_um
 
     def unplug(self) -> None:
-        """Cut the connection, as a pulled cable does."""
+        """End the stream of replies, as a pulled adapter does, and hear nothing more."""
         with self._lock:
+            self._unplugged = True
+            self._outbox, self._wire = [], []
             if self._client is not None:
-                self._client.shutdown(socket.SHUT_RDWR)
+                self._client.shutdown(socket.SHUT_WR)
 
     def chatter(self, raw: bytes) -> None:
         """Send bytes that nobody asked for."""
@@ -209,6 +212,8 @@ class ProScanPeer:
         self._say(f"ERROR {code}" if self.readable_errors else f"E,{code}")
 
     def _hear(self, line: str) -> None:
+        if self._unplugged:
+            return
         self.commands.append(line)
         if line in self._is.answers:
             self._send(self._is.answers[line])

@@ -1,0 +1,383 @@
+"""Basler cameras through pypylon: one software trigger, one frame.
+
+A trigger is sent only once the camera says that it waits for one, and the camera is armed anew
+after anything that went wrong, so that the frame returned is always of the exposure asked for.
+Every wait is cut in slices, between which a removed camera is noticed: pylon's own callback does
+not always fire.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from fgaf.acquire.devices import Clock, DeviceError, Frame, Opening
+from fgaf.acquire.tables import parse_table, vendor_module
+
+_SLICE_S: Final = 0.1
+_FIRST_BLOCKS: Final = {"BaslerUsb": (0,), "BaslerGigE": (1,)}
+_LAST_GIGE_BLOCK: Final = 65535
+_BITS: Final = {"Mono8": 8, "Mono10": 10, "Mono12": 12}
+_Pixels = Annotated[int, Field(gt=0)]
+_Offset = Annotated[int, Field(ge=0)]
+
+
+class Region(BaseModel):
+    """Part of the sensor that is read out, in pixels; rows first."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    y: _Offset = 0
+    x: _Offset = 0
+    height: _Pixels
+    width: _Pixels
+
+
+class BaslerSettings(BaseModel):
+    """The `[camera.options]` of a Basler camera.
+
+    Attributes
+    ----------
+    exposure_ms
+        Exposure time; the rig gives it.
+    serial_number
+        Which camera; needed only when there are several.
+    pixel_format
+        `Mono8` gives uint8 frames, `Mono10` and `Mono12` uint16.
+    gain
+        In dB; in the camera's own steps for older GigE models. None leaves it as it is.
+    region
+        Part of the sensor; None is all of it.
+    features
+        Any other feature of the camera by its name, set in this order before all else, such as
+        ``{GammaEnable = false, BlackLevel = 0.0}``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    exposure_ms: Annotated[float, Field(gt=0)]
+    serial_number: str | None = None
+    pixel_format: Literal["Mono8", "Mono10", "Mono12"] = "Mono8"
+    gain: float | None = None
+    region: Region | None = None
+    features: dict[str, bool | int | float | str] = {}
+
+
+class BaslerCamera:
+    """An open camera; implements `fgaf.acquire.devices.Camera`.
+
+    Attributes
+    ----------
+    name
+        Model and serial number.
+    shape
+        Rows and columns (Y, X) of the frames.
+    bit_depth
+        Significant bits of a pixel.
+    device
+        The `pypylon.pylon.InstantCamera`, for features this driver does not know.
+    """
+
+    def __init__(self, device: Any, settings: BaslerSettings, clock: Clock) -> None:
+        self._pylon = pylon = _import("pypylon.pylon")
+        self._clock = clock
+        self._format = settings.pixel_format
+        self._genicam = _import("pypylon.genicam")
+        self._started = self._armed = self._closed = False
+        self._count = 0
+        self._last_block: int | None = None
+        self.device = device
+        info = device.GetDeviceInfo()
+        self.name = f"Basler {info.GetModelName()}, serial {info.GetSerialNumber()}"
+        self.bit_depth = _BITS[settings.pixel_format]
+        self._is_gige = info.GetDeviceClass() == "BaslerGigE"
+        self._first_blocks = _FIRST_BLOCKS.get(info.GetDeviceClass(), (0, 1))
+        with self._explained("cannot be opened; close pylon Viewer and any other program using it"):
+            device.RegisterConfiguration(
+                pylon.SoftwareTriggerConfiguration(),
+                pylon.RegistrationMode_ReplaceAll,
+                pylon.Cleanup_Delete,
+            )
+            device.Open()
+        try:
+            self._configure(settings)
+        except BaseException:
+            device.Close()
+            raise
+
+    def start(self) -> None:
+        """Arm the camera with empty buffers; frame numbers start again."""
+        self._started = False
+        self._count = 0
+        self._arm()
+        self._started = True
+
+    def trigger(self, timeout_s: float) -> Frame:
+        """Expose one frame and return a copy of it.
+
+        Raises
+        ------
+        DeviceError
+            The camera is not started or was unplugged, was not ready or gave no frame in time,
+            gave a broken frame, or lost one; it is armed anew before the next trigger.
+        """
+        if not self._started:
+            raise DeviceError(f"{self.name} is not started")
+        deadline = time.monotonic() + timeout_s
+        if not self._armed:
+            self._arm()
+        self._armed = False
+        with self._explained("failed"):
+            self._wait_until_ready(deadline, timeout_s)
+            begun_ns = self._clock.now_ns()
+            self._count += 1
+            self.device.ExecuteSoftwareTrigger()
+            frame = self._retrieve(begun_ns, deadline, timeout_s)
+        self._armed = True
+        return frame
+
+    def stop(self) -> None:
+        """End the exposures; harmless when there are none."""
+        self._started = self._armed = False
+        with self._explained("cannot stop"):
+            self.device.StopGrabbing()
+
+    def close(self) -> None:
+        """Give the camera back; harmless when already closed."""
+        if self._closed:
+            return
+        self._closed = True
+        self._started = self._armed = False
+        try:
+            self.device.Close()
+        except self._genicam.GenericException as error:
+            if not self.device.IsCameraDeviceRemoved():
+                raise DeviceError(f"{self.name} cannot be closed: {_one_line(error)}") from error
+
+    def _configure(self, settings: BaslerSettings) -> None:
+        for feature, value in settings.features.items():
+            self._set(feature, value)
+        self._set("PixelFormat", settings.pixel_format)
+        self._set_region(settings.region)
+        self._set_if_there("ExposureAuto", "Off")
+        self._exposure = self._first_of("ExposureTime", "ExposureTimeAbs")
+        self._set(self._exposure, settings.exposure_ms * 1e3)
+        if settings.gain is not None:
+            self._set_if_there("GainAuto", "Off")
+            gain = self._first_of("Gain", "GainRaw")
+            self._set(gain, settings.gain if gain == "Gain" else round(settings.gain))
+        self._exposure_us = float(self._get(self._exposure))
+        self._ticks_per_s = 1_000_000_000
+        if self._has("GevTimestampTickFrequency"):
+            self._ticks_per_s = int(self._get("GevTimestampTickFrequency"))
+        self.shape = (int(self._get("Height")), int(self._get("Width")))
+
+    def _set_region(self, region: Region | None) -> None:
+        """Set the region, by way of offset zero: size and offset limit each other."""
+        for offset in ("OffsetY", "OffsetX"):
+            self._set_if_there(offset, 0)
+        for size, offset, pixels, begin in (
+            ("Height", "OffsetY", region and region.height, region and region.y),
+            ("Width", "OffsetX", region and region.width, region and region.x),
+        ):
+            with self._explained(f"has no feature {size}"):
+                largest = int(getattr(self.device, size).Max)
+            self._set(size, pixels or largest)
+            if begin:
+                self._set(offset, begin)
+
+    def _arm(self) -> None:
+        """Start grabbing anew, which empties the buffers and begins the block numbers again."""
+        with self._explained("cannot start"):
+            if self.device.IsGrabbing():
+                self.device.StopGrabbing()
+            self.device.StartGrabbing(self._pylon.GrabStrategy_OneByOne)
+        self._last_block = None
+        self._armed = True
+
+    def _wait_until_ready(self, deadline: float, timeout_s: float) -> None:
+        if not self.device.CanWaitForFrameTriggerReady():
+            return
+        quietly = self._pylon.TimeoutHandling_Return
+        for slice_ms in self._slices(deadline):
+            if self.device.WaitForFrameTriggerReady(slice_ms, quietly):
+                return
+        raise DeviceError(
+            f"{self.name} was not ready for a trigger within {timeout_s:g} s; check its frame rate "
+            "limit and exposure time"
+        )
+
+    def _retrieve(self, begun_ns: int, deadline: float, timeout_s: float) -> Frame:
+        quietly = self._pylon.TimeoutHandling_Return
+        for slice_ms in self._slices(deadline):
+            result = self.device.RetrieveResult(slice_ms, quietly)
+            if result.IsValid():
+                try:
+                    return self._checked(result, begun_ns)
+                finally:
+                    result.Release()
+        raise DeviceError(
+            f"{self.name} gave no frame within {timeout_s:g} s of its trigger; check cable, hub "
+            "and power"
+        )
+
+    def _checked(self, result: Any, begun_ns: int) -> Frame:
+        """Turn a grab result into a frame that owns its pixels, or say what is wrong with it."""
+        if not result.GrabSucceeded():
+            self._check_presence()
+            why = _one_line(result.GetErrorDescription()) or "no reason given"
+            raise DeviceError(
+                f"{self.name} gave a broken frame: {why} (error 0x{result.GetErrorCode():08x}); "
+                "check cable and bandwidth"
+            )
+        self._check_block(int(result.GetBlockID()))
+        pixels = np.array(result.GetArray(), order="C")
+        kind = np.uint8 if self.bit_depth == 8 else np.uint16
+        if pixels.shape != self.shape or pixels.dtype != kind:
+            self._check_presence()
+            raise DeviceError(
+                f"{self.name} gave {pixels.dtype}{list(pixels.shape)} instead of "
+                f"{np.dtype(kind)}{list(self.shape)}; another program may have changed its settings"
+            )
+        half_ns = round(self._exposure_us * 500)
+        ticks = int(result.GetTimeStamp())
+        return Frame(
+            pixels=pixels,
+            frame_id=self._count,
+            time_device_ns=ticks * 1_000_000_000 // self._ticks_per_s + half_ns if ticks else 0,
+            time_host_ns=begun_ns + half_ns,
+            exposure_us=self._exposure_us,
+        )
+
+    def _check_block(self, block: int) -> None:
+        """Refuse a gap or a repeat in the camera's own numbers.
+
+        They begin at 0 on USB and at 1 on GigE, where they may go round at 65535 and where 0 says
+        that the camera does not count.
+        """
+        if self._is_gige and block == 0:
+            return
+        last, self._last_block = self._last_block, block
+        if last is None:
+            follows = block in self._first_blocks
+        else:
+            went_round = self._is_gige and last == _LAST_GIGE_BLOCK and block == 1
+            follows = block == last + 1 or went_round
+        if not follows:
+            raise DeviceError(
+                f"{self.name} gave block {block} after {'the start' if last is None else last}: a "
+                "frame was lost or came twice; check cable and bandwidth"
+            )
+
+    def _slices(self, deadline: float) -> Iterator[int]:
+        """Yield waiting times in ms until the deadline, noticing a removed camera in between."""
+        while True:
+            rest_s = deadline - time.monotonic()
+            yield max(1, round(1e3 * min(rest_s, _SLICE_S)))
+            self._check_presence()
+            if time.monotonic() >= deadline:
+                return
+
+    def _check_presence(self) -> None:
+        if self.device.IsCameraDeviceRemoved():
+            raise DeviceError(f"{self.name} was unplugged; plug it in and start again")
+
+    def _has(self, feature: str) -> bool:
+        node = self.device.GetNodeMap().GetNode(feature)
+        return node is not None and bool(self._genicam.IsReadable(node))
+
+    def _first_of(self, *features: str) -> str:
+        """Return the first feature the camera has: names differ between its generations."""
+        for feature in features:
+            if self._has(feature):
+                return feature
+        raise DeviceError(f"{self.name} has none of the features {', '.join(features)}")
+
+    def _get(self, feature: str) -> Any:
+        with self._explained(f"does not tell {feature}"):
+            return getattr(self.device, feature).Value
+
+    def _set(self, feature: str, value: bool | int | float | str) -> None:
+        with self._explained(f"does not take {feature} = {value}"):
+            getattr(self.device, feature).Value = value
+
+    def _set_if_there(self, feature: str, value: int | str) -> None:
+        node = self.device.GetNodeMap().GetNode(feature)
+        if node is not None and self._genicam.IsWritable(node):
+            self._set(feature, value)
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except self._genicam.GenericException as error:
+            if self.device.IsCameraDeviceRemoved():
+                raise DeviceError(
+                    f"{self.name} was unplugged; plug it in and start again"
+                ) from error
+            raise DeviceError(f"{self.name} {what}: {_one_line(error)}") from error
+
+
+def open_camera(settings: Mapping[str, Any], opening: Opening) -> BaslerCamera:
+    """Open a Basler camera: the entry point `basler` of the group `fgaf.cameras`.
+
+    Parameters
+    ----------
+    settings
+        The rig's `[camera.options]` with `exposure_ms`, see `BaslerSettings`.
+    opening
+        Gives the run's clock.
+
+    Raises
+    ------
+    SettingError
+        A key is unknown, missing or wrong.
+    DeviceError
+        pypylon is missing, no camera or no single one fits, or it does not take a setting.
+    """
+    checked = parse_table(BaslerSettings, settings, "camera.options")
+    pylon = _import("pypylon.pylon")
+    factory = pylon.TlFactory.GetInstance()
+    chosen = _choose(list(factory.EnumerateDevices()), checked.serial_number)
+    device = pylon.InstantCamera(factory.CreateDevice(chosen))
+    return BaslerCamera(device, checked, opening.clock)
+
+
+def _import(module: str) -> ModuleType:
+    """Import a module of pypylon with its warnings off.
+
+    Its generated code warns while it loads, and crashes the interpreter where a warning is an
+    error.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return vendor_module(module, "basler")
+
+
+def _choose(found: list[Any], serial_number: str | None) -> Any:
+    serials = [str(info.GetSerialNumber()) for info in found]
+    if not found:
+        raise DeviceError(
+            "no Basler camera was found: check cable and power, and that pylon Viewer sees it"
+        )
+    if serial_number is None:
+        if len(found) == 1:
+            return found[0]
+        raise DeviceError(
+            f"{len(found)} Basler cameras were found: give camera.options.serial_number, one of "
+            f"{', '.join(serials)}"
+        )
+    if serial_number not in serials:
+        raise DeviceError(f"there is no Basler camera {serial_number}; found {', '.join(serials)}")
+    return found[serials.index(serial_number)]
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())

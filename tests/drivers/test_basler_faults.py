@@ -1,0 +1,188 @@
+"""The Basler driver against faults that Basler's emulator cannot make."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from pylon_fake import FakeCamera, Shot, install
+
+from fgaf.acquire.devices import DeviceError, Opening, WallClock
+from fgaf.acquire.drivers.basler import BaslerCamera, open_camera
+from fgaf.acquire.rig import CameraTable, Rig, StageTable
+
+
+@pytest.fixture
+def opening() -> Opening:
+    rig = Rig(camera=CameraTable(driver="basler"), stage=StageTable(driver="prior"))
+    return Opening(rig, WallClock())
+
+
+def start(
+    monkeypatch: pytest.MonkeyPatch, opening: Opening, fake: FakeCamera, **options: Any
+) -> BaslerCamera:
+    install(monkeypatch, fake)
+    camera = open_camera({"exposure_ms": 2} | options, opening)
+    camera.start()
+    return camera
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The last of these shots must be refused, all before it accepted."""
+
+    name: str
+    shots: tuple[Shot, ...]
+    says: str
+    device_class: str = "BaslerUsb"
+
+
+FAULTS = [
+    Fault("gap", (Shot(0), Shot(1), Shot(3)), "block 3 after 1: a frame was lost"),
+    Fault("repeat", (Shot(0), Shot(1), Shot(1)), "block 1 after 1: .* came twice"),
+    Fault("first lost", (Shot(1),), "block 1 after the start"),
+    Fault("first lost on GigE", (Shot(2),), "block 2 after the start", "BaslerGigE"),
+    Fault("gap on GigE", (Shot(1), Shot(3)), "block 3 after 1", "BaslerGigE"),
+    Fault("broken", (Shot(0), Shot(1, succeeded=False)), r"was incomplete.*0xe1000014"),
+    Fault("other shape", (Shot(0, shape=(4, 5)),), r"uint8\[4, 5\] instead of uint8\[4, 6\]"),
+    Fault("no frame", (Shot(0), Shot(None)), r"no frame within 0\.05 s"),
+    Fault("unplugged in the wait", (Shot(0), Shot(None, removed=True)), "was unplugged"),
+    Fault("unplugged, empty", (Shot(0, shape=(0, 6), removed=True),), "was unplugged"),
+    Fault("unplugged, broken", (Shot(0, succeeded=False, removed=True),), "was unplugged"),
+    Fault("unplugged at the trigger", (Shot(raises="gone", removed=True),), "was unplugged"),
+    Fault("refused trigger", (Shot(raises="node is\nlocked"),), "failed: node is locked"),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_is_one_line_and_not_for_ever(
+    fault: Fault, monkeypatch: pytest.MonkeyPatch, opening: Opening
+) -> None:
+    fake = FakeCamera(list(fault.shots), device_class=fault.device_class)
+    camera = start(monkeypatch, opening, fake)
+    for _ in fault.shots[:-1]:
+        camera.trigger(5)
+    begun = time.monotonic()
+    with pytest.raises(DeviceError, match=fault.says) as caught:
+        camera.trigger(5 if fault.shots[-1].block is not None or fault.shots[-1].removed else 0.05)
+    assert time.monotonic() - begun < 1
+    assert "\n" not in str(caught.value)
+    assert all(result.released for result in fake.results if result.IsValid())
+    camera.close()
+    assert fake.calls[-1] == "close"
+
+
+def test_after_a_fault_the_camera_is_armed_anew(
+    monkeypatch: pytest.MonkeyPatch, opening: Opening
+) -> None:
+    camera = start(monkeypatch, opening, FakeCamera([Shot(0), Shot(4), Shot(0), Shot(1)]))
+    first = camera.trigger(1)
+    with pytest.raises(DeviceError, match="block 4"):
+        camera.trigger(1)
+    assert camera.trigger(1).frame_id > first.frame_id
+    camera.trigger(1)
+
+
+def test_gige_numbers_go_round_and_may_be_absent(
+    monkeypatch: pytest.MonkeyPatch, opening: Opening
+) -> None:
+    blocks = [*range(1, 65536), 1, 2]
+    fake = FakeCamera([Shot(block) for block in blocks], device_class="BaslerGigE")
+    camera = start(monkeypatch, opening, fake)
+    frames = [camera.trigger(1).frame_id for _ in blocks]
+    assert frames == list(range(1, len(blocks) + 1))
+    fake.shots[:] = [Shot(0), Shot(0)]
+    camera.start()
+    assert [camera.trigger(1).frame_id for _ in range(2)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("features", "expected_ns"),
+    [({}, 1_001_000_000), ({"GevTimestampTickFrequency": 125_000_000}, 8_001_000_000)],
+    ids=["USB: nanoseconds", "GigE: ticks"],
+)
+def test_the_stamp_is_the_middle_of_the_exposure(
+    features: dict[str, Any],
+    expected_ns: int,
+    monkeypatch: pytest.MonkeyPatch,
+    opening: Opening,
+) -> None:
+    fake = FakeCamera([Shot(0, stamp=1_000_000_000)], features=features)
+    frame = start(monkeypatch, opening, fake).trigger(1)
+    assert frame.time_device_ns == expected_ns
+    assert abs(opening.clock.now_ns() - frame.time_host_ns) < 5e9
+
+
+def test_the_frame_owns_its_pixels(monkeypatch: pytest.MonkeyPatch, opening: Opening) -> None:
+    fake = FakeCamera([Shot(0)])
+    frame = start(monkeypatch, opening, fake).trigger(1)
+    assert fake.results[0].released
+    assert not fake.results[0].memory.any()
+    assert (frame.pixels == 77).all()
+
+
+def test_a_camera_that_is_never_ready_ends_the_wait(
+    monkeypatch: pytest.MonkeyPatch, opening: Opening
+) -> None:
+    camera = start(monkeypatch, opening, FakeCamera([Shot(0)], ready=False))
+    with pytest.raises(DeviceError, match=r"not ready for a trigger within 0\.05 s"):
+        camera.trigger(0.05)
+
+
+def test_the_trigger_is_configured_before_opening(
+    monkeypatch: pytest.MonkeyPatch, opening: Opening
+) -> None:
+    fake = FakeCamera()
+    start(monkeypatch, opening, fake)
+    assert fake.calls == ["configuration", "open"]
+
+
+def test_older_gige_names_are_known(monkeypatch: pytest.MonkeyPatch, opening: Opening) -> None:
+    older = {"ExposureTime": None, "ExposureTimeAbs": 0.0, "GainRaw": 0, "GainAuto": "Once"}
+    fake = FakeCamera([Shot(1)], device_class="BaslerGigE", features=older)
+    frame = start(monkeypatch, opening, fake, gain=300.0).trigger(1)
+    assert frame.exposure_us == 2000
+    assert (fake.nodes["GainRaw"].Value, fake.nodes["GainAuto"].Value) == (300, "Off")
+
+
+def test_the_whole_sensor_is_read_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, opening: Opening
+) -> None:
+    fake = FakeCamera()
+    assert start(monkeypatch, opening, fake).shape == (4, 6)
+    assert (fake.nodes["OffsetX"].Value, fake.nodes["OffsetY"].Value) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("cameras", "options", "says"),
+    [
+        ((), {}, "no Basler camera was found"),
+        (("1", "2"), {}, "give camera.options.serial_number, one of 1, 2"),
+        (("1", "2"), {"serial_number": "3"}, "no Basler camera 3; found 1, 2"),
+    ],
+    ids=["none", "several", "another"],
+)
+def test_which_camera_is_never_guessed(
+    cameras: tuple[str, ...],
+    options: dict[str, Any],
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    opening: Opening,
+) -> None:
+    install(monkeypatch, *(FakeCamera(serial_number=serial) for serial in cameras))
+    with pytest.raises(DeviceError, match=says):
+        open_camera({"exposure_ms": 1} | options, opening)
+
+
+def test_the_camera_asked_for_is_opened(monkeypatch: pytest.MonkeyPatch, opening: Opening) -> None:
+    install(monkeypatch, FakeCamera(serial_number="1"), FakeCamera(serial_number="2"))
+    camera = open_camera({"exposure_ms": 1, "serial_number": "2"}, opening)
+    assert camera.name == "Basler acA1920-40um, serial 2"
+
+
+def test_a_camera_in_use_is_one_line(monkeypatch: pytest.MonkeyPatch, opening: Opening) -> None:
+    install(monkeypatch, FakeCamera(in_use=True))
+    with pytest.raises(DeviceError, match=r"close pylon Viewer .* by another application\.$"):
+        open_camera({"exposure_ms": 1}, opening)
