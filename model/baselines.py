@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from fgaf.curate.detect import HEAD_UM
 from fgaf.curate.focus import MEASURES, FocusMeasure
+from fgaf.curate.suggest import measure, suggest_all
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import SettingError
 from fgaf.model.metrics import nearest_class
@@ -54,11 +56,11 @@ def measure_named(name: str) -> FocusMeasure:
     return MEASURES[name]
 
 
-def focus_values(archive: Archive, rows: Integers, measure: FocusMeasure) -> Floats:
+def focus_values(archive: Archive, rows: Integers, sharpness: FocusMeasure) -> Floats:
     """Focus measure of each patch, (N,), read cell by cell."""
     values = np.empty(rows.size, dtype=np.float64)
     for here in cells_of(archive.cell[rows]):
-        values[here] = measure(np.stack([archive.images[int(row)] for row in rows[here]]))
+        values[here] = sharpness(np.stack([archive.images[int(row)] for row in rows[here]]))
     return values
 
 
@@ -131,6 +133,48 @@ def from_focus(
     return Prediction(
         weight / weight.sum(axis=1, keepdims=True), _inside(expected, class_depths_um)
     )
+
+
+def suggested_focus(archive: Archive, rows: Integers) -> Floats:
+    """Focus of each cell by the rule of `fgaf.curate`, which knows phase objects.
+
+    Cells of one source vote together on whether their contrast dips or peaks in focus, as they
+    do when an archive is made. Where the rule finds no focus it says the middle plane.
+
+    Parameters
+    ----------
+    archive
+        Without a pixel size, or with patches too small for the usual head, a head is taken to
+        fill a third of a patch.
+    rows
+        (N,) patches of the cells asked about, all planes of each.
+
+    Returns
+    -------
+    (K,) focus of each cell among `rows`, in ascending order of their numbers, µm on the axis of
+    the labels.
+    """
+    optics, side = archive.header.optics, archive.header.patch_px
+    pixel_um = optics.pixel_size_um or 3 * HEAD_UM[0] / side
+    head_um = min(HEAD_UM[0], pixel_um * side / 3)
+    known = optics.numerical_aperture and optics.wavelength_um
+    cutoff = optics.numerical_aperture / optics.wavelength_um if known else None
+    cells = cells_of(archive.cell[rows])
+    curves = []
+    for here in cells:
+        frames = [archive.images[int(row)] for row in rows[here]]
+        middle = np.full(here.size, side / 2)
+        z_um = archive.depth_um[rows[here]]
+        curves.append(
+            measure(frames, middle, middle, z_um, pixel_um, cutoff_per_um=cutoff, head_um=head_um)
+        )
+    sources = archive.cells.source[[archive.cell[rows[here[0]]] for here in cells]]
+    focus = np.empty(len(cells), dtype=np.float64)
+    for source in set(sources.tolist()):
+        together = np.flatnonzero(sources == source)
+        found = suggest_all([curves[k] for k in together])
+        focus[together] = [suggestion.focus_um for suggestion in found]
+    return focus
 
 
 def constant(labels: Integers, n_rows: int, class_depths_um: Floats) -> Prediction:

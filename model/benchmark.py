@@ -27,7 +27,15 @@ from numpy.typing import NDArray
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
 from fgaf.dataset.errors import ExistsError, FgafError, FormatError
 from fgaf.dataset.files import write_text
-from fgaf.model.baselines import Prediction, constant, focus_values, measure_named, search_focus
+from fgaf.model.baselines import (
+    Prediction,
+    constant,
+    focus_values,
+    from_focus,
+    measure_named,
+    search_focus,
+    suggested_focus,
+)
 from fgaf.model.exam import Exam
 from fgaf.model.preset import (
     ClassifierMethod,
@@ -52,7 +60,7 @@ _PREDICTING: Final = tuple(
 _CODE: Final = {
     "classifier": (*_PREDICTING, "fgaf.model.augment", "fgaf.model.losses", "fgaf.model.train"),
     "trained": _PREDICTING,
-    "focus": ("fgaf.model.baselines", "fgaf.curate.focus"),
+    "focus": ("fgaf.model.baselines", "fgaf.curate.focus", "fgaf.curate.suggest"),
     "constant": ("fgaf.model.baselines",),
 }
 """The modules that a method's answers depend on; a change in one outdates its runs."""
@@ -192,7 +200,9 @@ def _settings(method: Method, seed: int | None, exam: Exam) -> dict[str, Any]:
         base = training_preset(str(given.pop("preset", "default")))
         return asdict(base.with_values({**given, "seed": seed, "split": exam.split}))
     if isinstance(method, FocusMethod):
-        return {"measure": measure_named(method.measure).__name__, "rule": method.rule}
+        if method.rule == "peak":
+            measure_named(method.measure)
+        return {"measure": method.measure, "rule": method.rule}
     return {}
 
 
@@ -219,8 +229,9 @@ def _fingerprint(method: Method, settings: dict[str, Any], exam: Exam) -> str:
     code = hashlib.sha256()
     for name in _CODE[method.kind]:
         spec = find_spec(name)
-        if spec is not None and spec.origin:
-            code.update(Path(spec.origin).read_bytes())
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(name)
+        code.update(Path(spec.origin).read_bytes())
     depends = {
         "kind": method.kind,
         "settings": settings,
@@ -299,6 +310,9 @@ def _ask(run: Run, exam: Exam, out: Path) -> tuple[Prediction, Floats | None]:
     archive, grid = exam.archive, exam.archive.class_depths_um
     if isinstance(run.method, ConstantMethod):
         return constant(archive.depth_class[exam.training_rows], exam.rows.size, grid), None
+    if isinstance(run.method, FocusMethod) and run.method.rule == "phase":
+        focus_um = suggested_focus(archive, exam.rows)
+        return from_focus(focus_um, exam.labels_um, exam.cell, grid), None
     if isinstance(run.method, FocusMethod):
         values = focus_values(archive, exam.rows, measure_named(run.method.measure))
         return search_focus(values, exam.labels_um, exam.cell, grid), values

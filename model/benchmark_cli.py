@@ -105,7 +105,12 @@ def bench(
         say=lambda line: click.echo(line, err=True),
     )
     report = out / "report.html"
-    finish(f"{_table(results)}\n{results['headline']}\nwrote {report}", None, results, as_json)
+    finish(
+        f"{_table(results)}\n{results['headline']}\n{results['summary']}\nwrote {report}",
+        None,
+        results,
+        as_json,
+    )
 
 
 def _table(results: dict[str, Any]) -> str:

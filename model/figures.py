@@ -33,7 +33,7 @@ COLOURS: Final = {
 
 _WIDTH: Final = 5.0
 """Inches, 360 px at 72 per inch: the width of a phone, so that text is not shrunk there."""
-_STYLE: Final = {
+_STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "fgaf",
     "text.parse_math": False,
@@ -52,6 +52,12 @@ _STYLE: Final = {
 }
 _MOST_NUMBERED: Final = 11
 """A confusion matrix of more classes is drawn without numbers."""
+
+
+def signed(depth_um: float) -> str:
+    """Write a depth as ticks and captions do: with its sign, no more decimals than it needs."""
+    text = f"{round(depth_um, 2):+g}"
+    return "0" if float(text) == 0 else text.replace("-", "−")
 
 
 def colour_of(row: dict[str, Any], reference: str) -> str:
@@ -103,7 +109,7 @@ def confusion(row: dict[str, Any]) -> Markup:
     counts = np.asarray(row["confusion"], dtype=np.float64)
     total = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
-    depths = [f"{part['depth_um']:+.4g}" for part in row["per_class"]]
+    depths = [signed(part["depth_um"]) for part in row["per_class"]]
     n = len(depths)
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH, _WIDTH * 0.95), layout="constrained")
@@ -138,12 +144,12 @@ def confusion(row: dict[str, Any]) -> Markup:
         axes.set_xlabel("answered depth (µm)")
         axes.set_ylabel("depth (µm)")
         worst = share - np.diag(np.diag(share))
-        i, j = np.unravel_index(int(worst.argmax()), worst.shape)
+        true, said = divmod(int(worst.argmax()), n)
         told = f"Confusion matrix of {row['label']}, percent of each depth's images"
         if worst.max() > 0:
             told += (
-                f"; most often {depths[i]} µm is answered as {depths[j]} µm "
-                f"({100 * worst[i, j]:.0f} %)"
+                f"; most often {depths[true]} µm is answered as {depths[said]} µm "
+                f"({100 * worst.max():.0f} %)"
             )
         return _svg(figure, told)
 

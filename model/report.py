@@ -16,14 +16,14 @@ from fgaf.dataset.archive import Archive
 from fgaf.model import figures
 
 TABLE: Final = (
-    ("top1", "Top-1", "%", 100.0, 1),
-    ("top3", "Top-3", "%", 100.0, 1),
-    ("within_one", "Within one step", "%", 100.0, 1),
-    ("mae_um", "Mean error", "µm", 1.0, 2),
-    ("expected_mae_um", "Mean error, continuous", "µm", 1.0, 2),
-    ("p95_um", "95 % of errors below", "µm", 1.0, 2),
+    ("top1", "Top-1", "Top-1", "%", 100.0, 1),
+    ("top3", "Top-3", "Top-3", "%", 100.0, 1),
+    ("within_one", "Within one step", "±1 step", "%", 100.0, 1),
+    ("mae_um", "Mean error", "Mean error", "µm", 1.0, 2),
+    ("expected_mae_um", "Mean error, continuous", "continuous", "µm", 1.0, 2),
+    ("p95_um", "95 % of errors below", "95 % below", "µm", 1.0, 2),
 )
-"""Columns of the table of methods: metric, heading, unit, factor, decimals."""
+"""Columns of the table of methods: metric, heading, the same for phones, unit, factor, decimals."""
 HIGHER_IS_BETTER: Final = ("top1", "top3", "within_one")
 MOST_PICTURES: Final = 9
 """Planes shown of one cell."""
@@ -65,7 +65,7 @@ def render_report(results: dict[str, Any], archive: Archive) -> str:
     return loader.get_template("report.html").render(
         r=results,
         chosen=chosen,
-        columns=[column[1:3] for column in TABLE],
+        columns=[(column[1], column[3]) for column in TABLE],
         table=[_cells(row, methods) for row in methods],
         differences=[_difference(row) for row in methods if row["against_reference"]],
         figures=drawn,
@@ -80,7 +80,7 @@ def number(value: float, decimals: int) -> str:
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
-def signed(value: float, decimals: int) -> str:
+def difference(value: float, decimals: int) -> str:
     """Write a number with its sign; zero has none."""
     text = number(value, decimals)
     return text if text.startswith("−") or float(text) == 0 else f"+{text}"
@@ -89,14 +89,14 @@ def signed(value: float, decimals: int) -> str:
 def _cells(row: dict[str, Any], methods: list[dict[str, Any]]) -> dict[str, Any]:
     """One row of the table of methods as text."""
     values = []
-    for key, heading, unit, factor, decimals in TABLE:
+    for key, _heading, short, unit, factor, decimals in TABLE:
         metric = row["metrics"][key]
         shown = [number(factor * other["metrics"][key]["value"], decimals) for other in methods]
         pick = max if key in HIGHER_IS_BETTER else min
         own = number(factor * metric["value"], decimals)
         values.append(
             {
-                "heading": heading,
+                "heading": short,
                 "unit": unit,
                 "value": own,
                 "interval": _range(metric, factor, decimals),
@@ -134,11 +134,11 @@ def _difference(row: dict[str, Any]) -> dict[str, Any]:
             verdict = "better" if metric["value"] * better > 0 else "worse"
         interval = ""
         if metric["low"] is not None:
-            low, high = (signed(factor * metric[end], decimals) for end in ("low", "high"))
+            low, high = (difference(factor * metric[end], decimals) for end in ("low", "high"))
             interval = f"{low} to {high}"
         parts.append(
             {
-                "value": signed(factor * metric["value"], decimals),
+                "value": difference(factor * metric["value"], decimals),
                 "interval": interval,
                 "verdict": verdict,
             }
@@ -159,21 +159,18 @@ def _telling(methods: list[dict[str, Any]], reference: str) -> list[dict[str, An
 def _pictured(cell: dict[str, Any], archive: Archive) -> dict[str, Any]:
     """One cell with its planes as pictures, all in the same stretch of grey."""
     rows = cell["rows"]
-    step = archive.header.step_um
     shown = np.unique(np.linspace(0, len(rows) - 1, MOST_PICTURES).round().astype(int)).tolist()
     pixels = np.stack([archive.images[rows[k]] for k in shown]).astype(np.float64)
     low, high = np.percentile(pixels, [0.5, 99.5])
     grey = np.clip((pixels - low) / max(high - low, 1e-9), 0, 1)
     planes = []
     for k, picture in zip(shown, (255 * grey).round().astype(np.uint8), strict=True):
-        depth, said = cell["depth_um"][k], cell["said_um"][k]
         planes.append(
             {
                 "src": Markup(_png(picture)),  # noqa: S704 - base64
-                "depth": signed(depth, 2),
-                "said": signed(said, 2),
-                "off": signed(said - depth, 2),
-                "right": abs(said - depth) <= step / 2 + 1e-9,
+                "depth": figures.signed(cell["depth_um"][k]),
+                "said": figures.signed(cell["said_um"][k]),
+                "right": cell["right"][k],
             }
         )
     return {**cell, "planes": planes, "error": number(cell["mae_um"], 2)}

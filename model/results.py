@@ -83,6 +83,7 @@ def judge_runs(
         "format": "fgaf-benchmark",
         "format_version": 1,
         "headline": headline(list(rows.values()), preset.reference, exam),
+        "summary": summary(list(rows.values()), preset.reference, exam),
         "notices": notices(exam),
         "judged_by": exam.judged_by,
         "circular": exam.circular,
@@ -130,33 +131,52 @@ def paired_difference(
 
 
 def headline(methods: Sequence[dict[str, Any]], reference: str, exam: Exam) -> str:
-    """Say the outcome in one or two sentences."""
+    """Say the outcome in one sentence, and by what it was judged if not by the truth."""
     row = next(row for row in methods if row["id"] == reference)
-    mae, top1 = row["metrics"]["mae_um"], row["metrics"]["top1"]
-    first = (
-        f"{row['label']} places a single image to {mae['value']:.2f} µm on average"
-        f"{_between(mae)} and names the right one of {exam.archive.n_classes} depth classes "
-        f"in {_percent(top1)} of images."
+    said = (
+        f"{row['label']} finds the depth of a single image to "
+        f"{row['metrics']['mae_um']['value']:.2f} µm on average"
     )
-    rivals = [other for other in methods if other["kind"] == "focus" and other is not row]
+    if exam.circular:
+        said = f"Judged by unconfirmed labels of a focus measure, {said}"
+    elif exam.judged_by == "labels":
+        said = f"Judged by the archive's labels, {said}"
+    rivals = [other for other in _searches(methods, "peak") if other is not row]
     if not rivals:
-        return first
+        return f"{said}."
     beaten = [other for other in rivals if _is_beaten(other)]
-    best = min(rivals, key=lambda other: float(other["metrics"]["mae_um"]["value"]))
-    closest = (
-        f"{best['label']} with {best['metrics']['mae_um']['value']:.2f} µm and "
-        f"{_percent(best['metrics']['top1'])}"
-    )
+    measures = "focus measure" if len(rivals) == 1 else "focus measures"
     if len(beaten) == len(rivals):
-        each = "the focus measure" if len(rivals) == 1 else f"each of the {len(rivals)} focus rules"
-        return f"{first} It beats {each} that search the whole stack; the best is {closest}."
+        which = "the" if len(rivals) == 1 else f"each of the {len(rivals)}"
+        return f"{said} and beats {which} {measures} that search the whole stack for its peak."
     if not beaten:
-        return f"{first} It does not clearly beat depth from focus; the best is {closest}."
-    left = ", ".join(other["label"] for other in rivals if other not in beaten)
-    return (
-        f"{first} It clearly beats {len(beaten)} of {len(rivals)} focus rules, but not {left}; "
-        f"the best is {closest}."
-    )
+        return f"{said}; it does not clearly beat depth from focus."
+    left = " or ".join(other["label"] for other in rivals if other not in beaten)
+    return f"{said} and clearly beats {len(beaten)} of {len(rivals)} {measures}, but not {left}."
+
+
+def summary(methods: Sequence[dict[str, Any]], reference: str, exam: Exam) -> str:
+    """Give the figures behind the headline, with intervals."""
+    row = next(row for row in methods if row["id"] == reference)
+    classes = exam.archive.n_classes
+    said = [
+        f"{row['label']}: mean error {_metric(row, 'mae_um')}, "
+        f"the right one of {classes} depth classes in {_metric(row, 'top1')} of images."
+    ]
+    kinds = (("peak", "Best focus measure"), ("phase", "Depth from focus by another rule"))
+    for rule, what in kinds:
+        rivals = [other for other in _searches(methods, rule) if other is not row]
+        if rivals:
+            best = min(rivals, key=lambda other: float(other["metrics"]["mae_um"]["value"]))
+            said.append(
+                f"{what}, {best['label']}: {_metric(best, 'mae_um')} and {_metric(best, 'top1')}."
+            )
+    return " ".join(said)
+
+
+def _searches(methods: Sequence[dict[str, Any]], rule: str) -> list[dict[str, Any]]:
+    """Rows of depth from focus by one rule."""
+    return [row for row in methods if row["kind"] == "focus" and row["settings"]["rule"] == rule]
 
 
 def results_csv(results: dict[str, Any]) -> str:
@@ -229,7 +249,8 @@ def _title(settings: dict[str, Any]) -> str:
     """Name a network by its backbone and whether it carries the module."""
     if "backbone" not in settings:
         return ""
-    return _paper()["titles"][settings["backbone"]] + (" with FGAF" if settings["fgaf"] else "")
+    title: str = _paper()["titles"][settings["backbone"]]
+    return f"{title} with FGAF" if settings["fgaf"] else title
 
 
 def _paper() -> dict[str, Any]:
@@ -245,7 +266,8 @@ def _with_interval(judged: dict[str, Any], key: str) -> dict[str, float | None]:
 def _decided(answer: dict[str, Any], exam: Exam) -> Floats:
     """Depth of each patch's likeliest class, (N,) µm."""
     best = np.asarray(answer["probabilities"], dtype=np.float64).argmax(axis=1)
-    return exam.archive.class_depths_um[best]
+    depths: Floats = exam.archive.class_depths_um[best]
+    return depths
 
 
 def _scores(answers: Sequence[dict[str, Any]], exam: Exam) -> dict[str, Floats]:
@@ -301,6 +323,8 @@ def focus_curve(values: Floats, exam: Exam) -> dict[str, Any]:
 def _cells_by_error(decided_um: Floats, exam: Exam) -> list[dict[str, Any]]:
     """List the cells with the largest errors, and the median cell to compare with."""
     error = np.abs(decided_um - exam.depth_um)
+    grid = exam.archive.class_depths_um
+    right = nearest_class(decided_um, grid) == nearest_class(exam.depth_um, grid)
     cells = np.unique(exam.cell)
     mean = np.array([error[exam.cell == cell].mean() for cell in cells])
     order = np.argsort(-mean, kind="stable")
@@ -319,16 +343,18 @@ def _cells_by_error(decided_um: Floats, exam: Exam) -> list[dict[str, Any]]:
                 "rows": exam.rows[here].tolist(),
                 "depth_um": exam.depth_um[here].tolist(),
                 "said_um": decided_um[here].tolist(),
+                "right": right[here].tolist(),
             }
         )
     return listed
 
 
-def _percent(metric: dict[str, Any]) -> str:
-    return f"{100 * metric['value']:.0f} %"
-
-
-def _between(metric: dict[str, Any]) -> str:
+def _metric(row: dict[str, Any], key: str) -> str:
+    """Write one metric of a method with unit and interval."""
+    metric = row["metrics"][key]
+    factor, decimals, unit = (1, 2, "µm") if key.endswith("_um") else (100, 0, "%")
+    text = f"{factor * metric['value']:.{decimals}f} {unit}"
     if metric["low"] is None:
-        return ""
-    return f" (95 % interval {metric['low']:.2f} to {metric['high']:.2f})"
+        return text
+    low, high = (f"{factor * metric[end]:.{decimals}f}" for end in ("low", "high"))
+    return f"{text} (95 % interval {low} to {high})"
