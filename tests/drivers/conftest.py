@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,13 @@ os.environ.setdefault("PYLON_CAMEMU", "1")
 sys.path.insert(0, str(Path(__file__).parent))
 
 from proscan_peer import Personality, ProScanPeer
+
+
+@pytest.fixture(autouse=True)
+def _close_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the 0.3 s that pyserial rests after closing a socket, for the sake of servers."""
+    at_once = SimpleNamespace(sleep=lambda _: None)
+    monkeypatch.setattr("serial.urlhandler.protocol_socket.time", at_once)
 
 
 @pytest.fixture

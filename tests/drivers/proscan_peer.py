@@ -37,7 +37,9 @@ class Personality:
     stalls_after_um
         The axis stops this far into every move.
     joystick
-        After the move with this number (from 1) has ended, a hand moves the axis by so many µm.
+        After this many answers to `PZ` a hand moves the axis by so many µm.
+    off_after
+        After this many answers to `PZ` the power fails.
     """
 
     model: str = "proscan"
@@ -56,6 +58,7 @@ class Personality:
     idle_early: bool = False
     stalls_after_um: float = float("inf")
     joystick: tuple[int, float] = (0, 0.0)
+    off_after: int = 0
     start_um: float = 10.0
     travel_um: tuple[float, float] = (-1000.0, 1000.0)
     speed_um_per_s: float = 200.0
@@ -109,10 +112,10 @@ class ProScanPeer:
         self._is = personality
         self._rest_um = personality.start_um
         self._legs: list[_Leg] = []
-        self._moves = 0
+        self._reads = 0
         self._outbox: list[tuple[float, bytes]] = []
         self._wire: list[tuple[float, bytes]] = []
-        self._unplugged = False
+        self._mute = False
         self._lock = threading.RLock()
         self._server = socket.create_server(("127.0.0.1", 0))
         self._client: socket.socket | None = None
@@ -136,7 +139,7 @@ class ProScanPeer:
     def unplug(self) -> None:
         """End the stream of replies, as a pulled adapter does, and hear nothing more."""
         with self._lock:
-            self._unplugged = True
+            self._mute = True
             self._outbox, self._wire = [], []
             if self._client is not None:
                 self._client.shutdown(socket.SHUT_WR)
@@ -166,6 +169,7 @@ class ProScanPeer:
                 return
             if self._server in ready:
                 self._client, _ = self._server.accept()
+                self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._client in ready:
                 try:
                     chunk = self._client.recv(4096)
@@ -212,7 +216,7 @@ class ProScanPeer:
         self._say(f"ERROR {code}" if self.readable_errors else f"E,{code}")
 
     def _hear(self, line: str) -> None:
-        if self._unplugged:
+        if self._mute:
             return
         self.commands.append(line)
         if line in self._is.answers:
@@ -304,6 +308,12 @@ class ProScanPeer:
         if arguments:
             raise AssertionError("PZ,n redefines the position")
         self._say(self._units())
+        self._reads += 1
+        number, by_um = self._is.joystick
+        if self._reads == number:
+            self.push(by_um)
+        if self._reads == self._is.off_after:
+            self._mute = True
 
     def _units(self) -> str:
         here = self._position(time.monotonic())
@@ -328,7 +338,6 @@ class ProScanPeer:
         if not low <= target <= high:
             self._error(8)
             return
-        self._moves += 1
         now = time.monotonic()
         here = self._position(now)
         if not self._legs or self._legs[-1].end_s <= now:
@@ -340,9 +349,6 @@ class ProScanPeer:
             here = self._add_leg(now, here, target - microsteps / MICROSTEPS_PER_UM)
         self._add_leg(now, here, target)
         end = self._legs[-1].end_s
-        number, by_um = self._is.joystick
-        if self._moves == number:
-            self._legs.append(_Leg(end, end, target + by_um, target + by_um))
         early = self._is.early_reply_s
         self._say("R", after_s=end - now if early is None else early)
 

@@ -1,0 +1,204 @@
+"""The real engine with a ProScan on the wire and Basler's emulator: a stack, or one line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from proscan_peer import FIELD, MANUAL, Personality, ProScanPeer
+from pylon_fake import FakeCamera, Shot, install
+
+from fgaf.acquire import Frame, Rig, StackPlan, load_rig, open_rig, record_stacks
+from fgaf.acquire.cli import main
+from fgaf.dataset import FgafError, RawStack, recover
+
+pytest.importorskip("pypylon", reason="pypylon is not installed")
+
+PLAN = StackPlan(0.5, 2.0, 10.0)
+SHAPE = (48, 64)
+StartPeer = Callable[[Personality], ProScanPeer]
+
+RIG = """
+name = "Basler and Prior"
+
+[camera]
+driver = "basler"
+exposure_ms = 1.0
+
+[camera.options]
+serial_number = "0815-0000"
+region = {{ height = 48, width = 64 }}
+
+[camera.options.features]
+TestImageSelector = "Off"
+ImageFilename = '{images}'
+ImageFileMode = "On"
+
+[stage]
+driver = "prior"
+limits_um = [-100, 100]
+settle_ms = 0
+timeout_s = 0.6
+
+[stage.options]
+port = "{port}"
+timeout_s = 0.15
+
+[optics]
+pixel_size_um = 0.1465
+numerical_aperture = 0.65
+magnification = 40
+medium_index = 1.0
+wavelength_um = 0.55
+"""
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[np.ndarray]:
+    """Nine different images, which the emulator plays in this order."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    noise = np.random.default_rng(3)
+    made = [noise.integers(0, 255, SHAPE, dtype=np.uint8) for _ in PLAN]
+    for number, image in enumerate(made):
+        Image.fromarray(image).save(folder / f"{number:03}.png")
+    return made
+
+
+def rig_file(tmp_path: Path, peer: ProScanPeer) -> Path:
+    path = tmp_path / "rig.toml"
+    text = RIG.format(images=tmp_path / "images", port=peer.url)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def record(rig: Rig, target: Path, change: Callable[[Any], Any] = lambda camera: camera) -> None:
+    with open_rig(rig) as devices:
+        devices.camera = change(devices.camera)
+        record_stacks(devices, rig, PLAN, [target])
+
+
+@pytest.mark.parametrize("personality", [MANUAL, FIELD], ids=["manual", "field"])
+def test_a_stack_holds_every_image_at_its_height(
+    personality: Personality, start_peer: StartPeer, images: list[np.ndarray], tmp_path: Path
+) -> None:
+    peer = start_peer(personality)
+    target = tmp_path / "one.stack.h5"
+    record(load_rig(rig_file(tmp_path, peer)), target)
+    with RawStack.open(target) as stack:
+        stack.verify()
+        np.testing.assert_array_equal(stack.frames[:], images)
+        np.testing.assert_allclose(stack.z_um, list(PLAN), atol=1e-6)
+        assert "Prior ProScan" in stack.header.stage
+        assert "0815-0000" in stack.header.camera
+        assert stack.header.complete
+    assert peer.position_um == pytest.approx(10)
+    assert peer.backlash == personality.backlash
+
+
+def test_the_command_says_what_it_wrote(
+    start_peer: StartPeer, images: list[np.ndarray], tmp_path: Path
+) -> None:
+    peer = start_peer(FIELD)
+    arguments = ["stack", "--rig", str(rig_file(tmp_path, peer)), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, [*arguments, "--name", "one"])
+    assert result.exit_code == 0, result.output
+    with RawStack.open(tmp_path / "out" / "one.stack.h5") as stack:
+        assert stack.n_planes == len(images)
+
+
+def test_a_hand_between_two_planes_does_no_harm(
+    start_peer: StartPeer, images: list[np.ndarray], tmp_path: Path
+) -> None:
+    peer = start_peer(replace(FIELD, joystick=(5, 0.4)))
+    target = tmp_path / "one.stack.h5"
+    record(load_rig(rig_file(tmp_path, peer)), target)
+    with RawStack.open(target) as stack:
+        assert stack.n_planes == len(images)
+        np.testing.assert_allclose(stack.z_um, list(PLAN), atol=1e-6)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong, what the line says, how many planes are kept, whether z is restored."""
+
+    name: str
+    says: str
+    kept: int
+    personality: Personality = FIELD
+    shots: tuple[Shot, ...] = ()
+    overrides: tuple[str, ...] = field(default=())
+    returns: bool = True
+
+
+FAULTS = [
+    Fault("hand", "moved during the exposure", 1, replace(FIELD, joystick=(6, 0.4))),
+    Fault("refused move", r"out of range \(E,8\)", 3, replace(MANUAL, answers={"GZ,95": b"E,8\r"})),
+    Fault("garbage", "garbage", 3, replace(MANUAL, answers={"GZ,95": b"\xff\xff\r"})),
+    Fault("mute", "has not arrived at 9.5", 3, replace(MANUAL, answers={"GZ,95": b""})),
+    Fault(
+        "obstacle",
+        "came to rest at 9.000 µm",
+        3,
+        replace(FIELD, answers={"GZ,95": b"R\r"}),
+        overrides=("stage.timeout_s=3",),
+    ),
+    Fault("slow drive", "has not arrived", 0, replace(FIELD, speed_um_per_s=1), returns=False),
+    Fault("power cut", "did not answer", 3, replace(FIELD, off_after=9), returns=False),
+    Fault("broken frame", "incompletely grabbed", 4),
+    Fault("lost frame", "a frame was lost", 3, FIELD, (Shot(0), Shot(1), Shot(2), Shot(4))),
+    Fault("unplugged", "was unplugged", 1, MANUAL, (Shot(0), Shot(None, removed=True))),
+]
+
+
+class CameraThatFails:
+    """The driver's camera, whose fifth buffer Basler's emulator lets fail."""
+
+    def __init__(self, camera: Any) -> None:
+        self._camera, self._left = camera, 5
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._camera, name)
+
+    def trigger(self, timeout_s: float) -> Frame:
+        self._left -= 1
+        if self._left == 0:
+            self._camera.device.ForceFailedBufferCount.Value = 1
+            self._camera.device.ForceFailedBuffer.Execute()
+        return self._camera.trigger(timeout_s)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.usefixtures("images")
+def test_a_fault_is_one_line_and_publishes_nothing(
+    fault: Fault, start_peer: StartPeer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = start_peer(fault.personality)
+    overrides = list(fault.overrides)
+    if fault.shots:
+        install(monkeypatch, FakeCamera(list(fault.shots), serial_number="0815-0000"))
+        overrides += ["camera.options={exposure_ms=1}", "camera.allow_identical=true"]
+    rig = load_rig(rig_file(tmp_path, peer), overrides)
+    target = tmp_path / "one.stack.h5"
+    change = CameraThatFails if fault.name == "broken frame" else lambda camera: camera
+    begun = time.monotonic()
+    with pytest.raises(FgafError, match=fault.says) as caught:
+        record(rig, target, change)
+    assert time.monotonic() - begun < 8
+    assert "\n" not in str(caught.value)
+    assert not target.exists()
+    part = target.with_name(target.name + ".part")
+    assert part.exists() == bool(fault.kept)
+    if fault.kept:
+        assert recover(part).planes == fault.kept
+    if fault.returns:
+        assert "the drive is back at 10.000 µm" in str(caught.value)
+        assert peer.position_um == pytest.approx(10)
+        assert peer.backlash == fault.personality.backlash
