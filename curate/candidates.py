@@ -1,0 +1,139 @@
+"""The cells of one raw stack: found, followed, each with a suggested focus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fgaf.curate.crop import AT_BORDER, OFF_STACK, PatchSettings, fits, planes_round, stride_of
+from fgaf.curate.detect import HEAD_UM
+from fgaf.curate.follow import Track, link, search
+from fgaf.curate.suggest import CONFIDENT, Suggestion, measure, suggest_all
+from fgaf.dataset.errors import SettingError
+from fgaf.dataset.raw import RawStack
+
+OVERLAP: Final = "overlaps another cell"
+LOST: Final = "lost between planes"
+_LEAST_SEEN: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A cell of a stack that nobody has decided on: its way and its suggested focus."""
+
+    track: Track
+    suggestion: Suggestion
+
+
+def find_candidates(
+    stack: RawStack, pixel_size_um: float | None = None, *, head_um: float = HEAD_UM[0]
+) -> list[Candidate]:
+    """Find the cells of a stack, best first.
+
+    Parameters
+    ----------
+    stack
+        Open raw stack.
+    pixel_size_um
+        Pixel in the specimen, µm; None to take the stack's own.
+    head_um
+        Length of a head, µm.
+
+    Raises
+    ------
+    SettingError
+        The pixel size is not known.
+    """
+    optics = stack.header.optics
+    pixel = pixel_size_of(stack, pixel_size_um)
+    frames: npt.NDArray[Any] = stack.frames[:]
+    z = stack.z_um
+    tracks = link(
+        search(frames, pixel, head_um=head_um),
+        pixel,
+        stack.shape[1:],
+        times_of(stack),
+        head_um=head_um,
+    )
+    aperture, wavelength = optics.numerical_aperture, optics.wavelength_um
+    cutoff = None if aperture is None else aperture / (wavelength or 0.55)
+    order = np.argsort(z, kind="stable")
+    curves = [
+        measure(
+            frames[order],
+            track.y[order],
+            track.x[order],
+            z[order],
+            pixel,
+            cutoff_per_um=cutoff,
+            head_um=head_um,
+        )
+        for track in tracks
+    ]
+    return [
+        Candidate(track, suggestion)
+        for track, suggestion in zip(tracks, suggest_all(curves), strict=True)
+    ]
+
+
+def pixel_size_of(stack: RawStack, pixel_size_um: float | None = None) -> float:
+    """Pixel in the specimen, µm: the one given, else the stack's.
+
+    Raises
+    ------
+    SettingError
+        Neither is known.
+    """
+    pixel = pixel_size_um or stack.header.optics.pixel_size_um
+    if pixel is None:
+        raise SettingError(
+            f"{stack.path.name} does not say its pixel size: give --pixel-size (in µm, in the "
+            "specimen: camera pitch over magnification)"
+        )
+    return pixel
+
+
+def objection(
+    candidate: Candidate,
+    others: list[Candidate],
+    z_um: npt.NDArray[np.float64],
+    raw_step_um: float,
+    shape: tuple[int, int],
+    settings: PatchSettings,
+    name: str,
+) -> str:
+    """Why a cell should not be taken unseen; empty when nothing speaks against it.
+
+    A neighbour overlaps when the centre of its head lies in the crop, in any plane taken.
+    """
+    track, suggestion = candidate.track, candidate.suggestion
+    if suggestion.confidence < CONFIDENT:
+        return suggestion.problem
+    stride = stride_of(settings, raw_step_um, name)
+    planes = planes_round(suggestion.focus_um, z_um, stride, settings.steps)
+    if planes is None:
+        return OFF_STACK
+    if not fits(track.y, track.x, planes, settings.patch_px, shape):
+        return AT_BORDER
+    if track.seen[planes].mean() < _LEAST_SEEN or track.jump[planes].any():
+        return LOST
+    for other in others:
+        if other is candidate:
+            continue
+        dy = np.abs(other.track.y[planes] - track.y[planes])
+        dx = np.abs(other.track.x[planes] - track.x[planes])
+        if (np.maximum(dy, dx) <= settings.patch_px / 2).any():
+            return OVERLAP
+    return ""
+
+
+def times_of(stack: RawStack) -> npt.NDArray[np.float64] | None:
+    """Times of the planes, s from the first; None where the file holds none that ascend."""
+    for name in ("time_device_ns", "time_host_ns"):
+        stamps = stack.planes[name]
+        if len(stamps) > 1 and (np.diff(stamps) > 0).all():
+            return np.asarray((stamps - stamps[0]) * 1e-9, dtype=np.float64)
+    return None

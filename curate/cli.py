@@ -1,0 +1,288 @@
+"""The command line of the room: ``fgaf-curate``."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+import click
+
+from fgaf.dataset.console import Program, Tool, finish, progress
+from fgaf.dataset.errors import FgafError, SettingError
+
+PATH = click.Path(path_type=Path)
+
+patch_options = (
+    click.option("--patch", "patch_px", default=96, show_default=True, help="Side of a patch, px."),
+    click.option(
+        "--step", "step_um", default=0.5, show_default=True, help="Distance of the depths, µm."
+    ),
+    click.option(
+        "--half-range",
+        "half_range_um",
+        default=2.0,
+        show_default=True,
+        help="Depths go from minus to plus this, µm: 2 is ±2 µm.",
+    ),
+)
+pixel_option = click.option(
+    "--pixel-size", "pixel_size_um", type=float, help="Pixel in the specimen, µm; overrides files."
+)
+head_option = click.option(
+    "--head-length", "head_um", default=4.7, show_default=True, help="Length of a head, µm."
+)
+seed_option = click.option(
+    "--split-seed", default=0, show_default=True, help="Seed of the split 'default'."
+)
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+@click.group(cls=Program)
+def main() -> None:
+    """Turn raw stacks into labelled patches: find cells, find their focus, compile an archive."""
+
+
+@main.command("auto", cls=Tool)
+@click.argument("raw", type=PATH, nargs=-1, required=True, metavar="RAW...")
+@click.option("--out", type=PATH, required=True, help="Archive to write.")
+@click.option(
+    "--session",
+    "folder",
+    type=PATH,
+    help="Folder for the session's journal; default: OUT with the ending .session.",
+)
+@seed_option
+@pixel_option
+@head_option
+@overwrite_option
+@json_option
+def auto_command(
+    raw: tuple[Path, ...],
+    out: Path,
+    folder: Path | None,
+    split_seed: int,
+    pixel_size_um: float | None,
+    head_um: float,
+    overwrite: bool,
+    as_json: bool,
+    patch_px: int,
+    step_um: float,
+    half_range_um: float,
+) -> None:
+    """Curate raw stacks (files or folders of them) without a person.
+
+    Every cell found is followed through the planes and given the focus that its contrast
+    suggests; cells without a clear focus, cut by the border, overlapping another or whose range
+    leaves the stack are dropped, and counted by reason. Planes are taken at whole multiples of
+    --step from the cell's focus plane; --step must be a multiple of the raw step.
+    """
+    from fgaf.curate.auto import auto, find_stacks
+    from fgaf.curate.compile import compile_archive
+    from fgaf.curate.crop import PatchSettings
+    from fgaf.curate.session import Session
+    from fgaf.dataset.archive import write_archive
+    from fgaf.dataset.files import require_new
+
+    settings = PatchSettings(patch_px, step_um, half_range_um)
+    paths = find_stacks(raw)
+    require_new(out, overwrite)
+    place = folder or out.with_suffix(".session")
+    if overwrite:
+        set_aside(place)
+    with Session.create(place, settings) as session:
+        report = auto(
+            paths,
+            session,
+            pixel_size_um,
+            head_um=head_um,
+            progress=lambda items: progress(items, "curate", len(items)),
+        )
+        for stack in report.stacks:
+            click.echo(stack.line(), err=as_json)
+        for names in report.repeats:
+            click.echo(f"one field, cells in the same places: {', '.join(names)}", err=as_json)
+        if not report.kept:
+            raise FgafError(
+                f"no cell of {len(paths)} stacks was kept (see the counts above); "
+                f"the session is in {place}"
+            )
+        archive = compile_archive(session.state, split_seed=split_seed)
+    write_archive(out, archive, overwrite)
+    found = sum(stack.found for stack in report.stacks)
+    finish(
+        f"wrote {out}: {archive.n_cells} of {found} cells x {archive.n_classes} depths, "
+        f"±{half_range_um:g} µm; session in {place}",
+        f"fgaf-train {out} --out RUN",
+        {
+            "path": str(out),
+            "session": str(place),
+            "cells": archive.n_cells,
+            "found": found,
+            "stacks": [vars(stack) for stack in report.stacks],
+            "one_field": report.repeats,
+        },
+        as_json,
+    )
+
+
+for option in reversed(patch_options):
+    auto_command = option(auto_command)
+
+
+def set_aside(folder: Path) -> None:
+    """Rename the journal of an earlier session, so that a new one can begin; nothing is lost."""
+    from fgaf.curate.session import JOURNAL
+
+    journal = folder / JOURNAL
+    if journal.exists():
+        number = 1
+        while (kept := folder / f"journal-{number}.jsonl").exists():
+            number += 1
+        os.replace(journal, kept)
+
+
+@main.command("detect", cls=Tool)
+@click.argument("sources", type=PATH, nargs=-1, required=True, metavar="IMAGES|RAW...")
+@click.option("--out", type=PATH, required=True, help="CSV file to write.")
+@click.option(
+    "--least-score", default=0.5, show_default=True, help="Leave out what scores less, 0 to 1."
+)
+@pixel_option
+@head_option
+@overwrite_option
+@json_option
+def detect_command(
+    sources: tuple[Path, ...],
+    out: Path,
+    least_score: float,
+    pixel_size_um: float | None,
+    head_um: float,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Find sperm heads in images (TIFF, PNG, JPEG; grey, 8 or 16 bit) and in raw stacks.
+
+    Writes one line per head: image, y, x, height, width, score, plane. (y, x) is the CENTRE of
+    the box, in pixels; its corner is (y - height/2, x - width/2). Every page of a TIFF is
+    searched by itself (plane = page); in a raw stack, cells are followed through the planes and
+    given once, at the middle plane. Images need --pixel-size: camera pitch / magnification.
+    """
+    from fgaf.curate.pictures import find_images
+    from fgaf.dataset.files import publishing, require_new
+
+    require_new(out, overwrite)
+    paths = find_images(sources)
+    rows: list[tuple[str, float, float, float, float, float, int]] = []
+    for path in progress(paths, "detect", len(paths)):
+        rows += _detected(path, pixel_size_um, head_um, least_score)
+    with publishing(out, overwrite) as part, part.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(("image", "y", "x", "height", "width", "score", "plane"))
+        for image, y, x, height, width, score, plane in rows:
+            numbers = (f"{v:.2f}" for v in (y, x, height, width))
+            table.writerow((image, *numbers, f"{score:.3f}", plane))
+    finish(
+        f"wrote {out}: {len(rows)} heads in {len(paths)} files",
+        None,
+        {"path": str(out), "heads": len(rows), "files": len(paths)},
+        as_json,
+    )
+
+
+def _detected(
+    path: Path, pixel_size_um: float | None, head_um: float, least_score: float
+) -> list[tuple[str, float, float, float, float, float, int]]:
+    from fgaf.curate.detect import detect
+    from fgaf.curate.follow import link, search
+    from fgaf.curate.pictures import read_pages
+    from fgaf.dataset.raw import SUFFIX, RawStack
+
+    if path.name.endswith(SUFFIX):
+        from fgaf.curate.candidates import pixel_size_of, times_of
+
+        with RawStack.open(path) as stack:
+            pixel = pixel_size_of(stack, pixel_size_um)
+            tracks = link(
+                search(stack.frames, pixel, head_um=head_um),
+                pixel,
+                stack.shape[1:],
+                times_of(stack),
+                head_um=head_um,
+                least_score=least_score,
+            )
+            k = stack.n_planes // 2
+        return [
+            (str(path), t.y[k], t.x[k], t.height, t.width, t.score, k)
+            for t in tracks
+        ]
+    if pixel_size_um is None:
+        raise SettingError(
+            f"{path.name} does not say its pixel size: give --pixel-size (in µm, in the specimen)"
+        )
+    rows = []
+    for page, image in enumerate(read_pages(path)):
+        found = detect(image, pixel_size_um, head_um=head_um, least_score=least_score)
+        columns = zip(found.y, found.x, found.height, found.width, found.score, strict=True)
+        rows += [(str(path), *map(float, values), page) for values in columns]
+    return rows  # type: ignore[return-value]
+
+
+@main.command("export", cls=Tool)
+@click.argument("session", type=PATH)
+@click.option("--out", type=PATH, required=True, help="Archive to write.")
+@seed_option
+@overwrite_option
+@json_option
+def export_command(
+    session: Path, out: Path, split_seed: int, overwrite: bool, as_json: bool
+) -> None:
+    """Compile the kept cells of a session into an archive."""
+    from fgaf.curate.compile import compile_archive
+    from fgaf.curate.session import read_journal, read_state
+    from fgaf.dataset.archive import write_archive
+    from fgaf.dataset.files import require_new
+
+    require_new(out, overwrite)
+    records, torn = read_journal(session)
+    if torn is not None:
+        click.echo(f"line {torn} of the journal was torn by a crash and does not count", err=True)
+    state = read_state(records, session)
+    archive = compile_archive(
+        state,
+        split_seed=split_seed,
+        progress=lambda items: progress(items, "compile", len(items)),
+    )
+    write_archive(out, archive, overwrite)
+    finish(
+        f"wrote {out}: {archive.n_cells} cells x {archive.n_classes} depths",
+        f"fgaf-train {out} --out RUN",
+        {"path": str(out), "cells": archive.n_cells},
+        as_json,
+    )
+
+
+@main.command("status", cls=Tool)
+@click.argument("session", type=PATH)
+@json_option
+def status_command(session: Path, as_json: bool) -> None:
+    """Say how far a session is: cells found, kept, rejected by reason."""
+    from fgaf.curate.session import read_journal, read_state
+
+    records, torn = read_journal(session)
+    state = read_state(records, session)
+    counts = state.counts()
+    lines = [f"{n:6d}  {name}" for name, n in counts.items()]
+    if torn is not None:
+        lines.append(f"line {torn} was torn by a crash and does not count")
+    finish(
+        "\n".join([f"{len(state.stacks)} stacks", *lines]),
+        f"fgaf-curate export {session} --out dataset.h5",
+        {"stacks": len(state.stacks), "torn_line": torn} | counts,
+        as_json,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+"""From a session's journal and its raw stacks to a dataset archive.
+
+The same journal gives the same archive, byte for byte apart from its creation time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fgaf.curate.crop import AT_BORDER, OFF_STACK, crops, fits, planes_round, stride_of
+from fgaf.curate.session import CellState, Decision, StackRef, State, require_unchanged
+from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, ArchiveHeader, Cells
+from fgaf.dataset.errors import FgafError
+from fgaf.dataset.optics import Optics
+from fgaf.dataset.raw import RawStack
+from fgaf.dataset.split import DEFAULT_FRACTIONS, make_split
+from fgaf.dataset.truth import StackTruth
+
+Kept = tuple[CellState, Decision]
+AUTO: Final = "auto"
+"""The annotator of decisions that no person made."""
+
+
+def compile_archive(
+    state: State,
+    *,
+    split_seed: int = 0,
+    fractions: tuple[float, float, float] = DEFAULT_FRACTIONS,
+    created_utc: str | None = None,
+    progress: Callable[[list[str]], Iterable[str]] = iter,
+    **texts: str,
+) -> Archive:
+    """Cut and label the patches of every kept cell.
+
+    Parameters
+    ----------
+    state
+        What the journal says.
+    split_seed, fractions
+        For the split "default".
+    created_utc
+        Stamp of the archive; None for now.
+    progress
+        Wraps the list of stacks while they are read.
+    **texts
+        name, description, license of the archive.
+
+    Raises
+    ------
+    FgafError
+        No cell is kept, a cell cannot be cropped, or the stacks do not go together.
+    """
+    kept = state.kept()
+    if not kept:
+        raise FgafError("no cell is kept: nothing to compile; accept some, or look at more stacks")
+    by_stack: dict[str, list[Kept]] = {}
+    for cell, decision in kept:
+        by_stack.setdefault(cell.stack, []).append((cell, decision))
+    parts = [
+        _part(state, state.stacks[fingerprint], by_stack[fingerprint])
+        for fingerprint in progress([f for f in state.stacks if f in by_stack])
+    ]
+    _require_alike(parts)
+
+    cells = Cells.from_rows([row for part in parts for row in part.rows])
+    per_cell = 2 * state.settings.steps + 1
+    cell = np.repeat(np.arange(len(cells), dtype=np.int32), per_cell)
+    joined = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("images", "depth_um", "plane", "center_y", "center_x")
+    }
+    truths = [part.truth_um for part in parts]
+    truth = None if any(t is None for t in truths) else np.concatenate([t for t in truths if t is not None])
+    patch = state.settings.patch_px
+    split = make_split(
+        cells, joined["center_y"], joined["center_x"], cell, patch, fractions, seed=split_seed
+    )
+    header = ArchiveHeader.new(
+        step_um=state.settings.step_um,
+        half_range_um=state.settings.half_range_um,
+        patch_px=patch,
+        optics=_common([part.optics for part in parts]),
+        **texts,
+        **({} if created_utc is None else {"created_utc": created_utc}),
+    )
+    return Archive(
+        header=header,
+        cell=cell,
+        cells=cells,
+        true_depth_um=truth,
+        splits={DEFAULT_SPLIT: split.sides},
+        **joined,
+    )
+
+
+class _Part:
+    """The patches of one stack."""
+
+    def __init__(self, optics: Optics, name: str) -> None:
+        self.optics, self.name = optics, name
+        self.rows: list[dict[str, Any]] = []
+        self._columns: dict[str, list[npt.NDArray[Any]]] = {
+            name: [] for name in ("images", "depth_um", "plane", "center_y", "center_x")
+        }
+        self._truth: list[npt.NDArray[np.float64] | None] = []
+
+    def add(
+        self,
+        row: dict[str, Any],
+        truth: npt.NDArray[np.float64] | None,
+        **columns: npt.NDArray[Any],
+    ) -> None:
+        """Add one cell."""
+        self.rows.append(row)
+        self._truth.append(truth)
+        for name, values in columns.items():
+            self._columns[name].append(values)
+
+    def __getattr__(self, name: str) -> npt.NDArray[Any]:
+        return np.concatenate(self._columns[name])
+
+    @property
+    def truth_um(self) -> npt.NDArray[np.float64] | None:
+        """True depths, where every cell's is known."""
+        known = [t for t in self._truth if t is not None]
+        return np.concatenate(known) if len(known) == len(self._truth) else None
+
+
+def _part(state: State, ref: StackRef, kept: list[Kept]) -> _Part:
+    require_unchanged(ref)
+    settings = state.settings
+    with RawStack.open(Path(ref.path)) as stack:
+        stack.verify()
+        z = stack.z_um
+        stride = stride_of(settings, stack.header.step_um, stack.path.name)
+        truth = stack.truth()
+        part = _Part(stack.header.optics, stack.path.name)
+        for cell, decision in kept:
+            focus = decision.focus_um
+            if focus is None:
+                raise FgafError(f"cell {cell.id} is kept without a focus; set one or reject it")
+            planes = planes_round(focus, z, stride, settings.steps)
+            if planes is None:
+                raise FgafError(f"cell {cell.id}: {OFF_STACK}; reject it or lower --half-range")
+            if not fits(cell.y, cell.x, planes, settings.patch_px, stack.shape[1:]):
+                raise FgafError(f"cell {cell.id}: {AT_BORDER}; reject it or take a smaller --patch")
+            center_y = np.array([round(float(cell.y[p])) for p in planes], dtype=np.int32)
+            center_x = np.array([round(float(cell.x[p])) for p in planes], dtype=np.int32)
+            frames = {int(p): stack.frames[int(p)] for p in planes}
+            part.add(
+                _row(ref, cell, decision, focus, int(np.argmin(np.abs(z - focus)))),
+                _true_depths(truth, planes, center_y, center_x, z, settings.patch_px),
+                images=crops(frames, cell.y, cell.x, planes, settings.patch_px),
+                depth_um=z[planes] - focus,
+                plane=planes.astype(np.int32),
+                center_y=center_y,
+                center_x=center_x,
+            )
+    return part
+
+
+def _row(
+    ref: StackRef, cell: CellState, decision: Decision, focus_um: float, plane: int
+) -> dict[str, Any]:
+    by_machine = decision.annotator == AUTO
+    suggestion = cell.suggestion
+    return {
+        "id": cell.id,
+        "source": Path(ref.path).name,
+        "source_sha256": ref.fingerprint,
+        "sample_id": ref.sample_id,
+        "field": ref.field,
+        "focus_um": focus_um,
+        "focus_plane": plane,
+        "annotator": decision.annotator,
+        "labelled_utc": decision.time_utc,
+        "method": "focus-curve" if by_machine else "person",
+        "confidence": suggestion.confidence if by_machine and suggestion is not None else 1.0,
+    }
+
+
+def _true_depths(
+    truth: StackTruth | None,
+    planes: npt.NDArray[np.intp],
+    center_y: npt.NDArray[np.int32],
+    center_x: npt.NDArray[np.int32],
+    z_um: npt.NDArray[np.float64],
+    patch_px: int,
+) -> npt.NDArray[np.float64] | None:
+    """Depth of the true cell nearest the crop's centre, plane by plane.
+
+    A sperm is preferred to whatever else lies nearer; None where nothing lies in the crop.
+    """
+    if truth is None:
+        return None
+    depths = []
+    for plane, y, x in zip(planes, center_y, center_x, strict=True):
+        near = [
+            (cell.kind != "sperm", float(np.hypot(cell.y_px - y, cell.x_px - x)), cell.focus_um)
+            for cell in truth.frames[int(plane)].cells
+            if max(abs(cell.y_px - y), abs(cell.x_px - x)) <= patch_px / 2
+        ]
+        if not near:
+            return None
+        depths.append(float(z_um[plane]) - min(near)[2])
+    return np.array(depths)
+
+
+def _require_alike(parts: list[_Part]) -> None:
+    first = parts[0]
+    for part in parts[1:]:
+        if part.images.dtype != first.images.dtype:
+            raise FgafError(
+                f"{part.name} is {part.images.dtype}, {first.name} {first.images.dtype}: compile "
+                "them into separate archives"
+            )
+        sizes = (part.optics.pixel_size_um, first.optics.pixel_size_um)
+        if sizes[0] != sizes[1] and not (
+            sizes[0] and sizes[1] and np.isclose(sizes[0], sizes[1], rtol=1e-3)
+        ):
+            raise FgafError(
+                f"{part.name} has pixels of {sizes[0]} µm, {first.name} of {sizes[1]} µm: compile "
+                "them into separate archives"
+            )
+
+
+def _common(optics: list[Optics]) -> Optics:
+    """The optics that all stacks agree on; None where they differ."""
+    first = optics[0].model_dump()
+    same = {k: v for k, v in first.items() if all(getattr(o, k) == v for o in optics)}
+    return Optics(**(same | {"pixel_size_um": first["pixel_size_um"]}))
+
