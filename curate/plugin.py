@@ -5,11 +5,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from fgaf.dataset.archive import FORMAT as ARCHIVE
 from fgaf.dataset.archive import Archive
+from fgaf.dataset.errors import FormatError
+from fgaf.dataset.integrity import format_of
 from fgaf.dataset.raw import FORMAT as RAW
 from fgaf.dataset.raw import RawStack
 
@@ -75,7 +76,6 @@ def _limits(image: np.ndarray[Any, Any]) -> tuple[float, float]:
 def _kind(path: Path) -> str:
     """The ``format`` attribute; empty for what is no HDF5 file of ours."""
     try:
-        with h5py.File(path, "r") as file:
-            return str(file.attrs.get("format", ""))
-    except OSError:
+        return format_of(path)
+    except FormatError:
         return ""

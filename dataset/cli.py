@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
 from fgaf.dataset.console import Program, Tool, finish, progress
 from fgaf.dataset.errors import FgafError, SettingError
 

@@ -29,8 +29,11 @@ def write_columns(group: h5py.Group, schema: Schema, values: Mapping[str, Any]) 
     """
     for name, kind in schema.items():
         if kind == TEXT:
-            texts = np.array([str(text) for text in values[name]], dtype=object)
-            group.create_dataset(name, data=texts, dtype=h5py.string_dtype())
+            data = [str(text).encode() for text in values[name]]
+            length = max(map(len, data), default=0)
+            # Fixed length, as the attributes and for their reason.
+            kept = h5py.string_dtype("utf-8", max(1, length))
+            group.create_dataset(name, data=np.array(data, dtype=kept), dtype=kept)
         else:
             group.create_dataset(name, data=np.asarray(values[name], dtype=kind))
 

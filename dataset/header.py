@@ -6,9 +6,9 @@ from importlib.metadata import version
 from typing import TypeVar
 
 import h5py
-import numpy as np
 from pydantic import BaseModel, ValidationError
 
+from fgaf.dataset.attributes import read_attribute, write_attribute
 from fgaf.dataset.errors import FormatError
 from fgaf.dataset.optics import Optics
 
@@ -20,7 +20,7 @@ def write_header(file: h5py.File, kind: str, format_version: int, header: BaseMo
     values = header.model_dump()
     values |= values.pop("optics")
     for name, value in ({"format": kind, "format_version": format_version} | values).items():
-        file.attrs[name] = math.nan if value is None else value
+        write_attribute(file, name, math.nan if value is None else value)
 
 
 def read_header(file: h5py.File, model: type[Header], path: object) -> Header:
@@ -31,9 +31,9 @@ def read_header(file: h5py.File, model: type[Header], path: object) -> Header:
     FormatError
         One is missing, of another type or out of bounds; the line names it.
     """
-    optics = {name: _plain(file, name) for name in Optics.model_fields}
+    optics = {name: read_attribute(file, name) for name in Optics.model_fields}
     fields = {
-        name: _plain(file, name)
+        name: read_attribute(file, name)
         for name in model.model_fields
         if name != "optics" and name in file.attrs
     }
@@ -59,11 +59,6 @@ def utc_now() -> str:
 def software() -> str:
     """Name and version of this program, as the files carry it."""
     return f"fgaf {version('fgaf')}"
-
-
-def _plain(file: h5py.File, name: str) -> object:
-    value = file.attrs.get(name)
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _is_nan(value: object) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from fgaf.dataset.attributes import read_attribute, write_attribute
 from fgaf.dataset.errors import FormatError
 
 SEAL = "sha256"
@@ -79,9 +80,9 @@ def seal(file: h5py.File, known: Mapping[str, str] | None = None) -> str:
     """
     known = known or {}
     for name, dataset in _datasets(file):
-        dataset.attrs[SEAL] = known.get(name) or _digest(dataset)
+        write_attribute(dataset, SEAL, known.get(name) or _digest(dataset))
     fingerprint = _content(file)
-    file.attrs[FILE_SEAL] = fingerprint
+    write_attribute(file, FILE_SEAL, fingerprint)
     return fingerprint
 
 
@@ -96,7 +97,7 @@ def broken_seals(file: h5py.File) -> list[str]:
     differing = []
     for name, dataset in _datasets(file):
         try:
-            whole = dataset.attrs.get(SEAL) == _digest(dataset)
+            whole = read_attribute(dataset, SEAL) == _digest(dataset)
         except _DAMAGE:
             whole = False
         if not whole:
@@ -109,14 +110,14 @@ def broken_seals(file: h5py.File) -> list[str]:
 def attributes_sealed(file: h5py.File) -> bool:
     """Whether attributes and dataset seals match the file's seal; reads no data."""
     try:
-        return bool(file.attrs.get(FILE_SEAL) == _content(file))
+        return read_attribute(file, FILE_SEAL) == _content(file)
     except _DAMAGE:
         return False
 
 
 def fingerprint_of(file: h5py.File) -> str:
     """content_sha256 of an open file; empty when it carries none."""
-    return str(file.attrs.get(FILE_SEAL, ""))
+    return str(read_attribute(file, FILE_SEAL) or "")
 
 
 def verify(file: h5py.File, path: object) -> None:
@@ -156,11 +157,12 @@ def open_format(path: Path, kind: str, version: int) -> Iterator[h5py.File]:
     """
     with open_hdf5(path) as file:
         with reading(path):
-            found, stored = file.attrs.get("format"), file.attrs.get("format_version")
+            found = read_attribute(file, "format")
+            stored = read_attribute(file, "format_version")
         if found != kind:
             what = f"format {found!r}" if isinstance(found, str) else "an HDF5 file of another kind"
             raise FormatError(f"{path} is not of format {kind!r} but {what}; name another file")
-        if not isinstance(stored, (int, np.integer)):
+        if not isinstance(stored, int):
             raise FormatError(f"{path}: format_version is missing; take the file again")
         if stored > version:
             raise FormatError(
@@ -179,7 +181,7 @@ def format_of(path: Path) -> str:
         Missing, no HDF5, truncated, in use, or not one of ours.
     """
     with open_hdf5(path) as file, reading(path):
-        found = file.attrs.get("format")
+        found = read_attribute(file, "format")
     if not isinstance(found, str):
         raise FormatError(f"{path} is an HDF5 file that fgaf did not write; name another file")
     return found

@@ -16,8 +16,9 @@ _TAKE_AGAIN: Final = "take the file from its source again"
 def validate(path: Path) -> Report:
     """Check one file.
 
-    Every dataset is compared with its checksum; then follow the checks of the format. A file
-    that cannot be read gives an error finding rather than an exception.
+    Every dataset is compared with its checksum; where all agree, the checks of the format follow:
+    numbers that a damaged file happens to hold are not worth a word. A file that cannot be read
+    gives an error finding rather than an exception.
 
     Parameters
     ----------
@@ -42,11 +43,11 @@ def validate(path: Path) -> Report:
         if kind == raw.FORMAT:
             found += _seal_findings(path, kind, raw.FORMAT_VERSION)
             with raw.RawStack.open(path) as stack, reading(path):
-                found += raw_findings(stack)
+                found += [] if found else raw_findings(stack)
         elif kind == archive.FORMAT:
             found += _seal_findings(path, kind, archive.FORMAT_VERSION)
             with archive.Archive.open(path) as opened, reading(path):
-                found += archive_findings(opened)
+                found += [] if found else archive_findings(opened)
         else:
             message = f"{path} is of format {kind!r}, which this program does not know"
             found.append(Finding("unknown-format", "error", message, "name a file fgaf wrote"))
@@ -56,7 +57,7 @@ def validate(path: Path) -> Report:
 
 
 def _seal_findings(path: Path, kind: str, version: int) -> Iterator[Finding]:
-    with open_format(path, kind, version) as file:
+    with open_format(path, kind, version) as file, reading(path):
         for where in broken_seals(file):
             yield Finding("checksum", "error", f"checksum differs in {where}", _TAKE_AGAIN)
 

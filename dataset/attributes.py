@@ -1,0 +1,27 @@
+"""HDF5 attributes as plain Python values.
+
+Text is stored with a fixed length. Text of variable length lies in HDF5's global heap, and the
+library can loop for ever on a heap with one wrong bit; a damaged file should be an error instead.
+"""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+
+
+def write_attribute(item: h5py.Group | h5py.Dataset, name: str, value: object) -> None:
+    """Write text, a number or a bool as an attribute."""
+    if isinstance(value, str):
+        data = value.encode()
+        item.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
+    else:
+        item.attrs[name] = value
+
+
+def read_attribute(item: h5py.Group | h5py.Dataset, name: str) -> object:
+    """Read an attribute as str, int, float or bool; None where there is none."""
+    value = item.attrs.get(name)
+    if isinstance(value, bytes):
+        return value.decode()
+    return value.item() if isinstance(value, np.generic) else value
