@@ -1,0 +1,40 @@
+"""Decoding: probabilities, expected depth, spread, temperature."""
+
+import numpy as np
+import pytest
+import torch
+
+from fgaf.model.decode import class_probabilities, depth_spread, expected_depth, fit_temperature
+
+GRID = np.array([-0.5, 0.0, 0.5])
+
+
+def test_softmax_and_temperature() -> None:
+    logits = torch.tensor([[0.0, 2.0, 0.0]])
+    hot = class_probabilities(logits, "ce", 2.0).numpy()
+    assert hot[0] == pytest.approx(np.exp([0, 1, 0]) / np.exp([0, 1, 0]).sum())
+
+
+def test_conditional_probabilities_chain() -> None:
+    """P(above 0) = 0.8, P(above 1 | above 0) = 0.25."""
+    logits = torch.tensor([[np.log(4.0), np.log(1 / 3)]])
+    assert class_probabilities(logits, "corn").numpy()[0] == pytest.approx([0.2, 0.6, 0.2])
+
+
+def test_expected_depth_and_spread() -> None:
+    p = np.array([[0.5, 0.0, 0.5], [0.0, 0.5, 0.5], [0.0, 1.0, 0.0]])
+    assert expected_depth(p, GRID).tolist() == [0.0, 0.25, 0.0]
+    assert depth_spread(p, GRID).tolist() == [0.5, 0.25, 0.0]
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
+def test_temperature_undoes_a_factor(factor: float) -> None:
+    rng = np.random.default_rng(0)
+    logits = torch.from_numpy(rng.normal(0, 2, (4000, 5)))
+    p = logits.softmax(1).numpy()
+    classes = torch.from_numpy((p.cumsum(1) < rng.random((4000, 1))).sum(1))
+    assert fit_temperature(logits * factor, classes, "ce") == pytest.approx(factor, rel=0.08)
+
+
+def test_temperature_without_patches_is_one() -> None:
+    assert fit_temperature(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long), "ce") == 1.0

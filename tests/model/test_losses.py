@@ -1,0 +1,90 @@
+"""Losses against tables by hand, and values of coral-pytorch 1.4 and dlordinal 2.7."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from fgaf.model.losses import (
+    LossSettings,
+    corn,
+    loss_function,
+    outputs,
+    ranked_probability_score,
+    sample_weights,
+    soft_targets,
+    weighted,
+)
+
+LOGITS = torch.tensor(
+    [
+        [2.0, -1.0, 0.5, 0.1, -0.3],
+        [0.0, 1.5, 1.0, -2.0, 0.2],
+        [-0.5, 0.3, 0.2, 2.2, 1.0],
+        [1.0, 1.0, -1.0, 0.0, 0.5],
+    ]
+)
+CLASSES = torch.tensor([0, 2, 4, 1])
+
+
+def test_weights_of_nine_classes_by_hand() -> None:
+    """Eq. (15), rows the truth 0, 4 and 8, columns the prediction 0..8."""
+    by_hand = {
+        0: [1, 2, 5, 10, 17, 26, 37, 50, 65],
+        4: [17, 16, 13, 8, 1, 10, 21, 34, 49],
+        8: [65, 64, 61, 56, 49, 40, 29, 16, 1],
+    }
+    for truth, row in by_hand.items():
+        found = sample_weights(torch.arange(9), torch.full((9,), truth))
+        assert found.tolist() == row
+
+
+def test_wloss_by_hand() -> None:
+    """Two patches of three classes: one right (weight 1), one two classes off (weight 5)."""
+    logits = torch.tensor([[0.0, 0.0, math.log(2)], [math.log(2), 0.0, 0.0]], requires_grad=True)
+    classes = torch.tensor([2, 2])
+    right, wrong = math.log(2), math.log(4)
+    loss = weighted(logits, classes)
+    assert loss.item() == pytest.approx((1 * right + 5 * wrong) / 2)
+    assert weighted(logits, classes, "mean").item() == pytest.approx((right + 5 * wrong) / 6)
+    loss.backward()
+    assert logits.grad is not None
+    assert logits.grad[1].tolist() == pytest.approx([5 / 4, 5 / 8, -5 * 3 / 8])
+
+
+def test_ranked_probability_score_of_dlordinal() -> None:
+    p = torch.tensor(
+        [[0.2, 0.4, 0.2, 0.2], [0.7, 0.1, 0.1, 0.1], [0.5, 0.05, 0.1, 0.35], [0.1, 0.05, 0.65, 0.2]]
+    )
+    score = ranked_probability_score(p.log(), torch.tensor([0, 0, 3, 2]))
+    assert score.item() == pytest.approx(0.506875, abs=1e-6)
+
+
+def test_corn_of_coral_pytorch() -> None:
+    assert corn(LOGITS[:, :4], CLASSES).item() == pytest.approx(0.8193, abs=5e-5)
+
+
+def test_soft_targets_are_a_gaussian_of_classes() -> None:
+    found = soft_targets(torch.tensor([0, 2]), 4, 0.8).numpy()
+    raw = np.exp(-((np.arange(4)[None] - [[0], [2]]) ** 2) / (2 * 0.8**2))
+    assert np.allclose(found, raw / raw.sum(axis=1, keepdims=True), atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["ce", "smooth", "wloss", "ce_rps", "soft", "corn"])
+def test_every_loss_falls_towards_the_truth(loss: str) -> None:
+    function = loss_function(LossSettings(loss=loss))
+    logits = torch.zeros(4, outputs(loss, 5), requires_grad=True)
+    optimizer = torch.optim.SGD([logits], lr=1.0)
+    start = function(logits, CLASSES).item()
+    for _ in range(20):
+        optimizer.zero_grad()
+        function(logits, CLASSES).backward()
+        optimizer.step()
+    assert function(logits, CLASSES).item() < start
+
+
+def test_sum_of_cross_entropy_and_ranked_score() -> None:
+    total = loss_function(LossSettings(loss="ce_rps", rps_weight=2.0))(LOGITS, CLASSES)
+    ce = torch.nn.functional.cross_entropy(LOGITS, CLASSES)
+    assert total == pytest.approx(float(ce + 2 * ranked_probability_score(LOGITS, CLASSES)))

@@ -1,0 +1,81 @@
+"""Settings: presets, TOML, errors that name the mend."""
+
+from pathlib import Path
+
+import pytest
+
+from fgaf.dataset.errors import SettingError
+from fgaf.model.settings import (
+    PRESETS,
+    TrainSettings,
+    parse_assignment,
+    preset,
+    read_settings,
+    to_toml,
+)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_presets_survive_toml(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(to_toml(preset(name)))
+    assert read_settings(path) == preset(name)
+
+
+def test_the_paper_preset_is_the_literal_reading() -> None:
+    s = preset("paper")
+    assert (s.lr, s.momentum, s.weight_decay, s.batch) == (0.01, 0.9, 1e-4, 64)
+    assert (s.residual, s.pooling, s.loss, s.wloss_normalise) == (False, "halve", "wloss", "none")
+    assert (s.self_norm, s.cross_norm, s.width) == (True, "channel", 256)
+
+
+def test_a_file_may_name_its_preset(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('preset = "paper"\nbackbone = "resnet18"\nlr = 1\n')
+    assert read_settings(path) == preset("paper").with_values({"backbone": "resnet18", "lr": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("epochs=3", ("epochs", 3)),
+        ("lr = 1e-3", ("lr", 1e-3)),
+        ("fgaf=false", ("fgaf", False)),
+        ("loss=wloss", ("loss", "wloss")),
+        ('split="mine"', ("split", "mine")),
+    ],
+)
+def test_assignments(text: str, expected: tuple[str, object]) -> None:
+    assert parse_assignment(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "needle"),
+    [
+        ({"bakbone": "resnet18"}, "did you mean 'backbone'"),
+        ({"backbone": "resnet19"}, "did you mean 'resnet18'"),
+        ({"epochs": 0}, "out of its bounds"),
+        ({"epochs": 1.5}, "of type int"),
+        ({"epochs": True}, "of type int"),
+        ({"lr": "fast"}, "of type float"),
+        ({"fgaf": 1}, "of type bool"),
+        ({"stem_stride": True}, "not one of 1, 2"),
+        ({"width": 30}, "multiple of 4"),
+        ({"residual": True, "pooling": "halve"}, "pooling = 'keep'"),
+    ],
+)
+def test_refuses(values: dict[str, object], needle: str) -> None:
+    with pytest.raises(SettingError, match=needle) as caught:
+        TrainSettings().with_values(values)
+    assert "\n" not in str(caught.value)
+
+
+def test_refuses_what_is_no_assignment_preset_or_file(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="no key=value"):
+        parse_assignment("epochs")
+    with pytest.raises(SettingError, match="did you mean 'paper'"):
+        preset("papper")
+    path = tmp_path / "bad.toml"
+    path.write_text("epochs = = 3")
+    with pytest.raises(SettingError, match=r"bad\.toml"):
+        read_settings(path)
