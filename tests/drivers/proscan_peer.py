@@ -38,6 +38,8 @@ class Personality:
         The axis stops this far into every move.
     joystick
         After this many answers to `PZ` a hand moves the axis by so many µm.
+    display_zero_um
+        Where the display of a NanoScanZ, and with it `PZ`, has been set to zero.
     off_after
         After this many answers to `PZ` the power fails.
     """
@@ -59,6 +61,7 @@ class Personality:
     stalls_after_um: float = float("inf")
     joystick: tuple[int, float] = (0, 0.0)
     off_after: int = 0
+    display_zero_um: float = 0.0
     start_um: float = 10.0
     travel_um: tuple[float, float] = (-1000.0, 1000.0)
     speed_um_per_s: float = 200.0
@@ -316,7 +319,7 @@ class ProScanPeer:
             self._mute = True
 
     def _units(self) -> str:
-        here = self._position(time.monotonic())
+        here = self._position(time.monotonic()) - self._is.display_zero_um
         return f"{here:.3f}" if self._is.model == "nanoscanz" else str(round(here / self._unit()))
 
     def _unit(self) -> float:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
+import socket
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -326,6 +330,53 @@ def test_a_port_that_does_not_open_says_why(url: str, says: str, open_prior: Ope
         pytest.skip("ports are named otherwise")
     with pytest.raises(DeviceError, match=says):
         open_prior(Named(url))
+
+
+@contextmanager
+def wired_to_a_terminal(peer: ProScanPeer) -> Iterator[str]:
+    """Put a pseudo terminal before a peer; yields the name of its serial port."""
+    import pty
+    import tty
+
+    far, near = pty.openpty()
+    tty.setraw(near)
+    host, _, port = peer.url.removeprefix("socket://").partition(":")
+    peer_side = socket.create_connection((host, int(port)))
+
+    def carry() -> None:
+        while True:
+            ready, _, _ = select.select([far, peer_side], [], [])
+            if far in ready:
+                peer_side.sendall(os.read(far, 4096))
+            if peer_side in ready:
+                replies = peer_side.recv(4096)
+                if not replies:
+                    return
+                os.write(far, replies)
+
+    carrier = threading.Thread(target=carry, daemon=True)
+    carrier.start()
+    try:
+        yield os.ttyname(near)
+    finally:
+        peer_side.shutdown(socket.SHUT_RDWR)
+        carrier.join(5)
+        peer_side.close()
+        os.close(far)
+        os.close(near)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
+@pytest.mark.parametrize("stop_bits", [1, 2])
+def test_a_serial_port_works_as_a_socket_does(
+    stop_bits: int, start_peer: StartPeer, open_prior: OpenPrior
+) -> None:
+    peer = start_peer(FIELD)
+    with wired_to_a_terminal(peer) as port:
+        stage = open_prior(peer, port=port, stop_bits=stop_bits)
+        assert arrive(stage, 12) == pytest.approx(12)
+        stage.close()
+    assert peer.backlash == (1, 2500)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from proscan_peer import FIELD, MANUAL, Personality, ProScanPeer
+from proscan_peer import FIELD, MANUAL, NANOSCANZ, Personality, ProScanPeer
 from pylon_fake import FakeCamera, Shot, install
 
 from fgaf.acquire import Frame, Rig, StackPlan, load_rig, open_rig, record_stacks
@@ -152,6 +152,14 @@ FAULTS = [
     ),
     Fault("slow drive", "has not arrived", 0, replace(FIELD, speed_um_per_s=1), returns=False),
     Fault("power cut", "did not answer", 3, replace(FIELD, off_after=9), returns=False),
+    Fault(
+        "display set to zero elsewhere",
+        "came to rest at 1.000 µm, not within",
+        0,
+        replace(NANOSCANZ, display_zero_um=5.0),
+        overrides=("stage.options.model=nanoscanz", "stage.timeout_s=3"),
+        returns=False,
+    ),
     Fault("broken frame", "incompletely grabbed", 4),
     Fault("lost frame", "a frame was lost", 3, FIELD, (Shot(0), Shot(1), Shot(2), Shot(4))),
     Fault("unplugged", "was unplugged", 1, MANUAL, (Shot(0), Shot(None, removed=True))),
