@@ -131,7 +131,9 @@ def auto(
             prints.append(ref.fingerprint)
             middle = stack.n_planes // 2
             places.append(
-                np.array([(c.track.y[middle], c.track.x[middle]) for c in candidates]).reshape(-1, 2)
+                np.array([(c.track.y[middle], c.track.x[middle]) for c in candidates]).reshape(
+                    -1, 2
+                )
             )
             shapes.append(stack.shape[1:])
             tolerances.append(max(3.0, 0.4 * head_um / pixel))
@@ -175,7 +177,7 @@ def _decide(
         else:
             report.kept += 1
             decisions.append(decision_of(state, cell.id, "accept", AUTO))
-    session.decide_all(decisions)
+    session.append(decisions)
     return report
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 
 import click
@@ -140,7 +139,7 @@ def set_aside(folder: Path) -> None:
         number = 1
         while (kept := folder / f"journal-{number}.jsonl").exists():
             number += 1
-        os.replace(journal, kept)
+        journal.replace(kept)
 
 
 @main.command("detect", cls=Tool)
@@ -213,10 +212,7 @@ def _detected(
                 least_score=least_score,
             )
             k = stack.n_planes // 2
-        return [
-            (str(path), t.y[k], t.x[k], t.height, t.width, t.score, k)
-            for t in tracks
-        ]
+        return [(str(path), t.y[k], t.x[k], t.height, t.width, t.score, k) for t in tracks]
     if pixel_size_um is None:
         raise SettingError(
             f"{path.name} does not say its pixel size: give --pixel-size (in µm, in the specimen)"

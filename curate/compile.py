@@ -74,8 +74,8 @@ def compile_archive(
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("images", "depth_um", "plane", "center_y", "center_x")
     }
-    truths = [part.truth_um for part in parts]
-    truth = None if any(t is None for t in truths) else np.concatenate([t for t in truths if t is not None])
+    known = [part.truth_um for part in parts if part.truth_um is not None]
+    truth = np.concatenate(known) if len(known) == len(parts) else None
     patch = state.settings.patch_px
     split = make_split(
         cells, joined["center_y"], joined["center_x"], cell, patch, fractions, seed=split_seed
@@ -234,4 +234,3 @@ def _common(optics: list[Optics]) -> Optics:
     first = optics[0].model_dump()
     same = {k: v for k, v in first.items() if all(getattr(o, k) == v for o in optics)}
     return Optics(**(same | {"pixel_size_um": first["pixel_size_um"]}))
-

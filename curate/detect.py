@@ -96,9 +96,7 @@ class Scale:
             )
         working = WORKING_UM * head_um / HEAD_UM[0]
         binning = max(1, round(working / pixel_size_um))
-        return cls(
-            pixel_size_um, binning, max(head_um / (pixel_size_um * binning), _LEAST_HEAD_PX)
-        )
+        return cls(pixel_size_um, binning, max(head_um / (pixel_size_um * binning), _LEAST_HEAD_PX))
 
     @property
     def working_um(self) -> float:
@@ -266,8 +264,10 @@ def _shapes(
     ring = (radius > 0.85) & (radius < 1.15)
     local = np.pad(_smooth(squared, 1.0), reach)
     wide = np.pad(energy, reach, mode="reflect" if min(energy.shape) > reach else "edge")
-    place = (rows[:, None, None] + (gy + reach).astype(int), columns[:, None, None]
-             + (gx + reach).astype(int))
+    place = (
+        rows[:, None, None] + (gy + reach).astype(int),
+        columns[:, None, None] + (gx + reach).astype(int),
+    )
     weight = local[place] * window
     total = weight.sum(axis=(1, 2)) + np.finfo(np.float32).tiny
 
@@ -300,8 +300,9 @@ def _vertex(
 
     def offset(before: Floats, after: Floats) -> Floats:
         curvature = before + after - 2 * here
-        step = np.divide(before - after, 2 * curvature, out=np.zeros_like(here),
-                         where=curvature < 0)
+        step = np.divide(
+            before - after, 2 * curvature, out=np.zeros_like(here), where=curvature < 0
+        )
         return np.clip(step, -0.5, 0.5)
 
     return (

@@ -97,7 +97,7 @@ def _grey(pixels: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
     if pixels.dtype.kind == "f":
         unsound = "with NaN or infinite pixels" if not np.isfinite(pixels).all() else "of floats"
         raise FgafError(f"{path} is an image {unsound}: convert it to 8 or 16 bit grey levels")
-    if pixels.dtype.kind == "i" and pixels.size and 0 <= pixels.min() and pixels.max() < 65536:
+    if pixels.dtype.kind == "i" and pixels.size and pixels.min() >= 0 and pixels.max() < 65536:
         pixels = pixels.astype(np.uint16)
     if pixels.dtype not in (np.dtype("u1"), np.dtype("u2")):
         raise FgafError(f"{path} holds {pixels.dtype}: convert it to 8 or 16 bit grey levels")

@@ -288,11 +288,7 @@ class Session:
         FgafError
             No such cell, or nothing to accept.
         """
-        return self.decide_all([decision_of(self.state, cell, verdict, annotator, focus_um, reason)])[0]
-
-    def decide_all(self, decisions: Iterable[Record]) -> list[int]:
-        """Write decisions made by `decision_of` in one go."""
-        return self.append(decisions)
+        return self.append([decision_of(self.state, cell, verdict, annotator, focus_um, reason)])[0]
 
     def undo(self, number: int, annotator: str) -> int:
         """Take back a record by its number; taking back an undo is a redo.

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -125,7 +126,7 @@ def measure(
     edges = _EDGES / _EDGES[-1] * top
     lines = np.fft.fftfreq(side, pixel_size_um)
     radius = np.hypot(lines[:, None], lines[None, :])
-    belongs = [(radius >= low) & (radius < high) for low, high in zip(edges, edges[1:], strict=False)]
+    belongs = [(radius >= low) & (radius < high) for low, high in pairwise(edges)]
     beyond = radius > 2.1 * cutoff
 
     bands = np.full((len(frames), len(belongs)), np.nan)
@@ -221,8 +222,9 @@ def _turns(curves: Curves, at: int) -> float:
     if not (before.any() and after.any()):
         return 0.0
     low, high = blob[before].mean(), blob[after].mean()
-    return float(-np.sign(low * high) * min(abs(low), abs(high)) / max(abs(low), abs(high), 1e-12)
-                 * 2)
+    return float(
+        -np.sign(low * high) * min(abs(low), abs(high)) / max(abs(low), abs(high), 1e-12) * 2
+    )
 
 
 def _minima(curves: Curves, at: int) -> tuple[Floats, Floats]:
