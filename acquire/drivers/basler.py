@@ -88,7 +88,6 @@ class BaslerCamera:
     def __init__(self, device: Any, settings: BaslerSettings, clock: Clock) -> None:
         self._pylon = pylon = _import("pypylon.pylon")
         self._clock = clock
-        self._format = settings.pixel_format
         self._genicam = _import("pypylon.genicam")
         self._started = self._armed = self._closed = False
         self._count = 0
@@ -167,13 +166,13 @@ class BaslerCamera:
         self._set("PixelFormat", settings.pixel_format)
         self._set_region(settings.region)
         self._set_if_there("ExposureAuto", "Off")
-        self._exposure = self._first_of("ExposureTime", "ExposureTimeAbs")
-        self._set(self._exposure, settings.exposure_ms * 1e3)
+        self._set_if_there("GainAuto", "Off")
+        exposure = self._first_of("ExposureTime", "ExposureTimeAbs")
+        self._set(exposure, settings.exposure_ms * 1e3)
         if settings.gain is not None:
-            self._set_if_there("GainAuto", "Off")
             gain = self._first_of("Gain", "GainRaw")
             self._set(gain, settings.gain if gain == "Gain" else round(settings.gain))
-        self._exposure_us = float(self._get(self._exposure))
+        self._exposure_us = float(self._get(exposure))
         self._ticks_per_s = 1_000_000_000
         if self._has("GevTimestampTickFrequency"):
             self._ticks_per_s = int(self._get("GevTimestampTickFrequency"))

@@ -78,10 +78,12 @@ def test_each_trigger_gives_the_next_image_untouched(
 
 
 @pytest.mark.parametrize(("pixel_format", "dtype"), [("Mono8", "uint8"), ("Mono12", "uint16")])
-def test_frames_are_as_announced(pixel_format: str, dtype: str, open_basler: OpenBasler) -> None:
+def test_frames_are_as_announced(
+    pixel_format: str, dtype: str, open_basler: OpenBasler, opening: Opening
+) -> None:
     camera = open_basler(pixel_format=pixel_format, exposure_ms=2.5, gain=1.0)
     camera.start()
-    before_ns = camera_clock_ns()
+    before_ns = opening.clock.now_ns()
     frame = camera.trigger(5)
     assert frame.pixels.shape == camera.shape == (48, 64)
     assert frame.pixels.dtype == dtype
@@ -90,10 +92,6 @@ def test_frames_are_as_announced(pixel_format: str, dtype: str, open_basler: Ope
     assert frame.exposure_us == pytest.approx(2500)
     assert frame.time_device_ns == 0
     assert frame.time_host_ns - 1_250_000 >= before_ns
-
-
-def camera_clock_ns() -> int:
-    return time.time_ns()
 
 
 def test_the_region_counts_rows_and_columns_from_the_sensor(open_basler: OpenBasler) -> None:
