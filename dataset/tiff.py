@@ -53,11 +53,11 @@ _DAMAGE: Final = (
     tifffile.TiffFileError,
     OSError,
     ValueError,
-    KeyError,
-    IndexError,
+    LookupError,
     TypeError,
     AttributeError,
-    OverflowError,
+    ArithmeticError,
+    AssertionError,
     MemoryError,
     RuntimeError,
     struct.error,
@@ -127,6 +127,10 @@ def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
         with tifffile.TiffFile(path) as tiff:
             yield tiff
         problem = heard.problem
+    except FormatError as error:
+        if heard.problem:
+            raise _damaged(path, heard.problem) from error
+        raise
     except _DAMAGE as error:
         problem = str(error) or type(error).__name__
         if "imagecodecs" in problem:
