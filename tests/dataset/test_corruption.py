@@ -1,0 +1,214 @@
+"""Broken files are reported, none passes as good, none ends in a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.errors import FormatError
+from fgaf.dataset.raw import RawStack
+from fgaf.dataset.validate import validate
+
+Change = Callable[[h5py.File], Any]
+
+
+def contents(path: Path) -> dict[str, Any]:
+    """Everything a reader can see in a file."""
+    found: dict[str, Any] = {}
+
+    def look(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        found[name + "@"] = {key: str(value) for key, value in item.attrs.items()}
+        if isinstance(item, h5py.Dataset):
+            found[name] = (item.dtype.str, item.shape, item[()].tobytes())
+
+    with h5py.File(path, "r") as file:
+        look("/", file)
+        file.visititems(look)
+    return found
+
+
+def read(path: Path) -> None:
+    """Read a file of either kind whole, as the other rooms do."""
+    if path.name.endswith(".stack.h5"):
+        with RawStack.open(path) as stack:
+            stack.verify()
+    else:
+        Archive.read(path)
+
+
+def require_reported(path: Path) -> None:
+    report = validate(path)
+    assert not report.ok
+    assert all("\n" not in str(finding) for finding in report.findings)
+    with pytest.raises(FormatError):
+        read(path)
+
+
+@pytest.mark.parametrize("kind", ["good_stack", "good_archive"])
+@pytest.mark.parametrize("seed", range(20))
+def test_a_flipped_bit_is_reported(
+    kind: str, seed: int, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """One bit, anywhere. Bytes that HDF5 leaves unused may differ: then all contents are equal."""
+    good: Path = request.getfixturevalue(kind)
+    data = bytearray(good.read_bytes())
+    rng = np.random.default_rng(seed)
+    data[rng.integers(len(data))] ^= 1 << rng.integers(8)
+    broken = tmp_path / good.name
+    broken.write_bytes(data)
+    if validate(broken).ok:
+        read(broken)
+        assert contents(broken) == contents(good)
+    else:
+        require_reported(broken)
+
+
+@pytest.mark.parametrize("kind", ["good_stack", "good_archive"])
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.999])
+def test_a_cut_file_is_reported(
+    kind: str, share: float, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    good: Path = request.getfixturevalue(kind)
+    data = good.read_bytes()
+    broken = tmp_path / good.name
+    broken.write_bytes(data[: int(share * len(data))])
+    require_reported(broken)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A change to a good file, and what the line says."""
+
+    name: str
+    kind: str
+    change: Change
+    says: str = ""
+
+
+def retype(name: str, kind: str) -> Change:
+    def change(file: h5py.File) -> None:
+        values = file[name][()]
+        attributes = dict(file[name].attrs)
+        del file[name]
+        made = file.create_dataset(name, data=values.astype(kind))
+        made.attrs.update(attributes)
+
+    return change
+
+
+def remove(name: str) -> Change:
+    return lambda file: file.__delitem__(name)
+
+
+def remove_attribute(name: str) -> Change:
+    return lambda file: file.attrs.__delitem__(name)
+
+
+def set_attribute(name: str, value: object) -> Change:
+    return lambda file: file.attrs.__setitem__(name, value)
+
+
+def set_value(name: str, index: object, value: object) -> Change:
+    return lambda file: file[name].__setitem__(index, value)
+
+
+RAW, ARCHIVE = "good_stack", "good_archive"
+BROKEN = [
+    Broken("no frames", RAW, remove("frames"), "/frames is missing"),
+    Broken("no planes", RAW, remove("planes"), "/planes is missing"),
+    Broken("no column", RAW, remove("planes/z_measured_um"), "/planes/z_measured_um is missing"),
+    Broken("floats for frames", RAW, retype("frames", "f4"), "should be uint8 or uint16"),
+    Broken("short floats", RAW, retype("planes/z_measured_um", "f4"), "should be <f8[5]"),
+    Broken("no step", RAW, remove_attribute("step_um"), "step_um"),
+    Broken("step of text", RAW, set_attribute("step_um", "half"), "step_um"),
+    Broken("step of zero", RAW, set_attribute("step_um", 0.0), "step_um"),
+    Broken("step altered", RAW, set_attribute("step_um", 0.25), "checksum differs in the attr"),
+    Broken("newer", RAW, set_attribute("format_version", 99), "version 99"),
+    Broken("no version", RAW, remove_attribute("format_version"), "format_version is missing"),
+    Broken("another format", RAW, set_attribute("format", "other"), "does not know"),
+    Broken("no format", RAW, remove_attribute("format"), "fgaf did not write"),
+    Broken("no seal", RAW, remove_attribute("content_sha256"), "checksum differs"),
+    Broken("a pixel", RAW, set_value("frames", (2, 3, 4), 1), "checksum differs in /frames"),
+    Broken("a position", RAW, set_value("planes/z_measured_um", 0, 9), "/planes/z_measured_um"),
+    Broken("something added", RAW, lambda f: f.create_dataset("more", data=[1]), "/more"),
+    Broken("a group for frames", RAW, lambda f: (remove("frames")(f), f.create_group("frames"))),
+    Broken("no images", ARCHIVE, remove("images"), "/images is missing"),
+    Broken("no depth", ARCHIVE, remove("depth_um"), "/depth_um is missing"),
+    Broken("no cells", ARCHIVE, remove("cells"), "/cells is missing"),
+    Broken("no splits", ARCHIVE, remove("splits"), "/splits is missing"),
+    Broken("no truth", ARCHIVE, remove("true_depth_um"), "checksum differs"),
+    Broken("no method", ARCHIVE, remove("cells/method"), "/cells/method is missing"),
+    Broken("float cell", ARCHIVE, retype("cell", "f8"), "/cell is <f8[60], should be <i4[60]"),
+    Broken("a split", ARCHIVE, set_value("splits/default", 0, 2), "/splits/default"),
+    Broken("a label", ARCHIVE, set_value("depth_um", 0, -0.9), "/depth_um"),
+    Broken("a name", ARCHIVE, set_value("cells/id", 0, "x"), "/cells/id"),
+    Broken("patch size", ARCHIVE, set_attribute("patch_px", 17), "/images is uint16[60, 16, 16]"),
+    Broken("licence", ARCHIVE, set_attribute("license", "none"), "the attributes"),
+]
+
+
+@pytest.mark.parametrize("case", BROKEN, ids=lambda c: f"{c.kind[5:]}, {c.name}")
+def test_altered_structure_is_named(
+    case: Broken, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    good: Path = request.getfixturevalue(case.kind)
+    broken = tmp_path / good.name
+    broken.write_bytes(good.read_bytes())
+    with h5py.File(broken, "r+") as file:
+        case.change(file)
+    require_reported(broken)
+    assert case.says in "\n".join(str(finding) for finding in validate(broken).findings)
+
+
+def test_what_is_no_file_of_ours_is_refused(tmp_path: Path) -> None:
+    other = tmp_path / "a.h5"
+    other.write_text("text")
+    assert "is not an HDF5 file" in str(validate(other).findings[0])
+    assert "is not there" in str(validate(tmp_path / "absent.h5").findings[0])
+    with h5py.File(other, "w") as file:
+        file["images"] = [1]
+    assert "fgaf did not write" in str(validate(other).findings[0])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
+@pytest.mark.parametrize("delay", [0.0, 0.004, 0.012, 0.03])
+def test_a_killed_compilation_leaves_the_old_file_or_the_new(
+    delay: float, good_archive: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "archive.h5"
+    target.write_bytes(good_archive.read_bytes())
+    before = Archive.read(target).fingerprint
+    code = (
+        "import sys; from pathlib import Path; from dataclasses import replace\n"
+        "from fgaf.dataset import Archive, write_archive\n"
+        "a = Archive.read(Path(sys.argv[1])); b = replace(a, images=a.images[::-1].copy())\n"
+        "print('ready', flush=True)\n"
+        "for _ in range(100): write_archive(Path(sys.argv[1]), b, overwrite=True)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(target)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        until = time.monotonic() + delay
+        while time.monotonic() < until:
+            pass
+        process.send_signal(signal.SIGKILL)
+    after = Archive.read(target)
+    assert validate(target).ok
+    assert (
+        after.fingerprint == before
+        or (after.images[0] != Archive.read(good_archive).images[0]).any()
+    )
