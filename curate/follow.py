@@ -24,7 +24,9 @@ _SLACK: Final = 0.45
 """How far a cell may be from its predicted place, in head lengths, plus `_SWERVE` of its step."""
 _SWERVE: Final = 0.6
 _LEAST_SHARE: Final = 0.4
-_CUE_WEIGHT: Final = 0.35
+_ENERGY_WEIGHT, _SCORE_WEIGHT, _MISSED = 0.4, 0.8, 1.6
+_MEMORY: Final = 5
+"""Places from which the velocity is taken: enough to average over the wagging of the head."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ def _best_path(
             near = free[q] & (np.hypot(dy, dx) < limit) & (planes[q].score > 0.05)
             steps += [(sign * dy[j], sign * dx[j]) for j in np.flatnonzero(near)]
     paths = [_extend(planes, free, seed, step, head, reach) for step in steps]
+    paths.append(_extend(planes, free, seed, (0.0, 0.0), head, reach, still=True))
     return min(paths, key=lambda path: path.cost)
 
 
@@ -153,6 +156,7 @@ def _extend(
     step: tuple[float, float],
     head: float,
     reach: Floats,
+    still: bool = False,
 ) -> _Path:
     n = len(planes)
     path = _Path(np.zeros(n), np.zeros(n), np.full(n, -1), np.zeros(n, dtype=bool))
@@ -161,36 +165,46 @@ def _extend(
     for sign in (1, -1):
         velocity = sign * np.array(step)
         energy = planes[p].energy[i]
-        q = p
-        lost = 0
-        while 0 <= q + sign < n:
-            here = np.array([path.y[q], path.x[q]])
-            q += sign
-            expected = here + velocity
+        way = [(p, path.y[p], path.x[p])]
+        for q in range(p + sign, n if sign > 0 else -1, sign):
+            before = np.array([path.y[q - sign], path.x[q - sign]])
+            gap = abs(q - way[-1][0])
+            expected = np.array(way[0 if still else -1][1:]) + gap * velocity
             plane = planes[q]
             away = np.hypot(plane.y - expected[0], plane.x - expected[1])
-            moved = np.hypot(plane.y - here[0], plane.x - here[1])
-            gate = (_SLACK + 0.15 * min(lost, 3)) * head + _SWERVE * np.hypot(*velocity)
+            moved = np.hypot(plane.y - before[0], plane.x - before[1])
+            gate = (_SLACK + 0.15 * min(gap - 1, 3)) * head + _SWERVE * np.hypot(*velocity)
             ok = free[q] & (away < gate) & (moved < reach[min(q, q - sign)] + _SLACK * head)
             costs = (
                 (away / gate) ** 2
-                + _CUE_WEIGHT * np.abs(np.log(plane.energy / energy))
-                + _CUE_WEIGHT * (1 - plane.score)
+                + _ENERGY_WEIGHT * np.abs(np.log(plane.energy / energy))
+                + _SCORE_WEIGHT * (1 - plane.score)
             )
-            if ok.any():
-                j = int(np.argmin(np.where(ok, costs, np.inf)))
-                found = np.array([plane.y[j], plane.x[j]])
-                path.jump[q] = away[j] > 0.8 * gate and away[j] > 0.5 * head
-                path.cost += min(costs[j], 2.0)
-                velocity = 0.5 * velocity + 0.5 * (found - here) if lost == 0 else velocity
-                path.y[q], path.x[q], path.spot[q] = *found, j
-                energy = np.sqrt(energy * plane.energy[j])
-                lost = 0
-            else:
+            if not ok.any():
                 path.y[q], path.x[q] = expected
-                path.cost += 2.0
-                lost += 1
+                path.cost += _MISSED
+                continue
+            j = int(np.argmin(np.where(ok, costs, np.inf)))
+            path.y[q], path.x[q], path.spot[q] = plane.y[j], plane.x[j], j
+            path.jump[q] = away[j] > 0.8 * gate and away[j] > 0.5 * head
+            path.cost += min(costs[j], _MISSED)
+            energy = np.sqrt(energy * plane.energy[j])
+            way.append((q, plane.y[j], plane.x[j]))
+            if not still:
+                velocity = _velocity(way[-_MEMORY:], velocity)
     return path
+
+
+def _velocity(way: list[tuple[int, float, float]], before: Floats) -> Floats:
+    """Mean velocity of the last places, per plane in the direction followed.
+
+    The first step alone says little where the head wags: it counts as much as the guess before.
+    """
+    at = np.abs(np.array([q for q, _, _ in way], dtype=np.float64) - way[0][0])
+    places = np.array([place for _, *place in way])
+    at -= at.mean()
+    slope = (at[:, None] * places).sum(axis=0) / (at**2).sum()
+    return np.asarray(0.5 * (slope + before) if len(way) == 2 else slope)
 
 
 def _track(planes: Sequence[Detections], path: _Path, shape: tuple[int, int]) -> Track:

@@ -5,10 +5,15 @@ side, and the head turns from dark to bright through focus. In relief contrast, 
 that absorbs or shines, contrast is highest in focus. `suggest` decides from the curves which of
 the two it sees ("phase" or "peak"), and finds the minimum or maximum between planes.
 
-The curves are powers of the image in bands of spatial frequency, of one head's surroundings.
-Spherical aberration moves the focus of coarse and of fine detail apart; the shift goes about with
-the square of the frequency. The focus of a phase object is therefore read off at the limit of
-resolution, by a straight line through the bands' minima over frequency squared.
+The curves are powers of the image in bands of spatial frequency and sectors of direction, of one
+head's surroundings. Two effects are kept out of the suggestion:
+
+- Spherical aberration moves the focus of coarse and of fine detail apart; the shift goes about
+  with the square of the frequency. The focus of a phase object is therefore read off at the limit
+  of resolution, by a straight line through the bands' minima over frequency squared.
+- Relief contrast sees one sideband only along its shear: there, power hardly depends on focus,
+  and what little it does is not symmetric. The shear's axis, which the power of coarse detail
+  shows, is left out.
 """
 
 from __future__ import annotations
@@ -25,9 +30,9 @@ from fgaf.curate.detect import HEAD_UM, Floats
 
 Rule = Literal["phase", "peak"]
 
-_WINDOW: Final = 0.43
+_WINDOW: Final = 0.5
 """Standard deviation of the window round the head, in head lengths."""
-_REACH: Final = 1.5
+_REACH: Final = 1.6
 """Half the side of the crop that is transformed, in head lengths."""
 _EDGES: Final = np.array([0.25, 0.42, 0.6, 0.76, 0.93, 1.2])
 """Edges of the bands, in units of the coherent cut-off NA / wavelength."""
@@ -35,6 +40,13 @@ _USUAL_CUTOFF: Final = 0.65 / 0.55
 """NA / wavelength of a 40x/0.65 objective in green light, 1/µm; used where unknown."""
 _LIMIT: Final = 1.45
 """Limit of resolution in units of the cut-off, for a half-open condenser."""
+_SECTORS: Final = 12
+_SHEARED: Final = 2.5
+"""Coarse power along the shear over that across it, from which an image counts as relief."""
+_SHEAR_WIDTH: Final = 0.4
+"""Directions so near the shear's axis are left out, radians."""
+_FINE: Final = slice(2, 5)
+_PEAK_UM: Final = 1.6
 _NEAR_UM: Final = 0.85
 _LEAST_PLANES: Final = 5
 _CLEAR: Final = 0.5
@@ -48,9 +60,9 @@ class Curves:
     ----------
     z_um
         (P,) drive positions, µm, ascending.
-    bands
-        (P, B) power of the contrast in each band of spatial frequency; NaN where the crop
-        leaves the frame.
+    power
+        (P, B, A) mean power in each band of spatial frequency and each sector of direction,
+        relative to the band's largest; NaN where the crop leaves the frame.
     frequency
         (B,) mean frequency of each band, in units of the coherent cut-off.
     blob
@@ -58,9 +70,16 @@ class Curves:
     """
 
     z_um: Floats
-    bands: Floats
+    power: Floats
     frequency: Floats
     blob: Floats
+
+    @property
+    def bands(self) -> Floats:
+        """(P, B) power over all directions, relative to the largest of each band."""
+        power = self.power.mean(axis=2)
+        known = np.isfinite(power).all(axis=1)
+        return np.asarray(power / power[known].max(axis=0, initial=1e-12))
 
 
 @dataclass(frozen=True)
@@ -126,10 +145,15 @@ def measure(
     edges = _EDGES / _EDGES[-1] * top
     lines = np.fft.fftfreq(side, pixel_size_um)
     radius = np.hypot(lines[:, None], lines[None, :])
-    belongs = [(radius >= low) & (radius < high) for low, high in pairwise(edges)]
+    direction = np.arctan2(lines[:, None], lines[None, :]) % np.pi
+    sector = np.minimum((direction / np.pi * _SECTORS).astype(int), _SECTORS - 1)
+    belongs = [
+        [(radius >= low) & (radius < high) & (sector == s) for s in range(_SECTORS)]
+        for low, high in pairwise(edges)
+    ]
     beyond = radius > 2.1 * cutoff
 
-    bands = np.full((len(frames), len(belongs)), np.nan)
+    result = np.full((len(frames), len(belongs), _SECTORS), np.nan)
     blob = np.full(len(frames), np.nan)
     at = np.arange(side) - reach
     for plane, frame in enumerate(frames):
@@ -144,16 +168,17 @@ def measure(
         crop -= (crop * window).sum() / window.sum()
         power = np.abs(np.fft.fft2(crop * window)) ** 2
         noise = float(np.median(power[beyond])) / np.log(2) if beyond.any() else 0.0
-        bands[plane] = [power[inside].sum() - noise * inside.sum() for inside in belongs]
+        result[plane] = [[_mean(power, s) - noise for s in sectors] for sectors in belongs]
         middle = np.exp(-0.5 * squared / 0.15**2)
         around = np.exp(-0.5 * squared / 0.35**2)
         blob[plane] = (crop * middle).sum() / middle.sum() - (crop * around).sum() / around.sum()
-    scale = np.nanmax(bands, axis=0, initial=1e-12) if np.isfinite(bands).any() else 1.0
     frequency = np.sqrt((edges[:-1] ** 2 + edges[1:] ** 2) / 2) / cutoff
-    return Curves(np.asarray(z_um, np.float64), bands / scale, frequency, blob)
+    return Curves(np.asarray(z_um, np.float64), result, frequency, blob)
 
 
-def suggest(curves: Curves, rule: Rule | None = None, skew: float | None = None) -> Suggestion:
+def suggest(
+    curves: Curves, rule: Rule | None = None, skew: float | None = None, shear: float | None = None
+) -> Suggestion:
     """Suggest the focus of one cell.
 
     Parameters
@@ -165,20 +190,39 @@ def suggest(curves: Curves, rule: Rule | None = None, skew: float | None = None)
     skew
         Shift of the minima per unit of frequency squared, µm, where the other cells of the
         stack have told it; None to take the cell's own.
+    shear
+        Direction of a relief contrast's shear, radians from the x axis, where the other cells
+        have told it; None to take the cell's own.
     """
-    phase, peak = _phase(curves, skew), _peak(curves)
     if rule is None:
         rule = "phase" if evidence(curves) > 0 else "peak"
-    return phase if rule == "phase" else peak
+    if rule == "phase":
+        return _phase(curves, skew)
+    return _peak(curves, shear_of([curves]) if shear is None else shear)
 
 
 def suggest_all(cells: Sequence[Curves]) -> list[Suggestion]:
-    """Suggest the focus of the cells of one stack: they vote on the rule, and share the skew."""
+    """Suggest the focus of the cells of one stack: they vote on the rule, share skew and shear."""
     votes = [evidence(curves) for curves in cells]
     rule: Rule = "phase" if sum(np.clip(votes, -2, 2)) > 0 else "peak"
     skews = [s for curves in cells if (s := _skew(curves)) is not None] if rule == "phase" else []
     skew = float(np.median(skews)) if len(skews) >= 3 else None
-    return [suggest(curves, rule, skew) for curves in cells]
+    shear = shear_of(cells) if rule == "peak" else None
+    return [suggest(curves, rule, skew, shear) for curves in cells]
+
+
+def shear_of(cells: Sequence[Curves]) -> float | None:
+    """Direction in which coarse detail is strongest, radians; None where all are alike."""
+    total = np.zeros(_SECTORS)
+    for curves in cells:
+        known = np.isfinite(curves.power).all(axis=(1, 2))
+        if known.any():
+            coarse = np.maximum(curves.power[known][:, :2].mean(axis=(0, 1)), 0)
+            total += coarse / max(float(coarse.sum()), 1e-12)
+    if total.max() < _SHEARED * max(float(np.median(total)), 1e-12):
+        return None
+    angle = (np.arange(_SECTORS) + 0.5) * np.pi / _SECTORS
+    return float(np.angle((total * np.exp(2j * angle)).sum()) / 2 % np.pi)
 
 
 def evidence(curves: Curves) -> float:
@@ -246,7 +290,7 @@ def _minima(curves: Curves, at: int) -> tuple[Floats, Floats]:
         least = float(np.polynomial.Polynomial(curve)(place))
         sides = min(power[use][0], power[use][-1])
         places[b] = place
-        weights[b] = np.clip((sides - max(least, 0.0)) / max(sides, 1e-9), 0, 1) * min(sides, 0.3)
+        weights[b] = np.clip((sides - max(least, 0.0)) / max(sides, 1e-9), 0, 1) * np.sqrt(min(sides, 0.3))
     return places, weights
 
 
@@ -293,32 +337,38 @@ def _phase(curves: Curves, skew: float | None) -> Suggestion:
     return _judged(Suggestion(focus, confidence, spread, "phase", problem))
 
 
-def _peak(curves: Curves) -> Suggestion:
-    z = curves.z_um
-    known = np.isfinite(curves.bands).all(axis=1)
+def _peak(curves: Curves, shear: float | None) -> Suggestion:
+    known = np.isfinite(curves.power).all(axis=(1, 2))
     if known.sum() < _LEAST_PLANES:
         return _none(curves, "peak", "too few planes inside the frame")
-    fine = np.maximum(curves.bands[:, 1:], 1e-3)
-    height = np.log(fine).mean(axis=1)
-    filled = np.where(known, height, np.nanmin(height[known]))
-    smooth = np.convolve(np.pad(filled, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
-    at = int(np.argmax(np.where(known, smooth, -np.inf)))
+    z = curves.z_um[known]
+    power = np.maximum(curves.power[known][:, _FINE], 0)
+    if shear is not None:
+        angle = (np.arange(_SECTORS) + 0.5) * np.pi / _SECTORS
+        away = np.abs((angle - shear + np.pi / 2) % np.pi - np.pi / 2)
+        power = power[..., away > _SHEAR_WIDTH]
+    sectors = power.reshape(len(z), power.shape[1], -1, power.shape[2] // 3 or 1).mean(axis=3)
+    sectors = sectors / sectors.max(axis=0, initial=1e-12)
+    height = sectors.mean(axis=(1, 2))
+    smooth = np.convolve(np.pad(height, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
+    at = int(np.argmax(smooth))
     step = float(np.median(np.diff(z)))
-    near = known & (np.abs(z - z[at]) < max(1.3, 2.1 * step))
-    places = []
-    for column in (*np.log(fine).T, height):
-        places.append(_vertex(z[near], column[near], z[at]))
-    focus = places[-1]
-    spread = float(np.std(places[:-1]))
-    sides = max(smooth[known][0], smooth[known][-1])
-    rise = float(1 - np.exp(sides - smooth[at]))
+    near = np.abs(z - z[at]) < max(_PEAK_UM, 2.1 * step)
+    focus = _vertex(z[near], height[near], z[at])
+    places = [_vertex(z[near], band[near], z[at]) for band in sectors.mean(axis=2).T]
+    spread = float(np.std(places))
+    rise = float(1 - max(smooth[0], smooth[-1]) / smooth[at])
     problem = ""
-    if at <= np.flatnonzero(known)[0] or at >= np.flatnonzero(known)[-1]:
+    if at in (0, len(z) - 1):
         problem = "contrast is highest at the end of the stack: focus not in stack"
     elif rise < 0.15:
         problem = "no clear maximum of contrast"
     confidence = float(np.clip(rise * 1.5, 0, 1) * np.exp(-spread / max(1.5, step)))
     return _judged(Suggestion(focus, confidence, spread, "peak", problem))
+
+
+def _mean(power: Floats, inside: npt.NDArray[np.bool_]) -> float:
+    return float(power[inside].mean()) if inside.any() else 0.0
 
 
 def _vertex(z: Floats, height: Floats, start: float) -> float:
