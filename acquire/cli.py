@@ -98,10 +98,13 @@ def stack(
     from fgaf.acquire.plan import StackPlan
     from fgaf.acquire.recording import Labels, record_stacks, stack_paths
     from fgaf.acquire.rig import load_rig, open_rig
+    from fgaf.dataset.errors import SettingError
 
     plan = StackPlan(step, half_range, center or 0.0)
     paths = stack_paths(out, repeat, name, sample)
-    rig = load_rig(rig_name, (*overrides, *_simulated(seed, realtime, exposure_ms)))
+    if (seed is not None or realtime) and load_rig(rig_name, overrides).simulation is None:
+        raise SettingError(f"--seed and --realtime are for simulated rigs; {rig_name} is none")
+    rig = load_rig(rig_name, (*overrides, *_settings(seed, realtime, exposure_ms)))
     with Interrupt.on_signals() as interrupt, open_rig(rig) as devices:
         engine = Engine(devices, rig.camera, rig.stage, interrupt)
         if center is None:
@@ -248,13 +251,13 @@ def show(name: str, overrides: tuple[str, ...]) -> None:
     click.echo(load_rig(name, overrides).to_toml(), nl=False)
 
 
-def _simulated(seed: int | None, realtime: bool, exposure_ms: float | None) -> list[str]:
-    overrides = [] if seed is None else [f"simulation.seed={seed}"]
-    if realtime:
-        overrides.append("stage.options.realtime=true")
-    if exposure_ms is not None:
-        overrides.append(f"camera.exposure_ms={exposure_ms}")
-    return overrides
+def _settings(seed: int | None, realtime: bool, exposure_ms: float | None) -> list[str]:
+    settings = {
+        "simulation.seed": seed,
+        "stage.options.realtime": "true" if realtime else None,
+        "camera.exposure_ms": exposure_ms,
+    }
+    return [f"{key}={value}" for key, value in settings.items() if value is not None]
 
 
 def _count(number: int, noun: str) -> str:

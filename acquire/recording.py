@@ -25,6 +25,8 @@ from fgaf.dataset.truth import FrameTruth, StackTruth, truth_path, write_truth
 
 Progress = Callable[[Iterable[Any], str, int | None], Iterator[Any]]
 
+_SPARE_BYTES = 2 << 20
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -184,7 +186,7 @@ def _check_outputs(paths: list[Path], plan: StackPlan, devices: Devices, overwri
         require_new(truth_path(path), overwrite)
         require_new(path.with_name(path.name + ".part"), overwrite)
     pixels = int(np.prod(devices.camera.shape)) * _pixels(devices).itemsize
-    require_free(paths[0], len(paths) * len(plan) * pixels)
+    require_free(paths[0], len(paths) * (len(plan) * pixels + _SPARE_BYTES))
 
 
 def _header(

@@ -1,0 +1,193 @@
+"""`acq` as its user meets it, right and wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from fgaf.acquire.cli import main
+from fgaf.dataset import Archive, RawStack
+
+Acq = Callable[..., Result]
+
+
+@pytest.fixture
+def acq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Acq:
+    """Run `acq` in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: CliRunner().invoke(main, [str(word) for word in words])
+
+
+@pytest.fixture
+def stack(acq: Acq, small: tuple[str, ...]) -> Acq:
+    """Run `acq stack` with a small simulated field."""
+    settings = [word for override in small for word in ("--set", override)]
+    return lambda *words: acq("stack", *settings, *words)
+
+
+def test_stack_echoes_the_planes_writes_and_says_what_is_next(stack: Acq, tmp_path: Path) -> None:
+    done = stack("--out", "raw", "--step", 0.5, "--range", 1, "--sample", "S1")
+    assert done.exit_code == 0
+    planes, wrote, after = done.stdout.splitlines()
+    assert planes == "5 planes, 0.5 µm apart, ±1 µm (2 µm in total): z = -1, -0.5, 0, 0.5, 1 µm"
+    (path,) = (tmp_path / "raw").glob("S1_*_r001.stack.h5")
+    assert wrote == f"wrote 1 stack of 5 planes: {Path('raw') / path.name}"
+    assert after.startswith(f"next: fgaf-curate auto {Path('raw') / path.name} --out ")
+    with RawStack.open(path) as raw:
+        assert raw.header.sample_id == "S1"
+
+
+def test_stack_as_json(stack: Acq) -> None:
+    done = stack("--out", "raw", "--range", 0.5, "--repeat", 2, "--name", "x", "--json")
+    result = json.loads(done.stdout)
+    assert result["planes"] == 3
+    assert result["z_um"] == [-0.5, 0, 0.5]
+    assert [Path(file).name for file in result["files"]] == ["x_r001.stack.h5", "x_r002.stack.h5"]
+    assert all(Path(file).is_file() for file in result["files"])
+
+
+def test_dry_run_moves_and_writes_nothing(stack: Acq, tmp_path: Path) -> None:
+    done = stack("--out", "raw", "--center", 10, "--dry-run")
+    assert done.exit_code == 0
+    assert "z = 8, 8.5, 9, 9.5, 10, 10.5, 11, 11.5, 12 µm" in done.stdout
+    assert "would write 1 stack of 9 planes" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_reach_the_file(stack: Acq) -> None:
+    words = ("--seed", 7, "--exposure-ms", 2, "--center", 3, "--field", "F", "--operator", "me")
+    done = stack("--out", "raw", "--name", "x", "--range", 0, "--no-truth", *words)
+    assert done.exit_code == 0, done.stderr
+    with RawStack.open(Path("raw/x.stack.h5")) as raw:
+        assert raw.header.center_um == 3
+        assert raw.header.field == "F"
+        assert raw.header.operator == "me"
+        assert "seed = 7" in raw.header.rig
+        assert raw.planes["exposure_us"].tolist() == [2000]
+        assert raw.truth() is None
+
+
+def test_seeds_give_different_fields_and_the_same_seed_the_same(stack: Acq) -> None:
+    pixels = {}
+    for name, seed in (("a", 1), ("b", 2), ("c", 1)):
+        stack("--out", ".", "--name", name, "--range", 0, "--seed", seed)
+        with RawStack.open(Path(f"{name}.stack.h5")) as raw:
+            pixels[name] = raw.frames[0].tolist()
+    assert pixels["a"] == pixels["c"] != pixels["b"]
+
+
+@dataclass(frozen=True)
+class Wrong:
+    words: tuple[object, ...]
+    says: str
+    exit_code: int = 2
+
+
+WRONG = [
+    Wrong(("--step", 0.5, "--range", 2.2), "the nearest that are: ±2 and ±2.5 µm"),
+    Wrong(("--step", 0), "give one above 0"),
+    Wrong(("--step", "half"), "'half' is not a valid float"),
+    Wrong(("--rig", "smi"), "did you mean sim?"),
+    Wrong(("--rig", "nowhere.toml"), "no rig 'nowhere.toml'"),
+    Wrong(("--set", "stage.setle_ms=3"), "did you mean settle_ms?"),
+    Wrong(("--set", "settle"), "write KEY=VALUE"),
+    Wrong(("--set", "camera.driver=basle"), "no driver 'basle'"),
+    Wrong(("--repeat", 0), "give 1 or more"),
+    Wrong(("--name", "../x"), "no plain file name"),
+    Wrong(("--exposure-ms", 0), "camera.exposure_ms = 0"),
+    Wrong(("--center", 1000), "leave the drive's limits -1000 to 1000 µm"),
+    Wrong(("--center", -998), "choose a centre from -996 to 998 µm"),
+    Wrong(("--center", "nan"), "center_um is nan"),
+    Wrong(("--set", "stage.limits_um=[-1, 1]"), "choose a smaller range"),
+    Wrong(("--step", 0.1, "--range", 0.2), "tolerance"),
+    Wrong(("--exposure-ms", 5000, "--set", "camera.timeout_s=1e-9"), "raise camera.timeout_s", 1),
+]
+
+
+@pytest.mark.parametrize("case", WRONG, ids=lambda case: " ".join(map(str, case.words)))
+def test_wrong_use_is_one_line_and_leaves_nothing(case: Wrong, stack: Acq, tmp_path: Path) -> None:
+    done = stack("--out", "raw", *case.words)
+    assert done.exit_code == case.exit_code
+    assert case.says in done.stderr
+    assert "Traceback" not in done.output
+    assert not list(tmp_path.rglob("*.h5*"))
+
+
+def test_an_existing_stack_needs_overwrite(stack: Acq) -> None:
+    words = ("--out", "raw", "--name", "x", "--range", 0)
+    assert stack(*words).exit_code == 0
+    before = Path("raw/x.stack.h5").read_bytes()
+    refused = stack(*words)
+    assert refused.exit_code == 1
+    assert "exists already" in refused.stderr
+    assert Path("raw/x.stack.h5").read_bytes() == before
+    assert stack(*words, "--overwrite").exit_code == 0
+    assert Path("raw/x.stack.h5").read_bytes() != before
+
+
+@pytest.mark.parametrize("option", [("--seed", 1), ("--realtime",)])
+def test_simulated_options_are_refused_on_a_real_rig(option: tuple[object, ...], acq: Acq) -> None:
+    Path("real.toml").write_text("[camera]\ndriver='basler'\n[stage]\ndriver='prior'\n")
+    done = acq("stack", "--out", "raw", "--rig", "real.toml", *option)
+    assert done.exit_code == 2
+    assert "are for simulated rigs; real.toml is none" in done.stderr
+
+
+def test_devices_lists_the_installed_drivers(acq: Acq) -> None:
+    done = acq("devices", "--json")
+    found = {(row["kind"], row["driver"]): row for row in json.loads(done.stdout)["drivers"]}
+    assert found["camera", "simulated"]["state"] == "ready"
+    assert found["stage", "simulated"]["package"].startswith("fgaf ")
+    assert ("stage", "prior") in found
+    assert "simulated" in acq("devices").stdout
+
+
+def test_rig_show_prints_a_rig_that_works(stack: Acq) -> None:
+    shown = CliRunner().invoke(main, ["rig", "show", "sim-relief", "--set", "stage.settle_ms=30"])
+    assert "settle_ms = 30" in shown.stdout
+    assert 'contrast = "relief"' in shown.stdout
+    Path("mine.toml").write_text(shown.stdout, encoding="utf-8")
+    assert stack("--rig", "mine.toml", "--out", "raw", "--range", 0).exit_code == 0
+
+
+def test_simulate_cells_writes_a_labelled_archive(acq: Acq) -> None:
+    words = ("simulate-cells", "--cells", 2, "--range", 1, "--patch", 48, "--out", "d.h5")
+    done = acq(*words)
+    assert done.exit_code == 0, done.stderr
+    assert "wrote 2 cells, 10 patches" in done.stdout
+    assert "next: fgaf-train d.h5" in done.stdout
+    with Archive.open(Path("d.h5")) as archive:
+        assert archive.n_cells == 2
+        assert archive.images.shape == (10, 48, 48)
+        assert archive.true_depth_um is not None
+    assert "exists already" in acq(*words).stderr
+    assert acq(*words, "--overwrite", "--seed", 1, "--off-grid", "--immotile").exit_code == 0
+
+
+@dataclass(frozen=True)
+class NotAPart:
+    name: str
+    content: bytes | None
+    says: str
+
+
+NOT_PARTS = [
+    NotAPart("x.stack.h5", b"", "those end in .stack.h5.part"),
+    NotAPart("x.stack.h5.part", None, "x.stack.h5.part"),
+    NotAPart("x.stack.h5.part", b"not HDF5", "x.stack.h5.part"),
+]
+
+
+@pytest.mark.parametrize("case", NOT_PARTS, ids=str)
+def test_recover_refuses_what_is_no_broken_run(case: NotAPart, acq: Acq) -> None:
+    if case.content is not None:
+        Path(case.name).write_bytes(case.content)
+    done = acq("recover", case.name)
+    assert done.exit_code in (1, 2)
+    assert done.stderr.startswith("error: ")
+    assert case.says in done.stderr

@@ -1,0 +1,124 @@
+"""A real `acq stack` process, ended from outside."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fgaf.dataset import FgafError, RawStack, recover
+
+KILLS = 20
+EMPTY = (
+    "simulation.shape=[48, 64]",
+    "simulation.cells=0",
+    "simulation.debris=0",
+    "simulation.round_cells=0",
+)
+PATIENCE_S = 30.0
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+
+
+@contextmanager
+def running(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Run `acq stack --out folder --name x` on an empty field; it never outlives the block."""
+    program = [Path(sys.executable).with_name("acq"), "stack", "--out", folder, "--name", "x"]
+    overrides = [word for setting in EMPTY for word in ("--set", setting)]
+    process = subprocess.Popen(
+        [*program, *overrides, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait for something the process does, or for its end."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not happened() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def held_by_a_copy(part: Path, folder: Path) -> int:
+    """Count the planes that are in the file now, seen through a copy: never too many."""
+    copy = folder / part.name
+    try:
+        shutil.copyfile(part, copy)
+        return recover(copy, overwrite=True).planes
+    except (FgafError, OSError):
+        return 0
+
+
+def seconds_of_a_whole_run(folder: Path) -> float:
+    """Time from the first sight of the file to its publication, on this machine today."""
+    with running(folder, "--range", "30") as process:
+        wait_for((folder / "x.stack.h5.part").exists, process)
+        begun = time.monotonic()
+        wait_for((folder / "x.stack.h5").exists, process)
+        return time.monotonic() - begun
+
+
+def test_sigkill_at_random_moments_publishes_no_part_and_loses_no_plane(tmp_path: Path) -> None:
+    moments = random.Random(2026)
+    whole_s = seconds_of_a_whole_run(tmp_path)
+    recovered = []
+    for run in range(KILLS):
+        folder, copies = tmp_path / f"{run}", tmp_path / f"{run}-copies"
+        folder.mkdir()
+        copies.mkdir()
+        stack, part = folder / "x.stack.h5", folder / "x.stack.h5.part"
+        with running(folder, "--range", "30") as process:
+            wait_for(part.exists, process)
+            time.sleep(moments.uniform(0, whole_s))
+            seen = held_by_a_copy(part, copies)
+            process.kill()
+        if not stack.exists():
+            try:
+                recovered.append(recover(part).planes)
+            except FgafError:
+                recovered.append(0)
+            assert recovered[-1] >= seen
+        if stack.exists():
+            with RawStack.open(stack) as published:
+                published.verify()
+                assert published.header.complete == (published.n_planes == 121)
+                frames = published.planes["frame_id"].tolist()
+            assert frames == list(range(recovered[-1] if len(frames) < 121 else 121))
+    assert sum(0 < planes < 121 for planes in recovered) >= KILLS // 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_run_politely(number: signal.Signals, tmp_path: Path) -> None:
+    part, copies = tmp_path / "x.stack.h5.part", tmp_path / "copies"
+    copies.mkdir()
+    with running(tmp_path, "--range", "60", "--realtime", "--center", "1") as process:
+        wait_for(lambda: held_by_a_copy(part, copies) > 2, process)
+        process.send_signal(number)
+        begun = time.monotonic()
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert time.monotonic() - begun < 5
+    assert process.returncode == 128 + number, errors
+    assert errors.startswith(f"error: stopped by {number.name} at plane ")
+    assert errors.endswith("; the drive is back at 0.000 µm\n")
+    assert errors.count("\n") == 1
+    assert f"acq recover {part}" in errors
+    assert not (tmp_path / "x.stack.h5").exists()
+    found = recover(part)
+    assert f"; {found.planes} planes are kept" in errors
