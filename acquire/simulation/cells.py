@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fgaf.acquire.simulation import sensor
 from fgaf.acquire.simulation.scene import Canvas, Painter, Swimmer
+from fgaf.acquire.simulation.scenery import draw_debris
 from fgaf.acquire.simulation.settings import Contrast, SimulationSettings
 from fgaf.acquire.simulation.sperm import draw_sperm
 from fgaf.acquire.simulation.swimming import Pose, draw_swimming
@@ -25,7 +26,7 @@ Progress = Callable[[Iterable[int]], Iterable[int]]
 INTERVAL_S = 0.03
 """Time from plane to plane: a fast drive's step and a short exposure."""
 
-_NEIGHBOUR = 0.25
+_NEIGHBOUR, _DEBRIS = 0.25, 0.3
 
 
 def simulate_cells(
@@ -172,6 +173,13 @@ def _stack(
     begin = float(rng.uniform(0, 10))
     if rng.uniform() < _NEIGHBOUR:
         swimmers.append(_neighbour(rng, settings, swimmers[0], begin))
+    specks = []
+    for _ in range(int(rng.choice(3, p=(1 - _DEBRIS, _DEBRIS * 0.7, _DEBRIS * 0.3)))):
+        met = swimmers[0].way.pose(begin + interval_s * float(rng.uniform(0, len(depths))))
+        aside, z = rng.uniform(-7, 7, 2), float(rng.uniform(-3, 3))
+        specks.append(
+            draw_debris(rng, settings, met.y_um + aside[0], met.x_um + aside[1], met.z_um + z)
+        )
     frame = rng.uniform(side, np.array(settings.shape) - side, 2) * pixel
     brightness, slope = rng.normal(1, 0.05), rng.normal(0, 0.01, 2)
     ramp = np.linspace(-1, 1, side, dtype=np.float32)
@@ -187,6 +195,8 @@ def _stack(
         canvas = Canvas((side, side), float(depth))
         for swimmer in swimmers:
             painter.sperm(canvas, swimmer, time, exposure, shift)
+        for speck in specks:
+            canvas.multiply(speck.image(painter.waves, canvas.focus_um, shift))
         images[k] = sensor.expose(canvas.relative() * light, exposure, settings, rng)
         centres[k] = centre
 

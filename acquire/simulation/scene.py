@@ -11,6 +11,13 @@ import numpy.typing as npt
 
 from fgaf.acquire.simulation import sensor
 from fgaf.acquire.simulation.microscope import Microscope
+from fgaf.acquire.simulation.scenery import (
+    DropletEdge,
+    Thing,
+    draw_debris,
+    draw_pipette,
+    draw_round_cell,
+)
 from fgaf.acquire.simulation.settings import MicroscopeSettings, SimulationSettings
 from fgaf.acquire.simulation.sperm import Sperm, draw_sperm
 from fgaf.acquire.simulation.swimming import Pose, Swimming, draw_swimming
@@ -21,7 +28,8 @@ from fgaf.dataset.truth import CellTruth
 Array = npt.NDArray[Any]
 
 _TRUTH_MARGIN_UM = 5.0
-_BLUR_TIMES = (-1 / 3, 0.0, 1 / 3)
+_BLUR_STEP_UM = 0.35
+_BLUR_MOMENTS = 9
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,7 @@ class Painter:
         """Lay one sperm onto the canvas as it is about a time.
 
         During the exposure the head moves on a straight line without turning; the flagellum
-        is drawn at three moments of it.
+        is drawn at as many moments of it as its blur needs.
 
         Parameters
         ----------
@@ -121,9 +129,9 @@ class Painter:
                 (after.y_um - before.y_um, after.x_um - before.x_um),
             )
         )
-        moments = _BLUR_TIMES if exposure_s and way.beat_hz else (0.0,)
+        moments = self._moments(swimmer, exposure_s)
         for moment in moments:
-            then = time_s + moment * exposure_s
+            then = time_s + moment
             if moment:
                 pose = way.pose(then)
                 line = body.flagellum(pose, way.beat(then))
@@ -135,6 +143,14 @@ class Painter:
                 pose.z_um + shift_um[2] + thread.z_um,
                 thread.strength / len(moments),
             )
+
+    @staticmethod
+    def _moments(swimmer: Swimmer, exposure_s: float) -> Array:
+        """Moments of the exposure, about its middle, that the flagellum's blur is made of."""
+        body = swimmer.body
+        fastest = body.swing * body.wave * swimmer.way.beat_hz + swimmer.way.speed_um_s
+        count = int(np.clip(np.ceil(fastest * exposure_s / _BLUR_STEP_UM), 1, _BLUR_MOMENTS))
+        return exposure_s * ((np.arange(count) + 0.5) / count - 0.5)
 
 
 class Scene:
@@ -153,8 +169,11 @@ class Scene:
         self.settings = settings
         self._painter = Painter(settings)
         self._light = sensor.illumination(settings)
-        self._size_um = tuple(side * settings.pixel_size_um for side in settings.shape)
+        rows, columns = settings.shape
+        self._size_um = (rows * settings.pixel_size_um, columns * settings.pixel_size_um)
         self.swimmers: tuple[Swimmer, ...] = tuple(self._populate())
+        self.things: tuple[Thing, ...] = tuple(self._furnish())
+        self._edge = self._draw_edge() if settings.droplet else None
 
     def expose(
         self, time_s: float, exposure_s: float, focus_um: float
@@ -184,6 +203,12 @@ class Scene:
             shift = self._fold(swimmer, middle)
             self._painter.sperm(canvas, swimmer, middle, exposure_s, shift)
             truth.append(self._truth_of(number, swimmer, middle, shift))
+        for number, thing in enumerate(self.things, len(self.swimmers)):
+            canvas.multiply(thing.image(self._painter.waves, focus_um))
+            truth.append(self._truth_of_thing(number, thing))
+        relative = canvas.relative()
+        if self._edge is not None:
+            self._edge.multiply(relative, focus_um)
         rng = np.random.default_rng(
             [
                 self.settings.seed,
@@ -193,7 +218,7 @@ class Scene:
                 _whole(focus_um * 1e4),
             ]
         )
-        pixels = sensor.expose(canvas.relative() * self._light, exposure_s, self.settings, rng)
+        pixels = sensor.expose(relative * self._light, exposure_s, self.settings, rng)
         return pixels, tuple(cell for cell in truth if self._in_field(cell))
 
     def _truth_of(
@@ -210,6 +235,17 @@ class Scene:
             yaw_rad=pose.yaw,
             pitch_rad=pose.pitch,
             roll_rad=pose.roll,
+        )
+
+    def _truth_of_thing(self, number: int, thing: Thing) -> CellTruth:
+        pixel = self.settings.pixel_size_um
+        return CellTruth(
+            id=number,
+            kind=thing.kind,
+            y_px=thing.y_um / pixel,
+            x_px=thing.x_um / pixel,
+            focus_um=thing.z_um,
+            yaw_rad=thing.yaw,
         )
 
     def _in_field(self, cell: CellTruth) -> bool:
@@ -240,6 +276,27 @@ class Scene:
             way = replace(way, start=replace(way.start, z_um=depth - way.pose(0).z_um + depth))
             swimmers.append(Swimmer(body, self._settle(rng, way, swimmers, margins)))
         return swimmers
+
+    def _furnish(self) -> list[Thing]:
+        """Debris and round cells anywhere in the field, a little deeper spread than the sperm."""
+        s = self.settings
+        rng = np.random.default_rng([s.seed, 4])
+        things = []
+        for draw, count in ((draw_debris, s.debris), (draw_round_cell, s.round_cells)):
+            for _ in range(count):
+                y, x = (float(rng.uniform(0, size)) for size in self._size_um)
+                z = s.center_um + float(rng.uniform(-1, 1)) * (s.depth_spread_um + 1.5)
+                things.append(draw(rng, s, y, x, z))
+        if s.pipette:
+            rng = np.random.default_rng([s.seed, 5])
+            z = s.center_um + float(rng.uniform(-1, 2))
+            things.append(draw_pipette(rng, s, self._size_um, z))
+        return things
+
+    def _draw_edge(self) -> DropletEdge:
+        rng = np.random.default_rng([self.settings.seed, 6])
+        z = self.settings.center_um + float(rng.uniform(-2, 2))
+        return DropletEdge(rng, self._painter.waves.microscope, self.settings.shape, z)
 
     def _settle(
         self,

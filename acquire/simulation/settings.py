@@ -36,8 +36,8 @@ class MicroscopeSettings(BaseModel):
     camera_pixel_um
         Pitch of the camera's pixels.
     spherical_waves
-        Primary spherical aberration, r.m.s. over the pupil, in waves; balanced with defocus
-        (Zernike), so that it does not move the focus.
+        Primary spherical aberration in waves, r.m.s. over the pupil when fully balanced (the
+        Zernike coefficient); given as much defocus as keeps a head's focus in its place.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +50,7 @@ class MicroscopeSettings(BaseModel):
     wavelength_um: Positive = 0.55
     condenser_na: NonNegative = 0.3
     camera_pixel_um: Positive = 5.86
-    spherical_waves: float = 0.03
+    spherical_waves: float = 0.02
 
     @model_validator(mode="after")
     def _apertures_possible(self) -> Self:

@@ -76,30 +76,33 @@ class ThreadImager:
 
     def _make_point(self, level: int, sub_y: int, sub_x: int) -> Array:
         """Image of a bead of 1 rad µm², shifted by quarters of a pixel; odd square, float32."""
-        radius, window, spectrum = self._spectrum(level)
-        matrix = []
-        for unit, reach, sub in zip(window.unit, window.reach, (sub_y, sub_x), strict=True):
-            where = (np.arange(-radius, radius + 1) - sub / PLACES) * self.pixel_um * unit
-            k = np.arange(-reach, reach + 1, dtype=np.float32)
-            angle = np.outer(2 * np.pi * where, k).astype(np.float32)
-            matrix.append(unit_phasor(angle) * np.sinc(k * unit * self.pixel_um))
-        image: Array = (matrix[0] @ spectrum @ matrix[1].T).real
-        return np.ascontiguousarray(image, np.float32)
+        from scipy.fft import irfft2
 
-    def _make_spectrum(self, level: int) -> tuple[int, Window, Array]:
-        """Radius of a point image in pixels, its window and its spectrum on the window's box."""
+        radius, spectrum = self._spectrum(level)
+        side, finer = len(spectrum), self.windows.finer
+        k = np.rint(np.fft.fftfreq(side, 1 / side)).astype(np.float32)
+        turn = np.float32(-2 * np.pi / side * finer / PLACES)
+        ramp_y, ramp_x = unit_phasor(turn * sub_y * k), unit_phasor(turn * sub_x * k)
+        shifted = spectrum * ramp_y[:, None] * ramp_x[: side // 2 + 1]
+        image = irfft2(shifted, norm="forward", workers=1)
+        around = np.arange(-radius, radius + 1) * finer % side
+        return np.ascontiguousarray(image[np.ix_(around, around)])
+
+    def _make_spectrum(self, level: int) -> tuple[int, Array]:
+        """Radius of a point image in pixels and its half spectrum about the sample [0, 0]."""
         depth = level * DEPTH_STEP_UM
         scope = self.windows.microscope
         spread = scope.spread_um(depth)
         side = self.windows.side(2 * spread + 2 * self.pixel_um)
         window = self.windows.get((side, side), scope.order_for(depth))
-        spectrum = phase_transfer(window, depth) * window.unit[0] * window.unit[1]
-        fy, fx = (
-            np.arange(-reach, reach + 1) * unit
-            for reach, unit in zip(window.reach, window.unit, strict=True)
-        )
-        width = np.exp(-2 * (np.pi * BEAD_SIGMA_UM) ** 2 * (fy[:, None] ** 2 + fx**2))
-        return int(spread / self.pixel_um), window, (spectrum * width).astype(np.complex64)
+        reach = window.reach[0]
+        k = np.arange(-reach, reach + 1)
+        f = k * window.unit[0]
+        blur = np.exp(-2 * (np.pi * BEAD_SIGMA_UM * f) ** 2) * np.sinc(f * self.pixel_um)
+        box = phase_transfer(window, depth) * window.unit[0] ** 2 * blur[:, None] * blur
+        spectrum = np.zeros((side, side // 2 + 1), np.complex64)
+        spectrum[np.ix_(k, k[reach:])] = box[:, reach:]
+        return int(spread / self.pixel_um), spectrum
 
 
 def phase_transfer(window: Window, depth_um: float) -> Array:

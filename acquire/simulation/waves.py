@@ -14,6 +14,7 @@ then laid onto the camera's pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,10 @@ from fgaf.acquire.simulation.windows import Window, Windows, unit_phasor
 
 Array = npt.NDArray[Any]
 
+_FADE_PX = 6
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Slices:
     """A thing's phase, slice by slice in the order the light meets them (falling z).
 
@@ -87,6 +90,7 @@ class WaveImager:
         self.pixel_um = self.windows.pixel_um
         self.finer = self.windows.finer
         self.pitch_um = self.windows.pitch_um
+        self._kept = lru_cache(maxsize=256)(self._transform)
 
     def image(
         self,
@@ -96,6 +100,7 @@ class WaveImager:
         depth_um: float,
         smear_um: tuple[float, float] = (0.0, 0.0),
         order: int | None = None,
+        keep: bool = False,
     ) -> Patch:
         """Image one thing.
 
@@ -111,9 +116,11 @@ class WaveImager:
             (y, x) way of the thing during the exposure, about its centre.
         order
             Fineness of the source; by default as the distance out of focus asks.
+        keep
+            Remember the slices' transforms: for things that stay where they are.
         """
         far = max(abs(slices.top_um - depth_um), abs(slices.bottom_um - depth_um))
-        spread = self.microscope.spread_um(far)
+        spread = self.microscope.spread_um(far) + _FADE_PX / 2 * self.pixel_um
         if order is None:
             order = self.microscope.order_for(far)
         height, width = slices.phase.shape[1:]
@@ -125,7 +132,8 @@ class WaveImager:
         top = round(y_px + y_low / self.pixel_um)
         left = round(x_px + x_low / self.pixel_um)
         window = self.windows.get(shape, order)
-        terms = self._transform(
+        transform = self._kept if keep else self._transform
+        terms = transform(
             slices, window, (y_px - top) * self.pixel_um, (x_px - left) * self.pixel_um
         )
         wave = self._wave(window, terms, slices.top_um - depth_um, slices.step_um)
@@ -196,4 +204,20 @@ class WaveImager:
             fx = np.fft.rfftfreq(window.shape[1], self.pitch_um)[None, :]
             padded *= np.sinc(fy * smear_um[0] + fx * smear_um[1]).astype(np.float32)
         image: Array = irfft2(padded, s=window.shape, norm="forward", workers=1)
-        return image[:: self.finer, :: self.finer]
+        image = image[:: self.finer, :: self.finer] - np.float32(1)
+        image *= _fade(image.shape[0])[:, None]
+        image *= _fade(image.shape[1])[None, :]
+        return image + np.float32(1)
+
+
+@lru_cache(maxsize=64)
+def _fade(side: int) -> Array:
+    """Weight along a window: 1 but for its last pixels, where the image fades into the empty.
+
+    The rings go on for ever, the window does not.
+    """
+    rise = (np.arange(_FADE_PX) + 0.5) / _FADE_PX
+    weight = np.ones(side, np.float32)
+    weight[:_FADE_PX] = np.square(np.sin(np.pi / 2 * rise))
+    weight[-_FADE_PX:] = weight[:_FADE_PX][::-1]
+    return weight

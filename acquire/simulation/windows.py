@@ -14,7 +14,7 @@ from fgaf.acquire.simulation.microscope import Microscope
 
 Array = npt.NDArray[Any]
 
-_SIDES = (32, 40, 48, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 288, 320, 384, 448, 512)
+_SIDES = (32, 48, 64, 80, 96, 128, 160, 192, 224, 256, 320, 384, 512)
 
 
 def unit_phasor(angle: Array) -> Array:
@@ -25,7 +25,7 @@ def unit_phasor(angle: Array) -> Array:
     return result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Window:
     """Frequencies of a window that the optics pass, for every source point one after the other.
 
@@ -87,8 +87,8 @@ class Windows:
         pixels = length_um / self.pixel_um
         for side in _SIDES:
             if side >= pixels:
-                return side * self.finer
-        return 128 * ceil(pixels / 128) * self.finer
+                return int(side * self.finer)
+        return int(128 * ceil(pixels / 128) * self.finer)
 
     def _make(self, shape: tuple[int, int], order: int) -> Window:
         from scipy.fft import next_fast_len
