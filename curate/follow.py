@@ -224,8 +224,7 @@ def _track(planes: Sequence[Detections], path: _Path, shape: tuple[int, int]) ->
     share = len(held) / max(1, np.count_nonzero(within))
     weight = np.minimum(column("energy"), 20.0)
     score = float(np.average(column("score"), weights=weight))
-    if share < _LEAST_SHARE:
-        score *= share / _LEAST_SHARE
+    enough = min(1.0, share / _LEAST_SHARE, len(held) / (_LEAST_SHARE * len(planes) / 2))
     return Track(
         y=y,
         x=x,
@@ -233,5 +232,5 @@ def _track(planes: Sequence[Detections], path: _Path, shape: tuple[int, int]) ->
         jump=path.jump,
         height=float(np.median(column("height"))),
         width=float(np.median(column("width"))),
-        score=score,
+        score=score * enough,
     )

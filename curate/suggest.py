@@ -301,6 +301,8 @@ def _skew(curves: Curves) -> float | None:
     places, weights = _minima(curves, at)
     if (weights > 0).sum() < 3:
         return None
+    # The finest band sees most of what is not a weak phase object: it does not vote.
+    weights[-1] = 0
     squared = curves.frequency**2
     mean = np.average(squared, weights=weights)
     spread = np.average((squared - mean) ** 2, weights=weights)
