@@ -47,6 +47,12 @@ def _show_presets(ctx: click.Context, _param: click.Parameter, wanted: bool) -> 
     help="Train every classifier with this seed; give it again for more seeds.",
 )
 @click.option(
+    "--trained",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Take this run of fgaf-train for the preset's reference in place of training one.",
+)
+@click.option(
     "--split", default="default", show_default=True, help="Which split of the archive to use."
 )
 @click.option(
@@ -67,6 +73,7 @@ def bench(
     preset_name: str,
     out: Path,
     seeds: tuple[int, ...],
+    trained: Path | None,
     split: str,
     overwrite: bool,
     dry_run: bool,
@@ -81,9 +88,11 @@ def bench(
     from fgaf.dataset.archive import Archive
     from fgaf.model.benchmark import is_finished, plan_runs, run_benchmark
     from fgaf.model.exam import Exam, notices
-    from fgaf.model.preset import load_preset
+    from fgaf.model.preset import load_preset, with_trained
 
     preset = load_preset(preset_name)
+    if trained is not None:
+        preset = with_trained(preset, trained)
     if not dataset.is_file():
         raise SettingError(f"no archive {dataset}; make one with `fgaf-curate auto`")
     archive = Archive.read(dataset)

@@ -26,6 +26,7 @@ COLOURS: Final = {
     "accent": "#3a3b3c",
     "second": "#4a4b4c",
     "rival": "#5a5b5c",
+    "other": "#8a8b8c",
     "plain": "#6a6b6c",
     "page": "#7a7b7c",
 }
@@ -61,10 +62,13 @@ def signed(depth_um: float) -> str:
 
 
 def colour_of(row: dict[str, Any], reference: str) -> str:
-    """Colour name of a method: the reference, another classifier, a focus rule, or neither."""
+    """Colour name of a method: the reference, another network, a focus measure, or neither."""
     if row["id"] == reference:
         return "accent"
-    return {"classifier": "second", "focus": "rival"}.get(row["kind"], "plain")
+    if row["settings"].get("rule") == "phase":
+        return "other"
+    kinds = {"classifier": "second", "trained": "second", "focus": "rival"}
+    return kinds.get(row["kind"], "plain")
 
 
 def intervals(
@@ -156,8 +160,8 @@ def confusion(row: dict[str, Any]) -> Markup:
 
 def error_by_depth(rows: Sequence[dict[str, Any]], reference: str) -> Markup:
     """Draw the mean absolute error of some methods against the depth."""
-    dashes = {"accent": "-", "second": "--", "rival": "-.", "plain": ":"}
-    marks = {"accent": "o", "second": "s", "rival": "^", "plain": "x"}
+    dashes = {"accent": "-", "second": "--", "rival": "-.", "other": (0, (6, 2)), "plain": ":"}
+    marks = {"accent": "o", "second": "s", "rival": "^", "other": "v", "plain": "x"}
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH, 3.6), layout="constrained")
         axes = figure.subplots()

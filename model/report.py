@@ -70,6 +70,7 @@ def render_report(results: dict[str, Any], archive: Archive) -> str:
         differences=[_difference(row) for row in methods if row["against_reference"]],
         figures=drawn,
         cells=[_pictured(cell, archive) for cell in results["cells"]],
+        difference=difference,
         has_paper=any(row["paper"] for row in methods),
     )
 
@@ -147,12 +148,12 @@ def _difference(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _telling(methods: list[dict[str, Any]], reference: str) -> list[dict[str, Any]]:
-    """Rows to draw against depth: classifiers, the best focus rule, the best of the rest."""
-    chosen = [row for row in methods if row["id"] == reference or row["kind"] == "classifier"]
-    for kind in ("focus", "constant"):
-        others = [row for row in methods if row["kind"] == kind and row["id"] != reference]
-        if others:
-            chosen.append(min(others, key=lambda row: float(row["metrics"]["mae_um"]["value"])))
+    """Rows to draw against depth: the networks, and the best of every other kind."""
+    chosen = []
+    for colour in ("accent", "second", "rival", "other", "plain"):
+        rows = [row for row in methods if figures.colour_of(row, reference) == colour]
+        rows.sort(key=lambda row: float(row["metrics"]["mae_um"]["value"]))
+        chosen += rows if colour == "second" else rows[:1]
     return chosen
 
 

@@ -163,13 +163,13 @@ def summary(methods: Sequence[dict[str, Any]], reference: str, exam: Exam) -> st
         f"{row['label']}: mean error {_metric(row, 'mae_um')}, "
         f"the right one of {classes} depth classes in {_metric(row, 'top1')} of images."
     ]
-    kinds = (("peak", "Best focus measure"), ("phase", "Depth from focus by another rule"))
+    kinds = (("peak", "Best focus measure, "), ("phase", ""))
     for rule, what in kinds:
         rivals = [other for other in _searches(methods, rule) if other is not row]
         if rivals:
             best = min(rivals, key=lambda other: float(other["metrics"]["mae_um"]["value"]))
             said.append(
-                f"{what}, {best['label']}: {_metric(best, 'mae_um')} and {_metric(best, 'top1')}."
+                f"{what}{best['label']}: {_metric(best, 'mae_um')} and {_metric(best, 'top1')}."
             )
     return " ".join(said)
 
@@ -328,7 +328,7 @@ def _cells_by_error(decided_um: Floats, exam: Exam) -> list[dict[str, Any]]:
     cells = np.unique(exam.cell)
     mean = np.array([error[exam.cell == cell].mean() for cell in cells])
     order = np.argsort(-mean, kind="stable")
-    chosen = [("hardest", k) for k in order[: min(HARDEST, cells.size)]]
+    chosen = [("hardest", k) for k in order[:HARDEST] if mean[k] > 0]
     if cells.size > HARDEST:
         chosen.append(("typical", order[cells.size // 2]))
     listed = []

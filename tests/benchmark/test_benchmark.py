@@ -1,0 +1,385 @@
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from fgaf.dataset.archive import Archive, write_archive
+from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
+from fgaf.model.baselines import MEASURES
+from fgaf.model.benchmark import plan_runs, run_benchmark
+from fgaf.model.benchmark_cli import bench
+from fgaf.model.exam import Exam
+from fgaf.model.preset import Preset, load_preset, shipped
+from fgaf.model.results import METRICS, paired_difference, paper_row
+
+SEARCH = Preset.model_validate(
+    {
+        "name": "search",
+        "reference": "tenengrad",
+        "methods": [
+            {"id": "tenengrad", "kind": "focus", "measure": "tenengrad"},
+            {"id": "entropy", "kind": "focus", "measure": "entropy"},
+            {"id": "constant", "kind": "constant"},
+        ],
+    }
+)
+TINY = {
+    "backbone": "shufflenet_v2_x0_5",
+    "epochs": 1,
+    "width": 8,
+    "tta": False,
+    "threads": 1,
+}
+NETWORK = Preset.model_validate(
+    {
+        "name": "network",
+        "reference": "fgaf",
+        "methods": [
+            {"id": "fgaf", "kind": "classifier", "settings": TINY},
+            {"id": "tenengrad", "kind": "focus", "measure": "tenengrad"},
+        ],
+    }
+)
+
+
+def rows_of(results: dict) -> dict:
+    return {row["id"]: row for row in results["methods"]}
+
+
+def run(archive: Archive, out: Path, preset: Preset = SEARCH, **options) -> tuple[dict, list[str]]:
+    """Run a benchmark; return its results and the runs that were not finished before."""
+    lines: list[str] = []
+    results = run_benchmark(archive, preset, out, say=lines.append, **options)
+    return results, [line.split()[1] for line in lines if "finished" not in line]
+
+
+def command(*arguments: object) -> Result:
+    return CliRunner().invoke(bench, [str(argument) for argument in arguments])
+
+
+def test_a_measure_that_peaks_at_the_truth_is_judged_perfect(tmp_path, texture_archive) -> None:
+    results, _ = run(texture_archive(), tmp_path / "out")
+    metrics = rows_of(results)["tenengrad"]["metrics"]
+    assert metrics["top1"] == {"value": 1, "low": 1, "high": 1}
+    assert metrics["mae_um"]["value"] == 0
+    assert results["judged_by"] == "truth"
+    assert results["focus_curves"][0]["peak_at_focus"] == 1
+
+
+def test_the_truth_judges_and_the_label_error_is_shown(tmp_path, texture_archive) -> None:
+    results, _ = run(texture_archive(label_shift_um=0.5), tmp_path / "out")
+    error = results["label_error"]["test"]
+    assert error["mean_um"] == error["bias_um"] == error["p95_um"] == 0.5
+    assert error["wrong_class"] == pytest.approx(8 / 9)
+    tenengrad = rows_of(results)["tenengrad"]
+    assert tenengrad["metrics"]["top1"]["value"] == 1
+    assert tenengrad["by_label"]["top1"] == pytest.approx(1 / 9)
+
+
+def test_labels_judge_where_there_is_no_truth(tmp_path, texture_archive) -> None:
+    archive = texture_archive(truth=False, label_shift_um=0.5)
+    results, _ = run(archive, tmp_path / "out")
+    assert results["judged_by"] == "labels"
+    assert results["label_error"] is None
+    assert rows_of(results)["tenengrad"]["metrics"]["mae_um"]["value"] > 0.4
+
+
+@dataclass(frozen=True)
+class Origin:
+    name: str
+    method: str
+    truth: bool
+    circular: bool
+
+
+ORIGINS = [
+    Origin("suggested, no truth", "focus-curve", False, True),
+    Origin("suggested, truth known", "focus-curve", True, False),
+    Origin("confirmed by a person", "person", False, False),
+    Origin("imported", "import", False, False),
+]
+
+
+@pytest.mark.parametrize("case", ORIGINS, ids=lambda case: case.name)
+def test_circular_comparisons_are_said_first(tmp_path, texture_archive, case: Origin) -> None:
+    archive = texture_archive(method=case.method, truth=case.truth)
+    dataset = write_archive(tmp_path / "dataset.h5", archive)
+    preset = tmp_path / "search.toml"
+    preset.write_text(
+        'name = "search"\nreference = "a"\n[[methods]]\nid = "a"\nkind = "focus"\n'
+        'measure = "brenner"\n'
+    )
+    result = command(dataset, "--preset", preset, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("warning: This comparison is circular") is case.circular
+    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    said = report.find("This comparison is circular")
+    assert (0 < said < report.index("<h1>")) is case.circular
+
+
+def test_finished_runs_are_not_repeated_and_missing_ones_are(tmp_path, texture_archive) -> None:
+    archive, out = texture_archive(), tmp_path / "out"
+    first, performed = run(archive, out)
+    assert len(performed) == len(list((out / "runs").glob("*.json"))) == 3
+    again, performed = run(archive, out)
+    assert performed == []
+    assert again == first
+    [entropy] = (out / "runs").glob("entropy*.json")
+    entropy.unlink()
+    _, performed = run(archive, out)
+    assert performed == [entropy.stem]
+
+
+def test_a_damaged_run_is_named(tmp_path, texture_archive) -> None:
+    run(texture_archive(), tmp_path / "out")
+    [entropy] = (tmp_path / "out" / "runs").glob("entropy*.json")
+    entropy.write_text("{")
+    with pytest.raises(FormatError, match=r"entropy.*is damaged; remove it"):
+        run(texture_archive(), tmp_path / "out")
+
+
+def test_a_fingerprint_follows_settings_and_data_but_not_names(texture_archive) -> None:
+    def fingerprint(archive: Archive, **method: object) -> str:
+        spec = {"id": "a", "kind": "classifier", "settings": TINY} | method
+        preset = Preset.model_validate({"name": "p", "reference": spec["id"], "methods": [spec]})
+        return plan_runs(preset, Exam(archive), [0])[0].fingerprint
+
+    archive = texture_archive()
+    other_split = {"default": archive.splits["default"][::-1].copy()}
+    same = fingerprint(archive)
+    assert fingerprint(archive, id="b", label="B") == same
+    assert fingerprint(archive, settings=TINY | {"epochs": 2}) != same
+    assert fingerprint(replace(archive, fingerprint="other")) != same
+    assert fingerprint(replace(archive, splits=other_split)) != same
+
+
+def test_a_folder_of_another_benchmark_is_kept(tmp_path, texture_archive) -> None:
+    out = tmp_path / "out"
+    run(texture_archive(), out)
+    other = texture_archive(fingerprint="other")
+    with pytest.raises(ExistsError, match="another archive; choose another folder or pass --over"):
+        run(other, out)
+    with pytest.raises(ExistsError, match="another preset"):
+        run(texture_archive(), out, SEARCH.model_copy(update={"reference": "entropy"}))
+    _, performed = run(other, out, overwrite=True)
+    assert len(performed) == 3
+    assert len(list((out / "runs").glob("*.json"))) == 3
+
+
+def test_a_folder_of_something_else_is_never_taken(tmp_path, texture_archive) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ExistsError, match="holds no benchmark; choose another folder"):
+        run(texture_archive(), tmp_path, overwrite=True)
+
+
+def test_csv_and_json_hold_the_same_numbers(tmp_path, texture_archive) -> None:
+    results, _ = run(texture_archive(), tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == results
+    table = csv.DictReader(io.StringIO((tmp_path / "out" / "results.csv").read_text()))
+    for line, row in zip(table, results["methods"], strict=True):
+        assert line["id"] == row["id"]
+        for key in METRICS:
+            assert float(line[key]) == row["metrics"][key]["value"]
+            assert float(line[f"{key}_low"]) == row["metrics"][key]["low"]
+
+
+def test_paired_differences_are_tight_where_methods_err_alike() -> None:
+    rng = np.random.default_rng(0)
+    cell = np.repeat(np.arange(10), 9)
+    error = rng.uniform(0, 1, 90)
+    assert paired_difference(error + 0.25, error, cell) == pytest.approx(
+        {"value": 0.25, "low": 0.25, "high": 0.25}
+    )
+    loose = paired_difference(rng.uniform(0, 1, 90), error, cell)
+    assert loose["low"] < 0 < loose["high"]
+    assert paired_difference(error, error, np.zeros(90))["low"] is None
+
+
+def test_differences_and_headline_say_who_is_better(tmp_path, texture_archive) -> None:
+    results, _ = run(texture_archive(), tmp_path / "out")
+    rows = rows_of(results)
+    assert rows["tenengrad"]["against_reference"] is None
+    against = rows["constant"]["against_reference"]
+    assert against["top1"]["high"] < 0 < against["mae_um"]["low"]
+    assert "tenengrad finds the depth of a single image to 0.00 µm" in results["headline"]
+
+
+def test_a_network_is_trained_once_per_seed_and_seeds_are_pooled(tmp_path, texture_archive) -> None:
+    archive, out = texture_archive(cells=10), tmp_path / "out"
+    first, performed = run(archive, out, NETWORK, seeds=[1])
+    assert [name.rsplit("-", 1)[0] for name in performed] == ["fgaf-seed1", "tenengrad"]
+    both, performed = run(archive, out, NETWORK, seeds=[1, 2])
+    assert [name.rsplit("-", 1)[0] for name in performed] == ["fgaf-seed2"]
+    row = rows_of(both)["fgaf"]
+    assert row["seeds"] == [1, 2]
+    assert row["label"] == "ShuffleNetV2 x0.5 with FGAF"
+    assert row["paper"]["top1"] == pytest.approx(0.7547)
+    assert row["per_seed"][0]["mae_um"] == rows_of(first)["fgaf"]["metrics"]["mae_um"]["value"]
+    mean = np.mean([seed["mae_um"] for seed in row["per_seed"]])
+    assert row["metrics"]["mae_um"]["value"] == pytest.approx(mean)
+
+
+def test_a_network_trained_before_is_judged_unless_it_may_know_the_test(
+    tmp_path, texture_archive
+) -> None:
+    dataset = write_archive(tmp_path / "dataset.h5", texture_archive(cells=10))
+    other = write_archive(tmp_path / "other.h5", texture_archive(cells=9))
+    archive = Archive.read(dataset)
+    preset = tmp_path / "network.toml"
+    preset.write_text(
+        'name = "network"\nreference = "net"\n[[methods]]\nid = "net"\nkind = "classifier"\n'
+        'settings = { backbone = "shufflenet_v2_x0_5" }\n'
+    )
+    run(archive, tmp_path / "first", NETWORK)
+    [trained] = (tmp_path / "first" / "models").iterdir()
+    options = ("--preset", preset, "--trained", trained, "--json")
+    result = command(dataset, "--out", tmp_path / "second", *options)
+    assert result.exit_code == 0, result.output
+    before = json.loads((tmp_path / "first" / "results.json").read_text())["methods"][0]
+    assert json.loads(result.stdout)["methods"][0]["metrics"] == before["metrics"]
+    result = command(other, "--out", tmp_path / "third", *options)
+    assert result.exit_code == 1
+    assert "was trained on another archive and may have seen these test cells" in result.stderr
+
+
+def with_sides(archive: Archive, side: int) -> Archive:
+    return replace(archive, splits={"default": np.full(archive.n_cells, side, np.int8)})
+
+
+@dataclass(frozen=True)
+class Refusal:
+    name: str
+    cells: int
+    side: int
+    message: str
+
+
+REFUSALS = [
+    Refusal("no test cells", 8, 0, "no test cells; make another with `fgaf-data split`"),
+    Refusal("no training cells", 8, 2, "no training cells"),
+    Refusal("one cell", 1, 2, "the archive holds one cell"),
+    Refusal("no cells", 0, 2, "the archive holds no cells"),
+]
+
+
+@pytest.mark.parametrize("case", REFUSALS, ids=lambda case: case.name)
+def test_data_without_an_answer_is_refused(tmp_path, texture_archive, case: Refusal) -> None:
+    archive = with_sides(texture_archive(cells=case.cells), case.side)
+    with pytest.raises(FgafError, match=re.escape(case.message)) as caught:
+        run(archive, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_error_is_one_line(tmp_path, texture_archive) -> None:
+    dataset = write_archive(tmp_path / "dataset.h5", with_sides(texture_archive(), 0))
+    result = command(dataset, "--out", tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: the split 'default' has no test cells")
+    assert result.stderr.count("\n") == 1
+
+
+@dataclass(frozen=True)
+class Misuse:
+    name: str
+    preset: str
+    message: str
+
+
+MISUSES = [
+    Misuse("unknown name", "smock", "no preset 'smock'; did you mean 'smoke'? (known: smoke)"),
+    Misuse("no such file", "mine.toml", "no preset file mine.toml"),
+]
+
+
+@pytest.mark.parametrize("case", MISUSES, ids=lambda case: case.name)
+def test_an_unknown_preset_is_one_line(tmp_path, texture_archive, case: Misuse) -> None:
+    dataset = write_archive(tmp_path / "dataset.h5", texture_archive())
+    result = command(dataset, "--preset", case.preset, "--out", tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert case.message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@dataclass(frozen=True)
+class Text:
+    name: str
+    toml: str
+    message: str
+
+
+ONE = '[[methods]]\nid = "a"\nkind = "constant"\n'
+TEXTS = [
+    Text("not TOML", "name = ", "is not TOML"),
+    Text("unknown key", f'name = "p"\nreference = "a"\nspeed = 3\n{ONE}', "speed: extra inputs"),
+    Text("unknown reference", f'name = "p"\nreference = "b"\n{ONE}', "'b' is not among"),
+    Text("same id twice", f'name = "p"\nreference = "a"\n{ONE}{ONE}', "two methods have the same"),
+    Text("no methods", 'name = "p"\nreference = "a"\nmethods = []\n', "methods: tuple should have"),
+    Text("an id that is a path", f'name = "../p"\nreference = "a"\n{ONE}', "name: string should"),
+    Text(
+        "a rule without its measure",
+        'name = "p"\nreference = "a"\n[[methods]]\nid = "a"\nkind = "focus"\n',
+        "rule 'peak' needs a measure",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", TEXTS, ids=lambda case: case.name)
+def test_a_wrong_preset_file_is_one_line(tmp_path, case: Text) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(case.toml)
+    with pytest.raises(SettingError, match=r"preset mine\.toml") as caught:
+        load_preset(str(path))
+    assert case.message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_setting_stops_before_anything_is_written(tmp_path, texture_archive) -> None:
+    wrong = {"id": "a", "kind": "classifier", "settings": {"epoch": 3}}
+    preset = Preset.model_validate({"name": "p", "reference": "a", "methods": [wrong]})
+    with pytest.raises(FgafError, match="did you mean 'epochs'"):
+        run(texture_archive(), tmp_path / "out", preset)
+    assert not (tmp_path / "out").exists()
+
+
+def test_smoke_compares_fgaf_with_the_five_measures_and_a_constant() -> None:
+    smoke = shipped()["smoke"]
+    measures = {getattr(method, "measure", "") for method in smoke.methods}
+    assert set(MEASURES) <= measures
+    assert {method.kind for method in smoke.methods} == {"classifier", "focus", "constant"}
+    assert next(m for m in smoke.methods if m.id == smoke.reference).settings["fgaf"] is True
+
+
+def test_the_paper_is_quoted_for_the_whole_module_only() -> None:
+    whole = {"backbone": "resnet34", "fgaf": True, "fg": True, "af": True}
+    assert paper_row(whole)["top1"] == pytest.approx(0.8147)
+    assert paper_row(whole | {"fgaf": False})["mae_um"] == 0.39
+    assert paper_row(whole | {"af": False}) is None
+    assert paper_row({"measure": "brenner", "rule": "peak"}) is None
+
+
+def test_dry_run_says_what_is_left(tmp_path, texture_archive) -> None:
+    dataset = write_archive(tmp_path / "dataset.h5", texture_archive())
+    result = command(dataset, "--out", tmp_path / "out", "--dry-run")
+    assert result.exit_code == 0
+    assert "to do     fgaf-seed0-" in result.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_and_list_need_no_torch() -> None:
+    code = (
+        "import sys; from fgaf.model.benchmark_cli import bench\n"
+        "bench(['--list'], standalone_mode=False)\n"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'matplotlib', 'scipy')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("smoke: ")
