@@ -367,9 +367,10 @@ def _write(file: h5py.File, archive: Archive) -> None:
     write_header(file, FORMAT, FORMAT_VERSION, archive.header)
     m, *patch = archive.images.shape
     row_bytes = archive.images.dtype.itemsize * int(np.prod(patch))
-    rows = min(max(m, 1), max(1, _CHUNK_BYTES // row_bytes))
+    rows = max(1, min(m, _CHUNK_BYTES // row_bytes))
     kind = archive.images.dtype
-    images = file.create_dataset("images", (m, *patch), kind, chunks=(rows, *patch))
+    chunks = (rows, *patch) if m else None
+    images = file.create_dataset("images", (m, *patch), kind, chunks=chunks)
     for start in range(0, m, rows):
         images[start : start + rows] = archive.images[start : start + rows]
     write_columns(file, ROW_COLUMNS, archive.__dict__)

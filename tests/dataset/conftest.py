@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ OPTICS = Optics(
 )
 
 
-def write_stack(path: Path, n_planes: int = 5, side: int = 24, **header: object) -> Path:
+def _write_stack(path: Path, n_planes: int = 5, side: int = 24, **header: object) -> Path:
     """Write a stack of noise, one plane per half micrometre."""
     half = (n_planes - 1) / 4
     fields = {
@@ -52,7 +53,7 @@ def write_stack(path: Path, n_planes: int = 5, side: int = 24, **header: object)
         return writer.publish()
 
 
-def make_archive(n_cells: int = 12, side: int = 16) -> Archive:
+def _make_archive(n_cells: int = 12, side: int = 16) -> Archive:
     """Make an archive of cells of four samples that overlap nowhere, five depths each."""
     rng = np.random.default_rng(3)
     cell = np.repeat(np.arange(n_cells, dtype=np.int32), 5)
@@ -92,9 +93,21 @@ def make_archive(n_cells: int = 12, side: int = 16) -> Archive:
 
 @pytest.fixture(scope="session")
 def good_stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_stack(tmp_path_factory.mktemp("raw") / "good.stack.h5")
+    return _write_stack(tmp_path_factory.mktemp("raw") / "good.stack.h5")
 
 
 @pytest.fixture(scope="session")
 def good_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_archive(tmp_path_factory.mktemp("archive") / "good.h5", make_archive())
+    return write_archive(tmp_path_factory.mktemp("archive") / "good.h5", _make_archive())
+
+
+@pytest.fixture
+def archive() -> Archive:
+    """Return the archive of `good_archive`, in memory."""
+    return _make_archive()
+
+
+@pytest.fixture
+def write_stack() -> Callable[..., Path]:
+    """Return the function that writes `good_stack`, for stacks that differ from it."""
+    return _write_stack

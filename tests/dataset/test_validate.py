@@ -1,0 +1,173 @@
+"""Sound checksums are not enough: each finding is provoked by a file that deserves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fgaf.dataset.archive import Archive, write_archive
+from fgaf.dataset.optics import Optics
+from fgaf.dataset.raw import RawHeader, RawWriter
+from fgaf.dataset.validate import validate
+
+
+def test_good_files_have_no_findings(good_stack: Path, good_archive: Path) -> None:
+    assert validate(good_stack).findings == ()
+    assert validate(good_archive).findings == ()
+    assert validate(good_archive).as_dict()["ok"] is True
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """A change to a good archive, and the finding it deserves."""
+
+    finding: str
+    severity: str
+    change: Callable[[Archive], Archive]
+
+
+def images(archive: Archive, rows: Any, value: Any) -> Archive:
+    changed = archive.images.copy()
+    changed[rows] = value
+    return replace(archive, images=changed)
+
+
+def cells(archive: Archive, column: str, value: Any) -> Archive:
+    values = np.full(archive.n_cells, value, dtype=getattr(archive.cells, column).dtype)
+    return replace(archive, cells=replace(archive.cells, **{column: values}))
+
+
+def sides(archive: Archive, values: list[int]) -> Archive:
+    return replace(archive, splits={"default": np.resize(np.array(values, np.int8), 12)})
+
+
+def overlapping(archive: Archive) -> Archive:
+    """Cells 0, 4 and 8 are of one stack; the last two now lie close together."""
+    center = archive.center_y.copy()
+    center[archive.rows_of(8)] = center[archive.rows_of(4)] + 10
+    moved = replace(archive, center_y=center, center_x=center.copy())
+    by_cell = np.zeros(12, np.int8)
+    by_cell[8:10] = (2, 1)
+    return replace(moved, splits={"default": by_cell})
+
+
+def headed(archive: Archive, **values: Any) -> Archive:
+    return replace(archive, header=archive.header.model_copy(update=values))
+
+
+FLAWS = [
+    Flaw("constant-image", "error", lambda a: images(a, 3, 7)),
+    Flaw("saturated-image", "warning", lambda a: images(a, (3, slice(0, 4)), 4095)),
+    Flaw("duplicate-patch", "warning", lambda a: images(a, 3, a.images[4])),
+    Flaw("leak-duplicate", "error", lambda a: sides(images(a, 0, a.images[5]), [0, 1, 2])),
+    Flaw("leak-overlap", "error", overlapping),
+    Flaw("leak-sample", "warning", lambda a: sides(a, [0, 1, 2])),
+    Flaw("leak-field", "warning", lambda a: sides(cells(a, "sample_id", ""), [0, 1, 2])),
+    Flaw("side-empty", "warning", lambda a: sides(a, [0])),
+    Flaw("split-missing", "warning", lambda a: replace(a, splits={})),
+    Flaw("depth-beyond-range", "error", lambda a: replace(a, depth_um=a.depth_um + 1)),
+    Flaw("depth-off-grid", "note", lambda a: replace(a, depth_um=a.depth_um + 0.1)),
+    Flaw("class-empty", "warning", lambda a: headed(a, half_range_um=1.5)),
+    Flaw("plane-order", "warning", lambda a: replace(a, plane=a.plane[::-1].copy())),
+    Flaw("confidence", "warning", lambda a: cells(a, "confidence", 2.0)),
+    Flaw("non-finite", "error", lambda a: cells(a, "focus_um", np.nan)),
+    Flaw("method", "warning", lambda a: cells(a, "method", "guess")),
+    Flaw("sample-unknown", "note", lambda a: cells(a, "sample_id", "")),
+    Flaw("pixel-size", "note", lambda a: headed(a, optics=Optics())),
+]
+
+
+@pytest.mark.parametrize("flaw", FLAWS, ids=lambda f: f.finding)
+def test_a_flawed_archive_is_found_out(flaw: Flaw, archive: Archive, tmp_path: Path) -> None:
+    path = write_archive(tmp_path / "flawed.h5", flaw.change(archive))
+    report = validate(path)
+    assert (flaw.finding, flaw.severity) in {(f.name, f.severity) for f in report.findings}
+    assert report.ok == all(f.severity != "error" for f in report.findings)
+
+
+def test_an_empty_archive_is_an_error(archive: Archive, tmp_path: Path) -> None:
+    a = archive
+    none = np.zeros(0, int)
+    empty = replace(
+        a,
+        **{
+            n: getattr(a, n)[none] for n in ("images", "depth_um", "plane", "cell", "true_depth_um")
+        },
+        center_y=a.center_y[none],
+        center_x=a.center_x[none],
+        cells=a.cells.take(none),
+        splits={"default": np.zeros(0, np.int8)},
+    )
+    report = validate(write_archive(tmp_path / "empty.h5", empty))
+    assert [f.name for f in report.findings] == ["empty"]
+
+
+@dataclass(frozen=True)
+class BadStack:
+    """A stack with a flaw, and the finding it deserves."""
+
+    finding: str
+    severity: str
+    header: dict[str, Any]
+    column: str = ""
+    values: tuple[float, ...] = ()
+    frame: Callable[[int], np.ndarray[Any, Any]] | None = None
+
+
+def noise(plane: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(plane).integers(100, 4000, (16, 16), dtype=np.uint16)
+
+
+STACKS = [
+    BadStack("z-order", "error", {}, "z_measured_um", (0, 1, 0.5)),
+    BadStack("z-off-target", "warning", {}, "z_measured_um", (0, 0.5, 1.3)),
+    BadStack("z-step", "warning", {}, "z_requested_um", (0, 0.5, 2.0)),
+    BadStack("range", "warning", {"half_range_um": 4.0}),
+    BadStack("incomplete", "warning", {"planned_planes": 9, "complete": False}),
+    BadStack("frame-repeated", "error", {}, "frame_id", (1, 2, 2)),
+    BadStack("frame-skipped", "note", {}, "frame_id", (1, 2, 4)),
+    BadStack("time-order", "warning", {}, "time_host_ns", (5, 9, 7)),
+    BadStack("non-finite", "error", {}, "exposure_us", (1, 1, np.nan)),
+    BadStack("pixel-size", "note", {"optics": Optics()}),
+    BadStack("bit-depth", "error", {"bit_depth": 8}),
+    BadStack("constant-image", "error", {}, frame=lambda _: np.full((16, 16), 9, np.uint16)),
+    BadStack("repeated-plane", "error", {}, frame=lambda _: noise(0)),
+    BadStack("saturated-image", "warning", {}, frame=lambda k: np.minimum(noise(k) * 4, 4095)),
+]
+
+
+@pytest.mark.parametrize("case", STACKS, ids=lambda c: c.finding)
+def test_a_flawed_stack_is_found_out(case: BadStack, tmp_path: Path) -> None:
+    fields = {
+        "step_um": 0.5,
+        "half_range_um": 0.5,
+        "center_um": 0.5,
+        "bit_depth": 12,
+        "optics": Optics(pixel_size_um=0.1465),
+    }
+    header = RawHeader.new(**fields | case.header)
+    with RawWriter(tmp_path / "a.stack.h5", header, (3, 16, 16), np.uint16) as writer:
+        for k in range(3):
+            values = {
+                "z_requested_um": 0.5 * k,
+                "z_measured_um": 0.5 * k,
+                "time_device_ns": 0,
+                "time_host_ns": 0,
+                "frame_id": k,
+                "exposure_us": 100.0,
+            }
+            if case.column:
+                values[case.column] = case.values[k]
+            writer.write(k, (case.frame or noise)(k), **values)
+        report = validate(writer.publish())
+    assert (case.finding, case.severity) in {(f.name, f.severity) for f in report.findings}
+
+
+def test_the_worst_comes_first(write_stack: Callable[..., Path], tmp_path: Path) -> None:
+    path = write_stack(tmp_path / "a.stack.h5", bit_depth=8, optics=Optics())
+    assert [f.severity for f in validate(path).findings] == ["error", "warning", "note"]
