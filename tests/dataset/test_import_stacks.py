@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import struct
+import subprocess
+import sys
+import time
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +25,7 @@ from fgaf.dataset.errors import ExistsError, FgafError
 from fgaf.dataset.importing import ImportSettings, find_sources, import_stacks
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawStack
+from fgaf.dataset.validate import validate
 
 SHAPE = (5, 20, 30)
 PIXELS = np.random.default_rng(5).integers(0, 4000, SHAPE, dtype=np.uint16)
@@ -395,6 +401,31 @@ def test_micromanager_image_folders_tell_their_step(tmp_path: Path) -> None:
     (folder / "metadata.txt").write_text(json.dumps(summary))
     (done,) = import_stacks([folder], tmp_path / "raw")
     assert (done.step_um, done.pixel_size_um) == (0.25, None)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
+@pytest.mark.parametrize("delay", [0.0, 0.01, 0.03])
+def test_a_killed_import_leaves_the_old_file_or_the_new(delay: float, tmp_path: Path) -> None:
+    source = ome()(tmp_path)
+    (done,) = import_stacks([source], tmp_path)
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from fgaf.dataset import import_stacks\n"
+        "source = Path(sys.argv[1])\n"
+        "print('ready', flush=True)\n"
+        "for _ in range(100): list(import_stacks([source], source.parent, overwrite=True))\n"
+    )
+    command = [sys.executable, "-c", code, str(source)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        until = time.monotonic() + delay
+        while time.monotonic() < until:
+            pass
+        process.send_signal(signal.SIGKILL)
+    assert validate(done.path).ok
+    list(import_stacks([source], tmp_path, overwrite=True))
+    assert not list(tmp_path.glob("*.part"))
 
 
 BEADS = Path(__file__).parents[3] / "shared" / "real" / "idpt_beads"
