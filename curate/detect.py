@@ -54,7 +54,9 @@ class Detections:
     score
         0 to 1: how much the spot looks like one head.
     energy
-        Contrast energy over its noise level.
+        Contrast energy, as an amplitude over its noise level.
+    contrast
+        The same amplitude relative to the background's grey level.
     """
 
     y: Floats
@@ -63,6 +65,7 @@ class Detections:
     width: Floats
     score: Floats
     energy: Floats
+    contrast: Floats
 
     def __len__(self) -> int:
         return len(self.y)
@@ -224,7 +227,8 @@ def spots(contrast: npt.NDArray[np.float32], scale: Scale) -> Detections:
     strength = energy[rows, columns]
     best = np.argsort(-strength, kind="stable")
     shapes = _shapes(squared, energy, rows[best], columns[best], head)
-    strength = np.sqrt(strength[best] / noise)
+    contrasts = np.sqrt(strength[best].astype(np.float64))
+    strength = contrasts / np.sqrt(noise)
     height, width = _boxes(shapes, head)
     unit = float(scale.binning)
     return Detections(
@@ -234,6 +238,7 @@ def spots(contrast: npt.NDArray[np.float32], scale: Scale) -> Detections:
         width=width * unit,
         score=_score(shapes, strength),
         energy=strength,
+        contrast=contrasts,
     )
 
 
@@ -317,7 +322,7 @@ def _score(shapes: _Shapes, strength: Floats) -> Floats:
     limits = (
         _rises(strength, 6.0, 1.2),
         _rises(size, 0.175, 0.010),
-        _rises(-size, -0.42, 0.025),
+        _rises(-size, -0.33, 0.015),
         _rises(-shapes.long / np.maximum(shapes.short, 1e-3), -2.2, 0.15),
         _rises(-shapes.around, -0.55, 0.05),
         _rises(-shapes.strongest_around, -1.05, 0.06),

@@ -8,7 +8,7 @@ object fades in its focus: the prediction carries the track across, to where it 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +24,15 @@ _SLACK: Final = 0.45
 """How far a cell may be from its predicted place, in head lengths, plus `_SWERVE` of its step."""
 _SWERVE: Final = 0.6
 _LEAST_SHARE: Final = 0.4
+"""A track is seen in this share of the planes that it is inside the frame, at least,"""
+_LEAST_HELD: Final = 0.3
+"""and in this share of all planes."""
+_LIKELY: Final = 0.6
+_PEERS: Final = 3
+_FAINT: Final = 0.48
+"""What has this share of the contrast of the field's heads is as likely debris as head."""
+_SHINING: Final = 1.0
+"""Contrast of things that shine on a dark ground; absorbing and phase objects stay below."""
 _ENERGY_WEIGHT, _SCORE_WEIGHT, _MISSED = 0.4, 0.8, 1.6
 _MEMORY: Final = 5
 """Places from which the velocity is taken: enough to average over the wagging of the head."""
@@ -45,6 +54,8 @@ class Track:
         Size of the upright box around the head, one for all planes, pixels.
     score
         0 to 1: how much the track looks like one head.
+    contrast
+        Contrast where it is strongest, see `Detections.contrast`.
     """
 
     y: Floats
@@ -54,6 +65,7 @@ class Track:
     height: float
     width: float
     score: float
+    contrast: float = 0.0
 
 
 def search(
@@ -108,10 +120,27 @@ def link(
             near = np.hypot(plane.y - path.y[q], plane.x - path.x[q]) < 0.6 * head
             free[q] &= ~near
         free[p][i] = False
-        track = _track(planes, path, shape)
-        if track.score >= least_score:
-            tracks.append(track)
+        tracks.append(_track(planes, path, shape))
+    return [track for track in _among_peers(tracks) if track.score >= least_score]
+
+
+def _among_peers(tracks: list[Track]) -> list[Track]:
+    """Lower the score of what is much fainter than the heads of this stack, and sort.
+
+    Heads are alike, debris is fainter. What shines on a dark ground differs in brightness by
+    nature, and is left alone.
+    """
+    usual = [track.contrast for track in tracks if track.score > _LIKELY]
+    if len(usual) >= _PEERS and (reference := float(np.percentile(usual, 75))) < _SHINING:
+        tracks = [
+            replace(track, score=track.score * _likeness(track.contrast / reference))
+            for track in tracks
+        ]
     return sorted(tracks, key=lambda track: -track.score)
+
+
+def _likeness(ratio: float) -> float:
+    return float(1 / (1 + np.exp(-(np.log(ratio) - np.log(_FAINT)) / 0.06)))
 
 
 @dataclass
@@ -224,7 +253,7 @@ def _track(planes: Sequence[Detections], path: _Path, shape: tuple[int, int]) ->
     share = len(held) / max(1, np.count_nonzero(within))
     weight = np.minimum(column("energy"), 20.0)
     score = float(np.average(column("score"), weights=weight))
-    enough = min(1.0, share / _LEAST_SHARE, len(held) / (_LEAST_SHARE * len(planes) / 2))
+    enough = min(1.0, share / _LEAST_SHARE, len(held) / (_LEAST_HELD * len(planes)))
     return Track(
         y=y,
         x=x,
@@ -233,4 +262,5 @@ def _track(planes: Sequence[Detections], path: _Path, shape: tuple[int, int]) ->
         height=float(np.median(column("height"))),
         width=float(np.median(column("width"))),
         score=score * enough,
+        contrast=float(np.percentile(column("contrast"), 90)),
     )
