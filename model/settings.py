@@ -69,7 +69,7 @@ class TrainSettings:
     width: int = 256
     fg: bool = True
     af: bool = True
-    insertion: Literal["last", "third", "every"] = "last"
+    insertion: Literal["last", "third", "every"] = "third"
     residual: bool = True
     pooling: Literal["halve", "keep"] = "keep"
     branch_input: Literal["all", "quarter"] = "all"
@@ -93,8 +93,8 @@ class TrainSettings:
     offset: float = 0.05
     noise: float = 0.05
 
-    epochs: int = 40
-    batch: int = 64
+    epochs: int = 30
+    batch: int = 32
     lr: float = 0.05
     momentum: float = 0.9
     nesterov: bool = True
@@ -167,6 +167,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "paper": {
         "backbone": "resnet34",
+        "insertion": "last",
         "residual": False,
         "pooling": "halve",
         "self_norm": True,
@@ -177,6 +178,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "gain": 0.0,
         "offset": 0.0,
         "noise": 0.0,
+        "batch": 64,
         "lr": 0.01,
         "nesterov": False,
         "weight_decay": 1e-4,

@@ -98,6 +98,7 @@ def train(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    pictures: bool = True,
     progress: Bar = console.progress,
 ) -> dict[str, Any]:
     """Train a depth classifier and judge it on the test cells.
@@ -109,6 +110,7 @@ def train(
     out : folder of the run; holds the files listed in `FILES` afterwards
     resume : go on from the last epoch in `out`, or start where there is none
     overwrite : replace the run in `out`
+    pictures : draw the learning curves, confusion matrix and reliability too
     progress : wraps the epochs, as `fgaf.dataset.console.progress`
 
     Returns
@@ -139,6 +141,10 @@ def train(
             if run.stale():
                 break
         metrics = run.finish()
+    if pictures:
+        plot_history(run.history, out / "history.png")
+        plot_confusion(metrics, out / "confusion.png")
+        plot_reliability(metrics, out / "reliability.png")
     metrics["timing"]["total_s"] = round(time.perf_counter() - started, 2)
     _write_json(out / METRICS, metrics)
     return metrics
@@ -271,7 +277,7 @@ class _Run:
             part.write_text(to_toml(self.settings), encoding="utf-8")
 
     def finish(self) -> dict[str, Any]:
-        """Choose the weights, fit the temperature, judge the test cells, write and draw all."""
+        """Choose the weights, fit the temperature, judge the test cells, write the checkpoint."""
         checkpoint = self._checkpoint()
         if self.settings.select == "best" and (self.out / BEST).is_file():
             checkpoint = Checkpoint.load(self.out / BEST)
@@ -288,9 +294,6 @@ class _Run:
         metrics = judge(p, self.archive, test.rows, seed=self.settings.seed)
         metrics |= self._facts(network, checkpoint)
         replace(checkpoint, metrics=metrics).save(self.out / CHECKPOINT)
-        plot_history(self.history, self.out / "history.png")
-        plot_confusion(metrics, self.out / "confusion.png")
-        plot_reliability(metrics, self.out / "reliability.png")
         return metrics
 
     def _steps(self) -> Row:

@@ -80,7 +80,7 @@ def archive() -> Archive:
     return tiny_archive()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_archive() -> Callable[..., Archive]:
     """`tiny_archive`, to call with other numbers."""
     return tiny_archive

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+
 from fgaf.dataset.errors import FgafError
 from fgaf.model.metrics import evaluate, nearest_class, top_k_credit
 

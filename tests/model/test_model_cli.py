@@ -1,0 +1,204 @@
+"""The commands, and what they take."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from click.testing import CliRunner
+from PIL import Image
+
+from fgaf.acquire.simulation.scene import Scene
+from fgaf.acquire.simulation.settings import SimulationSettings
+from fgaf.dataset.archive import Archive, write_archive
+from fgaf.dataset.raw import RawHeader, RawWriter
+from fgaf.model.cli import predict, train
+
+QUICK = ["--backbone", "shufflenet_v2_x0_5", "--epochs", "1", "--set", "width=32", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def folder(make_archive: Callable[..., Archive], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an archive and a run on it, made by the command."""
+    folder = tmp_path_factory.mktemp("lab")
+    archive = make_archive()
+    write_archive(folder / "data.h5", archive)
+    call = CliRunner().invoke(
+        train, [str(folder / "data.h5"), "--out", str(folder / "run"), *QUICK]
+    )
+    assert call.exit_code == 0, call.output
+    assert f"wrote {folder / 'run'}: top-1" in call.stdout
+    assert "next: fgaf-predict" in call.stdout
+    tifffile.imwrite(folder / "patches.tif", archive.images[:3], photometric="minisblack")
+    Image.fromarray(archive.images[4]).save(folder / "patch.png")
+    return folder
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = "import sys, fgaf.model.cli; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_list() -> None:
+    call = CliRunner().invoke(train, ["--list", "*shuffle*"])
+    assert call.stdout.split() == [
+        f"shufflenet_v2_x{size}" for size in ("0_5", "1_0", "1_5", "2_0")
+    ]
+    assert len(CliRunner().invoke(train, ["--list"]).stdout.split()) == 9
+
+
+def test_settings_stack_up(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('preset = "paper"\nepochs = 7\nseed = 5\n')
+    call = CliRunner().invoke(
+        train,
+        [
+            "--settings",
+            str(file),
+            "--seed",
+            "6",
+            "--no-fgaf",
+            "--set",
+            "lr=1e-3",
+            "--show-settings",
+        ],
+    )
+    shown = call.stdout.splitlines()
+    for line in ('loss = "wloss"', "epochs = 7", "seed = 6", "fgaf = false", "lr = 0.001"):
+        assert line in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "needle"),
+    [
+        ([], 2, "give an archive and --out"),
+        (["data.h5"], 2, "give an archive and --out"),
+        (["data.h5", "--out", "run", *QUICK], 1, "pass --resume or --overwrite"),
+        (["data.h5", "--out", "new", "--backbone", "resnet"], 2, "did you mean"),
+        (["data.h5", "--out", "new", "--set", "epoch=3"], 2, "did you mean 'epochs'"),
+        (["data.h5", "--out", "new", "--split", "mine", *QUICK], 1, "no split 'mine'"),
+        (["data.h5", "--out", "new", "--settings", "no.toml"], 1, "No such file"),
+        (["patch.png", "--out", "new"], 1, "patch.png"),
+        (["nothing.h5", "--out", "new"], 1, "nothing.h5"),
+        (["--list", "vgg*"], 2, "no network fits"),
+        (["--preset", "paper", "--settings", "x.toml"], 2, "not both"),
+    ],
+)
+def test_train_refuses_in_one_line(
+    arguments: list[str], code: int, needle: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    call = CliRunner().invoke(train, arguments)
+    assert (call.exit_code, call.stderr.count("\n")) == (code, 1)
+    assert call.stderr.startswith("error: ")
+    assert needle in call.stderr
+    assert not Path("new").exists()
+
+
+def predictions(folder: Path, *names: str) -> list[dict[str, object]]:
+    call = CliRunner().invoke(
+        predict, [str(folder / "run"), *(str(folder / name) for name in names), "--json"]
+    )
+    assert call.exit_code == 0, call.stderr
+    rows: list[dict[str, object]] = json.loads(call.stdout)
+    return rows
+
+
+def test_images_and_archives_give_the_same_depths(folder: Path) -> None:
+    archive = predictions(folder, "data.h5")
+    assert len(archive) == 50
+    assert (archive[7]["cell"], archive[7]["plane"]) == (1, 2)
+    images = predictions(folder, "patches.tif", "patch.png")
+    assert [row["plane"] for row in images] == [0, 1, 2, 0]
+    for mine, its in zip(images, [*archive[:3], archive[4]], strict=True):
+        assert mine["depth_um"] == pytest.approx(its["depth_um"], abs=1e-3)
+        assert mine["y_px"] is None
+
+
+def test_text_and_table(folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "depths.csv"
+    arguments = [str(folder / "run"), str(folder / "patches.tif"), "--csv", str(table)]
+    call = CliRunner().invoke(predict, arguments)
+    assert call.stdout.count(" ± ") == 3
+    assert table.read_text().splitlines()[0].startswith("source,cell,plane,y_px,x_px,depth_um")
+    assert len(table.read_text().splitlines()) == 4
+    again = CliRunner().invoke(predict, arguments)
+    assert again.exit_code == 1
+    assert "--overwrite" in again.stderr
+
+
+def test_cells_of_fields_are_found(folder: Path, tmp_path: Path) -> None:
+    """Three planes of a simulated field as a raw stack, one of them as an image."""
+    settings = SimulationSettings(seed=3, cells=2, shape=(256, 320), motile=False, debris=0)
+    scene = Scene(settings)
+    path = tmp_path / "field.stack.h5"
+    header = RawHeader.new(
+        step_um=0.5, half_range_um=0.5, center_um=0.0, optics=settings.optics, bit_depth=8
+    )
+    focus = float(np.mean([cell.focus_um for cell in scene.expose(0, 1e-3, 0)[1]]))
+    with RawWriter(path, header, (3, 256, 320), np.uint8) as writer:
+        for k in range(3):
+            z = focus + 1.0 + 0.5 * k
+            pixels, _ = scene.expose(0.0, 1e-3, z)
+            writer.write(
+                k, pixels, z_requested_um=z, z_measured_um=z, time_device_ns=k, time_host_ns=k,
+                frame_id=k, exposure_us=1000.0,
+            )  # fmt: skip
+        writer.publish()
+    tifffile.imwrite(tmp_path / "field.tif", pixels)
+    call = CliRunner().invoke(predict, [str(folder / "run"), str(tmp_path), "--json"])
+    assert call.exit_code == 0, call.stderr
+    rows = json.loads(call.stdout)
+    places = [
+        np.array([(row["y_px"], row["x_px"]) for row in rows if row["source"].endswith(end)])
+        for end in (".h5", ".tif")
+    ]
+    _, truth = scene.expose(0.0, 1e-3, z)
+    for found in places:
+        for cell in truth:
+            if 48 < cell.y_px < 208 and 48 < cell.x_px < 272:
+                assert np.hypot(*(found - (cell.y_px, cell.x_px)).T).min() < 8
+
+
+@pytest.mark.parametrize(
+    ("pixels", "needle"),
+    [
+        (np.zeros((3, 32, 32), "f4"), "float"),
+        (np.full((32, 32), np.nan, "f4"), "float"),
+        (np.zeros((32, 32, 3), "u1"), "colour"),
+        (np.zeros((48, 48), "u1"), "48 x 48 px and the network takes 32 x 32"),
+        (np.full((100, 100), 90, "u1"), "no cell was found"),
+    ],
+)
+def test_predict_refuses_images_in_one_line(
+    pixels: np.ndarray, needle: str, folder: Path, tmp_path: Path
+) -> None:
+    photometric = "rgb" if pixels.shape[-1] == 3 else "minisblack"
+    tifffile.imwrite(tmp_path / "mine.tif", pixels, photometric=photometric)
+    call = CliRunner().invoke(predict, [str(folder / "run"), str(tmp_path / "mine.tif")])
+    assert (call.exit_code, call.stderr.count("\n")) == (1, 1)
+    assert needle in call.stderr
+    assert "mine.tif" in call.stderr
+
+
+def test_predict_refuses_other_grids_files_and_places(
+    folder: Path, make_archive: Callable[..., Archive], tmp_path: Path
+) -> None:
+    write_archive(tmp_path / "wide.h5", make_archive(cells=2, half_range_um=2.0))
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "empty").mkdir()
+    cases = {
+        "wide.h5": "half_range_um = 2 and the network was trained with 1",
+        "notes.txt": "no TIFF, PNG",
+        "empty": "holds no TIFF",
+        "absent.tif": "not there",
+    }
+    for name, needle in cases.items():
+        call = CliRunner().invoke(predict, [str(folder / "run"), str(tmp_path / name)])
+        assert (call.exit_code, call.stderr.count("\n")) == (1, 1)
+        assert needle in call.stderr

@@ -1,0 +1,232 @@
+"""Training: complete runs, repeatable, resumable after a kill, blind to test cells and truth."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.errors import ExistsError, FgafError
+from fgaf.model.checkpoint import Checkpoint, load_state
+from fgaf.model.settings import TrainSettings, preset, read_settings
+from fgaf.model.train import FILES, Average, choose_machine, learning_rate
+from fgaf.model.train import train as train_and_draw
+
+train = partial(train_and_draw, pictures=False)
+
+QUICK: dict[str, Any] = {
+    "backbone": "shufflenet_v2_x0_5", "width": 32, "epochs": 2, "batch": 16, "threads": 1,
+    "shift_px": 2,
+}  # fmt: skip
+
+
+def quick(**values: Any) -> TrainSettings:
+    return preset("default").with_values({**QUICK, **values})
+
+
+def numbers(metrics: dict[str, Any]) -> str:
+    """All of the metrics but the times."""
+    return json.dumps({key: value for key, value in metrics.items() if key != "timing"})
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    a, b = (Checkpoint.load(run / "checkpoint.pt").weights for run in (one, other))
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_leaves_all_its_files(archive: Archive, tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "one"
+    metrics = train_and_draw(archive, quick(), run)
+    assert {path.name for path in run.iterdir()} == set(FILES)
+    assert json.loads((run / "metrics.json").read_text()) == metrics
+    wanted = {"top1", "top3", "mae_um", "expected_mae_um", "p95_um", "split", "n_cells", "seed"}
+    assert wanted <= metrics.keys()
+    assert (metrics["train_cells"], metrics["validation_cells"], metrics["n_cells"]) == (6, 2, 2)
+    assert metrics["judged_by"] == "truth"
+    assert 0 < metrics["label_mae_um"] < 0.1
+    assert read_settings(run / "settings.toml") == quick()
+    assert (run / "history.csv").read_text().count("\n") == 3
+    for name in ("history.png", "confusion.png", "reliability.png"):
+        assert (run / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_it_learns(make_archive: Callable[..., Archive], tmp_path: Path) -> None:
+    archive = make_archive(cells=20, truth=False)
+    settings = quick(epochs=15, seed=1, gain=0.0, offset=0.0)
+    metrics = train(archive, settings, tmp_path / "run")
+    assert metrics["top1"] > 0.5
+    assert metrics["expected_mae_um"] < 0.4
+    assert metrics["judged_by"] == "label"
+    assert "by_label" not in metrics
+
+
+def test_the_same_seed_gives_the_same_numbers(archive: Archive, tmp_path: Path) -> None:
+    first, again = (train(archive, quick(), tmp_path / name) for name in ("a", "b"))
+    assert numbers(first) == numbers(again)
+    assert same_weights(tmp_path / "a", tmp_path / "b")
+    other = train(archive, quick(seed=1), tmp_path / "c")
+    assert numbers(first) != numbers(other)
+
+
+def test_test_cells_and_truth_do_not_reach_the_weights(archive: Archive, tmp_path: Path) -> None:
+    images = np.array(archive.images)
+    tested = archive.split_of_rows("default") == 2
+    images[tested] = 255 - images[tested]
+    assert archive.true_depth_um is not None
+    altered = replace(archive, images=images, true_depth_um=-archive.true_depth_um)
+    train(archive, quick(), tmp_path / "a")
+    train(altered, quick(), tmp_path / "b")
+    assert same_weights(tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"loss": "corn", "ema": 0.9, "self_norm": True, "cross_norm": "depth", "tta": False},
+        {"loss": "soft", "select": "best", "patience": 1, "normalise": "dataset", "fgaf": False},
+        {"residual": False, "pooling": "halve", "insertion": "every", "precision": "bf16"},
+    ],
+    ids=["corn", "best", "bf16"],
+)
+def test_settings_work_together(values: dict[str, Any], archive: Archive, tmp_path: Path) -> None:
+    metrics = train(archive, quick(**values), tmp_path / "run")
+    assert 0 <= metrics["top1"] <= metrics["top3"] <= 1
+
+
+def test_sixteen_bits_and_no_validation_cells(
+    make_archive: Callable[..., Archive], tmp_path: Path
+) -> None:
+    archive = make_archive(dtype="u2")
+    sides = np.where(archive.splits["default"] == 1, 0, archive.splits["default"])
+    archive = replace(archive, splits={"default": sides.astype(np.int8)})
+    metrics = train(archive, quick(patience=1), tmp_path / "run")
+    assert (metrics["temperature"], metrics["validation_cells"]) == (1.0, 0)
+    assert not (tmp_path / "run" / "best.pt").exists()
+
+
+KILLED = """
+import os, signal, sys, threading
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from conftest import tiny_archive
+from test_train import quick, train
+
+def bar(items, label, length):
+    for k in items:
+        if k == 2:
+            kill = getattr(signal, "SIGKILL", signal.SIGTERM)
+            threading.Timer(float(sys.argv[3]), os.kill, (os.getpid(), kill)).start()
+        yield k
+
+train(tiny_archive(), quick(epochs=4, ema=0.9), Path(sys.argv[2]), progress=bar)
+"""
+
+
+def test_a_killed_run_resumes_bit_for_bit(archive: Archive, tmp_path: Path) -> None:
+    """Killed by the system somewhere in its third epoch or later."""
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    here = str(Path(__file__).parent)
+    child = subprocess.run(
+        [sys.executable, "-c", KILLED, here, str(killed), "0.05"],
+        check=False, capture_output=True, timeout=120,
+    )  # fmt: skip
+    assert child.returncode == (-signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
+    assert 2 <= load_state(killed / "last.pt")["epoch"] < 4
+    assert not (killed / "metrics.json").exists()
+    settings = quick(epochs=4, ema=0.9)
+    resumed = train(archive, settings, killed, resume=True)
+    assert numbers(resumed) == numbers(train(archive, settings, whole))
+    assert same_weights(killed, whole)
+
+
+def test_resuming_a_finished_or_absent_run(archive: Archive, tmp_path: Path) -> None:
+    first = train(archive, quick(), tmp_path / "run", resume=True)
+    assert numbers(train(archive, quick(), tmp_path / "run", resume=True)) == numbers(first)
+
+
+def test_a_run_is_resumed_as_it_was_started(
+    archive: Archive, make_archive: Callable[..., Archive], tmp_path: Path
+) -> None:
+    train(archive, quick(), tmp_path)
+    with pytest.raises(FgafError, match="started with epochs = 2, not 3"):
+        train(archive, quick(epochs=3), tmp_path, resume=True)
+    with pytest.raises(FgafError, match="another archive"):
+        train(make_archive(seed=5), quick(), tmp_path, resume=True)
+
+
+def test_a_run_is_not_overwritten_unless_asked(archive: Archive, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    train(archive, quick(), tmp_path)
+    with pytest.raises(ExistsError, match="--resume"):
+        train(archive, quick(), tmp_path)
+    train(archive, quick(seed=3), tmp_path, overwrite=True)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def with_sides(archive: Archive, *sides: int) -> Archive:
+    return replace(archive, splits={"default": np.resize(np.array(sides, "i1"), archive.n_cells)})
+
+
+@pytest.mark.parametrize(
+    ("cells", "sides", "values", "needle"),
+    [
+        (0, (), {}, "holds no cells"),
+        (1, (0,), {}, "holds one cell"),
+        (4, (0, 1), {}, "no test cells"),
+        (4, (1, 2), {}, "no training cells"),
+        (4, (0, 2), {"split": "mine"}, "no split 'mine'"),
+        (10, (0, 0, 2), {"lr": 1000.0, "epochs": 5}, "diverged"),
+    ],
+)
+def test_refuses(
+    cells: int,
+    sides: tuple[int, ...],
+    values: dict[str, Any],
+    needle: str,
+    make_archive: Callable[..., Archive],
+    tmp_path: Path,
+) -> None:
+    archive = make_archive(cells=max(cells, 1))
+    if cells == 0:
+        archive = replace(archive, cells=archive.cells.take(slice(0, 0)))
+    else:
+        archive = with_sides(archive, *sides)
+    with pytest.raises(FgafError, match=needle) as caught:
+        train(archive, quick(**values), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+
+
+def test_one_cycle() -> None:
+    settings = quick(lr=0.5, warmup=0.2)
+    rates = [learning_rate(step, 100, settings) for step in range(100)]
+    assert rates[0] == pytest.approx(0.02)
+    assert max(rates) == rates[20] == 0.5
+    assert rates[60] == pytest.approx(0.25)
+    assert rates[-1] < 0.001
+    assert learning_rate(7, 100, quick(schedule="constant", lr=0.3)) == 0.3
+
+
+def test_average_of_weights() -> None:
+    layer = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(layer.weight)
+    average = Average(layer, 0.5)
+    torch.nn.init.ones_(layer.weight)
+    average.update(layer, 1000)
+    average.update(layer, 1001)
+    assert average.network.weight.item() == pytest.approx(0.75)
+
+
+def test_automatic_machine_is_one_of_the_candidates(archive: Archive) -> None:
+    machine = choose_machine(archive, quick(precision="auto", threads=1))
+    assert machine.threads == 1
+    assert choose_machine(archive, quick()).bf16 is False
