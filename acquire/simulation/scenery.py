@@ -62,10 +62,10 @@ class Thing:
 def _cut(
     settings: MicroscopeSettings,
     balls: Array,
-    pitch_um: float,
     slice_um: float,
 ) -> Slices:
     """Phase of overlapping soft balls given as rows (y, x, z, radius, index), in specimen µm."""
+    pitch_um = settings.raster_um
     centre, radius = balls[:, :3], balls[:, 3]
     low = (centre - radius[:, None]).min(axis=0) - 2 * pitch_um
     high = (centre + radius[:, None]).max(axis=0) + 2 * pitch_um
@@ -108,7 +108,7 @@ def draw_debris(
         ]
     )
     balls[:, :3] -= balls[:, :3].mean(axis=0)
-    return Thing("debris", y_um, x_um, z_um, _cut(settings, balls, 0.1, 0.4))
+    return Thing("debris", y_um, x_um, z_um, _cut(settings, balls, 0.4))
 
 
 def draw_round_cell(
@@ -123,7 +123,7 @@ def draw_round_cell(
         direction = rng.normal(size=3)
         direction *= radius * rng.uniform(0.2, 0.85) / np.linalg.norm(direction)
         balls.append([*direction, float(rng.uniform(0.25, 0.55)), float(rng.uniform(0.02, 0.05))])
-    return Thing("cell", y_um, x_um, z_um, _cut(settings, np.array(balls), 0.146, 0.8))
+    return Thing("cell", y_um, x_um, z_um, _cut(settings, np.array(balls), 0.8))
 
 
 def draw_pipette(
@@ -139,7 +139,7 @@ def draw_pipette(
     lean = float(rng.uniform(-0.12, 0.12))
     length = (width - tip_x) / np.cos(lean) + 25.0
     outer, inner = float(rng.uniform(3.0, 4.0)), float(rng.uniform(0.68, 0.78))
-    pitch, slice_um, samples = 0.2, 1.0, 6
+    pitch, slice_um, samples = settings.raster_um, 1.0, 6
     widest = outer + 0.03 * length
     end_y = length * np.sin(lean)
     y = np.arange(min(0.0, end_y) - widest - 1, max(0.0, end_y) + widest + 1, pitch)

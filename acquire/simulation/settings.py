@@ -1,5 +1,6 @@
 """Everything that can be set on the simulated microscope and its specimen."""
 
+from math import ceil
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -69,6 +70,16 @@ class MicroscopeSettings(BaseModel):
     def cutoff(self) -> float:
         """Highest spatial frequency the objective lets through, NA / wavelength, in 1/µm."""
         return self.numerical_aperture / self.wavelength_um
+
+    @property
+    def finer(self) -> int:
+        """Samples per pixel that hold the finest detail the optics let through."""
+        return ceil(4 * self.cutoff * self.pixel_size_um)
+
+    @property
+    def raster_um(self) -> float:
+        """Distance of the samples of a specimen's phase: two thirds of an image's sample."""
+        return self.pixel_size_um / self.finer / 1.5
 
     @property
     def reduction(self) -> float:

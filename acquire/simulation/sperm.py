@@ -15,11 +15,45 @@ from fgaf.acquire.simulation.waves import Slices
 
 Array = npt.NDArray[Any]
 
-RASTER_UM = 0.1
 SLICE_UM = 0.4
 _SAMPLES = 3
 _BEAD_UM = 0.3
 _EDGE = 0.14
+_DROPLET = 0.03
+_BEAD_ROOM = np.array([1.0, 1.0, 0.2])
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Samples of a box in the specimen: y and x, and `count` slices from `top` down."""
+
+    y: Array
+    x: Array
+    top: float
+    count: int
+
+    @classmethod
+    def around(cls, low: Array, high: Array, raster_um: float) -> _Grid:
+        """The grid of a box with corners `low` and `high`, (x, y, z)."""
+        count = max(1, int(np.ceil((high[2] - low[2]) / SLICE_UM)))
+        return cls(
+            y=np.arange(low[1], high[1], raster_um, dtype=np.float32),
+            x=np.arange(low[0], high[0], raster_um, dtype=np.float32),
+            top=float((high[2] + low[2]) / 2 + count * SLICE_UM / 2),
+            count=count,
+        )
+
+    def within(self, low: Array, high: Array) -> tuple[slice, slice]:
+        """Rows and columns of a smaller box."""
+        rows = np.searchsorted(self.y, (low[1], high[1]))
+        columns = np.searchsorted(self.x, (low[0], high[0]))
+        return slice(*rows.tolist()), slice(*columns.tolist())
+
+    def slices_within(self, low_z: float, high_z: float) -> tuple[int, int]:
+        """First slice that reaches below `high_z`, and the one after the last above `low_z`."""
+        first = int((self.top - high_z) / SLICE_UM)
+        last = int(np.ceil((self.top - low_z) / SLICE_UM))
+        return max(first, 0), min(last, self.count)
 
 
 @dataclass(frozen=True)
@@ -125,7 +159,7 @@ class Sperm:
     def thread(self, line: Array, settings: MicroscopeSettings, first: int = 0) -> Thread:
         """The thin part of the flagellum behind the midpiece as beads, from its `first` on."""
         first = max(first, self.midpiece_points)
-        _, strength = self._tube(len(line), settings.wavelength_um)
+        _, strength = self._tube(len(line), 2 * np.pi / settings.wavelength_um)
         return Thread(
             line[first:, 1],
             line[first:, 0],
@@ -155,90 +189,73 @@ class Sperm:
             How much of the flagellum to lay into the slices.
         """
         axes = _axes(pose.yaw, pose.pitch, pose.roll)
-        points = self.midpiece_points if points is None else points
-        beads = line[:points]
+        beads = line[: self.midpiece_points if points is None else points]
         half = np.array([self.length, self.width, self.thickness * (1 + self.wedge)]) / 2 * 1.07
+        reach = np.sqrt(np.square(half[:, None] * axes).sum(axis=0))
         centre = np.array(self.centre) @ axes
-        head_reach = np.sqrt(np.square(half[:, None] * axes).sum(axis=0))
-        head_low, head_high = -centre - head_reach, -centre + head_reach
-        room = np.array([1.0, 1.0, 0.2])
-        low = np.minimum(head_low, (beads - room).min(axis=0, initial=0))
-        high = np.maximum(head_high, (beads + room).max(axis=0, initial=0))
+        grid = _Grid.around(
+            np.minimum(-centre - reach, (beads - _BEAD_ROOM).min(axis=0, initial=0)),
+            np.maximum(-centre + reach, (beads + _BEAD_ROOM).max(axis=0, initial=0)),
+            settings.raster_um,
+        )
+        phase = np.zeros((grid.count, grid.y.size, grid.x.size), np.float32)
+        wavenumber = 2 * np.pi / settings.wavelength_um
+        self._add_head(phase, grid, axes, (-centre - reach, -centre + reach), wavenumber)
+        if len(beads):
+            self._add_beads(phase, grid, beads, wavenumber)
+        return Slices(
+            phase=phase,
+            y_um=float(grid.y[0]),
+            x_um=float(grid.x[0]),
+            pitch_um=settings.raster_um,
+            top_um=(grid.top - SLICE_UM / 2) * settings.reduction,
+            step_um=SLICE_UM * settings.reduction,
+        )
 
-        count = max(1, int(np.ceil((high[2] - low[2]) / SLICE_UM)))
-        top = (high[2] + low[2]) / 2 + count * SLICE_UM / 2
-        x = np.arange(low[0], high[0], RASTER_UM, dtype=np.float32)
-        y = np.arange(low[1], high[1], RASTER_UM, dtype=np.float32)
-        steps = (top - beads[:, 2]) / SLICE_UM - 0.5
-        phase = self._bead_phase(beads, x, y, steps, count, settings.wavelength_um)
-
-        columns = slice(*np.searchsorted(x, (head_low[0], head_high[0])))
-        rows = slice(*np.searchsorted(y, (head_low[1], head_high[1])))
+    def _add_head(
+        self, phase: Array, grid: _Grid, axes: Array, box: tuple[Array, Array], wavenumber: float
+    ) -> None:
+        """Add the head, which lies within a box, to the phase of the slices."""
+        (rows, columns), (first, last) = grid.within(*box), grid.slices_within(box[0][2], box[1][2])
         fine = SLICE_UM / _SAMPLES
-        z = top - fine * (np.arange(count * _SAMPLES, dtype=np.float32) + 0.5)
-        first, last = np.searchsorted(-z, (-head_high[2], -head_low[2]))
-        first, last = first // _SAMPLES, -(-last // _SAMPLES)
-        z = z[first * _SAMPLES : last * _SAMPLES].astype(np.float32)
+        z = grid.top - fine * (np.arange(first * _SAMPLES, last * _SAMPLES) + 0.5)
         body = [
-            (x[columns] * np.float32(axis[0]))[None, None, :]
-            + (y[rows] * np.float32(axis[1]))[None, :, None]
-            + (z * np.float32(axis[2]))[:, None, None]
-            + np.float32(offset)
+            (grid.x[columns] * np.float32(axis[0]))[None, None, :]
+            + (grid.y[rows] * np.float32(axis[1]))[None, :, None]
+            + (z * axis[2] + offset).astype(np.float32)[:, None, None]
             for axis, offset in zip(axes, self.centre, strict=True)
         ]
         index = self.index(*body)
         index = index.reshape(last - first, _SAMPLES, *index.shape[1:]).sum(axis=1)
-        phase[first:last, rows, columns] += index * np.float32(
-            2 * np.pi / settings.wavelength_um * fine
-        )
-        return Slices(
-            phase=phase,
-            y_um=float(y[0]),
-            x_um=float(x[0]),
-            pitch_um=RASTER_UM,
-            top_um=float(top - SLICE_UM / 2) * settings.reduction,
-            step_um=SLICE_UM * settings.reduction,
-        )
+        phase[first:last, rows, columns] += index * np.float32(wavenumber * fine)
 
-    def _bead_phase(
-        self, beads: Array, x: Array, y: Array, steps: Array, count: int, wavelength_um: float
-    ) -> Array:
-        """Phase of the flagellum's first points as round beads, each shared by two slices.
+    def _add_beads(self, phase: Array, grid: _Grid, beads: Array, wavenumber: float) -> None:
+        """Add the flagellum's first points as round beads, each shared by two slices."""
+        radius, strength = self._tube(len(beads), wavenumber)
+        if self.droplet_radius > 0:
+            radius = np.append(radius, self.droplet_radius)
+            volume = 4 / 3 * np.pi * self.droplet_radius**3
+            strength = np.append(strength, wavenumber * _DROPLET * volume)
+            beads = np.concatenate([beads, beads[:1]])
+        rows, columns = grid.within(beads.min(axis=0) - _BEAD_ROOM, beads.max(axis=0) + _BEAD_ROOM)
+        variance = (radius / 2) ** 2
+        gauss_y = np.exp(-((grid.y[rows, None] - beads[:, 1]) ** 2) / (2 * variance))
+        gauss_x = np.exp(-((grid.x[columns, None] - beads[:, 0]) ** 2) / (2 * variance))
+        gauss_x *= strength / (2 * np.pi * variance)
+        number = np.arange(grid.count)[:, None]
+        place = np.clip((grid.top - beads[:, 2]) / SLICE_UM - 0.5, 0, grid.count - 1)
+        share = np.clip(1 - np.abs(place - number), 0, None)
+        spread = (share[:, None, :] * gauss_y).astype(np.float32)
+        phase[:, rows, columns] += spread @ gauss_x.T.astype(np.float32)
 
-        `steps` is each bead's place in units of slices; (count, y, x) float32.
-        """
-        radius, strength = self._tube(len(beads), wavelength_um)
-        if self.droplet_radius > 0 and len(beads):
-            radius, strength, beads, steps = (
-                np.append(radius, self.droplet_radius),
-                np.append(strength, self._droplet_strength(wavelength_um)),
-                np.concatenate([beads, beads[:1]]),
-                np.append(steps, steps[0]),
-            )
-        sigma2 = (radius / 2) ** 2
-        gauss_y = np.exp(-((y[:, None] - beads[:, 1]) ** 2) / (2 * sigma2))
-        gauss_x = np.exp(-((x[:, None] - beads[:, 0]) ** 2) / (2 * sigma2))
-        gauss_x *= strength / (2 * np.pi * sigma2)
-        share = np.clip(
-            1 - np.abs(np.clip(steps, 0, count - 1) - np.arange(count)[:, None]), 0, None
-        ).astype(np.float32)
-        phase: Array = (share[:, None, :] * gauss_y.astype(np.float32)) @ gauss_x.T.astype(
-            np.float32
-        )
-        return phase
-
-    def _tube(self, count: int, wavelength_um: float) -> tuple[Array, Array]:
+    def _tube(self, count: int, wavenumber: float) -> tuple[Array, Array]:
         """Radius in µm and phase integrated over the area, in rad µm², of the first points."""
         s = (np.arange(count) + 0.5) * _BEAD_UM
         thick = s < self.midpiece_length
         thinning = np.clip(1.15 - 0.8 * s / self.tail_length, 0.3, 1)
         radius = np.where(thick, self.midpiece_radius, self.tail_radius * thinning)
         index = np.where(thick, self.midpiece, self.tail)
-        return radius, 2 * np.pi / wavelength_um * index * np.pi * radius**2 * _BEAD_UM
-
-    def _droplet_strength(self, wavelength_um: float) -> float:
-        """Phase of a cytoplasmic droplet at the neck, integrated over its area, in rad µm²."""
-        return 2 * np.pi / wavelength_um * 0.03 * 4 / 3 * np.pi * self.droplet_radius**3
+        return radius, wavenumber * index * np.pi * radius**2 * _BEAD_UM
 
 
 def draw_sperm(rng: np.random.Generator, motile: bool) -> Sperm:

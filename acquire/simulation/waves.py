@@ -39,7 +39,7 @@ class Slices:
     y_um, x_um
         Place of the sample [0, 0] relative to the thing's centre.
     pitch_um
-        Distance between samples.
+        Distance between samples: the microscope's `raster_um`.
     top_um, step_um
         Drive position of the first slice relative to the thing's focus, and the drive distance
         from each slice down to the next.
@@ -62,7 +62,7 @@ class Slices:
         through = unit_phasor(np.cumsum(self.phase, axis=0, dtype=np.float32))
         through[1:] -= through[:-1].copy()
         through[0] -= 1
-        return through
+        return np.asarray(through)
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,8 @@ class WaveImager:
         keep
             Remember the slices' transforms: for things that stay where they are.
         """
+        if abs(slices.pitch_um / self.microscope.settings.raster_um - 1) > 1e-6:
+            raise ValueError("the slices are not sampled on this microscope's raster")
         far = max(abs(slices.top_um - depth_um), abs(slices.bottom_um - depth_um))
         spread = self.microscope.spread_um(far) + _FADE_PX / 2 * self.pixel_um
         if order is None:
@@ -145,26 +147,22 @@ class WaveImager:
     def _transform(self, slices: Slices, window: Window, y_um: float, x_um: float) -> Array:
         """Fourier transform of each slice's term at the frequencies the optics can pass.
 
-        A product with two small matrices: the window is mostly empty, the frequencies few, and
-        the thing may stand between the pixels. Returns (L, frequencies) complex64.
+        The thing's samples are padded to the window, one axis after the other so that only
+        what is not empty and what will be used is transformed; where the thing stands between
+        the samples is a ramp of phase. Returns (L, frequencies) complex64.
         """
-        height, width = slices.phase.shape[1:]
-        matrix = []
-        for side, reach, first, n in zip(
-            window.shape,
-            window.reach,
-            (y_um + slices.y_um, x_um + slices.x_um),
-            (height, width),
-            strict=True,
-        ):
-            where = (first + slices.pitch_um * np.arange(n)) / (side * self.pitch_um)
+        from scipy.fft import fft
+
+        terms = slices.scattered()
+        for axis, first in ((2, x_um + slices.x_um), (1, y_um + slices.y_um)):
+            side, reach = window.shape[axis - 1], window.reach[axis - 1]
             k = np.arange(-reach, reach + 1)
-            matrix.append(
-                np.exp((-2j * np.pi) * np.outer(k, where)).astype(np.complex64)
-                * np.float32(slices.pitch_um)
-            )
-        terms = matrix[0] @ slices.scattered() @ matrix[1].T
-        return terms.reshape(len(terms), -1)
+            terms = fft(terms, n=side * 3 // 2, axis=axis, workers=1).take(k, axis, mode="wrap")
+            angle = (-2 * np.pi * first / (side * self.pitch_um)) * k
+            ramp = unit_phasor(angle.astype(np.float32)) * np.float32(slices.pitch_um)
+            terms *= ramp[:, None] if axis == 1 else ramp
+        flat: Array = terms.reshape(len(terms), -1)
+        return flat
 
     @staticmethod
     def _wave(window: Window, terms: Array, top_um: float, step_um: float) -> Array:
@@ -179,9 +177,8 @@ class WaveImager:
         total *= unit_phasor(top_um * window.axial)
         total *= window.pupil
         points = len(window.weights)
-        spectrum = np.zeros(points * window.wave_shape[0] * window.wave_shape[1], np.complex64)
-        spectrum[window.wave_index] = total
-        spectrum = spectrum.reshape(points, *window.wave_shape)
+        spectrum = np.zeros((points, *window.wave_shape), np.complex64)
+        spectrum.ravel()[window.wave_index] = total
         spectrum[:, 0, 0] += window.unscattered
         wave: Array = ifft2(spectrum, norm="forward", overwrite_x=True, workers=1)
         return wave

@@ -78,7 +78,7 @@ class Windows:
     def __init__(self, microscope: Microscope) -> None:
         self.microscope = microscope
         self.pixel_um = microscope.settings.pixel_size_um
-        self.finer = ceil(4 * microscope.settings.cutoff * self.pixel_um)
+        self.finer = microscope.settings.finer
         self.pitch_um = self.pixel_um / self.finer
         self.get = lru_cache(maxsize=128)(self._make)
 
