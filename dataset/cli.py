@@ -247,7 +247,7 @@ def split(
     write_archive(out, archive, overwrite)
     finish(
         f"wrote {out} with split {name!r}: {made}",
-        f"fgaf-train {out} --out RUN",
+        f"fgaf-train {out} --split {name} --out RUN",
         {
             "path": str(out),
             "split": name,

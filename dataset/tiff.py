@@ -3,49 +3,23 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
-from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from fgaf.dataset.errors import FormatError
+from fgaf.dataset.ome import MICROMETRES, SECONDS, OmeImage, integer, micrometres, number
 from fgaf.dataset.zstack import Claim, ZStack, check_pixels, colour_error, micromanager_claims
 
-_MICROMETRES: Final = {
-    "m": 1e6,
-    "cm": 1e4,
-    "mm": 1e3,
-    "µm": 1.0,
-    "μm": 1.0,
-    "um": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "nm": 1e-3,
-    "å": 1e-4,
-    "inch": 25_400.0,
-    "in": 25_400.0,
-}
-_SECONDS: Final = {
-    "s": 1.0,
-    "sec": 1.0,
-    "ms": 1e-3,
-    "µs": 1e-6,
-    "μs": 1e-6,
-    "us": 1e-6,
-    "min": 60.0,
-}
 _AXES: Final = {"T": "time points", "C": "channels", "H": "lifetimes", "P": "phases", "A": "angles"}
 _PLANE_AXES: Final = ("Z", "I", "Q")
 # What a damaged file makes the TIFF reader raise: it trusts offsets and counts it reads.
@@ -246,7 +220,7 @@ def _with_imagej(stack: ZStack, tiff: tifffile.TiffFile) -> ZStack:
     meta = tiff.imagej_metadata if tiff.is_imagej else None
     if meta is None:
         return stack
-    unit = _micrometres(str(meta.get("unit", "")))
+    unit = micrometres(str(meta.get("unit", "")))
     spacing = abs(float(meta.get("spacing") or 0))
     steps, pixels = stack.steps_um, stack.pixel_sizes_um
     if unit is not None:
@@ -279,12 +253,12 @@ def _with_micromanager(
         reader="Micro-Manager TIFF",
         steps_um=stack.steps_um + steps,
         pixel_sizes_um=stack.pixel_sizes_um + pixels,
-        bit_depth=_integer(pages[0].get("BitDepth")),
+        bit_depth=integer(pages[0].get("BitDepth")),
     )
     if len(pages) != len(stack.frames):
         return stack
     z, elapsed, exposure = (
-        _complete([_number(page.get(key)) for page in pages])
+        _complete([number(page.get(key)) for page in pages])
         for key in ("ZPositionUm", "ElapsedTime-ms", "Exposure-ms")
     )
     return replace(
@@ -299,7 +273,7 @@ def _with_ome(stack: ZStack, tiff: tifffile.TiffFile) -> ZStack:
     xml = tiff.ome_metadata
     if xml is None:
         return stack
-    ome = _Ome.parse(stack.path, xml)
+    ome = OmeImage.parse(stack.path, xml)
     pixel_sizes = [
         Claim(f"OME {name}", value)
         for name in ("PhysicalSizeX", "PhysicalSizeY")
@@ -312,16 +286,14 @@ def _with_ome(stack: ZStack, tiff: tifffile.TiffFile) -> ZStack:
         reader="OME-TIFF",
         steps_um=steps + stack.steps_um,
         pixel_sizes_um=(*pixel_sizes, *stack.pixel_sizes_um),
-        bit_depth=_integer(ome.pixels.get("SignificantBits")) or stack.bit_depth,
+        bit_depth=integer(ome.pixels.get("SignificantBits")) or stack.bit_depth,
         numerical_aperture=ome.of_objective("LensNA"),
         magnification=ome.of_objective("NominalMagnification"),
         medium_index=ome.medium_index(),
     )
-    z = _complete(ome.per_plane(len(stack.frames), "PositionZ", _MICROMETRES, default_unit=None))
-    taken = _complete(ome.per_plane(len(stack.frames), "DeltaT", _SECONDS, default_unit="s"))
-    exposed = _complete(
-        ome.per_plane(len(stack.frames), "ExposureTime", _SECONDS, default_unit="s")
-    )
+    z = _complete(ome.per_plane(len(stack.frames), "PositionZ", MICROMETRES, default_unit=None))
+    taken = _complete(ome.per_plane(len(stack.frames), "DeltaT", SECONDS, default_unit="s"))
+    exposed = _complete(ome.per_plane(len(stack.frames), "ExposureTime", SECONDS, default_unit="s"))
     if stack.z_um is None:
         stack = replace(stack, **_positions(z, "OME PositionZ"))
     if taken is not None:
@@ -334,74 +306,6 @@ def _with_ome(stack: ZStack, tiff: tifffile.TiffFile) -> ZStack:
     if exposed is not None:
         stack = replace(stack, exposure_us=exposed * 1e6)
     return stack
-
-
-@dataclass(frozen=True)
-class _Ome:
-    """The parts of an OME-XML block that say how one image was taken."""
-
-    root: ElementTree.Element
-    image: ElementTree.Element
-    pixels: ElementTree.Element
-
-    @classmethod
-    def parse(cls, path: Path, xml: str) -> _Ome:
-        try:
-            # The standard parser resolves no external entities and limits their expansion.
-            root = ElementTree.fromstring(xml)  # noqa: S314
-        except ElementTree.ParseError as error:
-            raise FormatError(
-                f"{path}: its OME-XML cannot be parsed ({error}); export it again"
-            ) from error
-        for element in root.iter():
-            element.tag = element.tag.rpartition("}")[2]
-        image = root.find("Image")
-        pixels = None if image is None else image.find("Pixels")
-        if image is None or pixels is None:
-            raise FormatError(f"{path}: its OME-XML describes no image; export it again")
-        return cls(root, image, pixels)
-
-    def length(self, element: ElementTree.Element, name: str) -> float | None:
-        """Length in µm; None where absent or without a unit of length. OME's default is µm."""
-        value = _number(element.get(name))
-        unit = _micrometres(element.get(f"{name}Unit", "µm"))
-        return None if value is None or unit is None else value * unit
-
-    def per_plane(
-        self, n: int, name: str, units: dict[str, float], default_unit: str | None
-    ) -> list[float | None]:
-        """One attribute of every Plane element, in the base unit."""
-        found: list[float | None] = [None] * n
-        for plane in self.pixels.iter("Plane"):
-            k = _integer(plane.get("TheZ"))
-            value = _number(plane.get(name))
-            unit = units.get(plane.get(f"{name}Unit", default_unit or "").lower())
-            if k is not None and 0 <= k < n and value is not None and unit is not None:
-                found[k] = value * unit
-        return found
-
-    def of_objective(self, name: str) -> float | None:
-        """One attribute of the image's objective; None where it is not described."""
-        settings = self.image.find("ObjectiveSettings")
-        wanted = None if settings is None else settings.get("ID")
-        described = list(self.root.iter("Objective"))
-        for objective in described:
-            if objective.get("ID") == wanted or (wanted is None and len(described) == 1):
-                return _positive(objective.get(name))
-        return None
-
-    def medium_index(self) -> float | None:
-        """Refractive index between specimen and objective."""
-        settings = self.image.find("ObjectiveSettings")
-        return None if settings is None else _positive(settings.get("RefractiveIndex"))
-
-    def acquired_s(self) -> float | None:
-        """Start of the acquisition, s since the epoch; None unless its time zone is told."""
-        try:
-            start = datetime.fromisoformat(self.image.findtext("AcquisitionDate", "").strip())
-        except ValueError:
-            return None
-        return start.timestamp() if start.tzinfo is not None else None
 
 
 def _positions(z: NDArray[np.float64] | None, source: str) -> dict[str, Any]:
@@ -417,30 +321,7 @@ def _complete(values: list[float | None]) -> NDArray[np.float64] | None:
     return np.array(values, dtype=np.float64)
 
 
-def _micrometres(unit: str) -> float | None:
-    plain = unit.strip().replace("\\u00B5", "µ").replace("\\u00b5", "µ")
-    return _MICROMETRES.get(plain.lower())
-
-
 def _inverse(rational: Any) -> float | None:
     numerator, denominator = rational if isinstance(rational, tuple) else (rational, 1)
     # 1:1 is what programs write when nobody calibrated the pixel.
     return denominator / numerator if numerator and numerator != denominator else None
-
-
-def _number(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _positive(value: Any) -> float | None:
-    number = _number(value)
-    return number if number is not None and number > 0 else None
-
-
-def _integer(value: Any) -> int | None:
-    number = _number(value)
-    return None if number is None else int(number)

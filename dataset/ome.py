@@ -1,0 +1,139 @@
+"""What OME-XML says of how an image was taken, and the units and numbers of such metadata."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from xml.etree import ElementTree
+
+from fgaf.dataset.errors import FormatError
+
+MICROMETRES: Final = {
+    "m": 1e6,
+    "cm": 1e4,
+    "mm": 1e3,
+    "µm": 1.0,
+    "μm": 1.0,
+    "um": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "micrometer": 1.0,
+    "nm": 1e-3,
+    "å": 1e-4,
+    "inch": 25_400.0,
+    "in": 25_400.0,
+}
+SECONDS: Final = {
+    "s": 1.0,
+    "sec": 1.0,
+    "ms": 1e-3,
+    "µs": 1e-6,
+    "μs": 1e-6,
+    "us": 1e-6,
+    "min": 60.0,
+}
+
+
+@dataclass(frozen=True)
+class OmeImage:
+    """The parts of an OME-XML block that say how one image was taken."""
+
+    root: ElementTree.Element
+    image: ElementTree.Element
+    pixels: ElementTree.Element
+
+    @classmethod
+    def parse(cls, path: Path, xml: str) -> OmeImage:
+        """Parse the OME-XML of the file `path`.
+
+        Raises
+        ------
+        FormatError
+            It cannot be parsed, or describes no image.
+        """
+        try:
+            # The standard parser resolves no external entities and limits their expansion.
+            root = ElementTree.fromstring(xml)  # noqa: S314
+        except ElementTree.ParseError as error:
+            raise FormatError(
+                f"{path}: its OME-XML cannot be parsed ({error}); export it again"
+            ) from error
+        for element in root.iter():
+            element.tag = element.tag.rpartition("}")[2]
+        image = root.find("Image")
+        pixels = None if image is None else image.find("Pixels")
+        if image is None or pixels is None:
+            raise FormatError(f"{path}: its OME-XML describes no image; export it again")
+        return cls(root, image, pixels)
+
+    def length(self, element: ElementTree.Element, name: str) -> float | None:
+        """Length in µm; None where absent or without a unit of length. OME's default is µm."""
+        value = number(element.get(name))
+        unit = micrometres(element.get(f"{name}Unit", "µm"))
+        return None if value is None or unit is None else value * unit
+
+    def per_plane(
+        self, n: int, name: str, units: dict[str, float], default_unit: str | None
+    ) -> list[float | None]:
+        """One attribute of every Plane element, in the base unit."""
+        found: list[float | None] = [None] * n
+        for plane in self.pixels.iter("Plane"):
+            k = integer(plane.get("TheZ"))
+            value = number(plane.get(name))
+            unit = units.get(plane.get(f"{name}Unit", default_unit or "").lower())
+            if k is not None and 0 <= k < n and value is not None and unit is not None:
+                found[k] = value * unit
+        return found
+
+    def of_objective(self, name: str) -> float | None:
+        """One attribute of the image's objective; None where it is not described."""
+        settings = self.image.find("ObjectiveSettings")
+        wanted = None if settings is None else settings.get("ID")
+        described = list(self.root.iter("Objective"))
+        for objective in described:
+            if objective.get("ID") == wanted or (wanted is None and len(described) == 1):
+                return positive(objective.get(name))
+        return None
+
+    def medium_index(self) -> float | None:
+        """Refractive index between specimen and objective."""
+        settings = self.image.find("ObjectiveSettings")
+        return None if settings is None else positive(settings.get("RefractiveIndex"))
+
+    def acquired_s(self) -> float | None:
+        """Start of the acquisition, s since the epoch; None unless its time zone is told."""
+        try:
+            start = datetime.fromisoformat(self.image.findtext("AcquisitionDate", "").strip())
+        except ValueError:
+            return None
+        return start.timestamp() if start.tzinfo is not None else None
+
+
+def micrometres(unit: str) -> float | None:
+    """Find how many µm a unit is; None when it is no unit of length."""
+    plain = unit.strip().replace("\\u00B5", "µ").replace("\\u00b5", "µ")
+    return MICROMETRES.get(plain.lower())
+
+
+def number(value: Any) -> float | None:
+    """Read a finite number; None for anything else."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def positive(value: Any) -> float | None:
+    """Read a number above zero; None for anything else."""
+    found = number(value)
+    return found if found is not None and found > 0 else None
+
+
+def integer(value: Any) -> int | None:
+    """Read a whole number; None for anything else."""
+    found = number(value)
+    return None if found is None else int(found)
