@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from fgaf.dataset.errors import SettingError
 
 _WHOLE = 1e-6
+_SHOWN = 21
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,11 @@ class StackPlan:
         )
 
     def describe(self) -> str:
-        """Say in one line which planes will be taken."""
-        planes = ", ".join(f"{z:.6g}" for z in self)
+        """Say in one line which planes will be taken; of many, the first and the last."""
+        shown = [f"{z:.6g}" for z in self]
+        if len(shown) > _SHOWN:
+            shown[3:-1] = ["..."]
+        planes = ", ".join(shown)
         return (
             f"{len(self)} planes, {self.step_um:g} µm apart, ±{self.half_range_um:g} µm "
             f"({2 * self.half_range_um:g} µm in total): z = {planes} µm"

@@ -88,3 +88,9 @@ def test_a_range_beyond_the_travel_asks_for_a_smaller_one() -> None:
 def test_description_tells_half_from_total() -> None:
     text = StackPlan(0.5, 1.0, 10.0).describe()
     assert text == ("5 planes, 0.5 µm apart, ±1 µm (2 µm in total): z = 9, 9.5, 10, 10.5, 11 µm")
+
+
+def test_description_of_many_planes_stays_short() -> None:
+    text = StackPlan(0.5, 60.0).describe()
+    assert text.startswith("241 planes, ")
+    assert text.endswith("z = -60, -59.5, -59, ..., 60 µm")
