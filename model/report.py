@@ -25,6 +25,14 @@ TABLE: Final = (
 )
 """Columns of the table of methods: metric, heading, the same for phones, unit, factor, decimals."""
 HIGHER_IS_BETTER: Final = ("top1", "top3", "within_one")
+OPTICS: Final = (
+    ("magnification", "{:g}×"),
+    ("numerical_aperture", "NA {:g}"),
+    ("wavelength_um", "wavelength {:g} µm"),
+    ("pixel_size_um", "pixel {:g} µm in the specimen"),
+    ("medium_index", "index {:g} before the objective"),
+)
+"""How each number of the optics is written."""
 MOST_PICTURES: Final = 9
 """Planes shown of one cell."""
 
@@ -71,6 +79,11 @@ def render_report(results: dict[str, Any], archive: Archive) -> str:
         figures=drawn,
         cells=[_pictured(cell, archive) for cell in results["cells"]],
         difference=difference,
+        optics=[
+            text.format(results["data"]["optics"][key])
+            for key, text in OPTICS
+            if results["data"]["optics"][key] is not None
+        ],
         has_paper=any(row["paper"] for row in methods),
     )
 

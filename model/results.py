@@ -329,8 +329,9 @@ def _cells_by_error(decided_um: Floats, exam: Exam) -> list[dict[str, Any]]:
     mean = np.array([error[exam.cell == cell].mean() for cell in cells])
     order = np.argsort(-mean, kind="stable")
     chosen = [("hardest", k) for k in order[:HARDEST] if mean[k] > 0]
-    if cells.size > HARDEST:
-        chosen.append(("typical", order[cells.size // 2]))
+    middle = order[cells.size // 2]
+    if middle not in order[:HARDEST]:
+        chosen.append(("typical", middle))
     listed = []
     for why, k in chosen:
         here = np.flatnonzero(exam.cell == cells[k])
