@@ -54,7 +54,7 @@ def plot_confusion(metrics: dict[str, Any], path: Path) -> None:
     """
     counts = np.asarray(metrics["confusion"], dtype=np.float64)
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    depths = [f"{depth:+g}" for depth in metrics["class_depths_um"]]
+    depths = [f"{depth:+g}" if depth else "0" for depth in metrics["class_depths_um"]]
     side = 2.5 + 0.45 * len(depths)
     figure = _figure(side, side)
     panel = figure.subplots()
