@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fgaf.dataset.columns import TEXT, Schema, dataset_of, read_columns, write_columns
 from fgaf.dataset.errors import FgafError, FormatError
-from fgaf.dataset.files import cannot_write, publishing, require_free
+from fgaf.dataset.files import publishing, require_free
 from fgaf.dataset.header import read_header, software, utc_now, write_header
 from fgaf.dataset.integrity import fingerprint_of, open_format, reading, seal, verify
 from fgaf.dataset.optics import Optics
+from fgaf.dataset.steady import writing
 
 FORMAT, FORMAT_VERSION = "fgaf-dataset", 1
 
@@ -352,14 +353,11 @@ def write_archive(path: Path, archive: Archive, overwrite: bool = False) -> Path
     n_bytes = int(np.prod(archive.images.shape)) * archive.images.dtype.itemsize
     require_free(path, n_bytes + _SPARE_BYTES)
     with publishing(path, overwrite) as part:
-        try:
-            with h5py.File(part, "w") as file:
-                _write(file, archive)
-                seal(file)
-            with open_format(part, FORMAT, FORMAT_VERSION) as file:
-                verify(file, path)
-        except RuntimeError as error:  # HDF5 raises it when a full disk stops it from closing
-            raise cannot_write(path, OSError(str(error))) from error
+        with writing(part) as file:
+            _write(file, archive)
+            seal(file)
+        with open_format(part, FORMAT, FORMAT_VERSION) as file:
+            verify(file, path)
     return path
 
 

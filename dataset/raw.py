@@ -20,6 +20,7 @@ from fgaf.dataset.files import cannot_write, publish, require_free, require_new,
 from fgaf.dataset.header import read_header, software, utc_now, write_header
 from fgaf.dataset.integrity import Digest, fingerprint_of, open_format, reading, seal, verify
 from fgaf.dataset.optics import Optics
+from fgaf.dataset.steady import SteadyFile
 from fgaf.dataset.truth import StackTruth, read_truth
 
 FORMAT, FORMAT_VERSION = "fgaf-raw", 1
@@ -140,9 +141,10 @@ class RawWriter:
         self._n_written = 0
         header = header.model_copy(update={"planned_planes": header.planned_planes or shape[0]})
         try:
-            self._file = h5py.File(self.part, "w")
+            self._disk = SteadyFile(self.part)
         except OSError as error:
             raise cannot_write(self.part, error) from error
+        self._file = h5py.File(self._disk, "w")
         try:
             write_header(self._file, FORMAT, FORMAT_VERSION, header)
             _create_frames(self._file, shape, pixels)
@@ -150,9 +152,9 @@ class RawWriter:
             for name, kind in PLANE_COLUMNS.items():
                 fill = _NOT_WRITTEN if name == "frame_id" else 0
                 planes.create_dataset(name, data=np.full(shape[0], fill, dtype=kind))
-            self._file.flush()
+            self._flush()
         except OSError as error:
-            self._close_after_failure()
+            self._close()
             raise cannot_write(self.part, error) from error
 
     def __enter__(self) -> Self:
@@ -164,7 +166,7 @@ class RawWriter:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._close_after_failure()
+        self._close()
 
     @property
     def n_written(self) -> int:
@@ -226,13 +228,12 @@ class RawWriter:
             self._file["frames"][plane] = frame
             for name, value in values.items():
                 self._file["planes"][name][plane] = value
-            self._file.flush()
+            self._flush()
             # The frame number marks the plane as held, so it goes to the file last.
             self._file["planes/frame_id"][plane] = frame_id
-            self._file.flush()
-        except (OSError, RuntimeError) as error:
-            cause = error if isinstance(error, OSError) else OSError(str(error))
-            raise cannot_write(self.part, cause) from error
+            self._flush()
+        except OSError as error:
+            raise cannot_write(self.part, error) from error
         self._digest.update(frame)
         self._n_written += 1
 
@@ -251,27 +252,28 @@ class RawWriter:
             )
         try:
             seal(self._file, known={"frames": self._digest.hexdigest()})
-            self._file.close()
+            self._close()
+            self._disk.check()
             sync(self.part)
             with _open(self.part) as file:
                 verify(file, self.part)
             publish(self.part, self.path)
-        except (OSError, RuntimeError) as error:
-            cause = error if isinstance(error, OSError) else OSError(str(error))
-            raise cannot_write(self.path, cause) from error
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
         return self.path
 
     def discard(self) -> None:
         """Remove the unpublished ``.part``: for a stack that can be made again from its source."""
-        self._close_after_failure()
+        self._close()
         self.part.unlink(missing_ok=True)
 
-    def _close_after_failure(self) -> None:
-        """Close without hiding the error that brought us here: a full disk fails twice."""
-        try:
-            self._file.close()
-        except (OSError, RuntimeError):
-            self._file.id.close()
+    def _flush(self) -> None:
+        self._file.flush()
+        self._disk.check()
+
+    def _close(self) -> None:
+        self._file.close()
+        self._disk.close()
 
 
 @dataclass(frozen=True)

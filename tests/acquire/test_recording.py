@@ -214,6 +214,60 @@ def mounted(*options: str, at: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(at)], check=True)
 
 
+def test_a_disk_that_fills_up_keeps_what_fitted(tmp_path: Path) -> None:
+    with mounted("-t", "tmpfs", "-o", "size=5m", "tmpfs", at=tmp_path / "disk") as disk:
+
+        def fill() -> None:
+            with pytest.raises(OSError, match="No space left"):
+                (disk / "other").write_bytes(bytes(5 << 20))
+
+        big = load_rig("sim", ("simulation.shape=[256, 256]", "simulation.cells=1"))
+        with open_rig(big) as devices:
+            filling = Devices(CameraThat(devices.camera, 3, fill), devices.stage, devices.clock)
+            with pytest.raises(
+                FgafError, match=r"No space left on device.*back at 0.000"
+            ) as caught:
+                record_stacks(filling, big, StackPlan(0.5, 8.0), stack_paths(disk, name="x"))
+            assert abs(devices.stage.position_um()) < 0.05
+        assert "\n" not in str(caught.value)
+        assert not (disk / "x.stack.h5").exists()
+        (disk / "other").unlink()
+        found = recover(disk / "x.stack.h5.part")
+        assert 2 <= found.planes < 33
+        with RawStack.open(found.path) as stack:
+            stack.verify()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
+@pytest.mark.parametrize("limit", [100, 20_000, 60_000])
+@pytest.mark.parametrize(
+    "words", [("stack", "--out", ".", "--name", "x"), ("simulate-cells", "--out", "x.h5")]
+)
+def test_a_write_that_fails_at_any_point_is_a_one_line_error(
+    words: tuple[str, ...], limit: int, tmp_path: Path
+) -> None:
+    code = (
+        f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
+        "from fgaf.acquire.cli import main; main(sys.argv[1:])"
+    )
+    small = {
+        "stack": ("--set", "simulation.cells=0", "--set", "simulation.shape=[128, 128]"),
+        "simulate-cells": ("--cells", "1"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words, *small[words[0]]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("error: cannot write ")
+    assert "File too large" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.glob("*.h5"))
+
+
 def test_a_disk_without_room_is_refused_before_anything_moves(tmp_path: Path) -> None:
     rig = load_rig("sim", ("simulation.shape=[256, 256]",))
     tmpfs = mounted("-t", "tmpfs", "-o", "size=64k", "tmpfs", at=tmp_path / "disk")

@@ -1,0 +1,136 @@
+"""A file that HDF5 can always write to, even when the disk cannot.
+
+HDF5 does not survive a failing write: errors met while a dataset is closed are lost, and a later
+flush, close or open of the same file crashes the process (seen with HDF5 2.0 on a full disk). So
+HDF5 is given this file instead of a path. It keeps the first error for its owner to ask for, and
+from then on takes everything and writes nothing: the disk keeps what the last good flush left.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+
+class SteadyFile(io.RawIOBase):
+    """A new file, locked as HDF5 would lock it, that never fails towards its reader or writer.
+
+    Parameters
+    ----------
+    path
+        The file; an existing one is emptied.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened, or another process has it open through HDF5.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.fdopen(os.open(path, _FLAGS, 0o666), "r+b", buffering=0)
+        self._error: OSError | None = None
+        try:
+            if fcntl is not None:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._file.truncate(0)
+        except OSError:
+            self._file.close()
+            raise
+
+    def check(self) -> None:
+        """Raise the first error that a write met.
+
+        Raises
+        ------
+        OSError
+            The disk is full, gone, ...
+        """
+        if self._error is not None:
+            raise self._error
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move; see `io.IOBase`."""
+        return self._file.seek(offset, whence)
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read; see `io.RawIOBase`."""
+        return self._file.readinto(buffer) or 0
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write all of `data`, or remember why not."""
+        left = memoryview(data).cast("B")
+        whole = len(left)
+        try:
+            while left and self._error is None:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            self._error = error
+        return whole
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Cut or lengthen; see `io.IOBase`."""
+        wanted = self._file.tell() if size is None else size
+        try:
+            if self._error is None:
+                self._file.truncate(wanted)
+        except OSError as error:
+            self._error = error
+        return wanted
+
+    def close(self) -> None:
+        """Close, and give the lock back."""
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[h5py.File]:
+    """Build a new HDF5 file on a `SteadyFile`.
+
+    Yields
+    ------
+    h5py.File
+        The file, empty.
+
+    Raises
+    ------
+    OSError
+        The first error that the disk gave, once the block has ended.
+    """
+    disk = SteadyFile(path)
+    try:
+        with h5py.File(disk, "w") as file:
+            yield file
+    finally:
+        disk.close()
+    disk.check()
