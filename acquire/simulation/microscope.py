@@ -18,12 +18,12 @@ Array = npt.NDArray[Any]
 GREY_FROM, GREY_TO = 0.42, 0.68
 GREY, DARK = 0.15**0.5, 0.01**0.5
 SOFTNESS = 0.06
-SLIT_CENTRE, SLIT_WIDTH, SLIT_LENGTH = 0.55, 0.10, 1.0
+SLIT_CENTRE, SLIT_WIDTH, SLIT_LENGTH = 0.55, 0.2, 1.3
 
 # Defocus per spherical aberration that leaves the focus of a sperm head where it is without
 # either, in both contrasts. Its light crosses the inner pupil, so this is less than the 1 that
 # would balance the whole pupil.
-_BALANCE = 0.72
+_BALANCE = 0.6
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Microscope:
 
     def _slit(self, order: int) -> tuple[Array, Array]:
         along, along_weight = np.polynomial.legendre.leggauss(5 * order + 1)
-        across, across_weight = np.polynomial.legendre.leggauss(2)
+        across, across_weight = np.polynomial.legendre.leggauss(order)
         y, x = np.meshgrid(
             along * SLIT_LENGTH / 2, SLIT_CENTRE + across * SLIT_WIDTH / 2, indexing="ij"
         )

@@ -306,6 +306,6 @@ def _axes(yaw: float, pitch: float, roll: float) -> Array:
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     along = np.array([cy * cp, sy * cp, sp])
     across = np.array([-sy, cy, 0.0])
-    through = np.cross(along, across)
+    through = np.array([-cy * sp, -sy * sp, cp])
     cr, sr = np.cos(roll), np.sin(roll)
     return np.stack([along, cr * across + sr * through, cr * through - sr * across])

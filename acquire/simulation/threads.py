@@ -56,6 +56,12 @@ class ThreadImager:
             (N,) phase integrated over the bead's area, rad µm².
         """
         rows, columns = image.shape
+        farthest = self.windows.microscope.spread_um(float(np.abs(depth_um).max(initial=0)))
+        reach = farthest / self.pixel_um + 1
+        near = (np.abs(y_px - rows / 2) < rows / 2 + reach) & (
+            np.abs(x_px - columns / 2) < columns / 2 + reach
+        )
+        y_px, x_px, depth_um, strength = (a[near] for a in (y_px, x_px, depth_um, strength))
         fine_y = np.rint(y_px * PLACES).astype(int)
         fine_x = np.rint(x_px * PLACES).astype(int)
         levels = np.rint(depth_um / DEPTH_STEP_UM).astype(int)
