@@ -57,6 +57,8 @@ class Detections:
         Contrast energy, as an amplitude over its noise level.
     contrast
         The same amplitude relative to the background's grey level.
+    size
+        Root mean square radius of the energy, in head lengths.
     """
 
     y: Floats
@@ -66,6 +68,7 @@ class Detections:
     score: Floats
     energy: Floats
     contrast: Floats
+    size: Floats
 
     def __len__(self) -> int:
         return len(self.y)
@@ -239,6 +242,7 @@ def spots(contrast: npt.NDArray[np.float32], scale: Scale) -> Detections:
         score=_score(shapes, strength),
         energy=strength,
         contrast=contrasts,
+        size=np.sqrt(shapes.long * shapes.short),
     )
 
 
@@ -322,7 +326,7 @@ def _score(shapes: _Shapes, strength: Floats) -> Floats:
     limits = (
         _rises(strength, 6.0, 1.2),
         _rises(size, 0.175, 0.010),
-        _rises(-size, -0.33, 0.015),
+        _rises(-size, -0.42, 0.025),
         _rises(-shapes.long / np.maximum(shapes.short, 1e-3), -2.2, 0.15),
         _rises(-shapes.around, -0.55, 0.05),
         _rises(-shapes.strongest_around, -1.05, 0.06),

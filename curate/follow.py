@@ -29,11 +29,15 @@ _LEAST_HELD: Final = 0.3
 """and in this share of all planes."""
 _LIKELY: Final = 0.6
 _PEERS: Final = 3
-_FAINT: Final = 0.48
-"""What has this share of the contrast of the field's heads is as likely debris as head."""
+_FAINT: Final = 0.55
+"""What has this share of the contrast, times size, of the field's heads may as well be debris."""
+_TOO_SMALL, _TOO_LARGE = 0.18, 0.31
+"""Sizes of heads where they are sharpest, in head lengths: debris is smaller, clumps larger."""
 _SHINING: Final = 1.0
 """Contrast of things that shine on a dark ground; absorbing and phase objects stay below."""
 _ENERGY_WEIGHT, _SCORE_WEIGHT, _MISSED = 0.4, 0.8, 1.6
+_LEAST_JOINED: Final = 3
+_LONGEST_GAP: Final = 7
 _MEMORY: Final = 5
 """Places from which the velocity is taken: enough to average over the wagging of the head."""
 
@@ -56,6 +60,8 @@ class Track:
         0 to 1: how much the track looks like one head.
     contrast
         Contrast where it is strongest, see `Detections.contrast`.
+    size
+        Size where it is sharpest, see `Detections.size`.
     """
 
     y: Floats
@@ -66,6 +72,7 @@ class Track:
     width: float
     score: float
     contrast: float = 0.0
+    size: float = 0.0
 
 
 def search(
@@ -111,7 +118,7 @@ def link(
         ((p, i) for p, plane in enumerate(planes) for i in np.flatnonzero(plane.score > 0.3)),
         key=lambda seed: -_merit(planes[seed[0]], seed[1]),
     )
-    tracks = []
+    paths: list[_Path] = []
     for p, i in seeds:
         if not free[p][i]:
             continue
@@ -120,27 +127,88 @@ def link(
             near = np.hypot(plane.y - path.y[q], plane.x - path.x[q]) < 0.6 * head
             free[q] &= ~near
         free[p][i] = False
-        tracks.append(_track(planes, path, shape))
+        paths.append(path)
+    tracks = [_track(planes, path, shape) for path in _joined(paths, head)]
     return [track for track in _among_peers(tracks) if track.score >= least_score]
 
 
-def _among_peers(tracks: list[Track]) -> list[Track]:
-    """Lower the score of what is much fainter than the heads of this stack, and sort.
-
-    Heads are alike, debris is fainter. What shines on a dark ground differs in brightness by
-    nature, and is left alone.
-    """
-    usual = [track.contrast for track in tracks if track.score > _LIKELY]
-    if len(usual) >= _PEERS and (reference := float(np.percentile(usual, 75))) < _SHINING:
-        tracks = [
-            replace(track, score=track.score * _likeness(track.contrast / reference))
-            for track in tracks
+def _joined(paths: list[_Path], head: float) -> list[_Path]:
+    """Join paths that end where another begins: a cell lost in its focus and found again."""
+    paths = list(paths)
+    while True:
+        joints = [
+            joint
+            for i, first in enumerate(paths)
+            for j, second in enumerate(paths)
+            if i != j and (joint := _joint(first, second, head)) is not None
         ]
+        if not joints:
+            return paths
+        _, path, first, second = min(joints, key=lambda joint: joint[0])
+        paths = [p for p in paths if p is not first and p is not second] + [path]
+
+
+def _joint(first: _Path, second: _Path, head: float) -> tuple[float, _Path, _Path, _Path] | None:
+    """Join two paths where the second goes on as the first would; None where it does not."""
+    index = np.arange(len(first.spot))
+    kept = [
+        np.count_nonzero(first.spot[:cut] >= 0) + np.count_nonzero(second.spot[cut:] >= 0)
+        for cut in index
+    ]
+    cut = int(np.argmax(kept))
+    before = index[(first.spot >= 0) & (index < cut)]
+    after = index[(second.spot >= 0) & (index >= cut)]
+    either = np.count_nonzero(first.spot >= 0) + np.count_nonzero(second.spot >= 0)
+    if min(len(before), len(after)) < _LEAST_JOINED or kept[cut] < 0.75 * either:
+        return None
+    gap = int(after[0] - before[-1])
+    if gap > _LONGEST_GAP:
+        return None
+    there = _extrapolated(first, before[-_MEMORY:], int(after[0]))
+    back = _extrapolated(second, after[:_MEMORY], int(before[-1]))
+    miss = (
+        np.hypot(there[0] - second.y[after[0]], there[1] - second.x[after[0]])
+        + np.hypot(back[0] - first.y[before[-1]], back[1] - first.x[before[-1]])
+    ) / 2
+    if miss > (1.0 + 0.2 * gap) * head:
+        return None
+    late = index >= cut
+    path = _Path(
+        y=np.where(late, second.y, first.y),
+        x=np.where(late, second.x, first.x),
+        spot=np.where(late, second.spot, first.spot),
+        jump=np.where(late, second.jump, first.jump),
+    )
+    return float(miss), path, first, second
+
+
+def _extrapolated(path: _Path, planes: npt.NDArray[np.intp], to: int) -> tuple[float, float]:
+    """Where a path through some planes would be in another."""
+    y, x = (np.polyfit(planes, way[planes], 1) for way in (path.y, path.x))
+    return float(np.polyval(y, to)), float(np.polyval(x, to))
+
+
+def _among_peers(tracks: list[Track]) -> list[Track]:
+    """Lower the score of what is fainter and smaller than the heads of this stack, and sort.
+
+    Heads are alike, debris is fainter or smaller. What shines on a dark ground differs in
+    brightness by nature, and is left alone.
+    """
+    likely = [track for track in tracks if track.score > _LIKELY]
+    if len(likely) >= _PEERS:
+        contrast = float(np.percentile([track.contrast for track in likely], 75))
+        size = float(np.median([track.size for track in likely]))
+        if contrast < _SHINING:
+            ratios = [track.contrast / contrast * track.size / size for track in tracks]
+            tracks = [
+                replace(track, score=track.score * _likeness(ratio))
+                for track, ratio in zip(tracks, ratios, strict=True)
+            ]
     return sorted(tracks, key=lambda track: -track.score)
 
 
 def _likeness(ratio: float) -> float:
-    return float(1 / (1 + np.exp(-(np.log(ratio) - np.log(_FAINT)) / 0.06)))
+    return float(1 / (1 + np.exp(-np.log(max(ratio, 1e-6) / _FAINT) / 0.1)))
 
 
 @dataclass
@@ -254,6 +322,9 @@ def _track(planes: Sequence[Detections], path: _Path, shape: tuple[int, int]) ->
     weight = np.minimum(column("energy"), 20.0)
     score = float(np.average(column("score"), weights=weight))
     enough = min(1.0, share / _LEAST_SHARE, len(held) / (_LEAST_HELD * len(planes)))
+    size = float(np.percentile(column("size"), 20))
+    enough *= float(1 / (1 + np.exp((size - _TOO_LARGE) / 0.01)))
+    enough *= float(1 / (1 + np.exp((_TOO_SMALL - size) / 0.008)))
     return Track(
         y=y,
         x=x,
@@ -263,4 +334,5 @@ def _track(planes: Sequence[Detections], path: _Path, shape: tuple[int, int]) ->
         width=float(np.median(column("width"))),
         score=score * enough,
         contrast=float(np.percentile(column("contrast"), 90)),
+        size=size,
     )

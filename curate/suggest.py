@@ -38,8 +38,8 @@ _EDGES: Final = np.array([0.25, 0.42, 0.6, 0.76, 0.93, 1.2])
 """Edges of the bands, in units of the coherent cut-off NA / wavelength."""
 _USUAL_CUTOFF: Final = 0.65 / 0.55
 """NA / wavelength of a 40x/0.65 objective in green light, 1/µm; used where unknown."""
-_LIMIT: Final = 1.45
-"""Limit of resolution in units of the cut-off, for a half-open condenser."""
+_LIMIT: Final = 1.2
+"""Where the line is read, in units of the cut-off: the finest detail that a bright field shows."""
 _SECTORS: Final = 12
 _SHEARED: Final = 2.5
 """Coarse power along the shear over that across it, from which an image counts as relief."""
@@ -290,7 +290,9 @@ def _minima(curves: Curves, at: int) -> tuple[Floats, Floats]:
         least = float(np.polynomial.Polynomial(curve)(place))
         sides = min(power[use][0], power[use][-1])
         places[b] = place
-        weights[b] = np.clip((sides - max(least, 0.0)) / max(sides, 1e-9), 0, 1) * np.sqrt(min(sides, 0.3))
+        weights[b] = np.clip((sides - max(least, 0.0)) / max(sides, 1e-9), 0, 1) * np.sqrt(
+            min(sides, 0.3)
+        )
     return places, weights
 
 
