@@ -1,13 +1,31 @@
-"""The file formats on disk: raw stacks, dataset archives, splits, import."""
+"""The file formats on disk: raw stacks, dataset archives, splits, import.
 
-from fgaf.dataset.archive import Archive, ArchiveHeader, Cells, write_archive
-from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
-from fgaf.dataset.importing import ImportSettings, import_stacks
-from fgaf.dataset.optics import Optics
-from fgaf.dataset.patches import PatchSettings, import_patches
-from fgaf.dataset.raw import RawHeader, RawStack, RawWriter, Recovery, recover
-from fgaf.dataset.split import Split, make_split
-from fgaf.dataset.truth import CellTruth, FrameTruth, StackTruth, read_truth, write_truth
+Names are imported when first used, so that a command that opens no file starts fast.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fgaf.dataset.archive import Archive, ArchiveHeader, Cells, write_archive
+    from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
+    from fgaf.dataset.importing import ImportSettings, import_stacks
+    from fgaf.dataset.optics import Optics
+    from fgaf.dataset.patches import PatchSettings, import_patches
+    from fgaf.dataset.raw import RawHeader, RawStack, RawWriter, Recovery, recover
+    from fgaf.dataset.split import Split, make_split
+    from fgaf.dataset.truth import CellTruth, FrameTruth, StackTruth, read_truth, write_truth
+
+_MODULES = {
+    "archive": ("Archive", "ArchiveHeader", "Cells", "write_archive"),
+    "errors": ("ExistsError", "FgafError", "FormatError", "SettingError"),
+    "importing": ("ImportSettings", "import_stacks"),
+    "optics": ("Optics",),
+    "patches": ("PatchSettings", "import_patches"),
+    "raw": ("RawHeader", "RawStack", "RawWriter", "Recovery", "recover"),
+    "split": ("Split", "make_split"),
+    "truth": ("CellTruth", "FrameTruth", "StackTruth", "read_truth", "write_truth"),
+}
 
 __all__ = [
     "Archive",
@@ -36,3 +54,10 @@ __all__ = [
     "write_archive",
     "write_truth",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
