@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from fgaf.acquire.devices import Clock, DeviceError, Frame, Opening
+from fgaf.acquire.found import Found
 from fgaf.acquire.tables import parse_table, vendor_module
 
 _SLICE_S: Final = 0.1
@@ -347,6 +348,24 @@ def open_camera(settings: Mapping[str, Any], opening: Opening) -> BaslerCamera:
     chosen = _choose(list(factory.EnumerateDevices()), checked.serial_number)
     device = pylon.InstantCamera(factory.CreateDevice(chosen))
     return BaslerCamera(device, checked, opening.clock)
+
+
+def find() -> list[Found]:
+    """List the cameras that pylon sees, without opening them; Basler's emulator is one of them."""
+    factory = _import("pypylon.pylon").TlFactory.GetInstance()
+    return [
+        Found(
+            kind="camera",
+            driver="basler",
+            where=str(info.GetSerialNumber()),
+            name=f"Basler {info.GetModelName()}, serial {info.GetSerialNumber()}",
+            options={"serial_number": str(info.GetSerialNumber())},
+            problem=""
+            if factory.IsDeviceAccessible(info)
+            else "in use by another program: close it and try again",
+        )
+        for info in factory.EnumerateDevices()
+    ]
 
 
 def _import(module: str) -> ModuleType:
