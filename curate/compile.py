@@ -59,8 +59,8 @@ def compile_archive(
     if not kept:
         raise FgafError("no cell is kept: nothing to compile; accept some, or look at more stacks")
     by_stack: dict[str, list[Kept]] = {}
-    for cell, decision in kept:
-        by_stack.setdefault(cell.stack, []).append((cell, decision))
+    for state_of, decision in kept:
+        by_stack.setdefault(state_of.stack, []).append((state_of, decision))
     parts = [
         _part(state, state.stacks[fingerprint], by_stack[fingerprint])
         for fingerprint in progress([f for f in state.stacks if f in by_stack])
@@ -70,7 +70,7 @@ def compile_archive(
     cells = Cells.from_rows([row for part in parts for row in part.rows])
     per_cell = 2 * state.settings.steps + 1
     cell = np.repeat(np.arange(len(cells), dtype=np.int32), per_cell)
-    joined = {
+    joined: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("images", "depth_um", "plane", "center_y", "center_x")
     }

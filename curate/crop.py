@@ -6,7 +6,7 @@ interpolated, because interpolation blurs, and blur is what is labelled.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -105,7 +105,7 @@ def fits(
 
 
 def crops(
-    frames: Sequence[npt.NDArray[Any]],
+    frames: Mapping[int, npt.NDArray[Any]],
     y: Floats,
     x: Floats,
     planes: npt.NDArray[np.intp],
@@ -115,5 +115,5 @@ def crops(
     patches = []
     for plane in planes:
         top, left = (corner_of(float(center[plane]), patch_px) for center in (y, x))
-        patches.append(frames[plane][top : top + patch_px, left : left + patch_px])
+        patches.append(frames[int(plane)][top : top + patch_px, left : left + patch_px])
     return np.stack(patches)

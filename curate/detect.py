@@ -130,8 +130,7 @@ def contrast_of(image: Image, scale: Scale) -> npt.NDArray[np.float32]:
     binned = _binned(image, scale.binning)
     background = _smooth(binned, _BACKGROUND * scale.head_px)
     level = max(float(np.median(background)), 1.0)
-    contrast: npt.NDArray[np.float32] = (binned - background) / np.float32(level)
-    return contrast
+    return np.asarray((binned - background) / level, dtype=np.float32)
 
 
 def energy_of(

@@ -47,7 +47,7 @@ def tenengrad(images: Images) -> Values:
         across_columns = f[..., :-2] + 2 * f[..., 1:-1] + f[..., 2:]
         gx = across_rows[..., 2:] - across_rows[..., :-2]
         gy = across_columns[..., 2:, :] - across_columns[..., :-2, :]
-        return gx**2 + gy**2
+        return np.asarray(gx**2 + gy**2)
 
     return _mean_of(squared_gradient, images)
 
@@ -59,7 +59,7 @@ def laplacian(images: Images) -> Values:
         centre = f[..., 1:-1, 1:-1]
         rows = f[..., :-2, 1:-1] + f[..., 2:, 1:-1]
         columns = f[..., 1:-1, :-2] + f[..., 1:-1, 2:]
-        return (rows + columns - 4 * centre) ** 2
+        return np.asarray((rows + columns - 4 * centre) ** 2)
 
     return _mean_of(squared_laplacian, images)
 
@@ -70,7 +70,7 @@ def gray_level_gradient(images: Images) -> Values:
     def differences(f: Images) -> Images:
         right = np.abs(f[..., :-1, 1:] - f[..., :-1, :-1])
         down = np.abs(f[..., 1:, :-1] - f[..., :-1, :-1])
-        return right + down
+        return np.asarray(right + down)
 
     return _mean_of(differences, images)
 
@@ -85,7 +85,7 @@ def normalized_variance(images: Images) -> Values:
     images = _checked(images)
     mean = images.mean(axis=(-2, -1), dtype=np.float64)
     variance = images.var(axis=(-2, -1), dtype=np.float64)
-    return np.divide(variance, mean**2, out=np.zeros_like(variance), where=mean != 0)
+    return np.asarray(np.divide(variance, mean**2, out=np.zeros_like(variance), where=mean != 0))
 
 
 MEASURES: Final[dict[str, FocusMeasure]] = {

@@ -115,14 +115,14 @@ def link(
     reach = FASTEST_UM_S / pixel_size_um * np.abs(np.diff(times))
     free = [np.ones(len(plane), dtype=bool) for plane in planes]
     seeds = sorted(
-        ((p, i) for p, plane in enumerate(planes) for i in np.flatnonzero(plane.score > 0.3)),
+        ((p, int(i)) for p, plane in enumerate(planes) for i in np.flatnonzero(plane.score > 0.3)),
         key=lambda seed: -_merit(planes[seed[0]], seed[1]),
     )
     paths: list[_Path] = []
     for p, i in seeds:
         if not free[p][i]:
             continue
-        path = _best_path(planes, free, (p, int(i)), head, reach)
+        path = _best_path(planes, free, (p, i), head, reach)
         for q, plane in enumerate(planes):
             near = np.hypot(plane.y - path.y[q], plane.x - path.x[q]) < 0.6 * head
             free[q] &= ~near
@@ -315,10 +315,10 @@ def _track(planes: Sequence[Detections], path: _Path, shape: tuple[int, int]) ->
     x[gaps] = np.interp(index[gaps], held, path.x[held])
 
     def column(name: str) -> Floats:
-        return np.array([getattr(planes[p], name)[path.spot[p]] for p in held])
+        return np.array([getattr(planes[int(p)], name)[path.spot[p]] for p in held])
 
     within = (y >= 0) & (y < shape[0]) & (x >= 0) & (x < shape[1])
-    share = len(held) / max(1, np.count_nonzero(within))
+    share = len(held) / max(1, int(np.count_nonzero(within)))
     weight = np.minimum(column("energy"), 20.0)
     score = float(np.average(column("score"), weights=weight))
     enough = min(1.0, share / _LEAST_SHARE, len(held) / (_LEAST_HELD * len(planes)))

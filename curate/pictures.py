@@ -75,9 +75,8 @@ def _raw_pages(path: Path) -> Iterator[npt.NDArray[Any]]:
 
     try:
         with Image.open(path) as image:
-            if image.mode in ("P", "1"):
-                image = image.convert("L" if image.mode == "1" else "RGB")
-            pixels = np.asarray(image)
+            plain = {"1": "L", "P": "RGB"}.get(image.mode)
+            pixels = np.asarray(image.convert(plain) if plain else image)
     except (UnidentifiedImageError, OSError) as error:
         raise FormatError(f"{path} cannot be read as an image; save it again") from error
     yield pixels

@@ -298,7 +298,7 @@ class Session:
         FgafError
             There is no decision or undo of that number.
         """
-        kinds = {int(record["number"]): record["record"] for record in self.records}
+        kinds = {record["number"]: record["record"] for record in self.records}
         if kinds.get(number) not in ("decision", "undo"):
             raise FgafError(f"record {number} is no decision: nothing to undo")
         return self.append([{"record": "undo", "of": number, "annotator": annotator}])[0]

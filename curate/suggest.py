@@ -111,7 +111,7 @@ CONFIDENT: Final = 0.5
 
 
 def measure(
-    frames: Sequence[npt.NDArray[Any]],
+    frames: npt.NDArray[Any],
     y: Floats,
     x: Floats,
     z_um: Floats,
