@@ -1,7 +1,8 @@
 """What the engine may ask of a camera, of a focus drive and of a clock: three small protocols.
 
 A driver is any object with these members; it needs no base class. z is in micrometres of the
-drive, time stamps in nanoseconds since the epoch, images are indexed (y, x).
+drive, time stamps in nanoseconds since the epoch, images are indexed (y, x). A camera that can
+run free and a drive that can keep a speed offer a little more; sweeps need both.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 class DeviceError(FgafError):
     """A camera or drive failed, or did something that a careful run cannot accept."""
+
+
+class IncompleteFrameError(DeviceError):
+    """One exposure was lost on its way, but the camera is well: it can be exposed again."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,10 @@ class Camera(Protocol):
 
         Raises
         ------
+        IncompleteFrameError
+            Part of the frame is missing; the next one may be whole. It has taken a `frame_id`.
         DeviceError
-            No whole frame came within `timeout_s` seconds.
+            No frame came within `timeout_s` seconds, or the camera is not well.
         """
         ...
 
@@ -92,6 +99,49 @@ class Camera(Protocol):
 
     def close(self) -> None:
         """Give the device back; harmless when already closed."""
+        ...
+
+
+@runtime_checkable
+class StreamingCamera(Camera, Protocol):
+    """A camera that can also run free: one exposure after another at its own pace."""
+
+    @property
+    def frame_interval_s(self) -> float:
+        """Time from one exposure to the next when it runs free, in seconds."""
+        ...
+
+    @property
+    def stamp_error_s(self) -> float:
+        """How far `Frame.time_host_ns` of a free-running frame may be off, in seconds."""
+        ...
+
+    def stream(self, latest: bool = False) -> None:
+        """Run free until `stop`; whatever an earlier run left in the buffers is dropped.
+
+        Parameters
+        ----------
+        latest
+            Keep only the newest frame: for looking, where `frame_id` may skip. Else every frame
+            is kept until asked for, as far as the driver's buffers reach.
+        """
+        ...
+
+    def next_frame(self, timeout_s: float) -> Frame | None:
+        """Return the next frame of the stream, or None when there is none within `timeout_s`.
+
+        Parameters
+        ----------
+        timeout_s
+            Longest wait in seconds; 0 only looks.
+
+        Raises
+        ------
+        IncompleteFrameError
+            Part of a frame is missing.
+        DeviceError
+            A frame was lost or came twice, or the camera is not well.
+        """
         ...
 
 
@@ -127,6 +177,31 @@ class Stage(Protocol):
 
     def close(self) -> None:
         """Give the device back; harmless when already closed."""
+        ...
+
+
+@runtime_checkable
+class RampStage(Stage, Protocol):
+    """A focus drive that can move at a constant speed."""
+
+    def ramp_to(self, z_um: float, speed_um_s: float) -> None:
+        """Start a move to an absolute z at a speed; may return before the drive is there.
+
+        The speed holds for this move only, and is met as well as the drive can: how well, its
+        position tells.
+
+        Parameters
+        ----------
+        z_um
+            Where to, in micrometres.
+        speed_um_s
+            Speed in micrometres per second, above 0.
+
+        Raises
+        ------
+        DeviceError
+            The drive cannot move so slowly or so fast, or `z_um` is outside its limits.
+        """
         ...
 
 

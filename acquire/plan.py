@@ -75,7 +75,9 @@ class StackPlan:
         """Return the same planes about another centre."""
         return replace(self, center_um=center_um)
 
-    def check_limits(self, limits_um: tuple[float, float], approach_um: float = 0.0) -> None:
+    def check_limits(
+        self, limits_um: tuple[float, float], approach_um: float = 0.0, overrun_um: float = 0.0
+    ) -> None:
         """Refuse a plan that would leave the drive's limits.
 
         Parameters
@@ -84,6 +86,8 @@ class StackPlan:
             Lowest and highest z allowed.
         approach_um
             How far below the first plane the drive goes, to arrive from below.
+        overrun_um
+            How far above the last plane it goes, to pass it at full speed.
 
         Raises
         ------
@@ -92,17 +96,19 @@ class StackPlan:
         """
         low, high = limits_um
         first, last = self.z_um(0), self.z_um(len(self) - 1)
-        if low <= first - approach_um and last <= high:
+        if low <= first - approach_um and last + overrun_um <= high:
             return
-        lowest, highest = low + approach_um + self.half_range_um, high - self.half_range_um
+        lowest = low + approach_um + self.half_range_um
+        highest = high - overrun_um - self.half_range_um
         mend = (
             f"choose a centre from {lowest:g} to {highest:g} µm"
             if lowest <= highest
             else "choose a smaller range"
         )
+        beyond = f" and left for {last + overrun_um:g} µm" if overrun_um else ""
         raise SettingError(
-            f"planes from {first:g} to {last:g} µm, approached from {first - approach_um:g} µm, "
-            f"leave the drive's limits {low:g} to {high:g} µm; {mend}"
+            f"planes from {first:g} to {last:g} µm, approached from {first - approach_um:g} µm"
+            f"{beyond}, leave the drive's limits {low:g} to {high:g} µm; {mend}"
         )
 
     def describe(self) -> str:

@@ -73,6 +73,8 @@ class CameraTable(_Table):
         Exposure time.
     timeout_s
         Longest wait for a frame beyond its exposure.
+    retries
+        How often an incomplete frame is exposed again before it is an error.
     allow_identical
         Accept two successive frames that are equal to the last pixel; else they are taken for one
         frame delivered twice.
@@ -83,6 +85,7 @@ class CameraTable(_Table):
     driver: str
     exposure_ms: _Positive = 5.0
     timeout_s: _Positive = 2.0
+    retries: Annotated[int, Field(ge=0)] = 2
     allow_identical: bool = False
     options: dict[str, Any] = {}
 
