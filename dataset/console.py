@@ -24,6 +24,22 @@ class _OneLine(click.Command):
         self.params.append(debug)
         click.version_option(package_name="fgaf")(self)
 
+    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **kwargs)
+        try:
+            code = super().main(*args, standalone_mode=False, **kwargs)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            code = error.exit_code
+        except click.ClickException as error:
+            click.echo(f"error: {_usage_line(error)}", err=True)
+            code = error.exit_code
+        except click.Abort:
+            click.echo("error: stopped by the keyboard", err=True)
+            code = 1
+        sys.exit(code if isinstance(code, int) else 0)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -64,6 +80,12 @@ def finish(
     click.echo(lines)
     if next_command:
         click.echo(f"next: {next_command}")
+
+
+def _usage_line(error: click.ClickException) -> str:
+    message = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{message}; see `{context.command_path} --help`" if context else message
 
 
 def _line(error: BaseException) -> str:
