@@ -26,7 +26,7 @@ Progress = Callable[[Iterable[int]], Iterable[int]]
 INTERVAL_S = 0.03
 """Time from plane to plane: a fast drive's step and a short exposure."""
 
-_NEIGHBOUR, _DEBRIS = 0.25, 0.3
+_NEIGHBOUR, _DEBRIS = 0.3, 0.35
 
 
 def simulate_cells(
@@ -181,7 +181,7 @@ def _stack(
             draw_debris(rng, settings, met.y_um + aside[0], met.x_um + aside[1], met.z_um + z)
         )
     frame = rng.uniform(side, np.array(settings.shape) - side, 2) * pixel
-    brightness, slope = rng.normal(1, 0.05), rng.normal(0, 0.01, 2)
+    brightness, slope = rng.normal(1, 0.08), rng.normal(0, 0.015, 2)
     ramp = np.linspace(-1, 1, side, dtype=np.float32)
     light = (brightness + slope[0] * ramp[:, None] + slope[1] * ramp).astype(np.float32)
     origin = swimmers[0].way.pose(begin)
@@ -197,7 +197,9 @@ def _stack(
             painter.sperm(canvas, swimmer, time, exposure, shift)
         for speck in specks:
             canvas.multiply(speck.image(painter.waves, canvas.focus_um, shift))
-        images[k] = sensor.expose(canvas.relative() * light, exposure, settings, rng)
+        if settings.motile or k == 0:
+            clouds = light * sensor.mottle(rng, (side, side), settings)
+        images[k] = sensor.expose(canvas.relative() * clouds, exposure, settings, rng)
         centres[k] = centre
 
 

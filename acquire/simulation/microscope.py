@@ -23,7 +23,7 @@ SLIT_CENTRE, SLIT_WIDTH, SLIT_LENGTH = 0.55, 0.2, 1.3
 # Defocus per spherical aberration that leaves the focus of a sperm head where it is without
 # either, in both contrasts. Its light crosses the inner pupil, so this is less than the 1 that
 # would balance the whole pupil.
-_BALANCE = 0.6
+_BALANCE = 0.75
 
 
 @dataclass(frozen=True)

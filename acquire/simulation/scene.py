@@ -70,6 +70,11 @@ class Canvas:
                 y0 - patch.top : y1 - patch.top, x0 - patch.left : x1 - patch.left
             ]
 
+    def shows(self, y_px: float, x_px: float, reach_px: float) -> bool:
+        """Whether something within `reach_px` of a place can be seen."""
+        rows, columns = self._product.shape
+        return -reach_px < y_px < rows + reach_px and -reach_px < x_px < columns + reach_px
+
     def add_thread(
         self, imager: ThreadImager, y_px: Array, x_px: Array, z_um: Array, strength: Array
     ) -> None:
@@ -120,15 +125,17 @@ class Painter:
         before, after = way.pose(time_s - exposure_s / 2), way.pose(time_s + exposure_s / 2)
         y, x = (pose.y_um + shift_um[0]) / pixel, (pose.x_um + shift_um[1]) / pixel
         z = pose.z_um + shift_um[2]
-        canvas.multiply(
-            self.waves.image(
-                body.slices(pose, line, self.settings),
-                y,
-                x,
-                canvas.focus_um - z,
-                (after.y_um - before.y_um, after.x_um - before.x_um),
+        spread = self.waves.microscope.spread_um(abs(canvas.focus_um - z) + body.length)
+        if canvas.shows(y, x, (body.length + body.midpiece_length + spread) / pixel):
+            canvas.multiply(
+                self.waves.image(
+                    body.slices(pose, line, self.settings),
+                    y,
+                    x,
+                    canvas.focus_um - z,
+                    (after.y_um - before.y_um, after.x_um - before.x_um),
+                )
             )
-        )
         moments = self._moments(swimmer, exposure_s)
         for moment in moments:
             then = time_s + moment
@@ -255,7 +262,7 @@ class Scene:
 
     def _fold(self, swimmer: Swimmer, time_s: float) -> tuple[float, float, float]:
         """Shift that brings a cell that swam far away in again from the other side."""
-        away = swimmer.body.tail_length + 20.0
+        away = swimmer.body.tail_length + 5.0
         y, x = swimmer.way.path(time_s)
         shift = []
         for place, size in zip((y, x), self._size_um, strict=True):

@@ -11,12 +11,15 @@ from fgaf.acquire.simulation.settings import SimulationSettings
 
 Array = npt.NDArray[Any]
 
+_CLOUD_UM = 0.9
+
 
 def illumination(settings: SimulationSettings) -> Array:
     """Uneven brightness of the empty field about a mean of 1, (Y, X) float32.
 
     A lamp off centre, a fall towards the corners and a few broad blotches, at most
-    `settings.unevenness` from the mean; the same for every exposure of a seed.
+    `settings.unevenness` from the mean, under the mottle of the glass; the
+    same for every exposure of a seed.
     """
     rng = np.random.default_rng([settings.seed, 1])
     y = np.linspace(-1, 1, settings.shape[0], dtype=np.float32)[:, None]
@@ -28,8 +31,24 @@ def illumination(settings: SimulationSettings) -> Array:
         py, px = rng.uniform(0, 2 * np.pi, 2).astype(np.float32)
         field = field + np.float32(0.15) * np.cos(np.pi * fy * y + py) * np.cos(np.pi * fx * x + px)
     field -= field.mean()
-    uneven: Array = 1 + field * np.float32(settings.unevenness / np.abs(field).max())
-    return uneven
+    uneven = 1 + field * np.float32(settings.unevenness / np.abs(field).max())
+    clouds: Array = uneven * mottle(rng, settings.shape, settings)
+    return clouds
+
+
+def mottle(rng: np.random.Generator, shape: tuple[int, int], settings: SimulationSettings) -> Array:
+    """What dust and films far from focus do to a piece of the field, (Y, X) float32 about 1.
+
+    Clouds of about a head's size.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    white = rng.standard_normal(shape, dtype=np.float32)
+    width = _CLOUD_UM / settings.pixel_size_um
+    clouds = gaussian_filter(white, width, mode="wrap", truncate=3)
+    gain = settings.mottle * 2 * np.sqrt(np.pi) * width
+    result: Array = 1 + np.float32(gain) * clouds
+    return result
 
 
 def expose(

@@ -138,6 +138,8 @@ class SimulationSettings(MicroscopeSettings):
         Electrons, r.m.s.
     unevenness
         Peak relative departure of the illumination from its mean.
+    mottle
+        Relative r.m.s. of the faint clouds that dust and films on the glass leave everywhere.
     """
 
     seed: int = Field(default=0, ge=0)
@@ -161,6 +163,7 @@ class SimulationSettings(MicroscopeSettings):
     full_well: Positive = 10000.0
     read_noise: NonNegative = 7.0
     unevenness: Annotated[float, Field(ge=0, lt=1)] = 0.12
+    mottle: Annotated[float, Field(ge=0, lt=0.2)] = 0.012
 
     @model_validator(mode="after")
     def _ranges_ascend(self) -> Self:

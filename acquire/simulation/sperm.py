@@ -81,8 +81,10 @@ class Sperm:
     """One cell's body; lengths in µm, refractive indices relative to the medium.
 
     The head is an ellipsoid that is wider towards its tip by `taper` and thinner there by
-    `wedge`. The acrosome, its front part from `acrosome_from` (-1 rear, 1 tip), and the vacuoles
-    differ in index. The flagellum's angle against the head's axis swings by `swing` rad (less
+    `wedge`. The acrosome, its front part from `acrosome_from` (-1 rear, 1 tip), differs in index,
+    and so do the marks: vacuoles and dense chromatin, each a ball (along, across, through,
+    radius, step of index). The flagellum leaves at the angles `kink` (in plane, out of plane)
+    to the head's axis. The flagellum's angle against the head's axis swings by `swing` rad (less
     near the neck) in a wave of `wave` µm that travels to its end; out of the plane by
     `out_of_plane` times that, a quarter wave later; `bend` is a constant curvature.
     """
@@ -95,8 +97,7 @@ class Sperm:
     nucleus: float = 0.075
     acrosome: float = 0.05
     acrosome_from: float = 0.15
-    vacuoles: tuple[tuple[float, float, float, float], ...] = ((0.9, 0.3, 0.0, 0.35),)
-    vacuole: float = -0.05
+    marks: tuple[tuple[float, float, float, float, float], ...] = ((0.9, 0.3, 0.0, 0.35, -0.05),)
     midpiece_length: float = 4.5
     midpiece_radius: float = 0.42
     midpiece: float = 0.05
@@ -108,6 +109,7 @@ class Sperm:
     wave: float = 30.0
     out_of_plane: float = 0.3
     bend: float = 0.0
+    kink: tuple[float, float] = (0.0, 0.0)
 
     def index(self, a: Array, b: Array, c: Array) -> Array:
         """Index above the medium's at body coordinates (along, across, through), µm."""
@@ -118,9 +120,10 @@ class Sperm:
         inside = np.clip((1 - radius) * np.float32(1 / _EDGE) + np.float32(0.5), 0, 1)
         front = np.clip((u - np.float32(self.acrosome_from)) * 5 + np.float32(0.5), 0, 1)
         index: Array = self.nucleus + np.float32(self.acrosome - self.nucleus) * front
-        for va, vb, vc, vr in self.vacuoles:
-            away = np.sqrt((a - va) ** 2 + (b - vb) ** 2 + (c - vc) ** 2) / np.float32(vr)
-            index += np.float32(self.vacuole) * np.clip((1 - away) * 3 + np.float32(0.5), 0, 1)
+        for at_a, at_b, at_c, size, step in self.marks:
+            away = np.square(a - at_a) + np.square(b - at_b) + np.square(c - at_c)
+            away *= np.float32(1 / size**2)
+            index += np.float32(step) * np.clip(np.float32(1.5) - away, 0, 1)
         index *= inside
         return index
 
@@ -144,8 +147,8 @@ class Sperm:
         s = (np.arange(round(self.tail_length / _BEAD_UM)) + 0.5) * _BEAD_UM
         growth = 1 - np.exp(-s / 9.0)
         wave = 2 * np.pi * s / self.wave - beat
-        inside = self.swing * growth * np.sin(wave) + self.bend * s
-        outside = self.out_of_plane * self.swing * growth * np.cos(wave)
+        inside = self.kink[0] + self.swing * growth * np.sin(wave) + self.bend * s
+        outside = self.kink[1] + self.out_of_plane * self.swing * growth * np.cos(wave)
         along, across, through = _axes(pose.yaw, pose.pitch, 0.0)
         step = -_BEAD_UM * (
             np.outer(np.cos(outside) * np.cos(inside), along)
@@ -263,30 +266,30 @@ def draw_sperm(rng: np.random.Generator, motile: bool) -> Sperm:
 
     Dead cells beat no more: their flagellum is straighter, and frozen.
     """
-    length = float(np.clip(rng.normal(4.7, 0.35), 3.8, 5.8))
-    width = float(np.clip(rng.normal(3.0, 0.25), 2.3, 3.7))
-    thickness = float(np.clip(rng.normal(1.1, 0.12), 0.8, 1.5))
-    nucleus = float(np.clip(rng.normal(0.072, 0.008), 0.05, 0.095))
-    vacuoles = tuple(
-        (
-            float(length / 2 * rng.uniform(-0.3, 0.6)),
-            float(width / 2 * rng.uniform(-0.5, 0.5)),
-            float(thickness / 2 * rng.uniform(-0.4, 0.4)),
-            float(rng.uniform(0.2, 0.5)),
-        )
-        for _ in range(int(rng.choice(4, p=(0.25, 0.4, 0.25, 0.1))))
-    )
+    length = float(np.clip(rng.normal(4.7, 0.45), 3.6, 6.0))
+    width = float(np.clip(rng.normal(3.0, 0.32), 2.2, 3.9))
+    thickness = float(np.clip(rng.normal(1.1, 0.17), 0.7, 1.6))
+    nucleus = float(np.clip(rng.normal(0.068, 0.015), 0.035, 0.105))
+    half = np.array([length, width, thickness]) / 2
+    marks = []
+    for count, size, step in (
+        (int(rng.choice(4, p=(0.25, 0.4, 0.25, 0.1))), (0.2, 0.5), (-0.9, -0.4)),
+        (int(rng.integers(2, 6)), (0.35, 0.7), (-0.3, 0.3)),
+    ):
+        for _ in range(count):
+            at = half * rng.uniform((-0.6, -0.6, -0.5), (0.6, 0.6, 0.5))
+            scale = float(rng.uniform(*size)), nucleus * float(rng.uniform(*step))
+            marks.append((float(at[0]), float(at[1]), float(at[2]), *scale))
     return Sperm(
         length=length,
         width=width,
         thickness=thickness,
-        taper=float(np.clip(rng.normal(0.05, 0.07), -0.15, 0.25)),
-        wedge=float(np.clip(rng.normal(0.2, 0.1), -0.1, 0.45)),
+        taper=float(np.clip(rng.normal(0.05, 0.1), -0.2, 0.3)),
+        wedge=float(np.clip(rng.normal(0.2, 0.13), -0.15, 0.5)),
         nucleus=nucleus,
-        acrosome=nucleus * float(rng.uniform(0.5, 0.85)),
+        acrosome=nucleus * float(rng.uniform(0.4, 0.95)),
         acrosome_from=float(rng.uniform(-0.1, 0.35)),
-        vacuoles=vacuoles,
-        vacuole=-nucleus * float(rng.uniform(0.4, 0.9)),
+        marks=tuple(marks),
         midpiece_length=float(rng.uniform(3.5, 5.0)),
         midpiece_radius=float(rng.uniform(0.36, 0.48)),
         midpiece=float(rng.uniform(0.04, 0.06)),
@@ -296,8 +299,9 @@ def draw_sperm(rng: np.random.Generator, motile: bool) -> Sperm:
         tail=float(rng.uniform(0.05, 0.07)),
         swing=float(rng.uniform(0.6, 1.0) if motile else rng.uniform(0.05, 0.35)),
         wave=float(rng.uniform(25, 36) if motile else rng.uniform(35, 60)),
-        out_of_plane=float(rng.uniform(0.1, 0.4)),
+        out_of_plane=float(rng.uniform(0.1, 0.5)),
         bend=float(rng.normal(0, 0.006 if motile else 0.015)),
+        kink=(float(rng.normal(0, np.radians(8))), float(rng.normal(0, np.radians(10)))),
     )
 
 

@@ -125,11 +125,11 @@ def draw_swimming(
     phase = float(rng.uniform(0, 2 * np.pi))
     if not motile:
         still = replace(
-            start, pitch=float(np.radians(6) * tilts[0]), roll=float(np.radians(12) * tilts[1])
+            start, pitch=float(np.radians(8) * tilts[0]), roll=float(np.radians(18) * tilts[1])
         )
         return Swimming(still, beat_phase=phase)
     start = replace(
-        start, pitch=float(np.radians(5) * tilts[0]), roll=float(np.radians(10) * tilts[1])
+        start, pitch=float(np.radians(12) * tilts[0]), roll=float(np.radians(20) * tilts[1])
     )
     waves = []
     for amplitude, low, high in ((0.5, 0.1, 0.3), (0.15, 0.5, 1.5)):
@@ -148,8 +148,8 @@ def draw_swimming(
         beat_phase=phase,
         swing_um=float(rng.uniform(0.3, 1.2)),
         yaw_swing=float(np.radians(rng.uniform(3, 9))),
-        roll_swing=float(np.radians(rng.uniform(5, 25))),
-        pitch_swing=float(np.radians(rng.uniform(0.5, 2.5))),
+        roll_swing=float(np.radians(rng.uniform(8, 40))),
+        pitch_swing=float(np.radians(rng.uniform(1.0, 5.0))),
         z_swing_um=float(rng.uniform(0.02, 0.12)),
         z_wander=tuple(waves),
         pitch_wander=(
