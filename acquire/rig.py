@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -99,6 +100,7 @@ class StageTable(_Table):
         Name of the driver, as `acq devices` lists it.
     limits_um
         Lowest and highest z allowed; within those of the device, which hold when this is absent.
+        ``[nan, nan]`` is a blank that somebody must fill in before the rig can be opened.
     approach_um
         Every plane is approached from below; a move that would go down ends this much lower first.
         Larger than the drive's backlash.
@@ -125,9 +127,14 @@ class StageTable(_Table):
 
     @model_validator(mode="after")
     def _limits_ascend(self) -> Self:
-        if self.limits_um is not None and not self.limits_um[0] < self.limits_um[1]:
-            raise ValueError("limits_um must ascend")
-        return self
+        if self.limits_um is None or self.limits_blank or self.limits_um[0] < self.limits_um[1]:
+            return self
+        raise ValueError("limits_um must ascend")
+
+    @property
+    def limits_blank(self) -> bool:
+        """Whether the limits are still to be filled in."""
+        return self.limits_um is not None and all(map(math.isnan, self.limits_um))
 
 
 class Rig(_Table):
@@ -196,10 +203,15 @@ def open_rig(rig: Rig) -> Devices:
     Raises
     ------
     SettingError
-        An unknown driver, or an option it does not take.
+        An unknown driver, an option it does not take, or limits that are still to be filled in.
     DeviceError
         A device is absent, or its vendor library is not installed.
     """
+    if rig.stage.limits_blank:
+        raise SettingError(
+            "stage.limits_um is still to be filled in: write the lowest and highest z in µm at "
+            "which nothing can touch into the rig, as limits_um = [-50, 50]"
+        )
     with ExitStack() as opened:
         opening = Opening(rig, WallClock())
         stage: Stage = _driver(STAGES, rig.stage.driver)(rig.stage.options, opening)
@@ -272,7 +284,9 @@ def _override(table: dict[str, Any], override: str) -> None:
 
 def _toml(table: Mapping[str, Any], path: str = "") -> str:
     lines = [
-        f"{name} = {_value(value)}" for name, value in table.items() if not isinstance(value, dict)
+        f"{name} = {toml_value(value)}"
+        for name, value in table.items()
+        if not isinstance(value, dict)
     ]
     for name, value in table.items():
         if isinstance(value, dict) and value:
@@ -280,11 +294,12 @@ def _toml(table: Mapping[str, Any], path: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """Write a bool, a number, a string or a list of those as TOML does."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_value(item) for item in value)}]"
+        return f"[{', '.join(toml_value(item) for item in value)}]"
     if isinstance(value, str):
         return _quoted(value)
     return repr(value)
