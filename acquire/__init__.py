@@ -13,15 +13,19 @@ if TYPE_CHECKING:
         DeviceError,
         Devices,
         Frame,
+        IncompleteFrameError,
         Opening,
+        RampStage,
         Stage,
+        StreamingCamera,
         WallClock,
     )
     from fgaf.acquire.engine import Engine, Exposure
     from fgaf.acquire.interrupt import Interrupt, InterruptError
     from fgaf.acquire.plan import StackPlan
-    from fgaf.acquire.recording import Labels, record_stacks, stack_paths
+    from fgaf.acquire.recording import Labels, Recorded, record_stacks, stack_paths
     from fgaf.acquire.rig import Rig, load_rig, open_rig
+    from fgaf.acquire.sweep import Sweep, SweepSettings
 
 _MODULES = {
     "devices": (
@@ -30,15 +34,19 @@ _MODULES = {
         "DeviceError",
         "Devices",
         "Frame",
+        "IncompleteFrameError",
         "Opening",
+        "RampStage",
         "Stage",
+        "StreamingCamera",
         "WallClock",
     ),
     "engine": ("Engine", "Exposure"),
     "interrupt": ("Interrupt", "InterruptError"),
     "plan": ("StackPlan",),
-    "recording": ("Labels", "record_stacks", "stack_paths"),
+    "recording": ("Labels", "Recorded", "record_stacks", "stack_paths"),
     "rig": ("Rig", "load_rig", "open_rig"),
+    "sweep": ("Sweep", "SweepSettings"),
 }
 
 __all__ = [
@@ -49,13 +57,19 @@ __all__ = [
     "Engine",
     "Exposure",
     "Frame",
+    "IncompleteFrameError",
     "Interrupt",
     "InterruptError",
     "Labels",
     "Opening",
+    "RampStage",
+    "Recorded",
     "Rig",
     "StackPlan",
     "Stage",
+    "StreamingCamera",
+    "Sweep",
+    "SweepSettings",
     "WallClock",
     "load_rig",
     "open_rig",

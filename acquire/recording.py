@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from fgaf.acquire.devices import Devices
-from fgaf.acquire.engine import Engine
+from fgaf.acquire.engine import Engine, Exposure
 from fgaf.acquire.interrupt import Interrupt, InterruptError
+from fgaf.acquire.pace import Late, Pace
 from fgaf.acquire.plan import StackPlan
 from fgaf.acquire.rig import Rig
 from fgaf.acquire.writing import BackgroundWriter
 from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.dataset.files import require_free, require_new
+from fgaf.dataset.files import free_bytes, require_free, require_new
 from fgaf.dataset.raw import SUFFIX, RawHeader, RawWriter
 from fgaf.dataset.truth import FrameTruth, StackTruth, truth_path, write_truth
 
@@ -77,6 +78,48 @@ def stack_paths(
     return [folder / f"{stem}_r{number:0{digits}}{SUFFIX}" for number in range(1, repeat + 1)]
 
 
+class Method(Protocol):
+    """A way to take a stack: `Engine` or `Sweep`."""
+
+    retried: int
+
+    def check(self, plan: StackPlan) -> None:
+        """Refuse an impossible plan before anything moves."""
+        ...
+
+    def returning(self) -> AbstractContextManager[float]:
+        """Bring the drive back after the block; yields where that is."""
+        ...
+
+    def move_to(self, z_um: float) -> float:
+        """Go somewhere between stacks."""
+        ...
+
+    def expose(self, plan: StackPlan) -> Generator[Exposure, None, None]:
+        """Take every plane, lowest first."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What is worth knowing of a series that went well.
+
+    Attributes
+    ----------
+    late
+        Stacks that began late.
+    retried
+        Incomplete frames that were taken again.
+    short_of_space
+        Stack number at which the disk had no more room for the rest of the series, though for
+        that one; None when it always had.
+    """
+
+    late: tuple[Late, ...] = ()
+    retried: int = 0
+    short_of_space: int | None = None
+
+
 def record_stacks(
     devices: Devices,
     rig: Rig,
@@ -84,11 +127,13 @@ def record_stacks(
     paths: list[Path],
     labels: Labels | None = None,
     *,
+    method: Method | None = None,
+    every_s: float = 0.0,
     truth: bool = True,
     overwrite: bool = False,
     interrupt: Interrupt | None = None,
     progress: Progress = lambda items, _label, _length: iter(items),
-) -> None:
+) -> Recorded:
     """Take one stack for each of `paths`; afterwards the drive is back where it was.
 
     Everything that can be checked is checked before the drive moves: limits, names, disk space.
@@ -104,6 +149,11 @@ def record_stacks(
         Targets, as from `stack_paths`.
     labels
         Recorded in every stack; the field is by default named after the first stack.
+    method
+        How a stack is taken; by default by an `Engine`, plane by plane.
+    every_s
+        Seconds from the begin of one stack to that of the next, between which the drive rests
+        where it was; 0 takes them one after another.
     truth
         Whether the truth that a simulated camera gives is written beside each stack.
     overwrite
@@ -121,24 +171,43 @@ def record_stacks(
         The run broke; the line says at which plane and why, what was kept, where the drive is.
     """
     interrupt = interrupt or Interrupt()
-    engine = Engine(devices, rig.camera, rig.stage, interrupt)
-    engine.check(plan)
+    method = method or Engine(devices, rig.camera, rig.stage, interrupt)
+    pace = Pace(every_s, devices.clock, interrupt)
+    method.check(plan)
     _check_outputs(paths, plan, devices, overwrite)
     header = _header(devices, rig, plan, labels or Labels(), paths[0])
     planes, stacks = (progress, _plainly) if len(paths) == 1 else (_plainly, progress)
-    with engine.returning():
-        for number, path in enumerate(stacks(paths, f"{len(paths)} stacks", len(paths))):
-            try:
-                interrupt.check()
-            except InterruptError as error:
-                raise InterruptError(
-                    f"{error} after {number} of {len(paths)} stacks", error.exit_code
-                ) from error
-            _record(engine, devices, plan, path, header(), truth, overwrite, planes)
+    short_of_space = None
+    with method.returning() as start_um:
+        for number, path in enumerate(stacks(paths, f"{len(paths)} stacks", len(paths)), 1):
+            with _counted(number - 1, len(paths)):
+                pace.wait(number)
+                if short_of_space is None and not _fits(
+                    path, len(paths) + 1 - number, plan, devices
+                ):
+                    short_of_space = number
+                _record(method, devices, plan, path, header(), truth, overwrite, planes)
+                if every_s and number < len(paths):
+                    method.move_to(start_um)
+    return Recorded(tuple(pace.late), method.retried, short_of_space)
+
+
+@contextmanager
+def _counted(done: int, of: int) -> Iterator[None]:
+    """Say in every error of the block how many stacks of a series were done."""
+    try:
+        yield
+    except FgafError as error:
+        if of == 1:
+            raise
+        line = f"{error}; {done} of {of} stacks were done"
+        if isinstance(error, InterruptError):
+            raise InterruptError(line, error.exit_code) from error
+        raise FgafError(line) from error
 
 
 def _record(
-    engine: Engine,
+    method: Method,
     devices: Devices,
     plan: StackPlan,
     path: Path,
@@ -152,7 +221,7 @@ def _record(
     writer = RawWriter(path, header, shape, _pixels(devices), overwrite)
     try:
         with writer:
-            with closing(engine.expose(plan)) as exposures, BackgroundWriter(writer) as background:
+            with closing(method.expose(plan)) as exposures, BackgroundWriter(writer) as background:
                 for exposure in progress(exposures, f"{len(plan)} planes", len(plan)):
                     background.put(exposure)
                     if truth and exposure.frame.truth is not None:
@@ -185,8 +254,16 @@ def _check_outputs(paths: list[Path], plan: StackPlan, devices: Devices, overwri
         require_new(path, overwrite)
         require_new(truth_path(path), overwrite)
         require_new(path.with_name(path.name + ".part"), overwrite)
+    require_free(paths[0], len(paths) * _bytes_of_one(plan, devices))
+
+
+def _fits(path: Path, stacks: int, plan: StackPlan, devices: Devices) -> bool:
+    return free_bytes(path) >= stacks * _bytes_of_one(plan, devices)
+
+
+def _bytes_of_one(plan: StackPlan, devices: Devices) -> int:
     pixels = int(np.prod(devices.camera.shape)) * _pixels(devices).itemsize
-    require_free(paths[0], len(paths) * (len(plan) * pixels + _SPARE_BYTES))
+    return len(plan) * pixels + _SPARE_BYTES
 
 
 def _header(

@@ -47,13 +47,18 @@ def require_free(path: Path, n_bytes: int) -> None:
     FgafError
         The disk of `path` has less than `n_bytes` free.
     """
-    folder = next(place for place in (path, *path.parents) if place.exists())
-    free = shutil.disk_usage(folder).free
+    free = free_bytes(path)
     if free < n_bytes:
         raise FgafError(
             f"{path} needs {_megabytes(n_bytes)} and its disk has {_megabytes(free)} free; "
             "make room or choose another disk"
         )
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes free on the disk on which `path` is or would be."""
+    folder = next(place for place in (path, *path.parents) if place.exists())
+    return shutil.disk_usage(folder).free
 
 
 def sync(path: Path) -> None:

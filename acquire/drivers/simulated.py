@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -17,6 +19,8 @@ from fgaf.dataset.truth import FrameTruth
 
 if TYPE_CHECKING:
     from fgaf.acquire.simulation.scene import Scene
+
+_REMEMBERED_MOVES = 64
 
 _Positive = Annotated[float, Field(gt=0)]
 _NonNegative = Annotated[float, Field(ge=0)]
@@ -102,6 +106,58 @@ class SimulatedClock:
             time.sleep(max(0.0, ahead))
 
 
+@dataclass(frozen=True)
+class Move:
+    """One move of the motor: a trapezoid of speed over time, from standing to standing.
+
+    Attributes
+    ----------
+    begun_ns
+        When it was commanded.
+    from_um, to_um
+        Motor positions at its ends.
+    engaged_um
+        Where the objective was left by the move before.
+    speed_um_s, acceleration_um_s2
+        What limits it.
+    """
+
+    begun_ns: int
+    from_um: float
+    to_um: float
+    engaged_um: float
+    speed_um_s: float
+    acceleration_um_s2: float
+
+    @property
+    def duration_s(self) -> float:
+        """From the command to the standstill."""
+        way, speed, acceleration = self._way_um, self.speed_um_s, self.acceleration_um_s2
+        if way < speed**2 / acceleration:
+            return 2 * math.sqrt(way / acceleration)
+        return way / speed + speed / acceleration
+
+    def seconds(self, time_ns: int) -> float:
+        """Time since the command."""
+        return (time_ns - self.begun_ns) / 1e9
+
+    def motor_um(self, time_ns: int) -> float:
+        """Position of the motor: the way still to go mirrors the way gone."""
+        duration = self.duration_s
+        gone = min(max(self.seconds(time_ns), 0.0), duration)
+        if gone <= duration / 2:
+            return self.from_um + math.copysign(self._ramp_um(gone), self.to_um - self.from_um)
+        return self.to_um - math.copysign(self._ramp_um(duration - gone), self.to_um - self.from_um)
+
+    @property
+    def _way_um(self) -> float:
+        return abs(self.to_um - self.from_um)
+
+    def _ramp_um(self, seconds: float) -> float:
+        rise = min(seconds, self.speed_um_s / self.acceleration_um_s2)
+        return self.acceleration_um_s2 * rise**2 / 2 + self.speed_um_s * (seconds - rise)
+
+
 class SimulatedStage:
     """A stepper drive with acceleration, play, ringing and moves that end a little off."""
 
@@ -111,8 +167,9 @@ class SimulatedStage:
         self._options = options
         self._clock = clock
         self._random = np.random.default_rng((seed, 1))
-        self._from_um = self._to_um = self._engaged_um = options.start_um
-        self._begun_ns = clock.now_ns()
+        start = options.start_um
+        self._moves: deque[Move] = deque(maxlen=_REMEMBERED_MOVES)
+        self._moves.append(self._move(clock.now_ns(), start, start, start, options.speed_um_s))
 
     @property
     def limits_um(self) -> tuple[float, float]:
@@ -120,9 +177,12 @@ class SimulatedStage:
         return self._options.travel_um
 
     def position_um(self) -> float:
-        """Read the motor's position back."""
-        self._clock.sleep(self._options.reply_ms / 1e3)
-        return self._motor_um(self._clock.now_ns())
+        """Read the motor's position back: as it is in the middle of question and answer."""
+        half_s = self._options.reply_ms / 2e3
+        self._clock.sleep(half_s)
+        z_um = self._moves[-1].motor_um(self._clock.now_ns())
+        self._clock.sleep(half_s)
+        return z_um
 
     def move_to(self, z_um: float) -> None:
         """Start a move; it may begin during another one.
@@ -132,69 +192,71 @@ class SimulatedStage:
         DeviceError
             `z_um` is outside the travel.
         """
+        self.ramp_to(z_um, self._options.speed_um_s)
+
+    def ramp_to(self, z_um: float, speed_um_s: float) -> None:
+        """Start a move at a speed up to the drive's own.
+
+        Raises
+        ------
+        DeviceError
+            The drive is not so fast, or `z_um` is outside the travel.
+        """
         low, high = self.limits_um
         if not low <= z_um <= high:
             raise DeviceError(f"{z_um:g} µm is outside the drive's travel {low:g} to {high:g} µm")
+        if not 0 < speed_um_s <= self._options.speed_um_s:
+            raise DeviceError(
+                f"the drive cannot move at {speed_um_s:g} µm/s; its top speed is "
+                f"{self._options.speed_um_s:g}"
+            )
         self._clock.sleep(self._options.reply_ms / 1e3)
-        self._turn_to(z_um + self._random.normal(scale=self._options.repeatability_um))
+        self._turn_to(z_um + self._random.normal(scale=self._options.repeatability_um), speed_um_s)
 
     def moving(self) -> bool:
         """Whether the motor runs."""
         self._clock.sleep(self._options.reply_ms / 1e3)
-        return self._seconds(self._clock.now_ns()) < self._duration_s()
+        move = self._moves[-1]
+        return move.seconds(self._clock.now_ns()) < move.duration_s
 
     def stop(self) -> None:
         """Stand still here."""
-        self._turn_to(self._motor_um(self._clock.now_ns()))
+        here_um = self._moves[-1].motor_um(self._clock.now_ns())
+        self._turn_to(here_um, self._options.speed_um_s)
 
     def close(self) -> None:
         """Nothing to give back."""
 
     def objective_um(self, time_ns: int) -> float:
-        """Where the objective really is at a time since the last command, in µm."""
+        """Where the objective really was at a time of this or of a recent move, in µm."""
         options = self._options
-        z_um = self._played_um(self._motor_um(time_ns))
-        rest = self._seconds(time_ns) - self._duration_s()
+        move = next(
+            (each for each in reversed(self._moves) if each.begun_ns <= time_ns), self._moves[0]
+        )
+        z_um = self._played_um(move, time_ns)
+        rest = move.seconds(time_ns) - move.duration_s
         if rest <= 0:
             return z_um
-        travel = self._to_um - self._from_um
+        travel = move.to_um - move.from_um
         swing = math.copysign(min(options.ringing_um, abs(travel)), travel)
         fall = math.exp(-rest / (options.ringing_ms / 1e3))
         return z_um + swing * fall * math.sin(math.tau * options.ringing_hz * rest)
 
-    def _turn_to(self, z_um: float) -> None:
-        now = self._clock.now_ns()
-        here = self._motor_um(now)
-        self._engaged_um = self._played_um(here)
-        self._from_um, self._to_um, self._begun_ns = here, z_um, now
+    def _turn_to(self, z_um: float, speed_um_s: float) -> None:
+        now_ns, last = self._clock.now_ns(), self._moves[-1]
+        here_um, engaged_um = last.motor_um(now_ns), self._played_um(last, now_ns)
+        self._moves.append(self._move(now_ns, here_um, z_um, engaged_um, speed_um_s))
 
-    def _played_um(self, motor_um: float) -> float:
+    def _move(
+        self, begun_ns: int, from_um: float, to_um: float, engaged_um: float, speed_um_s: float
+    ) -> Move:
+        acceleration = self._options.acceleration_um_s2
+        return Move(begun_ns, from_um, to_um, engaged_um, speed_um_s, acceleration)
+
+    def _played_um(self, move: Move, time_ns: int) -> float:
         """Follow the motor with play: pushed from below, left behind when it turns down."""
-        return min(max(self._engaged_um, motor_um), motor_um + self._options.backlash_um)
-
-    def _seconds(self, time_ns: int) -> float:
-        return (time_ns - self._begun_ns) / 1e9
-
-    def _duration_s(self) -> float:
-        travel = abs(self._to_um - self._from_um)
-        speed, acceleration = self._options.speed_um_s, self._options.acceleration_um_s2
-        if travel < speed**2 / acceleration:
-            return 2 * math.sqrt(travel / acceleration)
-        return travel / speed + speed / acceleration
-
-    def _motor_um(self, time_ns: int) -> float:
-        """Position on the trapezoidal profile: the way still to go mirrors the way gone."""
-        travel = self._to_um - self._from_um
-        duration = self._duration_s()
-        gone = min(max(self._seconds(time_ns), 0.0), duration)
-        if gone <= duration / 2:
-            return self._from_um + math.copysign(self._ramp_um(gone), travel)
-        return self._to_um - math.copysign(self._ramp_um(duration - gone), travel)
-
-    def _ramp_um(self, seconds: float) -> float:
-        speed, acceleration = self._options.speed_um_s, self._options.acceleration_um_s2
-        rise = min(seconds, speed / acceleration)
-        return acceleration * rise**2 / 2 + speed * (seconds - rise)
+        motor_um = move.motor_um(time_ns)
+        return min(max(move.engaged_um, motor_um), motor_um + self._options.backlash_um)
 
 
 class SimulatedCamera:
@@ -217,6 +279,8 @@ class SimulatedCamera:
         self._scene: Scene | None = None
         self._armed = False
         self._frame_id = 0
+        self._begun_ns = 0
+        self._latest = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -228,11 +292,18 @@ class SimulatedCamera:
         """8 or 12."""
         return self._settings.bit_depth
 
+    @property
+    def frame_interval_s(self) -> float:
+        """Exposure or readout, whichever takes longer: they overlap."""
+        return max(self._exposure_s, self._readout_s)
+
+    @property
+    def stamp_error_s(self) -> float:
+        """None: both stamps are the simulated time itself."""
+        return 0.0
+
     def start(self) -> None:
         """Arm; the frame counter begins again at 0."""
-        from fgaf.acquire.simulation.scene import Scene
-
-        self._scene = self._scene or Scene(self._settings)
         self._armed = True
         self._frame_id = 0
 
@@ -244,28 +315,40 @@ class SimulatedCamera:
         DeviceError
             Not started, or exposure and readout take longer than `timeout_s`.
         """
-        if self._scene is None or not self._armed:
+        if not self._armed:
             raise DeviceError("the simulated camera was triggered before it was started")
-        exposure_s = self._options.exposure_ms / 1e3
         latency_s = self._options.latency_ms / 1e3
-        readout_s = self.shape[0] * self._options.row_us / 1e6
-        if latency_s + exposure_s + readout_s > timeout_s:
+        if latency_s + self._exposure_s + self._readout_s > timeout_s:
             raise DeviceError(f"no frame within {timeout_s:g} s; raise camera.timeout_s")
-        self._clock.sleep(latency_s + exposure_s / 2)
-        middle_ns = self._clock.now_ns()
-        pixels, cells = self._scene.expose(
-            (middle_ns - self._opened_ns) / 1e9, exposure_s, self._focus_um(middle_ns)
+        self._clock.sleep(latency_s + self._exposure_s / 2)
+        frame = self._image(self._clock.now_ns())
+        self._clock.sleep(self._exposure_s / 2 + self._readout_s)
+        return frame
+
+    def stream(self, latest: bool = False) -> None:
+        """Run free from now on; frames are drawn when asked for, as they were in their time."""
+        self.start()
+        self._latest = latest
+        self._begun_ns = self._clock.now_ns() + round(self._options.latency_ms * 1e6)
+
+    def next_frame(self, timeout_s: float) -> Frame | None:
+        """Return the next frame of the stream, or None.
+
+        Raises
+        ------
+        DeviceError
+            Not started.
+        """
+        if not self._armed:
+            raise DeviceError("the simulated camera was asked for a frame before it was started")
+        now_ns = self._clock.now_ns()
+        if self._latest:
+            self._frame_id = max(self._frame_id, self._newest(now_ns))
+        ready_s = (self._middle_ns(self._frame_id) - now_ns) / 1e9 + (
+            self._exposure_s / 2 + self._readout_s
         )
-        self._clock.sleep(exposure_s / 2 + readout_s)
-        frame_id, self._frame_id = self._frame_id, self._frame_id + 1
-        return Frame(
-            pixels=pixels,
-            frame_id=frame_id,
-            time_device_ns=middle_ns,
-            time_host_ns=middle_ns,
-            exposure_us=self._options.exposure_ms * 1e3,
-            truth=FrameTruth(time_ns=middle_ns, cells=cells),
-        )
+        self._clock.sleep(min(max(ready_s, 0.0), timeout_s))
+        return self._image(self._middle_ns(self._frame_id)) if ready_s <= timeout_s else None
 
     def stop(self) -> None:
         """Disarm."""
@@ -275,6 +358,44 @@ class SimulatedCamera:
         """Forget the scene."""
         self._armed = False
         self._scene = None
+
+    @property
+    def _specimen(self) -> Scene:
+        from fgaf.acquire.simulation.scene import Scene
+
+        self._scene = self._scene or Scene(self._settings)
+        return self._scene
+
+    @property
+    def _exposure_s(self) -> float:
+        return self._options.exposure_ms / 1e3
+
+    @property
+    def _readout_s(self) -> float:
+        return self.shape[0] * self._options.row_us / 1e6
+
+    def _middle_ns(self, frame_id: int) -> int:
+        """Middle of an exposure of the stream."""
+        since_s = frame_id * self.frame_interval_s + self._exposure_s / 2
+        return self._begun_ns + round(since_s * 1e9)
+
+    def _newest(self, now_ns: int) -> int:
+        """Number of the last frame of the stream that is read out."""
+        since_s = (now_ns - self._begun_ns) / 1e9 - self._exposure_s - self._readout_s
+        return math.floor(since_s / self.frame_interval_s)
+
+    def _image(self, middle_ns: int) -> Frame:
+        begun_s = (middle_ns - self._opened_ns) / 1e9 - self._exposure_s / 2
+        pixels, cells = self._specimen.expose(begun_s, self._exposure_s, self._focus_um(middle_ns))
+        frame_id, self._frame_id = self._frame_id, self._frame_id + 1
+        return Frame(
+            pixels=pixels,
+            frame_id=frame_id,
+            time_device_ns=middle_ns,
+            time_host_ns=middle_ns,
+            exposure_us=self._options.exposure_ms * 1e3,
+            truth=FrameTruth(time_ns=middle_ns, cells=cells),
+        )
 
     def _focus_um(self, time_ns: int) -> float:
         if isinstance(self._stage, SimulatedStage):

@@ -1,0 +1,96 @@
+"""Where a drive was while it moved: a straight line through its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from fgaf.acquire.devices import DeviceError
+
+_FEWEST = 4
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One answer of a moving drive.
+
+    Attributes
+    ----------
+    asked_ns, answered_ns
+        Time of the question and of the answer, by the run's clock.
+    z_um
+        The answer: where the drive was at some time in between.
+    """
+
+    asked_ns: int
+    answered_ns: int
+    z_um: float
+
+    @property
+    def time_ns(self) -> int:
+        """The middle, as nothing better is known."""
+        return (self.asked_ns + self.answered_ns) // 2
+
+    @property
+    def error_s(self) -> float:
+        """How far the middle can be off."""
+        return (self.answered_ns - self.asked_ns) / 2e9
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A move at constant speed, as the drive's answers tell it.
+
+    Attributes
+    ----------
+    origin_ns, origin_um
+        A time and where the drive was then.
+    speed_um_s
+        Its speed.
+    residual_um
+        Largest distance of an answer from the line.
+    error_s
+        How much later or earlier than on the line it may all have been: half the shortest time
+        between a question and its answer.
+    """
+
+    origin_ns: int
+    origin_um: float
+    speed_um_s: float
+    residual_um: float
+    error_s: float
+
+    @classmethod
+    def fit(cls, readings: Sequence[Reading]) -> Self:
+        """Lay the line of least squares through answers given while the speed was constant.
+
+        Raises
+        ------
+        DeviceError
+            Fewer than four answers, or the drive did not go up.
+        """
+        if len(readings) < _FEWEST:
+            raise DeviceError(
+                f"the drive told its position {len(readings)} times on the way, {_FEWEST} are "
+                "needed; sweep slower (--frames-per-plane)"
+            )
+        origin_ns = readings[0].time_ns
+        seconds = np.array([(each.time_ns - origin_ns) / 1e9 for each in readings])
+        z_um = np.array([each.z_um for each in readings])
+        speed, start = np.polyfit(seconds, z_um, 1)
+        if not speed > 0:
+            raise DeviceError("the drive did not go up in the sweep; check it")
+        residual = float(np.abs(start + speed * seconds - z_um).max())
+        error_s = min(each.error_s for each in readings)
+        return cls(origin_ns, float(start), float(speed), residual, error_s)
+
+    def z_um(self, time_ns: int) -> float:
+        """Where the drive was at a time."""
+        return self.origin_um + self.speed_um_s * (time_ns - self.origin_ns) / 1e9
+
+    def time_ns(self, z_um: float) -> int:
+        """When the drive was at a place."""
+        return self.origin_ns + round((z_um - self.origin_um) / self.speed_um_s * 1e9)
