@@ -7,26 +7,11 @@ from typing import Any
 
 import click
 
+from fgaf.acquire.options import json_option, overwrite_option, rig_option, set_option
+from fgaf.acquire.setup_cli import check, devices, rig
 from fgaf.dataset.console import Program, Tool, finish, progress
 
 _FILE = click.Path(path_type=Path)
-_rig = click.option(
-    "--rig",
-    "rig_name",
-    default="sim",
-    show_default=True,
-    metavar="NAME|FILE",
-    help="A rig file (TOML), or the built-in simulated microscope: sim (bright field), sim-relief.",
-)
-_set = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Replace one setting of the rig, as stage.settle_ms=30; may be repeated.",
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-_overwrite = click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 
 
 @click.group(cls=Program)
@@ -49,8 +34,8 @@ def main() -> None:
 )
 @click.option("--center", type=float, help="Middle plane in µm.  [default: where the drive is]")
 @click.option("--out", type=_FILE, required=True, metavar="DIR", help="Folder for the stacks.")
-@_rig
-@_set
+@rig_option
+@set_option
 @click.option("--repeat", type=int, default=1, show_default=True, help="Stacks one after another.")
 @click.option("--name", default="", help="File name.  [default: SAMPLE_time, in UTC]")
 @click.option("--sample", default="", metavar="ID", help="Recorded; groups cells in the split.")
@@ -66,8 +51,8 @@ def main() -> None:
     help="Write what a simulated camera knows of the cells beside the stack.",
 )
 @click.option("--dry-run", is_flag=True, help="Check everything, print the planes, move nothing.")
-@_overwrite
-@_json
+@overwrite_option
+@json_option
 def stack(
     step: float,
     half_range: float,
@@ -143,8 +128,8 @@ def stack(
 
 @main.command(cls=Tool)
 @click.argument("part", type=_FILE)
-@_overwrite
-@_json
+@overwrite_option
+@json_option
 def recover(part: Path, overwrite: bool, as_json: bool) -> None:
     """Publish the planes that a broken run left in PART (NAME.stack.h5.part)."""
     from fgaf.dataset.raw import recover as publish
@@ -175,8 +160,8 @@ def recover(part: Path, overwrite: bool, as_json: bool) -> None:
 @click.option("--patch", type=int, default=96, show_default=True, help="Side of a patch in pixels.")
 @click.option("--off-grid", is_flag=True, help="Draw depths uniformly, not at whole steps.")
 @click.option("--out", type=_FILE, required=True, metavar="FILE", help="The archive to write.")
-@_overwrite
-@_json
+@overwrite_option
+@json_option
 def simulate_cells(
     cells: int,
     motile: bool,
@@ -219,36 +204,8 @@ def simulate_cells(
     )
 
 
-@main.command(cls=Tool)
-@_json
-def devices(as_json: bool) -> None:
-    """List the drivers that are installed, and whether each can be used here."""
-    from fgaf.acquire.rig import CAMERAS, STAGES, driver_state, drivers
-
-    found = [
-        {"kind": kind, "driver": name, "package": _package(point), "state": driver_state(point)}
-        for kind, group in (("camera", CAMERAS), ("stage", STAGES))
-        for name, point in drivers(group).items()
-    ]
-    lines = [
-        f"{row['kind']:<8}{row['driver']:<12}{row['package']:<16}{row['state']}" for row in found
-    ]
-    finish("\n".join(lines), None, {"drivers": found}, as_json)
-
-
-@main.group(cls=Program)
-def rig() -> None:
-    """Work with rig files."""
-
-
-@rig.command(cls=Tool)
-@click.argument("name", default="sim")
-@_set
-def show(name: str, overrides: tuple[str, ...]) -> None:
-    """Print the rig NAME with all its settings, defaults included, as a TOML file."""
-    from fgaf.acquire.rig import load_rig
-
-    click.echo(load_rig(name, overrides).to_toml(), nl=False)
+for _command in (devices, rig, check):
+    main.add_command(_command)
 
 
 def _settings(seed: int | None, realtime: bool, exposure_ms: float | None) -> list[str]:
@@ -263,7 +220,3 @@ def _settings(seed: int | None, realtime: bool, exposure_ms: float | None) -> li
 def _count(number: int, noun: str) -> str:
     plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
     return f"{number} {noun if number == 1 else plural}"
-
-
-def _package(point: Any) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"

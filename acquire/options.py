@@ -1,0 +1,35 @@
+"""Options that several commands of `acq` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+FILE = click.Path(path_type=Path)
+
+rig_option = click.option(
+    "--rig",
+    "rig_name",
+    default="sim",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="A rig file (TOML), or the built-in simulated microscope: sim (bright field), sim-relief.",
+)
+set_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Replace one setting of the rig, as stage.settle_ms=30; may be repeated.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace an output that exists."
+)
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun, in the plural where it is due."""
+    plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
