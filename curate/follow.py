@@ -29,9 +29,7 @@ _LEAST_HELD: Final = 0.3
 """and in this share of all planes."""
 _LIKELY: Final = 0.6
 _PEERS: Final = 3
-_FAINT: Final = 0.55
-"""What has this share of the contrast, times size, of the field's heads may as well be debris."""
-_TOO_SMALL, _TOO_LARGE = 0.18, 0.31
+_TOO_SMALL, _TOO_LARGE = 0.15, 0.31
 """Sizes of heads where they are sharpest, in head lengths: debris is smaller, clumps larger."""
 _SHINING: Final = 1.0
 """Contrast of things that shine on a dark ground; absorbing and phase objects stay below."""
@@ -199,16 +197,23 @@ def _among_peers(tracks: list[Track]) -> list[Track]:
         contrast = float(np.percentile([track.contrast for track in likely], 75))
         size = float(np.median([track.size for track in likely]))
         if contrast < _SHINING:
-            ratios = [track.contrast / contrast * track.size / size for track in tracks]
             tracks = [
-                replace(track, score=track.score * _likeness(ratio))
-                for track, ratio in zip(tracks, ratios, strict=True)
+                replace(track, score=_weighed(track, track.contrast / contrast, track.size / size))
+                for track in tracks
             ]
     return sorted(tracks, key=lambda track: -track.score)
 
 
-def _likeness(ratio: float) -> float:
-    return float(1 / (1 + np.exp(-np.log(max(ratio, 1e-6) / _FAINT) / 0.1)))
+def _weighed(track: Track, contrast: float, size: float) -> float:
+    """Score of a track with its contrast and size among its peers, evidence added as log odds."""
+    score = min(max(track.score, 1e-6), 1 - 1e-6)
+    odds = (
+        2.0 * np.log(score / (1 - score))
+        + 2.5 * np.log(max(contrast, 1e-6))
+        + 6.0 * np.log(max(size, 1e-6))
+        - 0.5
+    )
+    return float(1 / (1 + np.exp(-np.clip(odds, -50, 50))))
 
 
 @dataclass
