@@ -22,8 +22,9 @@ from pydantic import (
 
 from fgaf.acquire.devices import Camera, DeviceError, Devices, Opening, Stage, WallClock
 from fgaf.acquire.simulation.settings import SimulationSettings
-from fgaf.acquire.tables import nearest, parse_table, vendor_module
+from fgaf.acquire.tables import parse_table, vendor_module
 from fgaf.dataset.errors import SettingError
+from fgaf.dataset.names import nearest
 from fgaf.dataset.optics import Optics
 
 BUILT_IN = {

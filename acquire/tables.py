@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Iterable, Mapping
 from types import ModuleType
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from fgaf.acquire.devices import DeviceError
 from fgaf.dataset.errors import SettingError
+from fgaf.dataset.names import nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -31,12 +31,14 @@ def parse_table(model: type[Model], table: Mapping[str, Any], where: str) -> Mod
     Raises
     ------
     SettingError
-        An unknown key, with the nearest valid one named, or a value that does not fit.
+        An unknown key, with the nearest valid one named, or a value that does not fit. The unknown
+        key comes first: a required key that is missing may only be misspelt.
     """
     try:
         return model.model_validate(table)
     except ValidationError as error:
-        first = error.errors()[0]
+        found = error.errors()
+        first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
         path = [str(part) for part in first["loc"]]
         key = ".".join(path)
         if first["type"] == "extra_forbidden":
@@ -47,15 +49,6 @@ def parse_table(model: type[Model], table: Mapping[str, Any], where: str) -> Mod
         wrong = first["msg"].removeprefix("Value error, ")
         given = "" if first["type"] == "value_error" else f" = {first['input']!r}"
         raise SettingError(f"{where}: {key}{given}: {wrong}") from error
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Name the known names nearest to a wrong one, or all of them where none is near."""
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    if close:
-        return f"did you mean {close[0]}?"
-    return f"choose from {', '.join(names)}" if names else "there is none to choose from"
 
 
 def vendor_module(module: str, extra: str) -> ModuleType:
@@ -78,7 +71,7 @@ def vendor_module(module: str, extra: str) -> ModuleType:
     except ImportError as error:
         raise DeviceError(
             f"{module.partition('.')[0]} is not installed; install it with "
-            f"`pip install 'fgaf[{extra}]'`"
+            f'`pip install "fgaf[{extra}]"`'
         ) from error
 
 

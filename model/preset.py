@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -12,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fgaf.dataset.errors import SettingError
+from fgaf.dataset.names import nearest
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64)]
 
@@ -137,7 +137,7 @@ def load_preset(name: str) -> Preset:
     Raises
     ------
     SettingError
-        No such preset (the nearest name is given), or the file has an unknown or wrong key.
+        No such preset (the nearest one is named), or the file has an unknown or wrong key.
     """
     if name.endswith(".toml"):
         if not Path(name).is_file():
@@ -146,11 +146,7 @@ def load_preset(name: str) -> Preset:
     entry = _folder() / f"{name}.toml"
     if entry.is_file():
         return _parse(entry)
-    known = list(shipped())
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    raise SettingError(
-        f"no preset {name!r}; did you mean {nearest[0]!r}? (known: {', '.join(known)})"
-    )
+    raise SettingError(f"no preset {name!r}; {nearest(name, shipped())}")
 
 
 def _folder() -> Traversable:

@@ -13,24 +13,30 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from fgaf.acquire.devices import DeviceError, Opening
 from fgaf.acquire.drivers.serial_link import SerialLink
+from fgaf.acquire.drivers.serial_probe import identify
+from fgaf.acquire.drivers.serial_stage import (
+    RefusedError,
+    SerialSettings,
+    SerialStage,
+    limits_of,
+)
+from fgaf.acquire.found import Found
 from fgaf.acquire.tables import parse_table
-from fgaf.dataset.errors import SettingError
+
+REQUIRES: Final = (("serial", "serial"),)
 
 _Z_MOVING: Final = 4
 _LONGEST_BLOCK: Final = 100
-_ERROR: Final = re.compile(r"E,?(\d+)")
 _NUMBER: Final = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 _BIT_FIELD: Final = re.compile(r"\d{1,5}")
 _BACKLASH: Final = re.compile(r"([01]),(\d+)")
-_DONE: Final = re.compile(r"0")
-_ANYTHING: Final = re.compile(r".+")
-_ERRORS: Final = {
+_REASONS: Final = {
     1: "no stage is fitted",
     2: "the axis is not idle",
     3: "no drive is fitted",
@@ -47,39 +53,24 @@ _ERRORS: Final = {
 }
 
 
-class PriorSettings(BaseModel):
-    """The `[stage.options]` of a Prior drive.
+class PriorSettings(SerialSettings):
+    """The `[stage.options]` of a Prior drive, with those of every `SerialSettings`.
 
     Attributes
     ----------
-    port
-        `COM3`, `/dev/ttyUSB0`, or a pyserial URL.
     model
         `proscan` for the focus axis of a ProScan, `nanoscanz` for the piezo's own controller.
     baud, stop_bits
         Line settings; some ProScan III want two stop bits.
-    timeout_s
-        Longest wait for one line of a reply, in seconds.
     unit_um
         Size of the controller's unit in µm. Read from a ProScan (`RES,Z`, 4.4); needed only where
         it does not say, and checked where it does. The NanoScanZ counts in µm.
-    direction
-        -1 where growing numbers lower the objective, so that z still grows upwards.
-    backlash
-        `off` switches the controller's own backlash correction off while the drive is open: it may
-        overshoot by more than a whole stack. `keep` leaves it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    port: str = Field(min_length=1)
     model: Literal["proscan", "nanoscanz"] = "proscan"
     baud: Literal[9600, 19200, 38400, 115200] = 9600
     stop_bits: Literal[1, 2] = 1
-    timeout_s: Annotated[float, Field(gt=0, le=60)] = 1.0
     unit_um: Annotated[float, Field(gt=0)] | None = None
-    direction: Literal[1, -1] = 1
-    backlash: Literal["off", "keep"] = "off"
 
     @model_validator(mode="after")
     def _unit_fits_model(self) -> Self:
@@ -88,11 +79,7 @@ class PriorSettings(BaseModel):
         return self
 
 
-class RefusedError(DeviceError):
-    """The controller answered `E,n`."""
-
-
-class PriorStage:
+class PriorStage(SerialStage):
     """An open focus drive; implements `fgaf.acquire.devices.Stage`.
 
     Attributes
@@ -102,33 +89,23 @@ class PriorStage:
     backlash
         `BLZH` as found (4.4): whether it was on, and its size in microsteps; None where the
         controller does not say.
-    limits_um
-        Lowest and highest z that may be asked for, in µm: the rig's, as a ProScan knows no others
-        than its switches.
     """
+
+    DONE = re.compile(r"0")
+    REFUSED = re.compile(r"E,?(\d+)")
+    REASONS: ClassVar[Mapping[int, str]] = _REASONS
 
     def __init__(
         self, link: SerialLink, settings: PriorSettings, limits_um: tuple[float, float]
     ) -> None:
-        self.limits_um = limits_um
-        self._link = link
         self._settings = settings
-        self._restore: list[str] = []
         self._move = ""
-        self._closed = False
         self.backlash: tuple[bool, int] | None = None
-        try:
-            self._unit_um = (
-                self._greet_proscan() if settings.model == "proscan" else self._greet_nanoscanz()
-            )
-        except BaseException:
-            with contextlib.suppress(DeviceError):
-                self.close()
-            raise
+        super().__init__(link, limits_um)
 
     def position_um(self) -> float:
         """Ask the controller where the axis is (`PZ`), in µm."""
-        return float(self._ask("PZ", _NUMBER)) * self._unit_um * self._settings.direction
+        return float(self._ask("PZ", _NUMBER)[0]) * self._unit_um * self._settings.direction
 
     def move_to(self, z_um: float) -> None:
         """Start an absolute move (`GZ`, or `V` of the NanoScanZ) and return at once.
@@ -138,11 +115,7 @@ class PriorStage:
         DeviceError
             `z_um` is outside the limits, or the link is lost.
         """
-        low, high = self.limits_um
-        if not low <= z_um <= high:
-            raise DeviceError(
-                f"{self.name}: z = {z_um:g} µm is outside its limits {low:g} to {high:g} µm"
-            )
+        self._check_limits(z_um)
         units = z_um * self._settings.direction / self._unit_um
         command = f"GZ,{round(units)}" if self._settings.model == "proscan" else f"V {units:.3f}"
         with self._link.exchange():
@@ -153,7 +126,7 @@ class PriorStage:
 
     def moving(self) -> bool:
         """Whether the move's `R` is still to come or `$` (4.2) shows the axis moving."""
-        status = int(self._ask("$", _BIT_FIELD))
+        status = int(self._ask("$", _BIT_FIELD)[0])
         return bool(status & _Z_MOVING) or bool(self._move)
 
     def stop(self) -> None:
@@ -164,16 +137,9 @@ class PriorStage:
         except DeviceError:
             self._halt("K")
 
-    def close(self) -> None:
-        """Restore the settings found when it was opened, and give the port back."""
-        if self._closed:
-            return
-        self._closed = True
-        try:
-            while self._restore:
-                self._ask(self._restore.pop(), _DONE)
-        finally:
-            self._link.close()
+    def _greet(self) -> None:
+        proscan = self._settings.model == "proscan"
+        self._unit_um = self._greet_proscan() if proscan else self._greet_nanoscanz()
 
     def _greet_proscan(self) -> float:
         self.name = f"Prior ProScan on {self._link.port}"
@@ -182,8 +148,8 @@ class PriorStage:
         self._ask_block("?", begins="PROSCAN INFORMATION")
         focus = self._read_focus()
         unit_um = self._read_unit()
-        serial_number = self._ask_optional("SERIAL") or "unknown"
-        version = self._ask_optional("VERSION") or "unknown"
+        serial_number = self._ask_anything("SERIAL")
+        version = self._ask_anything("VERSION")
         backlash = self._settle_backlash()
         self.name = (
             f"Prior ProScan, serial {serial_number}, version {version}, focus {focus}, "
@@ -195,7 +161,7 @@ class PriorStage:
         self.name = f"Prior NanoScanZ on {self._link.port}"
         self._set_mode("COMP")
         self._ask("PZ", _NUMBER)
-        serial_number = self._ask_optional("SERIAL") or "unknown"
+        serial_number = self._ask_anything("SERIAL")
         self.name = f"Prior NanoScanZ, serial {serial_number}"
         return 1.0
 
@@ -204,8 +170,8 @@ class PriorStage:
 
         The question before it also ends a command that another program left half sent.
         """
-        found = self._ask_optional(mode)
-        self._ask(f"{mode},0", _DONE)
+        found = self._ask_anything(mode)
+        self._ask(f"{mode},0", self.DONE)
         if found == "1":
             self._restore.append(f"{mode},1")
 
@@ -225,7 +191,7 @@ class PriorStage:
         wanted = self._settings.unit_um
         reported = 0.0
         with contextlib.suppress(RefusedError):
-            reported = float(self._ask("RES,Z", _NUMBER))
+            reported = float(self._ask("RES,Z", _NUMBER)[0])
         if reported <= 0 and wanted is None:
             raise DeviceError(
                 f"{self.name} does not say the size of its unit (RES,Z): give unit_um in "
@@ -242,13 +208,13 @@ class PriorStage:
         found = self._ask_optional("BLZH", _BACKLASH)
         if found is None:
             return "backlash correction not reported"
-        on, microsteps = (int(part) for part in found.split(","))
+        on, microsteps = (int(part) for part in found.groups())
         self.backlash = (bool(on), microsteps)
         if not on:
             return "backlash correction off"
         if self._settings.backlash == "keep":
             return f"backlash correction of {microsteps} microsteps left on"
-        self._ask(f"BLZH,0,{microsteps}", _DONE)
+        self._ask(f"BLZH,0,{microsteps}", self.DONE)
         self._restore.append(f"BLZH,1,{microsteps}")
         return f"backlash correction of {microsteps} microsteps switched off"
 
@@ -260,31 +226,11 @@ class PriorStage:
                     return
             raise DeviceError(f"{self.name} does not acknowledge {command}")
 
-    def _ask(self, command: str, shape: re.Pattern[str]) -> str:
-        """Return the one line that answers a command, which must have the given shape."""
-        with self._link.exchange():
-            answer = self._send(command)
-            refused = _ERROR.fullmatch(answer)
-            if not (refused or shape.fullmatch(answer)):
-                raise DeviceError(
-                    f"{self.name} answered {answer!r} to {command}: check cable and baud rate"
-                )
-        if refused:
-            raise self._refusal(command, refused)
-        return answer
-
-    def _ask_optional(self, command: str, shape: re.Pattern[str] = _ANYTHING) -> str | None:
-        """Return the answer, or None from a controller that does not know the command."""
-        try:
-            return self._ask(command, shape)
-        except RefusedError:
-            return None
-
     def _ask_block(self, command: str, *, begins: str) -> list[str]:
         """Return the lines of an information block, which ends in `END` (4.2)."""
         with self._link.exchange():
             lines = [self._send(command)]
-            refused = _ERROR.fullmatch(lines[0])
+            refused = self.REFUSED.fullmatch(lines[0])
             if not (refused or lines[0].startswith(begins)):
                 raise DeviceError(f"{self.name} is none: it answered {lines[0]!r} to {command}")
             while not refused and lines[-1] != "END":
@@ -309,16 +255,11 @@ class PriorStage:
             if answer != "R":
                 break
             self._move = ""
-        refused = _ERROR.fullmatch(answer)
+        refused = self.REFUSED.fullmatch(answer)
         if self._move and refused:
             move, self._move = self._move, ""
             raise self._refusal(move, refused)
         return answer
-
-    def _refusal(self, command: str, error: re.Match[str]) -> RefusedError:
-        code = int(error[1])
-        why = _ERRORS.get(code, "an error that is not in the manual")
-        return RefusedError(f"{self.name} refused {command}: {why} (E,{code})")
 
 
 def open_stage(settings: Mapping[str, Any], opening: Opening) -> PriorStage:
@@ -339,11 +280,7 @@ def open_stage(settings: Mapping[str, Any], opening: Opening) -> PriorStage:
         The port does not open, or what answers there has no focus drive.
     """
     checked = parse_table(PriorSettings, settings, "stage.options")
-    limits_um = opening.rig.stage.limits_um
-    if limits_um is None:
-        raise SettingError(
-            "a Prior drive does not know how far it may go: give the rig stage.limits_um"
-        )
+    limits_um = limits_of(opening, "a Prior")
     link = SerialLink(
         checked.port,
         device="Prior controller",
@@ -352,3 +289,26 @@ def open_stage(settings: Mapping[str, Any], opening: Opening) -> PriorStage:
         timeout_s=checked.timeout_s,
     )
     return PriorStage(link, checked, limits_um)
+
+
+def find_on(port: str) -> Found | None:
+    """Recognise a ProScan by its information block (`?`, 4.2), which changes nothing.
+
+    A command that another program left half sent spoils the first question; it is then asked again.
+    """
+    for _ in range(2):
+        lines = identify(port, "?", baud=9600, last="END")
+        if "PROSCAN INFORMATION" in lines:
+            focus = next((line for line in lines if line.startswith("FOCUS")), "FOCUS = unknown")
+            _, _, fitted = (part.strip() for part in focus.partition("="))
+            return Found(
+                kind="stage",
+                driver="prior",
+                where=port,
+                name=f"Prior ProScan, focus {fitted}",
+                options={"port": port},
+                problem="no focus drive is fitted" if fitted == "NONE" else "",
+            )
+        if not lines or not lines[0].startswith("E"):
+            return None
+    return None

@@ -60,14 +60,16 @@ class SerialLink:
         """Hold the line for one command and its whole reply.
 
         An exchange that ends in an exception leaves the link out of step; the next one waits for
-        silence first, unless it is `urgent` (a stop must not wait).
+        silence first, unless it is `urgent` (a stop must not wait). An urgent one leaves it out of
+        step, as what it read may have been an older answer.
         """
         with self._lock:
             if not (self._in_step or urgent):
                 self._settle()
+            trusted = self._in_step or not urgent
             self._in_step = False
             yield
-            self._in_step = True
+            self._in_step = trusted
 
     def send(self, command: str) -> None:
         """Write one command line.

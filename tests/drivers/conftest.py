@@ -13,14 +13,19 @@ from typing import Any
 import pytest
 
 from fgaf.acquire.devices import DeviceError, Opening, WallClock
-from fgaf.acquire.drivers.prior import PriorStage, open_stage
+from fgaf.acquire.drivers import asi, prior
+from fgaf.acquire.drivers.serial_stage import SerialStage
 from fgaf.acquire.rig import CameraTable, Rig, StageTable
 
 # Basler's library reads this when it is imported, which a driver does when it is opened.
 os.environ.setdefault("PYLON_CAMEMU", "1")
 sys.path.insert(0, str(Path(__file__).parent))
 
-from proscan_peer import Personality, ProScanPeer
+from ms2000_peer import AsiPersonality, Ms2000Peer
+from proscan_peer import ProScanPeer
+from serial_peer import SerialPeer, SerialPersonality
+
+OPENERS = {"asi": asi.open_stage, "prior": prior.open_stage}
 
 
 @pytest.fixture(autouse=True)
@@ -31,12 +36,13 @@ def _close_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def start_peer() -> Iterator[Callable[[Personality], ProScanPeer]]:
+def start_peer() -> Iterator[Callable[[SerialPersonality], SerialPeer]]:
     """Start controllers of a given personality; all are switched off after the test."""
-    peers: list[ProScanPeer] = []
+    peers: list[SerialPeer] = []
 
-    def start(personality: Personality) -> ProScanPeer:
-        peers.append(ProScanPeer(personality))
+    def start(personality: SerialPersonality) -> SerialPeer:
+        of_asi = isinstance(personality, AsiPersonality)
+        peers.append(Ms2000Peer(personality) if of_asi else ProScanPeer(personality))
         return peers[-1]
 
     yield start
@@ -45,20 +51,32 @@ def start_peer() -> Iterator[Callable[[Personality], ProScanPeer]]:
 
 
 @pytest.fixture
-def open_prior() -> Iterator[Callable[..., PriorStage]]:
-    """Open the driver on a peer as a rig would; all are closed after the test."""
-    stages: list[PriorStage] = []
+def open_serial() -> Iterator[Callable[..., SerialStage]]:
+    """Open a driver on a peer as a rig would; all are closed after the test."""
+    stages: list[SerialStage] = []
 
-    def open_on(peer: ProScanPeer, **more: Any) -> PriorStage:
-        options = {"port": peer.url, "timeout_s": 0.15, "model": peer.model} | more
+    def open_on(driver: str, peer: SerialPeer, **more: Any) -> SerialStage:
+        options = {"port": peer.url, "timeout_s": 0.15} | more
         rig = Rig(
             camera=CameraTable(driver="basler"),
-            stage=StageTable(driver="prior", limits_um=(-500, 500), options=options),
+            stage=StageTable(driver=driver, limits_um=(-500, 500), options=options),
         )
-        stages.append(open_stage(rig.stage.options, Opening(rig, WallClock())))
+        stages.append(OPENERS[driver](rig.stage.options, Opening(rig, WallClock())))
         return stages[-1]
 
     yield open_on
     for stage in stages:
         with suppress(DeviceError):
             stage.close()
+
+
+@pytest.fixture
+def open_prior(open_serial: Callable[..., SerialStage]) -> Callable[..., SerialStage]:
+    """Open the Prior driver on a peer."""
+    return lambda peer, **more: open_serial("prior", peer, **({"model": peer.model} | more))
+
+
+@pytest.fixture
+def open_asi(open_serial: Callable[..., SerialStage]) -> Callable[..., SerialStage]:
+    """Open the ASI driver on a peer."""
+    return lambda peer, **more: open_serial("asi", peer, **more)

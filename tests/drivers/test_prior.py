@@ -162,7 +162,7 @@ def test_a_unit_given_helps_where_the_controller_does_not_say(
 
 @pytest.mark.parametrize(
     ("answer", "says"),
-    [(b"E,8\r", r"out of range \(E,8\)"), (b"E18\r", r"queue .* full \(E,18\)")],
+    [(b"E,8\r", r"out of range \(E,8\)"), (b"E18\r", r"queue .* full \(E18\)")],
     ids=["E,8", "E18"],
 )
 def test_a_refused_move_is_told_in_words_and_the_link_recovers(

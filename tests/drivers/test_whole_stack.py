@@ -160,9 +160,7 @@ FAULTS = [
         overrides=("stage.options.model=nanoscanz", "stage.timeout_s=3"),
         returns=False,
     ),
-    Fault(
-        "broken frame", "incompletely grabbed", 4, overrides=("camera.retries=0",)
-    ),
+    Fault("broken frame", "incompletely grabbed", 4, overrides=("camera.retries=0",)),
     Fault("lost frame", "a frame was lost", 3, FIELD, (Shot(0), Shot(1), Shot(2), Shot(4))),
     Fault("unplugged", "was unplugged", 1, MANUAL, (Shot(0), Shot(None, removed=True))),
 ]

@@ -80,7 +80,7 @@ def test_settings_stack_up(tmp_path: Path) -> None:
         (["data.h5"], 2, "give an archive and --out"),
         (["data.h5", "--out", "run", *QUICK], 1, "pass --resume or --overwrite"),
         (["data.h5", "--out", "new", "--backbone", "resnet"], 2, "did you mean"),
-        (["data.h5", "--out", "new", "--set", "epoch=3"], 2, "did you mean 'epochs'"),
+        (["data.h5", "--out", "new", "--set", "epoch=3"], 2, "did you mean epochs"),
         (["data.h5", "--out", "new", "--split", "mine", *QUICK], 1, "no split 'mine'"),
         (["data.h5", "--out", "new", "--settings", "no.toml"], 1, "No such file"),
         (["patch.png", "--out", "new"], 1, "patch.png"),

@@ -1,0 +1,197 @@
+"""ASI focus drives: the Z axis of an MS-2000 or Tiger controller.
+
+Commands are those of ASI's serial command directory. A move is acknowledged with `:A` when it
+begins, so its end is asked for (`/`), and since controllers were seen to say too early that they
+are not busy, whether the axis stands where it should is the engine's to judge from `W Z`. Nothing
+is saved in the controller's memory (`SS`), and its zero is never moved (`Z`, `H`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import Field
+
+from fgaf.acquire.devices import DeviceError, Opening
+from fgaf.acquire.drivers.serial_link import SerialLink
+from fgaf.acquire.drivers.serial_probe import identify
+from fgaf.acquire.drivers.serial_stage import SerialSettings, SerialStage, limits_of
+from fgaf.acquire.found import Found
+from fgaf.acquire.tables import parse_table
+
+REQUIRES: Final = (("serial", "serial"),)
+
+_USUAL_BAUD: Final = (9600, 115200)
+_UNITS_PER_MM: Final = 10_000
+_HALTED: Final = (":A", ":N-21")
+_NUMBER: Final = r"([+-]?\d+(?:\.\d*)?)"
+_POSITION: Final = re.compile(rf":A {_NUMBER}")
+_STATUS: Final = re.compile(r"[BN]")
+_VERSION: Final = re.compile(r":A (.+)")
+_REASONS: Final = {
+    1: "the command is unknown to this controller",
+    2: "it has no such axis",
+    3: "a parameter is missing",
+    4: "the value is out of range",
+    5: "the operation failed",
+    6: "the controller is in an undefined state",
+    21: "the move was halted",
+}
+
+
+class AsiSettings(SerialSettings):
+    """The `[stage.options]` of an ASI drive, with those of every `SerialSettings`.
+
+    Attributes
+    ----------
+    axis
+        Letter of the focus axis.
+    baud
+        As set by the controller's switches.
+    """
+
+    axis: Annotated[str, Field(pattern=r"^[A-Z]$")] = "Z"
+    baud: Literal[9600, 19200, 28800, 115200] = 9600
+
+
+class AsiStage(SerialStage):
+    """An open focus drive; implements `fgaf.acquire.devices.Stage`.
+
+    Attributes
+    ----------
+    name
+        Controller, version, unit and what became of its backlash correction.
+    backlash_um
+        Length of its anti-backlash moves (`B`) as found, in µm, 0 where they are off; None where
+        the controller does not say.
+    """
+
+    DONE = re.compile(r":A")
+    REFUSED = re.compile(r":N-?(\d+)")
+    REASONS: ClassVar[Mapping[int, str]] = _REASONS
+
+    def __init__(
+        self, link: SerialLink, settings: AsiSettings, limits_um: tuple[float, float]
+    ) -> None:
+        self._settings = settings
+        self._axis = settings.axis
+        self.backlash_um: float | None = None
+        super().__init__(link, limits_um)
+
+    def position_um(self) -> float:
+        """Ask the controller where the axis is (`W`), in µm."""
+        units = float(self._ask(f"W {self._axis}", _POSITION)[1])
+        return units * self._unit_um * self._settings.direction
+
+    def move_to(self, z_um: float) -> None:
+        """Start an absolute move (`M`) and return when the controller has taken it.
+
+        Raises
+        ------
+        DeviceError
+            `z_um` is outside the limits, the controller refuses, or the link is lost.
+        """
+        self._check_limits(z_um)
+        units = round(z_um * self._settings.direction / self._unit_um, 2)
+        self._ask(f"M {self._axis}={_plain(units)}", self.DONE)
+
+    def moving(self) -> bool:
+        """Whether any axis of the controller carries out a move (`/`)."""
+        return self._ask("/", _STATUS)[0] == "B"
+
+    def stop(self) -> None:
+        r"""Halt every axis of the controller (`HALT`, again as `\` where not acknowledged)."""
+        try:
+            self._halt("HALT")
+        except DeviceError:
+            self._halt("\\")
+
+    def _greet(self) -> None:
+        self.name = f"ASI controller on {self._link.port}"
+        version = self._ask_optional("V", _VERSION)
+        self._ask(f"W {self._axis}", _POSITION)
+        self._unit_um = self._read_unit()
+        backlash = self._settle_backlash()
+        self.name = (
+            f"ASI, {version[1] if version else 'version unknown'}, axis {self._axis}, "
+            f"{self._unit_um:g} µm per unit, {backlash}"
+        )
+
+    def _read_unit(self) -> float:
+        """Read the units in a millimetre (`UM`), 10 000 unless somebody has changed them."""
+        found = self._ask_optional(f"UM {self._axis}?", self._setting)
+        units_per_mm = float(found[1]) if found else _UNITS_PER_MM
+        if units_per_mm == 0:
+            raise DeviceError(f"{self.name} counts in units of no size (UM): set UM to 10000")
+        return 1e3 / units_per_mm
+
+    def _settle_backlash(self) -> str:
+        found = self._ask_optional(f"B {self._axis}?", self._setting)
+        if found is None:
+            return "backlash correction not reported"
+        self.backlash_um = 1e3 * float(found[1])
+        if self.backlash_um == 0:
+            return "backlash correction off"
+        if self._settings.backlash == "keep":
+            return f"backlash correction of {self.backlash_um:g} µm left on"
+        self._ask(f"B {self._axis}=0", self.DONE)
+        self._restore.append(f"B {self._axis}={found[1]}")
+        return f"backlash correction of {self.backlash_um:g} µm switched off"
+
+    @property
+    def _setting(self) -> re.Pattern[str]:
+        """Shape of a setting's value: `:Z=0.04 A` of an MS-2000, `:A Z=0.04` of a Tiger."""
+        return re.compile(rf":(?:A )?{self._axis}={_NUMBER}(?: A)?")
+
+    def _halt(self, command: str) -> None:
+        """Halt: answered with `:N-21` where that ends a move, else with `:A`."""
+        with self._link.exchange(urgent=True):
+            answer = self._send(command)
+            if answer not in _HALTED:
+                raise DeviceError(f"{self.name} answered {answer!r} to {command}")
+
+
+def open_stage(settings: Mapping[str, Any], opening: Opening) -> AsiStage:
+    """Open an ASI drive: the entry point `asi` of the group `fgaf.stages`.
+
+    Parameters
+    ----------
+    settings
+        The rig's `[stage.options]`, see `AsiSettings`.
+    opening
+        Gives the rig, whose `stage.limits_um` is needed.
+
+    Raises
+    ------
+    SettingError
+        A key is unknown, missing or wrong.
+    DeviceError
+        The port does not open, or what answers there has no such axis.
+    """
+    checked = parse_table(AsiSettings, settings, "stage.options")
+    limits_um = limits_of(opening, "an ASI")
+    link = SerialLink(
+        checked.port,
+        device="ASI controller",
+        baud=checked.baud,
+        stop_bits=1,
+        timeout_s=checked.timeout_s,
+    )
+    return AsiStage(link, checked, limits_um)
+
+
+def find_on(port: str) -> Found | None:
+    """Look for a controller on a serial port, at both usual speeds: `W Z` only reads."""
+    for baud in _USUAL_BAUD:
+        for answer in identify(port, "W Z", baud=baud):
+            if _POSITION.fullmatch(answer) or AsiStage.REFUSED.fullmatch(answer):
+                options = {"port": port, "baud": baud}
+                return Found("stage", "asi", port, f"ASI controller at {baud} baud", options)
+    return None
+
+
+def _plain(number: float) -> str:
+    """Write a number without exponent and without needless zeros."""
+    return f"{number:.2f}".rstrip("0").rstrip(".")

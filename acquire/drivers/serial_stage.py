@@ -1,0 +1,156 @@
+"""What focus controllers on a serial line share: their settings, limits, refusals and closing."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fgaf.acquire.devices import DeviceError, Opening
+from fgaf.acquire.drivers.serial_link import SerialLink
+from fgaf.dataset.errors import SettingError
+
+_ANYTHING: Final = re.compile(r".+")
+
+
+class SerialSettings(BaseModel):
+    """What the `[stage.options]` of every controller on a serial line say.
+
+    Attributes
+    ----------
+    port
+        `COM3`, `/dev/ttyUSB0`, or a pyserial URL.
+    timeout_s
+        Longest wait for one line of a reply, in seconds.
+    direction
+        -1 where growing numbers lower the objective, so that z still grows upwards.
+    backlash
+        `off` switches the controller's own backlash correction off while the drive is open: it may
+        overshoot by more than a whole stack. `keep` leaves it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    port: str = Field(min_length=1)
+    timeout_s: Annotated[float, Field(gt=0, le=60)] = 1.0
+    direction: Literal[1, -1] = 1
+    backlash: Literal["off", "keep"] = "off"
+
+
+class RefusedError(DeviceError):
+    """The controller answered that it will not do what it was told."""
+
+
+class SerialStage:
+    """A focus drive behind a serial line; a subclass knows the controller's language.
+
+    Attributes
+    ----------
+    name
+        Controller, and what of its settings matters for a stack.
+    limits_um
+        Lowest and highest z that may be asked for, in µm: the rig's, as these controllers know no
+        others than their switches.
+    """
+
+    DONE: ClassVar[re.Pattern[str]]  # the answer to a command that was carried out
+    REFUSED: ClassVar[re.Pattern[str]]  # the other one; group 1 is the reason's number
+    REASONS: ClassVar[Mapping[int, str]]
+
+    name: str
+
+    def __init__(self, link: SerialLink, limits_um: tuple[float, float]) -> None:
+        self.limits_um = limits_um
+        self._link = link
+        self._restore: list[str] = []
+        self._closed = False
+        try:
+            self._greet()
+        except BaseException:
+            with contextlib.suppress(DeviceError):
+                self.close()
+            raise
+
+    def close(self) -> None:
+        """Restore the settings found when it was opened, and give the port back."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            while self._restore:
+                self._ask(self._restore.pop(), self.DONE)
+        finally:
+            self._link.close()
+
+    def _greet(self) -> None:
+        """Make sure of what is at the other end, name it and set it up."""
+        raise NotImplementedError
+
+    def _check_limits(self, z_um: float) -> None:
+        low, high = self.limits_um
+        if not low <= z_um <= high:
+            raise DeviceError(
+                f"{self.name}: z = {z_um:g} µm is outside its limits {low:g} to {high:g} µm"
+            )
+
+    def _ask(self, command: str, shape: re.Pattern[str]) -> re.Match[str]:
+        """Return the one line that answers a command, which must have the given shape.
+
+        Raises
+        ------
+        RefusedError
+            The controller refused.
+        DeviceError
+            It did not answer, or answered something else.
+        """
+        with self._link.exchange():
+            answer = self._send(command)
+            refused = self.REFUSED.fullmatch(answer)
+            match = refused or shape.fullmatch(answer)
+            if not match:
+                raise DeviceError(
+                    f"{self.name} answered {answer!r} to {command}: check cable and baud rate"
+                )
+        if refused:
+            raise self._refusal(command, refused)
+        return match
+
+    def _ask_optional(self, command: str, shape: re.Pattern[str]) -> re.Match[str] | None:
+        """Return the answer, or None from a controller that does not know the command."""
+        try:
+            return self._ask(command, shape)
+        except RefusedError:
+            return None
+
+    def _ask_anything(self, command: str) -> str:
+        """Return the answer whatever it is, or "unknown"."""
+        told = self._ask_optional(command, _ANYTHING)
+        return told[0] if told else "unknown"
+
+    def _send(self, command: str) -> str:
+        """Send a command and return the first line of its answer."""
+        self._link.drop_waiting()
+        self._link.send(command)
+        return self._link.read_line()
+
+    def _refusal(self, command: str, refused: re.Match[str]) -> RefusedError:
+        why = self.REASONS.get(int(refused[1]), "an error that is not in the manual")
+        return RefusedError(f"{self.name} refused {command}: {why} ({refused[0]})")
+
+
+def limits_of(opening: Opening, maker: str) -> tuple[float, float]:
+    """Return the rig's `stage.limits_um`.
+
+    Raises
+    ------
+    SettingError
+        The rig has none.
+    """
+    if opening.rig.stage.limits_um is None:
+        raise SettingError(
+            f"{maker} drive does not know how far it may go: give the rig stage.limits_um"
+        )
+    return opening.rig.stage.limits_um

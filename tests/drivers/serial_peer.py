@@ -1,0 +1,266 @@
+"""What every simulated controller is made of: a wire on a loopback TCP port, and an axis.
+
+A peer is written from its maker's manual and from what was seen in the field, not from the driver.
+The axis moves by the peer's clock; nothing here waits but for bytes.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class SerialPersonality:
+    """What a controller is like.
+
+    Attributes
+    ----------
+    delay_s, pieces
+        Every reply comes this late, cut in this many pieces with half as long between them.
+    answers
+        Raw replies to whole command lines, in place of the right ones; b"" is silence.
+    idle_early
+        The axis is never reported to move.
+    stalls_after_um
+        The axis stops this far into every move.
+    joystick
+        After this many readings of the position a hand moves the axis by so many µm.
+    off_after
+        After this many readings of the position the power fails.
+    """
+
+    delay_s: float = 0.0
+    pieces: int = 1
+    unit_um: float = 0.1
+    answers: dict[str, bytes] = field(default_factory=dict)
+    idle_early: bool = False
+    stalls_after_um: float = float("inf")
+    joystick: tuple[int, float] = (0, 0.0)
+    off_after: int = 0
+    start_um: float = 10.0
+    travel_um: tuple[float, float] = (-1000.0, 1000.0)
+    speed_um_per_s: float = 200.0
+
+
+@dataclass
+class _Leg:
+    """One straight piece of a move."""
+
+    begin_s: float
+    end_s: float
+    from_um: float
+    to_um: float
+
+
+class SerialPeer:
+    """A controller that is switched on when it is made; a subclass speaks (`obey`).
+
+    Attributes
+    ----------
+    url
+        Where pyserial finds it.
+    commands
+        Every line received, in order.
+    lowest_um
+        Lowest point that any move has touched.
+    """
+
+    LINE_END = "\r"
+
+    def __init__(self, personality: SerialPersonality) -> None:
+        self.commands: list[str] = []
+        self.lowest_um = personality.start_um
+        self._like = personality
+        self._rest_um = personality.start_um
+        self._legs: list[_Leg] = []
+        self._reads = 0
+        self._outbox: list[tuple[float, bytes]] = []
+        self._wire: list[tuple[float, bytes]] = []
+        self._mute = False
+        self._lock = threading.RLock()
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._client: socket.socket | None = None
+        self._bell, self._ear = socket.socketpair()
+        self.url = f"socket://127.0.0.1:{self._server.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def obey(self, line: str) -> None:
+        """Carry out one command line and answer it."""
+        raise NotImplementedError
+
+    @property
+    def position_um(self) -> float:
+        """Where the axis really is."""
+        with self._lock:
+            return self._position(time.monotonic())
+
+    def push(self, by_um: float) -> None:
+        """Move the axis by hand."""
+        with self._lock:
+            self.halt()
+            self._rest_um += by_um
+
+    def unplug(self) -> None:
+        """End the stream of replies, as a pulled adapter does, and hear nothing more."""
+        with self._lock:
+            self._mute = True
+            self._outbox, self._wire = [], []
+            if self._client is not None:
+                self._client.shutdown(socket.SHUT_WR)
+
+    def chatter(self, raw: bytes) -> None:
+        """Send bytes that nobody asked for."""
+        with self._lock:
+            self._outbox.append((time.monotonic(), raw))
+        self._bell.send(b"!")
+
+    def switch_off(self) -> None:
+        """End the thread and close every socket."""
+        self._bell.close()
+        self._thread.join(5)
+        for used in (self._client, self._server, self._ear):
+            if used is not None:
+                used.close()
+
+    def say(self, *lines: str, after_s: float = 0.0) -> None:
+        """Answer with lines."""
+        self._send("".join(f"{line}{self.LINE_END}" for line in lines).encode("ascii"), after_s)
+
+    def take_back(self, raw: bytes) -> None:
+        """Drop answers that are not sent yet."""
+        self._outbox = [reply for reply in self._outbox if reply[1] != raw]
+
+    @property
+    def moving(self) -> bool:
+        """Whether the axis moves."""
+        return bool(self._legs) and time.monotonic() < self._legs[-1].end_s
+
+    @property
+    def shows_moving(self) -> bool:
+        """Whether the controller says that the axis moves."""
+        return self.moving and not self._like.idle_early
+
+    def halt(self) -> None:
+        """Stand still here."""
+        self._rest_um = self._position(time.monotonic())
+        self._legs = []
+
+    def go(self, target_um: float, by_way_of_um: float | None = None) -> float:
+        """Start a move, behind one that is under way; return how long it is until all have ended.
+
+        With `by_way_of_um` the axis goes there first.
+        """
+        now = time.monotonic()
+        here = self._position(now)
+        if not self._legs or self._legs[-1].end_s <= now:
+            self._rest_um, self._legs = here, []
+        else:
+            here = self._legs[-1].to_um
+        if by_way_of_um is not None:
+            here = self._add_leg(now, here, by_way_of_um)
+        self._add_leg(now, here, target_um)
+        return self._legs[-1].end_s - now
+
+    @property
+    def target_um(self) -> float:
+        """Where the axis is after its last move."""
+        return self._legs[-1].to_um if self._legs else self._rest_um
+
+    def reaches(self, target_um: float) -> bool:
+        """Whether the axis can go there."""
+        low, high = self._like.travel_um
+        return low <= target_um <= high
+
+    def was_read(self) -> None:
+        """Do what happens when the position has been read so often."""
+        self._reads += 1
+        number, by_um = self._like.joystick
+        if self._reads == number:
+            self.push(by_um)
+        if self._reads == self._like.off_after:
+            self._mute = True
+
+    def _serve(self) -> None:
+        received = b""
+        while True:
+            ears = [self._ear, self._client or self._server]
+            due = self._due()
+            wait_s = None if due is None else max(due - time.monotonic(), 0)
+            ready, _, _ = select.select(ears, [], [], wait_s)
+            if self._ear in ready and not self._ear.recv(1):
+                return
+            if self._server in ready:
+                self._client, _ = self._server.accept()
+                self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._client in ready:
+                try:
+                    chunk = self._client.recv(4096)
+                except ConnectionError:
+                    chunk = b""
+                if not chunk:
+                    self._client.close()
+                    self._client, received = None, b""
+                    self._outbox, self._wire = [], []
+                    continue
+                *lines, received = (received + chunk).split(b"\r")
+                with self._lock:
+                    for line in lines:
+                        self._hear(line.decode("ascii"))
+            with self._lock:
+                self._speak()
+
+    def _hear(self, line: str) -> None:
+        if self._mute:
+            return
+        self.commands.append(line)
+        if line in self._like.answers:
+            self._send(self._like.answers[line])
+        else:
+            self.obey(line)
+
+    def _due(self) -> float | None:
+        queue = self._wire or self._outbox
+        return queue[0][0] if queue else None
+
+    def _speak(self) -> None:
+        """Send what is due; one reply ends before the next begins, as on any serial line."""
+        now = time.monotonic()
+        while (due := self._due()) is not None and due <= now:
+            if self._wire:
+                _, piece = self._wire.pop(0)
+                if self._client is not None:
+                    self._client.sendall(piece)
+                continue
+            _, raw = self._outbox.pop(0)
+            size = -(-len(raw) // self._like.pieces)
+            for number, begin in enumerate(range(0, len(raw), size or 1)):
+                due = now + number * self._like.delay_s / 2
+                self._wire.append((due, raw[begin : begin + size]))
+
+    def _send(self, raw: bytes, after_s: float = 0.0) -> None:
+        self._outbox.append((time.monotonic() + after_s + self._like.delay_s, raw))
+        self._outbox.sort(key=lambda reply: reply[0])
+
+    def _add_leg(self, now: float, here: float, target: float) -> float:
+        begin = max(now, self._legs[-1].end_s) if self._legs else now
+        way = target - here
+        reached = here + way * min(1.0, self._like.stalls_after_um / abs(way)) if way else here
+        end = begin + abs(reached - here) / self._like.speed_um_per_s
+        self._legs.append(_Leg(begin, end, here, reached))
+        self.lowest_um = min(self.lowest_um, reached)
+        return reached
+
+    def _position(self, now: float) -> float:
+        here = self._rest_um
+        for leg in self._legs:
+            if now >= leg.end_s:
+                here = leg.to_um
+            elif now >= leg.begin_s:
+                part = (now - leg.begin_s) / (leg.end_s - leg.begin_s)
+                return leg.from_um + part * (leg.to_um - leg.from_um)
+        return here
