@@ -32,7 +32,7 @@ class ThreadImager:
         self.windows = windows
         self.pixel_um = windows.pixel_um
         self._point = lru_cache(maxsize=8192)(self._make_point)
-        self._spectrum = lru_cache(maxsize=64)(self._make_spectrum)
+        self._spectrum = lru_cache(maxsize=512)(self._make_spectrum)
 
     def add(
         self,
