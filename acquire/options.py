@@ -24,9 +24,7 @@ set_option = click.option(
     help="Replace one setting of the rig, as stage.settle_ms=30; may be repeated.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Replace an output that exists."
-)
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 
 
 def count(number: int, noun: str) -> str:
