@@ -208,8 +208,8 @@ def _weighed(track: Track, contrast: float, size: float) -> float:
     """Score of a track with its contrast and size among its peers, evidence added as log odds."""
     score = min(max(track.score, 1e-6), 1 - 1e-6)
     odds = (
-        2.0 * np.log(score / (1 - score))
-        + 2.5 * np.log(max(contrast, 1e-6))
+        1.5 * np.log(score / (1 - score))
+        + 1.0 * np.log(max(contrast, 1e-6))
         + 6.0 * np.log(max(size, 1e-6))
         - 0.5
     )

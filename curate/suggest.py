@@ -30,7 +30,7 @@ from fgaf.curate.detect import HEAD_UM, Floats
 
 Rule = Literal["phase", "peak"]
 
-_WINDOW: Final = 0.5
+_WINDOW: Final = 0.45
 """Standard deviation of the window round the head, in head lengths."""
 _REACH: Final = 1.6
 """Half the side of the crop that is transformed, in head lengths."""
@@ -38,14 +38,16 @@ _EDGES: Final = np.array([0.25, 0.42, 0.6, 0.76, 0.93, 1.2])
 """Edges of the bands, in units of the coherent cut-off NA / wavelength."""
 _USUAL_CUTOFF: Final = 0.65 / 0.55
 """NA / wavelength of a 40x/0.65 objective in green light, 1/µm; used where unknown."""
-_LIMIT: Final = 1.2
-"""Where the line is read, in units of the cut-off: the finest detail that a bright field shows."""
+_LIMIT: Final = 1.0
+"""Where the line is read, in units of the cut-off: balanced aberration ends at the pupil's edge."""
 _SECTORS: Final = 12
 _SHEARED: Final = 2.5
 """Coarse power along the shear over that across it, from which an image counts as relief."""
 _SHEAR_WIDTH: Final = 0.4
 """Directions so near the shear's axis are left out, radians."""
-_FINE: Final = slice(2, 5)
+_PARTS: Final = 3
+"""Directions are taken together in so many parts, each weighing the same."""
+_FINE: Final = slice(1, 5)
 _PEAK_UM: Final = 1.6
 _NEAR_UM: Final = 0.85
 _LEAST_PLANES: Final = 5
@@ -351,7 +353,8 @@ def _peak(curves: Curves, shear: float | None) -> Suggestion:
         angle = (np.arange(_SECTORS) + 0.5) * np.pi / _SECTORS
         away = np.abs((angle - shear + np.pi / 2) % np.pi - np.pi / 2)
         power = power[..., away > _SHEAR_WIDTH]
-    sectors = power.reshape(len(z), power.shape[1], -1, power.shape[2] // 3 or 1).mean(axis=3)
+    parts = np.array_split(power, _PARTS, axis=2)
+    sectors = np.stack([part.mean(axis=2) for part in parts], axis=2)
     sectors = sectors / sectors.max(axis=0, initial=1e-12)
     height = sectors.mean(axis=(1, 2))
     smooth = np.convolve(np.pad(height, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
