@@ -29,7 +29,7 @@ _LEAST_STEPS = 3
 _HIGHEST_RUNG, _LOWEST_RUNG = 8, -2
 _SLOW_REPLY_S = 0.012
 _REST_S = 0.25
-_DELAYS_MS = (0.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 65.0, 80.0, 120.0)
+_DELAYS_MS = (0, 2, 4, 7, 10, 13, 17, 21, 25, 30, 35, 41, 48, 56, 66, 80, 100, 130)
 _LEAST_SETTLE_MS = 5.0
 _FROM_BELOW, _FROM_ABOVE = (0, 2, 1, 3, 0), (1, 0, 1)
 _SETTLING_RUNGS = (-1, 0, 1)
@@ -217,8 +217,7 @@ class _Checkup:
         except FgafError as error:
             self._say("return", "bad", str(error), "bring it back by hand")
         else:
-            here = self._engine.position_um()
-            self._say("return", "ok", f"the drive is back at {here:.3f} µm")
+            self._say("return", "ok", f"the drive is back at {self._bounds.start_um:.3f} µm")
         return self._report
 
     def _say(self, name: str, level: Level, text: str, mend: str = "") -> None:
@@ -460,8 +459,13 @@ class _Checkup:
             self._say("backlash", "ok", text)
 
     def _judge_settling(self, shots: _Shots, ladder: Ladder, below: list[_Visit]) -> None:
-        """Step from rung to rung near focus, expose ever later after arrival, compare."""
-        near_um = max(self._rig.stage.tolerance_um, 3 * self._noise_um)
+        """Step from rung to rung near focus, expose ever later after arrival, compare.
+
+        A ringing image crosses its place again and again: the delays are close and irregular.
+        """
+        still_um = float(np.nanstd([v.image_um - v.travel.target_um for v in below]))
+        tolerance_um = self._report.recommended.get("tolerance_um", self._rig.stage.tolerance_um)
+        near_um = max(tolerance_um, self._plan.step_um / 10, 3 * still_um)
         start_um, step_um = self._bounds.start_um, self._plan.step_um
         errors = []
         for number, delay_ms in enumerate(_DELAYS_MS):
@@ -470,13 +474,12 @@ class _Checkup:
                 self._travel(self._bounds.low_um)
                 self._travel(start_um + (_SETTLING_RUNGS[0] - 1) * step_um)
             z_um = start_um + _SETTLING_RUNGS[rung] * step_um
-            self._drive.arrive(z_um, near_um)
+            self._drive.arrive(z_um, max(near_um, 3 * self._noise_um))
             errors.append(ladder.z_of(shots.after(delay_ms / 1e3)) - z_um)
-        still_um = float(np.nanstd([v.image_um - v.travel.target_um for v in below]))
         outside = [
             delay_ms
             for delay_ms, error in zip(_DELAYS_MS, errors, strict=True)
-            if not abs(error) <= max(near_um, 3 * still_um)
+            if not abs(error) <= near_um
         ]
         self._report.ringing = dict(zip(_DELAYS_MS, errors, strict=True))
         if outside and outside[-1] == _DELAYS_MS[-1]:

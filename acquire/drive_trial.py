@@ -88,7 +88,9 @@ class Travel:
 
     def at(self, times_s: npt.ArrayLike) -> Floats:
         """Return positions at given times, interpolated between the reads."""
-        course: Floats = np.interp(times_s, self.times_s, self.positions_um)
+        course: Floats = np.interp(
+            times_s, [0.0, *self.times_s], [self.from_um, *self.positions_um]
+        )
         return course
 
 
