@@ -12,6 +12,7 @@ from fgaf.model.losses import LossName
 Floats = npt.NDArray[np.float64]
 
 _TEMPERATURES = (0.05, 20.0)
+_PRIOR = 0.5
 
 
 def class_probabilities(logits: Tensor, loss: LossName, temperature: float = 1.0) -> Tensor:
@@ -51,6 +52,9 @@ def depth_spread(probabilities: Floats, class_depths_um: Floats) -> Floats:
 def fit_temperature(logits: Tensor, classes: Tensor, loss: LossName) -> float:
     """Find the temperature that makes held-out classes likeliest.
 
+    A weak prior keeps it near 1 where there are few patches: a network that is right on all
+    of them would otherwise be made ever surer.
+
     Parameters
     ----------
     logits : (N, outputs) of the validation patches
@@ -68,7 +72,8 @@ def fit_temperature(logits: Tensor, classes: Tensor, loss: LossName) -> float:
     def surprise(log_temperature: float) -> float:
         p = class_probabilities(logits, loss, float(np.exp(log_temperature)))
         own = p.gather(1, classes[:, None]).clamp_min(1e-12)
-        return float(-own.log().mean())
+        prior = (log_temperature / _PRIOR) ** 2 / 2
+        return float(-own.log().mean()) + prior / len(classes)
 
     bounds = tuple(np.log(_TEMPERATURES))
     return float(np.exp(minimize_scalar(surprise, bounds=bounds, method="bounded").x))

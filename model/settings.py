@@ -3,11 +3,11 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from fgaf.dataset.errors import SettingError
+from fgaf.dataset.names import nearest
 
 Precision = Literal["auto", "fp32", "bf16"]
 BackboneName = Literal[
@@ -30,7 +30,8 @@ class TrainSettings:
 
     Network
     -------
-    backbone, stem_stride : one of the nine; stride 2 (as published) or 1 of its first layer.
+    backbone : one of the nine.
+    stem_stride : of its first layer, 2 as published or 1; 0 for 1 on patches under 64 px.
     fgaf, width, fg, af, insertion, residual, pooling, branch_input, attention : the module
         and its open readings, see `fgaf.model.fgaf.FGAFSettings`.
     self_norm, cross_norm, cross_norm_p, cross_norm_sites : see `fgaf.model.norms`;
@@ -49,7 +50,8 @@ class TrainSettings:
 
     Optimisation
     ------------
-    epochs, batch, lr, momentum, nesterov, weight_decay : SGD; `lr` is the highest rate.
+    epochs : passes over the training patches; 0 for 30, or more where that is under 600 steps.
+    batch, lr, momentum, nesterov, weight_decay : SGD; `lr` is the highest rate.
     schedule : "onecycle" (linear rise over `warmup` of the run, cosine to zero), or "constant".
     ema : decay per step of an average of the weights that is used instead of them; 0 for none.
     select : which weights the run ends with: the "last" epoch's, or the "best" on validation.
@@ -64,7 +66,7 @@ class TrainSettings:
     """
 
     backbone: BackboneName = "shufflenet_v2_x1_0"
-    stem_stride: Literal[1, 2] = 2
+    stem_stride: Literal[0, 1, 2] = 0
     fgaf: bool = True
     width: int = 256
     fg: bool = True
@@ -93,7 +95,7 @@ class TrainSettings:
     offset: float = 0.05
     noise: float = 0.05
 
-    epochs: int = 30
+    epochs: int = 0
     batch: int = 32
     lr: float = 0.05
     momentum: float = 0.9
@@ -135,7 +137,7 @@ class TrainSettings:
         """
         for key in values:
             if key not in _TYPES:
-                raise SettingError(f"unknown setting {key!r}{_nearest(key, _TYPES)}")
+                raise SettingError(f"unknown setting {key!r}; {nearest(key, _TYPES)}")
         return replace(self, **{key: _coerced(key, value) for key, value in values.items()})
 
 
@@ -151,7 +153,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "gain": (0, 10),
     "offset": (0, 10),
     "noise": (0, 10),
-    "epochs": (1, 100_000),
+    "epochs": (0, 100_000),
     "batch": (2, 65536),
     "lr": (1e-9, 1e3),
     "momentum": (0, 0.9999),
@@ -200,7 +202,7 @@ def preset(name: str) -> TrainSettings:
         There is none of that name.
     """
     if name not in PRESETS:
-        raise SettingError(f"unknown preset {name!r}{_nearest(name, PRESETS)}")
+        raise SettingError(f"unknown preset {name!r}; {nearest(name, PRESETS)}")
     return TrainSettings().with_values(PRESETS[name])
 
 
@@ -267,13 +269,7 @@ def _check_type(key: str, value: Any) -> None:
     if get_origin(kind) is Literal:
         choices = get_args(kind)
         if value not in choices or isinstance(value, bool):
-            hint = _nearest(str(value), [str(choice) for choice in choices])
-            listed = ", ".join(str(choice) for choice in choices)
-            raise SettingError(f"{key} = {value!r} is not one of {listed}{hint}")
+            hint = nearest(str(value), [str(choice) for choice in choices])
+            raise SettingError(f"{key} cannot be {value!r}; {hint}")
     elif type(value) is not kind:
         raise SettingError(f"{key} = {value!r} should be of type {kind.__name__}")
-
-
-def _nearest(word: str, known: Any) -> str:
-    close = get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

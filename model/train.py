@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
-from math import cos, pi
+from math import ceil, cos, pi
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,6 +54,8 @@ FILES = (
 """Everything a run writes into its folder."""
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
+
+_EPOCHS, _STEPS, _SMALL_PX = 30, 600, 64
 
 Row = dict[str, float]
 Bar = Callable[[Iterable[int], str, int], Iterator[int]]
@@ -128,6 +130,7 @@ def train(
     _check_archive(archive, settings)
     _check_folder(out, resume, overwrite)
     started = time.perf_counter()
+    settings = settle(settings, archive)
     machine = choose_machine(archive, settings)
     with machine.used():
         sides, scale = _load(archive, settings, machine)
@@ -148,6 +151,18 @@ def train(
     metrics["timing"]["total_s"] = round(time.perf_counter() - started, 2)
     _write_json(out / METRICS, metrics)
     return metrics
+
+
+def settle(settings: TrainSettings, archive: Archive) -> TrainSettings:
+    """Replace the zeros that stand for "what suits the archive" by numbers."""
+    stride: Literal[1, 2] = 1 if archive.header.patch_px < _SMALL_PX else 2
+    patches = int((archive.split_of_rows(settings.split) == TRAIN).sum())
+    epochs = max(_EPOCHS, ceil(_STEPS / _steps_per_epoch(patches, settings)))
+    return replace(
+        settings,
+        stem_stride=settings.stem_stride or stride,
+        epochs=settings.epochs or epochs,
+    )
 
 
 def choose_machine(archive: Archive, settings: TrainSettings) -> Machine:
@@ -211,7 +226,7 @@ class _Run:
         self.network = _on(machine, build_network(settings, archive.n_classes))
         self.average = Average(self.network, settings.ema) if settings.ema else None
         self.optimizer = _optimizer(self.network, settings)
-        self.steps = max(1, round(len(sides[TRAIN].rows) / settings.batch))
+        self.steps = _steps_per_epoch(len(sides[TRAIN].rows), settings)
         self.epoch = 0
         self.history: list[Row] = []
 
@@ -389,6 +404,10 @@ class _Run:
                 "patch_ms": _patch_ms(network, self.archive.header.patch_px),
             },
         }
+
+
+def _steps_per_epoch(patches: int, settings: TrainSettings) -> int:
+    return max(1, round(patches / settings.batch))
 
 
 def _check_archive(archive: Archive, settings: TrainSettings) -> None:

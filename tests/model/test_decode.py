@@ -38,3 +38,8 @@ def test_temperature_undoes_a_factor(factor: float) -> None:
 
 def test_temperature_without_patches_is_one() -> None:
     assert fit_temperature(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long), "ce") == 1.0
+
+
+def test_few_patches_that_are_all_right_make_no_certainty() -> None:
+    logits = 3 * torch.eye(5)
+    assert 0.3 < fit_temperature(logits, torch.arange(5), "ce") < 1.0

@@ -19,14 +19,14 @@ from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import ExistsError, FgafError
 from fgaf.model.checkpoint import Checkpoint, load_state
 from fgaf.model.settings import TrainSettings, preset, read_settings
-from fgaf.model.train import FILES, Average, choose_machine, learning_rate
+from fgaf.model.train import FILES, Average, choose_machine, learning_rate, settle
 from fgaf.model.train import train as train_and_draw
 
 train = partial(train_and_draw, pictures=False)
 
 QUICK: dict[str, Any] = {
     "backbone": "shufflenet_v2_x0_5", "width": 32, "epochs": 2, "batch": 16, "threads": 1,
-    "shift_px": 2,
+    "shift_px": 2, "stem_stride": 2,
 }  # fmt: skip
 
 
@@ -230,3 +230,12 @@ def test_automatic_machine_is_one_of_the_candidates(archive: Archive) -> None:
     machine = choose_machine(archive, quick(precision="auto", threads=1))
     assert machine.threads == 1
     assert choose_machine(archive, quick()).bf16 is False
+
+
+def test_zeros_are_settled_by_the_archive(make_archive: Callable[..., Archive]) -> None:
+    open_settings = preset("default")
+    small = settle(open_settings, make_archive(cells=10))
+    assert (small.stem_stride, small.epochs) == (1, 600)
+    large = settle(open_settings.with_values({"batch": 2}), make_archive(cells=20, side=64))
+    assert (large.stem_stride, large.epochs) == (2, 30)
+    assert settle(quick(), make_archive()) == quick()

@@ -52,14 +52,14 @@ def test_assignments(text: str, expected: tuple[str, object]) -> None:
 @pytest.mark.parametrize(
     ("values", "needle"),
     [
-        ({"bakbone": "resnet18"}, "did you mean 'backbone'"),
-        ({"backbone": "resnet19"}, "did you mean 'resnet18'"),
-        ({"epochs": 0}, "out of its bounds"),
+        ({"bakbone": "resnet18"}, "did you mean backbone"),
+        ({"backbone": "resnet19"}, "did you mean resnet18"),
+        ({"epochs": -1}, "out of its bounds"),
         ({"epochs": 1.5}, "of type int"),
         ({"epochs": True}, "of type int"),
         ({"lr": "fast"}, "of type float"),
         ({"fgaf": 1}, "of type bool"),
-        ({"stem_stride": True}, "not one of 1, 2"),
+        ({"stem_stride": True}, "choose from 0, 1, 2"),
         ({"width": 30}, "multiple of 4"),
         ({"residual": True, "pooling": "halve"}, "pooling = 'keep'"),
     ],
@@ -73,7 +73,7 @@ def test_refuses(values: dict[str, object], needle: str) -> None:
 def test_refuses_what_is_no_assignment_preset_or_file(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="no key=value"):
         parse_assignment("epochs")
-    with pytest.raises(SettingError, match="did you mean 'paper'"):
+    with pytest.raises(SettingError, match="did you mean paper"):
         preset("papper")
     path = tmp_path / "bad.toml"
     path.write_text("epochs = = 3")
