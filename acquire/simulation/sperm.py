@@ -269,7 +269,7 @@ def draw_sperm(rng: np.random.Generator, motile: bool) -> Sperm:
     length = float(np.clip(rng.normal(4.7, 0.45), 3.6, 6.0))
     width = float(np.clip(rng.normal(3.0, 0.32), 2.2, 3.9))
     thickness = float(np.clip(rng.normal(1.1, 0.17), 0.7, 1.6))
-    nucleus = float(np.clip(rng.normal(0.068, 0.015), 0.035, 0.105))
+    nucleus = float(np.clip(rng.normal(0.068, 0.014), 0.045, 0.105))
     half = np.array([length, width, thickness]) / 2
     marks = []
     for count, size, step in (
