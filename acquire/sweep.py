@@ -106,8 +106,9 @@ class Sweep:
         self._settings, self._shots = settings, camera
         self._frames = FrameCheck(devices.camera, camera)
         self._drive = Drive(devices.stage, devices.clock, stage, interrupt or Interrupt())
+        self._interval_s = devices.camera.frame_interval_s
         self._lag_s = 0.0
-        self._faster = 1.0
+        self._faster = self._expected = 1.0
 
     def position_um(self) -> float:
         """Where the drive stands; see `Drive.position_um`."""
@@ -123,14 +124,14 @@ class Sweep:
 
     def speed_um_s(self, plan: StackPlan) -> float:
         """Speed at which the camera takes the asked number of frames in one step."""
-        return plan.step_um / (self._camera.frame_interval_s * self._settings.frames_per_plane)
+        return plan.step_um / (self._interval_s * self._settings.frames_per_plane)
 
     def describe(self, plan: StackPlan) -> str:
         """Say in one line how fast, and what that costs in z."""
         speed = self.speed_um_s(plan)
         return (
             f"in one ramp of {speed:.4g} µm/s, a frame every "
-            f"{self._camera.frame_interval_s * 1e3:.3g} ms; each spans "
+            f"{self._interval_s * 1e3:.3g} ms; each spans "
             f"{speed * self._shots.exposure_ms / 1e3:.2g} µm of z and lies within "
             f"{self._tolerance_um(plan):.2g} µm of its plane"
         )
@@ -221,7 +222,8 @@ class Sweep:
         self._frames.begin()
         try:
             self._camera.stream()
-            begun_ns = self._wait_to_begin((plan.center_um - here_um) / speed + self._lag_s)
+            way_s = (plan.center_um - here_um) / (speed * self._expected)
+            begun_ns = self._wait_to_begin(way_s + self._lag_s)
             self._stage.ramp_to(end_um, speed * self._faster)
             frames, readings = self._follow(end_um - run_um / 2, (end_um - here_um) / speed)
         except BaseException:
@@ -232,15 +234,14 @@ class Sweep:
         self._stage.stop()
         half_way_um = plan.z_um(0) - run_um / 2
         ramp = Ramp.fit([each for each in readings if half_way_um <= each.z_um])
-        self._learn(ramp, plan, here_um, begun_ns)
+        self._learn(ramp, frames, plan, here_um, begun_ns)
         return frames, ramp
 
     def _wait_to_begin(self, lead_s: float) -> int:
         """Wait so that a frame is exposed `lead_s` after the return, and return the time."""
-        interval_s = self._camera.frame_interval_s
         first = self._next_frame(self._shots.timeout_s)
         begin_s = (first.time_host_ns - self._clock.now_ns()) / 1e9 - lead_s
-        self._clock.sleep(begin_s % interval_s)
+        self._clock.sleep(begin_s % self._interval_s)
         self._drive.interrupt.check()
         return self._clock.now_ns()
 
@@ -252,8 +253,7 @@ class Sweep:
             (2 * ramp_s + self._drive.settings.timeout_s) * 1e9
         )
         patience_ns = round(
-            (self._camera.frame_interval_s + self._shots.exposure_ms / 1e3 + self._shots.timeout_s)
-            * 1e9
+            (self._interval_s + self._shots.exposure_ms / 1e3 + self._shots.timeout_s) * 1e9
         )
         last_ns = self._clock.now_ns()
         while True:
@@ -282,20 +282,26 @@ class Sweep:
 
     def _next_frame(self, timeout_s: float) -> Frame:
         frame = self._camera.next_frame(
-            self._camera.frame_interval_s + self._shots.exposure_ms / 1e3 + timeout_s
+            self._interval_s + self._shots.exposure_ms / 1e3 + timeout_s
         )
         if frame is None:
             raise DeviceError(f"the camera gave no frame for {timeout_s:g} s; check its cable")
         self._frames.check(frame)
         return frame
 
-    def _learn(self, ramp: Ramp, plan: StackPlan, here_um: float, begun_ns: int) -> None:
+    def _learn(
+        self, ramp: Ramp, frames: list[Frame], plan: StackPlan, here_um: float, begun_ns: int
+    ) -> None:
         """Begin the next ramp so that a frame meets the centre, and at the right speed."""
-        wanted = self.speed_um_s(plan)
-        if abs(ramp.speed_um_s / wanted - 1) > _SAME_SPEED:
-            self._faster *= wanted / ramp.speed_um_s
-        to_center_s = (ramp.time_ns(plan.center_um) - begun_ns) / 1e9
-        self._lag_s = to_center_s - (plan.center_um - here_um) / wanted
+        took_s = (frames[-1].time_host_ns - frames[0].time_host_ns) / 1e9
+        if len(frames) > len(plan):
+            self._interval_s = took_s / (frames[-1].frame_id - frames[0].frame_id)
+        wanted, expected = self.speed_um_s(plan), ramp.speed_um_s
+        if abs(expected / wanted - 1) > _SAME_SPEED:
+            self._faster *= wanted / expected
+            expected = wanted
+        self._expected = expected / wanted
+        self._lag_s = (ramp.time_ns(here_um) - begun_ns) / 1e9
 
     def _choose(self, plan: StackPlan, frames: list[Frame], ramp: Ramp) -> tuple[list[int], str]:
         """Find the frame nearest to each plane, and say which plane has none, if any."""

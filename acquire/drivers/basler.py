@@ -1,4 +1,4 @@
-"""Basler cameras through pypylon: one software trigger, one frame.
+"""Basler cameras through pypylon: one software trigger, one frame; or a stream of all of them.
 
 A trigger is sent only once the camera says that it waits for one, and the camera is armed anew
 after anything that went wrong, so that the frame returned is always of the exposure asked for.
@@ -18,13 +18,17 @@ from typing import Annotated, Any, Final, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from fgaf.acquire.devices import Clock, DeviceError, Frame, Opening
+from fgaf.acquire.devices import Clock, DeviceError, Frame, IncompleteFrameError, Opening
+from fgaf.acquire.drivers.basler_stamps import LATCHES, CameraStamps
 from fgaf.acquire.found import Found
 from fgaf.acquire.tables import parse_table, vendor_module
+
+REQUIRES: Final = (("pypylon", "basler"),)
 
 _SLICE_S: Final = 0.1
 _FIRST_BLOCKS: Final = {"BaslerUsb": (0,), "BaslerGigE": (1,)}
 _LAST_GIGE_BLOCK: Final = 65535
+_STREAM_BUFFERS: Final = 32
 _BITS: Final = {"Mono8": 8, "Mono10": 10, "Mono12": 12}
 _Pixels = Annotated[int, Field(gt=0)]
 _Offset = Annotated[int, Field(ge=0)]
@@ -72,7 +76,7 @@ class BaslerSettings(BaseModel):
 
 
 class BaslerCamera:
-    """An open camera; implements `fgaf.acquire.devices.Camera`.
+    """An open camera; implements `fgaf.acquire.devices.StreamingCamera`.
 
     Attributes
     ----------
@@ -82,6 +86,8 @@ class BaslerCamera:
         Rows and columns (Y, X) of the frames.
     bit_depth
         Significant bits of a pixel.
+    frame_interval_s
+        Time between two frames of a stream, as the camera computes it.
     device
         The `pypylon.pylon.InstantCamera`, for features this driver does not know.
     """
@@ -90,7 +96,8 @@ class BaslerCamera:
         self._pylon = pylon = _import("pypylon.pylon")
         self._clock = clock
         self._genicam = _import("pypylon.genicam")
-        self._started = self._armed = self._closed = False
+        self._started = self._armed = self._closed = self._latest = False
+        self._streaming = False
         self._count = 0
         self._last_block: int | None = None
         self.device = device
@@ -114,7 +121,8 @@ class BaslerCamera:
 
     def start(self) -> None:
         """Arm the camera with empty buffers; frame numbers start again."""
-        self._started = False
+        self.stop()
+        self._latest = False
         self._count = 0
         self._arm()
         self._started = True
@@ -143,11 +151,58 @@ class BaslerCamera:
         self._armed = True
         return frame
 
+    @property
+    def stamp_error_s(self) -> float:
+        """Of streamed frames: a frame time where the camera has no clock that can be latched."""
+        return self._stamps.error_s if self._stamps else self.frame_interval_s
+
+    def stream(self, latest: bool = False) -> None:
+        """Run free, with empty buffers; every frame is kept unless only the latest is wanted."""
+        self.stop()
+        self._set("TriggerMode", "Off")
+        self._count = 0
+        self._last_block = None
+        self._latest = latest
+        strategy = "GrabStrategy_LatestImageOnly" if latest else "GrabStrategy_OneByOne"
+        with self._explained("cannot start"):
+            if self._stamps:
+                self._stamps.synchronise()
+            self.device.MaxNumBuffer.Value = _STREAM_BUFFERS
+            self._streaming = True
+            self.device.StartGrabbing(getattr(self._pylon, strategy))
+
+    def next_frame(self, timeout_s: float) -> Frame | None:
+        """Return the next frame of the stream, or None when none comes in time.
+
+        Raises
+        ------
+        IncompleteFrameError
+            The frame is broken; the stream goes on.
+        DeviceError
+            The camera does not run free or was unplugged, or a frame was lost or came twice.
+        """
+        if not self._streaming:
+            raise DeviceError(f"{self.name} does not run free")
+        quietly = self._pylon.TimeoutHandling_Return
+        with self._explained("failed"):
+            for slice_ms in self._slices(time.monotonic() + timeout_s, least_ms=0):
+                result = self.device.RetrieveResult(slice_ms, quietly)
+                if result.IsValid():
+                    self._count += 1
+                    try:
+                        return self._streamed(result)
+                    finally:
+                        result.Release()
+        return None
+
     def stop(self) -> None:
         """End the exposures; harmless when there are none."""
         self._started = self._armed = False
         with self._explained("cannot stop"):
             self.device.StopGrabbing()
+            if self._streaming:
+                self._streaming = False
+                self._set("TriggerMode", "On")
 
     def close(self) -> None:
         """Give the camera back; harmless when already closed."""
@@ -177,7 +232,15 @@ class BaslerCamera:
         self._ticks_per_s = 1_000_000_000
         if self._has("GevTimestampTickFrequency"):
             self._ticks_per_s = int(self._get("GevTimestampTickFrequency"))
+        latch = next((names for names in LATCHES if self._has(names[1])), None)
+        self._stamps: CameraStamps | None = None
+        if latch is not None:
+            with self._explained(f"cannot {latch[0]}"):
+                self._stamps = CameraStamps(self.device, latch, self._ticks_per_s, self._clock)
         self.shape = (int(self._get("Height")), int(self._get("Width")))
+        self.frame_interval_s = self._exposure_us / 1e6
+        if rate := self._known("ResultingFrameRate", "ResultingFrameRateAbs"):
+            self.frame_interval_s = 1 / float(self._get(rate))
 
     def _set_region(self, region: Region | None) -> None:
         """Set the region, by way of offset zero: size and offset limit each other."""
@@ -229,23 +292,19 @@ class BaslerCamera:
         )
 
     def _checked(self, result: Any, begun_ns: int) -> Frame:
-        """Turn a grab result into a frame that owns its pixels, or say what is wrong with it."""
-        if not result.GrabSucceeded():
-            self._check_presence()
-            why = _one_line(result.GetErrorDescription()) or "no reason given"
-            raise DeviceError(
-                f"{self.name} gave a broken frame: {why} (error 0x{result.GetErrorCode():08x}); "
-                "check cable and bandwidth"
-            )
-        self._check_block(int(result.GetBlockID()))
-        pixels = np.array(result.GetArray(), order="C")
-        kind = np.uint8 if self.bit_depth == 8 else np.uint16
-        if pixels.shape != self.shape or pixels.dtype != kind:
-            self._check_presence()
-            raise DeviceError(
-                f"{self.name} gave {pixels.dtype}{list(pixels.shape)} instead of "
-                f"{np.dtype(kind)}{list(self.shape)}; another program may have changed its settings"
-            )
+        """Turn the result of a trigger into a frame, or say what is wrong with it."""
+        return self._frame(result, self._pixels(result), begun_ns)
+
+    def _streamed(self, result: Any) -> Frame:
+        """Turn a result of the stream into a frame, stamped by the camera's clock if it has one."""
+        arrived_ns = self._clock.now_ns()
+        pixels = self._pixels(result)
+        ticks = int(result.GetTimeStamp())
+        if self._stamps and ticks:
+            return self._frame(result, pixels, self._stamps.host_ns(ticks))
+        return self._frame(result, pixels, arrived_ns - round(self._exposure_us * 1e3))
+
+    def _frame(self, result: Any, pixels: np.ndarray[Any, Any], begun_ns: int) -> Frame:
         half_ns = round(self._exposure_us * 500)
         ticks = int(result.GetTimeStamp())
         return Frame(
@@ -256,6 +315,28 @@ class BaslerCamera:
             exposure_us=self._exposure_us,
         )
 
+    def _pixels(self, result: Any) -> np.ndarray[Any, Any]:
+        """Copy the image of a whole result, or say what is wrong with it."""
+        if not result.GrabSucceeded():
+            self._check_presence()
+            self._last_block = self._block_after(self._last_block)
+            why = _one_line(result.GetErrorDescription()) or "no reason given"
+            raise IncompleteFrameError(
+                f"{self.name} gave a broken frame: {why} (error 0x{result.GetErrorCode():08x}); "
+                "check cable and bandwidth"
+            )
+        if not self._latest:
+            self._check_block(int(result.GetBlockID()))
+        pixels = np.array(result.GetArray(), order="C")
+        kind = np.uint8 if self.bit_depth == 8 else np.uint16
+        if pixels.shape != self.shape or pixels.dtype != kind:
+            self._check_presence()
+            raise DeviceError(
+                f"{self.name} gave {pixels.dtype}{list(pixels.shape)} instead of "
+                f"{np.dtype(kind)}{list(self.shape)}; another program may have changed its settings"
+            )
+        return pixels
+
     def _check_block(self, block: int) -> None:
         """Refuse a gap or a repeat in the camera's own numbers.
 
@@ -265,22 +346,23 @@ class BaslerCamera:
         if self._is_gige and block == 0:
             return
         last, self._last_block = self._last_block, block
-        if last is None:
-            follows = block in self._first_blocks
-        else:
-            went_round = self._is_gige and last == _LAST_GIGE_BLOCK and block == 1
-            follows = block == last + 1 or went_round
-        if not follows:
+        follows = block in self._first_blocks if last is None else block == self._block_after(last)
+        if not (follows or (last is not None and block == last + 1)):
             raise DeviceError(
                 f"{self.name} gave block {block} after {'the start' if last is None else last}: a "
                 "frame was lost or came twice; check cable and bandwidth"
             )
 
-    def _slices(self, deadline: float) -> Iterator[int]:
+    def _block_after(self, block: int | None) -> int | None:
+        if block is None:
+            return None
+        return 1 if self._is_gige and block == _LAST_GIGE_BLOCK else block + 1
+
+    def _slices(self, deadline: float, least_ms: int = 1) -> Iterator[int]:
         """Yield waiting times in ms until the deadline, noticing a removed camera in between."""
         while True:
             rest_s = deadline - time.monotonic()
-            yield max(1, round(1e3 * min(rest_s, _SLICE_S)))
+            yield max(least_ms, round(1e3 * min(rest_s, _SLICE_S)))
             self._check_presence()
             if time.monotonic() >= deadline:
                 return
@@ -293,11 +375,14 @@ class BaslerCamera:
         node = self.device.GetNodeMap().GetNode(feature)
         return node is not None and bool(self._genicam.IsReadable(node))
 
+    def _known(self, *features: str) -> str | None:
+        """Return the first feature the camera has, if any: names differ between generations."""
+        return next((feature for feature in features if self._has(feature)), None)
+
     def _first_of(self, *features: str) -> str:
-        """Return the first feature the camera has: names differ between its generations."""
-        for feature in features:
-            if self._has(feature):
-                return feature
+        """Return the first feature the camera has."""
+        if found := self._known(*features):
+            return found
         raise DeviceError(f"{self.name} has none of the features {', '.join(features)}")
 
     def _get(self, feature: str) -> Any:

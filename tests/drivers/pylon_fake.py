@@ -107,6 +107,7 @@ class FakeCamera:
 
     def __post_init__(self) -> None:
         common = {"PixelFormat": "Mono8", "ExposureTime": 0.0, "OffsetX": 9, "OffsetY": 9}
+        common |= {"TriggerMode": "On", "MaxNumBuffer": 10}
         self.nodes = {name: Feature(value) for name, value in (common | self.features).items()}
         self.nodes = {name: node for name, node in self.nodes.items() if node.Value is not None}
         self.nodes |= {"Height": Feature(1, 4), "Width": Feature(1, 6)}
@@ -146,7 +147,7 @@ class FakeCamera:
         return self.grabbing
 
     def StartGrabbing(self, strategy: str) -> None:  # noqa: N802
-        assert strategy == "one by one"
+        assert strategy in ("one by one", "latest image only")
         self.grabbing = True
 
     def StopGrabbing(self) -> None:  # noqa: N802
@@ -168,7 +169,9 @@ class FakeCamera:
 
     def RetrieveResult(self, ms: int, handling: str) -> Result:  # noqa: N802
         assert handling == "return"
-        assert 0 < ms < 1000
+        assert 0 <= ms < 1000
+        if self.nodes["TriggerMode"].Value == "Off":
+            self._shot = self.shots.pop(0) if self.shots else Shot(None)
         self.removed = self._shot.removed
         delivered = self._shot if self._shot.block is not None else None
         self.results.append(Result(delivered))
@@ -192,6 +195,7 @@ def install(monkeypatch: pytest.MonkeyPatch, *cameras: FakeCamera) -> None:
         RegistrationMode_ReplaceAll="replace all",
         Cleanup_Delete="delete",
         GrabStrategy_OneByOne="one by one",
+        GrabStrategy_LatestImageOnly="latest image only",
         TimeoutHandling_Return="return",
     )
     genicam = ModuleType("pypylon.genicam")

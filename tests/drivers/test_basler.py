@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgaf.acquire.devices import Camera, DeviceError, Opening, WallClock
+from fgaf.acquire.devices import (
+    Camera,
+    DeviceError,
+    IncompleteFrameError,
+    Opening,
+    StreamingCamera,
+    WallClock,
+)
 from fgaf.acquire.drivers.basler import BaslerCamera, open_camera
 from fgaf.acquire.rig import CameraTable, Rig, StageTable
 from fgaf.dataset.errors import SettingError
@@ -194,3 +201,45 @@ def test_a_missing_pypylon_names_what_to_install(
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(DeviceError, match=r"pip install .*fgaf\[basler\]"):
         open_camera({"exposure_ms": 1}, opening)
+
+
+def test_a_stream_gives_every_image_in_order(open_basler: OpenBasler, tmp_path: Path) -> None:
+    images = save_images(tmp_path, 6)
+    camera = open_basler(features=playing(tmp_path))
+    assert isinstance(camera, StreamingCamera)
+    assert camera.frame_interval_s > 0
+    camera.stream()
+    frames = [camera.next_frame(5) for _ in images]
+    camera.stop()
+    for frame, image in zip(frames, images, strict=True):
+        assert frame is not None
+        np.testing.assert_array_equal(frame.pixels, image)
+    assert [frame.frame_id for frame in frames if frame] == [1, 2, 3, 4, 5, 6]
+    camera.start()
+    assert camera.trigger(5).frame_id == 1
+
+
+def test_looking_at_a_stream_does_not_wait(open_basler: OpenBasler) -> None:
+    camera = open_basler()
+    camera.stream()
+    begun = time.monotonic()
+    camera.next_frame(0)
+    assert time.monotonic() - begun < 0.05
+    camera.stop()
+    with pytest.raises(DeviceError, match="does not run free"):
+        camera.next_frame(0)
+
+
+def test_a_failed_buffer_of_a_stream_is_incomplete(open_basler: OpenBasler) -> None:
+    camera = open_basler()
+    camera.stream()
+    camera.device.ForceFailedBufferCount.Value = 1
+    camera.device.ForceFailedBuffer.Execute()
+
+    def three() -> None:
+        for _ in range(3):
+            camera.next_frame(5)
+
+    with pytest.raises(IncompleteFrameError, match="incompletely grabbed"):
+        three()
+    assert camera.next_frame(5) is not None

@@ -186,3 +186,66 @@ def test_a_camera_in_use_is_one_line(monkeypatch: pytest.MonkeyPatch, opening: O
     install(monkeypatch, FakeCamera(in_use=True))
     with pytest.raises(DeviceError, match=r"close pylon Viewer .* by another application\.$"):
         open_camera({"exposure_ms": 1}, opening)
+
+
+STREAM_FAULTS = [
+    Fault("gap", (Shot(0), Shot(1), Shot(3)), "block 3 after 1: a frame was lost"),
+    Fault("repeat", (Shot(0), Shot(0)), "block 0 after 0: .* came twice"),
+    Fault("first lost", (Shot(1),), "block 1 after the start"),
+    Fault("broken", (Shot(0), Shot(1, succeeded=False)), "was incomplete"),
+    Fault("unplugged", (Shot(0), Shot(None, removed=True)), "was unplugged"),
+]
+
+
+@pytest.mark.parametrize("fault", STREAM_FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_of_a_stream_is_one_line(
+    fault: Fault, monkeypatch: pytest.MonkeyPatch, opening: Opening
+) -> None:
+    fake = FakeCamera(list(fault.shots))
+    camera = start(monkeypatch, opening, fake)
+    camera.stream()
+    for _ in fault.shots[:-1]:
+        assert camera.next_frame(1) is not None
+    with pytest.raises(DeviceError, match=fault.says):
+        camera.next_frame(1)
+    assert all(result.released for result in fake.results if result.IsValid())
+
+
+def test_the_latest_frame_may_skip_blocks(
+    monkeypatch: pytest.MonkeyPatch, opening: Opening
+) -> None:
+    camera = start(monkeypatch, opening, FakeCamera([Shot(0), Shot(7)]))
+    camera.stream(latest=True)
+    assert camera.next_frame(1) is not None
+    assert camera.next_frame(1) is not None
+    assert camera.next_frame(0) is None
+
+
+class LatchedClock:
+    """A camera's clock, which counts from another moment than the run's."""
+
+    def __init__(self, opening: Opening, ticks_per_s: int) -> None:
+        self._opening, self._ticks_per_s = opening, ticks_per_s
+        self.Value = 0
+        self.Max = 0
+
+    def Execute(self) -> None:  # noqa: N802
+        now_s = self._opening.clock.now_ns() / 1e9 - 1_700_000_000
+        self.Value = round(now_s * self._ticks_per_s)
+
+
+def test_stamps_of_a_stream_are_translated_by_the_cameras_clock(
+    monkeypatch: pytest.MonkeyPatch, opening: Opening
+) -> None:
+    shot = Shot(0, stamp=200_000_000 * 1_000)
+    fake = FakeCamera([shot])
+    latch = LatchedClock(opening, 1_000_000_000)
+    fake.nodes |= {"TimestampLatch": latch, "TimestampLatchValue": latch}
+    monkeypatch.setattr("pylon_fake.Feature", object)
+    camera = start(monkeypatch, opening, fake)
+    camera.stream()
+    frame = camera.next_frame(1)
+    assert frame is not None
+    assert camera.stamp_error_s < 0.01
+    begun_s = frame.time_host_ns / 1e9 - 0.001
+    assert abs(begun_s - 1_700_000_000 - 200) < 0.01
