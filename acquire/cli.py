@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from fgaf.acquire.live_cli import live
 from fgaf.acquire.options import FILE, count, json_option, overwrite_option
 from fgaf.acquire.recording_cli import stack, sweep
 from fgaf.acquire.setup_cli import check, devices, rig
@@ -99,5 +100,5 @@ def simulate_cells(
     )
 
 
-for _command in (stack, sweep, devices, rig, check):
+for _command in (stack, sweep, live, devices, rig, check):
     main.add_command(_command)
