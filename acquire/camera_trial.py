@@ -108,7 +108,7 @@ def try_frames(
     )
 
 
-def disk_rate(folder: Path, megabytes: int = 64) -> float:
+def disk_rate(folder: Path, megabytes: int) -> float:
     """Write and fsync a temporary file in `folder`, which must exist; return bytes per second.
 
     Raises

@@ -28,13 +28,13 @@ from fgaf.dataset.errors import FgafError, SettingError
 _LEAST_STEPS = 3
 _HIGHEST_RUNG, _LOWEST_RUNG = 8, -2
 _SLOW_REPLY_S = 0.012
-_REST_S = 0.25
+_REST_S = 0.15
 _DELAYS_MS = (0, 2, 4, 7, 10, 13, 17, 21, 25, 30, 35, 41, 48, 56, 66, 80, 100, 130)
 _LEAST_SETTLE_MS = 5.0
 _FROM_BELOW, _FROM_ABOVE = (0, 2, 1, 3, 0), (1, 0, 1)
 _SETTLING_RUNGS = (-1, 0, 1)
 _FRACTIONS = (0.38, 0.76, 0.14, 0.52, 0.9, 0.28)
-_FOLLOWS = 2.0
+_FOLLOWS = 4.0
 
 Result = TypeVar("Result")
 
@@ -53,12 +53,15 @@ class CheckPlan:
         How long the camera runs as fast as it goes.
     folder
         Where stacks will be written; its disk is timed.
+    disk_megabytes
+        How much is written for that.
     """
 
     half_range_um: float = 5.0
     step_um: float = 0.5
     seconds: float = 10.0
     folder: Path = Path()
+    disk_megabytes: int = 64
 
     def __post_init__(self) -> None:
         for name in ("half_range_um", "step_um", "seconds"):
@@ -309,7 +312,7 @@ class _Checkup:
             self._say("exposure", "ok", text)
 
     def _judge_disk(self) -> None:
-        rate = disk_rate(self._plan.folder)
+        rate = disk_rate(self._plan.folder, self._plan.disk_megabytes)
         self._report.measured["disk_mb_s"] = rate / 1e6
         camera = self._devices.camera
         frame_bytes = math.prod(camera.shape) * (1 if camera.bit_depth <= 8 else 2)
@@ -395,7 +398,7 @@ class _Checkup:
 
     def _judge_images(self, ladder: Ladder, below: list[_Visit]) -> bool:
         """Judge whether the image goes where the read-back says; false when it cannot tell."""
-        change = float(np.median([visit.contrast for visit in below]))
+        change = sorted(visit.contrast for visit in below)[1]
         errors = np.array([visit.image_um - visit.travel.final_um for visit in below])
         self._report.measured["image_change"] = change
         alike = ladder.correlations(below[0].pixels)
@@ -405,7 +408,7 @@ class _Checkup:
                 "image and z",
                 "warning",
                 f"the image does not follow z: {change:.2f} times as different between planes as "
-                "within one, 2 is needed",
+                f"within one, {_FOLLOWS:g} is needed",
                 "put a fixed specimen with fine detail in focus (a dried smear, a scale; when "
                 "simulated, --set simulation.motile=false); if there is one, the drive does not "
                 "move the objective",
@@ -465,7 +468,7 @@ class _Checkup:
         """
         still_um = float(np.nanstd([v.image_um - v.travel.target_um for v in below]))
         tolerance_um = self._report.recommended.get("tolerance_um", self._rig.stage.tolerance_um)
-        near_um = max(tolerance_um, self._plan.step_um / 10, 3 * still_um)
+        near_um = max(tolerance_um, self._plan.step_um / 10) + 2 * still_um
         start_um, step_um = self._bounds.start_um, self._plan.step_um
         errors = []
         for number, delay_ms in enumerate(_DELAYS_MS):
@@ -523,9 +526,7 @@ class _Checkup:
         travel = self._travel(self._bounds.start_um + rung * self._plan.step_um)
         pixels = shots.after(_REST_S)
         distances = ladder.distances(pixels)
-        here = rung - _LOWEST_RUNG
-        far = np.abs(np.arange(len(distances)) - here) >= 2
-        contrast = float(np.median(distances[far]) / max(distances[here], 1e-12))
+        contrast = float(np.median(distances) / max(float(distances.min()), 1e-12))
         return _Visit(travel, pixels, ladder.z_of(pixels), contrast)
 
     def _travel(self, z_um: float) -> Travel:
@@ -536,7 +537,7 @@ class _Checkup:
 
 @dataclass(frozen=True)
 class _Visit:
-    """One arrival and its image; contrast is how much more other planes differ from it."""
+    """One arrival and its image; contrast is how much more most rungs differ than the nearest."""
 
     travel: Travel
     pixels: Image

@@ -180,7 +180,9 @@ def check(
     from fgaf.dataset.errors import ExistsError, SettingError
 
     loaded = load_rig(rig_name, overrides)
-    plan = CheckPlan(half_range, step, seconds or (1.0 if loaded.simulation else 10.0), out)
+    if seconds is None:
+        seconds = 1.0 if loaded.simulation else 10.0
+    plan = CheckPlan(half_range, step, seconds, out)
     if not out.is_dir():
         raise SettingError(f"there is no folder {out}; give --out one that exists")
     if write is not None and write.exists():
