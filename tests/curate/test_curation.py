@@ -1,0 +1,233 @@
+"""From raw stacks to an archive, headless, judged by the simulator's truth."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from fgaf.curate.cli import main
+from fgaf.curate.compile import compile_archive
+from fgaf.curate.fields import coincide, same_fields
+from fgaf.curate.session import JOURNAL, read_journal, read_state
+from fgaf.dataset.archive import Archive, write_archive
+
+BEADS = Path("/work/shared/real/idpt_beads")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="session")
+def curated(raw_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    out = tmp_path_factory.mktemp("curated") / "dataset.h5"
+    result = run("auto", raw_folder, "--out", out)
+    assert result.exit_code == 0, result.output
+    return out, result
+
+
+def test_most_cells_are_kept_and_their_depth_is_right(curated: tuple[Path, Result]) -> None:
+    archive = Archive.read(curated[0])
+    assert archive.n_cells >= 9
+    assert archive.n_classes == 9
+    assert archive.true_depth_um is not None
+    error = np.abs(archive.depth_um - archive.true_depth_um)
+    assert np.median(error) <= 0.25
+    assert np.percentile(error, 90) <= 0.5
+    np.testing.assert_array_equal(np.bincount(archive.depth_class), archive.n_cells)
+
+
+def test_the_output_counts_and_names_the_next_command(curated: tuple[Path, Result]) -> None:
+    output = curated[1].output
+    assert "first: " in output
+    assert " kept" in output
+    assert "next: fgaf-train" in output
+    assert "one field, cells in the same places: first, second" in output
+
+
+def test_provenance_is_carried(curated: tuple[Path, Result]) -> None:
+    cells = Archive.read(curated[0]).cells
+    assert set(cells.source) <= {"first.stack.h5", "second.stack.h5", "third.stack.h5"}
+    assert set(cells.method) == {"focus-curve"}
+    assert set(cells.annotator) == {"auto"}
+    assert set(cells.sample_id) == {"donor 1"}
+    assert all(len(digest) == 64 for digest in cells.source_sha256)
+
+
+def test_repeats_of_a_cell_share_a_side(curated: tuple[Path, Result]) -> None:
+    archive = Archive.read(curated[0])
+    sides: dict[tuple[int, int], set[int]] = {}
+    for cell in range(archive.n_cells):
+        if archive.cells.field[cell] == "field of first":
+            row = archive.rows_of(cell).start
+            place = (round(archive.center_y[row] / 12), round(archive.center_x[row] / 12))
+            sides.setdefault(place, set()).add(int(archive.splits["default"][cell]))
+    assert sides
+    assert all(len(side) == 1 for side in sides.values())
+
+
+def test_crops_are_the_pixels_of_the_raw_frame(
+    curated: tuple[Path, Result], raw_folder: Path
+) -> None:
+    archive = Archive.read(curated[0])
+    row = 4
+    source = archive.cells.source[archive.cell[row]]
+    top, left = archive.center_y[row] - 48, archive.center_x[row] - 48
+    with h5py.File(raw_folder / source) as file:
+        frame = file["frames"][archive.plane[row]]
+    np.testing.assert_array_equal(archive.images[row], frame[top : top + 96, left : left + 96])
+
+
+def test_the_same_journal_gives_the_same_archive(
+    curated: tuple[Path, Result], tmp_path: Path
+) -> None:
+    state = read_state(read_journal(curated[0].with_suffix(".session"))[0])
+    paths = [tmp_path / name for name in ("a.h5", "b.h5")]
+    for path in paths:
+        write_archive(path, compile_archive(state, created_utc="2026-01-01T00:00:00+00:00"))
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_export_and_status_read_the_session(curated: tuple[Path, Result], tmp_path: Path) -> None:
+    session = curated[0].with_suffix(".session")
+    out = tmp_path / "again.h5"
+    result = run("export", session, "--out", out, "--json")
+    assert result.exit_code == 0, result.output
+    assert Archive.read(out).n_cells == Archive.read(curated[0]).n_cells
+    counts = json.loads(run("status", session, "--json").output)
+    assert counts["kept"] == Archive.read(out).n_cells
+    assert counts["stacks"] == 3
+
+
+def test_overwriting_sets_the_old_journal_aside(raw_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "d.h5"
+    stack = raw_folder / "third.stack.h5"
+    assert run("auto", stack, "--out", out).exit_code == 0
+    assert run("auto", stack, "--out", out).exit_code == 1
+    assert run("auto", stack, "--out", out, "--overwrite").exit_code == 0
+    assert {p.name for p in (tmp_path / "d.session").iterdir()} == {JOURNAL, "journal-1.jsonl"}
+
+
+@dataclass(frozen=True)
+class Wrong:
+    name: str
+    arguments: tuple[str, ...]
+    says: str
+    code: int
+
+
+WRONG = (
+    Wrong("step", ("--step", "0.75", "--half-range", "1.5"), "no whole multiple of the 0.5", 2),
+    Wrong("range", ("--half-range", "1.8"), "no whole number of steps", 2),
+    Wrong("patch", ("--patch", "2000"), "does not fit", 1),
+    Wrong("nothing kept", ("--patch", "510"), "no cell of", 1),
+)
+
+
+@pytest.mark.parametrize("case", WRONG, ids=lambda case: case.name)
+def test_impossible_settings_are_one_line(case: Wrong, raw_folder: Path, tmp_path: Path) -> None:
+    stack = raw_folder / "third.stack.h5"
+    result = run("auto", stack, "--out", tmp_path / "d.h5", *case.arguments)
+    assert result.exit_code == case.code
+    assert case.says in result.output.splitlines()[-1]
+    assert not (tmp_path / "d.h5").exists()
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    result = run("auto", tmp_path, "--out", tmp_path / "d.h5")
+    assert result.exit_code == 1
+    assert "holds no raw stacks" in result.output
+
+
+def frame_of(raw_folder: Path, plane: int) -> np.ndarray:
+    with h5py.File(raw_folder / "third.stack.h5") as file:
+        return np.asarray(file["frames"][plane])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_detect_writes_boxes_of_heads(suffix: str, raw_folder: Path, tmp_path: Path) -> None:
+    image = tmp_path / f"plane{suffix}"
+    Image.fromarray(frame_of(raw_folder, 1)).save(image)
+    out = tmp_path / "found.csv"
+    result = run("detect", image, "--pixel-size", 0.1465, "--out", out)
+    assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert list(rows[0]) == ["image", "y", "x", "height", "width", "score", "plane"]
+    truth = json.loads((raw_folder / "third.truth.json").read_text())["frames"][1]["cells"]
+    heads = np.array([(c["y_px"], c["x_px"]) for c in truth if c["kind"] == "sperm"])
+    found = np.array([(float(row["y"]), float(row["x"])) for row in rows])
+    distance = np.hypot(*(heads[:, None] - found[None]).transpose(2, 0, 1))
+    assert (distance.min(axis=1) < 10).all()
+    assert all(2.0 < float(row["height"]) * 0.1465 < 7.0 for row in rows)
+
+
+def test_grey_as_colour_is_accepted_and_colour_refused(raw_folder: Path, tmp_path: Path) -> None:
+    grey = frame_of(raw_folder, 1)
+    colour = np.repeat(grey[..., None], 3, axis=2)
+    Image.fromarray(colour).save(tmp_path / "grey.png")
+    options = ("--pixel-size", 0.1465, "--out", tmp_path / "a.csv")
+    assert run("detect", tmp_path / "grey.png", *options).exit_code == 0
+    colour[..., 0] //= 2
+    Image.fromarray(colour).save(tmp_path / "colour.png")
+    result = run("detect", tmp_path / "colour.png", *options, "--overwrite")
+    assert result.exit_code == 1
+    assert "convert it to 8 or 16 bit grey" in result.output
+
+
+@pytest.mark.parametrize("fill", [0.5, np.nan])
+def test_float_images_are_refused(fill: float, tmp_path: Path) -> None:
+    Image.fromarray(np.full((40, 40), fill, dtype=np.float32)).save(tmp_path / "f.tif")
+    result = run("detect", tmp_path / "f.tif", "--pixel-size", 0.15, "--out", tmp_path / "a.csv")
+    assert result.exit_code == 1
+    assert "convert it to 8 or 16 bit" in result.output
+
+
+def test_images_need_a_pixel_size(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "f.png")
+    result = run("detect", tmp_path / "f.png", "--out", tmp_path / "a.csv")
+    assert result.exit_code == 2
+    assert "--pixel-size" in result.output
+
+
+def test_constellations_are_recognised() -> None:
+    rng = np.random.default_rng(1)
+    field = rng.uniform(0, 500, (10, 2))
+    moved = field + rng.normal(0, 1, field.shape)
+    other = rng.uniform(0, 500, (10, 2))
+    assert coincide(field, moved[3:], 4.0)
+    assert not coincide(field, other, 4.0)
+    assert not coincide(field[:2], field[:2], 4.0)
+    assert same_fields([field, other, moved], [(9, 9)] * 3, [4.0] * 3) == [[0, 2]]
+
+
+@pytest.mark.skipif(not BEADS.exists(), reason="the bead stacks are not here")
+def test_real_beads(tmp_path: Path) -> None:
+    from fgaf.dataset.cli import main as data
+
+    files = [str(path) for path in sorted(BEADS.glob("*.ome.tif"))]
+    imported = CliRunner().invoke(data, ["import", *files, "--out", str(tmp_path / "raw")])
+    assert imported.exit_code == 0, imported.output
+    out = tmp_path / "dataset.h5"
+    arguments = ("--patch", 48, "--step", 4, "--half-range", 16, "--out", out)
+    result = run("auto", tmp_path / "raw", *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    archive = Archive.read(out)
+    assert archive.n_cells >= 40
+    assert np.abs(archive.cells.focus_plane - 16).max() <= 2
+    assert set(archive.cells.field) == {"field of beads_repeat1"}
+    session = read_state(read_journal(out.with_suffix(".session"))[0])
+    listed = np.genfromtxt(BEADS / "bead_centres.csv", delimiter=",", skip_header=1)[:, 1:3]
+    for stack in session.stacks:
+        places = np.array([(c.y[16], c.x[16]) for c in session.cells.values() if c.stack == stack])
+        away = np.hypot(*(listed[:, None] - places[None]).transpose(2, 0, 1)).min(axis=1)
+        assert np.count_nonzero(away < 3) >= 58
+    shutil.rmtree(tmp_path / "raw")
