@@ -162,7 +162,7 @@ def suggested_focus(archive: Archive, rows: Integers) -> Floats:
     cells = cells_of(archive.cell[rows])
     curves = []
     for here in cells:
-        frames = [archive.images[int(row)] for row in rows[here]]
+        frames = np.stack([archive.images[int(row)] for row in rows[here]])
         middle = np.full(here.size, side / 2)
         z_um = archive.depth_um[rows[here]]
         curves.append(

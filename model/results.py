@@ -254,7 +254,7 @@ def _title(settings: dict[str, Any]) -> str:
 
 
 def _paper() -> dict[str, Any]:
-    text = (files("fgaf.model") / "templates" / "paper.toml").read_text(encoding="utf-8")
+    text = (files("fgaf.model") / "paper.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
 
 
