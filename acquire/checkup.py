@@ -10,112 +10,30 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from fgaf.acquire.camera_trial import FrameTrial, disk_rate, try_frames
-from fgaf.acquire.devices import DeviceError, Devices
+from fgaf.acquire.check_plan import Bounds, CheckPlan
+from fgaf.acquire.devices import Devices
 from fgaf.acquire.drive_trial import DriveTrial, Travel
 from fgaf.acquire.engine import Engine
-from fgaf.acquire.image_ladder import Image, Ladder
+from fgaf.acquire.image_ladder import Ladder
+from fgaf.acquire.image_trial import ImageTrial, Visit
 from fgaf.acquire.interrupt import Interrupt, InterruptError
 from fgaf.acquire.rig import Rig
 from fgaf.acquire.verdict import Level, Verdict, worst
-from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.dataset.errors import FgafError
 
-_LEAST_STEPS = 3
-_HIGHEST_RUNG, _LOWEST_RUNG = 8, -2
 _SLOW_REPLY_S = 0.012
-_REST_S = 0.15
 _DELAYS_MS = (0, 2, 4, 7, 10, 13, 17, 21, 25, 30, 35, 41, 48, 56, 66, 80, 100, 130)
 _LEAST_SETTLE_MS = 5.0
 _FROM_BELOW, _FROM_ABOVE = (0, 2, 1, 3, 0), (1, 0, 1)
-_SETTLING_RUNGS = (-1, 0, 1)
 _FRACTIONS = (0.38, 0.76, 0.14, 0.52, 0.9, 0.28)
 _FOLLOWS = 4.0
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class CheckPlan:
-    """How a rig is checked.
-
-    Attributes
-    ----------
-    half_range_um
-        The drive stays within ± this of where it stands, and within the limits.
-    step_um
-        Distance of the planes that stacks will have: what the drive must be able to tell apart.
-    seconds
-        How long the camera runs as fast as it goes.
-    folder
-        Where stacks will be written; its disk is timed.
-    disk_megabytes
-        How much is written for that.
-    """
-
-    half_range_um: float = 5.0
-    step_um: float = 0.5
-    seconds: float = 10.0
-    folder: Path = Path()
-    disk_megabytes: int = 64
-
-    def __post_init__(self) -> None:
-        for name in ("half_range_um", "step_um", "seconds"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise SettingError(f"{name} is {value:g}; give a number above 0")
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """Where the drive may go during a check, in µm: all of it is inside the limits."""
-
-    start_um: float
-    low_um: float
-    high_um: float
-    limits_um: tuple[float, float]
-
-    @classmethod
-    def of(cls, devices: Devices, rig: Rig, plan: CheckPlan) -> Bounds:
-        """Read where the drive stands and how far it may go; moves nothing.
-
-        Raises
-        ------
-        SettingError
-            It stands outside its limits, or too near to one, or the range is too small.
-        """
-        engine = Engine(devices, rig.camera, rig.stage)
-        (low, high), start = engine.limits_um, engine.position_um()
-        if not low <= start <= high:
-            raise SettingError(
-                f"the drive stands at {start:.3f} µm, outside its limits {low:g} to {high:g} µm; "
-                "move it inside or correct stage.limits_um"
-            )
-        least = _LEAST_STEPS * plan.step_um
-        if plan.half_range_um < least:
-            raise SettingError(
-                f"a range of ±{plan.half_range_um:g} µm is too small for steps of "
-                f"{plan.step_um:g} µm; give --range {least:g} or more, or a smaller --step"
-            )
-        bottom, top = max(low, start - plan.half_range_um), min(high, start + plan.half_range_um)
-        if min(start - bottom, top - start) < least - 1e-9:
-            raise SettingError(
-                f"the drive stands at {start:.3f} µm, less than {least:g} µm from its limit "
-                f"({low:g} to {high:g} µm); move it away from there"
-            )
-        return cls(start, bottom, top, (low, high))
-
-    def describe(self) -> str:
-        """Say where the drive will move."""
-        low, high = self.limits_um
-        return (
-            f"the drive will move between {self.low_um:.6g} and {self.high_um:.6g} µm (limits "
-            f"{low:.6g} to {high:.6g} µm) and go back to {self.start_um:.6g} µm"
-        )
 
 
 @dataclass
@@ -202,7 +120,6 @@ class _Checkup:
         self._drive = DriveTrial(devices, rig.stage, within, interrupt)
         narrow = rig.stage.model_copy(update={"limits_um": within})
         self._engine = Engine(devices, rig.camera, narrow, interrupt)
-        self._errors_um: list[float] = []
         self._noise_um = 0.0
 
     def run(self) -> Report:
@@ -326,11 +243,11 @@ class _Checkup:
 
     def _judge_step(self) -> None:
         bounds, step_um = self._bounds, self._plan.step_um
-        self._travel(bounds.low_um)
-        self._travel(bounds.start_um)
-        step = self._travel(bounds.start_um + step_um)
-        self._travel(bounds.low_um)
-        long = self._travel(bounds.high_um)
+        self._drive.travel(bounds.low_um)
+        self._drive.travel(bounds.start_um)
+        step = self._drive.travel(bounds.start_um + step_um)
+        self._drive.travel(bounds.low_um)
+        long = self._drive.travel(bounds.high_um)
         self._report.step = step
         near_um = max(self._rig.stage.tolerance_um, 3 * self._noise_um)
         step_s, long_s = step.settled_s(near_um), long.settled_s(near_um)
@@ -361,22 +278,25 @@ class _Checkup:
             self._say("step", "ok", text)
 
     def _judge_arrivals_and_images(self) -> None:
-        with _Shots(self._devices, self._rig) as shots:
-            ladder = self._climb(shots)
-            below = [self._visit(shots, ladder, self._bounds.low_um, k) for k in _FROM_BELOW]
-            above = [self._visit(shots, ladder, self._bounds.high_um, k) for k in _FROM_ABOVE]
+        (low, high), start_um = self._drive.bounds_um, self._bounds.start_um
+        with ImageTrial(
+            self._devices, self._rig.camera, self._drive, start_um, self._plan.step_um
+        ) as images:
+            ladder = images.climb()
+            below = [images.visit(ladder, rung, low) for rung in _FROM_BELOW]
+            above = [images.visit(ladder, rung, high) for rung in _FROM_ABOVE]
             for fraction in _FRACTIONS:
-                self._travel(self._bounds.start_um + (fraction + 1) * self._plan.step_um)
+                self._drive.travel(start_um + (fraction + 1) * self._plan.step_um)
             self._judge_arrival()
             usable = self._judge_images(ladder, below)
             self._judge_backlash(ladder, below, above, usable)
             if usable:
-                self._judge_settling(shots, ladder, below)
+                self._judge_settling(images, ladder, below)
             else:
                 self._settle_by_read_back()
 
     def _judge_arrival(self) -> None:
-        errors = np.array(self._errors_um)
+        errors = np.array(self._drive.errors_um)
         largest, rms = float(np.abs(errors).max()), float(np.sqrt(np.mean(errors**2)))
         wanted = max(1.25 * largest, 4 * rms, 3 * self._noise_um, 0.02)
         self._report.measured |= {"arrivals": len(errors), "largest_error_um": largest}
@@ -396,9 +316,9 @@ class _Checkup:
         mend = f"set stage.tolerance_um = {wanted:g}"
         self._say("arrival", "ok" if wanted <= tolerance_um else "warning", text, mend)
 
-    def _judge_images(self, ladder: Ladder, below: list[_Visit]) -> bool:
+    def _judge_images(self, ladder: Ladder, below: list[Visit]) -> bool:
         """Judge whether the image goes where the read-back says; false when it cannot tell."""
-        change = sorted(visit.contrast for visit in below)[1]
+        change = sorted(visit.contrast for visit in below)[1]  # one may be the drive's fault
         errors = np.array([visit.image_um - visit.travel.final_um for visit in below])
         self._report.measured["image_change"] = change
         alike = ladder.correlations(below[0].pixels)
@@ -432,7 +352,7 @@ class _Checkup:
         return True
 
     def _judge_backlash(
-        self, ladder: Ladder, below: list[_Visit], above: list[_Visit], usable: bool
+        self, ladder: Ladder, below: list[Visit], above: list[Visit], usable: bool
     ) -> None:
         read_um = _median(v.travel.error_um for v in above) - _median(
             v.travel.error_um for v in below
@@ -441,9 +361,9 @@ class _Checkup:
         size, text = abs(read_um), f"{abs(read_um):.2f} µm, by the read-back only"
         beyond = False
         if usable:
-            offsets = [visit.image_um - visit.travel.target_um for visit in above]
+            offsets = [visit.image_error_um for visit in above]
             beyond = any(math.isnan(offset) for offset in offsets)
-            level = _median(visit.image_um - visit.travel.target_um for visit in below)
+            level = _median(visit.image_error_um for visit in below)
             seen_um = float(ladder.z_um[-2]) - self._bounds.start_um
             size = seen_um if beyond else abs(_median(offsets) - level)
             self._report.measured["backlash_um"] = None if beyond else size
@@ -461,30 +381,17 @@ class _Checkup:
         else:
             self._say("backlash", "ok", text)
 
-    def _judge_settling(self, shots: _Shots, ladder: Ladder, below: list[_Visit]) -> None:
+    def _judge_settling(self, images: ImageTrial, ladder: Ladder, below: list[Visit]) -> None:
         """Step from rung to rung near focus, expose ever later after arrival, compare.
 
         A ringing image crosses its place again and again: the delays are close and irregular.
         """
-        still_um = float(np.nanstd([v.image_um - v.travel.target_um for v in below]))
+        still_um = float(np.nanstd([visit.image_error_um for visit in below]))
         tolerance_um = self._report.recommended.get("tolerance_um", self._rig.stage.tolerance_um)
         near_um = max(tolerance_um, self._plan.step_um / 10) + 2 * still_um
-        start_um, step_um = self._bounds.start_um, self._plan.step_um
-        errors = []
-        for number, delay_ms in enumerate(_DELAYS_MS):
-            rung = number % len(_SETTLING_RUNGS)
-            if rung == 0:
-                self._travel(self._bounds.low_um)
-                self._travel(start_um + (_SETTLING_RUNGS[0] - 1) * step_um)
-            z_um = start_um + _SETTLING_RUNGS[rung] * step_um
-            self._drive.arrive(z_um, max(near_um, 3 * self._noise_um))
-            errors.append(ladder.z_of(shots.after(delay_ms / 1e3)) - z_um)
-        outside = [
-            delay_ms
-            for delay_ms, error in zip(_DELAYS_MS, errors, strict=True)
-            if not abs(error) <= near_um
-        ]
-        self._report.ringing = dict(zip(_DELAYS_MS, errors, strict=True))
+        errors = images.after_arrival(ladder, _DELAYS_MS, max(near_um, 3 * self._noise_um))
+        self._report.ringing = errors
+        outside = [delay_ms for delay_ms, error in errors.items() if not abs(error) <= near_um]
         if outside and outside[-1] == _DELAYS_MS[-1]:
             text = f"the image still moves {outside[-1]:g} ms after arrival"
             self._say("settling", "bad", text, "look for a loose objective, vibration or drift")
@@ -508,64 +415,6 @@ class _Checkup:
         text = f"at rest {settled_ms:.3g} ms after arrival, {note}; settle_ms is {has:g}"
         mend = f"set stage.settle_ms = {wanted:g}"
         self._say("settling", "ok" if settled_ms <= has else "warning", text, mend)
-
-    def _climb(self, shots: _Shots) -> Ladder:
-        """Take the ladder: every rung from below, long after arrival."""
-        start_um, step_um = self._bounds.start_um, self._plan.step_um
-        highest = min(_HIGHEST_RUNG, math.floor((self._bounds.high_um - start_um) / step_um) - 1)
-        rungs = [start_um + k * step_um for k in range(_LOWEST_RUNG, highest + 1)]
-        self._travel(self._bounds.low_um)
-        frames = []
-        for z_um in rungs:
-            self._travel(z_um)
-            frames.append(shots.after(_REST_S))
-        return Ladder.of(rungs, frames)
-
-    def _visit(self, shots: _Shots, ladder: Ladder, by_way_of_um: float, rung: int) -> _Visit:
-        self._travel(by_way_of_um)
-        travel = self._travel(self._bounds.start_um + rung * self._plan.step_um)
-        pixels = shots.after(_REST_S)
-        distances = ladder.distances(pixels)
-        contrast = float(np.median(distances) / max(float(distances.min()), 1e-12))
-        return _Visit(travel, pixels, ladder.z_of(pixels), contrast)
-
-    def _travel(self, z_um: float) -> Travel:
-        travel = self._drive.travel(z_um)
-        self._errors_um.append(travel.error_um)
-        return travel
-
-
-@dataclass(frozen=True)
-class _Visit:
-    """One arrival and its image; contrast is how much more most rungs differ than the nearest."""
-
-    travel: Travel
-    pixels: Image
-    image_um: float
-    contrast: float
-
-
-class _Shots:
-    """The camera, started for a block and stopped after it."""
-
-    def __init__(self, devices: Devices, rig: Rig) -> None:
-        self._camera, self._clock = devices.camera, devices.clock
-        self._timeout_s = rig.camera.exposure_ms / 1e3 + rig.camera.timeout_s
-
-    def __enter__(self) -> _Shots:
-        self._camera.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._camera.stop()
-
-    def after(self, seconds: float) -> Image:
-        """Wait, then expose one frame."""
-        self._clock.sleep(seconds)
-        pixels = self._camera.trigger(self._timeout_s).pixels
-        if pixels.shape != self._camera.shape:
-            raise DeviceError(f"the camera gave {pixels.shape} pixels, not {self._camera.shape}")
-        return pixels
 
 
 def _median(values: Any) -> float:

@@ -7,8 +7,8 @@ from typing import Any
 
 from fgaf.acquire.found import Found
 from fgaf.acquire.rig import CAMERAS, STAGES, drivers, toml_value
-from fgaf.acquire.tables import nearest
 from fgaf.dataset.errors import SettingError
+from fgaf.dataset.names import nearest
 
 SIMULATED = "simulated"
 

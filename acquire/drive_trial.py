@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,12 +86,10 @@ class Travel:
         first = int(outside[-1]) + 1 if len(outside) else 0
         return float(self.times_s[min(first, len(self.times_s) - 1)])
 
-    def at(self, times_s: npt.ArrayLike) -> Floats:
+    def at(self, times_s: Sequence[float] | Floats) -> Floats:
         """Return positions at given times, interpolated between the reads."""
-        course: Floats = np.interp(
-            times_s, [0.0, *self.times_s], [self.from_um, *self.positions_um]
-        )
-        return course
+        known_s, known_um = [0.0, *self.times_s], [self.from_um, *self.positions_um]
+        return np.asarray(np.interp(times_s, known_s, known_um), float)
 
 
 class DriveTrial:
@@ -107,6 +105,11 @@ class DriveTrial:
         Lowest and highest z that may be visited.
     interrupt
         Looked at in every wait.
+
+    Attributes
+    ----------
+    errors_um
+        How far from its target each `travel` so far has ended.
     """
 
     def __init__(
@@ -119,6 +122,7 @@ class DriveTrial:
         self._stage, self._clock = devices.stage, devices.clock
         self._settings, self._interrupt = settings, interrupt
         self.bounds_um = bounds_um
+        self.errors_um: list[float] = []
 
     def round_trip(self, questions: int = 20) -> RoundTrip:
         """Ask a standing drive for its position several times."""
@@ -138,7 +142,9 @@ class DriveTrial:
         DeviceError
             It did not come to rest within the time-out, or ran out of the bounds.
         """
-        return self._move(z_um, self._stands)
+        travel = self._move(z_um, self._stands)
+        self.errors_um.append(travel.error_um)
+        return travel
 
     def arrive(self, z_um: float, tolerance_um: float) -> Travel:
         """Go to `z_um` as a stack does: until the drive says it is idle and reads back near it."""

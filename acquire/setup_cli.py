@@ -12,7 +12,8 @@ from fgaf.acquire.options import json_option, set_option
 from fgaf.dataset.console import Program, Tool, finish
 
 if TYPE_CHECKING:
-    from fgaf.acquire.checkup import CheckPlan, Report
+    from fgaf.acquire.check_plan import CheckPlan
+    from fgaf.acquire.checkup import Report
     from fgaf.acquire.found import Found
     from fgaf.acquire.rig import Rig
     from fgaf.acquire.verdict import Verdict
@@ -175,7 +176,7 @@ def check(
     is said beforehand, and goes back to where it was, also after an error or Ctrl-C. The exit code
     is 1 when anything is bad.
     """
-    from fgaf.acquire.checkup import CheckPlan
+    from fgaf.acquire.check_plan import CheckPlan
     from fgaf.acquire.rig import load_rig
     from fgaf.dataset.errors import ExistsError, SettingError
 
@@ -221,7 +222,8 @@ def check(
 
 
 def _measure(rig: Rig, plan: CheckPlan, tell: Any, as_json: bool) -> Report:
-    from fgaf.acquire.checkup import Bounds, Report, check_rig
+    from fgaf.acquire.check_plan import Bounds
+    from fgaf.acquire.checkup import Report, check_rig
     from fgaf.acquire.devices import DeviceError
     from fgaf.acquire.interrupt import Interrupt
     from fgaf.acquire.rig import open_rig

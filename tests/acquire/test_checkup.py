@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from fgaf.acquire import DeviceError, Devices, Frame, Interrupt, InterruptError, load_rig, open_rig
-from fgaf.acquire.checkup import Bounds, CheckPlan, Report, check_rig
+from fgaf.acquire.check_plan import Bounds, CheckPlan
+from fgaf.acquire.checkup import Report, check_rig
 from fgaf.acquire.drivers.simulated import SimulatedCamera, SimulatedStage
 from fgaf.dataset import SettingError
 
