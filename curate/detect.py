@@ -147,11 +147,12 @@ def _binned(image: Image, binning: int) -> npt.NDArray[np.float32]:
     if binning == 1:
         return image.astype(np.float32)
     rows, columns = (n // binning * binning for n in image.shape)
-    total = np.zeros((rows // binning, columns // binning), dtype=np.float32)
+    total: npt.NDArray[np.float32] = np.zeros((rows // binning, columns // binning), np.float32)
     for i in range(binning):
         for j in range(binning):
             total += image[i:rows:binning, j:columns:binning]
-    return total / np.float32(binning**2)
+    total /= binning**2
+    return total
 
 
 def _smooth(image: npt.NDArray[np.float32], sigma: float) -> npt.NDArray[np.float32]:

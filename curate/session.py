@@ -257,7 +257,7 @@ class Session:
             raise cannot_write(self.folder / JOURNAL, error) from error
         self.records += numbered
         self._lines += len(numbered)
-        return [int(record["number"]) for record in numbered]
+        return list(range(self._lines - len(numbered) + 1, self._lines + 1))
 
     def add_stacks(self, stacks: Sequence[StackRef]) -> None:
         """Take raw files into the session; those of the same content only once."""
