@@ -7,7 +7,8 @@ A driver's module may offer two hooks, both optional::
 
 `find_on` opens the port, sends nothing but the device's identification command, waits a fraction of
 a second and closes it. It raises `DeviceError` where the port cannot be opened; None says that
-nothing it knows is there.
+nothing it knows is there. Who is recognised is not asked again: a module of a device that takes
+foreign questions badly sets ``ASK_FIRST = True`` and is asked before the others.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ def find_devices(ports: Sequence[str] | None = None, probe: bool = True) -> list
     """
     modules = dict(_modules())
     found = [each for driver, module in modules.items() for each in _enumerated(driver, module)]
-    probers = {name: module for name, module in modules.items() if hasattr(module, "find_on")}
+    first = sorted(modules, key=lambda name: not getattr(modules[name], "ASK_FIRST", False))
+    probers = {name: modules[name] for name in first if hasattr(modules[name], "find_on")}
     named = _ports() if ports is None else dict.fromkeys(ports, "")
     for port, description in named.items():
         found.append(_on_port(port, description, probers if probe else {}))

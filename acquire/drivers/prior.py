@@ -30,6 +30,7 @@ from fgaf.acquire.found import Found
 from fgaf.acquire.tables import parse_table
 
 REQUIRES: Final = (("serial", "serial"),)
+ASK_FIRST: Final = True
 
 _Z_MOVING: Final = 4
 _LONGEST_BLOCK: Final = 100

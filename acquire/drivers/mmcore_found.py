@@ -1,0 +1,28 @@
+"""Micro-Manager's configuration files on this computer, without loading any device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fgaf.acquire.found import Found
+from fgaf.acquire.tables import vendor_module
+
+
+def configurations() -> list[Found]:
+    """List every configuration in the folders of the installed Micro-Managers, as camera and drive.
+
+    Configurations elsewhere are not looked for: give their path as ``config`` in the rig's options.
+    """
+    folders = vendor_module("pymmcore_plus", "mmcore").find_micromanager(return_first=False)
+    return [
+        Found(
+            kind=kind,
+            driver="mmcore",
+            where=path.stem,
+            name=f"Micro-Manager configuration {path.name}",
+            options={"config": str(path)},
+        )
+        for folder in folders
+        for path in sorted(Path(folder).glob("*.cfg"))
+        for kind in ("camera", "stage")
+    ]
