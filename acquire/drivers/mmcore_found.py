@@ -8,7 +8,7 @@ from fgaf.acquire.found import Found
 from fgaf.acquire.tables import vendor_module
 
 
-def configurations() -> list[Found]:
+def find() -> list[Found]:
     """List every configuration in the folders of the installed Micro-Managers, as camera and drive.
 
     Configurations elsewhere are not looked for: give their path as ``config`` in the rig's options.

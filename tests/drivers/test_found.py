@@ -196,3 +196,16 @@ def test_a_proscan_is_checked(start_peer: StartPeer, tmp_path: Path) -> None:
     advised = load_rig(tmp_path / "advised.toml")
     assert advised.stage.tolerance_um == pytest.approx(0.07, abs=0.02)
     assert advised.stage.limits_um == (5, 40)
+
+
+def test_configurations_of_micro_manager_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pymmcore_plus", reason="pymmcore-plus is not installed")
+    from fgaf.acquire.drivers.mmcore_found import find
+
+    (tmp_path / "Ti2.cfg").write_text("# a configuration\n", encoding="utf-8")
+    monkeypatch.setenv("MICROMANAGER_PATH", str(tmp_path))
+    found = [each for each in find() if each.where == "Ti2"]
+    assert [each.kind for each in found] == ["camera", "stage"]
+    assert found[0].options == {"config": str(tmp_path / "Ti2.cfg")}
