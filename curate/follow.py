@@ -159,6 +159,37 @@ def _joint(first: _Path, second: _Path, head: float) -> tuple[float, _Path, _Pat
     either = np.count_nonzero(first.spot >= 0) + np.count_nonzero(second.spot >= 0)
     if min(len(before), len(after)) < _LEAST_JOINED or kept[cut] < 0.75 * either:
         return None
+    misses = [
+        miss
+        for early in _endings(before)
+        for late in _endings(after[::-1])
+        if (miss := _miss(first, second, early, late[::-1], head)) is not None
+    ]
+    if not misses:
+        return None
+    late = index >= cut
+    path = _Path(
+        y=np.where(late, second.y, first.y),
+        x=np.where(late, second.x, first.x),
+        spot=np.where(late, second.spot, first.spot),
+        jump=np.where(late, second.jump, first.jump),
+    )
+    return min(misses), path, first, second
+
+
+def _endings(planes: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
+    """The planes, and the planes without their last ones: those near focus may mislead."""
+    return [planes[: len(planes) - n] for n in range(4) if len(planes) - n >= _LEAST_JOINED]
+
+
+def _miss(
+    first: _Path,
+    second: _Path,
+    before: npt.NDArray[np.intp],
+    after: npt.NDArray[np.intp],
+    head: float,
+) -> float | None:
+    """How far apart two paths pass when each is drawn on to the other; None where too far."""
     gap = int(after[0] - before[-1])
     if gap > _LONGEST_GAP:
         return None
@@ -168,16 +199,7 @@ def _joint(first: _Path, second: _Path, head: float) -> tuple[float, _Path, _Pat
         np.hypot(there[0] - second.y[after[0]], there[1] - second.x[after[0]])
         + np.hypot(back[0] - first.y[before[-1]], back[1] - first.x[before[-1]])
     ) / 2
-    if miss > (1.0 + 0.2 * gap) * head:
-        return None
-    late = index >= cut
-    path = _Path(
-        y=np.where(late, second.y, first.y),
-        x=np.where(late, second.x, first.x),
-        spot=np.where(late, second.spot, first.spot),
-        jump=np.where(late, second.jump, first.jump),
-    )
-    return float(miss), path, first, second
+    return float(miss) if miss <= (1.0 + 0.2 * gap) * head else None
 
 
 def _extrapolated(path: _Path, planes: npt.NDArray[np.intp], to: int) -> tuple[float, float]:
@@ -210,8 +232,8 @@ def _weighed(track: Track, contrast: float, size: float) -> float:
     odds = (
         1.5 * np.log(score / (1 - score))
         + 1.0 * np.log(max(contrast, 1e-6))
-        + 6.0 * np.log(max(size, 1e-6))
-        - 0.5
+        + 8.0 * np.log(max(size, 1e-6))
+        - 0.4
     )
     return float(1 / (1 + np.exp(-np.clip(odds, -50, 50))))
 
