@@ -2,7 +2,7 @@
 
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -159,6 +159,7 @@ class RawWriter:
                 for name, kind in PLANE_COLUMNS.items()
             }
             self._flush()
+            self._disk.sync()  # no checksum guards the header before the seal
         except OSError as error:
             self._close()
             raise cannot_write(self.part, error) from error
@@ -229,13 +230,14 @@ class RawWriter:
             "z_measured_um": z_measured_um,
             "time_device_ns": time_device_ns,
             "time_host_ns": time_host_ns,
+            "frame_id": frame_id,
             "exposure_us": exposure_us,
-            "crc32": _crc32(frame),
         }
         try:
             self._frames.write_direct_chunk((plane, 0, 0), frame.data)
-            for name, value in values.items():
-                self._columns[name][plane] = value
+            for name, value in {**values, "crc32": _crc32(frame, values)}.items():
+                if name != "frame_id":
+                    self._columns[name][plane] = value
             self._flush()
             # The frame number marks the plane as held, so it goes to the file last.
             self._columns["frame_id"][plane] = frame_id
@@ -398,11 +400,12 @@ def recover(part: Path, overwrite: bool = False) -> Recovery:
     require_new(target, overwrite)
     work = target.with_name("recovered-" + target.name)
     with _open(part) as file:
-        frames = _frames(file, part)
-        planned = frames.shape[0]
-        header = read_header(file, RawHeader, part)
-        columns = read_columns(_group(file, part), PLANE_COLUMNS, planned, part)
-        held = _held(frames, columns)
+        with reading(part):
+            frames = _frames(file, part)
+            planned = frames.shape[0]
+            header = read_header(file, RawHeader, part)
+            columns = read_columns(_group(file, part), PLANE_COLUMNS, planned, part)
+            held = _held(frames, columns)
         if held == 0:
             raise FgafError(f"{part} holds no whole plane; delete it and take the stack again")
         header = header.model_copy(update={"complete": held == header.planned_planes})
@@ -451,10 +454,16 @@ def _group(file: h5py.File, path: Path) -> h5py.Group:
 def _held(frames: h5py.Dataset, columns: dict[str, NDArray[Any]]) -> int:
     for plane in range(frames.shape[0]):
         marked = columns["frame_id"][plane] != _NOT_WRITTEN
-        if not marked or _crc32(frames[plane]) != columns["crc32"][plane]:
+        row = {name: columns[name][plane] for name in columns}
+        if not marked or _crc32(frames[plane], row) != columns["crc32"][plane]:
             return plane
     return int(frames.shape[0])
 
 
-def _crc32(frame: NDArray[Any]) -> int:
-    return zlib.crc32(np.ascontiguousarray(frame).data)
+def _crc32(frame: NDArray[Any], row: Mapping[str, Any]) -> int:
+    """Checksum of a plane's pixels and then of its columns, but this one, in their order."""
+    checksum = zlib.crc32(np.ascontiguousarray(frame).data)
+    for name, kind in PLANE_COLUMNS.items():
+        if name != "crc32":
+            checksum = zlib.crc32(np.asarray(row[name], kind).tobytes(), checksum)
+    return checksum

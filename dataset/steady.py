@@ -65,6 +65,17 @@ class SteadyFile(io.RawIOBase):
         if self._error is not None:
             raise self._error
 
+    def sync(self) -> None:
+        """Force what was written onto the disk (fsync).
+
+        Raises
+        ------
+        OSError
+            As `check`, or now.
+        """
+        self.check()
+        os.fsync(self._file.fileno())
+
     def readable(self) -> bool:
         """Always."""
         return True
