@@ -248,7 +248,12 @@ def spots(contrast: npt.NDArray[np.float32], scale: Scale) -> Detections:
 
 @dataclass(frozen=True)
 class _Shapes:
-    """Moments of the energy around each spot, (N,); lengths in head lengths but for y and x."""
+    """Moments of the energy around each spot, (N,); lengths in head lengths but for y and x.
+
+    `around`, `strongest_around` and `through` are amplitudes one head length away, relative to
+    the spot's: the median, the strongest, and the strongest that lies on both sides. A tail goes
+    to one side, an edge goes through.
+    """
 
     y: Floats
     x: Floats
@@ -257,6 +262,7 @@ class _Shapes:
     angle: Floats
     around: Floats
     strongest_around: Floats
+    through: Floats
 
 
 def _shapes(
@@ -287,7 +293,15 @@ def _shapes(
     yy, xx, xy = mean(gy**2) - my**2, mean(gx**2) - mx**2, mean(gy * gx) - my * mx
     middle, spread = (yy + xx) / 2, np.hypot((yy - xx) / 2, xy)
     peak = energy[rows, columns].astype(np.float64)
-    on_ring = wide[place][:, ring]
+    patches = wide[place]
+    on_ring = patches[:, ring]
+    turn = np.arange(16) * np.pi / 8
+    circle = patches[
+        :,
+        np.rint(reach + head * np.sin(turn)).astype(int),
+        np.rint(reach + head * np.cos(turn)).astype(int),
+    ]
+    both_sides = np.minimum(circle[:, :8], circle[:, 8:])
     dy, dx = _vertex(energy, rows, columns)
     return _Shapes(
         y=rows + dy,
@@ -297,6 +311,7 @@ def _shapes(
         angle=0.5 * np.arctan2(2 * xy, xx - yy),
         around=np.sqrt(np.median(on_ring, axis=1) / peak) if len(rows) else peak,
         strongest_around=np.sqrt(on_ring.max(axis=1) / peak) if len(rows) else peak,
+        through=np.sqrt(both_sides.max(axis=1) / peak) if len(rows) else peak,
     )
 
 
@@ -330,6 +345,7 @@ def _score(shapes: _Shapes, strength: Floats) -> Floats:
         _rises(-shapes.long / np.maximum(shapes.short, 1e-3), -2.2, 0.15),
         _rises(-shapes.around, -0.55, 0.05),
         _rises(-shapes.strongest_around, -1.05, 0.06),
+        _rises(-shapes.through, -0.62, 0.05),
     )
     return np.asarray(np.prod(limits, axis=0))
 
