@@ -31,7 +31,7 @@ _DELAYS_MS = (0, 2, 4, 7, 10, 13, 17, 21, 25, 30, 35, 41, 48, 56, 66, 80, 100, 1
 _LEAST_SETTLE_MS = 5.0
 _FROM_BELOW, _FROM_ABOVE = (0, 2, 1, 3, 0), (1, 0, 1)
 _FRACTIONS = (0.38, 0.76, 0.14, 0.52, 0.9, 0.28)
-_FOLLOWS = 4.0
+_FOLLOWS = 20.0
 
 Result = TypeVar("Result")
 

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 _LARGEST_SIDE = 2048
+_MEDIAN_OF_SQUARE = 0.4549  # of a normal variable of unit variance
+_LEAST_REST = 0.05
 
 Image = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -20,15 +22,26 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Ladder:
-    """Images (K, N) of one specimen, prepared, at z (K,) in µm, ascending in equal steps."""
+    """Images of one specimen at known z.
+
+    Attributes
+    ----------
+    z_um
+        (K,) in µm, ascending in equal steps.
+    images
+        (K, N), prepared.
+    noise
+        Mean squared difference that noise alone makes between two images.
+    """
 
     z_um: Floats
     images: npt.NDArray[np.float32]
+    noise: float
 
     @classmethod
-    def of(cls, z_um: npt.ArrayLike, frames: list[Image]) -> Self:
+    def of(cls, z_um: npt.ArrayLike, frames: list[Image], noise: float) -> Self:
         """Build a ladder of frames (Y, X), three at least."""
-        return cls(np.asarray(z_um, float), np.stack([prepared(frame) for frame in frames]))
+        return cls(np.asarray(z_um, float), np.stack([prepared(frame) for frame in frames]), noise)
 
     @property
     def step_um(self) -> float:
@@ -39,6 +52,16 @@ class Ladder:
         """Mean squared difference between a frame and every rung; (K,)."""
         image = prepared(frame)
         return np.array([np.mean((image - rung) ** 2) for rung in self.images], float)
+
+    def contrast(self, frame: Image) -> float:
+        """How much more a frame differs from most rungs than from the nearest, noise taken off.
+
+        About 1 where the image changes by itself as much as with z, about 0 where it changes with
+        neither.
+        """
+        distances = self.distances(frame) - self.noise
+        rest = max(float(distances.min()), _LEAST_REST * self.noise, 1e-12)
+        return float(np.median(distances)) / rest
 
     def correlations(self, frame: Image) -> Floats:
         """Pearson correlation between a frame and every rung; (K,)."""
@@ -62,6 +85,15 @@ class Ladder:
         if abs(steps) > 1:
             return float("nan")
         return float(self.z_um[rung] + steps * self.step_um)
+
+
+def noise_between(first: Image, second: Image) -> float:
+    """Mean squared difference that noise alone makes between two frames of one plane.
+
+    By the median, so that what moved in between does not count where it covers less than half.
+    """
+    square = (prepared(first) - prepared(second)) ** 2
+    return float(np.median(square)) / _MEDIAN_OF_SQUARE
 
 
 def prepared(frame: Image) -> npt.NDArray[np.float32]:

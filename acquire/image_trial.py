@@ -7,11 +7,9 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-import numpy as np
-
 from fgaf.acquire.devices import DeviceError, Devices
 from fgaf.acquire.drive_trial import DriveTrial, Travel
-from fgaf.acquire.image_ladder import Image, Ladder
+from fgaf.acquire.image_ladder import Image, Ladder, noise_between
 from fgaf.acquire.rig import CameraTable
 
 _HIGHEST_RUNG, _LOWEST_RUNG = 8, -2
@@ -32,7 +30,7 @@ class Visit:
     image_um
         z by the image; nan beyond the ladder.
     contrast
-        How much more most rungs of the ladder differ from the image than the nearest one does.
+        `Ladder.contrast` of the image.
     """
 
     travel: Travel
@@ -88,16 +86,15 @@ class ImageTrial(AbstractContextManager["ImageTrial"]):
         for z_um in rungs:
             self._drive.travel(z_um)
             frames.append(self._expose_after(_REST_S))
-        return Ladder.of(rungs, frames)
+        noise = noise_between(frames[-1], self._expose_after(0))
+        return Ladder.of(rungs, frames, noise)
 
     def visit(self, ladder: Ladder, rung: int, by_way_of_um: float) -> Visit:
         """Go to a rung by way of another place, rest, and tell z by the image."""
         self._drive.travel(by_way_of_um)
         travel = self._drive.travel(self._rung_um(rung))
         pixels = self._expose_after(_REST_S)
-        distances = ladder.distances(pixels)
-        contrast = float(np.median(distances) / max(float(distances.min()), 1e-12))
-        return Visit(travel, pixels, ladder.z_of(pixels), contrast)
+        return Visit(travel, pixels, ladder.z_of(pixels), ladder.contrast(pixels))
 
     def after_arrival(
         self, ladder: Ladder, delays_ms: Iterable[float], tolerance_um: float
