@@ -78,6 +78,8 @@ def vendor_module(module: str, extra: str) -> ModuleType:
 def _keys_beside(model: type[BaseModel], path: list[str]) -> Iterable[str]:
     """Return the valid keys of the table in which the last part of `path` was looked for."""
     for part in path[:-1]:
+        if part.isdigit():  # which of several equal tables
+            continue
         field = model.model_fields[part].annotation
         inner = next(kind for kind in (field, *getattr(field, "__args__", ())) if _is_model(kind))
         model = inner

@@ -15,9 +15,10 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import Field
 
 from fgaf.acquire.devices import DeviceError, Opening
+from fgaf.acquire.drivers.limits import limits_of, require_within
 from fgaf.acquire.drivers.serial_link import SerialLink
 from fgaf.acquire.drivers.serial_probe import identify
-from fgaf.acquire.drivers.serial_stage import SerialSettings, SerialStage, limits_of
+from fgaf.acquire.drivers.serial_stage import SerialSettings, SerialStage
 from fgaf.acquire.found import Found
 from fgaf.acquire.tables import parse_table
 
@@ -93,7 +94,7 @@ class AsiStage(SerialStage):
         DeviceError
             `z_um` is outside the limits, the controller refuses, or the link is lost.
         """
-        self._check_limits(z_um)
+        require_within(z_um, self.limits_um, self.name)
         units = round(z_um * self._settings.direction / self._unit_um, 2)
         self._ask(f"M {self._axis}={_plain(units)}", self.DONE)
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fgaf.acquire.devices import Clock, DeviceError, Frame, IncompleteFrameError, Opening
 from fgaf.acquire.drivers.basler_stamps import LATCHES, CameraStamps
+from fgaf.acquire.drivers.region import Region
 from fgaf.acquire.found import Found
 from fgaf.acquire.tables import parse_table, vendor_module
 
@@ -30,19 +31,6 @@ _FIRST_BLOCKS: Final = {"BaslerUsb": (0,), "BaslerGigE": (1,)}
 _LAST_GIGE_BLOCK: Final = 65535
 _STREAM_BUFFERS: Final = 32
 _BITS: Final = {"Mono8": 8, "Mono10": 10, "Mono12": 12}
-_Pixels = Annotated[int, Field(gt=0)]
-_Offset = Annotated[int, Field(ge=0)]
-
-
-class Region(BaseModel):
-    """Part of the sensor that is read out, in pixels; rows first."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    y: _Offset = 0
-    x: _Offset = 0
-    height: _Pixels
-    width: _Pixels
 
 
 class BaslerSettings(BaseModel):

@@ -18,14 +18,10 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from fgaf.acquire.devices import DeviceError, Opening
+from fgaf.acquire.drivers.limits import limits_of, require_within
 from fgaf.acquire.drivers.serial_link import SerialLink
 from fgaf.acquire.drivers.serial_probe import identify
-from fgaf.acquire.drivers.serial_stage import (
-    RefusedError,
-    SerialSettings,
-    SerialStage,
-    limits_of,
-)
+from fgaf.acquire.drivers.serial_stage import RefusedError, SerialSettings, SerialStage
 from fgaf.acquire.found import Found
 from fgaf.acquire.tables import parse_table
 
@@ -116,7 +112,7 @@ class PriorStage(SerialStage):
         DeviceError
             `z_um` is outside the limits, or the link is lost.
         """
-        self._check_limits(z_um)
+        require_within(z_um, self.limits_um, self.name)
         units = z_um * self._settings.direction / self._unit_um
         command = f"GZ,{round(units)}" if self._settings.model == "proscan" else f"V {units:.3f}"
         with self._link.exchange():

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from fgaf.acquire.devices import Clock, DeviceError, Frame, Opening, Stage
+from fgaf.acquire.drivers.limits import require_within
 from fgaf.acquire.drivers.simulated import SimulatedClock
 from fgaf.acquire.tables import parse_table
 from fgaf.dataset.errors import SettingError
@@ -130,11 +131,7 @@ class ReplayStage:
         DeviceError
             `z_um` is outside the limits.
         """
-        low, high = self.limits_um
-        if not low <= z_um <= high:
-            raise DeviceError(
-                f"{self.name}: z = {z_um:g} µm is outside its limits {low:g} to {high:g} µm"
-            )
+        require_within(z_um, self.limits_um, self.name)
         self._z_um = z_um
 
     def moving(self) -> bool:

@@ -9,9 +9,8 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fgaf.acquire.devices import DeviceError, Opening
+from fgaf.acquire.devices import DeviceError
 from fgaf.acquire.drivers.serial_link import SerialLink
-from fgaf.dataset.errors import SettingError
 
 _ANYTHING: Final = re.compile(r".+")
 
@@ -89,13 +88,6 @@ class SerialStage:
         """Make sure of what is at the other end, name it and set it up."""
         raise NotImplementedError
 
-    def _check_limits(self, z_um: float) -> None:
-        low, high = self.limits_um
-        if not low <= z_um <= high:
-            raise DeviceError(
-                f"{self.name}: z = {z_um:g} µm is outside its limits {low:g} to {high:g} µm"
-            )
-
     def _ask(self, command: str, shape: re.Pattern[str]) -> re.Match[str]:
         """Return the one line that answers a command, which must have the given shape.
 
@@ -139,18 +131,3 @@ class SerialStage:
     def _refusal(self, command: str, refused: re.Match[str]) -> RefusedError:
         why = self.REASONS.get(int(refused[1]), "an error that is not in the manual")
         return RefusedError(f"{self.name} refused {command}: {why} ({refused[0]})")
-
-
-def limits_of(opening: Opening, maker: str) -> tuple[float, float]:
-    """Return the rig's `stage.limits_um`.
-
-    Raises
-    ------
-    SettingError
-        The rig has none.
-    """
-    if opening.rig.stage.limits_um is None:
-        raise SettingError(
-            f"{maker} drive does not know how far it may go: give the rig stage.limits_um"
-        )
-    return opening.rig.stage.limits_um

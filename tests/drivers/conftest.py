@@ -19,6 +19,8 @@ from fgaf.acquire.rig import CameraTable, Rig, StageTable
 
 # Basler's library reads this when it is imported, which a driver does when it is opened.
 os.environ.setdefault("PYLON_CAMEMU", "1")
+# pymmcore-plus reads this then, and would write a log file into the home folder.
+os.environ.setdefault("PYMM_LOG_FILE", "0")
 sys.path.insert(0, str(Path(__file__).parent))
 
 from ms2000_peer import AsiPersonality, Ms2000Peer

@@ -126,11 +126,11 @@ def test_a_plane_reaches_no_farther_than_half_a_step(recorded: Path) -> None:
     with open_rig(rig) as devices:
         devices.stage.move_to(3.2)
         assert devices.stage.position_um() == pytest.approx(3.0, abs=0.05)
-        devices.stage.move_to(4.3)
+        devices.stage.move_to(0.5)
         with pytest.raises(FgafError, match="outside its limits"):
             devices.stage.move_to(4.4)
         devices.camera.start()
-        with pytest.raises(FgafError, match=r"no plane at 4\.300 µm"):
+        with pytest.raises(FgafError, match=r"no plane at 0\.500 µm"):
             devices.camera.trigger(1.0)
 
 

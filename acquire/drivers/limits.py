@@ -1,0 +1,41 @@
+"""Limits of drives that know none by themselves: the rig's."""
+
+from __future__ import annotations
+
+from fgaf.acquire.devices import DeviceError, Opening
+from fgaf.dataset.errors import SettingError
+
+
+def limits_of(opening: Opening, maker: str) -> tuple[float, float]:
+    """Return the rig's `stage.limits_um`.
+
+    Parameters
+    ----------
+    opening
+        Gives the rig.
+    maker
+        Whose drive needs them, with its article; begins the error message.
+
+    Raises
+    ------
+    SettingError
+        The rig has none.
+    """
+    if opening.rig.stage.limits_um is None:
+        raise SettingError(
+            f"{maker} drive does not know how far it may go: give the rig stage.limits_um"
+        )
+    return opening.rig.stage.limits_um
+
+
+def require_within(z_um: float, limits_um: tuple[float, float], name: str) -> None:
+    """Refuse a position outside the limits of the drive called `name`.
+
+    Raises
+    ------
+    DeviceError
+        It is outside.
+    """
+    low, high = limits_um
+    if not low <= z_um <= high:
+        raise DeviceError(f"{name}: z = {z_um:g} µm is outside its limits {low:g} to {high:g} µm")

@@ -1,0 +1,389 @@
+"""Any focus drive and camera that Micro-Manager knows, through pymmcore-plus.
+
+Some drives say too early that they are not busy (Nikon's Ti2 among them), so a drive counts as
+moving until its position has also stood still. Continuous focus (PFS and its like) would fight
+every move: it is switched off when the drive is opened, or the drive is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+from pydantic import Field
+
+from fgaf.acquire.devices import Clock, DeviceError, Frame, Opening
+from fgaf.acquire.drivers.limits import limits_of, require_within
+from fgaf.acquire.drivers.mmcore_found import find as find
+from fgaf.acquire.drivers.mmcore_session import Session, SessionSettings
+from fgaf.acquire.drivers.region import Region
+from fgaf.acquire.tables import parse_table
+from fgaf.dataset.errors import SettingError
+
+REQUIRES: Final = (("pymmcore_plus", "mmcore"),)
+
+_CAMERA: Final = 2
+_STAGE: Final = 5
+_Values = dict[str, bool | int | float | str]
+
+
+class MmcoreStageSettings(SessionSettings):
+    """The `[stage.options]` of a Micro-Manager drive, with those of `SessionSettings`.
+
+    Attributes
+    ----------
+    device
+        Label of the drive; by default the focus drive of the configuration.
+    properties
+        Properties of the drive, set in this order when it is opened.
+    direction
+        -1 where growing numbers lower the objective, so that z still grows upwards.
+    continuous_focus
+        `off` switches continuous focus off when it is on, and leaves it off; `refuse` does not
+        open the drive then.
+    still_ms
+        The position must not have changed for so long before the drive counts as standing.
+    """
+
+    device: str | None = None
+    properties: _Values = Field(default_factory=dict)
+    direction: Literal[1, -1] = 1
+    continuous_focus: Literal["off", "refuse"] = "off"
+    still_ms: Annotated[float, Field(ge=0)] = 10.0
+
+
+class MmcoreCameraSettings(SessionSettings):
+    """The `[camera.options]` of a Micro-Manager camera, with those of `SessionSettings`.
+
+    Attributes
+    ----------
+    exposure_ms
+        Exposure time; the rig gives it.
+    device
+        Label of the camera; by default that of the configuration.
+    properties
+        Properties of the camera, set in this order before all else, such as ``{Gain = 1}``.
+    region
+        Part of the sensor; None is all of it.
+    bit_depth
+        Significant bits of a pixel, where Micro-Manager does not know them.
+    """
+
+    exposure_ms: Annotated[float, Field(gt=0)]
+    device: str | None = None
+    properties: _Values = Field(default_factory=dict)
+    region: Region | None = None
+    bit_depth: Annotated[int, Field(ge=1, le=16)] | None = None
+
+
+class MmcoreStage:
+    """An open focus drive; implements `fgaf.acquire.devices.Stage`.
+
+    Attributes
+    ----------
+    name
+        Label, adapter and device, and what became of continuous focus.
+    limits_um
+        Lowest and highest z that may be asked for, in µm: the rig's.
+    session
+        The core, which the camera may share.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        settings: MmcoreStageSettings,
+        limits_um: tuple[float, float],
+        still_um: float,
+        clock: Clock,
+    ) -> None:
+        self.session = session
+        self.limits_um = limits_um
+        self._core = session.core
+        self._direction = settings.direction
+        self._still_um, self._still_ns = still_um, round(settings.still_ms * 1e6)
+        self._clock = clock
+        self._closed = False
+        self._label = _choose(session, settings.device, _STAGE, "focus drive")
+        self.name = _describe(session, self._label)
+        _set_all(session, self._label, settings.properties)
+        self.name += self._end_continuous_focus(settings.continuous_focus)
+        self._stood_ns, self._stood_um = clock.now_ns(), self.position_um()
+
+    def position_um(self) -> float:
+        """Ask the drive where it is, in µm."""
+        z_um = self.session.call(
+            f"read the position of {self._label}", lambda: self._core.getPosition(self._label)
+        )
+        return float(z_um) * self._direction
+
+    def move_to(self, z_um: float) -> None:
+        """Start an absolute move.
+
+        Raises
+        ------
+        DeviceError
+            `z_um` is outside the limits, continuous focus is on again, or the drive refuses.
+        """
+        require_within(z_um, self.limits_um, self.name)
+        if self._continuous_focus():
+            raise DeviceError(f"{self.name}: continuous focus was switched on; switch it off")
+        self.session.call(
+            f"move {self._label}",
+            lambda: self._core.setPosition(self._label, z_um * self._direction),
+        )
+        self._stood_ns, self._stood_um = self._clock.now_ns(), self.position_um()
+
+    def moving(self) -> bool:
+        """Whether the drive says that it is busy, or its position has changed of late."""
+        busy = self.session.call(
+            f"ask whether {self._label} is busy", lambda: self._core.deviceBusy(self._label)
+        )
+        here_um, now_ns = self.position_um(), self._clock.now_ns()
+        if busy or abs(here_um - self._stood_um) > self._still_um:
+            self._stood_ns, self._stood_um = now_ns, here_um
+            return True
+        return now_ns - self._stood_ns < self._still_ns
+
+    def stop(self) -> None:
+        """Halt the drive where it is."""
+        self.session.call(f"stop {self._label}", lambda: self._core.stop(self._label))
+
+    def close(self) -> None:
+        """Give the core back; harmless when already closed."""
+        if not self._closed:
+            self._closed = True
+            self.session.release()
+
+    def _continuous_focus(self) -> bool:
+        return bool(
+            self.session.call(
+                "ask for continuous focus", lambda: self._core.isContinuousFocusEnabled()
+            )
+        )
+
+    def _end_continuous_focus(self, policy: str) -> str:
+        if not self._continuous_focus():
+            return ""
+        if policy == "refuse":
+            raise DeviceError(
+                f"{self.name}: continuous focus is on and would fight every move; switch it off"
+            )
+        self.session.call(
+            "switch continuous focus off", lambda: self._core.enableContinuousFocus(False)
+        )
+        if self._continuous_focus():
+            raise DeviceError(f"{self.name}: continuous focus does not go off; switch it off")
+        return ", continuous focus switched off"
+
+
+class MmcoreCamera:
+    """An open camera; implements `fgaf.acquire.devices.Camera`.
+
+    Micro-Manager has no time stamps of single exposures: `time_host_ns` is half an exposure after
+    the command, and `time_device_ns` is 0.
+
+    Attributes
+    ----------
+    name
+        Label, adapter and device.
+    shape
+        Rows and columns (Y, X) of the frames.
+    bit_depth
+        Significant bits of a pixel.
+    """
+
+    def __init__(self, session: Session, settings: MmcoreCameraSettings, clock: Clock) -> None:
+        self.session = session
+        self._core = session.core
+        self._clock = clock
+        self._started = self._closed = False
+        self._count = 0
+        self._label = _choose(session, settings.device, _CAMERA, "camera")
+        self.name = _describe(session, self._label)
+        session.call(f"use {self._label}", lambda: self._core.setCameraDevice(self._label))
+        _set_all(session, self._label, settings.properties)
+        session.call(f"set the region of {self._label}", lambda: self._set_region(settings.region))
+        session.call(
+            f"set the exposure of {self._label}",
+            lambda: self._core.setExposure(self._label, settings.exposure_ms),
+        )
+        self._exposure_us, form, components, bits = session.call(
+            f"read the settings of {self._label}", self._read_form
+        )
+        if components != 1:
+            raise DeviceError(
+                f"{self.name} gives {components} images or colours at once; set it to one grey one"
+            )
+        self.shape, pixel_bytes = form[:2], form[2]
+        if pixel_bytes not in (1, 2):
+            raise DeviceError(f"{self.name} gives pixels of {pixel_bytes} bytes; set 8 or 16 bits")
+        bits = settings.bit_depth or bits
+        self.bit_depth = min(bits, 8) if pixel_bytes == 1 else max(bits, 9)
+
+    def start(self) -> None:
+        """End a live view and drop what it left; frame numbers start again at 0."""
+        self.session.call(f"end the live view of {self._label}", self._end_sequence)
+        self._started = True
+        self._count = 0
+
+    def trigger(self, timeout_s: float) -> Frame:
+        """Expose one frame and return a copy of it.
+
+        Raises
+        ------
+        DeviceError
+            Not started, or no frame came in time.
+        """
+        if not self._started:
+            raise DeviceError(f"{self.name} is not started")
+        begun_ns = self._clock.now_ns()
+        frame_id, self._count = self._count, self._count + 1
+        pixels = self.session.call(f"expose {self._label}", self._snap, timeout_s)
+        return Frame(
+            pixels=pixels,
+            frame_id=frame_id,
+            time_device_ns=0,
+            time_host_ns=begun_ns + round(self._exposure_us * 500),
+            exposure_us=self._exposure_us,
+        )
+
+    def stop(self) -> None:
+        """Disarm; harmless when not started."""
+        self._started = False
+
+    def close(self) -> None:
+        """Give the core back; harmless when already closed."""
+        self._started = False
+        if not self._closed:
+            self._closed = True
+            self.session.release()
+
+    def _set_region(self, region: Region | None) -> None:
+        self._core.clearROI()
+        if region is not None:
+            self._core.setROI(self._label, region.x, region.y, region.width, region.height)
+
+    def _read_form(self) -> tuple[float, tuple[int, int, int], int, int]:
+        core = self._core
+        form = (core.getImageHeight(), core.getImageWidth(), core.getBytesPerPixel())
+        images = core.getNumberOfComponents() * core.getNumberOfCameraChannels()
+        exposure_us = 1e3 * float(core.getExposure(self._label))
+        return exposure_us, form, int(images), int(core.getImageBitDepth())
+
+    def _end_sequence(self) -> None:
+        if self._core.isSequenceRunning(self._label):
+            self._core.stopSequenceAcquisition(self._label)
+        self._core.clearCircularBuffer()
+
+    def _snap(self) -> np.ndarray[Any, Any]:
+        self._core.snapImage()
+        return np.array(self._core.getImage(), order="C")
+
+
+def open_stage(settings: Mapping[str, Any], opening: Opening) -> MmcoreStage:
+    """Open a Micro-Manager drive: the entry point `mmcore` of the group `fgaf.stages`.
+
+    Parameters
+    ----------
+    settings
+        The rig's `[stage.options]`, see `MmcoreStageSettings`.
+    opening
+        Gives the rig, whose `stage.limits_um` is needed, and the clock.
+
+    Raises
+    ------
+    SettingError
+        A key is unknown, missing or wrong.
+    DeviceError
+        pymmcore-plus is missing, or a device cannot be loaded or set.
+    """
+    checked = parse_table(MmcoreStageSettings, settings, "stage.options")
+    limits_um = limits_of(opening, "a Micro-Manager")
+    session = Session(_session_part(checked))
+    try:
+        still_um = opening.rig.stage.tolerance_um / 4
+        return MmcoreStage(session, checked, limits_um, still_um, opening.clock)
+    except BaseException:
+        session.release()
+        raise
+
+
+def open_camera(settings: Mapping[str, Any], opening: Opening) -> MmcoreCamera:
+    """Open a Micro-Manager camera: the entry point `mmcore` of the group `fgaf.cameras`.
+
+    It shares the core of the rig's drive, where that is one of Micro-Manager and the camera's
+    options name no other devices.
+
+    Parameters
+    ----------
+    settings
+        The rig's `[camera.options]` with `exposure_ms`, see `MmcoreCameraSettings`.
+    opening
+        Gives the run's clock and the drive.
+
+    Raises
+    ------
+    SettingError
+        A key is unknown, missing or wrong.
+    DeviceError
+        pymmcore-plus is missing, or a device cannot be loaded or set.
+    """
+    checked = parse_table(MmcoreCameraSettings, settings, "camera.options")
+    wanted, stage = _session_part(checked), opening.stage
+    if isinstance(stage, MmcoreStage) and wanted in (SessionSettings(), stage.session.settings):
+        session = stage.session.share()
+    else:
+        session = Session(wanted)
+    try:
+        return MmcoreCamera(session, checked, opening.clock)
+    except BaseException:
+        session.release()
+        raise
+
+
+def _session_part(settings: SessionSettings) -> SessionSettings:
+    return SessionSettings(
+        **{name: getattr(settings, name) for name in SessionSettings.model_fields}
+    )
+
+
+def _choose(session: Session, label: str | None, kind: int, what: str) -> str:
+    """Return the device asked for, or the one that the configuration has for this part."""
+    core = session.core
+    found = [str(name) for name in session.call("list its devices", core.getLoadedDevices)]
+    known = [
+        name
+        for name in found
+        if session.call("list its devices", partial(core.getDeviceType, name)) == kind
+    ]
+    current = core.getCameraDevice if kind == _CAMERA else core.getFocusDevice
+    chosen = label or str(session.call(f"name its {what}", current))
+    if not chosen and len(known) == 1:
+        return known[0]
+    if chosen not in known:
+        raise SettingError(
+            f"Micro-Manager has no {what} {chosen!r}; give device, one of {', '.join(known)}"
+            if known
+            else f"Micro-Manager's configuration has no {what}; add one with its hardware wizard"
+        )
+    return chosen
+
+
+def _describe(session: Session, label: str) -> str:
+    core = session.core
+    library, name = session.call(
+        f"describe {label}", lambda: (core.getDeviceLibrary(label), core.getDeviceName(label))
+    )
+    return f"{label} ({library} {name}) through Micro-Manager"
+
+
+def _set_all(session: Session, label: str, properties: Mapping[str, Any]) -> None:
+    for name, value in properties.items():
+        text = str(int(value)) if isinstance(value, bool) else value
+        session.call(
+            f"set {name} of {label} to {value}",
+            partial(session.core.setProperty, label, name, text),
+        )

@@ -1,0 +1,223 @@
+"""One Micro-Manager core: its devices, shared by a drive and a camera, and finite waits for it.
+
+The core's calls have no time-out of their own. They therefore run one after another on a thread of
+the session, and whoever waits for one gives up in time; after that the core is not asked again, as
+it may be stuck for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+from types import ModuleType
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from fgaf.acquire.devices import DeviceError
+from fgaf.acquire.tables import vendor_module
+from fgaf.dataset.errors import SettingError
+
+Answer = TypeVar("Answer")
+
+_CALL_S: Final = 10.0
+_LOADING_S: Final = 120.0
+
+
+class Load(BaseModel):
+    """One device to be loaded where there is no configuration file; hubs before what is on them.
+
+    Attributes
+    ----------
+    label
+        How it is called from then on.
+    library, name
+        Adapter library and device, as Micro-Manager's hardware wizard lists them; for a device
+        written in Python its module and class.
+    properties
+        Set before it is initialized (a port, ...).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    label: str
+    library: str
+    name: str
+    properties: dict[str, bool | int | float | str] = {}
+
+
+class SessionSettings(BaseModel):
+    """Which devices the core has; part of the options of drive and camera.
+
+    Attributes
+    ----------
+    config
+        Micro-Manager's configuration file.
+    load
+        The devices, where there is no such file.
+    micromanager
+        Folder of the device adapters; by default that of the installation that pymmcore-plus
+        finds.
+    python_devices
+        Use pymmcore-plus's experimental core, which also has devices that are written in Python.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    config: Path | None = None
+    load: tuple[Load, ...] = ()
+    micromanager: Path | None = None
+    python_devices: bool = False
+
+
+class Session:
+    """An open core; closed when the last of its users releases it.
+
+    Attributes
+    ----------
+    settings
+        What it was opened with.
+    core
+        The `pymmcore_plus.CMMCorePlus`.
+
+    Raises
+    ------
+    SettingError
+        Neither a configuration file nor devices are given, or the file is absent.
+    DeviceError
+        pymmcore-plus is missing, or a device cannot be loaded.
+    """
+
+    def __init__(self, settings: SessionSettings) -> None:
+        if (settings.config is None) == (not settings.load):
+            raise SettingError(
+                "a Micro-Manager device needs either its configuration file (config) or the "
+                "devices to load (load)"
+            )
+        if settings.config is not None and not settings.config.is_file():
+            raise SettingError(f"there is no Micro-Manager configuration {settings.config}")
+        self.settings = settings
+        self._users = 1
+        self._stuck = ""
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        module = _import_core(settings.python_devices)
+        threading.Thread(target=self._serve, daemon=True, name="Micro-Manager core").start()
+        self.core: Any = None
+        try:
+            self.core = self.call("start", lambda: _new_core(module, settings))
+            self.call("load its devices", lambda: _load(self.core, settings), _LOADING_S)
+        except BaseException:
+            with suppress(DeviceError):
+                self.release()
+            raise
+
+    def share(self) -> Session:
+        """Let one more user have it."""
+        self._users += 1
+        return self
+
+    def release(self) -> None:
+        """End one use; the last one unloads the devices.
+
+        A core that is only forgotten can abort the interpreter at its exit, through the thread on
+        which it calls back; taking the callback away ends that thread.
+        """
+        self._users -= 1
+        if self._users:
+            return
+        try:
+            if self.core is not None:
+                self.call("unload its devices", lambda: _end(self.core))
+        finally:
+            self._calls.put(None)
+
+    def call(self, what: str, function: Callable[[], Answer], timeout_s: float = _CALL_S) -> Answer:
+        """Run a function on the session's thread and wait for its answer.
+
+        Parameters
+        ----------
+        what
+            What it does, for the error: "Micro-Manager cannot WHAT".
+        function
+            Talks to the core.
+        timeout_s
+            Longest wait in seconds.
+
+        Raises
+        ------
+        DeviceError
+            It failed, or did not end in time; now or in an earlier call.
+        """
+        if self._stuck:
+            raise DeviceError(f"Micro-Manager is stuck since it was to {self._stuck}; restart it")
+        answers: list[Answer] = []
+        errors: list[Exception] = []
+        ended = threading.Event()
+
+        def run() -> None:
+            try:
+                answers.append(function())
+            except Exception as error:  # adapters are foreign code and raise anything
+                errors.append(error)
+            finally:
+                ended.set()
+
+        self._calls.put(run)
+        if not ended.wait(timeout_s):
+            self._stuck = what
+            raise DeviceError(
+                f"Micro-Manager did not {what} within {timeout_s:g} s; check the device and "
+                "restart it"
+            )
+        if errors:
+            raise DeviceError(f"Micro-Manager cannot {what}: {_one_line(errors[0])}") from errors[0]
+        return answers[0]
+
+    def _serve(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
+
+
+def _import_core(python_devices: bool) -> ModuleType:
+    """Import the library without its habits in logging.
+
+    It turns on everybody's debugging messages, and prints what is raised anyway.
+    """
+    root = logging.getLogger()
+    level = root.level
+    name = "pymmcore_plus.experimental.unicore" if python_devices else "pymmcore_plus"
+    module = vendor_module(name, "mmcore")
+    root.setLevel(level)
+    for handler in logging.getLogger("pymmcore-plus").handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.setLevel(logging.CRITICAL)
+    return module
+
+
+def _new_core(module: ModuleType, settings: SessionSettings) -> Any:
+    kind = module.UniMMCore if settings.python_devices else module.CMMCorePlus
+    return kind(mm_path=None if settings.micromanager is None else str(settings.micromanager))
+
+
+def _load(core: Any, settings: SessionSettings) -> None:
+    if settings.config is not None:
+        core.loadSystemConfiguration(str(settings.config))
+        return
+    for device in settings.load:
+        core.loadDevice(device.label, device.library, device.name)
+        for name, value in device.properties.items():
+            core.setProperty(device.label, name, value)
+        core.initializeDevice(device.label)
+
+
+def _end(core: Any) -> None:
+    core.unloadAllDevices()
+    vendor_module("pymmcore", "mmcore").CMMCore.registerCallback(core, None)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,101 @@
+"""A focus drive and a camera for pymmcore-plus's core of devices written in Python."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from pymmcore_plus.experimental.unicore import SimpleCameraDevice, StageDevice
+
+
+class Drive(StageDevice):
+    """A drive that takes its time.
+
+    Its properties say what it is like: speed in µm/s, whether it never says that it is busy (as a
+    Ti2 does), and how far into every move it stalls. `made` is the one loaded last.
+    """
+
+    made: ClassVar[Drive]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_property("Speed", default_value=500.0)
+        self.register_property("NeverBusy", default_value=0)
+        self.register_property("StallsAfter", default_value=1e9)
+        self.moves: list[float] = []
+        self._from_um = self._to_um = 10.0
+        self._begun_s = time.monotonic()
+        type(self).made = self
+
+    def get_position_um(self) -> float:
+        way = self._to_um - self._from_um
+        gone = (time.monotonic() - self._begun_s) * float(self.get_property_value("Speed"))
+        gone = min(gone, abs(way), float(self.get_property_value("StallsAfter")))
+        return self._from_um + (gone if way > 0 else -gone)
+
+    def set_position_um(self, val: float) -> None:
+        self._from_um, self._begun_s, self._to_um = self.get_position_um(), time.monotonic(), val
+        self.moves.append(val)
+
+    def busy(self) -> bool:
+        if int(self.get_property_value("NeverBusy")):
+            return False
+        return self.get_position_um() != self._to_um
+
+    def push(self, by_um: float) -> None:
+        """Move the drive by hand."""
+        self._from_um = self._to_um = self.get_position_um() + by_um
+
+    def stop(self) -> None:
+        self.push(0.0)
+
+    def home(self) -> None:
+        raise AssertionError("nobody asked to go home")
+
+    def set_origin(self) -> None:
+        raise AssertionError("nobody asked to move the origin")
+
+
+class Eye(SimpleCameraDevice):
+    """A camera whose pixels tell the exposure's number; it hangs while `stuck` is set."""
+
+    made: ClassVar[Eye]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_property("Gain", default_value=1)
+        self.register_property("Bytes", default_value=2)
+        self.stuck = threading.Event()
+        self.freed = threading.Event()
+        self.shots = 0
+        self._exposure_ms = 10.0
+        type(self).made = self
+
+    def get_exposure(self) -> float:
+        return self._exposure_ms
+
+    def set_exposure(self, exposure: float) -> None:
+        self._exposure_ms = round(exposure)
+
+    def sensor_shape(self) -> tuple[int, int]:
+        return (24, 32)
+
+    def dtype(self) -> type[np.unsignedinteger]:
+        return np.uint16 if int(self.get_property_value("Bytes")) == 2 else np.uint8
+
+    def snap(self, buffer: np.ndarray) -> Mapping[str, str]:
+        if self.stuck.is_set():
+            self.freed.wait(30)
+        self.shots += 1
+        buffer[:] = np.arange(32) + self.shots
+        return {}
+
+
+class Colours(Eye):
+    """A camera of three colours."""
+
+    def sensor_shape(self) -> tuple[int, int, int]:  # type: ignore[override]
+        return (24, 32, 3)

@@ -1,0 +1,295 @@
+"""The Micro-Manager driver against pymmcore-plus's core with devices written in Python."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from fgaf.acquire import Devices, Rig, StackPlan, open_rig, record_stacks
+from fgaf.acquire.cli import main
+from fgaf.acquire.devices import Camera, DeviceError, Stage
+from fgaf.dataset import FgafError, RawStack
+
+unicore = pytest.importorskip(
+    "pymmcore_plus.experimental.unicore", reason="pymmcore-plus has no Python-side devices"
+)
+
+from python_devices import Drive, Eye  # noqa: E402
+
+PLAN = StackPlan(0.5, 1.0, 10.0)
+CONFIG = """
+#py pyDevice,Eye,python_devices,Eye
+#py pyDevice,Drive,python_devices,Drive
+#py Property,Core,Initialize,1
+#py Property,Core,Camera,Eye
+#py Property,Core,Focus,Drive
+"""
+OpenRig = Callable[..., Devices]
+
+
+def load(label: str, **properties: Any) -> dict[str, Any]:
+    return {
+        "label": label,
+        "library": "python_devices",
+        "name": label,
+        "properties": properties,
+    }
+
+
+def make_rig(config: Path | None = None, **more: Any) -> Rig:
+    """A rig of both devices; `more` goes to the options of the stage, or of the camera."""
+    ours: dict[str, Any] = {"python_devices": True}
+    ours |= {"config": config} if config else {"load": [load("Drive"), load("Eye")]}
+    camera = more.pop("camera", {})
+    table = {"limits_um": (-100, 100), "settle_ms": 0, "timeout_s": 0.6}
+    return Rig.model_validate(
+        {
+            "camera": {"driver": "mmcore", "exposure_ms": 2.0, "timeout_s": 0.3, "options": camera},
+            "stage": {"driver": "mmcore", "options": ours | more} | table,
+        }
+    )
+
+
+@pytest.fixture
+def open_both() -> Iterator[OpenRig]:
+    """Open rigs; all are closed after the test."""
+    opened: list[Devices] = []
+
+    def open_it(*arguments: Any, **more: Any) -> Devices:
+        opened.append(open_rig(make_rig(*arguments, **more)))
+        return opened[-1]
+
+    yield open_it
+    for devices in opened:
+        with suppress(DeviceError):
+            devices.close()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "scope.cfg"
+    path.write_text(CONFIG, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("never_busy", [0, 1], ids=["honest", "busy too short"])
+def test_a_stack_is_taken_and_the_drive_goes_home(never_busy: int, tmp_path: Path) -> None:
+    rig = make_rig(properties={"NeverBusy": never_busy, "Speed": 200})
+    with open_rig(rig) as devices:
+        record_stacks(devices, rig, PLAN, [tmp_path / "one.stack.h5"])
+        assert devices.stage.position_um() == pytest.approx(10)
+    with RawStack.open(tmp_path / "one.stack.h5") as stack:
+        stack.verify()
+        np.testing.assert_allclose(stack.z_um, list(PLAN), atol=0.03)
+        assert stack.frames[:, 0, 0].tolist() == [1, 2, 3, 4, 5]
+        assert stack.header.stage == "Drive (python_devices Drive) through Micro-Manager"
+        assert stack.header.camera.startswith("Eye (python_devices Eye)")
+        assert stack.planes["exposure_us"].tolist() == [2000.0] * 5
+
+
+def test_the_command_takes_one_with_a_configuration_file(config: Path, tmp_path: Path) -> None:
+    path = tmp_path / "rig.toml"
+    path.write_text(make_rig(str(config)).to_toml(), encoding="utf-8")  # type: ignore[arg-type]
+    arguments = ["stack", "--rig", str(path), "--out", str(tmp_path), "--name", "one"]
+    result = CliRunner().invoke(main, [*arguments, "--range", "0.5"])
+    assert result.exit_code == 0, result.output
+
+
+def test_both_share_one_core_until_the_last_is_closed(config: Path, open_both: OpenRig) -> None:
+    devices = open_both(config)
+    assert isinstance(devices.camera, Camera)
+    assert isinstance(devices.stage, Stage)
+    assert devices.camera.session is devices.stage.session
+    devices.stage.close()
+    devices.stage.close()
+    devices.camera.start()
+    assert devices.camera.trigger(1.0).frame_id == 0
+    devices.camera.close()
+    assert not devices.camera.session.core.getLoadedDevices()[:-1]
+
+
+def test_a_camera_may_stand_alone(open_both: OpenRig) -> None:
+    options = {"load": [load("Eye")], "python_devices": True}
+    devices = open_both(camera=options)
+    assert devices.camera.session is not devices.stage.session
+
+
+def test_moves_say_that_they_last_though_busy_does_not(open_both: OpenRig) -> None:
+    stage = open_both(properties={"NeverBusy": 1, "Speed": 100}, direction=-1).stage
+    assert stage.position_um() == pytest.approx(-10)
+    stage.move_to(-15)
+    begun = time.monotonic()
+    while stage.moving():
+        assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun > 0.05
+    assert stage.position_um() == pytest.approx(-15)
+    assert Drive.made.moves == [15.0]
+
+
+def test_stop_and_limits(open_both: OpenRig) -> None:
+    stage = open_both(properties={"Speed": 20}).stage
+    stage.move_to(90)
+    stage.stop()
+    assert stage.position_um() < 50
+    with pytest.raises(DeviceError, match="outside its limits -100 to 100"):
+        stage.move_to(100.5)
+
+
+def test_region_properties_and_depth(open_both: OpenRig) -> None:
+    region = {"y": 3, "x": 4, "height": 8, "width": 16}
+    options = {"region": region, "properties": {"Gain": 7}, "bit_depth": 12}
+    camera = open_both(camera=options).camera
+    assert (camera.shape, camera.bit_depth) == ((8, 16), 12)
+    assert int(Eye.made.get_property_value("Gain")) == 7
+    camera.start()
+    frame = camera.trigger(1.0)
+    assert frame.pixels[0].tolist() == list(range(5, 21))
+    assert frame.pixels.dtype == np.uint16
+    kept = frame.pixels.copy()
+    camera.trigger(1.0)
+    np.testing.assert_array_equal(frame.pixels, kept)
+
+
+def test_bytes_are_eight_bit(open_both: OpenRig) -> None:
+    camera = open_both(camera={"properties": {"Bytes": 1}, "bit_depth": 12}).camera
+    camera.start()
+    assert camera.bit_depth == 8
+    assert camera.trigger(1.0).pixels.dtype == np.uint8
+
+
+def test_a_camera_that_hangs_ends_in_time_and_says_so(open_both: OpenRig) -> None:
+    devices = open_both()
+    devices.camera.start()
+    Eye.made.stuck.set()
+    begun = time.monotonic()
+    with pytest.raises(DeviceError, match=r"did not expose Eye within 0\.2 s"):
+        devices.camera.trigger(0.2)
+    with pytest.raises(DeviceError, match="stuck since it was to expose Eye"):
+        devices.stage.position_um()
+    assert time.monotonic() - begun < 1
+    Eye.made.freed.set()
+
+
+@dataclass
+class Switch:
+    """That of a continuous focus: whether it is on, and whether it can be switched."""
+
+    on: bool = True
+    works: bool = True
+
+
+@pytest.fixture
+def focus(monkeypatch: pytest.MonkeyPatch) -> Switch:
+    """Give every core a continuous focus, which no Python-side device can be."""
+    switch = Switch()
+
+    class CoreWithFocus(unicore.UniMMCore):
+        def isContinuousFocusEnabled(self) -> bool:  # noqa: N802
+            return switch.on
+
+        def enableContinuousFocus(self, enable: bool) -> None:  # noqa: N802
+            switch.on = enable if switch.works else switch.on
+
+    monkeypatch.setattr(unicore, "UniMMCore", CoreWithFocus)
+    return switch
+
+
+def test_continuous_focus_is_switched_off_and_told(focus: Switch, open_both: OpenRig) -> None:
+    stage = open_both().stage
+    assert not focus.on
+    assert stage.name.endswith("continuous focus switched off")
+    focus.on = True
+    with pytest.raises(DeviceError, match="continuous focus was switched on"):
+        stage.move_to(11)
+
+
+@pytest.mark.parametrize(
+    ("works", "policy", "says"),
+    [(True, "refuse", "would fight every move"), (False, "off", "does not go off")],
+)
+def test_continuous_focus_that_stays_on_is_refused(
+    works: bool, policy: str, says: str, focus: Switch, open_both: OpenRig
+) -> None:
+    focus.works = works
+    with pytest.raises(DeviceError, match=says):
+        open_both(continuous_focus=policy)
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """Options that cannot be opened, and what the line says."""
+
+    says: str
+    options: dict[str, Any] = field(default_factory=dict)
+    camera: dict[str, Any] = field(default_factory=dict)
+
+
+WRONG = [
+    Wrong("no Micro-Manager configuration", {"config": "none.cfg", "load": []}),
+    Wrong("either its configuration file", {"load": []}),
+    Wrong("did you mean config", {"confg": "x"}),
+    Wrong("unknown key load.0.lable; did you mean label", {"load": [{"lable": "Z"}]}),
+    Wrong("has no focus drive 'Eye'; give device, one of Drive", {"device": "Eye"}),
+    Wrong("has no camera 'Drive'; give device, one of Eye", camera={"device": "Drive"}),
+    Wrong("cannot load its devices: ", {"load": [load("Nothing")]}),
+    Wrong("has no focus drive; add one", {"load": [load("Eye")]}),
+    Wrong("cannot set Sped of Drive to 1", {"properties": {"Sped": 1}}),
+    Wrong("cannot set the region", camera={"region": {"y": 20, "height": 9, "width": 9}}),
+    Wrong("colours at once", {"load": [load("Drive"), load("Colours")]}),
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.says)
+def test_what_cannot_be_opened_is_one_line(wrong: Wrong, open_both: OpenRig) -> None:
+    with pytest.raises(FgafError, match=wrong.says) as caught:
+        open_both(**wrong.options, camera=wrong.camera)
+    assert "\n" not in str(caught.value)
+
+
+def test_adapters_that_are_not_installed_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "demo.cfg"
+    path.write_text("Device,Camera,DemoCamera,DCam\n", encoding="utf-8")
+    rig = make_rig(path, python_devices=False)
+    with pytest.raises(DeviceError, match="DemoCamera") as caught:
+        open_rig(rig)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"properties": {"StallsAfter": 0.2}}, "has not arrived|came to rest"),
+        ({"properties": {"Speed": 0.5}}, "has not arrived"),
+    ],
+    ids=["obstacle", "slow"],
+)
+def test_a_fault_is_one_line_and_publishes_nothing(
+    options: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    rig = make_rig(**options)
+    with pytest.raises(FgafError, match=says) as caught, open_rig(rig) as devices:
+        record_stacks(devices, rig, PLAN, [tmp_path / "one.stack.h5"])
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "one.stack.h5").exists()
+
+
+def test_a_hand_on_the_drive_during_an_exposure_is_noticed(tmp_path: Path) -> None:
+    rig = make_rig()
+    with open_rig(rig) as devices:
+        snap = Eye.made.snap
+
+        def snap_and_push(buffer: np.ndarray) -> Any:
+            Drive.made.push(0.4)
+            return snap(buffer)
+
+        Eye.made.snap = snap_and_push  # type: ignore[method-assign]
+        with pytest.raises(FgafError, match="moved during the exposure"):
+            record_stacks(devices, rig, PLAN, [tmp_path / "one.stack.h5"])
