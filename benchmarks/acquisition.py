@@ -1,0 +1,360 @@
+"""How much time acquisition adds to what camera, drive and disk need, and what it is compared to.
+
+Devices that only wait stand in for a camera and a drive, so that their own time is known exactly.
+Numbers are medians; the machine's other work shows in them. Nothing here is a test.
+
+Run ``python benchmarks/acquisition.py [--seconds 120] [--repeats 20]``.
+"""
+
+# ruff: noqa: ARG002, D102 - the protocols say what the methods of the devices do
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fgaf.acquire import Devices, Engine, Frame, StackPlan, Sweep, SweepSettings, load_rig, open_rig
+from fgaf.acquire.devices import WallClock
+from fgaf.acquire.engine import Exposure
+from fgaf.acquire.rig import CameraTable, StageTable
+from fgaf.acquire.simulation.scene import Scene
+from fgaf.acquire.simulation.settings import SimulationSettings
+from fgaf.acquire.writing import BackgroundWriter
+from fgaf.dataset import RawHeader, RawWriter
+
+SHAPE = (1200, 1920)
+LINE_S = 1 / 41
+EXPOSURE_S, MOVE_S, SETTLE_S = 0.005, 0.010, 0.020
+PLAN = StackPlan(0.5, 2.0, 10.0)
+
+Image = npt.NDArray[np.uint8]
+
+
+def noise() -> list[Image]:
+    """Eight frames that differ, as two exposures do."""
+    random = np.random.default_rng(0)
+    base = np.clip(random.normal(150, 8, SHAPE), 0, 255).astype(np.uint8)
+    return [np.roll(base, shift, axis=0) for shift in range(8)]
+
+
+FRAMES = noise()
+
+
+class TimedStage:
+    """A drive of which every move takes the same time."""
+
+    name = "timed stage"
+    limits_um = (-100.0, 100.0)
+
+    def __init__(self) -> None:
+        self._at = self._to = 0.0
+        self._arrives_s = 0.0
+        self.waited_s = 0.0
+
+    def position_um(self) -> float:
+        return self._to if time.perf_counter() >= self._arrives_s else self._at
+
+    def move_to(self, z_um: float) -> None:
+        self._at, self._to = self.position_um(), z_um
+        self._arrives_s = time.perf_counter() + MOVE_S
+        self.waited_s += MOVE_S
+
+    def moving(self) -> bool:
+        return time.perf_counter() < self._arrives_s
+
+    def stop(self) -> None:
+        self._arrives_s = 0.0
+
+    def close(self) -> None:
+        pass
+
+
+class TimedCamera:
+    """A camera of which every exposure takes the same time."""
+
+    name = "timed camera"
+    shape = SHAPE
+    bit_depth = 8
+
+    def __init__(self, clock: WallClock) -> None:
+        self._clock, self._count = clock, 0
+
+    def start(self) -> None:
+        self._count = 0
+
+    def trigger(self, timeout_s: float) -> Frame:
+        begun_ns = self._clock.now_ns()
+        expose(FRAMES[0])
+        self._count += 1
+        pixels = FRAMES[self._count % len(FRAMES)]
+        middle_ns = begun_ns + round(EXPOSURE_S * 5e8)
+        return Frame(pixels, self._count, 0, middle_ns, EXPOSURE_S * 1e6)
+
+    def stop(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def expose(_image: Image) -> None:
+    """Take exactly the exposure's time: sleep most of it and watch the clock for the rest."""
+    end_s = time.perf_counter() + EXPOSURE_S
+    time.sleep(EXPOSURE_S - 0.001)
+    while time.perf_counter() < end_s:
+        pass
+
+
+def header(planes: int) -> RawHeader:
+    """Describe a stack of so many planes."""
+    return RawHeader.new(step_um=0.5, half_range_um=(planes - 1) / 4, center_um=0.0, bit_depth=8)
+
+
+def engine_stack(folder: Path, settle_s: float) -> tuple[float, float]:
+    """Seconds for one stack with its file, from the first move to the last plane, and physics."""
+    clock, stage = WallClock(), TimedStage()
+    devices = Devices(TimedCamera(clock), stage, clock)
+    engine = Engine(
+        devices,
+        CameraTable(driver="timed", exposure_ms=EXPOSURE_S * 1e3),
+        StageTable(driver="timed", settle_ms=settle_s * 1e3, approach_um=0),
+    )
+    path = folder / "engine.stack.h5"
+    with RawWriter(path, header(len(PLAN)), (len(PLAN), *SHAPE), np.uint8) as writer:
+        begun_s = time.perf_counter()
+        with BackgroundWriter(writer) as background:
+            for exposure in engine.expose(PLAN):
+                background.put(exposure)
+            took_s = time.perf_counter() - begun_s
+        writer.publish()
+    path.unlink()
+    return took_s, stage.waited_s + len(PLAN) * (EXPOSURE_S + settle_s)
+
+
+def micromanager_stack() -> tuple[float, float] | None:
+    """Seconds for the same plan in pymmcore-plus's engine with the same devices, no file."""
+    try:
+        from pymmcore_plus.experimental.unicore import CameraDevice, StageDevice, UniMMCore
+        from useq import MDASequence
+    except ImportError:
+        return None
+
+    logging.getLogger("pymmcore-plus").setLevel(logging.CRITICAL)  # it misses device adapters
+
+    class Stage(StageDevice):
+        def __init__(self) -> None:
+            super().__init__()
+            self.timed = TimedStage()
+
+        def home(self) -> None:
+            pass
+
+        def stop(self) -> None:
+            pass
+
+        def set_origin(self) -> None:
+            pass
+
+        def set_position_um(self, val: float) -> None:
+            self.timed.move_to(val)
+
+        def get_position_um(self) -> float:
+            return self.timed.position_um()
+
+        def busy(self) -> bool:
+            return self.timed.moving()
+
+    class Camera(CameraDevice):
+        def get_exposure(self) -> float:
+            return EXPOSURE_S * 1e3
+
+        def set_exposure(self, exposure: float) -> None:
+            pass
+
+        def shape(self) -> tuple[int, int]:
+            return SHAPE
+
+        def dtype(self) -> Any:
+            return np.uint8
+
+        def start_sequence(self, n: int | None, get_buffer: Any) -> Iterator[Mapping[str, Any]]:
+            for number in range(n or 1):
+                buffer = get_buffer(SHAPE, np.uint8)
+                expose(FRAMES[0])
+                buffer[:] = FRAMES[number % len(FRAMES)]
+                yield {}
+
+    core = UniMMCore()
+    stage = Stage()
+    core.loadPyDevice("Z", stage)
+    core.loadPyDevice("Camera", Camera())
+    core.initializeAllDevices()
+    core.setFocusDevice("Z")
+    core.setCameraDevice("Camera")
+    core.setAutoShutter(False)
+    sequence = MDASequence(z_plan={"absolute": list(PLAN)}, channels=[])
+    frames: list[float] = []
+    core.mda.events.frameReady.connect(lambda *_: frames.append(time.perf_counter()))
+    begun_s = time.perf_counter()
+    core.mda.run(sequence)
+    took_s = frames[-1] - begun_s if frames else float("nan")
+    if len(frames) != len(PLAN):
+        raise RuntimeError(f"{len(frames)} frames came, not {len(PLAN)}")
+    return took_s, stage.timed.waited_s + len(PLAN) * EXPOSURE_S
+
+
+def sweep_times() -> tuple[float, float]:
+    """Frame times from the first to the last exposure of a swept stack, by the simulated clock."""
+    rig = load_rig("sim", ("simulation.shape=[1200, 64]", "simulation.cells=0"))
+    with open_rig(rig) as devices:
+        sweep = Sweep(devices, rig.camera, rig.stage, SweepSettings())
+        times = [exposure.frame.time_host_ns for exposure in sweep.expose(StackPlan(0.5, 2.0))]
+        interval_s = sweep.speed_um_s(PLAN)
+    took_s = (times[-1] - times[0]) / 1e9 + rig.camera.exposure_ms / 1e3
+    return took_s * interval_s / PLAN.step_um, took_s
+
+
+def at_line_rate(folder: Path, seconds: float) -> dict[str, float]:
+    """Write 41 frames a second through the queue: how full it gets, and how late it ends."""
+    planes = round(seconds / LINE_S)
+    path = folder / "line.stack.h5"
+    before = memory_mb()
+    with RawWriter(path, header(planes), (planes, *SHAPE), np.uint8) as writer:
+        busy_s = time.process_time()
+        begun_s = time.perf_counter()
+        waits = []
+        with BackgroundWriter(writer, depth=16) as background:
+            for plane in range(planes):
+                due_s = begun_s + plane * LINE_S
+                time.sleep(max(0.0, due_s - time.perf_counter()))
+                frame = Frame(FRAMES[plane % 8], plane, 0, plane, 5000.0)
+                asked_s = time.perf_counter()
+                background.put(Exposure(plane, plane / 2, plane / 2, frame))
+                waits.append(time.perf_counter() - asked_s)
+        ended_s = time.perf_counter() - begun_s
+        busy_s = time.process_time() - busy_s
+    writer.part.unlink()
+    return {
+        "planes": planes,
+        "behind at the end, ms": 1e3 * (ended_s - planes * LINE_S),
+        "longest wait of the camera, ms": 1e3 * max(waits),
+        "share of one core": busy_s / ended_s,
+        "memory grown by, MB": memory_mb() - before,
+    }
+
+
+def flat_out(folder: Path, planes: int = 200) -> tuple[float, float]:
+    """Seconds to write planes as a stack, and the same bytes with write() and fsync."""
+    path = folder / "flat.stack.h5"
+    with RawWriter(path, header(planes), (planes, *SHAPE), np.uint8) as writer:
+        begun_s = time.perf_counter()
+        for plane in range(planes):
+            writer.write(
+                plane,
+                FRAMES[plane % 8],
+                z_requested_um=plane,
+                z_measured_um=plane,
+                time_device_ns=plane,
+                time_host_ns=plane,
+                frame_id=plane,
+                exposure_us=5000.0,
+            )
+        with writer.part.open("r+b") as handle:
+            os.fsync(handle.fileno())
+        ours_s = time.perf_counter() - begun_s
+    writer.discard()
+    raw = folder / "raw"
+    begun_s = time.perf_counter()
+    with raw.open("wb", buffering=0) as handle:
+        for plane in range(planes):
+            handle.write(FRAMES[plane % 8].data)
+        os.fsync(handle.fileno())
+    raw_s = time.perf_counter() - begun_s
+    raw.unlink()
+    return ours_s, raw_s
+
+
+def compression() -> Iterator[str]:
+    """Speed and gain of deflate, which every HDF5 has, on a rendered field."""
+    image, _ = Scene(SimulationSettings()).expose(0.1, EXPOSURE_S, 0.3)
+    data = image.tobytes()
+    ways = {"level 1": zlib.Z_DEFAULT_STRATEGY, "Huffman codes only": zlib.Z_HUFFMAN_ONLY}
+    for name, strategy in ways.items():
+        times = []
+        for _ in range(5):
+            begun_s = time.perf_counter()
+            packer = zlib.compressobj(1, zlib.DEFLATED, 15, 9, strategy)
+            packed = packer.compress(data) + packer.flush()
+            times.append(time.perf_counter() - begun_s)
+        rate = len(data) / statistics.median(times) / 1e6
+        yield f"deflate, {name:<20} {rate:6.0f} MB/s, {len(data) / len(packed):.2f} times smaller"
+
+
+def memory_mb() -> float:
+    """Largest memory the process has had."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def overhead(name: str, runs: list[tuple[float, float]]) -> str:
+    """Compare the median of runs with what the devices alone need, as one line."""
+    took = statistics.median(took for took, _ in runs)
+    physics = runs[0][1]
+    extra = statistics.median(took - physics for took, physics in runs)
+    return (
+        f"{name:<28} {took * 1e3:7.1f} ms, physics {physics * 1e3:.1f} ms, "
+        f"overhead {extra / physics:.1%}, {extra * 1e3 / len(PLAN):.2f} ms a plane"
+    )
+
+
+def main() -> None:
+    """Print all figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of writing at line rate")
+    parser.add_argument("--repeats", type=int, default=20, help="of every stack")
+    parser.add_argument("--folder", type=Path, help="the disk to write to [default: temporary]")
+    settings = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=settings.folder) as name:
+        folder = Path(name)
+        print(f"{len(PLAN)} planes of {SHAPE[0]} x {SHAPE[1]}, medians of {settings.repeats}")
+        for name, settle_s in (
+            ("engine, checked and written", SETTLE_S),
+            ("same, no settling", 0.0),
+        ):
+            runs = [engine_stack(folder, settle_s) for _ in range(settings.repeats)]
+            print(overhead(name, runs))
+        others = [micromanager_stack() for _ in range(settings.repeats)]
+        found = [each for each in others if each is not None]
+        if found:
+            print(overhead("pymmcore-plus, not written", found))
+        frame_times, _ = sweep_times()
+        print(f"sweep: first to last exposure {frame_times:.2f} frame times for {len(PLAN)} planes")
+        pairs = [flat_out(folder) for _ in range(5)]
+        ours_s = statistics.median(ours for ours, _ in pairs)
+        raw_s = statistics.median(raw for _, raw in pairs)
+        size = 200 * FRAMES[0].nbytes / 1e6
+        print(
+            f"flat out: {size / ours_s:.0f} MB/s, write() and fsync {size / raw_s:.0f} MB/s, "
+            f"ratio {raw_s / ours_s:.2f}; 41 frames/s are {FRAMES[0].nbytes * 41e-6:.0f} MB/s"
+        )
+        for what, value in at_line_rate(folder, settings.seconds).items():
+            print(f"at line rate: {what}: {value:.3g}")
+        for line in compression():
+            print(line)
+
+
+if __name__ == "__main__":
+    main()
