@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fgaf.curate.detect import HEAD_UM, Detections, Floats, Scale, checked, contrast_of, spots
+from fgaf.curate.smooth import smoothed
 
 FASTEST_UM_S: Final = 150.0
 """No sperm swims faster; a link that would need more is not made."""
@@ -126,7 +127,7 @@ def link(
             free[q] &= ~near
         free[p][i] = False
         paths.append(path)
-    tracks = [_track(planes, path, shape) for path in _joined(paths, head)]
+    tracks = [_track(planes, path, shape, head) for path in _joined(paths, head)]
     return [track for track in _among_peers(tracks) if track.score >= least_score]
 
 
@@ -331,7 +332,7 @@ def _velocity(way: list[tuple[int, float, float]], before: Floats) -> Floats:
     return np.asarray(0.5 * (slope + before) if len(way) == 2 else slope)
 
 
-def _track(planes: Sequence[Detections], path: _Path, shape: tuple[int, int]) -> Track:
+def _track(planes: Sequence[Detections], path: _Path, shape: tuple[int, int], head: float) -> Track:
     seen = path.spot >= 0
     held = np.flatnonzero(seen)
     index = np.arange(len(planes))
@@ -344,6 +345,9 @@ def _track(planes: Sequence[Detections], path: _Path, shape: tuple[int, int]) ->
     def column(name: str) -> Floats:
         return np.array([getattr(planes[int(p)], name)[path.spot[p]] for p in held])
 
+    contrast = np.zeros(len(planes))
+    contrast[held] = column("contrast")
+    y, x = smoothed(y, x, contrast, head)
     within = (y >= 0) & (y < shape[0]) & (x >= 0) & (x < shape[1])
     share = len(held) / max(1, int(np.count_nonzero(within)))
     weight = np.minimum(column("energy"), 20.0)
@@ -360,6 +364,6 @@ def _track(planes: Sequence[Detections], path: _Path, shape: tuple[int, int]) ->
         height=float(np.median(column("height"))),
         width=float(np.median(column("width"))),
         score=score * enough,
-        contrast=float(np.percentile(column("contrast"), 90)),
+        contrast=float(np.percentile(contrast[held], 90)),
         size=size,
     )

@@ -48,6 +48,10 @@ _SHEAR_WIDTH: Final = 0.4
 _PARTS: Final = 3
 """Directions are taken together in so many parts, each weighing the same."""
 _FINE: Final = slice(1, 5)
+_TURN_UM: Final = 1.3
+_TURN_WEIGHT: Final = 0.6
+"""Weight of the turn from dark to bright, where the five bands' minima weigh up to 0.5 each."""
+_FAR_APART: Final = 0.6
 _PEAK_UM: Final = 1.6
 _NEAR_UM: Final = 0.85
 _LEAST_PLANES: Final = 5
@@ -273,6 +277,27 @@ def _turns(curves: Curves, at: int) -> float:
     )
 
 
+def _turn(curves: Curves) -> float | None:
+    """Where the head turns from dark to bright, or back, µm: the middle of its sharpest turn."""
+    known = np.isfinite(curves.blob)
+    if known.sum() < _LEAST_PLANES:
+        return None
+    z, blob = curves.z_um[known], curves.blob[known]
+    step = float(np.median(np.diff(z)))
+    reach = max(_TURN_UM, 2.6 * step)
+    best, place = 0.0, None
+    for centre in np.arange(z[0] + step, z[-1] - step, step / 10):
+        near = np.abs(z - centre) < reach
+        if near.sum() < 4:
+            continue
+        odd = np.clip((z[near] - centre) / (2 * step), -1, 1)
+        even = abs(blob[near].sum()) / np.sqrt(near.sum())
+        value = abs((odd * blob[near]).sum()) / np.sqrt((odd**2).sum()) - even
+        if value > best:
+            best, place = value, float(centre)
+    return place
+
+
 def _minima(curves: Curves, at: int) -> tuple[Floats, Floats]:
     """Minimum of every band near a plane, µm, and its weight (0 where a band shows none)."""
     z = curves.z_um
@@ -328,6 +353,11 @@ def _phase(curves: Curves, skew: float | None) -> Suggestion:
     level = places + slope * (_LIMIT**2 - squared)
     focus = float(np.average(level, weights=weights))
     spread = float(np.sqrt(np.average((level - focus) ** 2, weights=weights)))
+    turn = _turn(curves)
+    apart = 0.0 if turn is None else abs(turn - focus)
+    if turn is not None:
+        sure = float(weights.sum())
+        focus = (sure * focus + _TURN_WEIGHT * turn) / (sure + _TURN_WEIGHT)
     energy = _middle_bands(curves)
     sides = min(np.nanmax(energy[:at]), np.nanmax(energy[at + 1 :]))
     depth = energy[at] / sides
@@ -339,6 +369,8 @@ def _phase(curves: Curves, skew: float | None) -> Suggestion:
         problem = "contrast does not rise on both sides of the focus"
     elif spread > 0.5 * max(1.0, float(np.median(np.diff(z)))):
         problem = "fine and coarse detail disagree on the focus"
+    elif apart > _FAR_APART * max(1.0, float(np.median(np.diff(z)))):
+        problem = "the head turns from dark to bright far from the least contrast"
     confidence = float(np.clip(1 - depth, 0, 1) * np.exp(-spread) * (1.0 if turned > 0 else 0.7))
     return _judged(Suggestion(focus, confidence, spread, "phase", problem))
 
