@@ -24,7 +24,7 @@ _USUAL_INTERVAL_S: Final = 0.035
 _SLACK: Final = 0.45
 """How far a cell may be from its predicted place, in head lengths, plus `_SWERVE` of its step."""
 _SWERVE: Final = 0.6
-_LEAST_SHARE: Final = 0.4
+_LEAST_SHARE: Final = 0.6
 """A track is seen in this share of the planes that it is inside the frame, at least,"""
 _LEAST_HELD: Final = 0.3
 """and in this share of all planes."""
