@@ -1,24 +1,53 @@
-"""The rig on the hardware page is one that the drivers take."""
+"""Every rig on the hardware page is one that its drivers take."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pytest
+from pydantic import BaseModel
+
+from fgaf.acquire.drivers.asi import AsiSettings
 from fgaf.acquire.drivers.basler import BaslerSettings
+from fgaf.acquire.drivers.mmcore import MmcoreCameraSettings, MmcoreStageSettings
 from fgaf.acquire.drivers.prior import PriorSettings
+from fgaf.acquire.drivers.replay import ReplayCameraSettings, ReplayStageSettings
+from fgaf.acquire.drivers.simulated import CameraOptions
 from fgaf.acquire.rig import load_rig
 from fgaf.acquire.tables import parse_table
 
 PAGE = Path(__file__).parents[2] / "docs" / "hardware.md"
+RIGS = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+CAMERA = '[camera]\ndriver = "simulated"\n'
+
+CAMERAS: dict[str, type[BaseModel]] = {
+    "basler": BaslerSettings,
+    "mmcore": MmcoreCameraSettings,
+    "replay": ReplayCameraSettings,
+    "simulated": CameraOptions,
+}
+STAGES: dict[str, type[BaseModel]] = {
+    "asi": AsiSettings,
+    "mmcore": MmcoreStageSettings,
+    "prior": PriorSettings,
+    "replay": ReplayStageSettings,
+}
 
 
-def test_the_rig_on_the_page_is_valid(tmp_path: Path) -> None:
-    (rig_toml,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+@pytest.mark.parametrize("text", RIGS, ids=lambda text: text.splitlines()[0])
+def test_every_rig_on_the_page_is_valid(text: str, tmp_path: Path) -> None:
     path = tmp_path / "rig.toml"
-    path.write_text(rig_toml, encoding="utf-8")
+    path.write_text(text if "[camera]" in text else CAMERA + text, encoding="utf-8")
     rig = load_rig(path)
     settings = {"exposure_ms": rig.camera.exposure_ms, **rig.camera.options}
-    assert parse_table(BaslerSettings, settings, "camera.options").region is not None
-    assert parse_table(PriorSettings, rig.stage.options, "stage.options").unit_um is None
-    assert rig.optics.depth_of_field_um is not None
+    parse_table(CAMERAS[rig.camera.driver], settings, "camera.options")
+    parse_table(STAGES[rig.stage.driver], rig.stage.options, "stage.options")
+
+
+def test_the_page_shows_a_whole_rig_and_every_driver(tmp_path: Path) -> None:
+    path = tmp_path / "rig.toml"
+    path.write_text(RIGS[0], encoding="utf-8")
+    assert load_rig(path).optics.depth_of_field_um is not None
+    shown = set(re.findall(r'^driver = "(\w+)"', "".join(RIGS), re.MULTILINE))
+    assert shown == set(CAMERAS) - {"simulated"} | set(STAGES)
