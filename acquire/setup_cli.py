@@ -196,6 +196,8 @@ def check(
     report = _measure(loaded, plan, tell, as_json)
     advice = ", ".join(f"{key} = {value:g}" for key, value in report.recommended.items())
     lines = [*_courses(report), f"advised for [stage]: {advice or 'nothing, as it failed'}"]
+    if not report.recommended:
+        write = None
     if write is not None:
         _write_advised(rig_name, loaded, report, write)
         lines.append(f"wrote {write}")

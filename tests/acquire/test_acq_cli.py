@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from fgaf.acquire import load_rig
 from fgaf.acquire.cli import main
 from fgaf.dataset import Archive, RawStack
 
@@ -191,3 +192,82 @@ def test_recover_refuses_what_is_no_broken_run(case: NotAPart, acq: Acq) -> None
     assert done.exit_code in (1, 2)
     assert done.stderr.startswith("error: ")
     assert case.says in done.stderr
+
+
+FIXED = ("motile=false", "shape=[64, 96]", "cells=1", "debris=0", "round_cells=0")
+
+
+def check(acq: Acq, *words: object) -> Result:
+    settings = [word for setting in FIXED for word in ("--set", f"simulation.{setting}")]
+    return acq("check", "sim", *settings, "--seconds", 0.001, *words)
+
+
+def test_check_says_where_it_moves_then_a_line_for_each_finding(acq: Acq) -> None:
+    done = check(acq, "--write", "advised.toml")
+    assert done.exit_code == 0, done.output
+    first, *lines = done.stdout.splitlines()
+    assert first.startswith("the drive will move between -5 and 5 µm (limits -1000 to 1000 µm)")
+    assert "verdict: ok" in lines
+    assert "next: acq stack --rig advised.toml --out raw" in lines
+    assert load_rig("advised.toml").stage.tolerance_um < 0.1
+
+
+def test_check_as_json_with_a_bad_drive(acq: Acq) -> None:
+    done = check(acq, "--json", "--set", "stage.options.backlash_um=2.6")
+    assert done.exit_code == 1
+    result = json.loads(done.stdout)
+    bad = [verdict for verdict in result["verdicts"] if verdict["level"] == "bad"]
+    assert [verdict["name"] for verdict in bad] == ["backlash"]
+    assert result["measured"]["backlash_um"] == pytest.approx(2.6, abs=0.2)
+    assert result["advised"]["approach_um"] > 2.6
+    assert len(result["step"]["times_s"]) == len(result["step"]["positions_um"])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--out", "nowhere"), "no folder nowhere"),
+        (("--write", "there.toml"), "there.toml exists already"),
+        (("--seconds", 0), "seconds is 0"),
+        (("--range", 1), "give --range 1.5 or more"),
+    ],
+)
+def test_wrong_use_of_check_is_one_line(words: tuple[object, ...], says: str, acq: Acq) -> None:
+    Path("there.toml").write_text("kept")
+    done = check(acq, *words)
+    assert done.exit_code in (1, 2)
+    assert says in done.stderr
+    assert Path("there.toml").read_text() == "kept"
+
+
+def test_a_rig_that_does_not_open_is_a_bad_link(acq: Acq) -> None:
+    drive = ("--set", "stage.driver=prior", "--set", "stage.options={port='/dev/ttyNONE'}")
+    done = check(acq, *drive, "--set", "stage.limits_um=[-9, 9]", "--write", "advised.toml")
+    assert done.exit_code == 1
+    assert "bad      link" in done.stdout
+    assert not Path("advised.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--camera", "simulatd", "--stage", "simulated"), "did you mean simulated?"),
+        (("--camera", "simulated", "--stage", "prior:COM9"), "there is no prior:COM9"),
+        (("--camera", "simulated"), "no stage was found"),
+    ],
+)
+def test_rig_new_does_not_guess(words: tuple[object, ...], says: str, acq: Acq) -> None:
+    done = acq("rig", "new", "x.toml", "--no-probe", "--port", "COM1", *words)
+    assert done.exit_code == 2
+    assert says in done.stderr
+    assert not Path("x.toml").exists()
+
+
+def test_rig_new_never_overwrites(acq: Acq) -> None:
+    words = ("rig", "new", "x.toml", "--camera", "simulated", "--stage", "simulated")
+    assert acq(*words).exit_code == 0
+    before = Path("x.toml").read_text(encoding="utf-8")
+    refused = acq(*words)
+    assert refused.exit_code == 1
+    assert "x.toml exists already" in refused.stderr
+    assert Path("x.toml").read_text(encoding="utf-8") == before
