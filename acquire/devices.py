@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from fgaf.dataset.truth import FrameTruth
 
 
+_WATCH_S = 1e-3
+
+
 class DeviceError(FgafError):
     """A camera or drive failed, or did something that a careful run cannot accept."""
 
@@ -232,8 +235,13 @@ class WallClock:
         return self._offset_ns + time.perf_counter_ns()
 
     def sleep(self, seconds: float) -> None:
-        """Wait in real time."""
-        if seconds > 0:
+        """Wait in real time; of longer waits the end is watched, as systems wake late."""
+        end_s = time.perf_counter() + seconds
+        if seconds > 2 * _WATCH_S:
+            time.sleep(seconds - _WATCH_S)
+            while time.perf_counter() < end_s:
+                time.sleep(0)
+        elif seconds > 0:
             time.sleep(seconds)
 
 

@@ -122,7 +122,7 @@ class StageTable(_Table):
     approach_um: _NonNegative = 2.0
     tolerance_um: _Positive = 0.1
     settle_ms: _NonNegative = 20.0
-    poll_ms: _Positive = 0.5
+    poll_ms: _Positive = 0.2
     timeout_s: _Positive = 10.0
     options: dict[str, Any] = {}
 
