@@ -13,7 +13,7 @@ import pytest
 from ms2000_peer import ASI_FIELD, ASI_MANUAL, ASI_TIGER, AsiPersonality, Ms2000Peer
 from proscan_peer import MANUAL
 
-from fgaf.acquire import StackPlan, open_rig, record_stacks
+from fgaf.acquire import Devices, Frame, StackPlan, record_stacks
 from fgaf.acquire.devices import DeviceError, Opening, Stage, WallClock
 from fgaf.acquire.drivers.asi import AsiStage, find_on, open_stage
 from fgaf.acquire.rig import CameraTable, Rig, StageTable
@@ -283,24 +283,39 @@ def test_wrong_options_are_told_before_any_port_is_opened(
 
 
 PLAN = StackPlan(0.5, 1.0, 10.0)
-SIMULATION = {"shape": [64, 64], "cells": 1, "debris": 0}
+
+
+class NoiseCamera:
+    """A camera that sees only noise, at once."""
+
+    name, shape, bit_depth = "noise", (8, 8), 8
+
+    def __init__(self) -> None:
+        self._noise, self._clock = np.random.default_rng(1), WallClock()
+        self._count = 0
+
+    def start(self) -> None:
+        self._count = 0
+
+    def trigger(self, timeout_s: float) -> Frame:  # noqa: ARG002
+        self._count += 1
+        pixels = self._noise.integers(0, 255, self.shape, dtype=np.uint8)
+        return Frame(pixels, self._count, 0, self._clock.now_ns(), 0.0)
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 def record(peer: Ms2000Peer, target: Path) -> None:
-    rig = Rig.model_validate(
-        {
-            "camera": {"driver": "simulated", "exposure_ms": 1.0},
-            "stage": {
-                "driver": "asi",
-                "limits_um": [-100, 100],
-                "settle_ms": 0,
-                "timeout_s": 0.6,
-                "options": {"port": peer.url, "timeout_s": 0.15},
-            },
-            "simulation": SIMULATION,
-        }
+    options = {"port": peer.url, "timeout_s": 0.15}
+    table = StageTable(
+        driver="asi", limits_um=(-100, 100), settle_ms=0, timeout_s=0.6, options=options
     )
-    with open_rig(rig) as devices:
+    rig = Rig(camera=CameraTable(driver="noise", exposure_ms=1), stage=table)
+    clock = WallClock()
+    stage = open_stage(options, Opening(rig, clock))
+    with Devices(NoiseCamera(), stage, clock) as devices:
         record_stacks(devices, rig, PLAN, [target])
 
 
