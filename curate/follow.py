@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fgaf.curate.detect import HEAD_UM, Detections, Floats, Scale, checked, contrast_of, spots
+from fgaf.curate.join import MEMORY, Chain, joined
 from fgaf.curate.smooth import smoothed
 
 FASTEST_UM_S: Final = 150.0
@@ -35,10 +36,6 @@ _TOO_SMALL, _TOO_LARGE = 0.15, 0.31
 _SHINING: Final = 1.0
 """Contrast of things that shine on a dark ground; absorbing and phase objects stay below."""
 _ENERGY_WEIGHT, _SCORE_WEIGHT, _MISSED = 0.4, 0.8, 1.6
-_LEAST_JOINED: Final = 3
-_LONGEST_GAP: Final = 7
-_MEMORY: Final = 5
-"""Places from which the velocity is taken: enough to average over the wagging of the head."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,7 @@ def link(
         ((p, int(i)) for p, plane in enumerate(planes) for i in np.flatnonzero(plane.score > 0.3)),
         key=lambda seed: -_merit(planes[seed[0]], seed[1]),
     )
-    paths: list[_Path] = []
+    paths: list[Chain] = []
     for p, i in seeds:
         if not free[p][i]:
             continue
@@ -127,86 +124,8 @@ def link(
             free[q] &= ~near
         free[p][i] = False
         paths.append(path)
-    tracks = [_track(planes, path, shape, head) for path in _joined(paths, head)]
+    tracks = [_track(planes, path, shape, head) for path in joined(paths, head)]
     return [track for track in _among_peers(tracks) if track.score >= least_score]
-
-
-def _joined(paths: list[_Path], head: float) -> list[_Path]:
-    """Join paths that end where another begins: a cell lost in its focus and found again."""
-    paths = list(paths)
-    while True:
-        joints = [
-            joint
-            for i, first in enumerate(paths)
-            for j, second in enumerate(paths)
-            if i != j and (joint := _joint(first, second, head)) is not None
-        ]
-        if not joints:
-            return paths
-        _, path, first, second = min(joints, key=lambda joint: joint[0])
-        paths = [p for p in paths if p is not first and p is not second] + [path]
-
-
-def _joint(first: _Path, second: _Path, head: float) -> tuple[float, _Path, _Path, _Path] | None:
-    """Join two paths where the second goes on as the first would; None where it does not."""
-    index = np.arange(len(first.spot))
-    kept = [
-        np.count_nonzero(first.spot[:cut] >= 0) + np.count_nonzero(second.spot[cut:] >= 0)
-        for cut in index
-    ]
-    cut = int(np.argmax(kept))
-    before = index[(first.spot >= 0) & (index < cut)]
-    after = index[(second.spot >= 0) & (index >= cut)]
-    either = np.count_nonzero(first.spot >= 0) + np.count_nonzero(second.spot >= 0)
-    if min(len(before), len(after)) < _LEAST_JOINED or kept[cut] < 0.75 * either:
-        return None
-    misses = [
-        miss
-        for early in _endings(before)
-        for late in _endings(after[::-1])
-        if (miss := _miss(first, second, early, late[::-1], head)) is not None
-    ]
-    if not misses:
-        return None
-    late = index >= cut
-    path = _Path(
-        y=np.where(late, second.y, first.y),
-        x=np.where(late, second.x, first.x),
-        spot=np.where(late, second.spot, first.spot),
-        jump=np.where(late, second.jump, first.jump),
-    )
-    return min(misses), path, first, second
-
-
-def _endings(planes: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
-    """The planes, and the planes without their last ones: those near focus may mislead."""
-    return [planes[: len(planes) - n] for n in range(4) if len(planes) - n >= _LEAST_JOINED]
-
-
-def _miss(
-    first: _Path,
-    second: _Path,
-    before: npt.NDArray[np.intp],
-    after: npt.NDArray[np.intp],
-    head: float,
-) -> float | None:
-    """How far apart two paths pass when each is drawn on to the other; None where too far."""
-    gap = int(after[0] - before[-1])
-    if gap > _LONGEST_GAP:
-        return None
-    there = _extrapolated(first, before[-_MEMORY:], int(after[0]))
-    back = _extrapolated(second, after[:_MEMORY], int(before[-1]))
-    miss = (
-        np.hypot(there[0] - second.y[after[0]], there[1] - second.x[after[0]])
-        + np.hypot(back[0] - first.y[before[-1]], back[1] - first.x[before[-1]])
-    ) / 2
-    return float(miss) if miss <= (1.0 + 0.2 * gap) * head else None
-
-
-def _extrapolated(path: _Path, planes: npt.NDArray[np.intp], to: int) -> tuple[float, float]:
-    """Where a path through some planes would be in another."""
-    y, x = (np.polyfit(planes, way[planes], 1) for way in (path.y, path.x))
-    return float(np.polyval(y, to)), float(np.polyval(x, to))
 
 
 def _among_peers(tracks: list[Track]) -> list[Track]:
@@ -239,15 +158,6 @@ def _weighed(track: Track, contrast: float, size: float) -> float:
     return float(1 / (1 + np.exp(-np.clip(odds, -50, 50))))
 
 
-@dataclass
-class _Path:
-    y: Floats
-    x: Floats
-    spot: npt.NDArray[np.intp]
-    jump: npt.NDArray[np.bool_]
-    cost: float = 0.0
-
-
 def _merit(plane: Detections, i: int) -> float:
     return float(plane.energy[i] * plane.score[i])
 
@@ -258,7 +168,7 @@ def _best_path(
     seed: tuple[int, int],
     head: float,
     reach: Floats,
-) -> _Path:
+) -> Chain:
     """Try every plausible first step from the seed, and standing still; keep the best path."""
     p, i = seed
     y, x = planes[p].y[i], planes[p].x[i]
@@ -282,9 +192,9 @@ def _extend(
     head: float,
     reach: Floats,
     still: bool = False,
-) -> _Path:
+) -> Chain:
     n = len(planes)
-    path = _Path(np.zeros(n), np.zeros(n), np.full(n, -1), np.zeros(n, dtype=bool))
+    path = Chain(np.zeros(n), np.zeros(n), np.full(n, -1), np.zeros(n, dtype=bool))
     p, i = seed
     path.y[p], path.x[p], path.spot[p] = planes[p].y[i], planes[p].x[i], i
     for sign in (1, -1):
@@ -316,7 +226,7 @@ def _extend(
             energy = np.sqrt(energy * plane.energy[j])
             way.append((q, plane.y[j], plane.x[j]))
             if not still:
-                velocity = _velocity(way[-_MEMORY:], velocity)
+                velocity = _velocity(way[-MEMORY:], velocity)
     return path
 
 
@@ -332,7 +242,7 @@ def _velocity(way: list[tuple[int, float, float]], before: Floats) -> Floats:
     return np.asarray(0.5 * (slope + before) if len(way) == 2 else slope)
 
 
-def _track(planes: Sequence[Detections], path: _Path, shape: tuple[int, int], head: float) -> Track:
+def _track(planes: Sequence[Detections], path: Chain, shape: tuple[int, int], head: float) -> Track:
     seen = path.spot >= 0
     held = np.flatnonzero(seen)
     index = np.arange(len(planes))
