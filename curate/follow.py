@@ -31,7 +31,7 @@ _LEAST_HELD: Final = 0.3
 """and in this share of all planes."""
 _LIKELY: Final = 0.6
 _PEERS: Final = 3
-_TOO_SMALL, _TOO_LARGE = 0.15, 0.31
+_TOO_SMALL, _TOO_LARGE = 0.15, 0.30
 """Sizes of heads where they are sharpest, in head lengths: debris is smaller, clumps larger."""
 _SHINING: Final = 1.0
 """Contrast of things that shine on a dark ground; absorbing and phase objects stay below."""
@@ -153,7 +153,7 @@ def _weighed(track: Track, contrast: float, size: float) -> float:
         1.5 * np.log(score / (1 - score))
         + 1.0 * np.log(max(contrast, 1e-6))
         + 8.0 * np.log(max(size, 1e-6))
-        - 0.4
+        - 0.8
     )
     return float(1 / (1 + np.exp(-np.clip(odds, -50, 50))))
 
