@@ -31,7 +31,7 @@ _LEAST_HELD: Final = 0.3
 """and in this share of all planes."""
 _LIKELY: Final = 0.6
 _PEERS: Final = 3
-_TOO_SMALL, _TOO_LARGE = 0.15, 0.40
+_TOO_SMALL, _TOO_LARGE = 0.16, 0.31
 """Sizes of heads where they are sharpest, in head lengths: debris is smaller, clumps larger."""
 _SHINING: Final = 1.0
 """Contrast of things that shine on a dark ground; absorbing and phase objects stay below."""
