@@ -140,21 +140,21 @@ def test_cells_of_fields_are_found(folder: Path, tmp_path: Path) -> None:
     header = RawHeader.new(
         step_um=0.5, half_range_um=0.5, center_um=0.0, optics=settings.optics, bit_depth=8
     )
-    focus = float(np.mean([cell.focus_um for cell in scene.expose(0, 1e-3, 0)[1]]))
+    focus = float(np.mean([cell.focus_um for cell in scene.expose(0, 5e-3, 0)[1]]))
     with RawWriter(path, header, (3, 256, 320), np.uint8) as writer:
         for k in range(3):
             z = focus + 1.0 + 0.5 * k
-            pixels, _ = scene.expose(0.0, 1e-3, z)
+            pixels, _ = scene.expose(0.0, 5e-3, z)
             writer.write(
                 k, pixels, z_requested_um=z, z_measured_um=z, time_device_ns=k, time_host_ns=k,
-                frame_id=k, exposure_us=1000.0,
+                frame_id=k, exposure_us=5000.0,
             )  # fmt: skip
         writer.publish()
     tifffile.imwrite(tmp_path / "field.tif", pixels)
     call = CliRunner().invoke(predict, [str(folder / "run"), str(tmp_path), "--json"])
     assert call.exit_code == 0, call.stderr
     rows = json.loads(call.stdout)
-    _, truth = scene.expose(0.0, 1e-3, z)
+    _, truth = scene.expose(0.0, 5e-3, z)
     known = np.array([(cell.y_px, cell.x_px) for cell in truth])
     for end, planes in ((".h5", {0, 1, 2}), (".tif", {0})):
         found = [row for row in rows if row["source"].endswith(end)]
