@@ -223,7 +223,7 @@ def test_a_disk_that_fills_up_keeps_what_fitted(tmp_path: Path) -> None:
 
         big = load_rig("sim", ("simulation.shape=[256, 256]", "simulation.cells=1"))
         with open_rig(big) as devices:
-            filling = Devices(CameraThat(devices.camera, 3, fill), devices.stage, devices.clock)
+            filling = Devices(CameraThat(devices.camera, 20, fill), devices.stage, devices.clock)
             with pytest.raises(
                 FgafError, match=r"No space left on device.*back at 0.000"
             ) as caught:
