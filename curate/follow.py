@@ -31,7 +31,7 @@ _LEAST_HELD: Final = 0.3
 """and in this share of all planes."""
 _LIKELY: Final = 0.6
 _PEERS: Final = 3
-_TOO_SMALL, _TOO_LARGE = 0.16, 0.31
+_TOO_SMALL, _TOO_LARGE = 0.15, 0.31
 """Sizes of heads where they are sharpest, in head lengths: debris is smaller, clumps larger."""
 _SHINING: Final = 1.0
 """Contrast of things that shine on a dark ground; absorbing and phase objects stay below."""
@@ -147,15 +147,14 @@ def _among_peers(tracks: list[Track]) -> list[Track]:
 
 
 def _weighed(track: Track, contrast: float, size: float) -> float:
-    """Score of a track among its peers: fainter, smaller or larger counts against it.
-
-    Evidence adds up as log odds; the weights were fitted to simulated fields in both contrasts.
-    """
+    """Score of a track with its contrast and size among its peers, evidence added as log odds."""
     score = min(max(track.score, 1e-6), 1 - 1e-6)
-    fainter = min(np.log(max(contrast, 1e-6)), 0.0)
-    smaller = min(np.log(max(size, 1e-6)), 0.0)
-    larger = max(np.log(max(size, 1e-6)) - 0.15, 0.0)
-    odds = 2.0 * np.log(score / (1 - score)) + 2.4 * fainter + 14 * smaller - 16 * larger + 1.2
+    odds = (
+        1.5 * np.log(score / (1 - score))
+        + 1.0 * np.log(max(contrast, 1e-6))
+        + 8.0 * np.log(max(size, 1e-6))
+        - 0.4
+    )
     return float(1 / (1 + np.exp(-np.clip(odds, -50, 50))))
 
 
