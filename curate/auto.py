@@ -75,6 +75,41 @@ def find_stacks(sources: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def require_workable(
+    paths: Sequence[Path], settings: PatchSettings, pixel_size_um: float | None = None
+) -> None:
+    """Refuse stacks that the settings cannot be applied to, before anything is begun.
+
+    Parameters
+    ----------
+    paths
+        Raw stack files.
+    settings
+        Patch size, step and half range.
+    pixel_size_um
+        Pixel in the specimen, µm; None to take each stack's own.
+
+    Raises
+    ------
+    SettingError
+        The step is no multiple of a stack's, or a pixel size is not known.
+    FgafError
+        A patch is larger than a frame.
+    FormatError
+        A file is no raw stack.
+    """
+    for path in paths:
+        with RawStack.open(path) as stack:
+            stride_of(settings, stack.header.step_um, path.name)
+            pixel_size_of(stack, pixel_size_um)
+            if settings.patch_px > min(stack.shape[1:]):
+                rows, columns = stack.shape[1:]
+                raise FgafError(
+                    f"a patch of {settings.patch_px} pixels does not fit {path.name} "
+                    f"({rows} x {columns}); take a smaller --patch"
+                )
+
+
 def auto(
     paths: Sequence[Path],
     session: Session,
@@ -106,16 +141,7 @@ def auto(
         A file is no raw stack.
     """
     settings = session.state.settings
-    for path in paths:  # refuse what cannot work before the long work starts
-        with RawStack.open(path) as stack:
-            stride_of(settings, stack.header.step_um, path.name)
-            pixel_size_of(stack, pixel_size_um)
-            if settings.patch_px > min(stack.shape[1:]):
-                rows, columns = stack.shape[1:]
-                raise FgafError(
-                    f"a patch of {settings.patch_px} pixels does not fit {path.name} "
-                    f"({rows} x {columns}); take a smaller --patch"
-                )
+    require_workable(paths, settings, pixel_size_um)
     reports, places, shapes, tolerances, prints = [], [], [], [], []
     taken: set[str] = set()
     for path in progress(paths):

@@ -77,7 +77,7 @@ def auto_command(
     leaves the stack are dropped, and counted by reason. Planes are taken at whole multiples of
     --step from the cell's focus plane; --step must be a multiple of the raw step.
     """
-    from fgaf.curate.auto import auto, find_stacks
+    from fgaf.curate.auto import auto, find_stacks, require_workable
     from fgaf.curate.compile import compile_archive
     from fgaf.curate.crop import PatchSettings
     from fgaf.curate.session import Session
@@ -87,6 +87,7 @@ def auto_command(
     settings = PatchSettings(patch_px, step_um, half_range_um)
     paths = find_stacks(raw)
     require_new(out, overwrite)
+    require_workable(paths, settings, pixel_size_um)
     place = folder or out.with_suffix(".session")
     if overwrite:
         set_aside(place)

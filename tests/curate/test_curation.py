@@ -19,6 +19,8 @@ from fgaf.curate.compile import compile_archive
 from fgaf.curate.fields import coincide, same_fields
 from fgaf.curate.session import JOURNAL, read_journal, read_state
 from fgaf.dataset.archive import Archive, write_archive
+from fgaf.dataset.optics import Optics
+from fgaf.dataset.raw import RawHeader, RawWriter
 
 BEADS = Path("/work/shared/real/idpt_beads")
 
@@ -231,3 +233,31 @@ def test_real_beads(tmp_path: Path) -> None:
         away = np.hypot(*(listed[:, None] - places[None]).transpose(2, 0, 1)).min(axis=1)
         assert np.count_nonzero(away < 3) >= 58
     shutil.rmtree(tmp_path / "raw")
+
+
+def test_a_wrong_step_leaves_nothing_in_the_way_of_the_right_one(tmp_path: Path) -> None:
+    header = RawHeader.new(
+        step_um=1.0,
+        half_range_um=2.0,
+        center_um=0.0,
+        bit_depth=8,
+        optics=Optics(pixel_size_um=0.15),
+    )
+    with RawWriter(tmp_path / "raw.stack.h5", header, (5, 120, 120), np.uint8) as writer:
+        for plane in range(5):
+            writer.write(
+                plane,
+                np.full((120, 120), 100, np.uint8),
+                z_requested_um=plane,
+                z_measured_um=plane,
+                time_device_ns=plane,
+                time_host_ns=plane,
+                frame_id=plane,
+                exposure_us=1.0,
+            )
+        writer.publish()
+    words = ["auto", str(tmp_path / "raw.stack.h5"), "--out", str(tmp_path / "d.h5")]
+    wrong = CliRunner().invoke(main, [*words, "--step", "1.5", "--half-range", "3"])
+    assert wrong.exit_code == 2
+    assert "whole multiple" in wrong.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["raw.stack.h5"]
