@@ -315,7 +315,7 @@ def _minima(curves: Curves, at: int) -> tuple[Floats, Floats]:
         if abs(place - z[at]) > max(_NEAR_UM, step):
             continue
         least = float(np.polynomial.Polynomial(curve)(place))
-        sides = min(power[use][0], power[use][-1])
+        sides = max(min(power[use][0], power[use][-1]), 0.0)
         places[b] = place
         weights[b] = np.clip((sides - max(least, 0.0)) / max(sides, 1e-9), 0, 1) * np.sqrt(
             min(sides, 0.3)
