@@ -22,7 +22,7 @@ from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawHeader, RawWriter
 
-BEADS = Path("/work/shared/real/idpt_beads")
+BEADS = Path(__file__).parents[3] / "shared" / "real" / "idpt_beads"
 
 
 def run(*arguments: object) -> Result:
