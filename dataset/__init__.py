@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fgaf.dataset.archive import Archive, ArchiveHeader, Cells, write_archive
     from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
-    from fgaf.dataset.importing import ImportSettings, import_stacks
+    from fgaf.dataset.importers.patches import PatchSettings, import_patches
+    from fgaf.dataset.importers.stacks import ImportSettings, import_stacks
     from fgaf.dataset.optics import Optics
-    from fgaf.dataset.patches import PatchSettings, import_patches
     from fgaf.dataset.raw import RawHeader, RawStack, RawWriter, Recovery, recover
     from fgaf.dataset.split import Split, make_split
     from fgaf.dataset.truth import CellTruth, FrameTruth, StackTruth, read_truth, write_truth
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 _MODULES = {
     "archive": ("Archive", "ArchiveHeader", "Cells", "write_archive"),
     "errors": ("ExistsError", "FgafError", "FormatError", "SettingError"),
-    "importing": ("ImportSettings", "import_stacks"),
+    "importers.stacks": ("ImportSettings", "import_stacks"),
     "optics": ("Optics",),
-    "patches": ("PatchSettings", "import_patches"),
+    "importers.patches": ("PatchSettings", "import_patches"),
     "raw": ("RawHeader", "RawStack", "RawWriter", "Recovery", "recover"),
     "split": ("Split", "make_split"),
     "truth": ("CellTruth", "FrameTruth", "StackTruth", "read_truth", "write_truth"),

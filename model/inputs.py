@@ -13,9 +13,9 @@ from fgaf.curate.detect import HEAD_UM, detect
 from fgaf.curate.follow import link, search
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.dataset.folder import read_image
+from fgaf.dataset.importers.folder import read_image
+from fgaf.dataset.importers.tiff import read_tiff
 from fgaf.dataset.raw import RawStack
-from fgaf.dataset.tiff import read_tiff
 from fgaf.model.checkpoint import Checkpoint
 
 Floats = npt.NDArray[np.float64]

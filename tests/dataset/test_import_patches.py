@@ -11,8 +11,8 @@ import tifffile
 
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.errors import FgafError
+from fgaf.dataset.importers.patches import PatchSettings, import_patches
 from fgaf.dataset.optics import Optics
-from fgaf.dataset.patches import PatchSettings, import_patches
 from fgaf.dataset.validate import validate
 
 RNG = np.random.default_rng(2)

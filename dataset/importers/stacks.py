@@ -16,9 +16,16 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.files import require_new, sha256_of
+from fgaf.dataset.importers.zstack import (
+    IMAGE_SUFFIXES,
+    Claim,
+    ZStack,
+    held_bit_depth,
+    read_zstack,
+    settle,
+)
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import SUFFIX, RawHeader, RawWriter
-from fgaf.dataset.zstack import IMAGE_SUFFIXES, Claim, ZStack, held_bit_depth, read_zstack, settle
 
 _SPACING_TOLERANCE: Final = 0.1
 

@@ -17,8 +17,14 @@ import tifffile
 from numpy.typing import NDArray
 
 from fgaf.dataset.errors import FormatError
-from fgaf.dataset.ome import MICROMETRES, SECONDS, OmeImage, integer, micrometres, number
-from fgaf.dataset.zstack import Claim, ZStack, check_pixels, colour_error, micromanager_claims
+from fgaf.dataset.importers.ome import MICROMETRES, SECONDS, OmeImage, integer, micrometres, number
+from fgaf.dataset.importers.zstack import (
+    Claim,
+    ZStack,
+    check_pixels,
+    colour_error,
+    micromanager_claims,
+)
 
 _AXES: Final = {"T": "time points", "C": "channels", "H": "lifetimes", "P": "phases", "A": "angles"}
 _PLANE_AXES: Final = ("Z", "I", "Q")

@@ -84,8 +84,8 @@ def read_zstack(path: Path) -> ZStack:
         Missing, damaged, colour, float, several channels or time points, a single plane,
         images of different sizes, gaps or repeats in the numbering. The line names which.
     """
-    from fgaf.dataset.folder import read_folder
-    from fgaf.dataset.tiff import read_tiff
+    from fgaf.dataset.importers.folder import read_folder
+    from fgaf.dataset.importers.tiff import read_tiff
 
     if path.is_dir():
         return read_folder(path)

@@ -15,10 +15,10 @@ from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, ArchiveHeader, Cells
 from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.files import sha256_of
 from fgaf.dataset.header import utc_now
-from fgaf.dataset.importing import stack_name
+from fgaf.dataset.importers.stacks import stack_name
+from fgaf.dataset.importers.zstack import Claim, ZStack, read_zstack, settle
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.split import make_split
-from fgaf.dataset.zstack import Claim, ZStack, read_zstack, settle
 
 METHOD: Final = "import"
 

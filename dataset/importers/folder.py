@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.dataset.errors import FormatError
-from fgaf.dataset.tiff import read_page
-from fgaf.dataset.zstack import (
+from fgaf.dataset.importers.tiff import read_page
+from fgaf.dataset.importers.zstack import (
     IMAGE_SUFFIXES,
     Claim,
     ZStack,

@@ -1,0 +1,1 @@
+"""Files of other programs become raw stacks and archives."""

@@ -1,0 +1,59 @@
+"""Options that several commands of `fgaf-data` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fgaf.dataset.errors import SettingError
+
+if TYPE_CHECKING:
+    from fgaf.dataset.optics import Optics
+
+PATH = click.Path(path_type=Path)
+_OPTICS = (
+    ("--pixel-size", "pixel_size_um", "Side of a pixel in the specimen, µm."),
+    ("--na", "numerical_aperture", "Numerical aperture of the objective."),
+    ("--magnification", "magnification", "Magnification from specimen to camera."),
+    ("--medium-index", "medium_index", "Refractive index under the objective; 1.0 when dry."),
+    ("--wavelength", "wavelength_um", "Mean wavelength of the light, µm."),
+)
+
+
+def optics_options(command: Any) -> Any:
+    """Add the optics' options to a command; their values arrive under the fields' names."""
+    for flag, name, text in reversed(_OPTICS):
+        command = click.option(flag, name, type=float, help=text)(command)
+    return command
+
+
+def optics_of(values: dict[str, Any]) -> Optics:
+    """Take the optics out of a command's values.
+
+    Raises
+    ------
+    SettingError
+        One is not above zero.
+    """
+    from pydantic import ValidationError
+
+    from fgaf.dataset.optics import Optics
+
+    given = {name: values.pop(name) for _, name, _ in _OPTICS}
+    try:
+        return Optics(**given)
+    except ValidationError as error:
+        name = error.errors()[0]["loc"][0]
+        flag = next(flag for flag, field, _ in _OPTICS if field == name)
+        raise SettingError(f"{flag} {given[str(name)]:g}: give a number above 0") from error
+
+
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun, in the plural where it is due."""
+    return f"{number} {noun if number == 1 else noun + 's'}"
