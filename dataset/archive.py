@@ -15,7 +15,7 @@ from fgaf.dataset.columns import TEXT, Schema, dataset_of, read_columns, write_c
 from fgaf.dataset.errors import FgafError, FormatError
 from fgaf.dataset.files import publishing, require_free
 from fgaf.dataset.header import read_header, software, utc_now, write_header
-from fgaf.dataset.integrity import fingerprint_of, open_format, reading, seal, verify
+from fgaf.dataset.integrity import fingerprint_of, open_format, reading, seal, seal_end, verify
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.steady import writing
 
@@ -356,6 +356,7 @@ def write_archive(path: Path, archive: Archive, overwrite: bool = False) -> Path
         with writing(part) as file:
             _write(file, archive)
             seal(file)
+        seal_end(part)
         with open_format(part, FORMAT, FORMAT_VERSION) as file:
             verify(file, path)
     return path

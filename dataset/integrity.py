@@ -2,15 +2,18 @@
 
 Every dataset carries the attribute ``sha256`` (of its type, shape and values), the file the
 attribute ``content_sha256`` (of all attributes and of every dataset's seal). Both are taken of
-what a reader sees and not of the bytes on disk, so a lossless copy keeps them.
+what a reader sees and not of the bytes on disk, so a lossless copy keeps them. The bytes on disk,
+those that HDF5 leaves unused among them, have a seal of their own in the file's last line.
 """
 
 import hashlib
 import json
+import re
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -20,6 +23,9 @@ from fgaf.dataset.errors import FormatError
 
 SEAL = "sha256"
 FILE_SEAL = "content_sha256"
+END_SEAL = "end_seal"
+_END_LINE = re.compile(rb"\nfgaf end (\d{16}) crc32 ([0-9a-f]{8})\n")
+_END_BYTES = 42
 _BLOCK_BYTES = 1 << 24
 # What h5py raises on a damaged file, depending on which bytes are hit.
 _DAMAGE = (
@@ -81,9 +87,28 @@ def seal(file: h5py.File, known: Mapping[str, str] | None = None) -> str:
     known = known or {}
     for name, dataset in _datasets(file):
         write_attribute(dataset, SEAL, known.get(name) or _digest(dataset))
+    write_attribute(file, END_SEAL, "crc32")
     fingerprint = _content(file)
     write_attribute(file, FILE_SEAL, fingerprint)
     return fingerprint
+
+
+def seal_end(path: Path) -> None:
+    """Append the line that seals the bytes of a finished, closed file: their number and CRC-32.
+
+    HDF5 does not read beyond what its own header says, so the line is in nobody's way.
+    """
+    with path.open("r+b") as handle:
+        length, checksum = _checksum(handle, path.stat().st_size)
+        handle.write(f"\nfgaf end {length:016} crc32 {checksum:08x}\n".encode())
+
+
+def end_is_whole(path: Path) -> bool:
+    """Compare every byte of a file with the seal in its last line."""
+    with path.open("rb") as handle:
+        length, checksum = _checksum(handle, path.stat().st_size - _END_BYTES)
+        line = _END_LINE.fullmatch(handle.read())
+    return line is not None and (int(line[1]), int(line[2], 16)) == (length, checksum)
 
 
 def broken_seals(file: h5py.File) -> list[str]:
@@ -235,6 +260,14 @@ def _cannot_open(path: Path, error: OSError) -> str:
     if "unable to lock file" in str(error):
         return f"{path} is being written by another program; wait for its end"
     return f"{path} is truncated or damaged and cannot be opened; take it from its source again"
+
+
+def _checksum(handle: BinaryIO, length: int) -> tuple[int, int]:
+    """Length and CRC-32 of the first `length` bytes; the handle stands behind them then."""
+    read, checksum = 0, 0
+    while read < length and (block := handle.read(min(_BLOCK_BYTES, length - read))):
+        read, checksum = read + len(block), zlib.crc32(block, checksum)
+    return read, checksum
 
 
 def _datasets(file: h5py.File) -> list[tuple[str, h5py.Dataset]]:

@@ -19,7 +19,15 @@ from fgaf.dataset.columns import Schema, dataset_of, read_columns
 from fgaf.dataset.errors import FgafError, FormatError, SettingError
 from fgaf.dataset.files import cannot_write, publish, require_free, require_new, sync
 from fgaf.dataset.header import read_header, software, utc_now, write_header
-from fgaf.dataset.integrity import Digest, fingerprint_of, open_format, reading, seal, verify
+from fgaf.dataset.integrity import (
+    Digest,
+    fingerprint_of,
+    open_format,
+    reading,
+    seal,
+    seal_end,
+    verify,
+)
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.steady import SteadyFile
 from fgaf.dataset.truth import StackTruth, read_truth
@@ -265,6 +273,7 @@ class RawWriter:
             seal(self._file, known={"frames": self._digest.hexdigest()})
             self._close()
             self._disk.check()
+            seal_end(self.part)
             sync(self.part)
             with _open(self.part) as file:
                 verify(file, self.part)

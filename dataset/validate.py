@@ -8,7 +8,14 @@ from typing import Final
 
 from fgaf.dataset.errors import FormatError
 from fgaf.dataset.findings import Finding, Report, sorted_findings
-from fgaf.dataset.integrity import broken_seals, format_of, open_format, reading
+from fgaf.dataset.integrity import (
+    END_SEAL,
+    broken_seals,
+    end_is_whole,
+    format_of,
+    open_format,
+    reading,
+)
 
 _TAKE_AGAIN: Final = "take the file from its source again"
 
@@ -60,6 +67,14 @@ def _seal_findings(path: Path, kind: str, version: int) -> Iterator[Finding]:
     with open_format(path, kind, version) as file, reading(path):
         for where in broken_seals(file):
             yield Finding("checksum", "error", f"checksum differs in {where}", _TAKE_AGAIN)
+        if END_SEAL in file.attrs and not end_is_whole(path):
+            yield Finding(
+                "end-seal",
+                "error",
+                "bytes of the file are not those that were published: it is damaged, cut, or "
+                "another program wrote it anew",
+                _TAKE_AGAIN,
+            )
 
 
 def _unreadable(name: str, error: FormatError) -> Finding:

@@ -56,27 +56,86 @@ def require_reported(path: Path) -> None:
         read(path)
 
 
-@pytest.mark.parametrize("kind", ["good_stack", "good_archive"])
-@pytest.mark.parametrize("seed", range(20))
-def test_a_flipped_bit_is_reported(
-    kind: str, seed: int, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    """One bit, anywhere. Bytes that HDF5 leaves unused may differ: then all contents are equal."""
-    good: Path = request.getfixturevalue(kind)
-    data = bytearray(good.read_bytes())
-    rng = np.random.default_rng(seed)
-    data[rng.integers(len(data))] ^= 1 << rng.integers(8)
-    broken = tmp_path / good.name
-    broken.write_bytes(data)
-    if validate(broken).ok:
+def require_never_taken_for_good(broken: Path, good: Path) -> None:
+    """Validation reports it; reading refuses it, or shows the contents of the good file."""
+    report = validate(broken)
+    assert not report.ok
+    assert all("\n" not in str(finding) for finding in report.findings)
+    try:
         read(broken)
-        assert contents(broken) == contents(good)
-    else:
-        require_reported(broken)
+    except FormatError:
+        return
+    assert contents(broken) == contents(good)
+
+
+def flip_a_bit(path: Path, rng: np.random.Generator) -> None:
+    data = bytearray(path.read_bytes())
+    data[rng.integers(len(data))] ^= 1 << rng.integers(8)
+    path.write_bytes(data)
+
+
+def cut(path: Path, rng: np.random.Generator) -> None:
+    """Anywhere, or in the last bytes, which HDF5 does not miss."""
+    data = path.read_bytes()
+    length = int(rng.integers(len(data)))
+    path.write_bytes(data[: length if rng.random() < 0.5 else len(data) - 1 - length % 100])
+
+
+def items_of(file: h5py.File) -> list[str]:
+    names: list[str] = []
+    file.visit(names.append)
+    return names
+
+
+def attributes_of(file: h5py.File) -> list[tuple[str, str]]:
+    return [(name, key) for name in ["/", *items_of(file)] for key in file[name].attrs]
+
+
+def remove_something(path: Path, rng: np.random.Generator) -> None:
+    """A dataset, a group or an attribute."""
+    with h5py.File(path, "r+") as file:
+        if rng.random() < 0.5:
+            del file[rng.choice(items_of(file))]
+        else:
+            name, key = rng.choice(attributes_of(file))
+            del file[name].attrs[key]
+
+
+def retype_something(path: Path, rng: np.random.Generator) -> None:
+    """A dataset, with its seal, or an attribute: numbers to other numbers, text to numbers."""
+    with h5py.File(path, "r+") as file:
+        if rng.random() < 0.5:
+            datasets = [name for name in items_of(file) if isinstance(file[name], h5py.Dataset)]
+            name = rng.choice(datasets)
+            seal = file[name].attrs["sha256"]
+            number = file[name].dtype.kind in "iuf"
+            to = "f4" if number else "i8"
+            values = file[name][()].astype(to) if number else np.zeros(file[name].shape, to)
+            del file[name]
+            file.create_dataset(name, data=values).attrs["sha256"] = seal
+        else:
+            name, key = rng.choice(attributes_of(file))
+            value = file[name].attrs[key]
+            file[name].attrs[key] = 1.5 if isinstance(value, str | bytes) else str(value)
+
+
+CORRUPTIONS = (flip_a_bit, flip_a_bit, cut, remove_something, retype_something)
 
 
 @pytest.mark.parametrize("kind", ["good_stack", "good_archive"])
-@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.999])
+def test_nothing_corrupted_passes_as_good(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    good: Path = request.getfixturevalue(kind)
+    broken = tmp_path / good.name
+    for seed in range(200):
+        broken.write_bytes(good.read_bytes())
+        CORRUPTIONS[seed % len(CORRUPTIONS)](broken, np.random.default_rng(seed))
+        require_never_taken_for_good(broken, good)
+
+
+@pytest.mark.parametrize("kind", ["good_stack", "good_archive"])
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9])
 def test_a_cut_file_is_reported(
     kind: str, share: float, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -85,6 +144,19 @@ def test_a_cut_file_is_reported(
     broken = tmp_path / good.name
     broken.write_bytes(data[: int(share * len(data))])
     require_reported(broken)
+
+
+def test_a_file_written_anew_by_another_program_is_not_the_published_one(
+    good_archive: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.h5"
+    with h5py.File(good_archive) as source, h5py.File(copy, "w") as target:
+        for name in source:
+            source.copy(name, target)
+        target.attrs.update(source.attrs)
+    (finding,) = validate(copy).findings
+    assert (finding.name, finding.severity) == ("end-seal", "error")
+    assert Archive.read(copy).fingerprint == Archive.read(good_archive).fingerprint
 
 
 @dataclass(frozen=True)
