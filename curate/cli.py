@@ -77,49 +77,46 @@ def auto_command(
     leaves the stack are dropped, and counted by reason. Planes are taken at whole multiples of
     --step from the cell's focus plane; --step must be a multiple of the raw step.
     """
-    from fgaf.curate.auto import auto, find_stacks, require_workable
+    from fgaf.curate.auto import auto
     from fgaf.curate.compile import compile_archive
     from fgaf.curate.crop import PatchSettings
-    from fgaf.curate.session import Session
+    from fgaf.curate.finding import find_stacks
     from fgaf.dataset.archive import write_archive
     from fgaf.dataset.files import require_new
 
     settings = PatchSettings(patch_px, step_um, half_range_um)
     paths = find_stacks(raw)
     require_new(out, overwrite)
-    require_workable(paths, settings, pixel_size_um)
     place = folder or out.with_suffix(".session")
-    if overwrite:
-        set_aside(place)
-    with Session.create(place, settings) as session:
-        report = auto(
-            paths,
-            session,
-            pixel_size_um,
-            head_um=head_um,
-            progress=lambda items: progress(items, "curate", len(items)),
+    report = auto(
+        paths,
+        place,
+        settings,
+        pixel_size_um,
+        head_um=head_um,
+        overwrite=overwrite,
+        progress=lambda items: progress(items, "curate", len(items)),
+    )
+    for stack in report.stacks:
+        click.echo(stack.line(), err=as_json)
+    for names in report.repeats:
+        click.echo(f"one field, cells in the same places: {', '.join(names)}", err=as_json)
+    if not report.kept:
+        raise FgafError(
+            f"no cell of {len(paths)} stacks was kept (see the counts above); "
+            f"the session is in {place}"
         )
-        for stack in report.stacks:
-            click.echo(stack.line(), err=as_json)
-        for names in report.repeats:
-            click.echo(f"one field, cells in the same places: {', '.join(names)}", err=as_json)
-        if not report.kept:
-            raise FgafError(
-                f"no cell of {len(paths)} stacks was kept (see the counts above); "
-                f"the session is in {place}"
-            )
-        archive = compile_archive(session.state, split_seed=split_seed)
+    archive = compile_archive(report.state, split_seed=split_seed)
     write_archive(out, archive, overwrite)
-    found = sum(stack.found for stack in report.stacks)
     finish(
-        f"wrote {out}: {archive.n_cells} of {found} cells x {archive.n_classes} depths, "
+        f"wrote {out}: {archive.n_cells} of {report.found} cells x {archive.n_classes} depths, "
         f"±{half_range_um:g} µm; session in {place}",
         f"fgaf-train {out} --out RUN",
         {
             "path": str(out),
             "session": str(place),
             "cells": archive.n_cells,
-            "found": found,
+            "found": report.found,
             "stacks": [vars(stack) for stack in report.stacks],
             "one_field": report.repeats,
         },
@@ -129,18 +126,6 @@ def auto_command(
 
 for option in reversed(patch_options):
     auto_command = option(auto_command)
-
-
-def set_aside(folder: Path) -> None:
-    """Rename the journal of an earlier session, so that a new one can begin; nothing is lost."""
-    from fgaf.curate.session import JOURNAL
-
-    journal = folder / JOURNAL
-    if journal.exists():
-        number = 1
-        while (kept := folder / f"journal-{number}.jsonl").exists():
-            number += 1
-        journal.replace(kept)
 
 
 @main.command("detect", cls=Tool)
@@ -237,7 +222,8 @@ def export_command(
 ) -> None:
     """Compile the kept cells of a session into an archive."""
     from fgaf.curate.compile import compile_archive
-    from fgaf.curate.session import read_journal, read_state
+    from fgaf.curate.journal import read_journal
+    from fgaf.curate.state import read_state
     from fgaf.dataset.archive import write_archive
     from fgaf.dataset.files import require_new
 
@@ -265,7 +251,8 @@ def export_command(
 @json_option
 def status_command(session: Path, as_json: bool) -> None:
     """Say how far a session is: cells found, kept, rejected by reason."""
-    from fgaf.curate.session import read_journal, read_state
+    from fgaf.curate.journal import read_journal
+    from fgaf.curate.state import read_state
 
     records, torn = read_journal(session)
     state = read_state(records, session)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fgaf.curate.crop import AT_BORDER, OFF_STACK, crops, fits, planes_round, stride_of
-from fgaf.curate.session import CellState, Decision, StackRef, State, require_unchanged
+from fgaf.curate.session import require_unchanged
+from fgaf.curate.state import AUTO, CellState, Decision, StackRef, State
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, ArchiveHeader, Cells
 from fgaf.dataset.errors import FgafError
 from fgaf.dataset.optics import Optics
@@ -22,8 +23,6 @@ from fgaf.dataset.split import DEFAULT_FRACTIONS, make_split
 from fgaf.dataset.truth import StackTruth
 
 Kept = tuple[CellState, Decision]
-AUTO: Final = "auto"
-"""The annotator of decisions that no person made."""
 
 
 def compile_archive(

@@ -1,144 +1,51 @@
-"""A curation session: decisions on cells, in a journal that only ever grows.
+"""A curation session: decisions on cells, each on the disk before the next is asked for.
 
-The journal ``journal.jsonl`` holds one JSON record per line. Each decision is on the disk
-(fsync) before `Session.decide` returns. What the session *is*, now or at any earlier line, is
-a reading of the journal: nothing else is stored, so nothing can disagree with it.
-
-Records, in the order they may appear:
-
-``session``     format, version, settings; the first line
-``stack``       a raw file: path, content fingerprint, sample, field
-``field``       stacks found to show one field
-``cell``        a cell of a stack: its centre in every plane, its box
-``suggestion``  a focus nobody has confirmed, and who or what suggests it
-``decision``    accept, focus (set by hand), reject (with a reason) or unsure, and by whom
-``undo``        takes back the record `of`; undoing an undo is a redo
-``repair``      the line before was torn by a crash, and does not count
+What the session *is*, now or at any earlier line, is a reading of its journal
+(`fgaf.curate.state`): nothing else is stored, so nothing can disagree with it.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, Literal, Self
-
-import numpy as np
+from typing import Self
 
 from fgaf.curate.crop import PatchSettings
-from fgaf.curate.detect import Floats
+from fgaf.curate.detect import HEAD_UM
+from fgaf.curate.journal import (
+    FORMAT,
+    FORMAT_VERSION,
+    Journal,
+    Record,
+    begun,
+    read_journal,
+    set_aside,
+)
+from fgaf.curate.state import (
+    CellState,
+    Purpose,
+    StackRef,
+    State,
+    Suggested,
+    Verdict,
+    apply,
+    cell_records,
+    read_state,
+    suggestion_record,
+    undo_and_redo,
+)
 from fgaf.dataset.errors import ExistsError, FgafError, FormatError
 from fgaf.dataset.files import cannot_write
 from fgaf.dataset.header import software
 from fgaf.dataset.raw import RawStack
 
-FORMAT: Final = "fgaf-session"
-FORMAT_VERSION: Final = 1
-JOURNAL: Final = "journal.jsonl"
-
-Verdict = Literal["accept", "focus", "reject", "unsure"]
-Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class StackRef:
-    """A raw file of the session, as it was when it was added."""
-
-    name: str
-    path: str
-    fingerprint: str
-    sample_id: str
-    field: str
-
-    @classmethod
-    def of(cls, stack: RawStack) -> Self:
-        """Refer to an open stack."""
-        header = stack.header
-        return cls(
-            name=stack.path.name.removesuffix(".stack.h5"),
-            path=str(stack.path.resolve()),
-            fingerprint=stack.fingerprint,
-            sample_id=header.sample_id,
-            field=header.field,
-        )
-
-
-@dataclass(frozen=True)
-class Suggested:
-    """A focus that nobody has confirmed."""
-
-    focus_um: float
-    confidence: float
-    rule: str
-    problem: str
-    by: str
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What was decided on a cell, by whom and when; `focus_um` is None unless it is kept."""
-
-    verdict: Verdict
-    focus_um: float | None
-    reason: str
-    annotator: str
-    time_utc: str
-    number: int
-
-
-@dataclass
-class CellState:
-    """A cell as the journal leaves it; y, x are (P,) centres in pixels of the raw frame."""
-
-    id: str
-    stack: str
-    y: Floats
-    x: Floats
-    height: float
-    width: float
-    score: float
-    jump: tuple[int, ...] = ()
-    suggestion: Suggested | None = None
-    decision: Decision | None = None
-
-
-@dataclass
-class State:
-    """What a journal says."""
-
-    settings: PatchSettings
-    uuid: str
-    stacks: dict[str, StackRef] = field(default_factory=dict)
-    cells: dict[str, CellState] = field(default_factory=dict)
-
-    def kept(self) -> list[tuple[CellState, Decision]]:
-        """Cells with a focus, in the order they were found, with the decision that gave it."""
-        return [
-            (cell, decision)
-            for cell in self.cells.values()
-            if (decision := cell.decision) is not None and decision.verdict in ("accept", "focus")
-        ]
-
-    def counts(self) -> dict[str, int]:
-        """Cells by what was decided: kept, unsure, open, and each reason of rejection."""
-        counts: dict[str, int] = {"found": len(self.cells), "kept": len(self.kept())}
-        for cell in self.cells.values():
-            if cell.decision is None:
-                counts["open"] = counts.get("open", 0) + 1
-            elif cell.decision.verdict in ("reject", "unsure"):
-                reason = cell.decision.reason or cell.decision.verdict
-                counts[reason] = counts.get(reason, 0) + 1
-        return counts
-
 
 class Session:
-    """A session open for decisions.
+    """A session open for decisions, or, with `look`, for reading only.
 
-    Use `create` or `open`, and ``with``, or `close` it.
+    Use `create`, `open` or `look`, and ``with``, or `close` it.
 
     Attributes
     ----------
@@ -150,75 +57,108 @@ class Session:
         Number of the torn last line that was found when opening; None where there was none.
     """
 
-    def __init__(self, folder: Path, records: list[Record], torn: int | None) -> None:
+    def __init__(
+        self, folder: Path, journal: Journal | None, records: list[Record], torn: int | None
+    ) -> None:
         self.folder = folder
         self.records = records
         self.torn = torn
-        self._lines = len(records) + (torn is not None)
-        try:
-            self._handle = (folder / JOURNAL).open("ab")
-        except OSError as error:
-            raise cannot_write(folder / JOURNAL, error) from error
+        self._journal = journal
+        self._state: State | None = None
 
     @classmethod
-    def create(cls, folder: Path, settings: PatchSettings) -> Self:
+    def create(
+        cls,
+        folder: Path,
+        settings: PatchSettings,
+        *,
+        pixel_size_um: float | None = None,
+        head_um: float = HEAD_UM[0],
+        overwrite: bool = False,
+    ) -> Self:
         """Begin a session in a folder, which is made when missing.
+
+        Parameters
+        ----------
+        folder
+            Where its journal will lie.
+        settings
+            Patch size, step and half range.
+        pixel_size_um
+            Pixel in the specimen, µm, for all stacks; None to take each stack's own.
+        head_um
+            Length of a head, µm.
+        overwrite
+            Whether the journal of an earlier session is renamed to make room.
 
         Raises
         ------
         ExistsError
             There is a session already.
+        LockedError
+            Another window or program is about to begin one, or has the earlier one.
         FgafError
             The folder cannot be written.
         """
-        journal = folder / JOURNAL
-        if journal.exists():
-            raise ExistsError(f"{folder} holds a session already; choose another --session folder")
+        if begun(folder):
+            if not overwrite:
+                raise ExistsError(
+                    f"{folder} holds a session already; choose another --session folder"
+                )
+            set_aside(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(folder, error) from error
-        session = cls(folder, [], None)
-        session.append(
-            [
-                {
-                    "record": "session",
-                    "format": FORMAT,
-                    "format_version": FORMAT_VERSION,
-                    "uuid": str(uuid.uuid4()),
-                    "software": software(),
-                    "settings": asdict(settings),
-                }
-            ]
-        )
+        journal = Journal(folder)
+        session = cls(folder, journal, journal.records, None)
+        try:
+            session._append(
+                [
+                    {
+                        "record": "session",
+                        "format": FORMAT,
+                        "format_version": FORMAT_VERSION,
+                        "uuid": str(uuid.uuid4()),
+                        "software": software(),
+                        "settings": asdict(settings),
+                        "pixel_size_um": pixel_size_um,
+                        "head_um": head_um,
+                    }
+                ]
+            )
+        except FgafError:
+            session.close()
+            raise
         return session
 
     @classmethod
-    def open(cls, folder: Path, check_stacks: bool = True) -> Self:
+    def open(cls, folder: Path) -> Self:
         """Reopen a session where it was left.
 
-        Parameters
-        ----------
-        folder
-            Where its journal lies.
-        check_stacks
-            Whether to refuse raw files that are missing or have changed.
+        Raises
+        ------
+        LockedError
+            Another window or program has it; `look` at it instead.
+        FormatError
+            No session, one of another version, a damaged one, or a raw file that changed.
+        FgafError
+            The folder cannot be written.
+        """
+        require_sound(folder)
+        journal = Journal(folder)
+        return cls(folder, journal, journal.records, journal.torn)
+
+    @classmethod
+    def look(cls, folder: Path) -> Self:
+        """Open a session to look at only: nothing is written, nothing locked.
 
         Raises
         ------
         FormatError
-            No session, one of a newer version, a damaged one, or a raw file that changed.
+            As `open`.
         """
-        records, torn = read_journal(folder)
-        state = read_state(records, folder)
-        if check_stacks:
-            for stack in state.stacks.values():
-                require_unchanged(stack)
-        session = cls(folder, records, torn)
-        if torn is not None:
-            session._handle.write(b"\n")
-            session.append([{"record": "repair", "torn_line": torn}])
-        return session
+        return cls(folder, None, *require_sound(folder))
 
     def __enter__(self) -> Self:
         return self
@@ -227,51 +167,56 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Close the journal; nothing is lost without it."""
-        self._handle.close()
+        """Close the journal and give the session to others; nothing is lost without it."""
+        if self._journal is not None:
+            self._journal.close()
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be decided here."""
+        return self._journal is None
 
     @property
     def state(self) -> State:
-        """What the journal says now."""
-        return read_state(self.records, self.folder)
+        """What the journal says now; ask again after every change."""
+        if self._state is None:
+            self._state = read_state(self.records, self.folder)
+        return self._state
 
-    def append(self, records: Iterable[Record]) -> list[int]:
-        """Write records, and return their numbers once they are on the disk.
+    def begin(self, stacks: Sequence[StackRef], cells: Sequence[CellState]) -> None:
+        """Take raw files with their cells into the session; those of the same content only once.
+
+        The cells count once the last line is on the disk: a search that a crash cut short is
+        made again.
+        """
+        known = self.state.stacks
+        fresh = {stack.fingerprint: stack for stack in stacks if stack.fingerprint not in known}
+        self._append(
+            [record for cell in cells for record in cell_records(cell)]
+            + [{"record": "stack"} | asdict(stack) for stack in fresh.values()]
+        )
+
+    def add_field(self, fingerprints: Sequence[str], name: str) -> None:
+        """Note that some stacks show one field."""
+        self._append([{"record": "field", "stacks": list(fingerprints), "field": name}])
+
+    def add_cell(self, cell: CellState) -> int:
+        """Add a cell by hand; its `added_by` says by whose. Returns the record's number.
 
         Raises
         ------
         FgafError
-            The disk is full or the file cannot be written.
+            There is a cell of that name.
         """
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        numbered = [
-            {"number": self._lines + i + 1, "time_utc": now} | record
-            for i, record in enumerate(records)
-        ]
-        lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in numbered)
-        try:
-            self._handle.write(lines.encode())
-            self._handle.flush()
-            os.fsync(self._handle.fileno())
-        except OSError as error:
-            raise cannot_write(self.folder / JOURNAL, error) from error
-        self.records += numbered
-        self._lines += len(numbered)
-        return list(range(self._lines - len(numbered) + 1, self._lines + 1))
+        if cell.id in self.state.cells:
+            raise FgafError(f"the session has a cell {cell.id!r} already")
+        return self._append(cell_records(cell))[0]
 
-    def add_stacks(self, stacks: Sequence[StackRef]) -> None:
-        """Take raw files into the session; those of the same content only once."""
-        known = self.state.stacks
-        fresh = {stack.fingerprint: stack for stack in stacks if stack.fingerprint not in known}
-        self.append({"record": "stack"} | asdict(stack) for stack in fresh.values())
-
-    def add_field(self, fingerprints: Sequence[str], name: str) -> None:
-        """Note that some stacks show one field."""
-        self.append([{"record": "field", "stacks": list(fingerprints), "field": name}])
-
-    def add_cells(self, cells: Sequence[CellState]) -> None:
-        """Take cells, with their suggestions, into the session."""
-        self.append(record for cell in cells for record in _cell_records(cell))
+    def suggest(self, suggestions: dict[str, Suggested]) -> None:
+        """Put suggestions, by cell, in the place of the earlier ones."""
+        for cell in suggestions:
+            self._require(cell)
+        self._append(suggestion_record(cell, s) for cell, s in suggestions.items())
 
     def decide(
         self,
@@ -280,15 +225,69 @@ class Session:
         annotator: str,
         focus_um: float | None = None,
         reason: str = "",
+        *,
+        purpose: Purpose = "label",
+        blind: bool = False,
+        seconds: float = 0.0,
     ) -> int:
         """Decide on a cell; on the disk when this returns. Returns the record's number.
+
+        Parameters
+        ----------
+        cell
+            Its id.
+        verdict
+            "accept" the suggestion, set the "focus" to `focus_um`, "reject" with a `reason`, or
+            "unsure".
+        annotator
+            Who decides.
+        focus_um, reason
+            See `verdict`.
+        purpose
+            See `fgaf.curate.state.Purpose`.
+        blind
+            Whether the suggestion was hidden.
+        seconds
+            How long the cell was in view.
 
         Raises
         ------
         FgafError
-            No such cell, or nothing to accept.
+            No such cell, nothing to accept, or the patches of a cell to keep cannot be cut.
         """
-        return self.append([decision_of(self.state, cell, verdict, annotator, focus_um, reason)])[0]
+        record = decision_of(
+            self.state,
+            cell,
+            verdict,
+            annotator,
+            focus_um,
+            reason,
+            purpose=purpose,
+            blind=blind,
+            seconds=seconds,
+        )
+        return self._append([record])[0]
+
+    def decide_all(self, decisions: Iterable[Record]) -> None:
+        """Write decisions made with `decision_of`, in one go."""
+        self._append(decisions)
+
+    def nudge(
+        self, cell: str, dy: float, dx: float, annotator: str, plane: int | None = None
+    ) -> int:
+        """Move a cell's centre by (dy, dx) pixels in one plane, or in all (None).
+
+        Raises
+        ------
+        FgafError
+            No such cell or plane.
+        """
+        planes = len(self._require(cell).y)
+        if plane is not None and not 0 <= plane < planes:
+            raise FgafError(f"cell {cell!r} has no plane {plane}: there are {planes}")
+        record: Record = {"record": "nudge", "cell": cell, "plane": plane}
+        record |= {"dy": round(dy, 2), "dx": round(dx, 2), "annotator": annotator}
+        return self._append([record])[0]
 
     def undo(self, number: int, annotator: str) -> int:
         """Take back a record by its number; taking back an undo is a redo.
@@ -296,12 +295,69 @@ class Session:
         Raises
         ------
         FgafError
-            There is no decision or undo of that number.
+            There is nothing of that number that a person did.
         """
-        kinds = {record["number"]: record["record"] for record in self.records}
-        if kinds.get(number) not in ("decision", "undo"):
+        if self._record(number)["record"] not in ("decision", "nudge", "cell", "undo"):
             raise FgafError(f"record {number} is no decision: nothing to undo")
-        return self.append([{"record": "undo", "of": number, "annotator": annotator}])[0]
+        return self._append([{"record": "undo", "of": number, "annotator": annotator}])[0]
+
+    def undo_last(self, annotator: str) -> Record:
+        """Take back an annotator's latest action, however long ago. Returns its record.
+
+        Raises
+        ------
+        FgafError
+            There is none.
+        """
+        done, _ = undo_and_redo(self.records, annotator)
+        if not done:
+            raise FgafError(f"nothing of {annotator}'s is left to undo")
+        self.undo(done[-1], annotator)
+        return self._record(done[-1])
+
+    def redo_last(self, annotator: str) -> Record:
+        """Bring back what an annotator's latest undo took. Returns that action's record.
+
+        Raises
+        ------
+        FgafError
+            There is none.
+        """
+        _, back = undo_and_redo(self.records, annotator)
+        if not back:
+            raise FgafError("nothing to redo")
+        self.undo(back[-1], annotator)
+        record = self._record(back[-1])
+        while record["record"] == "undo":
+            record = self._record(record["of"])
+        return record
+
+    def _append(self, records: Iterable[Record]) -> list[int]:
+        if self._journal is None:
+            raise FgafError(
+                f"{self.folder} is open for reading only: another window decides, or it was asked "
+                "for; close that one and open this session again"
+            )
+        state = self.state if self.records else None
+        numbered = self._journal.append(records)
+        self._state = state
+        for record in numbered:
+            if state is None or record["record"] == "undo":
+                self._state = None
+                break
+            apply(state, record)
+        return [int(record["number"]) for record in numbered]
+
+    def _record(self, number: int) -> Record:
+        for record in reversed(self.records):
+            if record["number"] == number:
+                return record
+        raise FgafError(f"there is no record {number}: nothing to undo")
+
+    def _require(self, cell: str) -> CellState:
+        if cell not in self.state.cells:
+            raise FgafError(f"the session has no cell {cell!r}")
+        return self.state.cells[cell]
 
 
 def decision_of(
@@ -311,23 +367,35 @@ def decision_of(
     annotator: str,
     focus_um: float | None = None,
     reason: str = "",
+    *,
+    purpose: Purpose = "label",
+    blind: bool = False,
+    seconds: float = 0.0,
 ) -> Record:
-    """Make the record of a decision.
+    """Make the record of a decision; see `Session.decide`.
 
     Raises
     ------
     FgafError
-        No such cell, nothing suggested to accept, or no focus to set.
+        No such cell, nothing suggested to accept, no focus to set, patches that cannot be cut, or
+        a second pass over a cell that has no first label.
     """
     if cell not in state.cells:
         raise FgafError(f"the session has no cell {cell!r}")
+    about = state.cells[cell]
+    suggestion = None if blind else about.suggestion
     if verdict == "accept":
-        suggestion = state.cells[cell].suggestion
         if suggestion is None:
             raise FgafError(f"nothing is suggested for cell {cell!r}: set its focus instead")
         focus_um = suggestion.focus_um
     if verdict == "focus" and focus_um is None:
         raise FgafError(f"no focus was given for cell {cell!r}")
+    if purpose != "label" and about.label is None:
+        raise FgafError(f"cell {cell!r} has no first label: nothing to compare with")
+    if verdict in ("accept", "focus") and focus_um is not None:
+        obstacle = state.obstacle(about, focus_um)
+        if obstacle:
+            raise FgafError(f"cell {cell!r} cannot be kept at {focus_um:.2f} µm: {obstacle}")
     return {
         "record": "decision",
         "cell": cell,
@@ -335,67 +403,29 @@ def decision_of(
         "focus_um": focus_um if verdict in ("accept", "focus") else None,
         "reason": reason,
         "annotator": annotator,
+        "purpose": purpose,
+        "suggested_um": None if suggestion is None else suggestion.focus_um,
+        "suggested_by": "" if suggestion is None else suggestion.by,
+        "seconds": round(seconds, 2),
     }
 
 
-def read_journal(folder: Path) -> tuple[list[Record], int | None]:
-    """Read the records of a session, and the number of a torn last line, if any.
+def require_sound(folder: Path) -> tuple[list[Record], int | None]:
+    """Refuse a session that cannot be read, or whose raw files are not what they were.
+
+    Returns
+    -------
+    As `read_journal`.
 
     Raises
     ------
     FormatError
-        There is no session, it is of another version, or a line in its middle is damaged.
+        No session, one of another version, a damaged one, or a raw file that changed.
     """
-    journal = folder / JOURNAL
-    try:
-        lines = journal.read_bytes().split(b"\n")
-    except OSError as error:
-        raise FormatError(f"{folder} holds no session ({JOURNAL} is missing)") from error
-    whole, tail = lines[:-1], lines[-1]
-    records: list[Record] = []
-    broken: int | None = None
-    for number, line in enumerate(whole, start=1):
-        record = _parsed(line)
-        if broken is not None and not (record and record.get("torn_line") == broken):
-            raise FormatError(f"{journal}: line {broken} is damaged; restore it from a copy")
-        broken = None if record else number
-        if record:
-            records.append(record)
-    if broken is not None:
-        raise FormatError(f"{journal}: line {broken} is damaged; restore it from a copy")
-    torn = len(whole) + 1 if tail else None
-    head = records[0] if records else {}
-    if head.get("format") != FORMAT:
-        raise FormatError(f"{journal} is not the journal of a session")
-    if head.get("format_version") != FORMAT_VERSION:
-        raise FormatError(
-            f"{journal} is of version {head.get('format_version')}, this program reads "
-            f"{FORMAT_VERSION}; update it"
-        )
+    records, torn = read_journal(folder)
+    for stack in read_state(records, folder).stacks.values():
+        require_unchanged(stack)
     return records, torn
-
-
-def read_state(records: Sequence[Record], folder: Path = Path()) -> State:
-    """Read what a journal, or the beginning of one, says.
-
-    Raises
-    ------
-    FormatError
-        A record lacks something.
-    """
-    undone: set[int] = set()
-    for record in reversed(records):
-        if record["record"] == "undo" and int(record["number"]) not in undone:
-            undone.add(int(record["of"]))
-    try:
-        head = records[0]
-        state = State(PatchSettings(**head["settings"]), head["uuid"])
-        for record in records:
-            if int(record["number"]) not in undone:
-                _apply(state, record)
-    except (KeyError, TypeError) as error:
-        raise FormatError(f"{folder / JOURNAL}: a record is not understood ({error})") from error
-    return state
 
 
 def require_unchanged(stack: StackRef) -> None:
@@ -414,57 +444,3 @@ def require_unchanged(stack: StackRef) -> None:
             raise FormatError(
                 f"{path} changed since this session began; put the old file back or begin anew"
             )
-
-
-def _parsed(line: bytes) -> Record | None:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) and "record" in record else None
-
-
-def _apply(state: State, record: Record) -> None:
-    match record["record"]:
-        case "stack":
-            ref = StackRef(**{name: record[name] for name in StackRef.__dataclass_fields__})
-            state.stacks[ref.fingerprint] = ref
-        case "field":
-            for fingerprint in record["stacks"]:
-                old = state.stacks[fingerprint]
-                state.stacks[fingerprint] = StackRef(**(asdict(old) | {"field": record["field"]}))
-        case "cell":
-            state.cells[record["cell"]] = CellState(
-                id=record["cell"],
-                stack=record["stack"],
-                y=np.array(record["y"], dtype=np.float64),
-                x=np.array(record["x"], dtype=np.float64),
-                height=record["height"],
-                width=record["width"],
-                score=record["score"],
-                jump=tuple(record["jump"]),
-            )
-        case "suggestion":
-            names = Suggested.__dataclass_fields__
-            state.cells[record["cell"]].suggestion = Suggested(**{n: record[n] for n in names})
-        case "decision":
-            state.cells[record["cell"]].decision = Decision(
-                **{name: record[name] for name in Decision.__dataclass_fields__}
-            )
-
-
-def _cell_records(cell: CellState) -> list[Record]:
-    found: Record = {
-        "record": "cell",
-        "cell": cell.id,
-        "stack": cell.stack,
-        "y": np.round(cell.y, 2).tolist(),
-        "x": np.round(cell.x, 2).tolist(),
-        "height": round(cell.height, 2),
-        "width": round(cell.width, 2),
-        "score": round(cell.score, 3),
-        "jump": list(cell.jump),
-    }
-    if cell.suggestion is None:
-        return [found]
-    return [found, {"record": "suggestion", "cell": cell.id} | asdict(cell.suggestion)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,11 @@ import pytest
 
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
-from fgaf.dataset.raw import RawHeader, RawWriter
+from fgaf.curate.crop import PatchSettings
+from fgaf.curate.session import Session
+from fgaf.curate.state import CellState, StackRef, Suggested
+from fgaf.dataset.optics import Optics
+from fgaf.dataset.raw import RawHeader, RawStack, RawWriter
 from fgaf.dataset.truth import FrameTruth, StackTruth, write_truth
 
 INTERVAL_NS = 33_000_000
@@ -48,6 +54,90 @@ def take(path: Path, seed: int, contrast: str, start_s: float = 0.0, **settings:
         writer.publish()
     write_truth(path, StackTruth(stack_uuid=header.uuid, frames=tuple(truth)))
     return path
+
+
+def write_flat(
+    path: Path,
+    seed: int | None = None,
+    *,
+    step_um: float = 0.5,
+    shape: tuple[int, int, int] = (5, 40, 50),
+    pixel_size_um: float = 0.1465,
+) -> Path:
+    """Write a stack without cells: grey, or noise of a seed."""
+    header = RawHeader.new(
+        step_um=step_um,
+        half_range_um=step_um * (shape[0] // 2),
+        center_um=0.0,
+        bit_depth=8,
+        optics=Optics(pixel_size_um=pixel_size_um),
+        sample_id="donor 1",
+    )
+    frames = np.full(shape, 100, np.uint8)
+    if seed is not None:
+        frames = np.random.default_rng(seed).integers(0, 255, shape, dtype=np.uint8)
+    path.unlink(missing_ok=True)
+    with RawWriter(path, header, shape, np.uint8) as writer:
+        for plane, frame in enumerate(frames):
+            z = (plane - shape[0] // 2) * step_um
+            writer.write(
+                plane,
+                frame,
+                z_requested_um=z,
+                z_measured_um=z,
+                time_device_ns=plane,
+                time_host_ns=plane,
+                frame_id=plane,
+                exposure_us=5000.0,
+            )
+        return writer.publish()
+
+
+@pytest.fixture(scope="session")
+def flat_stack() -> Callable[..., Path]:
+    """Writes small stacks without cells."""
+    return write_flat
+
+
+def cell_of(name: str, stack: str, confidence: float = 0.9, focus_um: float = 0.2) -> CellState:
+    """Make a cell of a stack of `write_flat`."""
+    way = np.linspace(12, 14, 5)
+    suggested = Suggested(focus_um, confidence, "phase", "", "focus-curve")
+    return CellState(name, stack, way, way + 9, 5.0, 6.0, 0.9, suggestion=suggested)
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    """Three cells, suggested at 0.2 µm, of one stack of 5 planes from -1 to 1 µm."""
+    path = write_flat(tmp_path / "a.stack.h5", seed=0)
+    with Session.create(tmp_path / "s", PatchSettings(16, 0.5, 0.5)) as session:
+        with RawStack.open(path) as stack:
+            ref = StackRef.of(stack)
+        session.begin([ref], [cell_of(name, ref.fingerprint) for name in ("one", "two", "three")])
+        yield session
+
+
+@contextmanager
+def seen_read_only(folder: Path) -> Iterator[Path]:
+    view = folder.with_name(folder.name + "-view")
+    view.mkdir()
+    try:
+        for options in (["--bind", str(folder)], ["-o", "remount,ro,bind"]):
+            done = subprocess.run(["mount", *options, str(view)], capture_output=True, text=True)
+            if done.returncode != 0:
+                pytest.skip(f"may not mount: {done.stderr.strip()}")
+    except FileNotFoundError:
+        pytest.skip("no mount here")
+    try:
+        yield view
+    finally:
+        subprocess.run(["umount", str(view)], check=True)
+
+
+@pytest.fixture
+def read_only() -> Callable[[Path], AbstractContextManager[Path]]:
+    """Shows a folder in a second place, where nobody may write; skips where that cannot be had."""
+    return seen_read_only
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +18,9 @@ from PIL import Image
 from fgaf.curate.cli import main
 from fgaf.curate.compile import compile_archive
 from fgaf.curate.fields import coincide, same_fields
-from fgaf.curate.session import JOURNAL, read_journal, read_state
+from fgaf.curate.journal import JOURNAL, read_journal
+from fgaf.curate.state import read_state
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.dataset.optics import Optics
-from fgaf.dataset.raw import RawHeader, RawWriter
 
 BEADS = Path(__file__).parents[3] / "shared" / "real" / "idpt_beads"
 
@@ -116,7 +116,8 @@ def test_overwriting_sets_the_old_journal_aside(raw_folder: Path, tmp_path: Path
     assert run("auto", stack, "--out", out).exit_code == 0
     assert run("auto", stack, "--out", out).exit_code == 1
     assert run("auto", stack, "--out", out, "--overwrite").exit_code == 0
-    assert {p.name for p in (tmp_path / "d.session").iterdir()} == {JOURNAL, "journal-1.jsonl"}
+    names = {p.name for p in (tmp_path / "d.session").iterdir()}
+    assert names == {JOURNAL, "journal-1.jsonl", "journal.lock"}
 
 
 @dataclass(frozen=True)
@@ -235,27 +236,10 @@ def test_real_beads(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "raw")
 
 
-def test_a_wrong_step_leaves_nothing_in_the_way_of_the_right_one(tmp_path: Path) -> None:
-    header = RawHeader.new(
-        step_um=1.0,
-        half_range_um=2.0,
-        center_um=0.0,
-        bit_depth=8,
-        optics=Optics(pixel_size_um=0.15),
-    )
-    with RawWriter(tmp_path / "raw.stack.h5", header, (5, 120, 120), np.uint8) as writer:
-        for plane in range(5):
-            writer.write(
-                plane,
-                np.full((120, 120), 100, np.uint8),
-                z_requested_um=plane,
-                z_measured_um=plane,
-                time_device_ns=plane,
-                time_host_ns=plane,
-                frame_id=plane,
-                exposure_us=1.0,
-            )
-        writer.publish()
+def test_a_wrong_step_leaves_nothing_in_the_way_of_the_right_one(
+    flat_stack: Callable[..., Path], tmp_path: Path
+) -> None:
+    flat_stack(tmp_path / "raw.stack.h5", step_um=1.0, shape=(5, 120, 120))
     words = ["auto", str(tmp_path / "raw.stack.h5"), "--out", str(tmp_path / "d.h5")]
     wrong = CliRunner().invoke(main, [*words, "--step", "1.5", "--half-range", "3"])
     assert wrong.exit_code == 2

@@ -2,13 +2,14 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fgaf.curate.plugin import get_reader
-from fgaf.dataset import Archive, ArchiveHeader, Cells, Optics, RawHeader, RawWriter, write_archive
+from fgaf.dataset import Archive, ArchiveHeader, Cells, write_archive
 
 pytestmark = [
     # Warnings of the libraries below the window are not ours to mend.
@@ -22,30 +23,8 @@ PIXEL_UM = 0.1465
 
 
 @pytest.fixture
-def stack(tmp_path: Path) -> Path:
-    header = RawHeader.new(
-        step_um=0.5,
-        half_range_um=1.0,
-        center_um=0.0,
-        bit_depth=8,
-        optics=Optics(pixel_size_um=PIXEL_UM),
-    )
-    path = tmp_path / "field.stack.h5"
-    frames = np.random.default_rng(0).integers(0, 255, (5, 40, 50), dtype=np.uint8)
-    with RawWriter(path, header, frames.shape, frames.dtype) as writer:
-        for plane, frame in enumerate(frames):
-            z = (plane - 2) * 0.5
-            writer.write(
-                plane,
-                frame,
-                z_requested_um=z,
-                z_measured_um=z,
-                time_device_ns=plane,
-                time_host_ns=plane,
-                frame_id=plane,
-                exposure_us=5000.0,
-            )
-        return writer.publish()
+def stack(flat_stack: Callable[..., Path], tmp_path: Path) -> Path:
+    return flat_stack(tmp_path / "field.stack.h5", seed=0, pixel_size_um=PIXEL_UM)
 
 
 @pytest.fixture

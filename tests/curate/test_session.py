@@ -3,62 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fgaf.curate.crop import PatchSettings
-from fgaf.curate.session import (
-    JOURNAL,
-    CellState,
-    Session,
-    StackRef,
-    Suggested,
-    read_journal,
-    read_state,
-)
+from fgaf.curate.crop import OFF_STACK, PatchSettings
+from fgaf.curate.journal import JOURNAL, LOCK, read_journal
+from fgaf.curate.lock import LockedError
+from fgaf.curate.session import Session
+from fgaf.curate.state import CellState, StackRef, Suggested, read_state
 from fgaf.dataset.errors import ExistsError, FgafError, FormatError
-from fgaf.dataset.raw import RawHeader, RawStack, RawWriter
 
-
-def write_stack(path: Path, seed: int = 0) -> Path:
-    header = RawHeader.new(step_um=0.5, half_range_um=1.0, center_um=0.0, bit_depth=8)
-    frames = np.random.default_rng(seed).integers(0, 255, (5, 40, 50), dtype=np.uint8)
-    path.unlink(missing_ok=True)
-    with RawWriter(path, header, frames.shape, frames.dtype) as writer:
-        for plane, frame in enumerate(frames):
-            z = (plane - 2) * 0.5
-            writer.write(
-                plane,
-                frame,
-                z_requested_um=z,
-                z_measured_um=z,
-                time_device_ns=plane,
-                time_host_ns=plane,
-                frame_id=plane,
-                exposure_us=100.0,
-            )
-        return writer.publish()
-
-
-@pytest.fixture
-def session(tmp_path: Path) -> Iterator[Session]:
-    path = write_stack(tmp_path / "a.stack.h5")
-    with Session.create(tmp_path / "s", PatchSettings(16, 0.5, 0.5)) as session:
-        with RawStack.open(path) as stack:
-            ref = StackRef.of(stack)
-        session.add_stacks([ref])
-        suggested = Suggested(0.2, 0.9, "phase", "", "focus-curve")
-        way = np.linspace(10, 12, 5)
-        session.add_cells(
-            [
-                CellState(name, ref.fingerprint, way, way + 9, 5.0, 6.0, 0.9, suggestion=suggested)
-                for name in ("one", "two", "three")
-            ]
-        )
-        yield session
+FlatStack = Callable[..., Path]
+ReadOnly = Callable[[Path], AbstractContextManager[Path]]
 
 
 def test_decisions_are_read_back(session: Session) -> None:
@@ -129,9 +93,11 @@ def test_another_version_is_refused(session: Session) -> None:
         Session.open(session.folder)
 
 
-def test_a_changed_raw_file_is_refused_by_name(session: Session, tmp_path: Path) -> None:
+def test_a_changed_raw_file_is_refused_by_name(
+    session: Session, flat_stack: FlatStack, tmp_path: Path
+) -> None:
     session.close()
-    write_stack(tmp_path / "a.stack.h5", seed=1)
+    flat_stack(tmp_path / "a.stack.h5", seed=1)
     with pytest.raises(FormatError, match=r"a\.stack\.h5 changed"):
         Session.open(session.folder)
     (tmp_path / "a.stack.h5").unlink()
@@ -151,8 +117,220 @@ def test_impossible_decisions_are_refused(session: Session) -> None:
         session.decide("one", "focus", "ann")
     with pytest.raises(FgafError, match="nothing to undo"):
         session.undo(1, "ann")
+    with pytest.raises(FgafError, match=OFF_STACK):
+        session.decide("one", "focus", "ann", focus_um=1.0)
+    with pytest.raises(FgafError, match="no first label"):
+        session.decide("one", "accept", "bob", purpose="second")
+    with pytest.raises(FgafError, match="no plane 5"):
+        session.nudge("one", 1, 0, "ann", plane=5)
+    assert session.state.counts() == {"found": 3, "kept": 0, "open": 3}
 
 
 def test_no_session_is_said(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="no session"):
         Session.open(tmp_path)
+
+
+def test_a_decision_remembers_what_was_suggested_and_how_long_it_took(session: Session) -> None:
+    session.decide("one", "focus", "ann", focus_um=0.0, seconds=2.5)
+    session.decide("one", "focus", "bob", focus_um=0.5, purpose="second", blind=True)
+    first, second = session.state.cells["one"].label, session.state.cells["one"].second
+    assert first is not None
+    assert second is not None
+    assert (first.suggested_um, first.suggested_by, first.seconds) == (0.2, "focus-curve", 2.5)
+    assert (second.suggested_um, second.suggested_by) == (None, "")
+    assert session.state.cells["one"].decision == first
+
+
+def test_the_review_has_the_last_word_until_the_cell_is_labelled_anew(session: Session) -> None:
+    session.decide("one", "accept", "ann")
+    session.decide("one", "reject", "bob", reason="debris", purpose="second")
+    assert session.state.counts()["kept"] == 1
+    session.decide("one", "focus", "eve", focus_um=0.5, purpose="review")
+    assert session.state.cells["one"].decision.annotator == "eve"
+    session.decide("one", "unsure", "ann")
+    assert session.state.counts() == {"found": 3, "kept": 0, "unsure": 1, "open": 2}
+
+
+def test_undo_reaches_back_over_restarts_and_takes_only_ones_own(session: Session) -> None:
+    session.decide("one", "accept", "ann")
+    session.nudge("one", 2.0, -1.0, "ann")
+    session.nudge("one", 0.5, 0.0, "ann", plane=3)
+    session.decide("two", "accept", "bob")
+    session.close()
+    with Session.open(session.folder) as again:
+        start = np.linspace(12, 14, 5)
+        np.testing.assert_allclose(again.state.cells["one"].y, start + np.array([2, 2, 2, 2.5, 2]))
+        assert again.undo_last("ann")["plane"] == 3
+    with Session.open(session.folder) as again:
+        assert again.undo_last("ann")["record"] == "nudge"
+        np.testing.assert_allclose(again.state.cells["one"].y, start)
+        assert again.undo_last("ann")["cell"] == "one"
+        assert again.state.counts() == {"found": 3, "kept": 1, "open": 2}
+        with pytest.raises(FgafError, match="nothing of ann's is left to undo"):
+            again.undo_last("ann")
+    with Session.open(session.folder) as again:
+        assert [again.redo_last("ann")["record"] for _ in range(3)] == ["decision"] + ["nudge"] * 2
+        np.testing.assert_allclose(again.state.cells["one"].x, start + 9 - 1)
+        with pytest.raises(FgafError, match="nothing to redo"):
+            again.redo_last("ann")
+        again.undo_last("ann")
+        again.decide("three", "unsure", "ann")
+        with pytest.raises(FgafError, match="nothing to redo"):
+            again.redo_last("ann")
+
+
+def test_what_is_held_is_what_would_be_read_back(session: Session) -> None:
+    session.decide("one", "accept", "ann")
+    session.nudge("two", 1, 1, "ann", plane=2)
+    session.undo_last("ann")
+    session.redo_last("ann")
+    session.decide("two", "reject", "ann", reason="dead")
+    session.suggest({"three": Suggested(0.4, 0.7, "network", "", "run 1")})
+    read = read_state(read_journal(session.folder)[0])
+    for name, cell in session.state.cells.items():
+        same = replace(read.cells[name], y=cell.y, x=cell.x)
+        assert same == cell
+        np.testing.assert_array_equal(read.cells[name].y, cell.y)
+    assert read.cells["three"].suggestion.by == "run 1"
+
+
+def test_nudging_a_plane_sets_its_jump_right(session: Session) -> None:
+    stack = next(iter(session.state.stacks))
+    way = np.full(5, 20.0)
+    session.add_cell(CellState("four", stack, way, way, 5, 5, 0.5, jump=(1, 3), added_by="ann"))
+    session.nudge("four", 1, 1, "ann", plane=3)
+    assert session.state.cells["four"].jump == (1,)
+    session.decide("four", "unsure", "bob")
+    session.undo_last("ann")
+    session.undo_last("ann")
+    assert "four" not in session.state.cells
+
+
+def test_cells_of_a_search_cut_short_do_not_count(session: Session) -> None:
+    way = np.full(5, 20.0)
+    fresh = StackRef(
+        "b", "b.stack.h5", "f" * 64, "", "", 0.5, 0.15, (-1, -0.5, 0, 0.5, 1), (40, 50)
+    )
+    session.begin([fresh], [CellState(n, fresh.fingerprint, way, way, 5, 5, 0.9) for n in "xy"])
+    whole = read_state(session.records)
+    assert list(whole.cells) == ["one", "two", "three", "x", "y"]
+    short = read_state(session.records[:-1])
+    assert list(short.cells) == ["one", "two", "three"]
+    assert len(short.stacks) == 1
+
+
+def test_the_second_to_open_a_session_is_told_and_can_look(session: Session) -> None:
+    with pytest.raises(LockedError, match=r"open in another window \(.*process \d+"):
+        Session.open(session.folder)
+    with Session.look(session.folder) as other:
+        assert other.read_only
+        with pytest.raises(FgafError, match="reading only"):
+            other.decide("one", "accept", "bob")
+    session.close()
+    with Session.open(session.folder) as free:
+        free.decide("one", "accept", "bob")
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from fgaf.curate.session import Session
+session = Session.open(Path(sys.argv[1]))
+for cell in ("one", "two", "three"):
+    session.decide(cell, "accept", "ann")
+    print(cell, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_killed_window_loses_nothing_and_locks_nobody_out(session: Session) -> None:
+    session.close()
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(session.folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "one\n"
+    with pytest.raises(LockedError):
+        Session.open(session.folder)
+    assert [child.stdout.readline() for _ in range(2)] == ["two\n", "three\n"]
+    child.send_signal(signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+    child.communicate(timeout=20)
+    with Session.open(session.folder) as again:
+        assert again.state.counts() == {"found": 3, "kept": 3}
+
+
+def test_a_session_killed_while_it_begins_is_begun_again(tmp_path: Path) -> None:
+    for torn in (b"", b'{"number": 1, "time'):
+        (tmp_path / JOURNAL).write_bytes(torn)
+        with pytest.raises(FormatError, match="holds no session"):
+            Session.open(tmp_path)
+        with Session.create(tmp_path, PatchSettings()) as session:
+            assert session.state.cells == {}
+        (tmp_path / JOURNAL).unlink()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
+@pytest.mark.parametrize("room", [0, 30, 200])
+def test_a_full_disk_is_said_and_keeps_what_was_decided(session: Session, room: int) -> None:
+    import resource
+
+    session.decide("one", "accept", "ann")
+    whole = (session.folder / JOURNAL).read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + room, limits[1]))
+    try:
+        with pytest.raises(FgafError, match=r"cannot write .*journal.jsonl \(File too large\)"):
+            session.decide("two", "accept", "ann")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (session.folder / JOURNAL).read_bytes() == whole
+    assert session.state.cells["two"].decision is None
+    session.decide("two", "accept", "ann")
+    assert read_state(read_journal(session.folder)[0]).counts()["kept"] == 2
+
+
+def test_a_journal_that_another_program_changed_is_not_written_to(session: Session) -> None:
+    with (session.folder / JOURNAL).open("a") as journal:
+        journal.write("{}\n")
+    with pytest.raises(FgafError, match="changed by another program"):
+        session.decide("one", "accept", "ann")
+
+
+def test_a_read_only_folder_can_be_looked_at_only(session: Session, read_only: ReadOnly) -> None:
+    session.close()
+    with read_only(session.folder) as view:
+        with pytest.raises(FgafError, match=r"cannot write .*Read-only file system"):
+            Session.open(view)
+        with Session.look(view) as looked:
+            assert len(looked.state.cells) == 3
+        with pytest.raises(FgafError, match=r"cannot write .*Read-only file system"):
+            Session.create(view / "new", PatchSettings())
+
+
+def test_records_of_a_newer_program_are_refused(session: Session) -> None:
+    session.close()
+    with (session.folder / JOURNAL).open("a") as journal:
+        journal.write(json.dumps({"number": 99, "record": "dance"}) + "\n")
+    with pytest.raises(FormatError, match="'dance'; update this program"):
+        Session.open(session.folder)
+
+
+def test_journals_of_the_first_days_are_read(session: Session) -> None:
+    session.decide("one", "accept", "ann")
+    session.close()
+    new = ("pixel_size_um", "head_um", "z_um", "shape", "step_um", "purpose", "suggested_um")
+    new += ("suggested_by", "seconds")
+    lines = [json.loads(line) for line in (session.folder / JOURNAL).read_text().splitlines()]
+    old = [{k: v for k, v in line.items() if k not in new} for line in lines]
+    stacks_first = sorted(old[1:-1], key=lambda record: record["record"] != "stack")
+    journal = [old[0], *stacks_first, old[-1]]
+    (session.folder / JOURNAL).write_text("".join(json.dumps(r) + "\n" for r in journal))
+    with Session.open(session.folder) as again:
+        assert again.state.counts() == {"found": 3, "kept": 1, "open": 2}
+        assert again.state.plane_of(again.state.cells["one"], 0.6) == 1
+        again.decide("two", "focus", "ann", focus_um=0.0)
+    assert (session.folder / LOCK).exists()
