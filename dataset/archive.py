@@ -42,6 +42,7 @@ CELL_COLUMNS: Schema = {
     "confidence": "<f8",
 }
 DEFAULT_SPLIT = "default"
+HISTORY = "history"
 _CHUNK_BYTES = 1 << 18
 _SPARE_BYTES = 1 << 20
 
@@ -170,6 +171,8 @@ class Archive:
         (M,) the true depth where a simulation knows it; judges, never trains.
     splits
         Name to (K,) int8: 0 train, 1 validation, 2 test.
+    history
+        What was done to it since it was compiled, see `fgaf.dataset.history`.
     path, fingerprint
         Where it was read from, and its content's checksum; None and empty when just made.
     """
@@ -184,6 +187,7 @@ class Archive:
     cells: Cells
     true_depth_um: NDArray[np.float64] | None = None
     splits: dict[str, NDArray[np.int8]] = field(default_factory=dict)
+    history: tuple[str, ...] = ()
     path: Path | None = None
     fingerprint: str = ""
 
@@ -230,12 +234,17 @@ class Archive:
             truth = read_columns(file, {"true_depth_um": "<f8"}, n_rows, path)["true_depth_um"]
         names = sorted(_group(file, "splits", path))
         sides = read_columns(file["splits"], dict.fromkeys(names, "|i1"), n_cells, path)
+        history: tuple[str, ...] = ()
+        if HISTORY in file:
+            steps = dataset_of(file, HISTORY, path).size
+            history = tuple(read_columns(file, {HISTORY: TEXT}, steps, path)[HISTORY])
         archive = cls(
             header=header,
             images=images,
             cells=cells,
             true_depth_um=truth,
             splits=sides,
+            history=history,
             path=path,
             fingerprint=fingerprint_of(file),
             **rows,
@@ -377,6 +386,8 @@ def _write(file: h5py.File, archive: Archive) -> None:
         write_columns(file, {"true_depth_um": "<f8"}, archive.__dict__)
     write_columns(file.create_group("cells"), CELL_COLUMNS, archive.cells.__dict__)
     write_columns(file.create_group("splits"), dict.fromkeys(archive.splits, "|i1"), archive.splits)
+    if archive.history:
+        write_columns(file, {HISTORY: TEXT}, archive.__dict__)
 
 
 def _group(file: h5py.File, name: str, path: Path) -> h5py.Group:

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.duplicates import Pairs, copies, near_copies
 from fgaf.dataset.findings import Finding, some
-from fgaf.dataset.split import SIDES, TEST, fields_of, linked_cells
+from fgaf.dataset.label_check import label_suspects
+from fgaf.dataset.leaks import split_findings
+from fgaf.dataset.patch_survey import Bar, PatchSurvey, survey
+from fgaf.dataset.split import linked_cells
 
 METHODS: Final = ("person", "focus-curve", "simulation", "import")
-_BLOCK: Final = 1024
 _SATURATED_SHARE: Final = 0.05
-_ENOUGH_GROUPS: Final = 3
+_UNEVEN: Final = 3
+_TAKE_OUT: Final = "take these cells out with `fgaf-data subset --without`"
 
 
-def archive_findings(archive: Archive) -> Iterator[Finding]:
-    """Check labels, patches and splits of an open archive."""
+def archive_findings(archive: Archive, progress: Bar = iter) -> Iterator[Finding]:
+    """Check labels, patches and splits of an open archive; `progress` wraps the pixels' blocks."""
     if archive.n_cells == 0:
         yield Finding("empty", "error", "the archive holds no cell", "curate or import some")
         return
     yield from _labels(archive)
     yield from _cells(archive)
-    patches = _look_at_patches(archive)
-    yield from _patches(archive, patches)
-    yield from _splits(archive, patches)
+    seen = survey(archive, progress)
+    linked = linked_cells(
+        archive.cells, archive.center_y, archive.center_x, archive.cell, archive.header.patch_px
+    )
+    copied, alike = copies(seen), near_copies(archive, seen, linked)
+    yield from _patches(archive, seen, copied, alike)
+    yield from split_findings(archive, linked, copied, alike)
 
 
 def _labels(archive: Archive) -> Iterator[Finding]:
@@ -68,7 +73,7 @@ def _labels(archive: Archive) -> Iterator[Finding]:
                 "note",
                 f"{(~complete).sum()} of {archive.n_cells} cells lack some of the "
                 f"{archive.n_classes} depths",
-                "nothing, or take these cells out",
+                "nothing, or take these cells out with `fgaf-data subset --without`",
             )
     same = np.diff(archive.cell) == 0
     if (np.diff(archive.plane)[same] <= 0).any():
@@ -86,6 +91,15 @@ def _labels(archive: Archive) -> Iterator[Finding]:
             "warning",
             f"no patch at depth {some(f'{archive.class_depths_um[c]:g} µm' for c in absent)}",
             "add cells, or compile with a smaller half range",
+        )
+    counts = np.bincount(archive.depth_class, minlength=archive.n_classes)
+    if counts.min() and counts.max() > _UNEVEN * counts.min():
+        rare, common = (archive.class_depths_um[c] for c in (counts.argmin(), counts.argmax()))
+        yield Finding(
+            "class-balance",
+            "warning",
+            f"{counts.min()} patches at {rare:g} µm and {counts.max()} at {common:g} µm",
+            "add cells, or train with balanced classes",
         )
 
 
@@ -126,145 +140,54 @@ def _cells(archive: Archive) -> Iterator[Finding]:
         )
 
 
-@dataclass
-class _Patches:
-    """What one pass over the pixels shows."""
-
-    constant: list[int] = field(default_factory=list)
-    brightest: int = 0
-    at_brightest: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    rows_of_digest: dict[bytes, list[int]] = field(default_factory=lambda: defaultdict(list))
-
-
-def _look_at_patches(archive: Archive) -> _Patches:
-    seen = _Patches(at_brightest=np.zeros(len(archive.images)))
-    maxima = np.zeros(len(archive.images), dtype=np.int64)
-    for start in range(0, len(archive.images), _BLOCK):
-        block: NDArray[Any] = archive.images[start : start + _BLOCK]
-        flat = block.reshape(len(block), -1)
-        stop = start + len(block)
-        maxima[start:stop] = flat.max(axis=1)
-        share = (flat == flat.max(axis=1, keepdims=True)).mean(axis=1)
-        seen.at_brightest[start:stop] = share
-        seen.constant += (np.flatnonzero(share == 1) + start).tolist()
-        for row, patch in enumerate(flat, start):
-            seen.rows_of_digest[hashlib.sha256(patch.tobytes()).digest()].append(row)
-    seen.brightest = int(maxima.max(initial=0))
-    seen.at_brightest[maxima < seen.brightest] = 0
-    return seen
-
-
-def _patches(archive: Archive, seen: _Patches) -> Iterator[Finding]:
-    if seen.constant:
+def _patches(archive: Archive, seen: PatchSurvey, copied: Pairs, alike: Pairs) -> Iterator[Finding]:
+    if len(seen.constant):
         yield Finding(
             "constant-image",
             "error",
             f"every pixel is the same in {len(seen.constant)} patches, of cell "
             f"{_ids(archive, seen.constant)}",
-            "take these cells out",
+            _TAKE_OUT,
         )
-    full = seen.brightest in {2**bits - 1 for bits in (8, 10, 12, 14, 16)}
-    saturated = np.flatnonzero(seen.at_brightest > _SATURATED_SHARE) if full else np.zeros(0, int)
-    saturated = np.setdiff1d(saturated, seen.constant)
-    if len(saturated):
-        yield Finding(
-            "saturated-image",
-            "warning",
-            f"more than {_SATURATED_SHARE:.0%} of the pixels are at {seen.brightest} in "
-            f"{len(saturated)} patches, of cell {_ids(archive, saturated)}",
-            "lower the exposure, or take these cells out",
-        )
-    copies = [rows for rows in seen.rows_of_digest.values() if len(rows) > 1]
-    copies = [rows for rows in copies if rows[0] not in set(seen.constant)]
-    if copies:
-        rows = [row for group in copies for row in group]
+    brightest = int(seen.brightest.max())
+    if brightest in {2**bits - 1 for bits in (8, 10, 12, 14, 16)}:
+        full = (seen.brightest == brightest) & (seen.at_brightest > _SATURATED_SHARE)
+        saturated = np.setdiff1d(np.flatnonzero(full), seen.constant)
+        if len(saturated):
+            yield Finding(
+                "saturated-image",
+                "warning",
+                f"more than {_SATURATED_SHARE:.0%} of the pixels are at {brightest} in "
+                f"{len(saturated)} patches, of cell {_ids(archive, saturated)}",
+                "lower the exposure, or take these cells out with `fgaf-data subset --without`",
+            )
+    if len(copied):
         yield Finding(
             "duplicate-patch",
             "warning",
-            f"{len(rows)} patches are copies of each other, of cell {_ids(archive, rows)}",
-            "take the copies out",
+            f"{len(np.unique(copied))} patches are copies of each other, of cell "
+            f"{_ids(archive, np.unique(copied))}",
+            "take the copies out with `fgaf-data subset --without`",
         )
-
-
-def _splits(archive: Archive, seen: _Patches) -> Iterator[Finding]:
-    if DEFAULT_SPLIT not in archive.splits:
+    if len(alike):
+        named = [" and ".join(archive.cells.id[archive.cell[pair]]) for pair in alike]
         yield Finding(
-            "split-missing",
+            "near-duplicate",
             "warning",
-            f"there is no split {DEFAULT_SPLIT!r}",
-            "make one with `fgaf-data split`",
+            "patches of different cells show the same exposure, altered or turned: "
+            f"{some(dict.fromkeys(named))}",
+            "look at them, and take one of each out with `fgaf-data subset --without`",
         )
-    cells = archive.cells
-    linked = linked_cells(
-        cells, archive.center_y, archive.center_x, archive.cell, archive.header.patch_px
-    )
-    fields = fields_of(cells)
-    copies = [archive.cell[rows] for rows in seen.rows_of_digest.values() if len(rows) > 1]
-    remake = "make the split again with `fgaf-data split`"
-    for name, sides in archive.splits.items():
-        divided = _divided(linked, sides)
-        if len(divided):
-            members = np.flatnonzero(np.isin(linked, divided))
-            yield Finding(
-                "leak-overlap",
-                "error",
-                f"split {name!r} divides cells whose crops overlap: {some(cells.id[members])}",
-                remake,
-            )
-        crossing = {
-            int(c) for group in copies if len(set(sides[group].tolist())) > 1 for c in group
-        }
-        if crossing:
-            yield Finding(
-                "leak-duplicate",
-                "error",
-                f"split {name!r} has copies of one patch on two sides, of cell "
-                f"{some(cells.id[sorted(crossing)])}",
-                "take the copies out, then " + remake,
-            )
-        yield from _group_leaks(name, sides, cells.sample_id, fields)
-        missing = [SIDES[side] for side in range(3) if not (sides == side).any()]
-        if missing:
-            yield Finding(
-                "side-empty",
-                "warning" if SIDES[TEST] in missing else "note",
-                f"split {name!r} has no cell in {some(missing)}",
-                "add cells, or " + remake,
-            )
-
-
-def _group_leaks(
-    name: str, sides: NDArray[np.int8], samples: NDArray[Any], fields: NDArray[np.intp]
-) -> Iterator[Finding]:
-    """Samples and fields on two sides: avoidable where there are enough of them to go round."""
-    known, sample = np.unique(samples.astype(str), return_inverse=True)
-    crossing = [known[s] for s in _divided(sample, sides) if known[s]]
-    if crossing:
+    suspects = label_suspects(archive, seen.sharpness)
+    if suspects:
+        named = [f"{archive.cells.id[cell]} (by {shift:+g} µm)" for cell, shift in suspects]
         yield Finding(
-            "leak-sample",
-            "warning" if len(set(known) - {""}) >= _ENOUGH_GROUPS else "note",
-            f"split {name!r} has cells of one sample on two sides: {some(crossing)}",
-            "make a split with `fgaf-data split --by sample`",
+            "label-suspect",
+            "warning",
+            f"the sharpness of {len(suspects)} of {archive.n_cells} cells changes as if their "
+            f"depths were others: {some(named)}",
+            "look at them again, or take them out with `fgaf-data subset --without`",
         )
-    n_fields = int(fields.max()) + 1
-    shared = _divided(fields, sides)
-    if len(shared) and not crossing:
-        yield Finding(
-            "leak-field",
-            "warning" if n_fields >= _ENOUGH_GROUPS else "note",
-            f"split {name!r} has cells of one field on two sides, in {len(shared)} of "
-            f"{n_fields} fields",
-            "make a split with `fgaf-data split --by field`",
-        )
-
-
-def _divided(group: NDArray[np.intp], sides: NDArray[np.int8]) -> NDArray[np.intp]:
-    """Groups (numbered from 0) that have cells on more than one side."""
-    n = int(group.max(initial=-1)) + 1
-    lowest, highest = np.full(n, 3), np.full(n, -1)
-    np.minimum.at(lowest, group, sides)
-    np.maximum.at(highest, group, sides)
-    return np.flatnonzero(highest > lowest)
 
 
 def _ids(archive: Archive, rows: NDArray[Any] | list[int]) -> str:

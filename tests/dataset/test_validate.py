@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fgaf.dataset.archive import Archive, write_archive
+from fgaf.dataset.history import recorded
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawHeader, RawWriter
 from fgaf.dataset.validate import validate
@@ -60,7 +61,32 @@ def headed(archive: Archive, **values: Any) -> Archive:
     return replace(archive, header=archive.header.model_copy(update=values))
 
 
+def disguised(archive: Archive) -> Archive:
+    """The first plane of cell 1 is that of cell 0: dimmer, noisier, mirrored and turned."""
+    noise = np.random.default_rng(0).normal(0, 40, archive.images[0].shape)
+    copy = np.rot90(archive.images[0][::-1] * 0.6 + 100 + noise)
+    return images(archive, archive.rows_of(1).start, copy.astype(np.uint16))
+
+
+def lacking(archive: Archive) -> Archive:
+    """Cells 3 to 11 lack their lowest plane."""
+    keep = ~((archive.depth_class == 0) & (archive.cell >= 3))
+    columns = ("images", "depth_um", "plane", "cell", "center_y", "center_x", "true_depth_um")
+    return replace(archive, **{name: getattr(archive, name)[keep] for name in columns})
+
+
+def tampered(archive: Archive) -> Archive:
+    changed = archive.splits["default"].copy()
+    changed[changed == 0] = 1
+    return replace(recorded(archive, "split"), splits={"default": changed})
+
+
 FLAWS = [
+    Flaw("near-duplicate", "warning", disguised),
+    Flaw("leak-content", "error", lambda a: sides(disguised(a), [0, 1, 2])),
+    Flaw("class-balance", "warning", lacking),
+    Flaw("split-changed", "error", tampered),
+    Flaw("split-changed", "error", lambda a: replace(a, history=("{}",))),
     Flaw("constant-image", "error", lambda a: images(a, 3, 7)),
     Flaw("saturated-image", "warning", lambda a: images(a, (3, slice(0, 4)), 4095)),
     Flaw("duplicate-patch", "warning", lambda a: images(a, 3, a.images[4])),
@@ -88,6 +114,37 @@ def test_a_flawed_archive_is_found_out(flaw: Flaw, archive: Archive, tmp_path: P
     report = validate(path)
     assert (flaw.finding, flaw.severity) in {(f.name, f.severity) for f in report.findings}
     assert report.ok == all(f.severity != "error" for f in report.findings)
+
+
+def test_a_cell_labelled_two_planes_off_is_suspected(archive: Archive, tmp_path: Path) -> None:
+    """Cells whose texture fades towards their focus; the labels of one are 1 µm too high."""
+    rng = np.random.default_rng(5)
+    n_cells, n_planes, wrong = 12, 9, 7
+    plane = np.tile(np.arange(n_planes, dtype=np.int32), n_cells)
+    cell = np.repeat(np.arange(n_cells, dtype=np.int32), n_planes)
+    true = (plane - 4) * 0.5 - np.where(cell == wrong, 1.0, 0.0)
+    texture = rng.normal(0, 1, (n_cells, 16, 16))[cell]
+    strength = 150 * (0.4 + np.minimum(np.abs(true), 2.0)) * rng.uniform(0.8, 1.2, n_cells)[cell]
+    pixels = 2000 + strength[:, None, None] * texture + rng.normal(0, 10, (len(cell), 16, 16))
+    path = write_archive(
+        tmp_path / "labels.h5",
+        replace(
+            archive,
+            header=archive.header.model_copy(update={"half_range_um": 2.0}),
+            images=pixels.astype(np.uint16),
+            depth_um=(plane - 4) * 0.5,
+            plane=plane,
+            cell=cell,
+            center_y=(cell * 40 + 20).astype(np.int32),
+            center_x=(cell * 40 + 20).astype(np.int32),
+            true_depth_um=None,
+        ),
+    )
+    (finding,) = validate(path).findings
+    assert (finding.name, finding.severity) == ("label-suspect", "warning")
+    assert f"1 of 12 cells changes as if their depths were others: cell-{wrong} (by -1" in (
+        finding.message
+    )
 
 
 def test_an_empty_archive_is_an_error(archive: Archive, tmp_path: Path) -> None:
