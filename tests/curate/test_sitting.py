@@ -1,0 +1,288 @@
+"""What the keys do, without a window; queues, second passes and their agreement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fgaf.curate.agreement import agreement, disagreements, weighted_kappa
+from fgaf.curate.crop import AT_BORDER, PatchSettings
+from fgaf.curate.finding import find_cells, require_workable, take_in
+from fgaf.curate.queue import QueueSettings, queue_of
+from fgaf.curate.session import Session, decision_of
+from fgaf.curate.sitting import Sitting
+from fgaf.curate.state import AUTO, StackRef, Suggested
+from fgaf.curate.status import status
+from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.dataset.raw import RawStack
+
+Z = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
+
+
+class Clock:
+    """Time that passes when told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def sitting(session: Session, clock: Clock) -> Sitting:
+    return Sitting(session, "ann", clock=clock)
+
+
+@pytest.fixture
+def twelve(flat_stack: Callable[..., Path], tmp_path: Path) -> Iterator[Session]:
+    """Twelve cells of one stack, suggested at -1 to 1 µm with falling confidence."""
+    from dataclasses import replace
+
+    from fgaf.curate.state import CellState
+
+    path = flat_stack(tmp_path / "b.stack.h5", seed=3, shape=(9, 60, 400))
+    with Session.create(tmp_path / "twelve", PatchSettings(16, 0.5, 0.5)) as session:
+        with RawStack.open(path) as stack:
+            ref = replace(StackRef.of(stack), sample_id="donor 2")
+        cells = [
+            CellState(
+                f"b-{i:02d}",
+                ref.fingerprint,
+                np.full(9, 30.0 if i % 2 else 12.0),
+                np.full(9, 20.0 + 30 * i),
+                5,
+                5,
+                0.9,
+                suggestion=Suggested(Z[2 + i % 5], 0.95 - i / 20, "phase", "", "focus-curve"),
+            )
+            for i in range(12)
+        ]
+        session.begin([ref], cells)
+        yield session
+
+
+def test_accept_advances_and_the_last_one_says_so(sitting: Sitting) -> None:
+    assert (sitting.name, sitting.plane, sitting.left) == ("one", 2, 3)
+    assert sitting.accept() == "one: suggestion accepted"
+    assert sitting.name == "two"
+    sitting.step(1)
+    assert sitting.focus_here() == "two: focus set"
+    assert sitting.session.state.cells["two"].decision.focus_um == 0.5
+    assert "all cells of this queue are done" in sitting.reject("debris")
+    assert sitting.left == 0
+    assert sitting.session.state.counts() == {"found": 3, "kept": 2, "debris": 1}
+
+
+def test_stepping_ends_at_the_ends_of_the_stack(sitting: Sitting) -> None:
+    sitting.step(-9)
+    assert sitting.plane == 0
+    sitting.step(99)
+    assert sitting.plane == 4
+    assert sitting.next() == ""
+    assert sitting.previous() == ""
+    assert sitting.previous() == "this is the first cell"
+
+
+def test_the_queue_goes_on_behind_the_cell_in_view(sitting: Sitting) -> None:
+    sitting.go("two")
+    sitting.unsure()
+    assert sitting.name == "three"
+    sitting.accept()
+    assert sitting.name == "one"
+
+
+def test_without_advance_the_cell_stays(session: Session) -> None:
+    sitting = Sitting(session, "ann", advance=False)
+    sitting.accept()
+    assert sitting.name == "one"
+
+
+def test_undo_and_redo_show_their_cell(sitting: Sitting) -> None:
+    sitting.accept()
+    sitting.nudge(1, 0, every=True)
+    sitting.reject("dead")
+    assert sitting.name == "three"
+    assert sitting.undo() == "undone: reject of two"
+    assert sitting.name == "two"
+    assert sitting.undo() == "undone: move of two"
+    assert sitting.undo() == "undone: accept of one"
+    assert (sitting.name, sitting.left) == ("one", 3)
+    for _ in range(3):
+        sitting.redo()
+    assert sitting.left == 1
+
+
+def test_time_is_counted_while_someone_is_there(sitting: Sitting, clock: Clock) -> None:
+    clock.now = 2.0
+    sitting.step(1)
+    clock.now = 1000.0
+    sitting.step(-1)
+    clock.now = 1001.5
+    sitting.accept()
+    assert sitting.session.state.cells["one"].label.seconds == 33.5
+    clock.now = 1004.5
+    sitting.accept()
+    assert status(sitting.session.state).seconds == pytest.approx(18.25)
+
+
+def test_a_resumed_sitting_begins_at_the_first_unlabelled_cell(sitting: Sitting) -> None:
+    sitting.accept()
+    sitting.session.close()
+    with Session.open(sitting.session.folder) as again:
+        assert Sitting(again, "ann").name == "two"
+        assert Sitting(again, "bob").name == "two"
+
+
+def test_what_auto_decided_waits_for_a_person(session: Session) -> None:
+    state = session.state
+    session.decide_all([decision_of(state, "one", "reject", AUTO, reason="overlaps another cell")])
+    session.decide_all([decision_of(state, "two", "reject", AUTO, reason=AT_BORDER)])
+    sitting = Sitting(session, "ann")
+    assert sitting.names == ["one", "three"]
+    assert sitting.left == 2
+
+
+ORDERS = (
+    (QueueSettings(order="uncertainty"), [f"b-{i:02d}" for i in range(11, -1, -1)]),
+    (QueueSettings(only=("b-0[13]", "b-11")), ["b-01", "b-03", "b-11"]),
+    (QueueSettings(task="second"), []),
+    (QueueSettings(task="review"), []),
+)
+
+
+@pytest.mark.parametrize(("queue", "expected"), ORDERS, ids=str)
+def test_order_of_the_queue(twelve: Session, queue: QueueSettings, expected: list[str]) -> None:
+    assert sorted(queue_of(twelve.state, queue, "ann")) == sorted(expected)
+    if queue.order == "uncertainty":
+        assert queue_of(twelve.state, queue, "ann") == expected
+
+
+def test_position_runs_along_rows(twelve: Session) -> None:
+    names = queue_of(twelve.state, QueueSettings(), "ann")
+    assert names == [f"b-{i:02d}" for i in (*range(0, 12, 2), *range(1, 12, 2))]
+
+
+def test_random_orders_and_shares_are_the_same_every_time(twelve: Session) -> None:
+    queue = QueueSettings(order="random", share=0.5, seed=4)
+    names = queue_of(twelve.state, queue, "ann")
+    assert names == queue_of(twelve.state, queue, "bob")
+    assert 2 <= len(names) <= 10
+    assert names != sorted(names)
+    with pytest.raises(SettingError, match="a fifth"):
+        QueueSettings(share=0)
+
+
+def test_a_second_pass_is_blind_and_measured(twelve: Session) -> None:
+    first = Sitting(twelve, "ann")
+    for _ in range(10):
+        first.accept()
+    first.reject("dead")
+    own = QueueSettings(task="second")
+    assert queue_of(twelve.state, own, "ann") == []
+    bob = Sitting(twelve, "bob", own)
+    assert len(bob.names) == 11
+    assert bob.suggestion is None
+    assert bob.decision is None
+    with pytest.raises(FgafError, match="blind"):
+        bob.accept()
+    planes = {name: twelve.state.plane_of(c, c.suggestion.focus_um) for name, c in cells(twelve)}
+    names = list(bob.names)
+    shifts = dict(zip(names, (0, 0, 0, 0, 0, 0, 1, -1, 3), strict=False))
+    for name in names:
+        bob.go(name)
+        bob.plane = planes[name] + shifts.get(name, 0)
+        if name == names[9]:
+            bob.reject("not a sperm")
+        else:
+            bob.focus_here()
+    result = agreement(twelve.state)
+    assert (result.cells, result.both_kept) == (11, 9)
+    assert result.same_verdict == pytest.approx(9 / 11)
+    assert result.exact == pytest.approx(6 / 9)
+    assert result.within_one == pytest.approx(8 / 9)
+    assert result.mean_um == pytest.approx(2.5 / 9)
+    assert set(disagreements(twelve.state)) == {names[8], names[9], names[10]}
+    assert twelve.state.counts()["kept"] == 10
+
+    eve = Sitting(twelve, "eve", QueueSettings(task="review"))
+    assert eve.left == 3
+    eve.go(names[8])
+    eve.accept()
+    assert eve.left == 2
+    eve.undo()
+    assert eve.left == 3
+    told = status(twelve.state)
+    assert told.disagreements == 3
+    assert "11 cells labelled twice" in "\n".join(told.lines())
+    assert told.samples == {"donor 2": 10}
+
+
+def cells(session: Session) -> list[tuple[str, object]]:
+    return list(session.state.cells.items())
+
+
+@dataclass(frozen=True)
+class Ratings:
+    name: str
+    first: tuple[float, ...]
+    second: tuple[float, ...]
+    kappa: float
+
+
+# The third: frequencies 1/4, 1/2, 1/4 on both sides; mean squared distance 1/4 seen, 1 by chance.
+RATINGS = (
+    Ratings("perfect", (1, 2, 3), (1, 2, 3), 1.0),
+    Ratings("all one", (2, 2), (2, 2), 1.0),
+    Ratings("near", (0, 1, 1, 2), (0, 1, 2, 1), 1 - 0.5 / 1.0),
+    Ratings("opposite", (0, 2), (2, 0), -1.0),
+)
+
+
+@pytest.mark.parametrize("case", RATINGS, ids=lambda case: case.name)
+def test_weighted_kappa(case: Ratings) -> None:
+    kappa = weighted_kappa(np.array(case.first), np.array(case.second))
+    assert kappa == pytest.approx(case.kappa)
+
+
+def test_a_cell_is_added_where_a_person_points(raw_folder: Path, tmp_path: Path) -> None:
+    with Session.create(tmp_path / "s", PatchSettings()) as session:
+        found = find_cells(raw_folder / "third.stack.h5", session.state)
+        assert found is not None
+        missed = next(c for c, why in zip(found.cells, found.objections, strict=True) if not why)
+        found.cells.remove(missed)
+        take_in(session, found)
+        assert find_cells(raw_folder / "third.stack.h5", session.state) is None
+        sitting = Sitting(session, "ann")
+        before = sitting.name
+        sitting.plane = 3
+        sitting.add(missed.y[3] + 4, missed.x[3] - 4)
+        added = sitting.cell
+        assert added is not None
+        assert np.hypot(added.y - missed.y, added.x - missed.x).max() < 3
+        assert abs(added.suggestion.focus_um - missed.suggestion.focus_um) < 0.3
+        sitting.accept()
+        sitting.undo()
+        assert sitting.undo() == f"undone: added cell of {added.id}"
+        assert added.id not in sitting.names
+        assert sitting.name == before
+        with pytest.raises(FgafError, match="outside the frame"):
+            sitting.add(-5, 10)
+
+
+def test_stacks_that_do_not_go_together_are_refused_by_name(
+    flat_stack: Callable[..., Path], tmp_path: Path
+) -> None:
+    one = flat_stack(tmp_path / "one.stack.h5")
+    two = flat_stack(tmp_path / "two.stack.h5", pixel_size_um=0.2)
+    with pytest.raises(FgafError, match=r"two\.stack\.h5 has pixels of 0\.2 µm.*separate"):
+        require_workable([one, two], PatchSettings(16, 0.5, 0.5))
