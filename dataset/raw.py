@@ -116,6 +116,9 @@ class RawWriter:
         uint8 or uint16.
     overwrite
         Whether existing files may be replaced.
+    scratch
+        Where to build a stack that can be made again, in place of the ``.part``: what a killed
+        program left there is worth nothing, and is replaced.
 
     Raises
     ------
@@ -134,6 +137,7 @@ class RawWriter:
         shape: tuple[int, int, int],
         dtype: np.dtype[Any] | type[np.unsignedinteger[Any]],
         overwrite: bool = False,
+        scratch: Path | None = None,
     ) -> None:
         if not path.name.endswith(SUFFIX):
             raise SettingError(f"a raw stack's name ends in {SUFFIX}: {path} does not")
@@ -141,9 +145,9 @@ class RawWriter:
         if pixels not in (np.dtype("u1"), np.dtype("u2")):
             raise SettingError(f"raw stacks hold uint8 or uint16, not {pixels}; convert the images")
         self.path = path
-        self.part = path.with_name(path.name + ".part")
+        self.part = scratch or path.with_name(path.name + ".part")
         require_new(path, overwrite)
-        require_new(self.part, overwrite)
+        require_new(self.part, overwrite or scratch is not None)
         require_free(path, int(np.prod(shape)) * pixels.itemsize + _SPARE_BYTES)
         self._shape, self._dtype = shape, pixels
         self._digest = Digest(pixels, shape)
