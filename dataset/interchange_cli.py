@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from fgaf.dataset.console import Tool, finish, progress
+from fgaf.dataset.errors import SettingError
 from fgaf.dataset.options import (
     PATH,
     count,
@@ -28,6 +29,14 @@ from fgaf.dataset.options import (
 @click.option("--operator", default="", help="Who took them.")
 @click.option("--field", default="", help="Name of the field of view, for repeats of one field.")
 @click.option(
+    "--take",
+    "takes",
+    multiple=True,
+    metavar="AXIS=WHICH",
+    help="Of files with several positions, time points or channels: which, counted from 0, as "
+    "time=all, time=0:100:5 or channel=1. Each becomes a stack of its own; may be repeated.",
+)
+@click.option(
     "--ignore-metadata",
     is_flag=True,
     help="The files' own z step, positions and pixel size are wrong: go by the options alone.",
@@ -35,20 +44,30 @@ from fgaf.dataset.options import (
 @overwrite_option
 @json_option
 def import_command(
-    sources: tuple[Path, ...], folder: Path, overwrite: bool, as_json: bool, **values: Any
+    sources: tuple[Path, ...],
+    folder: Path,
+    takes: tuple[str, ...],
+    overwrite: bool,
+    as_json: bool,
+    **values: Any,
 ) -> None:
     """Turn z-stacks into raw stack files NAME.stack.h5.
 
-    FILES are TIFF, OME-TIFF, ImageJ or Micro-Manager TIFF, one z-stack each. A FOLDER is one
-    stack of numbered images (TIFF, PNG, BMP, JPEG), or holds TIFF stacks. The z step and the
-    pixel size come from the metadata or from the options; where they differ, nothing is guessed.
+    FILES are z-stacks: TIFF, OME-TIFF, ImageJ or Micro-Manager TIFF. A FOLDER is an OME-Zarr
+    image, one stack of numbered images (TIFF, PNG, BMP, JPEG), or holds TIFF stacks. The z step
+    and the pixel size come from the metadata or from the options; where they differ, nothing is
+    guessed. Exports of fgaf come back as they were.
     """
-    from fgaf.dataset.importers.stacks import ImportSettings, find_sources, import_stacks
+    from fgaf.dataset.importers.stacks import (
+        ImportSettings,
+        find_sources,
+        import_planned,
+        plan_stacks,
+    )
 
-    settings = ImportSettings(optics=optics_of(values), **values)
-    found = find_sources(sources)
-    written = import_stacks(found, folder, settings, overwrite)
-    done = list(progress(written, "import", len(found)))
+    settings = ImportSettings(optics=optics_of(values), take=_takes(takes), **values)
+    planned = plan_stacks(find_sources(sources), folder, settings, overwrite)
+    done = list(progress(import_planned(planned, settings), "import", len(planned)))
     planes = sum(stack.shape[0] for stack in done)
     steps = ", ".join(sorted({f"{s.step_um:g} µm by {s.step_source}" for s in done}))
     finish(
@@ -60,9 +79,11 @@ def import_command(
 
 
 @click.command("import-patches", cls=Tool)
-@click.argument("folder", type=PATH)
+@click.argument("path", type=PATH, metavar="FOLDER|FILE")
 @click.option("--out", type=PATH, required=True, help="Archive to write.")
-@click.option("--step", "step_um", type=float, help="Distance of the pages, µm of the drive.")
+@click.option(
+    "--step", "step_um", type=float, help="Distance of pages or classes, µm of the drive."
+)
 @optics_options
 @click.option("--sample", "sample_id", default="", help="Sample that all cells are of.")
 @click.option(
@@ -70,6 +91,17 @@ def import_command(
     default="",
     metavar="REGEX",
     help="Find the sample in each file's path inside FOLDER: its first group, as '^([^/]+)/'.",
+)
+@click.option(
+    "--cell-from",
+    default="",
+    metavar="REGEX",
+    help="The same for the cell, where each file is one patch; else each is a cell of its own.",
+)
+@click.option(
+    "--labels",
+    type=click.Choice(["class", "um"]),
+    help="What bare numbers as class folders are: class numbers from 0, or depths in µm.",
 )
 @click.option("--annotator", default="", help="Who centred the cells on their focus.")
 @click.option("--name", default="", help="Name of the archive.")
@@ -79,12 +111,15 @@ def import_command(
 @overwrite_option
 @json_option
 def import_patches_command(
-    folder: Path, out: Path, overwrite: bool, as_json: bool, **values: Any
+    path: Path, out: Path, overwrite: bool, as_json: bool, **values: Any
 ) -> None:
-    """Turn ready patches into an archive: one multi-page TIFF per cell, the middle page in focus.
+    """Turn ready patches into an archive.
 
-    Pages are square, alike in all files, odd in number, the lowest plane first: nine pages at
-    0.5 µm are depths from -2 to +2 µm.
+    FOLDER holds one multi-page TIFF per cell, the lowest plane first and the middle page in
+    focus: nine pages at 0.5 µm are depths from -2 to +2 µm. Or it holds single patches in class
+    folders, CLASS/*.png or SIDE/CLASS/*.png, named by their depth (-0.5um) or number. FILE is an
+    .npz with train_images, train_labels, val_images, ... as MedMNIST has them. Patches are square
+    and alike. Exports of fgaf come back as they were.
     """
     from fgaf.dataset.archive import DEFAULT_SPLIT, write_archive
     from fgaf.dataset.files import require_new
@@ -93,7 +128,7 @@ def import_patches_command(
 
     require_new(out, overwrite)
     settings = PatchSettings(optics=optics_of(values), **values)
-    archive = import_patches(folder, settings, lambda files: progress(files, "import", len(files)))
+    archive = import_patches(path, settings, lambda files: progress(files, "import", len(files)))
     write_archive(out, archive, overwrite)
     summary = describe_archive(archive)
     sides = ", ".join(f"{n} {side}" for side, n in summary["splits"][DEFAULT_SPLIT].items())
@@ -106,4 +141,58 @@ def import_patches_command(
     )
 
 
-COMMANDS = (import_command, import_patches_command)
+@click.command("export", cls=Tool)
+@click.argument("sources", type=PATH, nargs=-1, required=True, metavar="FILES...")
+@click.option(
+    "--to",
+    "kind",
+    required=True,
+    metavar="FORMAT",
+    help="For raw stacks: ome-tiff, ome-zarr. For an archive: npz, imagefolder.",
+)
+@click.option("--out", type=PATH, required=True, help="For stacks a folder; else what to write.")
+@click.option("--split", default="default", show_default=True, help="Archives: its sides.")
+@click.option(
+    "--ome-zarr",
+    type=click.Choice(["0.4", "0.5"]),
+    default="0.5",
+    show_default=True,
+    help="Version of OME-Zarr; older programs read 0.4.",
+)
+@overwrite_option
+@json_option
+def export_command(
+    sources: tuple[Path, ...], kind: str, out: Path, as_json: bool, **values: Any
+) -> None:
+    """Write raw stacks, or an archive, in a format of other programs.
+
+    Nothing is lost: pixels stay as they are, and all that the other format has no place for goes
+    along, so that import and import-patches bring the same file back.
+    """
+    from fgaf.dataset.exporters.export import ExportSettings, export
+
+    written = export(
+        sources,
+        kind,
+        out,
+        ExportSettings(**values),
+        lambda some: progress(some, "export", len(some)),
+    )
+    what = str(out) if len(written) == 1 else f"{len(written)} {kind} to {out}"
+    finish(f"wrote {what}", None, {"paths": [str(path) for path in written]}, as_json)
+
+
+def _takes(takes: tuple[str, ...]) -> dict[str, str]:
+    """Read the values of --take."""
+    from fgaf.dataset.importers.zstack import AXES
+
+    found: dict[str, str] = {}
+    for text in takes:
+        axis, equals, which = text.partition("=")
+        if axis not in AXES or not equals or not which:
+            raise SettingError(f"--take {text}: give AXIS=WHICH, AXIS one of {', '.join(AXES)}")
+        found[axis] = which
+    return found
+
+
+COMMANDS = (import_command, import_patches_command, export_command)

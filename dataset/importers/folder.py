@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from fgaf.dataset.importers.tiff import read_page
 from fgaf.dataset.importers.zstack import (
     IMAGE_SUFFIXES,
     Claim,
+    Series,
     ZStack,
     check_pixels,
     colour_error,
@@ -23,6 +26,12 @@ from fgaf.dataset.importers.zstack import (
 )
 
 _GREY_MODES = {"L": "u1", "I;16": "<u2", "I;16L": "<u2", "I;16B": ">u2"}
+
+
+@contextmanager
+def open_folder(folder: Path) -> Iterator[Series]:
+    """Open a folder of numbered images, which is one stack; see `read_folder`."""
+    yield Series(folder, lambda _: read_folder(folder))
 
 
 def read_folder(folder: Path) -> ZStack:

@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 
 from fgaf.dataset.errors import FormatError
 
+RECORD_NAMESPACE: Final = "fgaf-raw"
+"""Namespace of the annotation that holds the record of an exported raw stack."""
 MICROMETRES: Final = {
     "m": 1e6,
     "cm": 1e4,
@@ -46,8 +48,8 @@ class OmeImage:
     pixels: ElementTree.Element
 
     @classmethod
-    def parse(cls, path: Path, xml: str) -> OmeImage:
-        """Parse the OME-XML of the file `path`.
+    def parse(cls, path: Path, xml: str, position: int = 0) -> OmeImage:
+        """Parse the OME-XML of the file `path`, for one of its images.
 
         Raises
         ------
@@ -63,7 +65,8 @@ class OmeImage:
             ) from error
         for element in root.iter():
             element.tag = element.tag.rpartition("}")[2]
-        image = root.find("Image")
+        images = root.findall("Image")
+        image = images[position] if position < len(images) else None
         pixels = None if image is None else image.find("Pixels")
         if image is None or pixels is None:
             raise FormatError(f"{path}: its OME-XML describes no image; export it again")
@@ -76,12 +79,19 @@ class OmeImage:
         return None if value is None or unit is None else value * unit
 
     def per_plane(
-        self, n: int, name: str, units: dict[str, float], default_unit: str | None
+        self,
+        n: int,
+        at: tuple[int, int],
+        name: str,
+        units: dict[str, float],
+        default_unit: str | None,
     ) -> list[float | None]:
-        """One attribute of every Plane element, in the base unit."""
+        """One attribute of the Plane elements at a time point and channel, in the base unit."""
         found: list[float | None] = [None] * n
         for plane in self.pixels.iter("Plane"):
             k = integer(plane.get("TheZ"))
+            if (integer(plane.get("TheT")) or 0, integer(plane.get("TheC")) or 0) != at:
+                continue
             value = number(plane.get(name))
             unit = units.get(plane.get(f"{name}Unit", default_unit or "").lower())
             if k is not None and 0 <= k < n and value is not None and unit is not None:
@@ -102,6 +112,13 @@ class OmeImage:
         """Refractive index between specimen and objective."""
         settings = self.image.find("ObjectiveSettings")
         return None if settings is None else positive(settings.get("RefractiveIndex"))
+
+    def record(self) -> str | None:
+        """Record of the raw stack that this is an export of; None for other images."""
+        for comment in self.root.iter("CommentAnnotation"):
+            if comment.get("Namespace") == RECORD_NAMESPACE:
+                return comment.findtext("Value")
+        return None
 
     def acquired_s(self) -> float | None:
         """Start of the acquisition, s since the epoch; None unless its time zone is told."""

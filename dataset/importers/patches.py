@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,10 @@ from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.files import sha256_of
 from fgaf.dataset.header import utc_now
 from fgaf.dataset.importers.stacks import stack_name
-from fgaf.dataset.importers.zstack import Claim, ZStack, read_zstack, settle
+from fgaf.dataset.importers.tiff import holds_pages
+from fgaf.dataset.importers.zstack import IMAGE_SUFFIXES, Claim, ZStack, read_zstack, settle
 from fgaf.dataset.optics import Optics
+from fgaf.dataset.record import NAME
 from fgaf.dataset.split import make_split
 
 METHOD: Final = "import"
@@ -38,6 +40,10 @@ class PatchSettings:
     sample_from : str
         Regular expression searched in the file's path inside the folder, with ``/`` between
         folders; its group ``sample``, else its first group, is the sample.
+    cell_from : str
+        The same for the cell, where every patch is a file of its own.
+    labels : {"class", "um"} or None
+        What bare numbers as names of class folders are; None where there are none.
     annotator, name, description, license : str
         Free text for the archive.
     seed : int
@@ -48,6 +54,8 @@ class PatchSettings:
     optics: Optics = field(default_factory=Optics)
     sample_id: str = ""
     sample_from: str = ""
+    cell_from: str = ""
+    labels: Literal["class", "um"] | None = None
     annotator: str = ""
     name: str = ""
     description: str = ""
@@ -56,6 +64,37 @@ class PatchSettings:
 
 
 def import_patches(
+    path: Path,
+    settings: PatchSettings | None = None,
+    progress: Callable[[list[Path]], Iterable[Path]] = iter,
+) -> Archive:
+    """Read ready patches: an .npz, class folders of single patches, or one TIFF stack per cell.
+
+    Which of them it is the files tell; see `import_npz`, `import_class_folders` and
+    `import_cell_stacks`, also for the errors.
+    """
+    from fgaf.dataset.importers.class_folders import import_class_folders
+    from fgaf.dataset.importers.npz import import_npz
+
+    if path.suffix.lower() == ".npz":
+        return import_npz(path, settings)
+    if not path.is_dir():
+        raise FormatError(f"{path} is no folder and no .npz; name one of the two")
+    if _holds_stacks(path):
+        return import_cell_stacks(path, settings, progress)
+    return import_class_folders(path, settings, progress)
+
+
+def _holds_stacks(folder: Path) -> bool:
+    """Whether the folder's images are stacks; one without images is taken for that too."""
+    if (folder / NAME).is_file():
+        return False
+    images = (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES)
+    first = next(images, None)
+    return first is None or holds_pages(first)
+
+
+def import_cell_stacks(
     folder: Path,
     settings: PatchSettings | None = None,
     progress: Callable[[list[Path]], Iterable[Path]] = iter,
@@ -85,11 +124,24 @@ def import_patches(
         The z step is unknown or contradicted, or `sample_from` matches nothing in a name.
     """
     settings = settings or PatchSettings()
+    for option, given in (("--cell-from", settings.cell_from), ("--labels", settings.labels)):
+        if given:
+            raise SettingError(
+                f"{option} is for folders of single patches, and {folder} holds a stack per cell; "
+                "leave it out"
+            )
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".tif", ".tiff"))
     if not files:
         raise FormatError(f"{folder} holds no TIFF; name the folder of the cells' patch stacks")
     _require_distinct(files, folder)
-    samples = [_sample(file, folder, settings) for file in files]
+    samples = [
+        name_from(
+            "--sample-from", settings.sample_from, file.relative_to(folder).as_posix(), "sample"
+        )
+        if settings.sample_from
+        else settings.sample_id
+        for file in files
+    ]
 
     first = read_zstack(files[0])
     _require_centred(first)
@@ -164,26 +216,28 @@ def _require_distinct(files: list[Path], folder: Path) -> None:
             raise FormatError(f"{file} differs from {other.name} in the ending alone; keep one")
 
 
-def _sample(file: Path, folder: Path, settings: PatchSettings) -> str:
-    if not settings.sample_from:
-        return settings.sample_id
+def name_from(option: str, regex: str, path: str, what: str) -> str:
+    """Find a name in a file's path: the group `what` of a regular expression, else its first.
+
+    Raises
+    ------
+    SettingError
+        No regular expression, one without a group, or one that finds nothing.
+    """
     try:
-        pattern = re.compile(settings.sample_from)
+        pattern = re.compile(regex)
     except re.error as error:
-        raise SettingError(
-            f"--sample-from {settings.sample_from!r} is no regular expression: {error}"
-        ) from error
+        raise SettingError(f"{option} {regex!r} is no regular expression: {error}") from error
     if pattern.groups == 0:
         raise SettingError(
-            f"--sample-from {settings.sample_from!r} has no group: put the sample in parentheses, "
+            f"{option} {regex!r} has no group: put the {what} in parentheses, "
             r"such as '^(\w+)_'"
         )
-    name = file.relative_to(folder).as_posix()
-    match = pattern.search(name)
-    sample = match and (match["sample"] if "sample" in pattern.groupindex else match[1])
-    if not sample:
-        raise SettingError(f"--sample-from {settings.sample_from!r} finds no sample in {name}")
-    return sample
+    match = pattern.search(path)
+    name = match and (match[what] if what in pattern.groupindex else match[1])
+    if not name:
+        raise SettingError(f"{option} {regex!r} finds no {what} in {path}")
+    return name
 
 
 def _require_centred(stack: ZStack) -> None:

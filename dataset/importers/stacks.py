@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
+import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,16 +18,20 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.files import require_new, sha256_of
+from fgaf.dataset.importers.ome_zarr import is_zarr
 from fgaf.dataset.importers.zstack import (
+    AXES,
     IMAGE_SUFFIXES,
     Claim,
     ZStack,
     held_bit_depth,
-    read_zstack,
+    open_series,
     settle,
 )
 from fgaf.dataset.optics import Optics
-from fgaf.dataset.raw import SUFFIX, RawHeader, RawWriter
+from fgaf.dataset.raw import SUFFIX, RawHeader
+from fgaf.dataset.record import restore_stack
+from fgaf.dataset.whole_stack import write_whole_stack
 
 _SPACING_TOLERANCE: Final = 0.1
 
@@ -46,6 +52,9 @@ class ImportSettings:
         Recorded with every stack. `field` names the field of view that repeats share.
     ignore_metadata
         Take z step, positions and pixel size from these settings alone.
+    take
+        Of files with several positions, time points or channels: which. Axis name, as in `AXES`,
+        to a number, a range ``start:stop:step`` or ``all``, counted from 0.
     """
 
     step_um: float | None = None
@@ -55,6 +64,29 @@ class ImportSettings:
     operator: str = ""
     field: str = ""
     ignore_metadata: bool = False
+    take: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One stack to import: which of its source's, and the file it becomes.
+
+    Attributes
+    ----------
+    source
+        File or folder.
+    index
+        Axis name to number, for the axes along which the source has several stacks.
+    target
+        The raw stack file.
+    field
+        Name of the field of view; empty for a field of its own.
+    """
+
+    source: Path
+    index: dict[str, int]
+    target: Path
+    field: str
 
 
 @dataclass(frozen=True)
@@ -76,12 +108,12 @@ def import_stacks(
     settings: ImportSettings | None = None,
     overwrite: bool = False,
 ) -> Iterator[Imported]:
-    """Write every source as ``NAME.stack.h5`` into a folder, one by one as they are drawn.
+    """Write every stack of every source as ``NAME.stack.h5``, one by one as they are drawn.
 
     Parameters
     ----------
     sources
-        TIFF files, or folders of numbered images.
+        Files, or folders of numbered images.
     folder
         Where the raw stack files go.
     settings
@@ -92,40 +124,101 @@ def import_stacks(
     Yields
     ------
     Imported
-        One per source.
+        One per stack.
 
     Raises
     ------
     SettingError
-        The z step is neither in the metadata nor given, or they differ; two sources have one name.
+        The z step is neither in the metadata nor given, or they differ; two stacks have one name;
+        a source has several stacks and the settings do not say which.
     FormatError
-        A source is no z-stack of grey counts; see `read_zstack`.
+        A source is no z-stack of grey counts; see `open_series`.
     ExistsError
         An output exists and `overwrite` is false. Nothing has been written then.
     """
     settings = settings or ImportSettings()
-    listed = list(sources)
-    targets = [folder / (stack_name(source) + SUFFIX) for source in listed]
-    twice = [target.name for target, times in Counter(targets).items() if times > 1]
+    yield from import_planned(plan_stacks(sources, folder, settings, overwrite), settings)
+
+
+def plan_stacks(
+    sources: Iterable[Path], folder: Path, settings: ImportSettings, overwrite: bool = False
+) -> list[Planned]:
+    """List what an import would write, without writing; see `import_stacks` for the errors."""
+    planned = [plan for source in sources for plan in _plans_of(source, folder, settings)]
+    times = Counter(plan.target for plan in planned)
+    twice = [target.name for target, n in times.items() if n > 1]
     if twice:
         raise SettingError(
             f"several sources would become {twice[0]}; rename one or import them into two folders"
         )
-    for target in targets:
-        require_new(target, overwrite)
-    for source, target in zip(listed, targets, strict=True):
-        yield import_stack(source, target, settings, overwrite)
+    for plan in planned:
+        require_new(plan.target, overwrite)
+    return planned
 
 
-def import_stack(
-    source: Path, target: Path, settings: ImportSettings, overwrite: bool = False
-) -> Imported:
-    """Write one z-stack as a raw stack file; see `import_stacks`.
+def import_planned(planned: Iterable[Planned], settings: ImportSettings) -> Iterator[Imported]:
+    """Write what `plan_stacks` listed; whether a target may be replaced was settled there."""
+    for source, plans in itertools.groupby(planned, key=lambda plan: plan.source):
+        with open_series(source) as series:
+            for plan in plans:
+                yield _write(series.read(plan.index), plan, settings)
+
+
+def _plans_of(source: Path, folder: Path, settings: ImportSettings) -> list[Planned]:
+    with open_series(source) as series:
+        sizes, described = series.sizes, str(series)
+    untold = [axis for axis in sizes if axis not in settings.take]
+    if untold:
+        told = " ".join(f"--take {axis}=0" for axis in untold)
+        raise SettingError(
+            f"{source} holds several z-stacks ({described}); say which with {told}, or all, each a "
+            "stack of its own"
+        )
+    chosen = {axis: _numbers(source, axis, settings.take[axis], n) for axis, n in sizes.items()}
+    name = stack_name(source)
+    found = []
+    for numbers in itertools.product(*chosen.values()):
+        index = dict(zip(chosen, numbers, strict=True))
+        tags = {
+            axis: f"_{axis[0]}{number:0{len(str(sizes[axis] - 1))}}"
+            for axis, number in index.items()
+        }
+        target = folder / f"{name}{''.join(tags.values())}{SUFFIX}"
+        # Times and channels of one position show one field; positions are fields of their own.
+        repeats = any(len(chosen[axis]) > 1 for axis in index if axis != "position")
+        place = tags.get("position", "") if len(chosen.get("position", ())) > 1 else ""
+        own = name + tags.get("position", "") if repeats else ""
+        field = settings.field + place if settings.field else own
+        found.append(Planned(source, index, target, field))
+    return found
+
+
+def _numbers(source: Path, axis: str, which: str, n: int) -> range:
+    """Resolve ``3``, ``0:10:2`` or ``all`` among n."""
+    try:
+        if which == "all":
+            return range(n)
+        if ":" in which:
+            found = range(n)[slice(*(int(part) if part else None for part in which.split(":")))]
+        else:
+            found = range(n)[int(which) : int(which) + 1 or None]
+    except (ValueError, TypeError) as error:
+        raise SettingError(
+            f"--take {axis}={which}: give a number, a range such as 0:10 or 0:100:5, or all"
+        ) from error
+    if not found:
+        raise SettingError(
+            f"--take {axis}={which}: {source} has {n} {AXES[axis]}, numbered 0 to {n - 1}"
+        )
+    return found
+
+
+def _write(stack: ZStack, plan: Planned, settings: ImportSettings) -> Imported:
+    """Write one z-stack as a raw stack file.
 
     Planes are stored with z ascending. Times and exposures are those of the metadata, 0 where it
     has none.
     """
-    stack = read_zstack(source)
     step = _step(stack, settings)
     pixel = _pixel_size(stack, settings)
     z_um, z_source = _positions(stack, settings, step.value)
@@ -141,41 +234,52 @@ def import_stack(
         bit_depth=held_bit_depth(frames, stack.bit_depth),
         sample_id=settings.sample_id,
         operator=settings.operator,
-        field=settings.field,
+        field=plan.field,
         camera="imported",
         stage="imported",
         rig=_provenance(stack, step, pixel, z_source, down),
     )
     device_ns, host_ns = _times(stack, order)
-    exposure_us = _column(stack.exposure_us, order, n)
-    shape = (n, int(frames.shape[1]), int(frames.shape[2]))
-    with RawWriter(target, header, shape, frames.dtype, overwrite) as writer:
-        try:
-            for k in range(n):
-                writer.write(
-                    k,
-                    np.ascontiguousarray(frames[k]),
-                    z_requested_um=float(z_um[k]),
-                    z_measured_um=float(z_um[k]),
-                    time_device_ns=int(device_ns[k]),
-                    time_host_ns=int(host_ns[k]),
-                    frame_id=k,
-                    exposure_us=float(exposure_us[k]),
-                )
-            writer.publish()
-        except BaseException:
-            # The source still has the planes: nothing here is worth recovering.
-            writer.discard()
-            raise
+    planes: dict[str, NDArray[Any]] = {
+        "z_requested_um": z_um,
+        "z_measured_um": z_um,
+        "time_device_ns": device_ns,
+        "time_host_ns": host_ns,
+        "frame_id": np.arange(n),
+        "exposure_us": _column(stack.exposure_us, order, n),
+    }
+    kept = restore_stack(stack.record, stack.frames) if stack.record else None
+    if kept is not None and not settings.ignore_metadata:
+        frames, planes = stack.frames, kept[1]
+        header = _with_settings(kept[0], settings, plan)
+    write_whole_stack(plan.target, header, frames, planes)
     return Imported(
-        path=target,
-        source=source,
-        shape=shape,
+        path=plan.target,
+        source=plan.source,
+        shape=(n, int(frames.shape[1]), int(frames.shape[2])),
         step_um=step.value,
         step_source=step.source,
         pixel_size_um=header.optics.pixel_size_um,
         bit_depth=header.bit_depth,
     )
+
+
+def _with_settings(header: RawHeader, settings: ImportSettings, plan: Planned) -> RawHeader:
+    """Restore a stack as it was exported, but for what the person importing says otherwise."""
+    given = {
+        "sample_id": settings.sample_id,
+        "operator": settings.operator,
+        "field": plan.field,
+    }
+    changes: dict[str, Any] = {
+        name: value for name, value in given.items() if value and value != getattr(header, name)
+    }
+    optics = settings.optics.model_dump(exclude_none=True)
+    if optics.items() - header.optics.model_dump().items():
+        changes["optics"] = header.optics.model_copy(update=optics)
+    if changes:
+        changes["uuid"] = str(uuid.uuid4())
+    return header.model_copy(update=changes)
 
 
 def find_sources(paths: Iterable[Path]) -> list[Path]:
@@ -190,7 +294,7 @@ def find_sources(paths: Iterable[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        if not path.is_dir():
+        if not path.is_dir() or is_zarr(path):
             found.append(path)
             continue
         images = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
@@ -204,22 +308,17 @@ def find_sources(paths: Iterable[Path]) -> list[Path]:
 
 def stack_name(source: Path) -> str:
     """Name of the stack of a source: without ``.ome.tif``, ``.tiff`` and the like."""
-    if source.is_dir():
-        return source.resolve().name
-    stem = source.stem
-    return stem[:-4] if stem.lower().endswith(".ome") else stem
+    name = source.resolve().name if source.is_dir() else source.stem
+    for ending in (".zarr", ".ome"):
+        if name.lower().endswith(ending):
+            name = name[: -len(ending)]
+    return name
 
 
 def _holds_stacks(images: Sequence[Path]) -> bool:
-    import tifffile
+    from fgaf.dataset.importers.tiff import holds_pages
 
-    if any(image.suffix.lower() not in (".tif", ".tiff") for image in images):
-        return False
-    try:
-        with tifffile.TiffFile(images[0]) as tiff:
-            return len(tiff.pages) > 1
-    except (tifffile.TiffFileError, OSError, ValueError):
-        return False
+    return all(p.suffix.lower() in (".tif", ".tiff") for p in images) and holds_pages(images[0])
 
 
 def _step(stack: ZStack, settings: ImportSettings) -> Claim:

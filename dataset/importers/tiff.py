@@ -6,9 +6,10 @@ import logging
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from fgaf.dataset.errors import FormatError
 from fgaf.dataset.importers.ome import MICROMETRES, SECONDS, OmeImage, integer, micrometres, number
 from fgaf.dataset.importers.zstack import (
     Claim,
+    Series,
     ZStack,
     check_pixels,
     colour_error,
@@ -28,6 +30,7 @@ from fgaf.dataset.importers.zstack import (
 
 _AXES: Final = {"T": "time points", "C": "channels", "H": "lifetimes", "P": "phases", "A": "angles"}
 _PLANE_AXES: Final = ("Z", "I", "Q")
+_STACK_AXES: Final = {"R": "position", "T": "time", "C": "channel"}
 # What a damaged file makes the TIFF reader raise: it trusts offsets and counts it reads.
 _DAMAGE: Final = (
     tifffile.TiffFileError,
@@ -46,31 +49,31 @@ _DAMAGE: Final = (
 
 
 def read_tiff(path: Path) -> ZStack:
-    """Read a TIFF of one z-stack.
+    """Read a TIFF of one z-stack; see `open_tiff`."""
+    with open_tiff(path) as series:
+        return series.only()
+
+
+@contextmanager
+def open_tiff(path: Path) -> Iterator[Series]:
+    """Open a TIFF of one z-stack or several: positions, time points, channels.
 
     Raises
     ------
     FormatError
-        No TIFF, truncated, colour, float, several channels, times or positions, one plane, or
-        pages of different sizes; the line names which.
+        No TIFF, truncated, colour, float, other axes, one plane, or pages of different sizes; the
+        line names which.
     """
     with _opened(path) as tiff:
-        series = _only_series(path, tiff)
-        _check_axes(path, series.axes, series.shape)
-        if _is_coloured(tiff, series):
+        positions = _alike_series(path, tiff)
+        first = positions[0]
+        sizes = _sizes(path, first.axes, first.shape)
+        if len(positions) > 1:
+            sizes = {"position": len(positions)} | sizes
+        if _is_coloured(tiff, first):
             raise colour_error(path)
-        check_pixels(path, series.dtype)
-        files = _require_whole(path, series)
-        frames = series.asarray()
-        stack = ZStack(
-            path=path,
-            reader="TIFF",
-            frames=frames.astype(frames.dtype.newbyteorder("="), copy=False),
-            files=files,
-        )
-        stack = _with_imagej(stack, tiff)
-        stack = _with_micromanager(stack, tiff, series)
-        return _with_ome(stack, tiff)
+        check_pixels(path, first.dtype)
+        yield Series(path, partial(_read, path, tiff, positions), sizes)
 
 
 def read_page(path: Path) -> NDArray[Any]:
@@ -94,6 +97,15 @@ def read_page(path: Path) -> NDArray[Any]:
         _require_held(path, tiff.filehandle.size, page)
         pixels = page.asarray()
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+
+
+def holds_pages(path: Path) -> bool:
+    """Whether a file is a TIFF of several pages."""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return len(tiff.pages) > 1
+    except _DAMAGE:
+        return False
 
 
 @contextmanager
@@ -142,14 +154,58 @@ def _damaged(path: Path, problem: str) -> FormatError:
     return FormatError(f"{path} is truncated, damaged or no TIFF ({cause}); export it again")
 
 
-def _only_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    if len(tiff.series) == 1:
-        return tiff.series[0]
+def _read(
+    path: Path,
+    tiff: tifffile.TiffFile,
+    positions: Sequence[tifffile.TiffPageSeries],
+    index: Mapping[str, int],
+) -> ZStack:
+    series = positions[index["position"] if len(positions) > 1 else 0]
+    files = _require_whole(path, series)
+    where = tuple(
+        index.get(_STACK_AXES[axis], 0) if axis in _STACK_AXES else slice(None)
+        for axis in series.axes[:-2]
+    )
+    pages = np.arange(int(np.prod(series.shape[:-2]))).reshape(series.shape[:-2])[where].ravel()
+    frames = _frames(series, pages)
+    stack = ZStack(
+        path=path,
+        reader="TIFF",
+        frames=frames.astype(frames.dtype.newbyteorder("="), copy=False),
+        files=files,
+    )
+    stack = _with_imagej(stack, tiff)
+    stack = _with_micromanager(stack, tiff, series, pages)
+    return _with_ome(stack, tiff, index)
+
+
+def _frames(series: tifffile.TiffPageSeries, pages: NDArray[np.intp]) -> NDArray[Any]:
+    """Read the pages of one stack; ImageJ describes only the first page of a large file."""
+    if len(pages) == np.prod(series.shape[:-2]):
+        whole: NDArray[Any] = series.asarray()
+        return whole.reshape(-1, *series.shape[-2:])
+    if series.dataoffset is None:
+        held = [series.pages[int(page)] for page in pages]
+        return np.stack([page.asarray() for page in held if page is not None])
+    parent = series.keyframe.parent
+    mapped: NDArray[Any] = np.memmap(
+        parent.filehandle.path,
+        np.dtype(series.dtype).newbyteorder(parent.byteorder),
+        "r",
+        series.dataoffset,
+        (int(np.prod(series.shape[:-2])), *series.shape[-2:]),
+    )
+    return np.array(mapped[pages])
+
+
+def _alike_series(path: Path, tiff: tifffile.TiffFile) -> Sequence[tifffile.TiffPageSeries]:
+    alike = {(series.axes, series.shape, series.dtype.str) for series in tiff.series}
+    if len(alike) == 1 and (len(tiff.series) == 1 or tiff.is_ome):
+        return list(tiff.series)
     shapes = " and ".join(sorted({"x".join(map(str, s.shape[-2:])) for s in tiff.series}))
     if tiff.is_ome or tiff.is_micromanager:
         raise FormatError(
-            f"{path} holds {len(tiff.series)} images (positions or series); save each as a file of "
-            "its own"
+            f"{path} holds {len(tiff.series)} images that differ; save each as a file of its own"
         )
     raise FormatError(
         f"{path} has pages of different sizes or types ({shapes} pixels); the planes of a stack "
@@ -157,18 +213,26 @@ def _only_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries
     )
 
 
-def _check_axes(path: Path, axes: str, shape: tuple[int, ...]) -> None:
+def _sizes(path: Path, axes: str, shape: tuple[int, ...]) -> dict[str, int]:
+    """How many stacks along each axis.
+
+    Raises
+    ------
+    FormatError
+        Colour, no planes, or an axis that counts neither planes nor stacks.
+    """
     sizes = dict(zip(axes, shape, strict=True))
     if "S" in sizes:
         raise colour_error(path)
     planes = [axis for axis in _PLANE_AXES if sizes.get(axis, 1) > 1]
-    others = [axis for axis, n in sizes.items() if axis not in (*_PLANE_AXES, "Y", "X") and n > 1]
+    known = (*_PLANE_AXES, "Y", "X", *(_STACK_AXES if planes else ()))
+    others = [axis for axis, n in sizes.items() if axis not in known and n > 1]
     if others:
         axis = others[0]
         found = ", ".join(f"{_AXES.get(a, 'axis ' + a)}: {sizes[a]}" for a in others)
         advice = (
             "if these are planes, swap Z and T in ImageJ (Image > Hyperstacks > Re-order)"
-            if axis == "T" and not planes
+            if axis == "T"
             else "save one z-stack to a file"
         )
         raise FormatError(f"{path} is not one z-stack ({found}; axes {axes}); {advice}")
@@ -176,6 +240,7 @@ def _check_axes(path: Path, axes: str, shape: tuple[int, ...]) -> None:
         raise FormatError(f"{path} holds a single plane; a z-stack has two or more")
     if len(planes) > 1:
         raise FormatError(f"{path} has two plane axes ({axes}); save one z-stack to a file")
+    return {name: sizes[axis] for axis, name in _STACK_AXES.items() if sizes.get(axis, 1) > 1}
 
 
 def _is_coloured(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:
@@ -202,11 +267,6 @@ def _require_whole(path: Path, series: tifffile.TiffPageSeries) -> tuple[Path, .
         size = series.keyframe.parent.filehandle.size
         _require_end(path, size, series.dataoffset + series.nbytes)
     return tuple(files)
-
-
-def tiff_size(series: tifffile.TiffPageSeries) -> int:
-    """Size in bytes of the file a series starts in."""
-    return int(series.keyframe.parent.filehandle.size)
 
 
 def _require_held(path: Path, size: int, page: tifffile.TiffPage | tifffile.TiffFrame) -> None:
@@ -241,7 +301,10 @@ def _with_imagej(stack: ZStack, tiff: tifffile.TiffFile) -> ZStack:
 
 
 def _with_micromanager(
-    stack: ZStack, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries
+    stack: ZStack,
+    tiff: tifffile.TiffFile,
+    series: tifffile.TiffPageSeries,
+    planes: NDArray[np.intp],
 ) -> ZStack:
     if not tiff.is_micromanager:
         return stack
@@ -252,8 +315,11 @@ def _with_micromanager(
         steps, pixels = micromanager_claims(summary.get("Summary", {}))
     except (ValueError, TypeError):
         pass  # a file re-saved by another program keeps the page tags alone
-    tags = [page.aspage().tags.get(51123) for page in series.pages if page is not None]
+    held = [series.pages[int(k)] for k in planes if k < len(series.pages)]
+    tags = [page.aspage().tags.get(51123) for page in held if page is not None]
     pages = [tag.value if tag is not None and isinstance(tag.value, dict) else {} for tag in tags]
+    if not pages:
+        pages = [{}]
     stack = replace(
         stack,
         reader="Micro-Manager TIFF",
@@ -275,11 +341,13 @@ def _with_micromanager(
     )
 
 
-def _with_ome(stack: ZStack, tiff: tifffile.TiffFile) -> ZStack:
+def _with_ome(stack: ZStack, tiff: tifffile.TiffFile, index: Mapping[str, int]) -> ZStack:
     xml = tiff.ome_metadata
     if xml is None:
         return stack
-    ome = OmeImage.parse(stack.path, xml)
+    ome = OmeImage.parse(stack.path, xml, index.get("position", 0))
+    n = len(stack.frames)
+    at = (index.get("time", 0), index.get("channel", 0))
     pixel_sizes = [
         Claim(f"OME {name}", value)
         for name in ("PhysicalSizeX", "PhysicalSizeY")
@@ -296,10 +364,11 @@ def _with_ome(stack: ZStack, tiff: tifffile.TiffFile) -> ZStack:
         numerical_aperture=ome.of_objective("LensNA"),
         magnification=ome.of_objective("NominalMagnification"),
         medium_index=ome.medium_index(),
+        record=ome.record() or "",
     )
-    z = _complete(ome.per_plane(len(stack.frames), "PositionZ", MICROMETRES, default_unit=None))
-    taken = _complete(ome.per_plane(len(stack.frames), "DeltaT", SECONDS, default_unit="s"))
-    exposed = _complete(ome.per_plane(len(stack.frames), "ExposureTime", SECONDS, default_unit="s"))
+    z = _complete(ome.per_plane(n, at, "PositionZ", MICROMETRES, default_unit=None))
+    taken = _complete(ome.per_plane(n, at, "DeltaT", SECONDS, default_unit="s"))
+    exposed = _complete(ome.per_plane(n, at, "ExposureTime", SECONDS, default_unit="s"))
     if stack.z_um is None:
         stack = replace(stack, **_positions(z, "OME PositionZ"))
     if taken is not None:

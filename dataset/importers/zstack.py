@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from fgaf.dataset.errors import FormatError, SettingError
 
 IMAGE_SUFFIXES: Final = (".tif", ".tiff", ".png", ".bmp", ".jpg", ".jpeg")
+AXES: Final = {"position": "positions", "time": "time points", "channel": "channels"}
+"""What a file may hold several stacks of, and its plural."""
 _BIT_DEPTHS: Final = (8, 10, 12, 14, 16)
 _CLOSE: Final = 0.005
 
@@ -56,6 +59,8 @@ class ZStack:
         Whether `time_ns` counts from the epoch.
     exposure_us : (P,) float64 or None
         Exposure times.
+    record : str
+        Record of the raw stack that this is an export of; empty for other images.
     """
 
     path: Path
@@ -73,29 +78,78 @@ class ZStack:
     time_ns: NDArray[np.int64] | None = None
     time_is_absolute: bool = False
     exposure_us: NDArray[np.float64] | None = None
+    record: str = ""
+
+
+@dataclass(frozen=True)
+class Series:
+    """The z-stacks of one open file or folder.
+
+    Attributes
+    ----------
+    path
+        The file or folder.
+    read
+        Reads one stack, given an index into every axis of `sizes`.
+    sizes
+        How many stacks along each of `AXES`; only those with more than one.
+    """
+
+    path: Path
+    read: Callable[[Mapping[str, int]], ZStack]
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{AXES[axis]}: {n}" for axis, n in self.sizes.items())
+
+    def only(self) -> ZStack:
+        """Read the only stack.
+
+        Raises
+        ------
+        FormatError
+            There are several, or it is no stack of grey counts.
+        """
+        if self.sizes:
+            raise FormatError(f"{self.path} is not one z-stack ({self}); save one to a file")
+        return self.read({})
 
 
 def read_zstack(path: Path) -> ZStack:
-    """Read a TIFF, OME-TIFF, ImageJ or Micro-Manager TIFF, or a folder of numbered images.
+    """Read a file or folder that holds one z-stack; see `open_series`."""
+    with open_series(path) as series:
+        return series.only()
+
+
+@contextmanager
+def open_series(path: Path) -> Iterator[Series]:
+    """Open a TIFF, OME-TIFF, ImageJ or Micro-Manager TIFF, OME-Zarr, or a folder of images.
 
     Raises
     ------
     FormatError
-        Missing, damaged, colour, float, several channels or time points, a single plane,
-        images of different sizes, gaps or repeats in the numbering. The line names which.
+        Missing, damaged, colour, float, a single plane, images of different sizes, gaps or
+        repeats in the numbering. The line names which.
     """
-    from fgaf.dataset.importers.folder import read_folder
-    from fgaf.dataset.importers.tiff import read_tiff
+    with _opener(path)(path) as series:
+        yield series
+
+
+def _opener(path: Path) -> Callable[[Path], AbstractContextManager[Series]]:
+    from fgaf.dataset.importers.folder import open_folder
+    from fgaf.dataset.importers.ome_zarr import is_zarr, open_ome_zarr
+    from fgaf.dataset.importers.tiff import open_tiff
 
     if path.is_dir():
-        return read_folder(path)
+        return open_ome_zarr if is_zarr(path) else open_folder
     if not path.is_file():
         raise FormatError(f"{path} is not there; check the name")
     if path.suffix.lower() not in (".tif", ".tiff"):
         raise FormatError(
-            f"{path} is not a TIFF; import takes TIFF stacks, or a folder of numbered images"
+            f"{path} is not a TIFF; import takes TIFF stacks, OME-Zarr, or a folder of numbered "
+            "images"
         )
-    return read_tiff(path)
+    return open_tiff
 
 
 def settle(what: str, path: Path, claims: Sequence[Claim], option: Claim | None) -> Claim | None:

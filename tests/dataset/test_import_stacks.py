@@ -21,7 +21,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from fgaf.dataset.errors import ExistsError, FgafError
+from fgaf.dataset.errors import ExistsError, FgafError, SettingError
 from fgaf.dataset.importers.stacks import ImportSettings, find_sources, import_stacks
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawStack
@@ -425,7 +425,154 @@ def test_a_killed_import_leaves_the_old_file_or_the_new(delay: float, tmp_path: 
         process.send_signal(signal.SIGKILL)
     assert validate(done.path).ok
     list(import_stacks([source], tmp_path, overwrite=True))
-    assert not list(tmp_path.glob("*.part"))
+    assert {p.name for p in tmp_path.iterdir()} == {"stack.ome.tif", "stack.stack.h5"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
+def test_after_a_killed_import_the_same_command_simply_works(tmp_path: Path) -> None:
+    source = ome()(tmp_path)
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from fgaf.dataset import import_stacks\n"
+        "from fgaf.dataset.raw import RawWriter\n"
+        "def die(self): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "RawWriter.publish = die\n"
+        "list(import_stacks([Path(sys.argv[1])], Path(sys.argv[2])))\n"
+    )
+    raw = tmp_path / "raw"
+    killed = subprocess.run([sys.executable, "-c", code, str(source), str(raw)])
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = raw.iterdir()
+    (done,) = import_stacks([source], raw)
+    assert validate(done.path).ok
+    assert list(raw.iterdir()) == [done.path]
+    assert left != done.path
+
+
+def test_an_import_leaves_a_broken_recording_alone(
+    write_stack: Callable[..., Path], tmp_path: Path
+) -> None:
+    recording = write_stack(tmp_path / "stack.stack.h5").rename(tmp_path / "stack.stack.h5.part")
+    before = recording.read_bytes()
+    list(import_stacks([ome()(tmp_path)], tmp_path))
+    list(import_stacks([ome()(tmp_path)], tmp_path, overwrite=True))
+    assert recording.read_bytes() == before
+
+
+@dataclass(frozen=True)
+class Several:
+    """A file of several stacks, which of them are taken, and what they become."""
+
+    name: str
+    write: Writer
+    take: dict[str, str]
+    become: dict[str, NDArray[Any]]
+
+
+TIMES = np.random.default_rng(6).integers(0, 4000, (4, 5, 20, 30), dtype=np.uint16)
+TWO = np.stack([TIMES, TIMES[::-1]], axis=2)
+SEVERAL = [
+    Several(
+        "OME, all times",
+        ome(TIMES, meta=OME | {"axes": "TZYX"}),
+        {"time": "all"},
+        {f"stack_t{k}": TIMES[k] for k in range(4)},
+    ),
+    Several(
+        "OME, one", ome(TIMES, meta=OME | {"axes": "TZYX"}), {"time": "-1"}, {"stack_t3": TIMES[3]}
+    ),
+    Several(
+        "ImageJ",
+        imagej(TIMES, axes="TZYX"),
+        {"time": "1:4:2"},
+        {"stack_t1": TIMES[1], "stack_t3": TIMES[3]},
+    ),
+    Several(
+        "compressed",
+        lambda folder: compressed(folder),
+        {"time": "2"},
+        {"stack_t2": TIMES[2]},
+    ),
+    Several(
+        "times and channels",
+        ome(TWO, meta=OME | {"axes": "TZCYX"}),
+        {"time": "0", "channel": "all"},
+        {"stack_t0_c0": TIMES[0], "stack_t0_c1": TIMES[3]},
+    ),
+    Several(
+        "positions",
+        lambda folder: positions(folder),
+        {"position": "all"},
+        {"stack_p0": TIMES[0], "stack_p1": TIMES[1]},
+    ),
+]
+
+
+def compressed(folder: Path) -> Path:
+    meta = OME | {"axes": "TZYX"}
+    tifffile.imwrite(folder / "stack.ome.tif", TIMES, ome=True, metadata=meta, compression="zlib")
+    return folder / "stack.ome.tif"
+
+
+def positions(folder: Path) -> Path:
+    with tifffile.TiffWriter(folder / "stack.ome.tif", ome=True) as tiff:
+        for pixels in TIMES[:2]:
+            tiff.write(pixels, metadata=OME)
+    return folder / "stack.ome.tif"
+
+
+@pytest.mark.parametrize("case", SEVERAL, ids=lambda c: c.name)
+def test_hyperstacks_become_a_stack_for_each_time_and_place(case: Several, tmp_path: Path) -> None:
+    done = list(
+        import_stacks([case.write(tmp_path)], tmp_path / "raw", ImportSettings(take=case.take))
+    )
+    assert [one.path.name for one in done] == [f"{name}.stack.h5" for name in case.become]
+    fields = set()
+    for one, pixels in zip(done, case.become.values(), strict=True):
+        with RawStack.open(one.path) as stack:
+            np.testing.assert_array_equal(stack.frames, pixels)
+            assert stack.header.step_um == 0.5
+            fields.add(stack.header.field)
+    repeats = len(done) > 1 and "position" not in case.take
+    assert fields == ({"stack"} if repeats else {""})
+
+
+def test_each_time_point_has_its_own_positions_and_times(tmp_path: Path) -> None:
+    z = [10 + 0.5 * (k % 5) + 100 * (k // 5) for k in range(20)]
+    plane = {
+        "PositionZ": z,
+        "PositionZUnit": ["µm"] * 20,
+        "DeltaT": [0.1 * k for k in range(20)],
+        "DeltaTUnit": ["s"] * 20,
+    }
+    source = ome(TIMES, meta=OME | {"axes": "TZYX", "Plane": plane})(tmp_path)
+    settings = ImportSettings(take={"time": "2"}, field="well 3")
+    (done,) = import_stacks([source], tmp_path / "raw", settings)
+    with RawStack.open(done.path) as stack:
+        np.testing.assert_allclose(stack.z_um, [210, 210.5, 211, 211.5, 212])
+        np.testing.assert_array_equal(
+            stack.planes["time_device_ns"], (np.arange(10, 15) * 10**8).astype(np.int64)
+        )
+        assert stack.header.field == "well 3"
+
+
+@pytest.mark.parametrize(
+    ("take", "says"),
+    [
+        ({}, "holds several z-stacks (time points: 4); say which with --take time=0"),
+        ({"time": "4"}, "has 4 time points, numbered 0 to 3"),
+        ({"time": "first"}, "give a number, a range such as 0:10"),
+        ({"time": "7:9"}, "has 4 time points"),
+    ],
+)
+def test_which_stack_is_meant_is_never_guessed(
+    take: dict[str, str], says: str, tmp_path: Path
+) -> None:
+    source = ome(TIMES, meta=OME | {"axes": "TZYX"})(tmp_path)
+    with pytest.raises(SettingError) as caught:
+        list(import_stacks([source], tmp_path / "raw", ImportSettings(take=take)))
+    assert says in str(caught.value)
+    assert not (tmp_path / "raw").exists()
 
 
 BEADS = Path(__file__).parents[3] / "shared" / "real" / "idpt_beads"

@@ -1,0 +1,1 @@
+"""Raw stacks and archives in the formats of other programs."""

@@ -1,0 +1,148 @@
+"""One door to all formats that raw stacks and archives can be exported to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
+from fgaf.dataset.archive import FORMAT as ARCHIVE_FORMAT
+from fgaf.dataset.errors import SettingError
+from fgaf.dataset.files import require_new
+from fgaf.dataset.folders import require_new_folder
+from fgaf.dataset.integrity import format_of, verify
+from fgaf.dataset.raw import SUFFIX as RAW_SUFFIX
+from fgaf.dataset.raw import RawStack
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """How to export.
+
+    Attributes
+    ----------
+    split
+        Split whose sides an archive's export is divided by.
+    ome_zarr
+        Version of OME-Zarr.
+    overwrite
+        Whether earlier exports may be replaced.
+    """
+
+    split: str = DEFAULT_SPLIT
+    ome_zarr: str = "0.5"
+    overwrite: bool = False
+
+
+STACK_FORMATS: Final = {"ome-tiff": ".ome.tif", "ome-zarr": ".ome.zarr"}
+ARCHIVE_FORMATS: Final = ("npz", "imagefolder")
+FORMATS: Final = (*STACK_FORMATS, *ARCHIVE_FORMATS)
+Progress = Callable[[Sequence[Any]], Any]
+
+
+def export(
+    sources: Sequence[Path],
+    kind: str,
+    out: Path,
+    settings: ExportSettings | None = None,
+    progress: Progress = iter,
+) -> list[Path]:
+    """Write raw stacks, or one archive, in another format.
+
+    Parameters
+    ----------
+    sources
+        Raw stacks for the formats of `STACK_FORMATS`; one archive for those of `ARCHIVE_FORMATS`.
+    kind
+        Name of the format.
+    out
+        For stacks a folder, which gets one file or folder ``NAME.ome.tif``, ... per stack; for an
+        archive the file or folder itself.
+    settings
+        How to export.
+    progress
+        Wraps the list of sources as they are written.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+
+    Raises
+    ------
+    SettingError
+        Unknown format, one for the other kind of source, or two stacks of one name.
+    FormatError
+        A source is damaged or neither of the two.
+    ExistsError
+        An output exists and may not be overwritten. Nothing has been written then.
+    FgafError
+        A package is missing, or the disk cannot be written.
+    """
+    settings = settings or ExportSettings()
+    if kind in STACK_FORMATS:
+        return _export_stacks(sources, kind, out, settings, progress)
+    if kind not in ARCHIVE_FORMATS:
+        raise SettingError(f"no format {kind!r}; choose from {', '.join(FORMATS)}")
+    if len(sources) != 1:
+        raise SettingError(f"{kind} takes one archive at a time, not {len(sources)} files")
+    for source in progress(sources):
+        _require(source, ARCHIVE_FORMAT, kind)
+        with Archive.open(source) as archive:
+            verify(archive.images.file, source)
+            _write_archive(archive, kind, out, settings)
+    return [out]
+
+
+def _export_stacks(
+    sources: Sequence[Path], kind: str, out: Path, settings: ExportSettings, progress: Progress
+) -> list[Path]:
+    from fgaf.dataset.raw import FORMAT as RAW_FORMAT
+
+    targets = [out / (s.name.removesuffix(RAW_SUFFIX) + STACK_FORMATS[kind]) for s in sources]
+    twice = {target.name for target in targets if targets.count(target) > 1}
+    if twice:
+        raise SettingError(
+            f"several stacks would become {min(twice)}; export them into two folders"
+        )
+    for source, target in zip(sources, targets, strict=True):
+        _require(source, RAW_FORMAT, kind)
+        new = require_new_folder if kind == "ome-zarr" else require_new
+        new(target, settings.overwrite)
+    for source, target in progress(list(zip(sources, targets, strict=True))):
+        with RawStack.open(source) as stack:
+            _write_stack(stack, kind, target, settings)
+    return targets
+
+
+def _require(source: Path, wanted: str, kind: str) -> None:
+    found = format_of(source)
+    if found != wanted:
+        fitting = ", ".join(ARCHIVE_FORMATS if found == ARCHIVE_FORMAT else STACK_FORMATS)
+        raise SettingError(
+            f"{source} is of format {found!r}, which {kind} cannot hold; choose {fitting}"
+        )
+
+
+def _write_stack(stack: RawStack, kind: str, target: Path, settings: ExportSettings) -> None:
+    if kind == "ome-tiff":
+        from fgaf.dataset.exporters.ome_tiff import write_ome_tiff
+
+        write_ome_tiff(stack, target, settings.overwrite)
+    else:
+        from fgaf.dataset.exporters.ome_zarr import write_ome_zarr
+
+        write_ome_zarr(stack, target, settings.overwrite, settings.ome_zarr)
+
+
+def _write_archive(archive: Archive, kind: str, out: Path, settings: ExportSettings) -> None:
+    if kind == "npz":
+        from fgaf.dataset.exporters.npz import write_npz
+
+        write_npz(archive, out, settings.split, settings.overwrite)
+    else:
+        from fgaf.dataset.exporters.image_folder import write_image_folder
+
+        write_image_folder(archive, out, settings.split, settings.overwrite)

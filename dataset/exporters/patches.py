@@ -1,0 +1,70 @@
+"""What the formats for patches have in common: names, labels, PNG bytes, sides."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.split import SIDES
+
+PNG: Final = ".png"
+
+
+def side_rows(archive: Archive, split: str) -> Iterator[tuple[str, NDArray[np.intp]]]:
+    """Give the rows of every side of a split that has any: (side, (m,) row numbers).
+
+    Raises
+    ------
+    FgafError
+        The archive has no split of that name.
+    """
+    sides = archive.split_of_rows(split)
+    for number, side in enumerate(SIDES):
+        rows = np.flatnonzero(sides == number)
+        if len(rows):
+            yield side, rows
+
+
+def class_names(archive: Archive) -> list[str]:
+    """Name every depth class; sorted by name they are sorted by depth: ``04_+0um``."""
+    digits = len(str(archive.n_classes - 1))
+    depths = archive.class_depths_um
+    return [f"{k:0{digits}}_{depth:+.6g}um" for k, depth in enumerate(depths)]
+
+
+def patch_names(archive: Archive) -> list[str]:
+    """Name every patch, without an ending; sorted by name they are in the order of the rows."""
+    digits, cells = len(str(len(archive.images))), len(str(archive.n_cells))
+    return [f"{row:0{digits}}_cell{cell:0{cells}}" for row, cell in enumerate(archive.cell)]
+
+
+def png_of(patch: NDArray[Any]) -> bytes:
+    """Compress one grey patch without loss; 16-bit patches stay 16-bit."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.asarray(patch)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def patch_columns(archive: Archive) -> dict[str, NDArray[Any]]:
+    """What is known of every patch, (M,) each: its labels and where it comes from."""
+    columns: dict[str, NDArray[Any]] = {
+        "depth_class": archive.depth_class,
+        "depth_um": archive.depth_um,
+        "plane": archive.plane,
+        "center_y": archive.center_y,
+        "center_x": archive.center_x,
+        "cell": archive.cells.id[archive.cell],
+        "sample_id": archive.cells.sample_id[archive.cell],
+        "method": archive.cells.method[archive.cell],
+        "confidence": archive.cells.confidence[archive.cell],
+    }
+    if archive.true_depth_um is not None:
+        columns["true_depth_um"] = archive.true_depth_um
+    return columns

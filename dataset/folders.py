@@ -1,0 +1,84 @@
+"""Whole folders or none: outputs of many files are built beside their target and published."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from fgaf.dataset.errors import FgafError
+from fgaf.dataset.files import cannot_write, require_new
+
+_MARKS: Final = ("fgaf.json", "zarr.json", ".zattrs")
+"""A folder with one of these was written by an export, and may be replaced by another."""
+
+
+def require_new_folder(path: Path, overwrite: bool = False) -> None:
+    """Refuse a folder that exists; with `overwrite`, one that no export wrote.
+
+    Raises
+    ------
+    ExistsError
+        `path` exists and `overwrite` is false; an empty folder is taken.
+    FgafError
+        `path` is a file, or a folder of other things, which is not deleted; or its parent cannot
+        be made.
+    """
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    require_new(path, overwrite)
+    if path.exists() and not any((path / mark).is_file() for mark in _MARKS):
+        raise FgafError(
+            f"{path} is not a folder that an export wrote, and is not deleted; choose another name"
+        )
+
+
+@contextmanager
+def publishing_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Build a folder beside `path` and give it its name when the block ends well.
+
+    Parameters
+    ----------
+    path
+        The target. Its parent is made when missing.
+    overwrite
+        Whether an earlier export at `path` may be replaced. It is set aside only when the new one
+        is whole, under a name that ends in ``.old``, and then removed.
+
+    Yields
+    ------
+    Path
+        A temporary folder to write to. It is removed when the block fails.
+
+    Raises
+    ------
+    ExistsError, FgafError
+        See `require_new_folder`; or the disk is full or cannot be written.
+    """
+    require_new_folder(path, overwrite)
+    try:
+        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
+        yield part
+        part.chmod(0o777 & ~_umask())
+        old = part.with_suffix(".old")
+        if path.exists():
+            path.replace(old)
+        part.replace(path)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,139 @@
+"""Archives out of .npz files: those that fgaf exported, and patch sets in MedMNIST's layout."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.errors import FormatError, SettingError
+from fgaf.dataset.importers.labelled import Labelled, archive_of, count_classes
+from fgaf.dataset.importers.patches import PatchSettings
+from fgaf.dataset.record import restore_archive
+
+SIDE_KEYS: Final = {"train": "train", "validation": "val", "test": "test"}
+"""Sides of a split to the first part of the arrays' names."""
+RECORD_KEY: Final = "fgaf"
+"""Name of the array that holds the record of an exported archive."""
+
+
+def import_npz(path: Path, settings: PatchSettings | None = None) -> Archive:
+    """Read an .npz as an archive.
+
+    A file that `write_npz` made comes back as the archive that it was made from. Another one holds
+    ``SIDE_images`` (n, S, S) and ``SIDE_labels`` (n,) or (n, 1) for SIDE in train, val and test,
+    or just ``images`` and ``labels``; the labels are depth classes, 0 the lowest plane, the middle
+    one in focus. Such a file does not say which patches show one cell, so each counts as a cell of
+    its own; the provider's sides become the split "default".
+
+    Parameters
+    ----------
+    path
+        The file.
+    settings
+        What is known besides.
+
+    Raises
+    ------
+    FormatError
+        No .npz, damaged, arrays missing or of the wrong type or shape; the line says which.
+    SettingError
+        The step is not given, or the settings mean nothing for such a file.
+    """
+    settings = settings or PatchSettings()
+    arrays = _read(path)
+    if RECORD_KEY in arrays:
+        return _restored(path, arrays)
+    if settings.sample_from or settings.cell_from:
+        option = "--sample-from" if settings.sample_from else "--cell-from"
+        raise SettingError(f"{option} reads file names, and {path} holds arrays; leave it out")
+    parts = {side: f"{key}_" for side, key in SIDE_KEYS.items() if f"{key}_images" in arrays}
+    if not parts and "images" in arrays:
+        parts = {"": ""}
+    if not parts:
+        raise FormatError(
+            f"{path} has no train_images, val_images, test_images or images (it has: "
+            f"{', '.join(sorted(arrays)) or 'nothing'}); rename the arrays"
+        )
+    images, labels = [], []
+    for prefix in parts.values():
+        some, of_them = _labelled(path, arrays, prefix)
+        images.append(some)
+        labels.append(of_them)
+    if len({(some.dtype, some.shape[1:]) for some in images}) > 1:
+        raise FormatError(f"{path}: its sides differ in type or size; all patches are alike")
+    depth_class = np.concatenate(labels)
+    names = [
+        f"{prefix}images/{k:0{len(str(len(some)))}}"
+        for prefix, some in zip(parts.values(), images, strict=True)
+        for k in range(len(some))
+    ]
+    numbers = [list(SIDE_KEYS).index(side) for side in parts if side]
+    side = (
+        np.repeat(np.array(numbers, np.int8), [len(some) for some in images]) if numbers else None
+    )
+    labelled = Labelled(
+        path=path,
+        images=np.concatenate(images),
+        depth_class=depth_class,
+        n_classes=count_classes(path, depth_class),
+        name=[f"{path.name}/{name}" for name in names],
+        cell=names,
+        sample_id=[settings.sample_id] * len(names),
+        side=side,
+    )
+    return archive_of(labelled, settings)
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    if not path.is_file():
+        raise FormatError(f"{path} is not there; check the name")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not hasattr(file, "files"):
+                raise FormatError(f"{path} is a single array; save images and labels as .npz")
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+        raise FormatError(f"{path} is damaged or no .npz of plain arrays; take it again") from error
+
+
+def _labelled(
+    path: Path, arrays: dict[str, NDArray[Any]], prefix: str
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    images = arrays[f"{prefix}images"]
+    if f"{prefix}labels" not in arrays:
+        raise FormatError(f"{path} has {prefix}images but no {prefix}labels; add them")
+    labels = arrays[f"{prefix}labels"]
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.shape != (len(images),) or labels.dtype.kind not in "ui":
+        raise FormatError(
+            f"{path}: {prefix}labels is {labels.dtype}{list(labels.shape)}, should be one whole "
+            f"number for each of the {len(images)} images"
+        )
+    if images.ndim == 4 and images.shape[-1] in (3, 4):
+        raise FormatError(f"{path}: {prefix}images are colour images; convert them to grey")
+    if images.ndim != 3:
+        raise FormatError(
+            f"{path}: {prefix}images is {list(images.shape)}, should be (images, rows, columns)"
+        )
+    return images, labels.astype(np.int64)
+
+
+def _restored(path: Path, arrays: dict[str, NDArray[Any]]) -> Archive:
+    keys = [key for key in SIDE_KEYS.values() if f"{key}_images" in arrays]
+    try:
+        rows = np.concatenate([arrays[f"{key}_row"] for key in keys])
+        images = np.concatenate([arrays[f"{key}_images"] for key in keys])
+        record = arrays[RECORD_KEY].tobytes().decode()
+        whole = np.array_equal(np.sort(rows), np.arange(len(images)))
+    except (KeyError, ValueError) as error:
+        raise FormatError(f"{path} lacks arrays of the export; export it again") from error
+    if not whole:
+        raise FormatError(f"{path} lacks patches of the export; export it again")
+    return restore_archive(record, images[np.argsort(rows)], path)

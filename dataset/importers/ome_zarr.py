@@ -1,0 +1,166 @@
+"""OME-Zarr images, versions 0.4 and 0.5, as z-stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from fgaf.dataset.errors import FgafError, FormatError
+from fgaf.dataset.importers.ome import micrometres, positive
+from fgaf.dataset.importers.zstack import AXES, Claim, Series, ZStack, check_pixels
+
+RECORD_KEY: Final = "fgaf"
+"""Attribute of an exported raw stack that holds its record."""
+_UNITS: Final = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "meter": "m"}
+_AXES: Final = {"t": "time", "c": "channel"}
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a Zarr group or array."""
+    return any((path / name).is_file() for name in ("zarr.json", ".zattrs", ".zgroup", ".zarray"))
+
+
+def import_zarr() -> Any:
+    """Import the package zarr.
+
+    Raises
+    ------
+    FgafError
+        It is not installed.
+    """
+    try:
+        import zarr
+    except ImportError as error:
+        raise FgafError(
+            "OME-Zarr needs the package zarr; pip install 'fgaf[interchange]'"
+        ) from error
+    return zarr
+
+
+@contextmanager
+def open_ome_zarr(path: Path) -> Iterator[Series]:
+    """Open an OME-Zarr image at its full resolution.
+
+    Raises
+    ------
+    FormatError
+        No OME-Zarr image, a plate or a collection of images, damaged, or no z-stack of counts.
+    FgafError
+        The package zarr is missing.
+    """
+    zarr = import_zarr()
+    try:
+        group = zarr.open_group(path, mode="r")
+        attributes = dict(group.attrs)
+        described = _multiscales(path, attributes)
+        array = group[described["datasets"][0]["path"]]
+        axes = [str(axis["name"]).lower() for axis in described["axes"]]
+        sizes = dict(zip(axes, array.shape, strict=True))
+    except FormatError:
+        raise
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError, OSError) as error:
+        raise FormatError(
+            f"{path} is no OME-Zarr image that can be read ({type(error).__name__}); name the "
+            "folder that holds its multiscales"
+        ) from error
+    check_pixels(path, np.dtype(array.dtype))
+    unknown = [axis for axis in axes if axis not in (*_AXES, "z", "y", "x")]
+    if unknown or axes[-2:] != ["y", "x"] or sizes.get("z", 1) < 2:
+        shown = ", ".join(f"{axis}: {n}" for axis, n in sizes.items())
+        raise FormatError(f"{path} is no z-stack of two or more planes (axes {shown})")
+    several = {name: sizes[axis] for axis, name in _AXES.items() if sizes.get(axis, 1) > 1}
+    yield Series(
+        path,
+        partial(_read, path, array, axes, described, str(attributes.get(RECORD_KEY, ""))),
+        {axis: several[axis] for axis in AXES if axis in several},
+    )
+
+
+def _multiscales(path: Path, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    ome = attributes.get("ome", attributes)
+    found = ome.get("multiscales")
+    if not found:
+        inside = (
+            "a plate"
+            if "plate" in ome
+            else "a collection"
+            if "bioformats2raw.layout" in ome
+            else ""
+        )
+        hint = f", but {inside}; name one image inside it, such as {path / '0'}" if inside else ""
+        raise FormatError(f"{path} is no OME-Zarr image{hint or '; it has no multiscales'}")
+    return dict(found[0])
+
+
+def _read(
+    path: Path,
+    array: Any,
+    axes: list[str],
+    described: dict[str, Any],
+    record: str,
+    index: Mapping[str, int],
+) -> ZStack:
+    where = tuple(index.get(_AXES[axis], 0) if axis in _AXES else slice(None) for axis in axes)
+    try:
+        frames = np.asarray(array[where])
+    except (ValueError, OSError, RuntimeError, KeyError) as error:
+        raise FormatError(f"{path} is damaged ({error}); export it again") from error
+    steps, pixels = _scales(described, axes)
+    return ZStack(
+        path=path,
+        reader="OME-Zarr",
+        frames=frames.astype(frames.dtype.newbyteorder("="), copy=False),
+        files=tuple(sorted(p for p in path.rglob("*") if p.is_file())),
+        steps_um=steps,
+        pixel_sizes_um=pixels,
+        record=record,
+        **_origin(described, axes, len(frames)),
+    )
+
+
+def _scales(
+    described: dict[str, Any], axes: list[str]
+) -> tuple[tuple[Claim, ...], tuple[Claim, ...]]:
+    """Z step and pixel size; a scale without a unit of length says nothing."""
+    found: dict[str, Claim] = {}
+    for axis, (scale, _) in zip(axes, _transforms(described, len(axes)), strict=True):
+        unit = _unit(described, axes.index(axis))
+        if unit is not None and positive(scale) is not None:
+            found[axis] = Claim(f"OME-Zarr scale of {axis}", scale * unit)
+    steps = (found["z"],) if "z" in found else ()
+    return steps, tuple(found[axis] for axis in ("y", "x") if axis in found)
+
+
+def _origin(described: dict[str, Any], axes: list[str], n: int) -> dict[str, Any]:
+    """Positions of the planes, where a translation says where the first one is; 0 is a default."""
+    z = axes.index("z")
+    scale, shift = _transforms(described, len(axes))[z]
+    unit = _unit(described, z)
+    if unit is None or shift == 0:
+        return {}
+    return {"z_um": (shift + scale * np.arange(n)) * unit, "z_source": "OME-Zarr translation"}
+
+
+def _unit(described: dict[str, Any], axis: int) -> float | None:
+    name = str(described["axes"][axis].get("unit", ""))
+    return micrometres(_UNITS.get(name, name))
+
+
+def _transforms(described: dict[str, Any], n: int) -> list[tuple[float, float]]:
+    """Scale and translation of each axis: those of the full resolution, then those of all."""
+    scale, shift = np.ones(n), np.zeros(n)
+    steps = [
+        *described["datasets"][0].get("coordinateTransformations", []),
+        *described.get("coordinateTransformations", []),
+    ]
+    for step in steps:
+        if step.get("type") == "scale" and len(step.get("scale", ())) == n:
+            scale, shift = scale * step["scale"], shift * step["scale"]
+        if step.get("type") == "translation" and len(step.get("translation", ())) == n:
+            shift = shift + step["translation"]
+    return list(zip(scale.tolist(), shift.tolist(), strict=True))

@@ -1,0 +1,208 @@
+"""What a raw stack or an archive holds besides its pixels, as JSON that travels in other formats.
+
+OME-TIFF, OME-Zarr, npz and the like have places for pixels, step and optics, and none for the
+rest. The exporters put this record beside the pixels, and the importers restore from it, so that
+a stack or an archive comes back with the checksum that it had.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgaf.dataset import archive as archives
+from fgaf.dataset import raw
+from fgaf.dataset.archive import CELL_COLUMNS, ROW_COLUMNS, Archive, ArchiveHeader, Cells
+from fgaf.dataset.columns import TEXT, Schema
+from fgaf.dataset.errors import FormatError
+from fgaf.dataset.integrity import Digest
+from fgaf.dataset.raw import PLANE_COLUMNS, RawHeader, RawStack
+
+NAME: Final = "fgaf.json"
+"""Name of the file that holds an archive's record in a folder of exported patches."""
+_ROWS: Final = {**ROW_COLUMNS, "true_depth_um": "<f8"}
+_PLANES: Final = {name: kind for name, kind in PLANE_COLUMNS.items() if name != "crc32"}
+_BLOCK: Final = 64
+
+
+def stack_record(stack: RawStack) -> str:
+    """Write down all of a raw stack but its pixels, which a checksum stands for."""
+    return _dump(
+        {
+            "format": raw.FORMAT,
+            "format_version": raw.FORMAT_VERSION,
+            "header": stack.header.model_dump(),
+            "planes": _columns(_PLANES, stack.planes),
+            "pixels_sha256": digest_of(stack.frames),
+        }
+    )
+
+
+def restore_stack(
+    record: str, frames: NDArray[Any]
+) -> tuple[RawHeader, dict[str, NDArray[Any]]] | None:
+    """Restore a raw stack's header and plane columns from its record.
+
+    Parameters
+    ----------
+    record
+        What `stack_record` wrote.
+    frames
+        (P, Y, X) pixels that it came with.
+
+    Returns
+    -------
+    tuple or None
+        Header, and column name to (P,) array. None where the pixels are not those that the record
+        was written for: another program changed them, and what was true of the old need not be.
+    """
+    try:
+        read = json.loads(record)
+        if read["format"] != raw.FORMAT or read["format_version"] > raw.FORMAT_VERSION:
+            return None
+        if read["pixels_sha256"] != digest_of(frames):
+            return None
+        planes = _arrays(_PLANES, read["planes"], len(frames))
+        return RawHeader.model_validate(read["header"]), planes
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def archive_record(archive: Archive, files: Sequence[str] = ()) -> str:
+    """Write down all of an archive but its pixels, which a checksum stands for.
+
+    Parameters
+    ----------
+    archive
+        In memory or open.
+    files
+        M names of the files that hold the patches, where each has one.
+    """
+    return _dump(
+        {
+            "format": archives.FORMAT,
+            "format_version": archives.FORMAT_VERSION,
+            "header": archive.header.model_dump(),
+            "rows": _columns(_ROWS, archive.__dict__),
+            "cells": _columns(CELL_COLUMNS, archive.cells.__dict__),
+            "splits": {name: sides.tolist() for name, sides in archive.splits.items()},
+            "pixels_sha256": digest_of(archive.images),
+            "files": list(files),
+        }
+    )
+
+
+def files_of(record: str, path: object) -> list[str]:
+    """Names of the files that hold the patches of an archive's record.
+
+    Raises
+    ------
+    FormatError
+        No record of an archive.
+    """
+    files = _archive_record(record, path).get("files")
+    if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
+        raise FormatError(f"{path} does not list the files of its patches; export it again")
+    return files
+
+
+def restore_archive(record: str, images: NDArray[Any], path: object) -> Archive:
+    """Put an archive together again from its record and its patches.
+
+    Parameters
+    ----------
+    record
+        What `archive_record` wrote.
+    images
+        (M, S, S) patches, in the order of the archive's rows.
+    path
+        Where the record was read, for the error.
+
+    Raises
+    ------
+    FormatError
+        The record is damaged or of a newer version, or the patches are not those it was written
+        for.
+    """
+    read = _archive_record(record, path)
+    if read.get("pixels_sha256") != digest_of(images):
+        raise FormatError(
+            f"{path}: the images are not those that were exported (their checksum differs); take "
+            "them again, or delete the record to import them by their names and labels alone"
+        )
+    try:
+        rows: dict[str, Any] = _arrays(_ROWS, read["rows"], len(images))
+        cells = Cells.from_columns(_arrays(CELL_COLUMNS, read["cells"], len(read["cells"]["id"])))
+        return Archive(
+            header=ArchiveHeader.model_validate(read["header"]),
+            images=images,
+            cells=cells,
+            splits={name: np.array(sides, np.int8) for name, sides in read["splits"].items()},
+            **rows,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _no_record(path) from error
+
+
+def digest_of(pixels: Any) -> str:
+    """SHA-256 of images (N, Y, X) as our files seal them: of type, shape and values."""
+    digest = Digest(np.dtype(pixels.dtype), tuple(int(n) for n in pixels.shape))
+    for start in range(0, len(pixels), _BLOCK):
+        digest.update(pixels[start : start + _BLOCK])
+    return digest.hexdigest()
+
+
+def _archive_record(record: str, path: object) -> dict[str, Any]:
+    try:
+        read = json.loads(record)
+        known = read["format"] == archives.FORMAT
+        version = read["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _no_record(path) from error
+    if not known or not isinstance(version, int):
+        raise _no_record(path)
+    if version > archives.FORMAT_VERSION:
+        raise FormatError(
+            f"{path} has format version {version}, this program reads up to "
+            f"{archives.FORMAT_VERSION}; update fgaf"
+        )
+    return dict(read)
+
+
+def _no_record(path: object) -> FormatError:
+    return FormatError(f"{path} is no record of an exported archive, or damaged; export it again")
+
+
+def _columns(schema: Schema, values: Mapping[str, Any]) -> dict[str, list[Any]]:
+    return {
+        name: [str(v) for v in values[name]] if kind == TEXT else _numbers(values[name])
+        for name, kind in schema.items()
+        if values.get(name) is not None
+    }
+
+
+def _numbers(values: Any) -> list[Any]:
+    """Numbers as JSON has them: it knows no NaN."""
+    return [None if v != v else v for v in np.asarray(values).tolist()]
+
+
+def _arrays(schema: Schema, columns: Mapping[str, Any], length: int) -> dict[str, Any]:
+    found = {}
+    for name, kind in schema.items():
+        if name not in columns and name == "true_depth_um":
+            continue
+        values = columns[name]
+        if len(values) != length:
+            raise ValueError(f"{name} has {len(values)} values, not {length}")
+        plain = values if kind == TEXT else [math.nan if v is None else v for v in values]
+        found[name] = np.array(plain, dtype=object if kind == TEXT else kind)
+    return found
+
+
+def _dump(record: dict[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False, allow_nan=False)
