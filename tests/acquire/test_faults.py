@@ -137,11 +137,12 @@ def test_a_series_that_fills_the_disk_says_how_many_were_done(
 PLANES, SHAPE = 6, (64, 64)
 
 
-def broken_run(folder: Path) -> tuple[Path, np.ndarray]:
+def broken_run(folder: Path, compress: bool = False) -> tuple[Path, np.ndarray]:
     """A .part with all planes written, as a power loss finds it before publication."""
     pixels = np.random.default_rng(1).integers(0, 255, (PLANES, *SHAPE), dtype=np.uint8)
     header = RawHeader.new(step_um=0.5, half_range_um=1.25, center_um=0.0, bit_depth=8)
-    with RawWriter(folder / "x.stack.h5", header, pixels.shape, np.uint8) as writer:
+    path = folder / "x.stack.h5"
+    with RawWriter(path, header, pixels.shape, np.uint8, compress=compress) as writer:
         for plane, frame in enumerate(pixels):
             writer.write(
                 plane,
@@ -175,9 +176,12 @@ def check_recovered(part: Path, pixels: np.ndarray) -> int:
     return held
 
 
-def test_after_a_power_loss_what_is_recovered_is_exactly_right(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compress", [False, True])
+def test_after_a_power_loss_what_is_recovered_is_exactly_right(
+    compress: bool, tmp_path: Path
+) -> None:
     """The system had not yet written some blocks: they are zero, or beyond the file's end."""
-    part, pixels = broken_run(tmp_path)
+    part, pixels = broken_run(tmp_path, compress)
     whole = part.read_bytes()
     random = np.random.default_rng(2026)
     held = []

@@ -107,12 +107,12 @@ def retype_something(path: Path, rng: np.random.Generator) -> None:
         if rng.random() < 0.5:
             datasets = [name for name in items_of(file) if isinstance(file[name], h5py.Dataset)]
             name = rng.choice(datasets)
-            seal = file[name].attrs["sha256"]
+            seals = dict(file[name].attrs)
             number = file[name].dtype.kind in "iuf"
             to = "f4" if number else "i8"
             values = file[name][()].astype(to) if number else np.zeros(file[name].shape, to)
             del file[name]
-            file.create_dataset(name, data=values).attrs["sha256"] = seal
+            file.create_dataset(name, data=values).attrs.update(seals)
         else:
             name, key = rng.choice(attributes_of(file))
             value = file[name].attrs[key]

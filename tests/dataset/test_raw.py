@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fgaf.dataset.crc import joined
 from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawHeader, RawStack, RawWriter, recover
@@ -47,6 +49,7 @@ texts = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters
 @given(
     shape=st.tuples(*[st.integers(1, 6)] * 3),
     dtype=st.sampled_from([np.uint8, np.uint16]),
+    compress=st.booleans(),
     step=st.floats(1e-3, 1e3),
     center=st.floats(-1e6, 1e6),
     sample=texts,
@@ -55,6 +58,7 @@ texts = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters
 def test_what_is_written_is_read(
     shape: tuple[int, int, int],
     dtype: type[np.unsignedinteger],
+    compress: bool,
     step: float,
     center: float,
     sample: str,
@@ -70,7 +74,9 @@ def test_what_is_written_is_read(
         optics=Optics(pixel_size_um=pixel),
     )
     frames = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
-    with RawWriter(tmp_path / "a.stack.h5", header, shape, dtype, overwrite=True) as writer:
+    with RawWriter(
+        tmp_path / "a.stack.h5", header, shape, dtype, overwrite=True, compress=compress
+    ) as writer:
         for k, frame in enumerate(frames):
             writer.write(
                 k,
@@ -109,29 +115,77 @@ def test_a_stack_appears_only_when_whole(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.stack.h5"]
 
 
-def test_a_damaged_plane_ends_what_is_recovered(tmp_path: Path) -> None:
-    with RawWriter(tmp_path / "a.stack.h5", HEADER, PIXELS.shape, np.uint16) as writer:
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_damaged_plane_ends_what_is_recovered(compress: bool, tmp_path: Path) -> None:
+    path = tmp_path / "a.stack.h5"
+    with RawWriter(path, HEADER, PIXELS.shape, np.uint16, compress=compress) as writer:
         fill(writer)
     with h5py.File(writer.part, "r+") as file:
         file["frames"][3, 0, 0] ^= 1
     assert recover(writer.part).planes == 3
+    with h5py.File(path) as file:
+        assert file["frames"].compression == ("gzip" if compress else None)
+
+
+def test_a_compressed_stack_is_smaller_and_needs_no_filter_but_those_of_every_hdf5(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.stack.h5"
+    noise = np.random.default_rng(0).normal(1500, 20, (5, 64, 100)).astype(np.uint16)
+    with RawWriter(path, HEADER, noise.shape, np.uint16, compress=True) as writer:
+        for k, frame in enumerate(noise):
+            writer.write(
+                k,
+                frame,
+                z_requested_um=k,
+                z_measured_um=k,
+                time_device_ns=k,
+                time_host_ns=k,
+                frame_id=k,
+                exposure_us=0,
+            )
+        writer.publish()
+    with h5py.File(path) as file:
+        frames = file["frames"]
+        assert (frames.compression, frames.shuffle) == ("gzip", True)
+        assert frames.id.get_create_plist().get_nfilters() == 2
+        assert frames.id.get_storage_size() < noise.nbytes / 1.5
+        np.testing.assert_array_equal(frames[:], noise)
+
+
+def test_a_file_that_is_not_read_back_as_written_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(path: Path, _known: object) -> None:
+        with h5py.File(path, "r+") as file:
+            file["frames"][3, 0, 0] ^= 1
+
+    monkeypatch.setattr("fgaf.dataset.raw.seal_end", spoil)
+    path = tmp_path / "a.stack.h5"
+    with RawWriter(path, HEADER, PIXELS.shape, np.uint16) as writer:
+        fill(writer)
+        with pytest.raises(FormatError, match="/frames read back is not what was written"):
+            writer.publish()
+    assert not path.exists()
+    assert writer.part.exists()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
+@pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize("planes", [1, 2, 4])
-def test_a_killed_writer_loses_no_plane(planes: int, tmp_path: Path) -> None:
+def test_a_killed_writer_loses_no_plane(planes: int, compress: bool, tmp_path: Path) -> None:
     code = (
         "import sys, time, numpy as np; from pathlib import Path\n"
         "from fgaf.dataset import RawHeader, RawWriter\n"
         "h = RawHeader.new(step_um=.5, half_range_um=1, center_um=0, bit_depth=16)\n"
-        "w = RawWriter(Path(sys.argv[1]), h, (5, 12, 10), np.uint16)\n"
+        "w = RawWriter(Path(sys.argv[1]), h, (5, 12, 10), np.uint16, compress=sys.argv[3] == '1')\n"
         "for k in range(int(sys.argv[2])):\n"
         "    w.write(k, np.full((12, 10), k, np.uint16), z_requested_um=k, z_measured_um=k,\n"
         "        time_device_ns=0, time_host_ns=0, frame_id=k, exposure_us=0)\n"
         "print('written', flush=True); time.sleep(60)\n"
     )
     path = tmp_path / "a.stack.h5"
-    command = [sys.executable, "-c", code, str(path), str(planes)]
+    command = [sys.executable, "-c", code, str(path), str(planes), str(int(compress))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "written\n"
@@ -197,6 +251,15 @@ def test_the_truth_lies_beside_its_stack(write_stack: Callable[..., Path], tmp_p
     (tmp_path / "a.truth.json").write_text("{}")
     with pytest.raises(FormatError, match="not a readable truth file"):
         read_truth(path)
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=50), max_size=5))
+def test_checksums_join_as_if_taken_at_once(parts: list[bytes]) -> None:
+    checksum = 0
+    for part in parts:
+        checksum = joined(checksum, zlib.crc32(part), len(part))
+    assert checksum == zlib.crc32(b"".join(parts))
 
 
 def test_depth_of_field_is_that_of_the_paper() -> None:
