@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from fgaf.dataset.split import UnionFind
+from fgaf.dataset.groups import UnionFind
 
 _LEAST_CELLS = 3
 _LEAST_SHARE = 0.5

@@ -193,15 +193,25 @@ class Archive:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path) -> Iterator[Self]:
+    def open(cls, path: Path, whole: bool = False) -> Iterator[Self]:
         """Open an archive; tables are read, images stay on disk until indexed.
+
+        Parameters
+        ----------
+        path
+            The file.
+        whole
+            Compare all of it with its checksums first.
 
         Raises
         ------
         FormatError
-            Not an archive, newer, truncated, a column is missing or contradicts another.
+            Not an archive, newer, truncated, a column is missing or contradicts another, or a
+            checksum that was compared differs.
         """
         with open_format(path, FORMAT, FORMAT_VERSION) as file:
+            if whole:
+                verify(file, path)
             with reading(path):
                 archive = cls._from_file(file, path)
             yield archive
@@ -209,10 +219,7 @@ class Archive:
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read a whole archive into memory, checksums compared; see `open` for the errors."""
-        with open_format(path, FORMAT, FORMAT_VERSION) as file:
-            verify(file, path)
-            with reading(path):
-                archive = cls._from_file(file, path)
+        with cls.open(path, whole=True) as archive, reading(path):
             return type(archive)(**{**archive.__dict__, "images": archive.images[:]})
 
     @classmethod

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
 from fgaf.dataset.duplicates import Pairs
 from fgaf.dataset.findings import Finding, some
+from fgaf.dataset.groups import divided_groups, fields_of
 from fgaf.dataset.history import changed_splits
-from fgaf.dataset.split import SIDES, TEST, fields_of
+from fgaf.dataset.split import SIDES, TEST
 
 _ENOUGH_GROUPS: Final = 3
 _REMAKE: Final = "make another split with `fgaf-data split`"
@@ -48,7 +49,7 @@ def split_findings(
         )
     ids, fields = archive.cells.id, fields_of(archive.cells)
     for name, sides in archive.splits.items():
-        divided = _divided(linked, sides)
+        divided = divided_groups(linked, sides)
         if len(divided):
             members = np.flatnonzero(np.isin(linked, divided))
             yield Finding(
@@ -86,7 +87,7 @@ def _group_leaks(
 ) -> Iterator[Finding]:
     """Samples and fields on two sides: avoidable where there are enough of them to go round."""
     known, sample = np.unique(samples.astype(str), return_inverse=True)
-    crossing = [known[s] for s in _divided(sample, sides) if known[s]]
+    crossing = [known[s] for s in divided_groups(sample, sides) if known[s]]
     if crossing:
         yield Finding(
             "leak-sample",
@@ -95,7 +96,7 @@ def _group_leaks(
             "make a split with `fgaf-data split --by sample`",
         )
     n_fields = int(fields.max()) + 1
-    shared = _divided(fields, sides)
+    shared = divided_groups(fields, sides)
     if len(shared) and not crossing:
         yield Finding(
             "leak-field",
@@ -104,12 +105,3 @@ def _group_leaks(
             f"{n_fields} fields",
             "make a split with `fgaf-data split --by field`",
         )
-
-
-def _divided(group: NDArray[np.intp], sides: NDArray[np.int8]) -> NDArray[np.intp]:
-    """Groups (numbered from 0) that have cells on more than one side."""
-    n = int(group.max(initial=-1)) + 1
-    lowest, highest = np.full(n, 3), np.full(n, -1)
-    np.minimum.at(lowest, group, sides)
-    np.maximum.at(highest, group, sides)
-    return np.flatnonzero(highest > lowest)

@@ -7,14 +7,19 @@ network that saw one half of such a pair in training is not tested by the other 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.dataset.allot import allot
+from fgaf.dataset.errors import SettingError
+from fgaf.dataset.findings import some
+from fgaf.dataset.groups import UnionFind, fields_of, linked_cells
+from fgaf.dataset.history import recorded
+from fgaf.dataset.names import nearest
 
 if TYPE_CHECKING:
     from fgaf.dataset.archive import Archive, Cells
@@ -28,6 +33,7 @@ DEFAULT_FRACTIONS: Final = (0.7, 0.1, 0.2)
 By = Literal["auto", "sample", "field", "cell"]
 
 _ENOUGH_GROUPS: Final = 3
+_ROTATING: Final = 3
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ def make_split(
     fractions: Sequence[float] = DEFAULT_FRACTIONS,
     by: str = "auto",
     seed: int = 0,
+    test: NDArray[np.bool_] | None = None,
 ) -> Split:
     """Distribute cells over training, validation and test by group.
 
@@ -75,7 +82,8 @@ def make_split(
     side, and so do the repeats of a cell in repeated stacks of its field. Every side with a
     fraction above zero gets a group where there are at least as many groups as such sides.
     Two groups become train and test; a single group, such as an archive of one cell, becomes
-    train, and there is nothing to test.
+    train, and there is nothing to test. As far as whole groups allow, every side gets its share
+    of each way of labelling and, unless split by sample, of each sample.
 
     Parameters
     ----------
@@ -95,19 +103,121 @@ def make_split(
         without a sample id are kept together by field.
     seed : int
         The same cells, options and seed give the same split.
+    test : (K,) bool, optional
+        The test cells, where they are fixed; training and validation share the others in the
+        ratio of their fractions.
 
     Raises
     ------
     SettingError
-        For fractions or a `by` that mean nothing.
+        For fractions or a `by` that mean nothing, or fixed test cells that belong together
+        with others.
     FgafError
         For crop centres that are not finite.
     """
     wanted = _checked_fractions(fractions)
+    group, by = group_cells(cells, center_y, center_x, cell, patch_px, by)
+    fixed = _fixed(group, test, cells)
+    free = np.flatnonzero(fixed < 0)
+    if test is not None:
+        wanted[TEST] = 0
+        wanted /= wanted.sum()
+    # With fewer groups than sides, the later ones of this list go without.
+    first = [side for side in (TRAIN, TEST, VALIDATION) if wanted[side] > 0]
+    sides = fixed.copy()
+    sides[free] = _share_out(group, free, cells, by, wanted, first, seed)
+    return Split(sides=sides[group], by=by, groups=len(sides))
+
+
+def make_folds(
+    cells: Cells,
+    center_y: ArrayLike,
+    center_x: ArrayLike,
+    cell: ArrayLike,
+    patch_px: int,
+    folds: int,
+    test_share: float = DEFAULT_FRACTIONS[TEST],
+    by: str = "auto",
+    seed: int = 0,
+    test: NDArray[np.bool_] | None = None,
+) -> list[Split]:
+    """Distribute cells over folds for cross-validation, by group as `make_split` does.
+
+    With a test side, all splits share it and each fold is the validation side of one split.
+    Without one (`test_share` 0), each fold is the test side of one split, and the next fold its
+    validation side.
+
+    Parameters
+    ----------
+    cells, center_y, center_x, cell, patch_px, by, seed, test
+        As for `make_split`.
+    folds : int
+        How many, two or more; three or more without a test side.
+    test_share : float
+        Share of the cells for the common test side; ignored where `test` fixes it.
+
+    Returns
+    -------
+    list of Split
+        One per fold.
+
+    Raises
+    ------
+    SettingError
+        Too few folds, or fewer groups than folds; otherwise as `make_split`.
+    """
+    if not 0 <= test_share < 1:
+        raise SettingError(f"a test share of {test_share:g} leaves nothing; give 0 to 0.9")
+    rotating = test is None and test_share == 0
+    least = _ROTATING if rotating else 2
+    if folds < least:
+        raise SettingError(f"{folds} folds are too few; give --folds {least} or more")
+    group, by = group_cells(cells, center_y, center_x, cell, patch_px, by)
+    fixed = _fixed(group, test, cells)
+    free = np.flatnonzero(fixed < 0)
+    common = 0 if rotating or test is not None else 1
+    if len(free) < folds + common:
+        raise SettingError(
+            f"{len(free)} groups (by {by}) do not fill {folds} folds"
+            f"{' and a test side' if common else ''}; take fewer folds, or another --by"
+        )
+    shares = [test_share] * common
+    wanted = np.array([*shares, *[(1 - sum(shares)) / folds] * folds])
+    place = np.full(len(fixed), -1, np.int8)
+    place[free] = _share_out(group, free, cells, by, wanted, list(range(len(wanted))), seed)
+    splits = []
+    for fold in range(folds):
+        sides = np.full(len(fixed), TRAIN, np.int8)
+        if rotating:
+            sides[place == (fold + 1) % folds] = VALIDATION
+            sides[place == fold] = TEST
+        else:
+            sides[place == fold + common] = VALIDATION
+            sides[(fixed == TEST) | ((place == 0) & (common == 1))] = TEST
+        splits.append(Split(sides=sides[group], by=by, groups=len(fixed)))
+    return splits
+
+
+def group_cells(
+    cells: Cells,
+    center_y: ArrayLike,
+    center_x: ArrayLike,
+    cell: ArrayLike,
+    patch_px: int,
+    by: str = "auto",
+) -> tuple[NDArray[np.intp], str]:
+    """Number the groups of cells that no split divides; see `make_split` for the options.
+
+    Returns
+    -------
+    group : (K,) int
+        Equal numbers for cells of one group, from 0 without gaps.
+    by : str
+        What the groups are: "sample", "field" or "cell".
+    """
     samples = np.asarray(cells.sample_id, dtype=str)
     fields = fields_of(cells)
     by = _resolve(by, samples, fields)
-
     union = UnionFind(len(samples))
     union.join_equal(linked_cells(cells, center_y, center_x, cell, patch_px))
     if by == "sample":
@@ -115,10 +225,7 @@ def make_split(
         union.join_equal(fields, where=samples == "")
     elif by == "field":
         union.join_equal(fields)
-    group = union.labels()
-
-    sides = _distribute(np.bincount(group), wanted, seed)
-    return Split(sides=sides[group], by=by, groups=len(sides))
+    return union.labels(), by
 
 
 def with_split(
@@ -127,8 +234,20 @@ def with_split(
     fractions: Sequence[float] = DEFAULT_FRACTIONS,
     by: str = "auto",
     seed: int = 0,
+    test_of: str = "",
 ) -> tuple[Archive, Split]:
-    """Add a named split to an archive in memory; see `make_split` for the options.
+    """Add a named split to an archive; see `make_split` for the options.
+
+    Parameters
+    ----------
+    archive : Archive
+        In memory, or open and lazy.
+    name : str
+        Of the new split.
+    fractions, by, seed
+        As for `make_split`.
+    test_of : str
+        Name of a split of the archive whose test side stays the test side.
 
     Returns
     -------
@@ -142,124 +261,119 @@ def with_split(
     SettingError
         The archive has a split of that name: published splits never change.
     """
-    if not name.isidentifier():
-        raise SettingError(f"{name!r} cannot name a split: use letters, digits and _")
-    if name in archive.splits:
-        raise SettingError(
-            f"the archive has a split {name!r}, and a split that others may have used never "
-            "changes; choose another name"
-        )
-    split = make_split(
-        archive.cells,
-        archive.center_y,
-        archive.center_x,
-        archive.cell,
-        archive.header.patch_px,
-        fractions,
-        by,
-        seed,
-    )
-    return replace(archive, splits=archive.splits | {name: split.sides}), split
+    _require_new_names(archive, [name])
+    split = make_split(*_places(archive), fractions, by, seed, _test_of(archive, test_of))
+    facts = {"fractions": list(fractions), "test_of": test_of}
+    return _with(archive, {name: split}, seed, facts), split
 
 
-def fields_of(cells: Cells) -> NDArray[np.intp]:
-    """Number the fields of view: (K,) with the same number for cells of one field.
+def with_folds(
+    archive: Archive,
+    name: str,
+    folds: int,
+    test_share: float = DEFAULT_FRACTIONS[TEST],
+    by: str = "auto",
+    seed: int = 0,
+    test_of: str = "",
+) -> tuple[Archive, dict[str, Split]]:
+    """Add the splits `name`_1, `name`_2, ... of a cross-validation; see `make_folds`.
 
-    Cells are of one field when they come from the same source, or when the sources carry the
-    same field name within one sample: that is how repeats are told. A name without a sample
-    id is taken to mean every field of that name. A cell with neither source nor field name is
-    a field of its own.
-    """
-    names = np.asarray(cells.field, dtype=str)
-    samples = np.asarray(cells.sample_id, dtype=str)
-    digests = np.asarray(cells.source_sha256, dtype=str)
-    sources = np.asarray(cells.source, dtype=str)
-
-    union = UnionFind(len(names))
-    union.join_equal(digests, where=digests != "")
-    union.join_equal(sources, where=(digests == "") & (sources != ""))
-    nowhere = set(names[samples == ""].tolist())
-    scoped = [("" if n in nowhere else s, n) for s, n in zip(samples, names, strict=True)]
-    union.join_equal(scoped, where=names != "")
-    return union.labels()
-
-
-def linked_cells(
-    cells: Cells, center_y: ArrayLike, center_x: ArrayLike, cell: ArrayLike, patch_px: int
-) -> NDArray[np.intp]:
-    """Number the sets of cells that no split may divide: (K,) with equal numbers for linked cells.
-
-    Linked are cells of one field whose crops share a pixel, be it in different planes or
-    repeats, and everything that hangs together through such pairs.
+    Returns
+    -------
+    archive : Archive
+        With as many splits more as there are folds.
+    splits : dict
+        Those added, by name.
 
     Raises
     ------
-    FgafError
-        For crop centres that are not finite.
+    SettingError
+        As `make_folds`, or the archive has a split of one of these names.
     """
-    row_cell = np.asarray(cell, dtype=np.intp)
-    y = np.asarray(center_y, dtype=np.float64)
-    x = np.asarray(center_x, dtype=np.float64)
-    if not (np.isfinite(y).all() and np.isfinite(x).all()):
-        raise FgafError("crop centres are not finite: no telling which crops overlap; rebuild them")
-
-    union = UnionFind(len(cells.id))
-    if row_cell.size == 0:
-        return union.labels()
-    places = np.unique(np.column_stack([fields_of(cells)[row_cell], row_cell, y, x]), axis=0)
-    owner = places[:, 1].astype(np.intp)
-    tiles = np.column_stack([places[:, 0], np.floor(places[:, 2:] / patch_px)]).astype(np.int64)
-    held, tile_of, count = np.unique(tiles, axis=0, return_inverse=True, return_counts=True)
-    members = np.split(np.argsort(tile_of.ravel(), kind="stable"), np.cumsum(count)[:-1])
-    tile_at = {(f, i, j): m for (f, i, j), m in zip(held.tolist(), members, strict=True)}
-
-    for (field, i, j), here in tile_at.items():
-        # A tile is as large as a crop, so crops centred in one tile overlap: joined unseen.
-        union.join(owner[here])
-        for di, dj in ((0, 1), (1, -1), (1, 0), (1, 1)):
-            there = tile_at.get((field, i + di, j + dj))
-            if there is None or union.find(owner[here[0]]) == union.find(owner[there[0]]):
-                continue
-            gap = np.abs(places[here, None, 2:] - places[None, there, 2:]).max(axis=-1)
-            if (gap < patch_px).any():
-                union.join([owner[here[0]], owner[there[0]]])
-    return union.labels()
+    names = [f"{name}_{fold}" for fold in range(1, folds + 1)]
+    _require_new_names(archive, [name, *names])
+    test = _test_of(archive, test_of)
+    made = make_folds(*_places(archive), folds, test_share, by, seed, test)
+    splits = dict(zip(names, made, strict=True))
+    return _with(archive, splits, seed, {"test_share": test_share, "test_of": test_of}), splits
 
 
-class UnionFind:
-    """Disjoint sets of the numbers 0 to n - 1 (path halving)."""
+def _with(archive: Archive, made: dict[str, Split], seed: int, facts: dict[str, Any]) -> Archive:
+    sides = archive.splits | {name: split.sides for name, split in made.items()}
+    by = next(iter(made.values())).by
+    longer = replace(archive, splits=sides)
+    return recorded(longer, "split", names=list(made), by=by, seed=seed, **facts)
 
-    def __init__(self, n: int) -> None:
-        self._parent = list(range(n))
 
-    def find(self, i: int) -> int:
-        """Return the number that stands for i's set."""
-        parent = self._parent
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
+def _places(archive: Archive) -> tuple[Any, Any, Any, Any, int]:
+    patch_px = archive.header.patch_px
+    return archive.cells, archive.center_y, archive.center_x, archive.cell, patch_px
 
-    def join(self, members: Iterable[int]) -> None:
-        """Make one set of the sets of all members."""
-        roots = {self.find(int(m)) for m in members}
-        if roots:
-            first = min(roots)
-            for root in roots:
-                self._parent[root] = first
 
-    def join_equal(self, keys: Iterable[object], where: NDArray[np.bool_] | None = None) -> None:
-        """Join the numbers whose keys are equal, among those marked by `where`."""
-        first: dict[object, int] = {}
-        for i, key in enumerate(keys):
-            if where is None or where[i]:
-                self.join((first.setdefault(key, i), i))
+def _require_new_names(archive: Archive, names: list[str]) -> None:
+    for name in names:
+        if not name.isidentifier():
+            raise SettingError(f"{name!r} cannot name a split: use letters, digits and _")
+        if name in archive.splits:
+            raise SettingError(
+                f"the archive has a split {name!r}, and a split that others may have used never "
+                "changes; choose another name"
+            )
 
-    def labels(self) -> NDArray[np.intp]:
-        """Number the sets 0, 1, ... in the order of their first members."""
-        roots = [self.find(i) for i in range(len(self._parent))]
-        number = {root: n for n, root in enumerate(dict.fromkeys(roots))}
-        return np.array([number[root] for root in roots], dtype=np.intp)
+
+def _test_of(archive: Archive, name: str) -> NDArray[np.bool_] | None:
+    if not name:
+        return None
+    if name not in archive.splits:
+        raise SettingError(
+            f"the archive has no split {name!r} to take the test side of; "
+            f"{nearest(name, archive.splits)}"
+        )
+    test: NDArray[np.bool_] = archive.splits[name] == TEST
+    if not test.any():
+        raise SettingError(f"split {name!r} has no test cells; leave --test-of out")
+    return test
+
+
+def _fixed(
+    group: NDArray[np.intp], test: NDArray[np.bool_] | None, cells: Cells
+) -> NDArray[np.int8]:
+    """(G,) `TEST` for the groups of the fixed test cells, -1 for the others."""
+    n = int(group.max(initial=-1)) + 1
+    fixed = np.full(n, -1, np.int8)
+    if test is not None:
+        fixed[group[test]] = TEST
+        others = np.flatnonzero((fixed[group] == TEST) & ~test)
+        if len(others):
+            raise SettingError(
+                "cells outside the test side belong together with cells in it: "
+                f"{some(cells.id[others])}; take them out with `fgaf-data subset --without`, or "
+                "choose a finer --by"
+            )
+    return fixed
+
+
+def _share_out(
+    group: NDArray[np.intp],
+    free: NDArray[np.intp],
+    cells: Cells,
+    by: str,
+    wanted: NDArray[np.float64],
+    first: list[int],
+    seed: int,
+) -> NDArray[np.int8]:
+    """Allot the groups in `free`, every stratum of their cells evenly."""
+    strata = [np.zeros(len(group), np.intp), _numbers(cells.method)]
+    if by != "sample":
+        strata.append(_numbers(cells.sample_id))
+    rank = np.full(int(group.max(initial=-1)) + 1, -1)
+    rank[free] = np.arange(len(free))
+    here = rank[group] >= 0
+    return allot(rank[group[here]], [s[here] for s in strata], wanted, first, seed)
+
+
+def _numbers(names: NDArray[Any]) -> NDArray[np.intp]:
+    return np.asarray(np.unique(names.astype(str), return_inverse=True)[1], np.intp)
 
 
 def _checked_fractions(fractions: Sequence[float]) -> NDArray[np.float64]:
@@ -290,28 +404,3 @@ def _resolve(by: str, samples: NDArray[np.str_], fields: NDArray[np.intp]) -> st
     if len(set(samples.tolist()) - {""}) >= _ENOUGH_GROUPS:
         return "sample"
     return "field" if len(set(fields.tolist())) >= _ENOUGH_GROUPS else "cell"
-
-
-def _distribute(
-    sizes: NDArray[np.intp], wanted: NDArray[np.float64], seed: int
-) -> NDArray[np.int8]:
-    """Assign groups to sides, the largest first, each where most cells are missing."""
-    order = np.random.default_rng(seed).permutation(len(sizes))
-    order = order[np.argsort(-sizes[order], kind="stable")]
-    missing = wanted * sizes.sum()
-    missing[wanted == 0] = -np.inf
-    sides = np.full(len(sizes), TRAIN, dtype=np.int8)
-    # With fewer groups than sides, the later ones of this list go without.
-    empty = [side for side in (TRAIN, TEST, VALIDATION) if wanted[side] > 0][: len(sizes)]
-    if len(sizes) < _ENOUGH_GROUPS:
-        missing[[side for side in range(3) if side not in empty]] = -np.inf
-    for done, group in enumerate(order):
-        if len(sizes) - done <= len(empty):
-            side = max(empty, key=lambda s: missing[s])
-        else:
-            side = int(np.argmax(missing))
-        sides[group] = side
-        missing[side] -= sizes[group]
-        if side in empty:
-            empty.remove(side)
-    return sides

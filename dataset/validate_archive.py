@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.duplicates import Pairs, copies, near_copies
 from fgaf.dataset.findings import Finding, some
+from fgaf.dataset.groups import linked_cells
 from fgaf.dataset.label_check import label_suspects
 from fgaf.dataset.leaks import split_findings
 from fgaf.dataset.patch_survey import Bar, PatchSurvey, survey
-from fgaf.dataset.split import linked_cells
 
 METHODS: Final = ("person", "focus-curve", "simulation", "import")
 _SATURATED_SHARE: Final = 0.05

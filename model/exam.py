@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
 from fgaf.dataset.errors import FgafError
-from fgaf.dataset.split import SIDES, TEST, TRAIN, fields_of
+from fgaf.dataset.groups import fields_of
+from fgaf.dataset.split import SIDES, TEST, TRAIN
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.archive import Cells
 from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.dataset.split import SIDES, TEST, TRAIN, fields_of, linked_cells, make_split
+from fgaf.dataset.groups import fields_of, linked_cells
+from fgaf.dataset.split import (
+    SIDES,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    group_cells,
+    make_folds,
+    make_split,
+)
 
 PATCH = 32
 
@@ -131,6 +140,79 @@ def test_linked_cells_are_the_connected_overlaps(p: Population) -> None:
     _, expected = np.unique(expected, return_inverse=True)
     _, found = np.unique(linked, return_inverse=True)
     np.testing.assert_array_equal(found, expected)
+
+
+@settings(deadline=None)
+@given(
+    populations(),
+    st.sampled_from(["auto", "field", "cell"]),
+    st.integers(2, 5),
+    st.sampled_from([0.0, 0.2, 0.5]),
+    st.integers(0, 99),
+)
+def test_folds_divide_nothing_that_belongs_together(
+    p: Population, by: str, folds: int, test_share: float, seed: int
+) -> None:
+    try:
+        made = make_folds(*p.arguments, PATCH, folds, test_share, by, seed)
+    except SettingError:
+        assert group_cells(*p.arguments, PATCH, by)[0].max() <= folds or folds < 3
+        return
+    assert len(made) == folds
+    sides = np.stack([split.sides for split in made])
+    keys = {"sample": p.cells.sample_id, "field": fields_of(p.cells), "cell": p.cells.id}
+    belonging = np.asarray(keys[made[0].by])
+    for key in set(belonging.tolist()) - {""}:
+        assert (sides[:, belonging == key][:, 0] == sides[:, belonging == key].T).all()
+    assert all((sides[:, a] == sides[:, b]).all() for a, b in overlapping_pairs(p))
+    if test_share:
+        assert ((sides == TEST) == (sides[0] == TEST)).all()
+        assert ((sides == VALIDATION).sum(axis=0) == (sides[0] != TEST)).all()
+    else:
+        assert ((sides == TEST).sum(axis=0) == 1).all()
+        assert ((sides == VALIDATION).sum(axis=0) == 1).all()
+    assert all((fold == side).any() for fold in sides for side in (VALIDATION, TEST))
+
+
+@settings(deadline=None)
+@given(populations(), st.sampled_from(["auto", "field", "cell"]), st.integers(0, 99))
+def test_a_fixed_test_side_stays_as_it_is(p: Population, by: str, seed: int) -> None:
+    test = make_split(*p.arguments, PATCH, by=by).sides == TEST
+    split = make_split(*p.arguments, PATCH, (0.5, 0.3, 0.2), by, seed, test)
+    np.testing.assert_array_equal(split.sides == TEST, test)
+    assert all(split.sides[a] == split.sides[b] for a, b in overlapping_pairs(p))
+    if split.groups > 3:
+        for fold in make_folds(*p.arguments, PATCH, 2, by=by, seed=seed, test=test):
+            np.testing.assert_array_equal(fold.sides == TEST, test)
+
+
+def test_a_fixed_test_side_that_divides_a_group_is_refused() -> None:
+    p = apart(4, ["A", "A", "B", "C"])
+    test = np.array([True, False, False, False])
+    with pytest.raises(SettingError, match=r"outside the test side belong .* cell-1"):
+        make_split(*p.arguments, PATCH, by="sample", test=test)
+    assert make_split(*p.arguments, PATCH, by="cell", test=test).counts[TEST] == 1
+
+
+def test_every_side_gets_its_share_of_samples_and_methods() -> None:
+    sample = [c for c in "AAAABBBBBC" for _ in range(10)]
+    p = apart(100, sample, [f"stack{k // 2}" for k in range(100)])
+    p.cells.method[::2] = "import"
+    split = make_split(*p.arguments, PATCH, by="cell")
+    assert split.counts == (70, 10, 20)
+    for sample_id, test in (("A", 8), ("B", 10), ("C", 2)):
+        assert (split.sides[p.cells.sample_id == sample_id] == TEST).sum() == test
+    assert (split.sides[::2] == TEST).sum() == 10
+
+
+def test_wishes_for_folds_that_cannot_be_met_are_refused() -> None:
+    p = apart(6)
+    with pytest.raises(SettingError, match=r"6 groups .* do not fill 6 folds and a test side"):
+        make_folds(*p.arguments, PATCH, 6)
+    with pytest.raises(SettingError, match="2 folds are too few; give --folds 3"):
+        make_folds(*p.arguments, PATCH, 2, test_share=0)
+    with pytest.raises(SettingError, match="a test share of 1 leaves nothing"):
+        make_folds(*p.arguments, PATCH, 2, test_share=1)
 
 
 def test_sides_come_near_the_fractions_in_cells() -> None:
