@@ -283,9 +283,10 @@ def _with_settings(header: RawHeader, settings: ImportSettings, plan: Planned) -
 
 
 def find_sources(paths: Iterable[Path]) -> list[Path]:
-    """Resolve what was named: files as they are; a folder is one stack, or a folder of TIFF stacks.
+    """Resolve what was named: what is one stack or file stays; a folder of such stands for them.
 
-    A folder whose TIFFs hold several pages each stands for those files.
+    A folder of TIFFs of several pages each stands for those files; of images of one page each, it
+    is one stack.
 
     Raises
     ------
@@ -294,16 +295,23 @@ def find_sources(paths: Iterable[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        if not path.is_dir() or is_zarr(path):
-            found.append(path)
-            continue
-        images = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        if not images:
-            raise FgafError(
-                f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}); name another folder"
-            )
-        found += images if _holds_stacks(images) else [path]
+        found += _inside(path) if path.is_dir() and not is_zarr(path) else [path]
     return found
+
+
+def _inside(folder: Path) -> list[Path]:
+    inside = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    images = [p for p in inside if p.suffix.lower() in IMAGE_SUFFIXES]
+    stacks = [p for p in inside if p.is_dir() and is_zarr(p)]
+    if images and _holds_stacks(images):
+        return sorted(stacks + images)
+    if stacks:
+        return stacks
+    if not images:
+        raise FgafError(
+            f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)}); name another folder"
+        )
+    return [folder]
 
 
 def stack_name(source: Path) -> str:

@@ -15,7 +15,7 @@ import zarr
 
 from fgaf.dataset.errors import ExistsError, FgafError, SettingError
 from fgaf.dataset.exporters.export import ExportSettings, export
-from fgaf.dataset.importers.stacks import ImportSettings, import_stacks
+from fgaf.dataset.importers.stacks import ImportSettings, find_sources, import_stacks
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawStack
 
@@ -160,3 +160,10 @@ def test_what_cannot_be_exported_is_refused(
         with pytest.raises(FgafError, match="checksum differs in /frames"):
             export([damaged], kind, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_folder_of_exports_stands_for_them(good_stack: Path, tmp_path: Path) -> None:
+    written = [exported(good_stack, kind, "0.5", tmp_path) for kind in ("ome-zarr", "ome-tiff")]
+    assert find_sources([tmp_path]) == sorted(written)
+    written[1].unlink()
+    assert find_sources([tmp_path]) == find_sources([written[0]]) == [written[0]]
