@@ -57,8 +57,11 @@ _PREDICTING: Final = tuple(
     f"fgaf.model.{noun}"
     for noun in ("backbones", "checkpoint", "decode", "fgaf", "images", "norms", "predict")
 )
+_TRAINING: Final = tuple(
+    f"fgaf.model.{noun}" for noun in ("augment", "losses", "optimise", "sides", "start", "train")
+)
 _CODE: Final = {
-    "classifier": (*_PREDICTING, "fgaf.model.augment", "fgaf.model.losses", "fgaf.model.train"),
+    "classifier": (*_PREDICTING, *_TRAINING),
     "trained": _PREDICTING,
     "focus": ("fgaf.model.baselines", "fgaf.curate.focus", "fgaf.curate.suggest"),
     "constant": ("fgaf.model.baselines",),

@@ -27,6 +27,7 @@ from fgaf.model.settings import TrainSettings
 FORMAT = "fgaf-checkpoint"
 STATE_FORMAT = "fgaf-training-state"
 FORMAT_VERSION = 1
+SAFETENSORS = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,16 @@ class Checkpoint:
         return network.eval()
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint in place of an older one."""
+        """Write the checkpoint in place of an older one; as safetensors where the name says so."""
         header = {
             "settings": asdict(self.settings),
             "scale": asdict(self.scale),
             "optics": self.optics.model_dump(),
         }
         header |= {key: getattr(self, key) for key in _PLAIN}
+        if path.suffix == SAFETENSORS:
+            _write_safetensors(path, header, self.weights)
+            return
         content = {"header": json.dumps(header), "weights": self.weights}
         _write(path, {"format": FORMAT, "format_version": FORMAT_VERSION, **content})
 
@@ -97,7 +101,7 @@ class Checkpoint:
         FormatError
             Not a checkpoint, newer than this software, truncated or altered.
         """
-        content = _read(path, FORMAT)
+        content = _read_safetensors(path) if path.suffix == SAFETENSORS else _read(path, FORMAT)
         try:
             header = json.loads(content["header"])
             return cls(
@@ -159,6 +163,28 @@ def load_state(path: Path) -> dict[str, Any]:
     return _read(path, STATE_FORMAT)
 
 
+def _write_safetensors(path: Path, header: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    from safetensors.torch import save_file
+
+    metadata = {"format": FORMAT, "format_version": str(FORMAT_VERSION)}
+    with publishing(path, overwrite=True) as part:
+        save_file(weights, part, metadata | {"header": json.dumps(header)})
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise FgafError(f"{path} is not there; give the checkpoint of a training run")
+    try:
+        with safe_open(path, "pt") as file:
+            content: dict[str, Any] = dict(file.metadata() or {})
+            content["weights"] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise FormatError(f"{path} is damaged or no safetensors file ({error})") from error
+    return _checked(path, content, FORMAT)
+
+
 def _write(path: Path, content: dict[str, Any]) -> None:
     with publishing(path, overwrite=True) as part:
         torch.save(content, part)
@@ -173,8 +199,12 @@ def _read(path: Path, expected: str) -> dict[str, Any]:
         raise FormatError(
             f"{path} is no checkpoint of this software, or is truncated; train again"
         ) from error
+    return _checked(path, content, expected)
+
+
+def _checked(path: Path, content: Any, expected: str) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != expected:
         raise FormatError(f"{path} is no {expected} file; give the folder of a training run")
-    if content["format_version"] > FORMAT_VERSION:
+    if int(content["format_version"]) > FORMAT_VERSION:
         raise FormatError(f"{path} is of a newer version of fgaf; update this installation")
     return content

@@ -1,4 +1,4 @@
-"""The commands `fgaf-train` and `fgaf-predict`: parse, call the library, print."""
+"""The commands `fgaf-train`, `fgaf-pretrain` and `fgaf-predict`: parse, call the library, print."""
 
 import csv
 import json
@@ -50,6 +50,13 @@ _COLUMNS = (
 @click.option("--epochs", type=int, help="Passes over the training cells.")
 @click.option("--seed", type=int, help="Of everything random.")
 @click.option("--split", help="Name of the split in the archive.")
+@click.option(
+    "--pretrained", metavar="sim|RUN", help="Start from the shipped network, or from a run's."
+)
+@click.option(
+    "--weights", type=_FILE, help="Start from a torchvision network's weights (ImageNet's .pth)."
+)
+@click.option("--folds", type=int, help="Cross-validate: test every cell once, in so many runs.")
 @click.option("--precision", help="fp32, bf16, or auto: a few timed steps decide.")
 @click.option("--threads", type=int, help="Of the processor; 0: what suits the backbone.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting.")
@@ -71,6 +78,9 @@ def train(
     base: str | None,
     file: Path | None,
     assignments: tuple[str, ...],
+    pretrained: str | None,
+    weights: Path | None,
+    folds: int | None,
     resume: bool,
     overwrite: bool,
     show_settings: bool,
@@ -80,17 +90,25 @@ def train(
 ) -> None:
     """Train a depth classifier on the archive DATASET and judge it on its test cells.
 
-    OUT holds the checkpoint, settings.toml, history.csv, metrics.json and three pictures
+    OUT holds the checkpoint, settings.toml, history.csv, metrics.json and four pictures
     afterwards. Settings come from the preset, then --settings, then the flags, then --set.
+    With few cells, start from the network that was pretrained on simulated ones. Several
+    processes or machines train together under torchrun.
 
     \b
     fgaf-train dataset.h5 --out run
     fgaf-train dataset.h5 --out run34 --preset paper --epochs 30
     fgaf-train dataset.h5 --out small --backbone shufflenet_v2_x0_5 --set loss=wloss
+    fgaf-train dataset.h5 --out few --pretrained sim
+    fgaf-train dataset.h5 --out all --folds 5
+    torchrun --nproc-per-node 2 -m fgaf.model.cli dataset.h5 --out both
     """  # noqa: D301 - click reads the backspace
     if pattern is not None:
         _list(pattern, as_json)
         return
+    if pretrained and weights:
+        raise SettingError("give --pretrained or --weights, not both")
+    flags["start"] = pretrained or (str(weights) if weights else None)
     settings = _settings(base, file, flags, assignments)
     if show_settings:
         click.echo(to_toml(settings), nl=False)
@@ -99,15 +117,54 @@ def train(
         raise SettingError("give an archive and --out FOLDER, as in: fgaf-train data.h5 --out run")
 
     from fgaf.dataset.archive import Archive
-    from fgaf.model import train as training
+    from fgaf.model.folds import cross_validate
+    from fgaf.model.parallel import leads
+    from fgaf.model.train import train as train_once
 
     archive = Archive.read(dataset)
-    metrics = training.train(
-        archive, settings, out, resume=resume, overwrite=overwrite, progress=progress
-    )
+    how = {"resume": resume, "overwrite": overwrite, "progress": progress}
+    if folds is None:
+        metrics, network = train_once(archive, settings, out, **how), out
+    else:
+        metrics, network = cross_validate(archive, settings, out, folds, **how), out / "fold-1"
+    if not leads():
+        return
     finish(
         f"wrote {out}: {_summary(metrics)}",
-        f"fgaf-predict {shlex.quote(str(out))} IMAGES",
+        f"fgaf-predict {shlex.quote(str(network))} IMAGES",
+        metrics,
+        as_json,
+    )
+
+
+@click.command(cls=Tool)
+@click.option("--out", type=_FOLDER, required=True, help="Folder for all that is made.")
+@click.option("--cells", type=click.IntRange(min=3), default=5000, show_default=True)
+@click.option("--microscopes", type=click.IntRange(min=3), default=100, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="Of everything simulated.")
+@click.option("--epochs", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
+def pretrain(
+    out: Path, cells: int, microscopes: int, seed: int, epochs: int, as_json: bool
+) -> None:
+    """Train the default network on simulated cells under many microscopes.
+
+    OUT holds the weights (sim.safetensors), their card (sim.md), the simulated cells and the
+    training run afterwards. A killed one goes on where it stood when run again. The network
+    that ships with fgaf was made by this command as it is; start from another with
+    fgaf-train --pretrained OUT/sim.safetensors.
+    """
+    from dataclasses import replace
+
+    from fgaf.model.pretrain import SETTINGS, WEIGHTS, Worlds
+    from fgaf.model.pretrain import pretrain as pretrain_in
+
+    worlds = Worlds(cells, microscopes, seed)
+    metrics = pretrain_in(out, worlds, replace(SETTINGS, epochs=epochs), progress)
+    weights = shlex.quote(str(out / WEIGHTS))
+    finish(
+        f"wrote {out}: {_summary(metrics)}",
+        f"fgaf-train dataset.h5 --pretrained {weights} --out run",
         metrics,
         as_json,
     )
@@ -135,6 +192,9 @@ def predict(
     as_json: bool,
 ) -> None:
     """Estimate depth in µm, with its uncertainty, with the network of the run RUN.
+
+    RUN is the folder of a training run, a checkpoint, or "sim", the network that ships with
+    fgaf and has seen simulated cells only: fine-tune it before you rely on it.
 
     IMAGES are TIFF or PNG patches of the size the network was trained on, one per page, or
     whole fields, at least twice that size, in which the cells are found; a STACK is a raw
@@ -222,3 +282,7 @@ def _rows(path: Path, patches: Any, predictor: Any) -> list[dict[str, Any]]:
         }
         for k in range(len(p))
     ]
+
+
+if __name__ == "__main__":
+    train()

@@ -40,7 +40,11 @@ def outputs(loss: LossName, n_classes: int) -> int:
 
 
 def loss_function(settings: LossSettings) -> Callable[[Tensor, Tensor], Tensor]:
-    """Build the loss: (B, outputs) logits and (B,) classes to a scalar."""
+    """Build the loss: (B, outputs) logits and targets to a scalar.
+
+    Targets are classes, (B,) integers, or shares of the classes, (B, C) rows that sum to one,
+    as `between` makes them of depths that lie between two classes.
+    """
     chosen: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         "ce": F.cross_entropy,
         "smooth": lambda z, t: F.cross_entropy(z, t, label_smoothing=settings.smoothing),
@@ -52,6 +56,23 @@ def loss_function(settings: LossSettings) -> Callable[[Tensor, Tensor], Tensor]:
         "corn": corn,
     }
     return chosen[settings.loss]
+
+
+def between(places: Tensor, n_classes: int) -> Tensor:
+    """Share each depth among the two classes it lies between, so that its mean is the depth.
+
+    Parameters
+    ----------
+    places : (B,) depths in steps from the lowest class; those beyond the ends count as the end
+    n_classes : C
+
+    Returns
+    -------
+    (B, C), rows sum to one; a depth on the grid is one class's alone
+    """
+    ranks = torch.arange(n_classes, device=places.device)
+    inside = places.float().clamp(0, n_classes - 1)
+    return (1 - (ranks[None] - inside[:, None]).abs()).clamp_min(0)
 
 
 def sample_weights(decided: Tensor, classes: Tensor) -> Tensor:
@@ -69,47 +90,53 @@ def sample_weights(decided: Tensor, classes: Tensor) -> Tensor:
     return ((classes**2 - decided**2).abs() + 1).float()
 
 
-def weighted(logits: Tensor, classes: Tensor, normalise: Normalisation = "none") -> Tensor:
+def weighted(logits: Tensor, targets: Tensor, normalise: Normalisation = "none") -> Tensor:
     """WLoss, eq. (15): the mean of each patch's weight times its cross-entropy.
 
     The predicted class carries no gradient. "mean" divides by the batch's mean weight, so
     that the weights move gradients between patches without scaling the step.
     """
+    classes = targets if targets.ndim == 1 else targets.argmax(dim=1)
     weight = sample_weights(logits.detach().argmax(dim=1), classes)
     if normalise == "mean":
         weight = weight / weight.mean()
-    return (weight * F.cross_entropy(logits, classes, reduction="none")).mean()
+    return (weight * F.cross_entropy(logits, targets, reduction="none")).mean()
 
 
-def ranked_probability_score(logits: Tensor, classes: Tensor) -> Tensor:
+def ranked_probability_score(logits: Tensor, targets: Tensor) -> Tensor:
     """Squared distance of the cumulative distributions, summed over classes, batch mean."""
     cumulative = logits.float().softmax(dim=1).cumsum(dim=1)
-    ranks = torch.arange(logits.shape[1], device=logits.device)
-    reached = (ranks[None] >= classes[:, None]).float()
+    reached = _shares(targets, logits.shape[1]).cumsum(dim=1)
     return ((cumulative - reached) ** 2).sum(dim=1).mean()
 
 
-def soft_targets(classes: Tensor, n_classes: int, width: float) -> Tensor:
+def soft_targets(targets: Tensor, n_classes: int, width: float) -> Tensor:
     """Spread each label over its neighbours by a Gaussian of `width` classes, (B, C)."""
-    ranks = torch.arange(n_classes, device=classes.device)
-    distance = (ranks[None] - classes[:, None]).float()
+    ranks = torch.arange(n_classes, device=targets.device).float()
+    places = _shares(targets, n_classes) @ ranks
+    distance = ranks[None] - places[:, None]
     return (-(distance**2) / (2 * width**2)).softmax(dim=1)
 
 
-def corn(logits: Tensor, classes: Tensor) -> Tensor:
+def corn(logits: Tensor, targets: Tensor) -> Tensor:
     """Conditional ordinal regression: logit k asks "above k?" of patches of class k or more.
 
     Parameters
     ----------
     logits : (B, C - 1)
-    classes : (B,)
+    targets : (B,) classes or (B, C) shares
 
     Returns
     -------
     Scalar: binary cross-entropy summed over all questions asked, over their number.
     """
-    ranks = torch.arange(logits.shape[1], device=logits.device)
-    asked = (classes[:, None] >= ranks[None]).float()
-    above = (classes[:, None] > ranks[None]).float()
-    each = F.binary_cross_entropy_with_logits(logits.float(), above, reduction="none")
+    reached = _shares(targets, logits.shape[1] + 1).flip(1).cumsum(dim=1).flip(1).clamp(0, 1)
+    asked, above = reached[:, :-1], reached[:, 1:]
+    yes = above / asked.clamp_min(1e-6)
+    each = F.binary_cross_entropy_with_logits(logits.float(), yes, reduction="none")
     return (each * asked).sum() / asked.sum()
+
+
+def _shares(targets: Tensor, n_classes: int) -> Tensor:
+    """Targets as (B, C) shares of the classes."""
+    return F.one_hot(targets, n_classes).float() if targets.ndim == 1 else targets

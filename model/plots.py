@@ -1,4 +1,4 @@
-"""Pictures of a run: learning curves, confusion matrix, reliability diagram."""
+"""Pictures of a run: learning curves, confusion matrix, reliability, error against depth."""
 
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,35 @@ def plot_reliability(metrics: dict[str, Any], path: Path) -> None:
         xlabel="confidence",
         ylabel="share that was right",
         title=f"calibration error {100 * metrics['calibration_error']:.1f} %",
+    )
+    panel.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def plot_depths(metrics: dict[str, Any], path: Path) -> None:
+    """Draw the error of the expected depth against the true depth.
+
+    Parameters
+    ----------
+    metrics : with `per_class`, `expected_mae_um`, `n_cells`
+    path : PNG to write
+    """
+    rows = [row for row in metrics["per_class"] if row["n_patches"]]
+    depths = [row["depth_um"] for row in rows]
+    figure = _figure(5.6, 4.0)
+    panel = figure.subplots()
+    panel.axhline(0, color=_GREY, linestyle="--", linewidth=1)
+    panel.plot(
+        depths, [row["expected_mae_um"] for row in rows], "o-", color=_BLUE, label="mean size"
+    )
+    panel.plot(
+        depths, [row["expected_bias_um"] for row in rows], "s-", color=_ORANGE, label="mean (bias)"
+    )
+    panel.legend(frameon=False)
+    panel.set(
+        xlabel="true depth (µm)",
+        ylabel="error of the expected depth (µm)",
+        title=f"{metrics['expected_mae_um']:.3f} µm on average, {metrics['n_cells']} test cells",
     )
     panel.spines[["top", "right"]].set_visible(False)
     _save(figure, path)

@@ -14,6 +14,7 @@ from fgaf.model.augment import symmetries
 from fgaf.model.checkpoint import Checkpoint
 from fgaf.model.decode import class_probabilities, depth_spread, expected_depth
 from fgaf.model.images import check_patches
+from fgaf.model.start import SHIPPED, shipped
 
 Floats = npt.NDArray[np.float64]
 
@@ -41,7 +42,7 @@ class Predictor:
 
         Parameters
         ----------
-        run : the run's folder, or one checkpoint file
+        run : the run's folder, one checkpoint file, or "sim" for the network that ships
         tta : see the class
 
         Raises
@@ -49,8 +50,9 @@ class Predictor:
         FgafError
             No run there, or its checkpoint is damaged.
         """
-        path = run / CHECKPOINT if run.is_dir() else run
-        return cls(Checkpoint.load(path), tta)
+        if str(run) == SHIPPED and not run.exists():
+            return cls(shipped(), tta)
+        return cls(Checkpoint.load(run / CHECKPOINT if run.is_dir() else run), tta)
 
     @property
     def class_depths_um(self) -> Floats:

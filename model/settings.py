@@ -40,18 +40,24 @@ class TrainSettings:
     Loss
     ----
     loss, wloss_normalise, smoothing, rps_weight, soft_width : `fgaf.model.losses.LossSettings`.
+    targets : "between" shares a depth that lies between two classes among both, so that the
+        expected depth can be exact; "class" takes the nearest class. The same on the grid.
 
     Data
     ----
     split : name of the archive's split.
+    balance : draw every class equally often, the rarer ones repeatedly.
     normalise : "level" divides each patch by its own mean first, "dataset" does not; then the
         training set's mean and deviation are removed.
     turns, shift_px, gain, offset, noise : `fgaf.model.augment.AugmentSettings`.
 
     Optimisation
     ------------
+    start : where the weights come from: "random", "sim" (the network pretrained on simulated
+        cells that ships with fgaf), or a file: see `fgaf.model.start`.
     epochs : passes over the training patches; 0 for 30, or more where that is under 600 steps.
-    batch, lr, momentum, nesterov, weight_decay : SGD; `lr` is the highest rate.
+    batch, lr, momentum, nesterov, weight_decay : SGD; `lr` is the highest rate, 0 for 0.05, or
+        0.01 where the start is not random.
     schedule : "onecycle" (linear rise over `warmup` of the run, cosine to zero), or "constant".
     ema : decay per step of an average of the weights that is used instead of them; 0 for none.
     select : which weights the run ends with: the "last" epoch's, or the "best" on validation.
@@ -86,8 +92,10 @@ class TrainSettings:
     smoothing: float = 0.1
     rps_weight: float = 1.0
     soft_width: float = 0.5
+    targets: Literal["class", "between"] = "between"
 
     split: str = "default"
+    balance: bool = False
     normalise: Literal["level", "dataset"] = "level"
     turns: bool = True
     shift_px: int = 6
@@ -95,9 +103,10 @@ class TrainSettings:
     offset: float = 0.05
     noise: float = 0.05
 
+    start: str = "random"
     epochs: int = 0
     batch: int = 32
-    lr: float = 0.05
+    lr: float = 0.0
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
@@ -155,7 +164,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "noise": (0, 10),
     "epochs": (0, 100_000),
     "batch": (2, 65536),
-    "lr": (1e-9, 1e3),
+    "lr": (0, 1e3),
     "momentum": (0, 0.9999),
     "weight_decay": (0, 10),
     "warmup": (0, 1),
@@ -177,6 +186,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "cross_norm_p": 0.5,
         "cross_norm_sites": 2,
         "loss": "wloss",
+        "targets": "class",
         "gain": 0.0,
         "offset": 0.0,
         "noise": 0.0,

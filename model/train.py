@@ -2,41 +2,49 @@
 
 The whole set is one tensor in memory; batches are drawn from it and augmented on it. Every
 epoch draws from generators seeded by (seed, epoch), so that a run that was killed resumes
-from its last epoch and ends with the same numbers as the unbroken one.
+from its last epoch and ends with the same numbers as the unbroken one. Under `torchrun` several
+processes take their parts of every batch (`fgaf.model.parallel`).
 """
 
 import csv
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
-from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
-from math import ceil, cos, pi
+from dataclasses import asdict, replace
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from fgaf.dataset import console
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import ExistsError, FgafError
+from fgaf.dataset.errors import ExistsError, FgafError, SettingError
 from fgaf.dataset.files import publishing
 from fgaf.dataset.header import software
 from fgaf.model.augment import AugmentSettings, augment
-from fgaf.model.backbones import BACKBONES, macs, parameters
+from fgaf.model.backbones import macs, parameters
 from fgaf.model.checkpoint import Checkpoint, build_network, load_state, save_state
 from fgaf.model.decode import class_probabilities, expected_depth, fit_temperature
 from fgaf.model.images import Scale
-from fgaf.model.losses import LossSettings, loss_function
+from fgaf.model.machine import Machine, choose_machine
 from fgaf.model.metrics import judge
-from fgaf.model.plots import plot_confusion, plot_history, plot_reliability
+from fgaf.model.optimise import (
+    Average,
+    learning_rate,
+    new_loss,
+    new_optimizer,
+    step_seconds,
+    take_step,
+)
+from fgaf.model.parallel import Team, teamed
+from fgaf.model.plots import plot_confusion, plot_depths, plot_history, plot_reliability
 from fgaf.model.predict import CHECKPOINT, network_logits
 from fgaf.model.settings import TrainSettings, to_toml
+from fgaf.model.sides import TEST, TRAIN, VALIDATION, Data, load_sides
+from fgaf.model.start import Start, facts
 
 BEST, LAST = "best.pt", "last.pt"
 METRICS, HISTORY, SETTINGS = "metrics.json", "history.csv", "settings.toml"
@@ -50,47 +58,15 @@ FILES = (
     "history.png",
     "confusion.png",
     "reliability.png",
+    "depths.png",
 )
 """Everything a run writes into its folder."""
 
-TRAIN, VALIDATION, TEST = 0, 1, 2
-
 _EPOCHS, _STEPS, _SMALL_PX = 30, 600, 64
+_LR, _LR_STARTED = 0.05, 0.01
 
 Row = dict[str, float]
 Bar = Callable[[Iterable[int], str, int], Iterator[int]]
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What the steps run on: device, processor threads, bfloat16 or not."""
-
-    device: str
-    threads: int
-    bf16: bool
-
-    @contextmanager
-    def used(self) -> Iterator[None]:
-        """Set the number of threads inside the block."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-
-    def autocast(self) -> Any:
-        """Compute in bfloat16 inside the block where that is chosen."""
-        return torch.autocast(self.device, torch.bfloat16) if self.bf16 else nullcontext()
-
-
-@dataclass(frozen=True)
-class Data:
-    """One side of the split on the device: patches (N, 1, S, S), classes (N,), archive rows."""
-
-    images: Tensor
-    classes: Tensor
-    rows: npt.NDArray[np.int64]
 
 
 def train(
@@ -128,26 +104,50 @@ def train(
         with other settings or another archive; a training that diverged.
     """
     _check_archive(archive, settings)
-    _check_folder(out, resume, overwrite)
+    with teamed() as team:
+        if team.leads:
+            _check_folder(out, resume, overwrite)
+        return team.share(_train(archive, settings, out, team, resume, pictures, progress))
+
+
+def _train(
+    archive: Archive,
+    settings: TrainSettings,
+    out: Path,
+    team: Team,
+    resume: bool,
+    pictures: bool,
+    progress: Bar,
+) -> dict[str, Any]:
+    """Train in a folder that is free for it; the metrics, for the leader only."""
     started = time.perf_counter()
     settings = settle(settings, archive)
-    machine = choose_machine(archive, settings)
+    if settings.batch < team.size:
+        raise SettingError(f"batch = {settings.batch} gives {team.size} processes less than one")
+    side, n_classes = archive.header.patch_px, archive.n_classes
+    machine = team.share(
+        choose_machine(settings, lambda m: step_seconds(m, settings, side, n_classes))
+    )
     with machine.used():
-        sides, scale = _load(archive, settings, machine)
-        run = _Run(archive, settings, out, machine, sides, scale)
-        if resume and (out / LAST).is_file():
-            run.restore(load_state(out / LAST))
+        sides, scale = load_sides(archive, settings, machine.device)
+        run = _Run(archive, settings, out, machine, sides, scale, team)
+        state = load_state(out / LAST) if team.leads and resume and (out / LAST).is_file() else None
+        if state := team.share(state):
+            run.restore(state)
         run.write_settings()
         left = range(run.epoch, settings.epochs)
         for _ in progress(left, f"training {settings.backbone}", len(left)):
             run.train_epoch()
             if run.stale():
                 break
+        if not team.leads:
+            return {}
         metrics = run.finish()
     if pictures:
         plot_history(run.history, out / "history.png")
         plot_confusion(metrics, out / "confusion.png")
         plot_reliability(metrics, out / "reliability.png")
+        plot_depths(metrics, out / "depths.png")
     metrics["timing"]["total_s"] = round(time.perf_counter() - started, 2)
     _write_json(out / METRICS, metrics)
     return metrics
@@ -162,48 +162,8 @@ def settle(settings: TrainSettings, archive: Archive) -> TrainSettings:
         settings,
         stem_stride=settings.stem_stride or stride,
         epochs=settings.epochs or epochs,
+        lr=settings.lr or (_LR if settings.start == "random" else _LR_STARTED),
     )
-
-
-def choose_machine(archive: Archive, settings: TrainSettings) -> Machine:
-    """Pick device, threads and precision: as set, else as suits the backbone, else by timing."""
-    cores = os.cpu_count() or 1
-    threads = settings.threads or min(BACKBONES[settings.backbone].threads, cores)
-    if torch.cuda.is_available():
-        return Machine("cuda", threads, settings.precision != "fp32")
-    if settings.precision != "auto":
-        return Machine("cpu", threads, settings.precision == "bf16")
-    counts = [settings.threads] if settings.threads else sorted({1, cores})
-    candidates = [Machine("cpu", n, bf16) for n in counts for bf16 in (False, True)]
-    return min(candidates, key=lambda machine: _step_seconds(machine, archive, settings))
-
-
-def learning_rate(step: int, total: int, settings: TrainSettings) -> float:
-    """Rate of one step: a linear rise over `warmup` and a cosine to zero, or constant."""
-    if settings.schedule == "constant":
-        return settings.lr
-    rise = max(1, round(settings.warmup * total))
-    if step < rise:
-        return settings.lr * (0.04 + 0.96 * step / rise)
-    return settings.lr * 0.5 * (1 + cos(pi * (step - rise) / max(1, total - rise)))
-
-
-class Average:
-    """An exponential average of a network's weights, short-memoried while it is young."""
-
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.network = deepcopy(network).requires_grad_(False)
-        self.decay = decay
-
-    def update(self, network: nn.Module, step: int) -> None:
-        """Take in the weights after step number `step`, counted from 0."""
-        keep = min(self.decay, (1 + step) / (10 + step))
-        fresh = network.state_dict()
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(fresh[name], 1 - keep)
-            else:
-                value.copy_(fresh[name])
 
 
 class _Run:
@@ -217,15 +177,21 @@ class _Run:
         machine: Machine,
         sides: dict[int, Data],
         scale: Scale,
+        team: Team,
     ) -> None:
         self.archive, self.settings, self.out = archive, settings, out
-        self.machine, self.sides, self.scale = machine, sides, scale
-        self.loss = loss_function(_loss_settings(settings))
+        self.machine, self.sides, self.scale, self.team = machine, sides, scale, team
+        self.loss = new_loss(settings)
         self.augmentation = _augment_settings(settings)
         torch.manual_seed(settings.seed)
-        self.network = _on(machine, build_network(settings, archive.n_classes))
+        network = build_network(settings, archive.n_classes)
+        self.start = Start.load(settings.start)
+        if self.start:
+            self.start.apply(network, settings, archive.header)
+        self.network = machine.place(network)
         self.average = Average(self.network, settings.ema) if settings.ema else None
-        self.optimizer = _optimizer(self.network, settings)
+        self.stepping = team.wrap(self.network)
+        self.optimizer = new_optimizer(self.network, settings)
         self.steps = _steps_per_epoch(len(sides[TRAIN].rows), settings)
         self.epoch = 0
         self.history: list[Row] = []
@@ -240,9 +206,12 @@ class _Run:
         began = time.perf_counter()
         row = {"epoch": float(self.epoch + 1), **self._steps()}
         self.epoch += 1
-        row |= self._validate()
+        if self.team.leads:
+            row |= self._validate()
         row["seconds"] = round(time.perf_counter() - began, 3)
-        self.history.append(row)
+        self.history.append(self.team.share(row))
+        if not self.team.leads:
+            return
         if VALIDATION in self.sides and self.best_epoch() == self.epoch:
             self._checkpoint().save(self.out / BEST)
         save_state(self.out / LAST, self._state())
@@ -288,6 +257,8 @@ class _Run:
 
     def write_settings(self) -> None:
         """Write the settings as TOML, ready for `--settings`."""
+        if not self.team.leads:
+            return
         with publishing(self.out / SETTINGS, overwrite=True) as part:
             part.write_text(to_toml(self.settings), encoding="utf-8")
 
@@ -296,15 +267,15 @@ class _Run:
         checkpoint = self._checkpoint()
         if self.settings.select == "best" and (self.out / BEST).is_file():
             checkpoint = Checkpoint.load(self.out / BEST)
-        network = _on(self.machine, checkpoint.network())
+        network = self.machine.place(checkpoint.network())
         loss = self.settings.loss
         if VALIDATION in self.sides:
             held = self.sides[VALIDATION]
-            logits = network_logits(network, held.images, self.settings.tta)
+            logits = network_logits(network, self.scale(held.images), self.settings.tta)
             temperature = fit_temperature(logits, held.classes.cpu(), loss)
             checkpoint = replace(checkpoint, temperature=temperature)
         test = self.sides[TEST]
-        logits = network_logits(network, test.images, self.settings.tta)
+        logits = network_logits(network, self.scale(test.images), self.settings.tta)
         p = class_probabilities(logits, loss, checkpoint.temperature).numpy()
         metrics = judge(p, self.archive, test.rows, seed=self.settings.seed)
         metrics |= self._facts(network, checkpoint)
@@ -316,7 +287,7 @@ class _Run:
         mixed = np.random.SeedSequence([settings.seed, self.epoch]).generate_state(2)
         torch.manual_seed(int(mixed[0]))
         generator = torch.Generator(self.machine.device).manual_seed(int(mixed[1]))
-        order = torch.randperm(len(side.rows), device=self.machine.device, generator=generator)
+        order = side.order(generator, settings.balance)
         self.network.train()
         total, right, rate = 0.0, 0.0, 0.0
         for k, batch in enumerate(order.tensor_split(self.steps)):
@@ -324,16 +295,25 @@ class _Run:
             rate = learning_rate(step, settings.epochs * self.steps, settings)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            classes = side.classes[batch]
-            images = augment(side.images[batch], self.augmentation, generator)
-            loss, logits = _step(
-                self.network, self.optimizer, self.loss, images, classes, self.machine
+            images = augment(self.scale(side.images[batch]), self.augmentation, generator)
+            mine = self.team.part(batch)
+            classes = side.classes[mine]
+            loss, logits = take_step(
+                self.stepping,
+                self.optimizer,
+                self.loss,
+                self.team.part(images),
+                classes,
+                side.targets[mine],
+                self.machine,
+                share=self.team.size * len(mine) / len(batch),
             )
             if self.average:
                 self.average.update(self.network, step)
-            total += loss * len(batch)
+            total += loss * len(mine)
             right += float((_decided(logits, settings.loss) == classes).sum())
         n = len(side.rows)
+        total, right = self.team.sum([total, right], self.machine.device)
         if not np.isfinite(total):
             raise FgafError(
                 f"the training diverged in epoch {self.epoch + 1}; try a lower rate, "
@@ -345,7 +325,7 @@ class _Run:
         if VALIDATION not in self.sides:
             return {}
         side = self.sides[VALIDATION]
-        logits = network_logits(self.used_network, side.images, tta=False)
+        logits = network_logits(self.used_network, self.scale(side.images), tta=False)
         classes = side.classes.cpu()
         p = class_probabilities(logits, self.settings.loss)
         grid = self.archive.class_depths_um
@@ -390,6 +370,7 @@ class _Run:
             "backbone": self.settings.backbone,
             "fgaf": self.settings.fgaf,
             "epochs": checkpoint.epoch,
+            **facts(self.start),
             "train_cells": int((split == TRAIN).sum()),
             "validation_cells": int((split == VALIDATION).sum()),
             "temperature": checkpoint.temperature,
@@ -398,7 +379,7 @@ class _Run:
             "macs": macs(network, self.archive.header.patch_px),
             "archive_fingerprint": self.archive.fingerprint,
             "software": software(),
-            "machine": asdict(self.machine),
+            "machine": {**asdict(self.machine), "processes": self.team.size},
             "timing": {
                 "train_s": round(sum(row["seconds"] for row in self.history), 2),
                 "patch_ms": _patch_ms(network, self.archive.header.patch_px),
@@ -440,79 +421,10 @@ def _check_folder(out: Path, resume: bool, overwrite: bool) -> None:
         path.unlink()
 
 
-def _load(
-    archive: Archive, settings: TrainSettings, machine: Machine
-) -> tuple[dict[int, Data], Scale]:
-    """Put each side that has cells on the device, scaled by the training side."""
-    side_of_row = archive.split_of_rows(settings.split)
-    images = np.asarray(archive.images)
-    scale = Scale.of(images[side_of_row == TRAIN], settings.normalise)
-    classes = torch.from_numpy(np.asarray(archive.depth_class, dtype=np.int64))
-    sides = {}
-    for side in (TRAIN, VALIDATION, TEST):
-        rows = np.flatnonzero(side_of_row == side)
-        if rows.size:
-            sides[side] = Data(
-                scale(images[rows]).to(machine.device), classes[rows].to(machine.device), rows
-            )
-    return sides, scale
-
-
-def _on(machine: Machine, network: nn.Module) -> nn.Module:
-    placed: nn.Module = network.to(machine.device).to(memory_format=torch.channels_last)
-    return placed
-
-
-def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    return torch.optim.SGD(
-        network.parameters(),
-        lr=settings.lr,
-        momentum=settings.momentum,
-        nesterov=settings.nesterov and settings.momentum > 0,
-        weight_decay=settings.weight_decay,
-    )
-
-
-def _step(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    loss_of: Callable[[Tensor, Tensor], Tensor],
-    images: Tensor,
-    classes: Tensor,
-    machine: Machine,
-) -> tuple[float, Tensor]:
-    """Take one optimiser step; return the loss and the (B, outputs) logits."""
-    images = images.contiguous(memory_format=torch.channels_last)
-    with machine.autocast():
-        logits = network(images, classes)
-        loss = loss_of(logits.float(), classes)
-    optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
-    optimizer.step()
-    return loss.item(), logits.detach()
-
-
-def _decided(logits: Tensor, loss: Literal["corn"] | str) -> Tensor:
+def _decided(logits: Tensor, loss: str) -> Tensor:
     if loss == "corn":
         return class_probabilities(logits, "corn").argmax(dim=1)
     return logits.argmax(dim=1)
-
-
-def _step_seconds(machine: Machine, archive: Archive, settings: TrainSettings) -> float:
-    """Time a training step on this machine setting: the faster of two, after two to warm up."""
-    side = archive.header.patch_px
-    with machine.used():
-        network = _on(machine, build_network(settings, archive.n_classes))
-        optimizer = _optimizer(network, settings)
-        loss_of = loss_function(_loss_settings(settings))
-        images = torch.randn(settings.batch, 1, side, side)
-        classes = torch.arange(settings.batch) % archive.n_classes
-        times = []
-        for _ in range(4):
-            began = time.perf_counter()
-            _step(network, optimizer, loss_of, images, classes, machine)
-            times.append(time.perf_counter() - began)
-    return min(times[2:])
 
 
 def _patch_ms(network: nn.Module, side: int) -> float:
@@ -524,16 +436,6 @@ def _patch_ms(network: nn.Module, side: int) -> float:
         network_logits(network, x, tta=False)
         times.append(time.perf_counter() - began)
     return round(1e3 * sorted(times)[len(times) // 2], 2)
-
-
-def _loss_settings(settings: TrainSettings) -> LossSettings:
-    return LossSettings(
-        loss=settings.loss,
-        wloss_normalise=settings.wloss_normalise,
-        smoothing=settings.smoothing,
-        rps_weight=settings.rps_weight,
-        soft_width=settings.soft_width,
-    )
 
 
 def _augment_settings(settings: TrainSettings) -> AugmentSettings:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from fgaf.model.decode import class_probabilities
 from fgaf.model.losses import (
     LossSettings,
+    between,
     corn,
     loss_function,
     outputs,
@@ -88,3 +90,41 @@ def test_sum_of_cross_entropy_and_ranked_score() -> None:
     total = loss_function(LossSettings(loss="ce_rps", rps_weight=2.0))(LOGITS, CLASSES)
     ce = torch.nn.functional.cross_entropy(LOGITS, CLASSES)
     assert total == pytest.approx(float(ce + 2 * ranked_probability_score(LOGITS, CLASSES)))
+
+
+def test_a_depth_between_classes_is_shared_among_them() -> None:
+    found = between(torch.tensor([-1.0, 0.0, 1.25, 3.9, 7.0]), 5)
+    by_hand = [
+        [1, 0, 0, 0, 0],
+        [1, 0, 0, 0, 0],
+        [0, 0.75, 0.25, 0, 0],
+        [0, 0, 0, 0.1, 0.9],
+        [0, 0, 0, 0, 1],
+    ]
+    assert np.allclose(found.numpy(), by_hand, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["ce", "smooth", "wloss", "ce_rps", "soft", "corn"])
+def test_shares_of_one_class_are_that_class(loss: str) -> None:
+    function = loss_function(LossSettings(loss=loss))
+    logits = LOGITS[:, : outputs(loss, 5)]
+    shares = between(CLASSES.double(), 5)
+    assert function(logits, shares).item() == pytest.approx(function(logits, CLASSES).item())
+
+
+@pytest.mark.parametrize("loss", ["ce", "ce_rps", "corn"])
+def test_trained_to_shares_the_expected_depth_is_exact(loss: str) -> None:
+    """Free logits end where the mean class is the depth itself."""
+    places = torch.tensor([0.3, 1.5, 2.0, 3.8])
+    logits = torch.zeros(4, outputs(loss, 5), requires_grad=True)
+    optimizer = torch.optim.LBFGS([logits], max_iter=200)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = loss_function(LossSettings(loss=loss))(logits, between(places, 5))
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    p = class_probabilities(logits.detach(), loss)
+    assert np.allclose((p @ torch.arange(5.0).double()).numpy(), places, atol=0.02)

@@ -18,8 +18,11 @@ import torch
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import ExistsError, FgafError
 from fgaf.model.checkpoint import Checkpoint, load_state
+from fgaf.model.machine import Machine, choose_machine
+from fgaf.model.optimise import Average, learning_rate, step_seconds
 from fgaf.model.settings import TrainSettings, preset, read_settings
-from fgaf.model.train import FILES, Average, choose_machine, learning_rate, settle
+from fgaf.model.sides import Data
+from fgaf.model.train import FILES, settle
 from fgaf.model.train import train as train_and_draw
 
 train = partial(train_and_draw, pictures=False)
@@ -54,9 +57,9 @@ def test_a_run_leaves_all_its_files(archive: Archive, tmp_path: Path) -> None:
     assert (metrics["train_cells"], metrics["validation_cells"], metrics["n_cells"]) == (6, 2, 2)
     assert metrics["judged_by"] == "truth"
     assert 0 < metrics["label_mae_um"] < 0.1
-    assert read_settings(run / "settings.toml") == quick()
+    assert read_settings(run / "settings.toml") == quick(lr=0.05)
     assert (run / "history.csv").read_text().count("\n") == 3
-    for name in ("history.png", "confusion.png", "reliability.png"):
+    for name in ("history.png", "confusion.png", "reliability.png", "depths.png"):
         assert (run / name).read_bytes().startswith(b"\x89PNG")
 
 
@@ -93,7 +96,14 @@ def test_test_cells_and_truth_do_not_reach_the_weights(archive: Archive, tmp_pat
     "values",
     [
         {"loss": "corn", "ema": 0.9, "self_norm": True, "cross_norm": "depth", "tta": False},
-        {"loss": "soft", "select": "best", "patience": 1, "normalise": "dataset", "fgaf": False},
+        {
+            "loss": "soft",
+            "balance": True,
+            "select": "best",
+            "patience": 1,
+            "normalise": "dataset",
+            "fgaf": False,
+        },
         {"residual": False, "pooling": "halve", "insertion": "every", "precision": "bf16"},
     ],
     ids=["corn", "best", "bf16"],
@@ -226,10 +236,37 @@ def test_average_of_weights() -> None:
     assert average.network.weight.item() == pytest.approx(0.75)
 
 
-def test_automatic_machine_is_one_of_the_candidates(archive: Archive) -> None:
-    machine = choose_machine(archive, quick(precision="auto", threads=1))
-    assert machine.threads == 1
-    assert choose_machine(archive, quick()).bf16 is False
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is always used")
+def test_automatic_machine_is_the_fastest() -> None:
+    """Of thread counts, precisions and memory formats, by the times given."""
+    timed: list[Machine] = []
+
+    def seconds(machine: Machine) -> float:
+        timed.append(machine)
+        return 2.0 - machine.bf16 - 0.5 * (not machine.channels_last)
+
+    assert choose_machine(quick(precision="auto"), seconds) == Machine("cpu", 1, True, False)
+    assert len(timed) == 4
+    assert choose_machine(quick(), seconds) == Machine("cpu", 1, False)
+
+
+def test_timing_a_step_leaves_the_run_as_it_was() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    assert step_seconds(Machine("cpu", 1, False), quick(batch=4), 32, 5) > 0
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_balance_draws_every_class_equally() -> None:
+    classes = torch.tensor([0] * 40 + [1] * 8 + [2] * 2)
+    data = Data(torch.zeros(50, 1, 1), classes, classes, np.arange(50))
+    order = data.order(torch.Generator().manual_seed(0), balance=True)
+    assert len(order) == 50
+    assert classes[order].bincount().tolist() == pytest.approx([17, 17, 17], abs=1)
+    assert len(order[classes[order] == 0].unique()) >= 16
+    plain = data.order(torch.Generator().manual_seed(0), balance=False)
+    assert sorted(plain.tolist()) == list(range(50))
 
 
 def test_zeros_are_settled_by_the_archive(make_archive: Callable[..., Archive]) -> None:
@@ -238,4 +275,4 @@ def test_zeros_are_settled_by_the_archive(make_archive: Callable[..., Archive]) 
     assert (small.stem_stride, small.epochs) == (1, 600)
     large = settle(open_settings.with_values({"batch": 2}), make_archive(cells=20, side=64))
     assert (large.stem_stride, large.epochs) == (2, 30)
-    assert settle(quick(), make_archive()) == quick()
+    assert settle(quick(), make_archive()) == quick(lr=0.05)

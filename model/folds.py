@@ -1,0 +1,134 @@
+"""Cross-validation by cell: every cell is tested once, by a network that never saw its group."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fgaf.dataset import console
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.errors import ExistsError, SettingError
+from fgaf.dataset.files import publishing
+from fgaf.dataset.split import TEST, TRAIN, VALIDATION, group_cells
+from fgaf.model.metrics import judge
+from fgaf.model.parallel import leads
+from fgaf.model.predict import Predictor
+from fgaf.model.settings import TrainSettings
+from fgaf.model.train import METRICS, train
+
+_VALIDATION_SHARE = 0.1
+
+Bar = Callable[[Iterable[int], str, int], Iterator[int]]
+
+
+def make_folds(archive: Archive, folds: int, seed: int) -> list[npt.NDArray[np.int8]]:
+    """Draw one split per fold, (K,) sides each.
+
+    Every cell is on the test side of exactly one of them. Groups of cells that no split
+    divides (`fgaf.dataset.split.group_cells`) stay together; a tenth of the other cells
+    validates.
+
+    Raises
+    ------
+    SettingError
+        Fewer than two folds, or fewer groups than folds and one more.
+    """
+    group, by = group_cells(
+        archive.cells, archive.center_y, archive.center_x, archive.cell, archive.header.patch_px
+    )
+    sizes = np.bincount(group)
+    if not 2 <= folds < len(sizes):
+        raise SettingError(
+            f"{len(sizes)} groups of cells (by {by}) make no {folds} folds; "
+            f"give 2 to {len(sizes) - 1} folds"
+            if len(sizes) > 2
+            else f"{len(sizes)} groups of cells (by {by}) are too few for folds"
+        )
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(sizes))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    fold_of_group = np.empty(len(sizes), dtype=np.int64)
+    filled = np.zeros(folds)
+    for number in order:
+        fold_of_group[number] = np.argmin(filled)
+        filled[fold_of_group[number]] += sizes[number]
+    splits = []
+    for fold in range(folds):
+        sides = np.where(fold_of_group == fold, TEST, TRAIN)
+        left = rng.permutation(np.flatnonzero(fold_of_group != fold))
+        reached = np.cumsum(sizes[left]) / sizes[left].sum()
+        sides[left[reached <= _VALIDATION_SHARE]] = VALIDATION
+        splits.append(sides[group].astype(np.int8))
+    return splits
+
+
+def cross_validate(
+    archive: Archive,
+    settings: TrainSettings,
+    out: Path,
+    folds: int,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Bar = console.progress,
+) -> dict[str, Any]:
+    """Train one network per fold and judge all cells, each by the network that never saw it.
+
+    Parameters
+    ----------
+    archive, settings : as for `fgaf.model.train.train`; the archive's own splits are not used
+    out : folder; holds the run of each fold in `fold-1`, ... and `metrics.json` afterwards
+    folds : how many
+    resume, overwrite, progress : as for `train`; finished folds are not trained again
+
+    Returns
+    -------
+    dict
+        What `metrics.json` holds: `fgaf.model.metrics.judge` of all cells, intervals over
+        all of them, with `folds` and the top-1 and error of each in `per_fold`. Empty in the
+        processes of a team that do not lead.
+
+    Raises
+    ------
+    FgafError
+        As `train`; `SettingError` where the cells make no such folds.
+    """
+    if (out / METRICS).exists() and not (resume or overwrite):
+        raise ExistsError(
+            f"{out} holds a training run already; choose another folder, or pass --resume "
+            "or --overwrite"
+        )
+    splits = make_folds(archive, folds, settings.seed)
+    grid = archive.class_depths_um
+    shares = np.empty((len(archive.depth_um), len(grid)))
+    per_fold = []
+    for number, sides in enumerate(splits, start=1):
+        split, run = f"fold_{number}_of_{folds}", out / f"fold-{number}"
+        divided = replace(archive, splits={split: sides})
+        metrics = train(
+            divided,
+            replace(settings, split=split),
+            run,
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+        )
+        if not leads():
+            continue
+        rows = np.flatnonzero(divided.split_of_rows(split) == TEST)
+        shares[rows] = Predictor.load(run).probabilities(archive.images[rows])
+        per_fold.append({key: metrics[key] for key in _PER_FOLD})
+    if not leads():
+        return {}
+    result = judge(shares, archive, np.arange(len(shares)), seed=settings.seed)
+    result |= {"folds": folds, "seed": settings.seed, "per_fold": per_fold}
+    with publishing(out / METRICS, overwrite=True) as part:
+        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return result
+
+
+_PER_FOLD = ("n_cells", "train_cells", "top1", "mae_um", "expected_mae_um")

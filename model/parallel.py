@@ -1,0 +1,144 @@
+"""Training by several processes or machines under `torchrun`: each takes its part of a batch.
+
+Batch statistics are those of the whole batch and gradients its mean, so that a team takes the
+same steps as one process would, up to the order of sums. Only the choice of partners in
+CrossNorm and of dropped units is each process's own.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+Thing = TypeVar("Thing")
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes that train together; alone, a team of one.
+
+    Attributes
+    ----------
+    rank, size
+        Number of this process, counted from 0, and of all.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process validates, writes and speaks."""
+        return self.rank == 0
+
+    def part(self, batch: Tensor) -> Tensor:
+        """Cut this process's part from a batch, (B, ...) to about (B / size, ...)."""
+        return batch.tensor_split(self.size)[self.rank]
+
+    def share(self, thing: Thing) -> Thing:
+        """Give everyone what the leader holds."""
+        if self.size == 1:
+            return thing
+        box = [thing]
+        distributed.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def sum(self, values: list[float], device: str) -> list[float]:
+        """Add up numbers over the team."""
+        if self.size == 1:
+            return values
+        total = torch.tensor(values, dtype=torch.float64, device=device)
+        distributed.all_reduce(total)
+        return [float(value) for value in total]
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """Make a network's training steps the team's; its weights stay in `network` itself."""
+        if self.size == 1:
+            return network
+        _join_norms(network)
+        wrapped: nn.Module = DistributedDataParallel(network)
+        return wrapped
+
+
+def leads() -> bool:
+    """Tell whether this process leads, in or out of a team."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def teamed() -> Iterator[Team]:
+    """Join the team that `torchrun` started this process in; without it, a team of one."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield Team()
+        return
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield Team(distributed.get_rank(), size)
+    finally:
+        distributed.destroy_process_group()
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over the team, of values and of gradients."""
+
+    @staticmethod
+    def forward(_: Any, x: Tensor) -> Tensor:
+        """Add up (...) over the team."""
+        total = x.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        """Add up the gradients."""
+        total = gradients[0].clone()
+        distributed.all_reduce(total)
+        return total
+
+
+class _TeamNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalisation by the statistics of the team's whole batch, on any device."""
+
+    def _check_input_dim(self, _: Tensor) -> None:
+        """Take any (B, C, ...)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B, C, ...)."""
+        if not self.training:
+            return super().forward(x)
+        over = [0, *range(2, x.ndim)]
+        shape = [1, -1, *(1 for _ in over[1:])]
+        seen = x.to(self.weight.dtype)
+        count = _Sum.apply(seen.new_tensor([seen.numel() / seen.shape[1]]))
+        mean = _Sum.apply(seen.sum(over)) / count
+        away = seen - mean.view(shape)
+        variance = _Sum.apply(away.square().sum(over)) / count
+        with torch.no_grad():
+            keep = 1 - (self.momentum or 0.0)
+            self.running_mean.lerp_(mean, 1 - keep)
+            self.running_var.lerp_(variance * count / (count - 1).clamp_min(1), 1 - keep)
+            self.num_batches_tracked.add_(1)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (away * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
+
+
+def _join_norms(network: nn.Module) -> None:
+    """Put team norms in place of batch norms, with the same parameters and names."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+                norm = _TeamNorm(child.num_features, child.eps, child.momentum)
+                norm.weight, norm.bias = child.weight, child.bias
+                norm.running_mean, norm.running_var = child.running_mean, child.running_var
+                norm.num_batches_tracked = child.num_batches_tracked
+                norm.train(child.training)
+                setattr(module, name, norm)
