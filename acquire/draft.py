@@ -15,6 +15,7 @@ SIMULATED = "simulated"
 _TEMPLATE = """\
 # A rig of fgaf. Every key is explained in docs/hardware.md; an unknown one is an error.
 name = {name}
+compress = false            # true: smaller stacks, without loss, that every HDF5 program reads
 
 [camera]                    # {camera_name}
 driver = {camera_driver}

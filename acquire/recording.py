@@ -186,7 +186,15 @@ def record_stacks(
                     path, len(paths) + 1 - number, plan, devices
                 ):
                     short_of_space = number
-                _record(method, devices, plan, path, header(), truth, overwrite, planes)
+                writer = RawWriter(
+                    path,
+                    header(),
+                    (len(plan), *devices.camera.shape),
+                    _pixels(devices),
+                    overwrite,
+                    compress=rig.compress,
+                )
+                _record(method.expose(plan), writer, truth, planes)
                 if every_s and number < len(paths):
                     method.move_to(start_um)
     return Recorded(tuple(pace.late), method.retried, short_of_space)
@@ -207,26 +215,18 @@ def _counted(done: int, of: int) -> Iterator[None]:
 
 
 def _record(
-    method: Method,
-    devices: Devices,
-    plan: StackPlan,
-    path: Path,
-    header: RawHeader,
-    truth: bool,
-    overwrite: bool,
-    progress: Progress,
+    planes: Generator[Exposure, None, None], writer: RawWriter, truth: bool, progress: Progress
 ) -> None:
-    shape = (len(plan), *devices.camera.shape)
     known: list[FrameTruth] = []
-    writer = RawWriter(path, header, shape, _pixels(devices), overwrite)
+    total = writer.n_planes
     try:
         with writer:
-            with closing(method.expose(plan)) as exposures, BackgroundWriter(writer) as background:
-                for exposure in progress(exposures, f"{len(plan)} planes", len(plan)):
+            with closing(planes) as exposures, BackgroundWriter(writer) as background:
+                for exposure in progress(exposures, f"{total} planes", total):
                     background.put(exposure)
                     if truth and exposure.frame.truth is not None:
                         known.append(exposure.frame.truth)
-            _publish(writer, header, known)
+            _publish(writer, known)
     except FgafError as error:
         kept = _kept(writer)
         if isinstance(error, InterruptError):
@@ -234,11 +234,11 @@ def _record(
         raise FgafError(f"{error}; {kept}") from error
 
 
-def _publish(writer: RawWriter, header: RawHeader, known: list[FrameTruth]) -> None:
+def _publish(writer: RawWriter, known: list[FrameTruth]) -> None:
     """Publish the truth first: a stack is never seen without it, nor with that of an older one."""
     truth_path(writer.path).unlink(missing_ok=True)
     if known:
-        write_truth(writer.path, StackTruth(stack_uuid=header.uuid, frames=tuple(known)))
+        write_truth(writer.path, StackTruth(stack_uuid=writer.header.uuid, frames=tuple(known)))
     writer.publish()
 
 

@@ -54,6 +54,11 @@ _OPTIONS = (
     click.option("--field", default="", metavar="NAME", help="Field of view; repeats share it."),
     click.option("--operator", default="", help="Recorded."),
     click.option("--exposure-ms", type=float, help="Exposure time, instead of the rig's."),
+    click.option(
+        "--compress",
+        is_flag=True,
+        help="Smaller files, without loss, that every HDF5 program reads.",
+    ),
     click.option("--seed", type=int, help="Seed of the simulated specimen."),
     click.option("--realtime", is_flag=True, help="Let simulated time take as long as real time."),
     click.option(
@@ -87,6 +92,7 @@ class Request:
     field: str
     operator: str
     exposure_ms: float | None
+    compress: bool
     seed: int | None
     realtime: bool
     truth: bool
@@ -262,6 +268,7 @@ def _rig_of(request: Request) -> Rig:
         "simulation.seed": request.seed,
         "stage.options.realtime": "true" if request.realtime else None,
         "camera.exposure_ms": request.exposure_ms,
+        "compress": "true" if request.compress else None,
     }
     given = [f"{key}={value}" for key, value in settings.items() if value is not None]
     return load_rig(request.rig_name, (*request.overrides, *given))

@@ -145,6 +145,8 @@ class Rig(_Table):
     ----------
     name
         What the rig is called.
+    compress
+        Whether stacks are written compressed, without loss.
     camera, stage
         The devices.
     simulation
@@ -154,6 +156,7 @@ class Rig(_Table):
     """
 
     name: str = ""
+    compress: bool = False
     camera: CameraTable
     stage: StageTable
     simulation: SimulationSettings | None = None

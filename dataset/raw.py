@@ -123,6 +123,13 @@ class RawWriter:
     compress
         Whether to make the file smaller, without loss, at the cost of some speed.
 
+    Attributes
+    ----------
+    path, part
+        The target, and where it is built.
+    header
+        The header as written.
+
     Raises
     ------
     ExistsError
@@ -156,20 +163,23 @@ class RawWriter:
         self._shape, self._dtype = shape, pixels
         self._digest = SumsDigest(pixels, shape)
         self._n_written = 0
-        header = header.model_copy(update={"planned_planes": header.planned_planes or shape[0]})
+        self.header = header.model_copy(
+            update={"planned_planes": header.planned_planes or shape[0]}
+        )
         try:
             self._disk = SteadyFile(self.part)
         except OSError as error:
             raise cannot_write(self.part, error) from error
         self._file = h5py.File(self._disk, "w")
         try:
-            write_header(self._file, FORMAT, FORMAT_VERSION, header)
+            write_header(self._file, FORMAT, FORMAT_VERSION, self.header)
             self._chunks = PlaneChunks(self._file, "frames", shape, pixels, compress)
             self._rows = _PlaneRows(self._file.create_group("planes"), shape[0])
             self._flush()
             self._disk.sync()  # no checksum guards the header before the seal
         except OSError as error:
-            self._close()
+            self._file.close()
+            self._disk.close()
             raise cannot_write(self.part, error) from error
 
     def __enter__(self) -> Self:
@@ -182,6 +192,11 @@ class RawWriter:
         trace: TracebackType | None,
     ) -> None:
         self._close()
+
+    @property
+    def n_planes(self) -> int:
+        """Planes of the whole stack."""
+        return self._shape[0]
 
     @property
     def n_written(self) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -71,6 +72,20 @@ def test_options_reach_the_file(stack: Acq) -> None:
         assert "seed = 7" in raw.header.rig
         assert raw.planes["exposure_us"].tolist() == [2000]
         assert raw.truth() is None
+
+
+@pytest.mark.parametrize("words", [("--compress",), ("--set", "compress=true")], ids=" ".join)
+def test_a_compressed_stack_holds_the_same_pixels(words: tuple[str, ...], stack: Acq) -> None:
+    assert stack("--out", ".", "--name", "plain", "--range", 1).exit_code == 0
+    assert stack("--out", ".", "--name", "small", "--range", 1, *words).exit_code == 0
+    with (
+        RawStack.open(Path("plain.stack.h5")) as plain,
+        RawStack.open(Path("small.stack.h5")) as small,
+    ):
+        small.verify()
+        assert small.frames.compression == "gzip"
+        assert small.frames.id.get_storage_size() < plain.frames.id.get_storage_size()
+        np.testing.assert_array_equal(small.frames[:], plain.frames[:])
 
 
 def test_seeds_give_different_fields_and_the_same_seed_the_same(stack: Acq) -> None:
