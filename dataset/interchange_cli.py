@@ -182,6 +182,60 @@ def export_command(
     finish(f"wrote {what}", None, {"paths": [str(path) for path in written]}, as_json)
 
 
+@click.command("card", cls=Tool)
+@click.argument("path", type=PATH, metavar="FILE")
+@click.option("--out", type=PATH, help="Write the card as Markdown.")
+@click.option("--croissant", type=PATH, help="Write it as Croissant JSON-LD, for machines.")
+@click.option("--about", type=PATH, help="TOML: licence, DOI, consent, known limits, ...")
+@click.option("--agreement", type=PATH, help="Output of `fgaf-curate agreement SESSION --json`.")
+@click.option("--new-about", type=PATH, help="Write a commented file for --about to fill in.")
+@overwrite_option
+@json_option
+def card_command(
+    path: Path,
+    out: Path | None,
+    croissant: Path | None,
+    about: Path | None,
+    agreement: Path | None,
+    new_about: Path | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Write an archive's card: what it is, how it was made, and under which terms.
+
+    Optics, counts per class and sample, labels and splits come from the archive; what it does not
+    hold comes from --about, and is called not stated where missing. Samples and annotators are
+    named as in the archive: `fgaf-data anonymise` goes first where they must not be.
+    """
+    from fgaf.dataset.about import TEMPLATE, About, read_about
+    from fgaf.dataset.archive import Archive
+    from fgaf.dataset.card import card, read_agreement
+    from fgaf.dataset.croissant import croissant as as_croissant
+    from fgaf.dataset.files import require_new, write_text
+
+    if not (out or croissant or new_about):
+        raise SettingError("nothing to write; give --out CARD.md, --croissant FILE or --new-about")
+    targets = [target for target in (out, croissant, new_about) if target]
+    for target in targets:
+        require_new(target, overwrite)
+    facts = read_about(about) if about else About()
+    agreed = read_agreement(agreement) if agreement else None
+    with Archive.open(path) as archive:
+        texts = {
+            out: card(archive, facts, agreed),
+            croissant: as_croissant(archive, facts, agreed),
+            new_about: TEMPLATE,
+        }
+    for target in targets:
+        write_text(target, texts[target], overwrite)
+    finish(
+        "\n".join(f"wrote {target}" for target in targets),
+        f"fgaf-data card {path} --about {new_about} --out CARD.md" if new_about else None,
+        {"paths": [str(target) for target in targets]},
+        as_json,
+    )
+
+
 def _takes(takes: tuple[str, ...]) -> dict[str, str]:
     """Read the values of --take."""
     from fgaf.dataset.importers.zstack import AXES
@@ -195,4 +249,4 @@ def _takes(takes: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-COMMANDS = (import_command, import_patches_command, export_command)
+COMMANDS = (import_command, import_patches_command, export_command, card_command)

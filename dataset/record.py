@@ -91,6 +91,7 @@ def archive_record(archive: Archive, files: Sequence[str] = ()) -> str:
             "rows": _columns(_ROWS, archive.__dict__),
             "cells": _columns(CELL_COLUMNS, archive.cells.__dict__),
             "splits": {name: sides.tolist() for name, sides in archive.splits.items()},
+            "history": list(archive.history),
             "pixels_sha256": digest_of(archive.images),
             "files": list(files),
         }
@@ -143,6 +144,7 @@ def restore_archive(record: str, images: NDArray[Any], path: object) -> Archive:
             images=images,
             cells=cells,
             splits={name: np.array(sides, np.int8) for name, sides in read["splits"].items()},
+            history=tuple(map(str, read.get("history", ()))),
             **rows,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:

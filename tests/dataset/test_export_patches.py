@@ -14,6 +14,7 @@ from PIL import Image
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.errors import ExistsError, FgafError, FormatError
 from fgaf.dataset.exporters.export import ExportSettings, export
+from fgaf.dataset.history import recorded
 from fgaf.dataset.importers.patches import import_patches
 from fgaf.dataset.split import SIDES, with_split
 
@@ -35,7 +36,7 @@ def odd_names(archive: Archive) -> Archive:
     unsure = archive.cells.confidence.copy()
     unsure[3] = np.nan
     cells = replace(archive.cells, id=ids, confidence=unsure)
-    return with_split(replace(archive, cells=cells), "other", seed=5)[0]
+    return recorded(with_split(replace(archive, cells=cells), "other", seed=5)[0], "test")
 
 
 @pytest.mark.parametrize("kind", OUT)

@@ -1,0 +1,162 @@
+"""Cards: a person's and a machine's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import mlcroissant
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from fgaf.dataset.about import TEMPLATE, About, read_about
+from fgaf.dataset.archive import Archive, write_archive
+from fgaf.dataset.card import card
+from fgaf.dataset.cli import main
+from fgaf.dataset.croissant import croissant
+from fgaf.dataset.errors import SettingError
+from fgaf.dataset.optics import Optics
+
+AGREEMENT = {
+    "cells": 20,
+    "same_verdict": 0.95,
+    "exact": 0.7,
+    "within_one": 1.0,
+    "mean_um": 0.14,
+    "kappa": 0.93,
+    "both_kept": 19,
+    "bias_um": None,
+    "differing": [],
+}
+
+
+@pytest.fixture
+def about(tmp_path: Path) -> Path:
+    """Return the template with every line filled in as it stands."""
+    lines = TEMPLATE.splitlines()
+    facts = [line.removeprefix("# ") for line in lines if " = " in line]
+    path = tmp_path / "about.toml"
+    path.write_text("\n".join(facts), encoding="utf-8")
+    return path
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    if code:
+        assert len(result.stderr.splitlines()) == 1
+    return result.stderr if code else result.stdout
+
+
+def test_the_card_says_all_that_is_known(good_archive: Path, about: Path, tmp_path: Path) -> None:
+    agreement = tmp_path / "agreement.json"
+    agreement.write_text(json.dumps(AGREEMENT))
+    out = tmp_path / "CARD.md"
+    run("card", good_archive, "--out", out, "--about", about, "--agreement", agreement)
+    text = out.read_text(encoding="utf-8")
+    assert "not stated" not in text
+    for expected in (
+        "# Sperm through focus in bright field",
+        "| Licence | CC-BY-4.0 |",
+        "| DOI | https://doi.org/10.5281/zenodo.0000000 |",
+        "| Numerical aperture | 0.65 |",
+        "| -1 | 0 | 12 |",
+        "| donor 0 | 3 | 15 |",
+        "| Depth classes | 5, step 0.5 µm |",
+        "person: a person marked the plane where the cell is sharpest | 12 | 0.90 |",
+        "| Share with the same focus plane | 0.7 |",
+        "- One microscope",
+        "Consent: Written consent",
+        "Approval: Approved by",
+    ):
+        assert expected in text, expected
+
+
+def test_what_is_missing_is_called_so_and_limits_show_themselves(archive: Archive) -> None:
+    cells = replace(
+        archive.cells,
+        sample_id=np.full(12, "", dtype=object),
+        method=np.array(["focus-curve"] * 12, dtype=object),
+    )
+    header = archive.header.model_copy(update={"optics": Optics(), "name": "a | b\nc"})
+    text = card(replace(archive, cells=cells, header=header, true_depth_um=None))
+    assert "# a | b c\n" in text
+    assert "| Licence | *not stated* |" in text
+    assert "Consent: *not stated*" in text
+    assert "- 12 of 12 labels were confirmed by no person." in text
+    assert "- Samples are unknown, so no split keeps donors apart." in text
+    assert "- Not recorded: Pixel in the specimen" in text
+
+
+@pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
+def test_croissant_is_valid_and_reads_its_tables(
+    good_archive: Path, about: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "croissant.json"
+    run("card", good_archive, "--croissant", out, "--about", about)
+    dataset = mlcroissant.Dataset(jsonld=out)
+    issues = dataset.metadata.ctx.issues
+    assert not issues.errors
+    assert not issues.warnings
+    assert dataset.metadata.name == "Sperm through focus in bright field"
+    (file,) = dataset.metadata.distribution
+    assert file.sha256 == hashlib.sha256(good_archive.read_bytes()).hexdigest()
+    rows = [tuple(row.values()) for row in dataset.records("depth_classes")]
+    assert rows == [(k, (k - 2) / 2, 12) for k in range(5)]
+    assert len(list(dataset.records("samples"))) == 4
+
+
+@pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
+def test_croissant_without_facts_is_valid_too(archive: Archive, tmp_path: Path) -> None:
+    path = write_archive(tmp_path / "a.h5", archive)
+    with Archive.open(path) as opened:
+        read = json.loads(croissant(opened))
+    assert not mlcroissant.Dataset(jsonld=read).metadata.ctx.issues.errors
+    assert "license" not in read
+    with pytest.raises(ValueError, match="no file to describe"):
+        croissant(archive)
+
+
+def test_the_template_is_what_about_reads(about: Path, tmp_path: Path) -> None:
+    filled = read_about(about)
+    assert all(getattr(filled, name) for name in About.model_fields)
+    new = tmp_path / "new.toml"
+    new.write_text(TEMPLATE, encoding="utf-8")
+    assert read_about(new) == About()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("licence = 'x'", "no fact is called 'licence'; did you mean license?"),
+        ("limits = 'one'", "limits: input should be a valid tuple"),
+        ("title = 3", "title: input should be a valid string"),
+        ("title = ", "is no TOML"),
+    ],
+)
+def test_wrong_facts_are_named(text: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "about.toml"
+    path.write_text(text)
+    with pytest.raises(SettingError) as caught:
+        read_about(path)
+    assert says in str(caught.value)
+
+
+def test_wrong_calls_are_one_line(good_archive: Path, good_stack: Path, tmp_path: Path) -> None:
+    out = tmp_path / "CARD.md"
+    assert "nothing to write" in run("card", good_archive, code=2)
+    assert "is not of format" in run("card", good_stack, "--out", out, code=1)
+    absent = tmp_path / "absent"
+    assert "is not there" in run("card", good_archive, "--out", out, "--about", absent, code=2)
+    assert "is not there" in run("card", good_archive, "--out", out, "--agreement", absent, code=2)
+    absent.write_text("{}")
+    said = run("card", good_archive, "--out", out, "--agreement", absent, code=2)
+    assert "is not what `fgaf-curate agreement SESSION --json` prints" in said
+    assert not out.exists()
+    run("card", good_archive, "--out", out)
+    assert "exists already" in run("card", good_archive, "--out", out, code=1)
+    said = run("card", good_archive, "--new-about", tmp_path / "about.toml")
+    assert "next: fgaf-data card" in said
