@@ -7,18 +7,17 @@ from pathlib import Path
 
 import click
 
-from fgaf.dataset import interchange_cli
+from fgaf.dataset import derive_cli, interchange_cli
 from fgaf.dataset.console import Program, Tool, finish, progress
-from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.options import PATH, json_option, overwrite_option
 
 
 @click.group(cls=Program)
 def main() -> None:
-    """Import, inspect, check and split raw stacks and dataset archives."""
+    """Import, inspect, check, split, merge and compare raw stacks and dataset archives."""
 
 
-for command in interchange_cli.COMMANDS:
+for command in (*interchange_cli.COMMANDS, *derive_cli.COMMANDS):
     main.add_command(command)
 
 
@@ -52,7 +51,7 @@ def validate(context: click.Context, paths: tuple[Path, ...], as_json: bool) -> 
     """Check raw stacks and archives; exit code 1 when any has an error.
 
     Checksums, structure, ranges, order of the planes, labels against the grid, leakage between
-    the sides of a split, constant, saturated and repeated images.
+    the sides of a split, constant, saturated and repeated images, labels that pictures contradict.
     """
     from fgaf.dataset.validate import validate as check
 
@@ -72,61 +71,21 @@ def validate(context: click.Context, paths: tuple[Path, ...], as_json: bool) -> 
 
 
 @main.command(cls=Tool)
-@click.argument("path", type=PATH, metavar="FILE")
-@click.option("--name", required=True, help="Name of the new split.")
-@click.option("--out", type=PATH, required=True, help="Archive to write; FILE stays as it is.")
-@click.option(
-    "--by",
-    type=click.Choice(["auto", "sample", "field", "cell"]),
-    default="auto",
-    show_default=True,
-    help="What may not be divided. auto: samples, else fields, where there are three or more.",
-)
-@click.option(
-    "--fractions",
-    default="0.7,0.1,0.2",
-    show_default=True,
-    help="Shares of train, validation and test, counted in cells.",
-)
-@click.option("--seed", default=0, show_default=True, help="Another seed, another split.")
-@overwrite_option
+@click.argument("first", type=PATH)
+@click.argument("second", type=PATH)
 @json_option
-def split(
-    path: Path,
-    name: str,
-    out: Path,
-    by: str,
-    fractions: str,
-    seed: int,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
-    """Add a named split to a copy of an archive.
+@click.pass_context
+def diff(context: click.Context, first: Path, second: Path, as_json: bool) -> None:
+    """Say how two archives differ; exit code 1 when they do.
 
-    Overlapping crops of one field and repeats of a cell always share a side.
+    Compared are settings, cells by name, their labels and pixels, and the sides of splits; when
+    and by which program a file was written is not.
     """
-    from fgaf.dataset.archive import Archive, write_archive
-    from fgaf.dataset.split import SIDES, with_split
+    from fgaf.dataset.archive import Archive
+    from fgaf.dataset.diff import difference
 
-    try:
-        shares = [float(share) for share in fractions.split(",")]
-    except ValueError as error:
-        raise SettingError(
-            f"--fractions {fractions!r} is not three numbers; give for example 0.7,0.1,0.2"
-        ) from error
-    if out.resolve() == path.resolve():
-        raise FgafError(f"--out {out} is the archive itself, which stays as it is; name a new file")
-    archive, made = with_split(Archive.read(path), name, shares, by, seed)
-    write_archive(out, archive, overwrite)
-    finish(
-        f"wrote {out} with split {name!r}: {made}",
-        f"fgaf-train {out} --split {name} --out RUN",
-        {
-            "path": str(out),
-            "split": name,
-            "by": made.by,
-            "groups": made.groups,
-            "cells": dict(zip(SIDES, made.counts, strict=True)),
-        },
-        as_json,
-    )
+    with Archive.open(first) as one, Archive.open(second) as other:
+        found = difference(one, other)
+    finish(str(found), None, found.as_dict(), as_json)
+    if not found.same:
+        context.exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import FgafError
+from fgaf.dataset.history import split_fingerprints
 from fgaf.dataset.integrity import format_of
 from fgaf.dataset.raw import FORMAT as RAW_FORMAT
 from fgaf.dataset.raw import RawStack
@@ -67,6 +69,8 @@ def describe_archive(archive: Archive) -> dict[str, Any]:
             name: {side: int((sides == number).sum()) for number, side in enumerate(SIDES)}
             for name, sides in archive.splits.items()
         },
+        "split_fingerprints": split_fingerprints(archive),
+        "history": [_step(line) for line in archive.history],
         "fingerprint": archive.fingerprint,
     }
 
@@ -76,7 +80,7 @@ def as_text(summary: dict[str, Any]) -> str:
     flat = summary | summary.get("optics", {})
     lines = []
     for name, value in flat.items():
-        if name == "optics" or value is None or value in ("", {}):
+        if name == "optics" or value is None or value in ("", {}, []):
             continue
         shown = (
             ", ".join(f"{k}: {_brief(v)}" for k, v in value.items())
@@ -125,6 +129,14 @@ def contact_sheet(archive: Archive, n_cells: int = _SHEET_CELLS) -> NDArray[np.u
     return sheet
 
 
+def _step(line: str) -> str:
+    """What a line of the history says was done."""
+    try:
+        return str(json.loads(line)["did"])
+    except (ValueError, KeyError, TypeError):
+        return "unreadable"
+
+
 def _tally(values: NDArray[Any]) -> dict[str, int]:
     names, counts = np.unique(values.astype(str), return_counts=True)
     return {str(name): int(n) for name, n in zip(names, counts, strict=True) if name}
@@ -136,5 +148,5 @@ def _brief(value: Any) -> str:
     if isinstance(value, dict):
         return "/".join(f"{v} {k}" for k, v in value.items())
     if isinstance(value, list):
-        return " x ".join(map(str, value))
+        return (", " if isinstance(value[0], str) else " x ").join(map(str, value))
     return str(value)

@@ -171,7 +171,7 @@ def make_folds(
     rotating = test is None and test_share == 0
     least = _ROTATING if rotating else 2
     if folds < least:
-        raise SettingError(f"{folds} folds are too few; give --folds {least} or more")
+        raise SettingError(f"--folds {folds} is too few; give {least} or more")
     group, by = group_cells(cells, center_y, center_x, cell, patch_px, by)
     fixed = _fixed(group, test, cells)
     free = np.flatnonzero(fixed < 0)
