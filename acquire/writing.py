@@ -51,6 +51,11 @@ class BackgroundWriter:
             if error is None:
                 raise
 
+    @property
+    def n_waiting(self) -> int:
+        """Exposures in memory that are still to be written."""
+        return self._waiting.qsize()
+
     def put(self, exposure: Exposure) -> None:
         """Hand over the next plane.
 

@@ -17,9 +17,14 @@ import resource
 import statistics
 import sys
 import tempfile
+import threading
 import time
 import zlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +38,13 @@ from fgaf.acquire.rig import CameraTable, StageTable
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.acquire.writing import BackgroundWriter
-from fgaf.dataset import RawHeader, RawWriter
+from fgaf.dataset import FgafError, RawHeader, RawWriter
 
 SHAPE = (1200, 1920)
 LINE_S = 1 / 41
 EXPOSURE_S, MOVE_S, SETTLE_S = 0.005, 0.010, 0.020
 PLAN = StackPlan(0.5, 2.0, 10.0)
+DEPTH = 16
 
 Image = npt.NDArray[np.uint8]
 
@@ -227,40 +233,95 @@ def sweep_times() -> tuple[float, float]:
     return took_s * interval_s / PLAN.step_um, took_s
 
 
-def at_line_rate(folder: Path, seconds: float) -> dict[str, float]:
-    """Write 41 frames a second through the queue: how full it gets, and how late it ends."""
+def at_line_rate(folder: Path, seconds: float, compress: bool) -> dict[str, float]:
+    """Record 41 frames a second on one core in a process of its own: is any late, what grows."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_at_line_rate, folder, seconds, compress).result()
+
+
+def _at_line_rate(folder: Path, seconds: float, compress: bool) -> dict[str, float]:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     planes = round(seconds / LINE_S)
     path = folder / "line.stack.h5"
-    before = memory_mb()
-    with RawWriter(path, header(planes), (planes, *SHAPE), np.uint8) as writer:
-        busy_s = time.process_time()
+    fields = fields_of_cells() if compress else FRAMES
+    shape = (planes, *SHAPE)
+    with RawWriter(path, header(planes), shape, np.uint8, compress=compress) as writer:
+        before_mb, busy_s = memory_mb(), time.process_time()
         begun_s = time.perf_counter()
-        waits = []
-        with BackgroundWriter(writer, depth=16) as background:
+        waits, waiting, memory = [], [], []
+        with BackgroundWriter(writer, depth=DEPTH) as background:
             for plane in range(planes):
                 due_s = begun_s + plane * LINE_S
                 time.sleep(max(0.0, due_s - time.perf_counter()))
-                frame = Frame(FRAMES[plane % 8], plane, 0, plane, 5000.0)
+                pixels = fields[plane % len(fields)].copy()  # as a driver gives it: new memory
+                frame = Frame(pixels, plane, 0, plane, 5000.0)
                 asked_s = time.perf_counter()
                 background.put(Exposure(plane, plane / 2, plane / 2, frame))
                 waits.append(time.perf_counter() - asked_s)
+                waiting.append(background.n_waiting)
+                memory.append(memory_mb())
         ended_s = time.perf_counter() - begun_s
         busy_s = time.process_time() - busy_s
-    writer.part.unlink()
+        writer.publish()
+        sealed_s = time.perf_counter() - begun_s - ended_s
+    size = path.stat().st_size
+    path.unlink()
     return {
         "planes": planes,
-        "behind at the end, ms": 1e3 * (ended_s - planes * LINE_S),
+        "dropped: waits longer than the next frame": sum(wait > LINE_S for wait in waits),
         "longest wait of the camera, ms": 1e3 * max(waits),
+        f"most planes waiting, of {DEPTH}": max(waiting),
+        "written behind the last frame, ms": 1e3 * (ended_s - (planes - 1) * LINE_S),
+        "to publish, s": sealed_s,
         "share of one core": busy_s / ended_s,
-        "memory grown by, MB": memory_mb() - before,
+        "memory grown by at most, MB": max(memory) - before_mb,
+        "smaller by": planes * FRAMES[0].nbytes / size,
     }
 
 
-def flat_out(folder: Path, planes: int = 200) -> tuple[float, float]:
-    """Seconds to write planes as a stack, and the same bytes with write() and fsync."""
-    path = folder / "flat.stack.h5"
+class StuckWriter:
+    """A writer whose disk never answers."""
+
+    path = Path("stuck")
+
+    def __init__(self) -> None:
+        self._never = threading.Event()
+
+    def write(self, *_: Any, **__: Any) -> None:
+        self._never.wait(5)
+        raise OSError("the disk is gone")
+
+
+def memory_when_the_disk_is_stuck() -> tuple[int, float]:
+    """Planes that a stuck disk leaves in memory until the stop, and the memory they take."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_memory_when_the_disk_is_stuck).result()
+
+
+def _memory_when_the_disk_is_stuck() -> tuple[int, float]:
+    before_mb = memory_mb()
+    background = BackgroundWriter(StuckWriter(), depth=DEPTH, timeout_s=0.5)  # type: ignore[arg-type]
+    taken = 0
+    with suppress(FgafError), background:
+        for plane in range(10 * DEPTH):
+            frame = Frame(FRAMES[0].copy(), plane, 0, plane, 5000.0)
+            background.put(Exposure(plane, 0.0, 0.0, frame))
+            taken += 1
+    return taken, memory_mb() - before_mb
+
+
+def flat_out(folder: Path, planes: int = 200) -> dict[str, float]:
+    """Write planes as a stack and the same bytes by write() and fsync: how long each takes.
+
+    Seconds, and those of this process's processor time, until the stack's planes are on the disk,
+    until it is published, and until the bytes are on the disk.
+    """
+    path, raw = folder / "flat.stack.h5", folder / "raw"
+    spent = {}
+    watch = Watch()
     with RawWriter(path, header(planes), (planes, *SHAPE), np.uint8) as writer:
-        begun_s = time.perf_counter()
+        watch.restart()
         for plane in range(planes):
             writer.write(
                 plane,
@@ -272,25 +333,41 @@ def flat_out(folder: Path, planes: int = 200) -> tuple[float, float]:
                 frame_id=plane,
                 exposure_us=5000.0,
             )
-        with writer.part.open("r+b") as handle:
-            os.fsync(handle.fileno())
-        ours_s = time.perf_counter() - begun_s
-    writer.discard()
-    raw = folder / "raw"
-    begun_s = time.perf_counter()
+        writer.sync()
+        spent["stack"], spent["stack, processor"] = watch.read()
+        writer.publish()
+        spent["published"], spent["published, processor"] = watch.read()
+    path.unlink()
+    watch.restart()
     with raw.open("wb", buffering=0) as handle:
         for plane in range(planes):
             handle.write(FRAMES[plane % 8].data)
         os.fsync(handle.fileno())
-    raw_s = time.perf_counter() - begun_s
+    spent["raw"], spent["raw, processor"] = watch.read()
     raw.unlink()
-    return ours_s, raw_s
+    return spent
+
+
+class Watch:
+    """Real time, and this process's processor time, since the start."""
+
+    def restart(self) -> None:
+        self._begun = (time.perf_counter(), time.process_time())
+
+    def read(self) -> tuple[float, float]:
+        return time.perf_counter() - self._begun[0], time.process_time() - self._begun[1]
+
+
+@cache
+def fields_of_cells() -> list[Image]:
+    """Rendered fields of cells with camera noise, as compression will meet them."""
+    scene = Scene(SimulationSettings())
+    return [scene.expose(k / 10, EXPOSURE_S, 0.3)[0] for k in range(3)]
 
 
 def compression() -> Iterator[str]:
     """Speed and gain of deflate, which every HDF5 has, on a rendered field."""
-    image, _ = Scene(SimulationSettings()).expose(0.1, EXPOSURE_S, 0.3)
-    data = image.tobytes()
+    data = fields_of_cells()[0].tobytes()
     ways = {"level 1": zlib.Z_DEFAULT_STRATEGY, "Huffman codes only": zlib.Z_HUFFMAN_ONLY}
     for name, strategy in ways.items():
         times = []
@@ -304,7 +381,9 @@ def compression() -> Iterator[str]:
 
 
 def memory_mb() -> float:
-    """Largest memory the process has had."""
+    """Memory of this process now; where the system does not say, the largest it has had."""
+    if (told := Path("/proc/self/statm")).exists():
+        return int(told.read_text().split()[1]) * resource.getpagesize() / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
@@ -318,6 +397,22 @@ def overhead(name: str, runs: list[tuple[float, float]]) -> str:
         f"{name:<28} {took * 1e3:7.1f} ms, physics {physics * 1e3:.1f} ms, "
         f"overhead {extra / physics:.1%}, {extra * 1e3 / len(PLAN):.2f} ms a plane"
     )
+
+
+def disk_rates(runs: list[dict[str, float]]) -> Iterator[str]:
+    """Compare writing a stack with write() and fsync of the same bytes, run by run."""
+    size = 200 * FRAMES[0].nbytes / 1e6
+    raw_s = statistics.median(run["raw"] for run in runs)
+    yield f"flat out: write() and fsync {size / raw_s:.0f} MB/s, the camera 94 MB/s"
+    for what in ("stack", "published"):
+        ratio = statistics.median(run["raw"] / run[what] for run in runs)
+        took_s = statistics.median(run[what] for run in runs)
+        busy = statistics.median(run[f"{what}, processor"] for run in runs) / 0.2
+        raw_busy = statistics.median(run["raw, processor"] for run in runs) / 0.2
+        yield (
+            f"flat out: {what:<10} {size / took_s:5.0f} MB/s, ratio {ratio:.2f}; "
+            f"processor {busy:.2f} ms a plane, write() alone {raw_busy:.2f}"
+        )
 
 
 def main() -> None:
@@ -342,16 +437,14 @@ def main() -> None:
             print(overhead("pymmcore-plus, not written", found))
         frame_times, _ = sweep_times()
         print(f"sweep: first to last exposure {frame_times:.2f} frame times for {len(PLAN)} planes")
-        pairs = [flat_out(folder) for _ in range(5)]
-        ours_s = statistics.median(ours for ours, _ in pairs)
-        raw_s = statistics.median(raw for _, raw in pairs)
-        size = 200 * FRAMES[0].nbytes / 1e6
-        print(
-            f"flat out: {size / ours_s:.0f} MB/s, write() and fsync {size / raw_s:.0f} MB/s, "
-            f"ratio {raw_s / ours_s:.2f}; 41 frames/s are {FRAMES[0].nbytes * 41e-6:.0f} MB/s"
-        )
-        for what, value in at_line_rate(folder, settings.seconds).items():
-            print(f"at line rate: {what}: {value:.3g}")
+        for line in disk_rates([flat_out(folder) for _ in range(settings.repeats)]):
+            print(line)
+        for compress in (False, True):
+            found = at_line_rate(folder, settings.seconds, compress)
+            for what, value in found.items():
+                print(f"41 frames/s{', compressed' * compress}: {what}: {value:.3g}")
+        taken, grown_mb = memory_when_the_disk_is_stuck()
+        print(f"disk stuck: stops after {taken} planes, memory grown by {grown_mb:.0f} MB")
         for line in compression():
             print(line)
 

@@ -269,6 +269,19 @@ class RawWriter:
             raise cannot_write(self.part, error) from error
         self._n_written += 1
 
+    def sync(self) -> None:
+        """Wait until all that is written is on the disk; planes get there by and by without it.
+
+        Raises
+        ------
+        FgafError
+            The disk is full or gone.
+        """
+        try:
+            self._disk.sync()
+        except OSError as error:
+            raise cannot_write(self.part, error) from error
+
     def publish(self) -> Path:
         """Seal, sync, reopen and verify the file, then give it its name.
 
