@@ -236,6 +236,60 @@ def card_command(
     )
 
 
+@click.command("anonymise", cls=Tool)
+@click.argument("sources", type=PATH, nargs=-1, required=True, metavar="FILES...")
+@click.option("--out", type=PATH, required=True, help="Folder; for one archive, a file NAME.h5.")
+@click.option("--key-file", type=PATH, help="The key; without it a passphrase is asked for.")
+@click.option("--new-key", type=PATH, help="Make a key, keep it in this file, and use it.")
+@click.option("--keep-times", is_flag=True, help="Keep dates and clock times.")
+@click.option("--name", default="", help="New name of an archive; the old one is removed.")
+@click.option("--description", default="", help="New description of an archive.")
+@overwrite_option
+@json_option
+def anonymise_command(
+    sources: tuple[Path, ...],
+    out: Path,
+    key_file: Path | None,
+    new_key: Path | None,
+    overwrite: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Write copies of raw stacks and archives that name neither donors nor people.
+
+    Samples, operators, annotators, fields, cells and source files get pseudonyms (HMAC-SHA256),
+    the same in all files made with one key; who holds the key can trace a known name, nobody
+    else. Free text, paths, device names and dates are removed. Pixels, positions, optics, labels,
+    splits and the licence stay. The key is not stored in any file but its own.
+    """
+    from fgaf.dataset import pseudonyms
+    from fgaf.dataset.anonymise import AnonymiseSettings, anonymise
+
+    if key_file and new_key:
+        raise SettingError("--key-file and --new-key are two keys; give one of them")
+    if new_key:
+        key = pseudonyms.new_key(new_key)
+    elif key_file:
+        key = pseudonyms.read_key(key_file)
+    else:
+        asked = click.prompt("passphrase", hide_input=True, confirmation_prompt=True, err=True)
+        key = pseudonyms.key_of(asked)
+    written = anonymise(
+        sources,
+        out,
+        pseudonyms.Pseudonyms(key),
+        AnonymiseSettings(**values),
+        overwrite,
+        lambda pairs: progress(pairs, "anonymise", len(pairs)),
+    )
+    finish(
+        "\n".join(f"wrote {path}" for path in written),
+        f"fgaf-data info {written[0]}",
+        {"paths": [str(path) for path in written]},
+        as_json,
+    )
+
+
 def _takes(takes: tuple[str, ...]) -> dict[str, str]:
     """Read the values of --take."""
     from fgaf.dataset.importers.zstack import AXES
@@ -249,4 +303,10 @@ def _takes(takes: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-COMMANDS = (import_command, import_patches_command, export_command, card_command)
+COMMANDS = (
+    import_command,
+    import_patches_command,
+    export_command,
+    card_command,
+    anonymise_command,
+)
