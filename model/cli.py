@@ -116,17 +116,17 @@ def train(
     if dataset is None or out is None:
         raise SettingError("give an archive and --out FOLDER, as in: fgaf-train data.h5 --out run")
 
-    from fgaf.dataset.archive import Archive
     from fgaf.model.folds import cross_validate
+    from fgaf.model.large import opened
     from fgaf.model.parallel import leads
     from fgaf.model.train import train as train_once
 
-    archive = Archive.read(dataset)
-    how = {"resume": resume, "overwrite": overwrite, "progress": progress}
-    if folds is None:
-        metrics, network = train_once(archive, settings, out, **how), out
-    else:
-        metrics, network = cross_validate(archive, settings, out, folds, **how), out / "fold-1"
+    how: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "progress": progress}
+    with opened(dataset) as archive:
+        if folds is None:
+            metrics, network = train_once(archive, settings, out, **how), out
+        else:
+            metrics, network = cross_validate(archive, settings, out, folds, **how), out / "fold-1"
     if not leads():
         return
     finish(

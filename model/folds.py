@@ -13,6 +13,7 @@ from fgaf.dataset import console
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import ExistsError, SettingError
 from fgaf.dataset.files import publishing
+from fgaf.dataset.lazy import read_rows
 from fgaf.dataset.split import TEST, TRAIN, VALIDATION, group_cells
 from fgaf.model.metrics import judge
 from fgaf.model.parallel import leads
@@ -21,6 +22,7 @@ from fgaf.model.settings import TrainSettings
 from fgaf.model.train import METRICS, train
 
 _VALIDATION_SHARE = 0.1
+_AT_ONCE = 4096
 
 Bar = Callable[[Iterable[int], str, int], Iterator[int]]
 
@@ -120,7 +122,9 @@ def cross_validate(
         if not leads():
             continue
         rows = np.flatnonzero(divided.split_of_rows(split) == TEST)
-        shares[rows] = Predictor.load(run).probabilities(archive.images[rows])
+        predictor = Predictor.load(run)
+        for some in np.array_split(rows, 1 + len(rows) // _AT_ONCE):
+            shares[some] = predictor.probabilities(read_rows(archive.images, some))
         per_fold.append({key: metrics[key] for key in _PER_FOLD})
     if not leads():
         return {}

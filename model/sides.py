@@ -1,5 +1,6 @@
 """The patches of an archive as tensors by the sides of its split, and the order to draw them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +9,11 @@ import torch
 from torch import Tensor
 
 from fgaf.dataset.archive import Archive
+from fgaf.dataset.batches import BlockCache, CachedImages
+from fgaf.dataset.errors import SettingError
 from fgaf.dataset.split import SIDES
 from fgaf.model.images import Scale
+from fgaf.model.large import DiskImages
 from fgaf.model.losses import between
 from fgaf.model.settings import TrainSettings
 
@@ -23,7 +27,7 @@ class Data:
     Attributes
     ----------
     images
-        (N, S, S) grey values.
+        (N, S, S) grey values, in memory or left on disk.
     targets
         (N,) classes or (N, C) shares of them, what the loss aims at.
     classes
@@ -32,7 +36,7 @@ class Data:
         (N,) of the archive.
     """
 
-    images: Tensor
+    images: Tensor | DiskImages
     targets: Tensor
     classes: Tensor
     rows: npt.NDArray[np.int64]
@@ -44,12 +48,26 @@ class Data:
         ----------
         generator : of the device of the data
         balance : every class equally often, the rarer ones repeatedly
+
+        Raises
+        ------
+        SettingError
+            Balanced, and the patches are on disk.
         """
+        if isinstance(self.images, DiskImages):
+            if balance:
+                raise SettingError(
+                    "the patches of so large an archive are read in an order of their own and "
+                    "cannot be balanced; set balance=false"
+                )
+            return self.images.order(generator)
         n, device = len(self.classes), self.classes.device
         shuffled = torch.randperm(n, device=device, generator=generator)
         if not balance:
             return shuffled
-        present = [shuffled[self.classes[shuffled] == k] for k in self.classes.unique()]
+        ranks = range(int(self.classes.max()) + 1)
+        by_class = [shuffled[self.classes[shuffled] == k] for k in ranks]
+        present = [members for members in by_class if len(members)]
         each = -(-n // len(present))
         drawn = torch.cat([members.repeat(-(-each // len(members)))[:each] for members in present])
         return drawn[torch.randperm(len(drawn), device=device, generator=generator)][:n]
@@ -58,21 +76,34 @@ class Data:
 def load_sides(
     archive: Archive, settings: TrainSettings, device: str
 ) -> tuple[dict[int, Data], Scale]:
-    """Put each side that has cells on the device, and measure the scale of the training side."""
+    """Put each side that has cells on the device, and measure the scale of the training side.
+
+    The patches of an archive that is open, and not read into memory, stay on disk.
+    """
     side_of_row = archive.split_of_rows(settings.split)
-    images = np.asarray(archive.images)
-    if images.dtype != np.uint8:
-        images = images.astype(np.float32)
-    scale = Scale.of(images[side_of_row == TRAIN], settings.normalise)
     classes = torch.from_numpy(np.asarray(archive.depth_class, dtype=np.int64))
     targets = classes
     if settings.targets == "between":
         places = (archive.depth_um - archive.class_depths_um[0]) / archive.header.step_um
         targets = between(torch.from_numpy(np.asarray(places)), archive.n_classes)
-    sides = {}
-    for side in (TRAIN, VALIDATION, TEST):
-        rows = np.flatnonzero(side_of_row == side)
-        if rows.size:
-            columns = torch.from_numpy(images[rows]), targets[rows], classes[rows]
-            sides[side] = Data(*(column.to(device) for column in columns), rows)
-    return sides, scale
+    patches_of = _patches(archive, device)
+    rows_of = {side: np.flatnonzero(side_of_row == side) for side in (TRAIN, VALIDATION, TEST)}
+    sides = {
+        side: Data(patches_of(rows), targets[rows].to(device), classes[rows].to(device), rows)
+        for side, rows in rows_of.items()
+        if rows.size
+    }
+    return sides, Scale.of(sides[TRAIN].images, settings.normalise)
+
+
+def _patches(
+    archive: Archive, device: str
+) -> Callable[[npt.NDArray[np.intp]], Tensor | DiskImages]:
+    """How to come by the patches of some rows."""
+    if not isinstance(archive.images, np.ndarray):
+        cache = BlockCache(archive.images)
+        return lambda rows: DiskImages(CachedImages(cache, rows), device)
+    images = archive.images
+    if images.dtype != np.uint8:
+        images = images.astype(np.float32)
+    return lambda rows: torch.from_numpy(images[rows]).to(device)

@@ -10,7 +10,7 @@ import csv
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal
@@ -44,7 +44,7 @@ from fgaf.model.plots import plot_confusion, plot_depths, plot_history, plot_rel
 from fgaf.model.predict import CHECKPOINT, network_logits
 from fgaf.model.settings import TrainSettings, to_toml
 from fgaf.model.sides import TEST, TRAIN, VALIDATION, Data, load_sides
-from fgaf.model.start import Start, facts
+from fgaf.model.start import RANDOM, Start, facts
 
 BEST, LAST = "best.pt", "last.pt"
 METRICS, HISTORY, SETTINGS = "metrics.json", "history.csv", "settings.toml"
@@ -62,8 +62,7 @@ FILES = (
 )
 """Everything a run writes into its folder."""
 
-_EPOCHS, _STEPS, _SMALL_PX = 30, 600, 64
-_LR, _LR_STARTED = 0.05, 0.01
+_SMALL_PX, _AT_ONCE = 64, 4096
 
 Row = dict[str, float]
 Bar = Callable[[Iterable[int], str, int], Iterator[int]]
@@ -153,16 +152,30 @@ def _train(
     return metrics
 
 
+@dataclass(frozen=True)
+class _Schedule:
+    """What zeros in the settings stand for: epochs, or more for so many steps, and the rate."""
+
+    epochs: int
+    steps: int
+    lr: float
+
+
+_FROM_RANDOM = _Schedule(epochs=30, steps=600, lr=0.05)
+_FROM_TRAINED = _Schedule(epochs=15, steps=300, lr=0.01)
+
+
 def settle(settings: TrainSettings, archive: Archive) -> TrainSettings:
     """Replace the zeros that stand for "what suits the archive" by numbers."""
     stride: Literal[1, 2] = 1 if archive.header.patch_px < _SMALL_PX else 2
     patches = int((archive.split_of_rows(settings.split) == TRAIN).sum())
-    epochs = max(_EPOCHS, ceil(_STEPS / _steps_per_epoch(patches, settings)))
+    schedule = _FROM_RANDOM if settings.start == RANDOM else _FROM_TRAINED
+    epochs = max(schedule.epochs, ceil(schedule.steps / _steps_per_epoch(patches, settings)))
     return replace(
         settings,
         stem_stride=settings.stem_stride or stride,
         epochs=settings.epochs or epochs,
-        lr=settings.lr or (_LR if settings.start == "random" else _LR_STARTED),
+        lr=settings.lr or schedule.lr,
     )
 
 
@@ -271,11 +284,11 @@ class _Run:
         loss = self.settings.loss
         if VALIDATION in self.sides:
             held = self.sides[VALIDATION]
-            logits = network_logits(network, self.scale(held.images), self.settings.tta)
+            logits = self._logits(network, held, self.settings.tta)
             temperature = fit_temperature(logits, held.classes.cpu(), loss)
             checkpoint = replace(checkpoint, temperature=temperature)
         test = self.sides[TEST]
-        logits = network_logits(network, self.scale(test.images), self.settings.tta)
+        logits = self._logits(network, test, self.settings.tta)
         p = class_probabilities(logits, loss, checkpoint.temperature).numpy()
         metrics = judge(p, self.archive, test.rows, seed=self.settings.seed)
         metrics |= self._facts(network, checkpoint)
@@ -321,11 +334,18 @@ class _Run:
             )
         return {"lr": rate, "train_loss": total / n, "train_top1": right / n}
 
+    def _logits(self, network: nn.Module, side: Data, tta: bool) -> Tensor:
+        """Of all patches of a side, (N, outputs), some thousand in memory at a time."""
+        parts = torch.split(torch.arange(len(side.rows)), _AT_ONCE)
+        return torch.cat(
+            [network_logits(network, self.scale(side.images[part]), tta) for part in parts]
+        )
+
     def _validate(self) -> Row:
         if VALIDATION not in self.sides:
             return {}
         side = self.sides[VALIDATION]
-        logits = network_logits(self.used_network, self.scale(side.images), tta=False)
+        logits = self._logits(self.used_network, side, tta=False)
         classes = side.classes.cpu()
         p = class_probabilities(logits, self.settings.loss)
         grid = self.archive.class_depths_um
