@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fgaf.acquire.simulation.keeping import kept
 from fgaf.acquire.simulation.microscope import Microscope
 from fgaf.acquire.simulation.settings import MicroscopeSettings
 from fgaf.acquire.simulation.waves import Patch, Slices, WaveImager
@@ -214,7 +214,7 @@ class DropletEdge:
         inward = radius - np.hypot(y - np.float32(centre[0]), x - np.float32(centre[1]))
         self._near = np.nonzero(np.abs(inward) < self._REACH_UM)
         self._inward = inward[self._near]
-        self._profile = lru_cache(maxsize=64)(self._make_profile)
+        self._profile = kept(self._make_profile, 64)
 
     def multiply(self, image: Array, focus_um: float) -> None:
         """Lay the rim onto a relative intensity (Y, X), in place."""

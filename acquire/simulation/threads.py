@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fgaf.acquire.simulation.keeping import kept
 from fgaf.acquire.simulation.windows import Window, Windows, unit_phasor
 
 Array = npt.NDArray[Any]
@@ -31,8 +31,8 @@ class ThreadImager:
     def __init__(self, windows: Windows) -> None:
         self.windows = windows
         self.pixel_um = windows.pixel_um
-        self._point = lru_cache(maxsize=8192)(self._make_point)
-        self._spectrum = lru_cache(maxsize=512)(self._make_spectrum)
+        self._point = kept(self._make_point, 8192)
+        self._spectrum = kept(self._make_spectrum, 512)
 
     def add(
         self,

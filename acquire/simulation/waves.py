@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fgaf.acquire.simulation.keeping import kept
 from fgaf.acquire.simulation.microscope import Microscope
 from fgaf.acquire.simulation.windows import Window, Windows, unit_phasor
 
@@ -90,7 +91,7 @@ class WaveImager:
         self.pixel_um = self.windows.pixel_um
         self.finer = self.windows.finer
         self.pitch_um = self.windows.pitch_um
-        self._kept = lru_cache(maxsize=256)(self._transform)
+        self._kept = kept(self._transform, 256)
 
     def image(
         self,

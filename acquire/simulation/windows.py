@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from math import ceil
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fgaf.acquire.simulation.keeping import kept
 from fgaf.acquire.simulation.microscope import Microscope
 
 Array = npt.NDArray[Any]
@@ -80,7 +80,7 @@ class Windows:
         self.pixel_um = microscope.settings.pixel_size_um
         self.finer = microscope.settings.finer
         self.pitch_um = self.pixel_um / self.finer
-        self.get = lru_cache(maxsize=128)(self._make)
+        self.get = kept(self._make, 128)
 
     def side(self, length_um: float) -> int:
         """Samples of a window that holds `length_um`: a size that transforms fast."""

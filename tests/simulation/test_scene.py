@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,18 @@ def test_an_exposure_follows_from_its_arguments_alone() -> None:
     for (pixels, truth), (again, truth_again) in zip(forth, back, strict=True):
         np.testing.assert_array_equal(pixels, again)
         assert truth == truth_again
+
+
+def test_a_scene_takes_its_tables_along_when_it_goes() -> None:
+    scene = field(droplet=True)
+    scene.expose(0.0, 0.005, 1.0)
+    tables = [weakref.ref(part) for part in (scene._painter, scene._painter.waves.windows)]
+    gc.disable()
+    try:
+        del scene
+        assert [table() for table in tables] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_seeds_times_and_depths_differ() -> None:
