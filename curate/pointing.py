@@ -64,7 +64,6 @@ def cell_at(
     still = np.zeros(stack.n_planes)
     way_y, way_x = (still + y, still + x) if track is None else (track.y + top, track.x + left)
     optics = stack.header.optics
-    aperture = optics.numerical_aperture
     order = np.argsort(stack.z_um, kind="stable")
     curves = measure(
         frames[order],
@@ -72,7 +71,7 @@ def cell_at(
         way_x[order] - left,
         stack.z_um[order],
         pixel,
-        cutoff_per_um=None if aperture is None else aperture / (optics.wavelength_um or 0.55),
+        cutoff_per_um=optics.cutoff_per_um,
         head_um=state.head_um,
     )
     rules = [c.suggestion.rule for c in state.cells.values() if c.suggestion is not None]

@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Positive = Annotated[float, Field(gt=0)]
 
+USUAL_WAVELENGTH_UM = 0.55
+"""Green light, taken where a file does not tell its wavelength."""
+
 
 class Optics(BaseModel):
     """Optics of a stack or an archive; None where unknown.
@@ -31,6 +34,13 @@ class Optics(BaseModel):
     magnification: Positive | None = None
     medium_index: Positive | None = None
     wavelength_um: Positive | None = None
+
+    @property
+    def cutoff_per_um(self) -> float | None:
+        """Coherent cut-off NA / wavelength in 1/µm, green where unknown; None without an NA."""
+        if self.numerical_aperture is None:
+            return None
+        return self.numerical_aperture / (self.wavelength_um or USUAL_WAVELENGTH_UM)
 
     @property
     def depth_of_field_um(self) -> float | None:

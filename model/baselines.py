@@ -157,8 +157,7 @@ def suggested_focus(archive: Archive, rows: Integers) -> Floats:
     optics, side = archive.header.optics, archive.header.patch_px
     pixel_um = optics.pixel_size_um or 3 * HEAD_UM[0] / side
     head_um = min(HEAD_UM[0], pixel_um * side / 3)
-    aperture, wavelength_um = optics.numerical_aperture, optics.wavelength_um
-    cutoff = aperture / wavelength_um if aperture and wavelength_um else None
+    cutoff = optics.cutoff_per_um
     cells = cells_of(archive.cell[rows])
     curves = []
     for here in cells:
