@@ -19,10 +19,12 @@ if TYPE_CHECKING:
         Stage,
         StreamingCamera,
         WallClock,
+        XYStage,
     )
     from fgaf.acquire.engine import Engine, Exposure
     from fgaf.acquire.interrupt import Interrupt, InterruptError
     from fgaf.acquire.plan import StackPlan
+    from fgaf.acquire.positions import Position, read_positions
     from fgaf.acquire.recording import Labels, Recorded, record_stacks, stack_paths
     from fgaf.acquire.rig import Rig, load_rig, open_rig
     from fgaf.acquire.sweep import Sweep, SweepSettings
@@ -40,10 +42,12 @@ _MODULES = {
         "Stage",
         "StreamingCamera",
         "WallClock",
+        "XYStage",
     ),
     "engine": ("Engine", "Exposure"),
     "interrupt": ("Interrupt", "InterruptError"),
     "plan": ("StackPlan",),
+    "positions": ("Position", "read_positions"),
     "recording": ("Labels", "Recorded", "record_stacks", "stack_paths"),
     "rig": ("Rig", "load_rig", "open_rig"),
     "sweep": ("Sweep", "SweepSettings"),
@@ -62,6 +66,7 @@ __all__ = [
     "InterruptError",
     "Labels",
     "Opening",
+    "Position",
     "RampStage",
     "Recorded",
     "Rig",
@@ -71,8 +76,10 @@ __all__ = [
     "Sweep",
     "SweepSettings",
     "WallClock",
+    "XYStage",
     "load_rig",
     "open_rig",
+    "read_positions",
     "record_stacks",
     "stack_paths",
 ]

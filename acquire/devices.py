@@ -2,7 +2,8 @@
 
 A driver is any object with these members; it needs no base class. z is in micrometres of the
 drive, time stamps in nanoseconds since the epoch, images are indexed (y, x). A camera that can
-run free and a drive that can keep a speed offer a little more; sweeps need both.
+run free and a drive that can keep a speed offer a little more; sweeps need both. A drive that also
+moves the specimen in x and y can visit several positions.
 """
 
 from __future__ import annotations
@@ -205,6 +206,28 @@ class RampStage(Stage, Protocol):
         DeviceError
             The drive cannot move so slowly or so fast, or `z_um` is outside its limits.
         """
+        ...
+
+
+@runtime_checkable
+class XYStage(Stage, Protocol):
+    """A focus drive whose controller also moves the specimen; `Stage.stop` halts that too."""
+
+    @property
+    def limits_xy_um(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Lowest and highest x, and y, in micrometres; infinite where the device knows none."""
+        ...
+
+    def position_xy_um(self) -> tuple[float, float]:
+        """Position read back from the device now, x and y in micrometres."""
+        ...
+
+    def move_xy_to(self, x_um: float, y_um: float) -> None:
+        """Start a move to an absolute place; may return before the stage is there."""
+        ...
+
+    def moving_xy(self) -> bool:
+        """Whether the device reports that it moves in x or y."""
         ...
 
 

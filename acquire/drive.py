@@ -6,13 +6,12 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from fgaf.acquire.arrival import Axes, arrive
 from fgaf.acquire.devices import Clock, DeviceError, Stage
 from fgaf.acquire.interrupt import Interrupt, InterruptError
 from fgaf.acquire.plan import StackPlan
 from fgaf.acquire.rig import StageTable
 from fgaf.dataset.errors import FgafError, SettingError
-
-_STANDSTILL_S = 1.0
 
 
 class Drive:
@@ -35,6 +34,14 @@ class Drive:
         self.interrupt = interrupt
         self._stage, self._clock = stage, clock
         self._from_below_um = math.inf
+        self._axes = Axes(
+            "the drive",
+            lambda place: stage.move_to(*place),
+            stage.moving,
+            lambda: (self.position_um(),),
+            "stage.tolerance_um",
+            settings.tolerance_um,
+        )
 
     @property
     def limits_um(self) -> tuple[float, float]:
@@ -146,53 +153,19 @@ class Drive:
         return here_um
 
     def go_to(self, z_um: float, tolerance_um: float) -> float:
-        """Go to `z_um` the shortest way, and wait until the drive stands there.
-
-        A drive may report its end too early, so a wrong position is an error only once it has not
-        changed for a second.
+        """Go to `z_um` the shortest way, and wait until the drive stands there; see `arrive`.
 
         Parameters
         ----------
         z_um
             Where to, in µm.
         tolerance_um
-            Largest distance between `z_um` and the position read back.
-
-        Returns
-        -------
-        float
-            The position read back, in µm.
-
-        Raises
-        ------
-        DeviceError
-            As `move_to`.
+            Largest distance between `z_um` and the position read back, which is returned.
         """
-        self._stage.move_to(z_um)
-        deadline_ns = self._clock.now_ns() + round(self.settings.timeout_s * 1e9)
-        stood_ns, stood_um = deadline_ns, math.inf
-        while True:
-            self.interrupt.check()
-            moving = self._stage.moving()
-            if not moving:
-                here_um = self.position_um()
-                if abs(here_um - z_um) <= tolerance_um:
-                    return here_um
-                if abs(here_um - stood_um) > self.settings.tolerance_um / 4:
-                    stood_ns, stood_um = self._clock.now_ns(), here_um
-                elif self._clock.now_ns() - stood_ns > _STANDSTILL_S * 1e9:
-                    raise DeviceError(
-                        f"the drive came to rest at {here_um:.3f} µm, not within {tolerance_um:g} "
-                        f"µm of {z_um:.6g} µm; look for an obstacle or raise stage.tolerance_um"
-                    )
-            if self._clock.now_ns() > deadline_ns:
-                doing = "still moving" if moving else "idle"
-                raise DeviceError(
-                    f"the drive has not arrived at {z_um:.6g} µm after {self.settings.timeout_s:g} "
-                    f"s and is {doing} at {self.position_um():.3f} µm; check it or raise "
-                    "stage.timeout_s"
-                )
-            self._clock.sleep(self.settings.poll_ms / 1e3)
+        (here_um,) = arrive(
+            self._axes, (z_um,), tolerance_um, self.settings, self._clock, self.interrupt
+        )
+        return here_um
 
     def settle(self) -> None:
         """Rest between arrival and exposure."""

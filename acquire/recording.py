@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,9 @@ from fgaf.acquire.engine import Engine, Exposure
 from fgaf.acquire.interrupt import Interrupt, InterruptError
 from fgaf.acquire.pace import Late, Pace
 from fgaf.acquire.plan import StackPlan
+from fgaf.acquire.positions import Position
 from fgaf.acquire.rig import Rig
+from fgaf.acquire.travel import Travel
 from fgaf.acquire.writing import BackgroundWriter
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.files import free_bytes, require_free, require_new
@@ -39,9 +41,14 @@ class Labels:
 
 
 def stack_paths(
-    folder: Path, repeat: int = 1, name: str = "", sample_id: str = "", now: datetime | None = None
+    folder: Path,
+    repeat: int = 1,
+    name: str = "",
+    sample_id: str = "",
+    now: datetime | None = None,
+    positions: Sequence[Position] = (),
 ) -> list[Path]:
-    """Choose names for stacks: they sort by time and no two runs get the same.
+    """Choose names for stacks: those of a place sort by time, and no two runs get the same.
 
     Parameters
     ----------
@@ -56,6 +63,14 @@ def stack_paths(
         Begins the name when there is no `name`; "stack" when that is missing too.
     now
         The time; by default that of the call.
+    positions
+        Places of the specimen, each of which is visited in each repeat. Their names follow that of
+        the stack: ``NAME_p01_r001.stack.h5``.
+
+    Returns
+    -------
+    list of Path
+        In the order in which the stacks are taken: one repeat after another.
 
     Raises
     ------
@@ -70,12 +85,12 @@ def stack_paths(
             raise SettingError(
                 f"{name!r} is no plain file name; use letters, digits, '-', '_' and '.'"
             )
-        if repeat == 1:
-            return [folder / f"{stem}{SUFFIX}"]
     else:
         stem = _free_stem(folder, _plain(sample_id) or "stack", now or datetime.now(UTC))
     digits = max(3, len(str(repeat)))
-    return [folder / f"{stem}_r{number:0{digits}}{SUFFIX}" for number in range(1, repeat + 1)]
+    numbers = [""] if name and repeat == 1 else [f"_r{n:0{digits}}" for n in range(1, repeat + 1)]
+    places = [f"_{position.name}" for position in positions] or [""]
+    return [folder / f"{stem}{place}{number}{SUFFIX}" for number in numbers for place in places]
 
 
 class Method(Protocol):
@@ -129,6 +144,7 @@ def record_stacks(
     *,
     method: Method | None = None,
     every_s: float = 0.0,
+    positions: Sequence[Position] = (),
     truth: bool = True,
     overwrite: bool = False,
     interrupt: Interrupt | None = None,
@@ -153,7 +169,10 @@ def record_stacks(
         How a stack is taken; by default by an `Engine`, plane by plane.
     every_s
         Seconds from the begin of one stack to that of the next, between which the drive rests
-        where it was; 0 takes them one after another.
+        where it was; 0 takes them one after another. With positions, from one round to the next.
+    positions
+        Places of the specimen to visit in each round; `paths` holds one stack for each place of
+        each round. Afterwards x and y are back where they were, too.
     truth
         Whether the truth that a simulated camera gives is written beside each stack.
     overwrite
@@ -173,31 +192,76 @@ def record_stacks(
     interrupt = interrupt or Interrupt()
     method = method or Engine(devices, rig.camera, rig.stage, interrupt)
     pace = Pace(every_s, devices.clock, interrupt)
-    method.check(plan)
+    travel = Travel(devices.stage, devices.clock, rig.stage, interrupt) if positions else None
+    check_series(method, plan, positions, travel)
     _check_outputs(paths, plan, devices, overwrite)
-    header = _header(devices, rig, plan, labels or Labels(), paths[0])
+    header = _header(devices, rig, labels or Labels(), paths[0], positions)
+    stops: Sequence[Position | None] = positions or (None,)
     planes, stacks = (progress, _plainly) if len(paths) == 1 else (_plainly, progress)
     short_of_space = None
-    with method.returning() as start_um:
+    with (
+        travel.returning() if travel else nullcontext(),
+        method.returning() as start_um,
+    ):
         for number, path in enumerate(stacks(paths, f"{len(paths)} stacks", len(paths)), 1):
             with _counted(number - 1, len(paths)):
-                pace.wait(number)
+                earlier, place = divmod(number - 1, len(stops))
+                if place == 0:
+                    pace.wait(earlier + 1)
+                stop = stops[place]
+                if travel and stop:
+                    travel.go_to(stop)
+                here = plan_at(plan, stop)
                 if short_of_space is None and not _fits(
                     path, len(paths) + 1 - number, plan, devices
                 ):
                     short_of_space = number
                 writer = RawWriter(
                     path,
-                    header(),
+                    header(here, stop),
                     (len(plan), *devices.camera.shape),
                     _pixels(devices),
                     overwrite,
                     compress=rig.compress,
                 )
-                _record(method.expose(plan), writer, truth, planes)
-                if every_s and number < len(paths):
+                _record(method.expose(here), writer, truth, planes)
+                if every_s and number < len(paths) and stop is stops[-1]:
                     method.move_to(start_um)
     return Recorded(tuple(pace.late), method.retried, short_of_space)
+
+
+def check_series(
+    method: Method, plan: StackPlan, positions: Sequence[Position], travel: Travel | None
+) -> None:
+    """Refuse a series of which any stack is impossible, before anything moves.
+
+    Raises
+    ------
+    SettingError
+        A position or the planes there are outside the limits, or the method refuses the plan.
+    """
+    if not positions:
+        method.check(plan)
+    for position in positions:
+        with _at(position):
+            method.check(plan_at(plan, position))
+    if travel:
+        travel.check(positions)
+
+
+def plan_at(plan: StackPlan, position: Position | None) -> StackPlan:
+    """The planes taken at a position: about its own z where it names one."""
+    if position is None or position.z_um is None:
+        return plan
+    return plan.about(position.z_um)
+
+
+@contextmanager
+def _at(position: Position) -> Iterator[None]:
+    try:
+        yield
+    except SettingError as error:
+        raise SettingError(f"position {position.describe()}: {error}") from error
 
 
 @contextmanager
@@ -267,13 +331,14 @@ def _bytes_of_one(plan: StackPlan, devices: Devices) -> int:
 
 
 def _header(
-    devices: Devices, rig: Rig, plan: StackPlan, labels: Labels, first: Path
-) -> Callable[[], RawHeader]:
-    """Return a maker of headers that differ in identity and time only."""
-    field = labels.field or re.sub(r"_r\d+$", "", first.name.removesuffix(SUFFIX))
+    devices: Devices, rig: Rig, labels: Labels, first: Path, positions: Sequence[Position]
+) -> Callable[[StackPlan, Position | None], RawHeader]:
+    """Return a maker of headers that differ in identity, time and place only."""
+    stem = re.sub(r"_r\d+$", "", first.name.removesuffix(SUFFIX))
+    field = labels.field or (stem.removesuffix(f"_{positions[0].name}") if positions else stem)
     rig_toml = rig.to_toml()
 
-    def new() -> RawHeader:
+    def new(plan: StackPlan, stop: Position | None) -> RawHeader:
         return RawHeader.new(
             step_um=plan.step_um,
             half_range_um=plan.half_range_um,
@@ -282,7 +347,9 @@ def _header(
             bit_depth=devices.camera.bit_depth,
             sample_id=labels.sample_id,
             operator=labels.operator,
-            field=field,
+            field=f"{field}_{stop.name}" if stop else field,
+            position_x_um=stop.x_um if stop else None,
+            position_y_um=stop.y_um if stop else None,
             camera=devices.camera.name,
             stage=devices.stage.name,
             rig=rig_toml,
@@ -308,7 +375,7 @@ def _free_stem(folder: Path, prefix: str, now: datetime) -> str:
     stem = f"{prefix}_{now:%Y%m%d-%H%M%S}"
     taken = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     number, free = 1, stem
-    while any(name.startswith((f"{free}_r", f"{free}.")) for name in taken):
+    while any(name.startswith((f"{free}_", f"{free}.")) for name in taken):
         number += 1
         free = f"{stem}-{number}"
     return free

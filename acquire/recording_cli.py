@@ -40,14 +40,24 @@ _OPTIONS = (
     click.option("--out", type=FILE, required=True, metavar="DIR", help="Folder for the stacks."),
     rig_option,
     set_option,
-    click.option("--repeat", type=int, default=1, show_default=True, help="Number of stacks."),
+    click.option(
+        "--positions",
+        type=FILE,
+        metavar="FILE.csv",
+        help="Places to visit: columns x_um, y_um and, if wanted, z_um (middle plane) and name. "
+        "One stack at each; needs a stage with x and y.",
+    ),
+    click.option(
+        "--repeat", type=int, default=1, show_default=True, help="Number of stacks, or of rounds."
+    ),
     click.option(
         "--every",
         "every_s",
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="From the begin of one stack to that of the next.  [default: one after another]",
+        help="From the begin of one stack, or round, to that of the next.  "
+        "[default: one after another]",
     ),
     click.option("--name", default="", help="File name.  [default: SAMPLE_time, in UTC]"),
     click.option("--sample", default="", metavar="ID", help="Recorded; groups cells in the split."),
@@ -85,6 +95,7 @@ class Request:
     out: Path
     rig_name: str
     overrides: tuple[str, ...]
+    positions: Path | None
     repeat: int
     every_s: float
     name: str
@@ -209,19 +220,34 @@ def sweep(frames_per_plane: int, tolerance_um: float | None, keep: str, **option
 def _record(request: Request, way: Way) -> None:
     from fgaf.acquire.interrupt import Interrupt
     from fgaf.acquire.plan import StackPlan
-    from fgaf.acquire.recording import Labels, Recorded, record_stacks, stack_paths
+    from fgaf.acquire.positions import describe_all, read_positions
+    from fgaf.acquire.recording import (
+        Labels,
+        Recorded,
+        check_series,
+        record_stacks,
+        stack_paths,
+    )
     from fgaf.acquire.rig import open_rig
+    from fgaf.acquire.travel import Travel
 
     plan = StackPlan(request.step, request.half_range, request.center or 0.0)
-    paths = stack_paths(request.out, request.repeat, request.name, request.sample)
+    positions = read_positions(request.positions) if request.positions else ()
+    paths = stack_paths(
+        request.out, request.repeat, request.name, request.sample, positions=positions
+    )
     rig = _rig_of(request)
     recorded = Recorded()
     with Interrupt.on_signals() as interrupt, open_rig(rig) as devices:
         method = way.open(devices, rig, interrupt)
         if request.center is None:
             plan = plan.about(round(method.position_um(), 3))
-        method.check(plan)
+        stage = devices.stage
+        travel = Travel(stage, devices.clock, rig.stage, interrupt) if positions else None
+        check_series(method, plan, positions, travel)
         click.echo(way.describe(plan), err=request.as_json)
+        if positions:
+            click.echo(describe_all(positions), err=request.as_json)
         if not request.dry_run:
             recorded = record_stacks(
                 devices,
@@ -231,17 +257,19 @@ def _record(request: Request, way: Way) -> None:
                 Labels(request.sample, request.operator, request.field),
                 method=method,
                 every_s=request.every_s,
+                positions=positions,
                 truth=request.truth,
                 overwrite=request.overwrite,
                 interrupt=interrupt,
                 progress=progress,
             )
-    one = request.repeat == 1
+    one = len(paths) == 1
     finish(
-        "\n".join([_wrote(request, plan, paths), *_remarks(recorded, request.repeat)]),
+        "\n".join([_wrote(request, plan, paths), *_remarks(recorded, request)]),
         f"fgaf-curate auto {paths[0] if one else request.out} --out {request.out / 'dataset.h5'}",
         {
             "files": paths,
+            "positions": [asdict(position) for position in positions],
             "planes": len(plan),
             "z_um": list(plan),
             "step_um": plan.step_um,
@@ -281,14 +309,15 @@ def _wrote(request: Request, plan: StackPlan, paths: list[Path]) -> str:
     return f"{wrote} {stacks} of {planes}: {files}"
 
 
-def _remarks(recorded: Recorded, stacks: int) -> list[str]:
+def _remarks(recorded: Recorded, request: Request) -> list[str]:
     lines = []
+    begun = count(request.repeat, "round" if request.positions else "stack")
     if recorded.retried:
         lines.append(f"{count(recorded.retried, 'incomplete frame')} taken again")
     if recorded.late:
         longest = max(late.seconds for late in recorded.late)
         lines.append(
-            f"warning: {len(recorded.late)} of {count(stacks, 'stack')} began late, by up to "
+            f"warning: {len(recorded.late)} of {begun} began late, by up to "
             f"{longest:.1f} s; take fewer planes or raise --every"
         )
     if recorded.short_of_space is not None:

@@ -113,6 +113,10 @@ class StageTable(_Table):
         Rest between two questions whether the drive still moves.
     timeout_s
         Longest time for one move.
+    x_limits_um, y_limits_um
+        Lowest and highest x and y, for lists of positions; within those of the device.
+    xy_tolerance_um
+        Largest distance in x and in y between a position asked for and the one read back.
     options
         What this driver needs besides (a port, ...).
     """
@@ -124,13 +128,19 @@ class StageTable(_Table):
     settle_ms: _NonNegative = 20.0
     poll_ms: _Positive = 0.2
     timeout_s: _Positive = 10.0
+    x_limits_um: tuple[float, float] | None = None
+    y_limits_um: tuple[float, float] | None = None
+    xy_tolerance_um: _Positive = 2.0
     options: dict[str, Any] = {}
 
     @model_validator(mode="after")
     def _limits_ascend(self) -> Self:
-        if self.limits_um is None or self.limits_blank or self.limits_um[0] < self.limits_um[1]:
-            return self
-        raise ValueError("limits_um must ascend")
+        for name in ("limits_um", "x_limits_um", "y_limits_um"):
+            limits = getattr(self, name)
+            blank = name == "limits_um" and self.limits_blank
+            if limits is not None and not blank and not limits[0] < limits[1]:
+                raise ValueError(f"{name} must ascend")
+        return self
 
     @property
     def limits_blank(self) -> bool:

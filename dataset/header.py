@@ -34,8 +34,10 @@ def read_header(file: h5py.File, model: type[Header], path: object) -> Header:
     optics = {name: read_attribute(file, name) for name in Optics.model_fields}
     fields = {
         name: read_attribute(file, name)
-        for name in model.model_fields
-        if name != "optics" and name in file.attrs
+        for name, field in model.model_fields.items()
+        if name != "optics"
+        and name in file.attrs
+        and not (field.default is None and _is_nan(read_attribute(file, name)))
     }
     known = {name: value for name, value in optics.items() if not _is_nan(value)}
     try:

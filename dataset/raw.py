@@ -68,6 +68,8 @@ class RawHeader(BaseModel):
         Free text of the laboratory; empty when not given.
     field
         Name of the field of view. Stacks of one field share it; empty for a field of its own.
+    position_x_um, position_y_um
+        Where on the specimen, by the x/y stage; None where nobody said.
     camera, stage, rig
         Names of the devices, and the rig's TOML as read.
     complete
@@ -88,6 +90,8 @@ class RawHeader(BaseModel):
     sample_id: str = ""
     operator: str = ""
     field: str = ""
+    position_x_um: float | None = None
+    position_y_um: float | None = None
     camera: str = ""
     stage: str = ""
     rig: str = ""

@@ -1,4 +1,4 @@
-"""ASI focus drives: the Z axis of an MS-2000 or Tiger controller.
+"""ASI focus drives: the Z axis of an MS-2000 or Tiger controller, with X and Y where there are.
 
 Commands are those of ASI's serial command directory. A move is acknowledged with `:A` when it
 begins, so its end is asked for (`/`), and since controllers were seen to say too early that they
@@ -8,8 +8,10 @@ is saved in the controller's memory (`SS`), and its zero is never moved (`Z`, `H
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
@@ -29,6 +31,8 @@ _UNITS_PER_MM: Final = 10_000
 _HALTED: Final = (":A", ":N-21")
 _NUMBER: Final = r"([+-]?\d+(?:\.\d*)?)"
 _POSITION: Final = re.compile(rf":A {_NUMBER}")
+_PLACE: Final = re.compile(rf":A {_NUMBER} {_NUMBER}")
+_UNLIMITED: Final = (-math.inf, math.inf)
 _STATUS: Final = re.compile(r"[BN]")
 _VERSION: Final = re.compile(r":A (.+)")
 _REASONS: Final = {
@@ -58,7 +62,7 @@ class AsiSettings(SerialSettings):
 
 
 class AsiStage(SerialStage):
-    """An open focus drive; implements `fgaf.acquire.devices.Stage`.
+    """An open focus drive; implements `fgaf.acquire.devices.XYStage`.
 
     Attributes
     ----------
@@ -102,6 +106,33 @@ class AsiStage(SerialStage):
         """Whether any axis of the controller carries out a move (`/`)."""
         return self._ask("/", _STATUS)[0] == "B"
 
+    @property
+    def limits_xy_um(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """None: the controller knows its switches only, so the rig must say."""
+        return _UNLIMITED, _UNLIMITED
+
+    def position_xy_um(self) -> tuple[float, float]:
+        """Ask the controller where X and Y are (`W`), in µm."""
+        x, y = self._ask("W X Y", _PLACE).groups()
+        x_um, y_um = self._units_xy_um
+        return float(x) * x_um, float(y) * y_um
+
+    def move_xy_to(self, x_um: float, y_um: float) -> None:
+        """Start an absolute move of X and Y (`M`) and return when the controller has taken it.
+
+        Raises
+        ------
+        DeviceError
+            The controller refuses, or the link is lost.
+        """
+        units = zip((x_um, y_um), self._units_xy_um, strict=True)
+        x, y = (_plain(round(at / unit, 2)) for at, unit in units)
+        self._ask(f"M X={x} Y={y}", self.DONE)
+
+    def moving_xy(self) -> bool:
+        """Whether any axis of the controller carries out a move (`/`)."""
+        return self.moving()
+
     def stop(self) -> None:
         r"""Halt every axis of the controller (`HALT`, again as `\` where not acknowledged)."""
         try:
@@ -113,23 +144,27 @@ class AsiStage(SerialStage):
         self.name = f"ASI controller on {self._link.port}"
         version = self._ask_optional("V", _VERSION)
         self._ask(f"W {self._axis}", _POSITION)
-        self._unit_um = self._read_unit()
+        self._unit_um = self._read_unit(self._axis)
         backlash = self._settle_backlash()
         self.name = (
             f"ASI, {version[1] if version else 'version unknown'}, axis {self._axis}, "
             f"{self._unit_um:g} µm per unit, {backlash}"
         )
 
-    def _read_unit(self) -> float:
+    @cached_property
+    def _units_xy_um(self) -> tuple[float, float]:
+        return self._read_unit("X"), self._read_unit("Y")
+
+    def _read_unit(self, axis: str) -> float:
         """Read the units in a millimetre (`UM`), 10 000 unless somebody has changed them."""
-        found = self._ask_optional(f"UM {self._axis}?", self._setting)
+        found = self._ask_optional(f"UM {axis}?", _setting(axis))
         units_per_mm = float(found[1]) if found else _UNITS_PER_MM
         if units_per_mm == 0:
             raise DeviceError(f"{self.name} counts in units of no size (UM): set UM to 10000")
         return 1e3 / units_per_mm
 
     def _settle_backlash(self) -> str:
-        found = self._ask_optional(f"B {self._axis}?", self._setting)
+        found = self._ask_optional(f"B {self._axis}?", _setting(self._axis))
         if found is None:
             return "backlash correction not reported"
         self.backlash_um = 1e3 * float(found[1])
@@ -140,11 +175,6 @@ class AsiStage(SerialStage):
         self._ask(f"B {self._axis}=0", self.DONE)
         self._restore.append(f"B {self._axis}={found[1]}")
         return f"backlash correction of {self.backlash_um:g} µm switched off"
-
-    @property
-    def _setting(self) -> re.Pattern[str]:
-        """Shape of a setting's value: `:Z=0.04 A` of an MS-2000, `:A Z=0.04` of a Tiger."""
-        return re.compile(rf":(?:A )?{self._axis}={_NUMBER}(?: A)?")
 
     def _halt(self, command: str) -> None:
         """Halt: answered with `:N-21` where that ends a move, else with `:A`."""
@@ -191,6 +221,11 @@ def find_on(port: str) -> Found | None:
                 options = {"port": port, "baud": baud}
                 return Found("stage", "asi", port, f"ASI controller at {baud} baud", options)
     return None
+
+
+def _setting(axis: str) -> re.Pattern[str]:
+    """Shape of a setting's value: `:Z=0.04 A` of an MS-2000, `:A Z=0.04` of a Tiger."""
+    return re.compile(rf":(?:A )?{axis}={_NUMBER}(?: A)?")
 
 
 def _plain(number: float) -> str:

@@ -7,6 +7,7 @@ every move: it is switched off when the drive is opened, or the drive is refused
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, Final, Literal
@@ -26,6 +27,8 @@ REQUIRES: Final = (("pymmcore_plus", "mmcore"),)
 
 _CAMERA: Final = 2
 _STAGE: Final = 5
+_XY_STAGE: Final = 6
+_UNLIMITED: Final = (-math.inf, math.inf)
 _Values = dict[str, bool | int | float | str]
 
 
@@ -36,6 +39,8 @@ class MmcoreStageSettings(SessionSettings):
     ----------
     device
         Label of the drive; by default the focus drive of the configuration.
+    xy_device
+        Label of the x/y stage; by default that of the configuration, if it has one.
     properties
         Properties of the drive, set in this order when it is opened.
     direction
@@ -48,6 +53,7 @@ class MmcoreStageSettings(SessionSettings):
     """
 
     device: str | None = None
+    xy_device: str | None = None
     properties: _Values = Field(default_factory=dict)
     direction: Literal[1, -1] = 1
     continuous_focus: Literal["off", "refuse"] = "off"
@@ -79,7 +85,7 @@ class MmcoreCameraSettings(SessionSettings):
 
 
 class MmcoreStage:
-    """An open focus drive; implements `fgaf.acquire.devices.Stage`.
+    """An open focus drive; implements `fgaf.acquire.devices.XYStage`.
 
     Attributes
     ----------
@@ -111,6 +117,9 @@ class MmcoreStage:
         _set_all(session, self._label, settings.properties)
         self.name += self._end_continuous_focus(settings.continuous_focus)
         self._stood_ns, self._stood_um = clock.now_ns(), self.position_um()
+        self._xy = settings.xy_device
+        if self._xy is not None:
+            self._xy = _choose(session, self._xy, _XY_STAGE, "x/y stage")
 
     def position_um(self) -> float:
         """Ask the drive where it is, in µm."""
@@ -147,15 +156,59 @@ class MmcoreStage:
             return True
         return now_ns - self._stood_ns < self._still_ns
 
+    @property
+    def limits_xy_um(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """None: Micro-Manager knows none, so the rig must say."""
+        return _UNLIMITED, _UNLIMITED
+
+    def position_xy_um(self) -> tuple[float, float]:
+        """Ask the x/y stage where it is, in µm.
+
+        Raises
+        ------
+        DeviceError
+            There is none, or it does not say.
+        """
+        label = self._xy_label()
+        x_um, y_um = self.session.call(
+            f"read the position of {label}",
+            lambda: (self._core.getXPosition(label), self._core.getYPosition(label)),
+        )
+        return float(x_um), float(y_um)
+
+    def move_xy_to(self, x_um: float, y_um: float) -> None:
+        """Start an absolute move of the x/y stage.
+
+        Raises
+        ------
+        DeviceError
+            There is none, or it refuses.
+        """
+        label = self._xy_label()
+        self.session.call(f"move {label}", lambda: self._core.setXYPosition(label, x_um, y_um))
+
+    def moving_xy(self) -> bool:
+        """Whether the x/y stage says that it is busy."""
+        label = self._xy_label()
+        return bool(
+            self.session.call(f"ask whether {label} is busy", lambda: self._core.deviceBusy(label))
+        )
+
     def stop(self) -> None:
-        """Halt the drive where it is."""
-        self.session.call(f"stop {self._label}", lambda: self._core.stop(self._label))
+        """Halt the drive, and the x/y stage once it was used, where they are."""
+        for label in filter(None, (self._label, self._xy)):
+            self.session.call(f"stop {label}", partial(self._core.stop, label))
 
     def close(self) -> None:
         """Give the core back; harmless when already closed."""
         if not self._closed:
             self._closed = True
             self.session.release()
+
+    def _xy_label(self) -> str:
+        if self._xy is None:
+            self._xy = _choose(self.session, None, _XY_STAGE, "x/y stage")
+        return self._xy
 
     def _continuous_focus(self) -> bool:
         return bool(
@@ -359,7 +412,11 @@ def _choose(session: Session, label: str | None, kind: int, what: str) -> str:
         for name in found
         if session.call("list its devices", partial(core.getDeviceType, name)) == kind
     ]
-    current = core.getCameraDevice if kind == _CAMERA else core.getFocusDevice
+    current = {
+        _CAMERA: core.getCameraDevice,
+        _STAGE: core.getFocusDevice,
+        _XY_STAGE: core.getXYStageDevice,
+    }[kind]
     chosen = label or str(session.call(f"name its {what}", current))
     if not chosen and len(known) == 1:
         return known[0]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fgaf.acquire.simulation.scene import Scene
 
 _REMEMBERED_MOVES = 64
+_REMEMBERED_FIELDS = 16
 
 _Positive = Annotated[float, Field(gt=0)]
 _NonNegative = Annotated[float, Field(ge=0)]
@@ -42,6 +43,8 @@ class StageOptions(BaseModel):
     ringing_um, ringing_hz, ringing_ms
         Largest first swing of the objective after a move (short moves swing less), its frequency,
         and the time in which it falls to 1/e. The read-back does not see it.
+    start_xy_um, travel_xy_um, speed_xy_um_s
+        Where the specimen stands, its limits in x and in y, and its speed along each.
     repeatability_um
         Spread of where a move ends, r.m.s.; the read-back sees it.
     reply_ms
@@ -60,6 +63,12 @@ class StageOptions(BaseModel):
     ringing_um: _NonNegative = 0.1
     ringing_hz: _Positive = 90.0
     ringing_ms: _Positive = 6.0
+    start_xy_um: tuple[float, float] = (0.0, 0.0)
+    travel_xy_um: tuple[tuple[float, float], tuple[float, float]] = (
+        (-50_000.0, 50_000.0),
+        (-35_000.0, 35_000.0),
+    )
+    speed_xy_um_s: _Positive = 5000.0
     repeatability_um: _NonNegative = 0.01
     reply_ms: _NonNegative = 1.0
     realtime: bool = False
@@ -159,7 +168,10 @@ class Move:
 
 
 class SimulatedStage:
-    """A stepper drive with acceleration, play, ringing and moves that end a little off."""
+    """A stepper drive with acceleration, play, ringing and moves that end a little off.
+
+    It also moves the specimen in x and y, which has neither play nor ringing.
+    """
 
     name = "simulated focus drive"
 
@@ -170,6 +182,7 @@ class SimulatedStage:
         start = options.start_um
         self._moves: deque[Move] = deque(maxlen=_REMEMBERED_MOVES)
         self._moves.append(self._move(clock.now_ns(), start, start, start, options.speed_um_s))
+        self._across = [self._cross(at, at) for at in options.start_xy_um]
 
     @property
     def limits_um(self) -> tuple[float, float]:
@@ -219,8 +232,47 @@ class SimulatedStage:
         move = self._moves[-1]
         return move.seconds(self._clock.now_ns()) < move.duration_s
 
+    @property
+    def limits_xy_um(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Lowest and highest x, and y."""
+        return self._options.travel_xy_um
+
+    def position_xy_um(self) -> tuple[float, float]:
+        """Read x and y back."""
+        self._clock.sleep(self._options.reply_ms / 1e3)
+        return self.specimen_um()
+
+    def move_xy_to(self, x_um: float, y_um: float) -> None:
+        """Start a move of the specimen.
+
+        Raises
+        ------
+        DeviceError
+            It is outside the travel.
+        """
+        for at_um, (low, high) in zip((x_um, y_um), self.limits_xy_um, strict=True):
+            if not low <= at_um <= high:
+                raise DeviceError(f"{at_um:g} µm is outside the stage's travel {low:g} to {high:g}")
+        self._clock.sleep(self._options.reply_ms / 1e3)
+        self._across = [
+            self._cross(here, there)
+            for here, there in zip(self.specimen_um(), (x_um, y_um), strict=True)
+        ]
+
+    def moving_xy(self) -> bool:
+        """Whether the specimen moves."""
+        self._clock.sleep(self._options.reply_ms / 1e3)
+        now_ns = self._clock.now_ns()
+        return any(move.seconds(now_ns) < move.duration_s for move in self._across)
+
+    def specimen_um(self) -> tuple[float, float]:
+        """Where the specimen is now: x and y."""
+        x_um, y_um = (move.motor_um(self._clock.now_ns()) for move in self._across)
+        return x_um, y_um
+
     def stop(self) -> None:
         """Stand still here."""
+        self._across = [self._cross(at, at) for at in self.specimen_um()]
         here_um = self._moves[-1].motor_um(self._clock.now_ns())
         self._turn_to(here_um, self._options.speed_um_s)
 
@@ -253,6 +305,17 @@ class SimulatedStage:
         acceleration = self._options.acceleration_um_s2
         return Move(begun_ns, from_um, to_um, engaged_um, speed_um_s, acceleration)
 
+    def _cross(self, from_um: float, to_um: float) -> Move:
+        options = self._options
+        return Move(
+            self._clock.now_ns(),
+            from_um,
+            to_um,
+            from_um,
+            options.speed_xy_um_s,
+            10 * options.speed_xy_um_s,
+        )
+
     def _played_um(self, move: Move, time_ns: int) -> float:
         """Follow the motor with play: pushed from below, left behind when it turns down."""
         motor_um = move.motor_um(time_ns)
@@ -263,7 +326,8 @@ class SimulatedCamera:
     """Images the simulated scene at the focus the drive has in the middle of the exposure.
 
     The drive may be any: of a simulated one the true position of the objective counts, of another
-    one the position it reads back.
+    one the position it reads back. Where the drive also moves the specimen, every place has a field
+    of its own.
     """
 
     name = "simulated camera"
@@ -276,7 +340,7 @@ class SimulatedCamera:
         self._clock = clock
         self._stage = stage
         self._opened_ns = clock.now_ns()
-        self._scene: Scene | None = None
+        self._scenes: dict[tuple[int, int], Scene] = {}
         self._armed = False
         self._frame_id = 0
         self._begun_ns = 0
@@ -357,14 +421,29 @@ class SimulatedCamera:
     def close(self) -> None:
         """Forget the scene."""
         self._armed = False
-        self._scene = None
+        self._scenes.clear()
 
     @property
     def _specimen(self) -> Scene:
         from fgaf.acquire.simulation.scene import Scene
 
-        self._scene = self._scene or Scene(self._settings)
-        return self._scene
+        place, settings = self._place(), self._settings
+        if place not in self._scenes:
+            if len(self._scenes) >= _REMEMBERED_FIELDS:
+                self._scenes.pop(next(iter(self._scenes)))
+            if place != (0, 0):
+                words = np.array((settings.seed, *place), np.int64).view(np.uint32)
+                seed = int(np.random.SeedSequence(words.tolist()).generate_state(1)[0])
+                settings = settings.model_copy(update={"seed": seed})
+            self._scenes[place] = Scene(settings)
+        return self._scenes[place]
+
+    def _place(self) -> tuple[int, int]:
+        """Where on the specimen the camera looks, to the micrometre."""
+        if not isinstance(self._stage, SimulatedStage):
+            return (0, 0)
+        x_um, y_um = self._stage.specimen_um()
+        return round(x_um), round(y_um)
 
     @property
     def _exposure_s(self) -> float:

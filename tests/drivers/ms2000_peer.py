@@ -5,6 +5,7 @@ Written from ASI's serial command directory and from what was seen in the field.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from serial_peer import SerialPeer, SerialPersonality
@@ -26,6 +27,8 @@ class AsiPersonality(SerialPersonality):
         Letters of its axes.
     others_move
         Another axis carries out a move all the time.
+    xy_stalls
+        X and Y never get further than half the way.
     """
 
     backlash_mm: float = 0.0
@@ -33,6 +36,7 @@ class AsiPersonality(SerialPersonality):
     unknown: frozenset[str] = frozenset()
     axes: str = "XYZ"
     others_move: bool = False
+    xy_stalls: bool = False
 
 
 ASI_MANUAL = AsiPersonality()
@@ -55,11 +59,16 @@ class Ms2000Peer(SerialPeer):
         self.backlash_mm = personality.backlash_mm
         self._is = personality
         self._axis = ""
+        self.xy_um = (100.0, -50.0)
+        self._xy_until_s = 0.0
         super().__init__(personality)
 
     def obey(self, line: str) -> None:
         """Carry out one command line and answer it."""
         name, _, argument = line.strip().upper().partition(" ")
+        if "X" in self._is.axes and argument.startswith("X") and " Y" in argument:
+            self._across(name, argument)
+            return
         verbs = {
             "V": lambda _: self.say(":A Version: USB-9.2n"),
             "W": self._where,
@@ -77,6 +86,18 @@ class Ms2000Peer(SerialPeer):
         else:
             self._axis = argument[:1]
             verbs[name](argument[1:])
+
+    def _across(self, name: str, argument: str) -> None:
+        """Tell where X and Y are, or send both; a move takes 20 ms."""
+        if name == "W":
+            self.say(f":A {' '.join(f'{at / self._is.unit_um:.1f}' for at in self.xy_um)}")
+            return
+        units = (float(part.partition("=")[2]) for part in argument.split())
+        part = 0.5 if self._is.xy_stalls else 1.0
+        targets = (unit * self._is.unit_um for unit in units)
+        x, y = (at + part * (to - at) for at, to in zip(self.xy_um, targets, strict=True))
+        self.xy_um, self._xy_until_s = (x, y), time.monotonic() + 0.02
+        self.say(":A")
 
     def _where(self, _: str) -> None:
         self.say(f":A {self.position_um / self._is.unit_um:.1f}")
@@ -108,7 +129,8 @@ class Ms2000Peer(SerialPeer):
         self.say(f":A {told}" if self._is.tiger else f":{told} A")
 
     def _status(self, _: str) -> None:
-        self.say("B" if self.shows_moving or self._is.others_move else "N")
+        across = time.monotonic() < self._xy_until_s
+        self.say("B" if self.shows_moving or self._is.others_move or across else "N")
 
     def _halt(self, _: str) -> None:
         moved = self.moving

@@ -8,7 +8,11 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
-from pymmcore_plus.experimental.unicore import SimpleCameraDevice, StageDevice
+from pymmcore_plus.experimental.unicore import (
+    SimpleCameraDevice,
+    StageDevice,
+    XYStageDevice,
+)
 
 
 class Drive(StageDevice):
@@ -56,6 +60,41 @@ class Drive(StageDevice):
         raise AssertionError("nobody asked to go home")
 
     def set_origin(self) -> None:
+        raise AssertionError("nobody asked to move the origin")
+
+
+class Table(XYStageDevice):
+    """An x/y stage that takes 20 ms for every move."""
+
+    made: ClassVar[Table]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moves: list[tuple[float, float]] = []
+        self._at = (0.0, 0.0)
+        self._until_s = 0.0
+        type(self).made = self
+
+    def get_position_um(self) -> tuple[float, float]:
+        return self._at
+
+    def set_position_um(self, x: float, y: float) -> None:
+        self._at, self._until_s = (x, y), time.monotonic() + 0.02
+        self.moves.append((x, y))
+
+    def busy(self) -> bool:
+        return time.monotonic() < self._until_s
+
+    def stop(self) -> None:
+        self._until_s = 0.0
+
+    def home(self) -> None:
+        raise AssertionError("nobody asked to go home")
+
+    def set_origin_x(self) -> None:
+        raise AssertionError("nobody asked to move the origin")
+
+    def set_origin_y(self) -> None:
         raise AssertionError("nobody asked to move the origin")
 
 

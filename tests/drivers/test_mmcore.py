@@ -13,16 +13,24 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from fgaf.acquire import Devices, Rig, StackPlan, open_rig, record_stacks
+from fgaf.acquire import (
+    Devices,
+    Position,
+    Rig,
+    StackPlan,
+    open_rig,
+    record_stacks,
+    stack_paths,
+)
 from fgaf.acquire.cli import main
 from fgaf.acquire.devices import Camera, DeviceError, Stage
-from fgaf.dataset import FgafError, RawStack
+from fgaf.dataset import FgafError, RawStack, SettingError
 
 unicore = pytest.importorskip(
     "pymmcore_plus.experimental.unicore", reason="pymmcore-plus has no Python-side devices"
 )
 
-from python_devices import Drive, Eye  # noqa: E402
+from python_devices import Drive, Eye, Table  # noqa: E402
 
 PLAN = StackPlan(0.5, 1.0, 10.0)
 CONFIG = """
@@ -93,6 +101,29 @@ def test_a_stack_is_taken_and_the_drive_goes_home(never_busy: int, tmp_path: Pat
         assert stack.header.stage == "Drive (python_devices Drive) through Micro-Manager"
         assert stack.header.camera.startswith("Eye (python_devices Eye)")
         assert stack.planes["exposure_us"].tolist() == [2000.0] * 5
+
+
+def test_positions_are_visited_and_x_and_y_come_back(tmp_path: Path) -> None:
+    devices = [load("Drive"), load("Eye"), load("Table")]
+    rig = make_rig(load=devices, xy_device="Table")
+    stage = rig.stage.model_copy(update={"x_limits_um": (-50, 50), "y_limits_um": (-50, 50)})
+    rig = rig.model_copy(update={"stage": stage})
+    places = (Position("a", 10, 20), Position("b", -30, 5))
+    with open_rig(rig) as opened:
+        paths = stack_paths(tmp_path, name="x", positions=places)
+        record_stacks(opened, rig, PLAN, paths, positions=places)
+        assert Table.made.moves == [(10, 20), (-30, 5), (0, 0)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x_a.stack.h5", "x_b.stack.h5"]
+
+
+def test_a_configuration_without_x_and_y_is_named(tmp_path: Path) -> None:
+    rig = make_rig()
+    stage = rig.stage.model_copy(update={"x_limits_um": (-50, 50), "y_limits_um": (-50, 50)})
+    rig = rig.model_copy(update={"stage": stage})
+    places = (Position("a", 10, 20),)
+    paths = stack_paths(tmp_path, positions=places)
+    with open_rig(rig) as opened, pytest.raises(SettingError, match="configuration has no x/y"):
+        record_stacks(opened, rig, PLAN, paths, positions=places)
 
 
 def test_the_command_takes_one_with_a_configuration_file(config: Path, tmp_path: Path) -> None:
