@@ -53,8 +53,9 @@ def import_command(
 ) -> None:
     """Turn z-stacks into raw stack files NAME.stack.h5.
 
-    FILES are z-stacks: TIFF, OME-TIFF, ImageJ or Micro-Manager TIFF. A FOLDER is an OME-Zarr
-    image, one stack of numbered images (TIFF, PNG, BMP, JPEG), or holds TIFF stacks. The z step
+    FILES are z-stacks: TIFF, OME-TIFF, ImageJ or Micro-Manager TIFF, ND2. A FOLDER is an OME-Zarr
+    image, an NDTiff dataset, one stack of numbered images (TIFF, PNG, BMP, JPEG), or holds such
+    stacks. The z step
     and the pixel size come from the metadata or from the options; where they differ, nothing is
     guessed. Exports of fgaf come back as they were.
     """

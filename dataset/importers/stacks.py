@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.files import require_new, sha256_of
+from fgaf.dataset.importers.ndtiff import ndtiff_folder
 from fgaf.dataset.importers.ome_zarr import is_zarr
 from fgaf.dataset.importers.zstack import (
     AXES,
@@ -295,14 +296,14 @@ def find_sources(paths: Iterable[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        found += _inside(path) if path.is_dir() and not is_zarr(path) else [path]
+        found += _inside(path) if path.is_dir() and not _is_one(path) else [path]
     return found
 
 
 def _inside(folder: Path) -> list[Path]:
     inside = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     images = [p for p in inside if p.suffix.lower() in IMAGE_SUFFIXES]
-    stacks = [p for p in inside if p.is_dir() and is_zarr(p)]
+    stacks = [p for p in inside if (p.is_dir() and _is_one(p)) or p.suffix.lower() == ".nd2"]
     if images and _holds_stacks(images):
         return sorted(stacks + images)
     if stacks:
@@ -312,6 +313,11 @@ def _inside(folder: Path) -> list[Path]:
             f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)}); name another folder"
         )
     return [folder]
+
+
+def _is_one(folder: Path) -> bool:
+    """Whether a folder is one image in itself."""
+    return is_zarr(folder) or ndtiff_folder(folder) is not None
 
 
 def stack_name(source: Path) -> str:

@@ -25,7 +25,9 @@ from fgaf.dataset.importers.zstack import (
     ZStack,
     check_pixels,
     colour_error,
+    complete,
     micromanager_claims,
+    positions_of,
 )
 
 _AXES: Final = {"T": "time points", "C": "channels", "H": "lifetimes", "P": "phases", "A": "angles"}
@@ -330,12 +332,12 @@ def _with_micromanager(
     if len(pages) != len(stack.frames):
         return stack
     z, elapsed, exposure = (
-        _complete([number(page.get(key)) for page in pages])
+        complete([number(page.get(key)) for page in pages])
         for key in ("ZPositionUm", "ElapsedTime-ms", "Exposure-ms")
     )
     return replace(
         stack,
-        **_positions(z, "Micro-Manager ZPositionUm"),
+        **positions_of(z, "Micro-Manager ZPositionUm"),
         time_ns=None if elapsed is None else np.rint(elapsed * 1e6).astype(np.int64),
         exposure_us=None if exposure is None else exposure * 1e3,
     )
@@ -366,11 +368,11 @@ def _with_ome(stack: ZStack, tiff: tifffile.TiffFile, index: Mapping[str, int]) 
         medium_index=ome.medium_index(),
         record=ome.record() or "",
     )
-    z = _complete(ome.per_plane(n, at, "PositionZ", MICROMETRES, default_unit=None))
-    taken = _complete(ome.per_plane(n, at, "DeltaT", SECONDS, default_unit="s"))
-    exposed = _complete(ome.per_plane(n, at, "ExposureTime", SECONDS, default_unit="s"))
+    z = complete(ome.per_plane(n, at, "PositionZ", MICROMETRES, default_unit=None))
+    taken = complete(ome.per_plane(n, at, "DeltaT", SECONDS, default_unit="s"))
+    exposed = complete(ome.per_plane(n, at, "ExposureTime", SECONDS, default_unit="s"))
     if stack.z_um is None:
-        stack = replace(stack, **_positions(z, "OME PositionZ"))
+        stack = replace(stack, **positions_of(z, "OME PositionZ"))
     if taken is not None:
         start = ome.acquired_s()
         stack = replace(
@@ -381,19 +383,6 @@ def _with_ome(stack: ZStack, tiff: tifffile.TiffFile, index: Mapping[str, int]) 
     if exposed is not None:
         stack = replace(stack, exposure_us=exposed * 1e6)
     return stack
-
-
-def _positions(z: NDArray[np.float64] | None, source: str) -> dict[str, Any]:
-    """Recorded positions; one that never changes is that of a drive that did not do the stack."""
-    if z is None or np.ptp(z) == 0:
-        return {}
-    return {"z_um": z, "z_source": source}
-
-
-def _complete(values: list[float | None]) -> NDArray[np.float64] | None:
-    if not values or any(value is None for value in values):
-        return None
-    return np.array(values, dtype=np.float64)
 
 
 def _inverse(rational: Any) -> float | None:

@@ -123,7 +123,7 @@ def read_zstack(path: Path) -> ZStack:
 
 @contextmanager
 def open_series(path: Path) -> Iterator[Series]:
-    """Open a TIFF, OME-TIFF, ImageJ or Micro-Manager TIFF, OME-Zarr, or a folder of images.
+    """Open a TIFF (OME, ImageJ, Micro-Manager), NDTiff, OME-Zarr, ND2 or a folder of images.
 
     Raises
     ------
@@ -137,17 +137,23 @@ def open_series(path: Path) -> Iterator[Series]:
 
 def _opener(path: Path) -> Callable[[Path], AbstractContextManager[Series]]:
     from fgaf.dataset.importers.folder import open_folder
+    from fgaf.dataset.importers.ndtiff import ndtiff_folder, open_ndtiff
+    from fgaf.dataset.importers.nikon import open_nd2
     from fgaf.dataset.importers.ome_zarr import is_zarr, open_ome_zarr
     from fgaf.dataset.importers.tiff import open_tiff
 
     if path.is_dir():
-        return open_ome_zarr if is_zarr(path) else open_folder
+        if is_zarr(path):
+            return open_ome_zarr
+        return open_ndtiff if ndtiff_folder(path) else open_folder
     if not path.is_file():
         raise FormatError(f"{path} is not there; check the name")
+    if path.suffix.lower() == ".nd2":
+        return open_nd2
     if path.suffix.lower() not in (".tif", ".tiff"):
         raise FormatError(
-            f"{path} is not a TIFF; import takes TIFF stacks, OME-Zarr, or a folder of numbered "
-            "images"
+            f"{path} is neither TIFF nor ND2; import takes those, OME-Zarr, NDTiff, or a folder of "
+            "numbered images"
         )
     return open_tiff
 
@@ -200,6 +206,20 @@ def micromanager_claims(summary: dict[str, Any]) -> tuple[tuple[Claim, ...], tup
         (Claim("Micro-Manager z-step_um", step),) if step else (),
         (Claim("Micro-Manager PixelSize_um", pixel),) if pixel else (),
     )
+
+
+def positions_of(z: NDArray[np.float64] | None, source: str) -> dict[str, Any]:
+    """Recorded positions; one that never changes is that of a drive that did not do the stack."""
+    if z is None or np.ptp(z) == 0:
+        return {}
+    return {"z_um": z, "z_source": source}
+
+
+def complete(values: list[float | None]) -> NDArray[np.float64] | None:
+    """Make an array of numbers; None where one is missing."""
+    if not values or any(value is None for value in values):
+        return None
+    return np.array(values, dtype=np.float64)
 
 
 def colour_error(path: Path) -> FormatError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from fgaf.dataset.archive import Archive, ArchiveHeader, Cells, write_archive
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawHeader, RawWriter
 from fgaf.dataset.split import make_split
+
+# Beside the tests lie the writers of other programs' files.
+sys.path.insert(0, str(Path(__file__).parent))
 
 OPTICS = Optics(
     pixel_size_um=0.1465,

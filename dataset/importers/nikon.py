@@ -1,0 +1,175 @@
+"""Nikon's ND2, read by the package nd2."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgaf.dataset.errors import FgafError, FormatError
+from fgaf.dataset.importers.ome import positive
+from fgaf.dataset.importers.zstack import (
+    AXES,
+    Claim,
+    Series,
+    ZStack,
+    check_pixels,
+    colour_error,
+    complete,
+)
+
+if TYPE_CHECKING:
+    import nd2
+
+_AXES: Final = {"P": "position", "T": "time", "C": "channel"}
+_JULIAN_EPOCH: Final = 2440587.5
+_DAY_NS: Final = 86_400 * 10**9
+_DAMAGE: Final = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    NameError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+
+
+@contextmanager
+def open_nd2(path: Path) -> Iterator[Series]:
+    """Open an ND2 file.
+
+    Positions of the single planes are not taken: the file has one for all, and how it is meant is
+    not documented. Planes come bottom first, as the file says which way the drive went.
+
+    Raises
+    ------
+    FormatError
+        Damaged or no ND2, colour, float, other axes, or a single plane.
+    FgafError
+        The package nd2 is missing.
+    """
+    try:
+        import nd2
+    except ImportError as error:
+        raise FgafError("ND2 needs the package nd2; pip install 'fgaf[interchange]'") from error
+    try:
+        file = nd2.ND2File(path)
+    except _DAMAGE as error:
+        raise _damaged(path, error) from error
+    with file:
+        try:
+            sizes, dtype = dict(file.sizes), file.dtype
+        except _DAMAGE as error:
+            raise _damaged(path, error) from error
+        if "S" in sizes:
+            raise colour_error(path)
+        check_pixels(path, np.dtype(dtype))
+        odd = [axis for axis, n in sizes.items() if n > 1 and axis not in (*_AXES, *"ZYX")]
+        if odd or sizes.get("Z", 1) < 2:
+            shown = ", ".join(f"{axis}: {n}" for axis, n in sizes.items())
+            raise FormatError(f"{path} is no z-stack of two or more planes ({shown})")
+        several = {name: sizes[axis] for axis, name in _AXES.items() if sizes.get(axis, 1) > 1}
+        yield Series(
+            path,
+            partial(_read, path, file),
+            {axis: several[axis] for axis in AXES if axis in several},
+        )
+
+
+def _read(path: Path, file: nd2.ND2File, index: Mapping[str, int]) -> ZStack:
+    try:
+        return _stack(path, file, index)
+    except FormatError:
+        raise
+    except _DAMAGE as error:
+        raise _damaged(path, error) from error
+
+
+def _stack(path: Path, file: nd2.ND2File, index: Mapping[str, int]) -> ZStack:
+    wanted = {axis: index[name] for axis, name in _AXES.items() if name in index and axis != "C"}
+    numbers = {
+        int(place["Z"]): number
+        for number, place in enumerate(file.loop_indices)
+        if all(place.get(axis, 0) == k for axis, k in wanted.items())
+    }
+    sequence = [numbers[z] for z in range(file.sizes["Z"])]
+    channel = index.get("channel", 0)
+    frames = np.stack([_plane(file, number, channel) for number in sequence])
+    empty = np.flatnonzero(~frames.any(axis=(1, 2)))
+    if len(empty):
+        raise FormatError(
+            f"{path} has nothing in plane {empty[0]}: the recording was broken off; --take another"
+        )
+    loop = next((loop for loop in file.experiment if loop.type == "ZStackLoop"), None)
+    step = positive(loop.parameters.stepUm) if loop else None
+    described = _channel(file, channel)
+    volume = getattr(described, "volume", None)
+    microscope = getattr(described, "microscope", None)
+    sides = [
+        Claim(f"ND2 calibration of {'xy'[k]}", float(volume.axesCalibration[k]))
+        for k in (0, 1)
+        if volume and volume.axesCalibrated[k] and positive(volume.axesCalibration[k])
+    ]
+    taken = complete([_julian_day(file, number, channel) for number in sequence])
+    order = slice(None, None, 1 if loop is None or loop.parameters.bottomToTop else -1)
+    return ZStack(
+        path=path,
+        reader="ND2",
+        frames=frames[order],
+        files=(path,),
+        steps_um=(Claim("ND2 z step", step),) if step else (),
+        pixel_sizes_um=tuple(sides),
+        bit_depth=int(file.attributes.bitsPerComponentSignificant),
+        numerical_aperture=positive(getattr(microscope, "objectiveNumericalAperture", None)),
+        magnification=positive(getattr(microscope, "objectiveMagnification", None)),
+        medium_index=positive(getattr(microscope, "immersionRefractiveIndex", None)),
+        time_ns=None if taken is None else _epoch_ns(taken[order]),
+        time_is_absolute=taken is not None,
+    )
+
+
+def _plane(file: nd2.ND2File, number: int, channel: int) -> NDArray[Any]:
+    frame = np.asarray(file.read_frame(number))
+    return np.array(frame[channel] if frame.ndim == 3 else frame)
+
+
+def _channel(file: nd2.ND2File, channel: int) -> Any:
+    """Find the description of a channel; None where it cannot be read."""
+    try:
+        described: Any = file.metadata
+        return described.channels[channel]
+    except _DAMAGE:
+        return None
+
+
+def _julian_day(file: nd2.ND2File, number: int, channel: int) -> float | None:
+    """When a frame was taken, in Julian days, where recorded."""
+    try:
+        told: Any = file.frame_metadata(number)
+        day = positive(
+            told.channels[min(channel, len(told.channels) - 1)].time.absoluteJulianDayNumber
+        )
+    except _DAMAGE:
+        return None
+    return day if day and day > _JULIAN_EPOCH else None
+
+
+def _epoch_ns(julian: NDArray[np.float64]) -> NDArray[np.int64]:
+    days = julian - _JULIAN_EPOCH
+    return np.rint(days * _DAY_NS).astype(np.int64)
+
+
+def _damaged(path: Path, error: Exception) -> FormatError:
+    cause = " ".join(str(error).split())[:120] or type(error).__name__
+    return FormatError(f"{path} is damaged or no ND2 that can be read ({cause}); export it again")
