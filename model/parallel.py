@@ -122,13 +122,19 @@ class _TeamNorm(nn.modules.batchnorm._BatchNorm):
         mean = _Sum.apply(seen.sum(over)) / count
         away = seen - mean.view(shape)
         variance = _Sum.apply(away.square().sum(over)) / count
-        with torch.no_grad():
-            keep = 1 - (self.momentum or 0.0)
-            self.running_mean.lerp_(mean, 1 - keep)
-            self.running_var.lerp_(variance * count / (count - 1).clamp_min(1), 1 - keep)
-            self.num_batches_tracked.add_(1)
+        self._follow(mean.detach(), (variance * count / (count - 1).clamp_min(1)).detach())
         scale = self.weight * (variance + self.eps).rsqrt()
-        return (away * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
+        normal: Tensor = (away * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
+        return normal
+
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the running statistics towards those of a batch."""
+        if self.running_mean is None or self.running_var is None:
+            return
+        self.running_mean.lerp_(mean, self.momentum or 0.0)
+        self.running_var.lerp_(variance, self.momentum or 0.0)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
 
 
 def _join_norms(network: nn.Module) -> None:

@@ -84,11 +84,14 @@ def draw_microscope(worlds: Worlds, number: int) -> dict[str, Any]:
     drawn = {key: float(rng.uniform(*span)) for key, span in RANGES.items()}
     drawn["condenser_na"] = min(drawn["condenser_na"], 0.9 * drawn["numerical_aperture"])
     beat, speed = np.sort(rng.uniform(*BEAT_HZ, 2)), np.sort(rng.uniform(*SPEED_UM_S, 2))
-    settings = SimulationSettings(
-        **drawn,
-        full_well=drawn["photons"] * float(rng.uniform(1.3, 2.5)),
-        beat_hz=tuple(beat.tolist()),
-        speed_um_s=tuple(speed.tolist()),
+    well = drawn["photons"] * float(rng.uniform(1.3, 2.5))
+    settings = SimulationSettings.model_validate(
+        {
+            **drawn,
+            "full_well": well,
+            "beat_hz": tuple(beat.tolist()),
+            "speed_um_s": tuple(speed.tolist()),
+        }
     )
     contrast: Contrast = "relief" if rng.uniform() < RELIEF else "brightfield"
     return {
@@ -110,7 +113,7 @@ def simulate_worlds(worlds: Worlds, progress: Bar = console.progress) -> Archive
         gc.collect()  # a microscope's tables, hundreds of MB, hold on to each other
     table = _joined([part.cells for part in parts])
     offsets = np.cumsum([0, *(part.n_cells for part in parts)])
-    rows = {
+    rows: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("images", "depth_um", "plane", "center_y", "center_x")
     }

@@ -1,0 +1,139 @@
+"""How many cells are enough: learning curves from random and from pretrained weights, as CSV.
+
+    python benchmarks/few_cells.py outside benchmarks/results/few_cells.csv
+
+The data set "outside" is simulated under a microscope that lies outside of every range that
+the pretrained network was trained on (`fgaf.model.pretrain.RANGES`); "beads" is an archive of
+real beads, made as docs/beads.md says. The test cells stay the same for all numbers of
+training cells, and the validation cells are left alone. Rows that the CSV holds already are
+not trained again.
+"""
+
+import argparse
+import csv
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fgaf.acquire.simulation.cells import simulate_cells
+from fgaf.acquire.simulation.settings import SimulationSettings
+from fgaf.dataset.archive import Archive
+from fgaf.model.metrics import judge
+from fgaf.model.predict import Predictor
+from fgaf.model.settings import preset
+from fgaf.model.start import shipped
+from fgaf.model.train import train
+
+OUTSIDE = SimulationSettings(
+    numerical_aperture=0.8,
+    wavelength_um=0.65,
+    condenser_na=0.08,
+    spherical_waves=0.08,
+    camera_pixel_um=4.5,
+    photons=1500,
+    full_well=3000,
+    read_noise=18,
+    mottle=0.035,
+    beat_hz=(26, 32),
+    speed_um_s=(140, 180),
+)
+SEED = 2027
+COLUMNS = (
+    "dataset", "start", "cells", "seed", "test_cells", "top1", "top1_low", "top1_high", "top3",
+    "mae_um", "expected_mae_um", "expected_mae_low", "expected_mae_high", "expected_p95_um",
+    "train_s",
+)  # fmt: skip
+
+
+def with_fewer(archive: Archive, cells: int, seed: int) -> Archive:
+    """Leave only so many training cells, drawn by the seed, beside all others of the split."""
+    sides = archive.splits["default"]
+    drawn = np.random.default_rng(seed).permutation(np.flatnonzero(sides == 0))[:cells]
+    kept = np.sort(np.concatenate([drawn, np.flatnonzero(sides != 0)]))
+    rows = np.isin(archive.cell, kept)
+    return replace(
+        archive,
+        cells=archive.cells.take(kept),
+        splits={"default": sides[kept]},
+        images=archive.images[rows],
+        cell=np.searchsorted(kept, archive.cell[rows]).astype(np.int32),
+        **{
+            name: values[rows]
+            for name in ("depth_um", "plane", "center_y", "center_x", "true_depth_um")
+            if (values := getattr(archive, name)) is not None
+        },
+    )
+
+
+def measured(archive: Archive, start: str, cells: int, seed: int) -> dict[str, Any]:
+    """Metrics of one training; of the shipped network as it is for no cells."""
+    if cells == 0:
+        rows = np.flatnonzero(archive.split_of_rows() == 2)
+        metrics = judge(Predictor(shipped()).probabilities(archive.images[rows]), archive, rows)
+    else:
+        settings = preset("default").with_values({"seed": seed, "start": start})
+        with tempfile.TemporaryDirectory() as folder:
+            metrics = train(
+                with_fewer(archive, cells, seed), settings, Path(folder), pictures=False
+            )
+    low, high = metrics["intervals"]["top1"]
+    error = metrics["intervals"]["expected_mae_um"]
+    return {
+        **{key: metrics[key] for key in COLUMNS if key in metrics},
+        "test_cells": metrics["n_cells"],
+        "top1_low": low,
+        "top1_high": high,
+        "expected_mae_low": error[0],
+        "expected_mae_high": error[1],
+        "train_s": metrics.get("timing", {}).get("train_s", 0),
+    }
+
+
+def main() -> None:
+    """Train what is missing in the CSV."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset", help="outside, or an archive")
+    parser.add_argument("csv", type=Path)
+    parser.add_argument("--cells", type=int, nargs="*", default=[5, 10, 20, 50, 100, 162])
+    parser.add_argument("--starts", nargs="*", default=["random", "sim"])
+    parser.add_argument("--seeds", type=int, default=3)
+    arguments = parser.parse_args()
+    outside = arguments.dataset == "outside"
+    archive = (
+        simulate_cells(232, seed=SEED, settings=OUTSIDE)
+        if outside
+        else Archive.read(Path(arguments.dataset))
+    )
+    name = "outside" if outside else archive.header.name
+    held = set()
+    if arguments.csv.is_file():
+        with arguments.csv.open(newline="") as file:
+            held = {
+                (row["dataset"], row["start"], int(row["cells"]), int(row["seed"]))
+                for row in csv.DictReader(file)
+            }
+    for seed in range(arguments.seeds):
+        for start in arguments.starts:
+            for cells in arguments.cells:
+                key = (name, start, cells, seed)
+                if key in held or (cells == 0 and (start == "random" or seed > 0)):
+                    continue
+                row = dict(zip(COLUMNS, key, strict=False)) | measured(archive, start, cells, seed)
+                new = not arguments.csv.is_file()
+                with arguments.csv.open("a", newline="") as file:
+                    writer = csv.DictWriter(file, COLUMNS)
+                    if new:
+                        writer.writeheader()
+                    writer.writerow({column: row[column] for column in COLUMNS})
+                print(
+                    f"{name}, {start}, {cells} cells, seed {seed}: top-1 {row['top1']:.3f}, "
+                    f"expected depth off by {row['expected_mae_um']:.3f} µm",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
