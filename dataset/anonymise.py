@@ -16,7 +16,7 @@ from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.files import require_new
 from fgaf.dataset.header import software, utc_now
 from fgaf.dataset.history import recorded
-from fgaf.dataset.integrity import format_of, verify
+from fgaf.dataset.integrity import format_of
 from fgaf.dataset.pseudonyms import Pseudonyms
 from fgaf.dataset.raw import SUFFIX, RawHeader, RawStack
 from fgaf.dataset.whole_stack import write_whole_stack
@@ -92,8 +92,7 @@ def anonymise(
         require_new(target, overwrite)
     for source, target in progress(pairs):
         if format_of(source) == ARCHIVE_FORMAT:
-            with Archive.open(source) as archive:
-                verify(archive.images.file, source)
+            with Archive.open(source, whole=True) as archive:
                 write_archive(target, anonymous_archive(archive, pseudonyms, settings), overwrite)
         else:
             with RawStack.open(source) as stack:

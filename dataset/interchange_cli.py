@@ -149,7 +149,8 @@ def import_patches_command(
     "kind",
     required=True,
     metavar="FORMAT",
-    help="For raw stacks: ome-tiff, ome-zarr. For an archive: npz, imagefolder.",
+    help="For raw stacks: ome-tiff, ome-zarr. For an archive: npz (as MedMNIST), imagefolder, "
+    "webdataset, huggingface.",
 )
 @click.option("--out", type=PATH, required=True, help="For stacks a folder; else what to write.")
 @click.option("--split", default="default", show_default=True, help="Archives: its sides.")
@@ -160,23 +161,34 @@ def import_patches_command(
     show_default=True,
     help="Version of OME-Zarr; older programs read 0.4.",
 )
+@click.option(
+    "--shard-patches", default=10_000, show_default=True, help="Patches in a WebDataset shard."
+)
+@click.option("--seed", default=0, show_default=True, help="Order of the training shards.")
+@click.option("--about", type=PATH, help="Facts for the card of huggingface, see `card`.")
 @overwrite_option
 @json_option
 def export_command(
-    sources: tuple[Path, ...], kind: str, out: Path, as_json: bool, **values: Any
+    sources: tuple[Path, ...],
+    kind: str,
+    out: Path,
+    about: Path | None,
+    as_json: bool,
+    **values: Any,
 ) -> None:
     """Write raw stacks, or an archive, in a format of other programs.
 
     Nothing is lost: pixels stay as they are, and all that the other format has no place for goes
     along, so that import and import-patches bring the same file back.
     """
+    from fgaf.dataset.about import read_about
     from fgaf.dataset.exporters.export import ExportSettings, export
 
     written = export(
         sources,
         kind,
         out,
-        ExportSettings(**values),
+        ExportSettings(about=read_about(about) if about else None, **values),
         lambda some: progress(some, "export", len(some)),
     )
     what = str(out) if len(written) == 1 else f"{len(written)} {kind} to {out}"

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from fgaf.dataset.about import About
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
 from fgaf.dataset.archive import FORMAT as ARCHIVE_FORMAT
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.files import require_new
 from fgaf.dataset.folders import require_new_folder
-from fgaf.dataset.integrity import format_of, verify
+from fgaf.dataset.integrity import format_of
 from fgaf.dataset.raw import SUFFIX as RAW_SUFFIX
 from fgaf.dataset.raw import RawStack
 
@@ -27,17 +28,24 @@ class ExportSettings:
         Split whose sides an archive's export is divided by.
     ome_zarr
         Version of OME-Zarr.
+    shard_patches, seed
+        Patches in a WebDataset shard, and the order of the training side in them.
+    about
+        What the card of a Hugging Face export says besides.
     overwrite
         Whether earlier exports may be replaced.
     """
 
     split: str = DEFAULT_SPLIT
     ome_zarr: str = "0.5"
+    shard_patches: int = 10_000
+    seed: int = 0
+    about: About | None = None
     overwrite: bool = False
 
 
 STACK_FORMATS: Final = {"ome-tiff": ".ome.tif", "ome-zarr": ".ome.zarr"}
-ARCHIVE_FORMATS: Final = ("npz", "imagefolder")
+ARCHIVE_FORMATS: Final = ("npz", "imagefolder", "webdataset", "huggingface")
 FORMATS: Final = (*STACK_FORMATS, *ARCHIVE_FORMATS)
 Progress = Callable[[Sequence[Any]], Any]
 
@@ -90,8 +98,7 @@ def export(
         raise SettingError(f"{kind} takes one archive at a time, not {len(sources)} files")
     for source in progress(sources):
         _require(source, ARCHIVE_FORMAT, kind)
-        with Archive.open(source) as archive:
-            verify(archive.images.file, source)
+        with Archive.open(source, whole=True) as archive:
             _write_archive(archive, kind, out, settings)
     return [out]
 
@@ -142,7 +149,16 @@ def _write_archive(archive: Archive, kind: str, out: Path, settings: ExportSetti
         from fgaf.dataset.exporters.npz import write_npz
 
         write_npz(archive, out, settings.split, settings.overwrite)
-    else:
+    elif kind == "imagefolder":
         from fgaf.dataset.exporters.image_folder import write_image_folder
 
         write_image_folder(archive, out, settings.split, settings.overwrite)
+    elif kind == "webdataset":
+        from fgaf.dataset.exporters.webdataset import write_webdataset
+
+        patches, seed = settings.shard_patches, settings.seed
+        write_webdataset(archive, out, settings.split, settings.overwrite, patches, seed)
+    else:
+        from fgaf.dataset.exporters.huggingface import write_huggingface
+
+        write_huggingface(archive, out, settings.split, settings.overwrite, settings.about)

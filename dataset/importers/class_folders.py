@@ -16,7 +16,6 @@ from fgaf.dataset.importers.folder import read_image
 from fgaf.dataset.importers.labelled import Labelled, archive_of, count_classes
 from fgaf.dataset.importers.patches import PatchSettings, name_from
 from fgaf.dataset.importers.zstack import IMAGE_SUFFIXES, Claim
-from fgaf.dataset.record import NAME, files_of, restore_archive
 
 Labels = Literal["class", "um"]
 _SIDES: Final = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
@@ -30,8 +29,7 @@ def import_class_folders(
 ) -> Archive:
     """Read ``CLASS/*.png`` or ``SIDE/CLASS/*.png``, one grey square patch to a file.
 
-    A folder that `write_image_folder` made comes back as the archive that it was made from.
-    Otherwise the classes' folders are named by their depth, as ``-0.5um``, or by bare numbers of
+    The classes' folders are named by their depth, as ``-0.5um``, or by bare numbers of
     which ``settings.labels`` says what they are: "class", counted from 0, the lowest plane, the
     middle one in focus; or "um", a depth. SIDE is train, val, validation or test.
 
@@ -53,8 +51,6 @@ def import_class_folders(
         The step is unknown or contradicted, or it is not said what bare numbers mean.
     """
     settings = settings or PatchSettings()
-    if (folder / NAME).is_file():
-        return _restored(folder, progress)
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
         raise FormatError(f"{folder} holds no images; name the folder of the classes' folders")
@@ -170,14 +166,3 @@ def _read(files: list[Path], progress: Progress) -> NDArray[Any]:
     if images is None:
         raise FormatError("there are no patches; name another folder")
     return images
-
-
-def _restored(folder: Path, progress: Progress) -> Archive:
-    path = folder / NAME
-    record = path.read_text(encoding="utf-8")
-    files = [folder / name for name in files_of(record, path)]
-    absent = [file for file in files if not file.is_file()]
-    if absent or not files:
-        name = absent[0] if absent else "every patch"
-        raise FormatError(f"{folder} lacks {name} of the export; export it again")
-    return restore_archive(record, _read(files, progress), path)

@@ -19,7 +19,6 @@ from fgaf.dataset.importers.stacks import stack_name
 from fgaf.dataset.importers.tiff import holds_pages
 from fgaf.dataset.importers.zstack import IMAGE_SUFFIXES, Claim, ZStack, read_zstack, settle
 from fgaf.dataset.optics import Optics
-from fgaf.dataset.record import NAME
 from fgaf.dataset.split import make_split
 
 METHOD: Final = "import"
@@ -68,18 +67,21 @@ def import_patches(
     settings: PatchSettings | None = None,
     progress: Callable[[list[Path]], Iterable[Path]] = iter,
 ) -> Archive:
-    """Read ready patches: an .npz, class folders of single patches, or one TIFF stack per cell.
+    """Read ready patches: an export, .npz, class folders of single patches, a stack per cell.
 
-    Which of them it is the files tell; see `import_npz`, `import_class_folders` and
-    `import_cell_stacks`, also for the errors.
+    Which of them it is the files tell; see `import_export`, `import_npz`, `import_class_folders`
+    and `import_cell_stacks`, also for the errors.
     """
     from fgaf.dataset.importers.class_folders import import_class_folders
+    from fgaf.dataset.importers.exported import import_export, is_export
     from fgaf.dataset.importers.npz import import_npz
 
     if path.suffix.lower() == ".npz":
         return import_npz(path, settings)
     if not path.is_dir():
         raise FormatError(f"{path} is no folder and no .npz; name one of the two")
+    if is_export(path):
+        return import_export(path)
     if _holds_stacks(path):
         return import_cell_stacks(path, settings, progress)
     return import_class_folders(path, settings, progress)
@@ -87,8 +89,6 @@ def import_patches(
 
 def _holds_stacks(folder: Path) -> bool:
     """Whether the folder's images are stacks; one without images is taken for that too."""
-    if (folder / NAME).is_file():
-        return False
     images = (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES)
     first = next(images, None)
     return first is None or holds_pages(first)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
+import json
+import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.errors import ExistsError, FgafError, FormatError
@@ -18,7 +22,7 @@ from fgaf.dataset.history import recorded
 from fgaf.dataset.importers.patches import import_patches
 from fgaf.dataset.split import SIDES, with_split
 
-OUT = {"npz": "set.npz", "imagefolder": "set"}
+OUT = {"npz": "set.npz", "imagefolder": "set", "webdataset": "set", "huggingface": "set"}
 
 
 def exported(archive: Archive, kind: str, folder: Path, split: str = "default") -> Path:
@@ -80,6 +84,54 @@ def test_image_folders_hold_every_patch_under_its_class(archive: Archive, tmp_pa
             np.testing.assert_array_equal(np.asarray(image), archive.images[row])
 
 
+def test_shards_are_tar_files_of_image_class_and_facts(archive: Archive, tmp_path: Path) -> None:
+    source = write_archive(tmp_path / "source.h5", archive)
+    settings = ExportSettings(shard_patches=15)
+    (path,) = export([source], "webdataset", tmp_path / "set", settings)
+    sides = archive.split_of_rows()
+    order = []
+    for number, side in enumerate(SIDES):
+        rows = np.flatnonzero(sides == number)
+        shards = sorted(path.glob(f"{side}-*.tar"))
+        assert len(shards) == -(-len(rows) // 15)
+        for shard in shards:
+            with tarfile.open(shard) as tar:
+                held = {member.name: tar.extractfile(member).read() for member in tar}
+            for name in [n.removesuffix(".png") for n in held if n.endswith(".png")]:
+                row = int(name.partition("_")[0])
+                assert row in rows
+                order.append(row)
+                facts = json.loads(held[f"{name}.json"])
+                assert facts["depth_um"] == archive.depth_um[row]
+                assert int(held[f"{name}.cls"]) == facts["depth_class"] == archive.depth_class[row]
+                with Image.open(io.BytesIO(held[f"{name}.png"])) as image:
+                    np.testing.assert_array_equal(np.asarray(image), archive.images[row])
+    assert sorted(order) == list(range(len(archive.images)))
+    train = [row for row in order if sides[row] == 0]
+    assert train != sorted(train)
+
+
+def test_parquet_says_what_datasets_reads(archive: Archive, tmp_path: Path) -> None:
+    path = exported(archive, "huggingface", tmp_path)
+    sides = archive.split_of_rows()
+    for number, side in enumerate(SIDES):
+        table = parquet.read_table(path / f"data/{side}-00000-of-00001.parquet")
+        rows = np.flatnonzero(sides == number)
+        np.testing.assert_array_equal(table["label"].to_numpy(), archive.depth_class[rows])
+        np.testing.assert_array_equal(table["depth_um"].to_numpy(), archive.depth_um[rows])
+        for cell, row in zip(table["image"].to_pylist(), rows, strict=True):
+            with Image.open(io.BytesIO(cell["bytes"])) as image:
+                np.testing.assert_array_equal(np.asarray(image), archive.images[row])
+        features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
+        assert features["image"] == {"_type": "Image"}
+        assert features["label"]["names"][2] == "2_+0um"
+        assert set(features) == set(table.column_names)
+    text = (path / "README.md").read_text(encoding="utf-8")
+    assert text.startswith("---\npretty_name: ")
+    assert "  - split: train\n    path: data/train-*.parquet\n" in text
+    assert "## Ethics and consent" in text
+
+
 def test_another_split_may_divide_the_export(archive: Archive, tmp_path: Path) -> None:
     archive = with_split(archive, "halves", (0.5, 0.0, 0.5))[0]
     path = exported(archive, "imagefolder", tmp_path, "halves")
@@ -97,6 +149,19 @@ def test_nothing_is_overwritten_unasked(kind: str, archive: Archive, tmp_path: P
         export([source], kind, path)
     export([source], kind, path, ExportSettings(overwrite=True))
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["source.h5", path.name])
+    assert write_archive(tmp_path / "back.h5", import_patches(path)).is_file()
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "huggingface", "npz"])
+def test_a_damaged_export_is_said_to_be_one(kind: str, archive: Archive, tmp_path: Path) -> None:
+    path = exported(archive, kind, tmp_path)
+    file = next(path.rglob("train-*")) if path.is_dir() else path
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(FormatError, match="damaged"):
+        import_patches(path)
+    file.unlink()
+    with pytest.raises(FormatError, match=r"lacks|is not there"):
+        import_patches(path)
 
 
 def test_an_export_that_was_altered_is_not_taken_for_the_archive(

@@ -1,0 +1,140 @@
+"""Archives in the layout of Hugging Face `datasets`: parquet files per side, and a card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgaf.dataset.about import About
+from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
+from fgaf.dataset.card import card, title
+from fgaf.dataset.exporters.patches import (
+    PNG,
+    class_names,
+    patch_columns,
+    patch_names,
+    png_of,
+    side_rows,
+)
+from fgaf.dataset.folders import publishing_folder
+from fgaf.dataset.importers.exported import import_parquet
+from fgaf.dataset.record import NAME, archive_record
+
+_FILE_PATCHES: Final = 50_000
+_GROUP_PATCHES: Final = 500
+_KINDS: Final = {"f": "float64", "i": "int64", "O": "string"}
+
+
+def write_huggingface(
+    archive: Archive,
+    path: Path,
+    split: str = DEFAULT_SPLIT,
+    overwrite: bool = False,
+    about: About | None = None,
+) -> Path:
+    """Write a folder that ``datasets.load_dataset`` reads, and that can be uploaded as it is.
+
+    ``data/SIDE-*.parquet`` have a column ``image`` (PNG), ``label``, the depth class with its
+    names, and what else is known of every patch. ``README.md`` is the card. ``fgaf.json`` is the
+    record from which `import_patches` restores the archive.
+
+    Parameters
+    ----------
+    archive
+        In memory or open.
+    path
+        The folder.
+    split
+        Name of the split.
+    overwrite
+        Whether an earlier export may be replaced.
+    about
+        What the card says besides.
+
+    Raises
+    ------
+    ExistsError
+        `path` exists and `overwrite` is false.
+    FgafError
+        The package pyarrow is missing, there is no such split, or the disk cannot be written.
+    """
+    arrow, parquet = import_parquet()
+    about = about or About()
+    names = patch_names(archive)
+    columns = patch_columns(archive)
+    columns["label"] = columns.pop("depth_class")
+    kinds = {name: _KINDS[_kind(values)] for name, values in columns.items()}
+    schema = arrow.schema(
+        [("image", arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())]))]
+        + [(name, getattr(arrow, kind)()) for name, kind in kinds.items()]
+    ).with_metadata({"huggingface": json.dumps(_features(archive, kinds))})
+    files = [""] * len(names)
+    with publishing_folder(path, overwrite) as part:
+        (part / "data").mkdir()
+        sides = list(side_rows(archive, split))
+        for side, rows in sides:
+            starts = range(0, len(rows), _FILE_PATCHES)
+            for number, start in enumerate(starts):
+                file = f"data/{side}-{number:05d}-of-{len(starts):05d}.parquet"
+                held = rows[start : start + _FILE_PATCHES]
+                for place, row in enumerate(held.tolist()):
+                    files[row] = f"{file}/{place}"
+                with parquet.ParquetWriter(part / file, schema) as writer:
+                    for group in _groups(held):
+                        batch = _batch(archive, columns, names, group)
+                        writer.write_table(arrow.Table.from_pydict(batch, schema))
+        text = _front_matter(archive, about, [side for side, _ in sides]) + card(archive, about)
+        (part / "README.md").write_text(text, encoding="utf-8")
+        (part / NAME).write_text(archive_record(archive, files), encoding="utf-8")
+    return path
+
+
+def _groups(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    for start in range(0, len(rows), _GROUP_PATCHES):
+        yield rows[start : start + _GROUP_PATCHES]
+
+
+def _batch(
+    archive: Archive, columns: dict[str, NDArray[Any]], names: list[str], rows: NDArray[np.intp]
+) -> dict[str, list[Any]]:
+    patches = archive.images[rows]
+    images = [
+        {"bytes": png_of(patch), "path": names[row] + PNG}
+        for patch, row in zip(patches, rows.tolist(), strict=True)
+    ]
+    return {"image": images} | {name: values[rows].tolist() for name, values in columns.items()}
+
+
+def _kind(values: NDArray[Any]) -> str:
+    return "i" if values.dtype.kind in "iu" else values.dtype.kind
+
+
+def _features(archive: Archive, kinds: dict[str, str]) -> dict[str, Any]:
+    """Types as `datasets` knows them: images, classes with names, values."""
+    features: dict[str, Any] = {"image": {"_type": "Image"}}
+    features |= {name: {"dtype": kind, "_type": "Value"} for name, kind in kinds.items()}
+    features["label"] = {"names": class_names(archive), "_type": "ClassLabel"}
+    return {"info": {"features": features}}
+
+
+def _front_matter(archive: Archive, about: About, sides: list[str]) -> str:
+    """The card's head for the hub, YAML; JSON's strings are YAML's."""
+    licence = (about.license or archive.header.license).lower()
+    lines = [
+        "---",
+        f"pretty_name: {json.dumps(title(archive, about), ensure_ascii=False)}",
+        *([f"license: {json.dumps(licence)}"] if licence else []),
+        "task_categories:",
+        "- image-classification",
+        "configs:",
+        "- config_name: default",
+        "  data_files:",
+    ]
+    for side in sides:
+        lines += [f"  - split: {side}", f"    path: data/{side}-*.parquet"]
+    return "\n".join([*lines, "---", "", ""])

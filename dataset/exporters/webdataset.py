@@ -1,0 +1,88 @@
+"""Archives as WebDataset shards: plain tar files to train from over a network or a slow disk.
+
+Format: https://github.com/webdataset/webdataset; members of one name but for the ending are a
+sample.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
+from fgaf.dataset.errors import SettingError
+from fgaf.dataset.exporters.patches import PNG, patch_columns, patch_names, png_of, side_rows
+from fgaf.dataset.folders import publishing_folder
+from fgaf.dataset.record import NAME, archive_record
+
+SHARD_PATCHES: Final = 10_000
+
+
+def write_webdataset(
+    archive: Archive,
+    path: Path,
+    split: str = DEFAULT_SPLIT,
+    overwrite: bool = False,
+    shard_patches: int = SHARD_PATCHES,
+    seed: int = 0,
+) -> Path:
+    """Write an archive as ``SIDE-000000.tar``, ...: a PNG, its class and what is known per patch.
+
+    A sample is ``NAME.png``, ``NAME.cls``, the depth class in decimal, and ``NAME.json``. The
+    training side is shuffled, since shards are read from front to back; the others are in order.
+    ``fgaf.json`` beside the shards is the record from which `import_patches` restores the archive.
+
+    Parameters
+    ----------
+    archive
+        In memory or open.
+    path
+        The folder.
+    split
+        Name of the split.
+    overwrite
+        Whether an earlier export may be replaced.
+    shard_patches
+        Patches in a shard; the last one has the rest.
+    seed
+        Of the order of the training side.
+
+    Raises
+    ------
+    SettingError
+        A shard of no patches.
+    ExistsError
+        `path` exists and `overwrite` is false.
+    FgafError
+        There is no such split, or the disk cannot be written.
+    """
+    if shard_patches < 1:
+        raise SettingError(f"--shard-patches {shard_patches}: give 1 or more")
+    names, columns = patch_names(archive), patch_columns(archive)
+    plain = {name: values.tolist() for name, values in columns.items()}
+    files = [""] * len(names)
+    with publishing_folder(path, overwrite) as part:
+        for side, rows in side_rows(archive, split):
+            order = np.random.default_rng(seed).permutation(rows) if side == "train" else rows
+            for number, start in enumerate(range(0, len(order), shard_patches)):
+                shard = f"{side}-{number:06d}.tar"
+                with tarfile.open(part / shard, "w", format=tarfile.USTAR_FORMAT) as tar:
+                    for row in order[start : start + shard_patches].tolist():
+                        known = {name: values[row] for name, values in plain.items()}
+                        _add(tar, f"{names[row]}{PNG}", png_of(archive.images[row]))
+                        _add(tar, f"{names[row]}.cls", str(known["depth_class"]).encode())
+                        _add(tar, f"{names[row]}.json", json.dumps(known).encode())
+                        files[row] = f"{shard}/{names[row]}{PNG}"
+        (part / NAME).write_text(archive_record(archive, files), encoding="utf-8")
+    return path
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))

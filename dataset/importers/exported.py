@@ -1,0 +1,115 @@
+"""Archives put together again from what fgaf exported them to: images, tar shards or parquet."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.errors import FgafError, FormatError
+from fgaf.dataset.importers.folder import read_image
+from fgaf.dataset.record import NAME, files_of, restore_archive
+
+TAR: Final = ".tar"
+PARQUET: Final = ".parquet"
+
+
+def import_parquet() -> tuple[Any, Any]:
+    """Import the package pyarrow and its parquet module.
+
+    Raises
+    ------
+    FgafError
+        It is not installed.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise FgafError(
+            "parquet needs the package pyarrow; pip install 'fgaf[interchange]'"
+        ) from error
+    return pyarrow, parquet
+
+
+def is_export(folder: Path) -> bool:
+    """Whether a folder holds the record of an exported archive."""
+    return (folder / NAME).is_file()
+
+
+def import_export(folder: Path) -> Archive:
+    """Restore an archive from a folder of class folders, WebDataset shards or parquet files.
+
+    Parameters
+    ----------
+    folder
+        What `export` wrote.
+
+    Raises
+    ------
+    FormatError
+        A file is missing, damaged or was altered.
+    FgafError
+        The package pyarrow is missing.
+    """
+    path = folder / NAME
+    record = path.read_text(encoding="utf-8")
+    names = files_of(record, path)
+    if not names:
+        raise FormatError(f"{path} does not list the files of its patches; export it again")
+    with ExitStack() as stack:
+        read = _reader(folder, stack)
+        first = read(names[0])
+        images = np.empty((len(names), *first.shape), first.dtype)
+        for k, name in enumerate(names):
+            patch = read(name)
+            if patch.shape != first.shape or patch.dtype != first.dtype:
+                raise FormatError(f"{folder / name} is unlike the others; export it again")
+            images[k] = patch
+    return restore_archive(record, images, path)
+
+
+def _reader(folder: Path, stack: ExitStack) -> Callable[[str], NDArray[Any]]:
+    @cache
+    def opened_tar(file: str) -> tarfile.TarFile:
+        return stack.enter_context(tarfile.open(folder / file))
+
+    @cache
+    def column(file: str) -> Any:
+        _, parquet = import_parquet()
+        return parquet.read_table(folder / file, columns=["image"])["image"]
+
+    def read(name: str) -> NDArray[Any]:
+        place = PurePosixPath(name)
+        above = place.parent.as_posix()
+        try:
+            if place.parent.suffix == TAR:
+                member = opened_tar(above).extractfile(place.name)
+                return _decoded(member.read() if member else b"")
+            if place.parent.suffix == PARQUET:
+                return _decoded(column(above)[int(place.name)]["bytes"].as_py())
+            if not (folder / name).is_file():
+                raise KeyError(name)
+            return read_image(folder / name)
+        except (OSError, KeyError, IndexError, ValueError, SyntaxError, tarfile.TarError) as error:
+            raise FormatError(
+                f"{folder} lacks {name} of the export, or it is damaged; export it again"
+            ) from error
+
+    return read
+
+
+def _decoded(data: bytes) -> NDArray[Any]:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        pixels = np.asarray(image)
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
