@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,10 @@ class Agreement:
     mean_um: float
     kappa: float
     bias_um: float
+
+    def as_dict(self) -> dict[str, float | None]:
+        """The numbers for a script; None where there is nothing to compare."""
+        return {name: None if isnan(value) else value for name, value in vars(self).items()}
 
     def lines(self) -> list[str]:
         """Say it, line by line."""

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import click
 
 from fgaf.dataset.console import Program, Tool, finish, progress
 from fgaf.dataset.errors import FgafError, SettingError
+
+if TYPE_CHECKING:
+    from fgaf.curate.queue import Order, Task
 
 PATH = click.Path(path_type=Path)
 
@@ -211,6 +216,97 @@ def _detected(
     return rows  # type: ignore[return-value]
 
 
+@main.command("open", cls=Tool)
+@click.argument("raw", type=PATH, nargs=-1, metavar="[RAW...]")
+@click.option("--session", "folder", type=PATH, required=True, help="Folder of the session.")
+@click.option("--annotator", default="", help="Who decides; default: napari's preference, or you.")
+@click.option(
+    "--task",
+    type=click.Choice(["label", "unsure", "second", "review"]),
+    default="label",
+    show_default=True,
+    help="What to do: label; look at the unsure ones again; label blind a second time; have the "
+    "last word where two persons differ.",
+)
+@click.option(
+    "--order",
+    type=click.Choice(["position", "uncertainty", "random"]),
+    help="Order of the cells; default: napari's preference, or by position.",
+)
+@click.option(
+    "--share", default=1.0, show_default=True, help="Show this share of the cells, at random."
+)
+@click.option(
+    "--only", multiple=True, metavar="PATTERN", help="Show cells whose name fits, as 'donor7*'."
+)
+@click.option("--seed", default=0, show_default=True, help="Of the share and the random order.")
+@click.option("--read-only", is_flag=True, help="Only look.")
+@click.option("--patch", "patch_px", type=int, help="Side of a patch, px; new sessions: 96.")
+@click.option("--step", "step_um", type=float, help="Distance of the depths, µm; new: 0.5.")
+@click.option("--half-range", "half_range_um", type=float, help="Half range, µm; new: 2 (±2 µm).")
+@pixel_option
+@click.option("--head-length", "head_um", type=float, help="Length of a head, µm; new: 4.7.")
+def open_command(
+    raw: tuple[Path, ...],
+    folder: Path,
+    annotator: str,
+    task: Task,
+    order: Order | None,
+    share: float,
+    only: tuple[str, ...],
+    seed: int,
+    read_only: bool,
+    patch_px: int | None,
+    step_um: float | None,
+    half_range_um: float | None,
+    pixel_size_um: float | None,
+    head_um: float | None,
+) -> None:
+    """Curate raw stacks (files or folders) by hand, in a napari window.
+
+    Begins a session, or goes on where it was left: every decision is on the disk at once. One
+    cell after the other comes into view with its suggested focus; Space accepts it, the arrow
+    keys go through planes and cells, Return sets the focus, 1 to 6 reject, H shows all keys.
+    """
+    from fgaf.curate.crop import PatchSettings
+    from fgaf.curate.finding import find_stacks, open_session
+    from fgaf.curate.queue import QueueSettings
+    from fgaf.curate.status import status
+
+    given = {"patch_px": patch_px, "step_um": step_um, "half_range_um": half_range_um}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    paths = find_stacks(raw)
+    window = _window()
+    queue = QueueSettings(task, order or window.read_preferences().order, share, only, seed)
+    session, note = open_session(
+        folder,
+        paths,
+        PatchSettings(**chosen) if chosen else None,  # type: ignore[arg-type]
+        pixel_size_um=pixel_size_um,
+        head_um=head_um,
+        read_only=read_only,
+    )
+    if note:
+        click.echo(note, err=True)
+    panel = window.open_window(session, queue, paths, annotator=annotator, note=note)
+    window.run()
+    panel.shut()
+    finish(
+        "\n".join(status(session.state).lines()),
+        f"fgaf-curate export {folder} --out dataset.h5",
+    )
+
+
+def _window() -> ModuleType:
+    try:
+        from fgaf.curate.window import start
+    except ImportError as error:
+        raise FgafError(
+            f"the curation window needs napari ({error}): pip install 'fgaf[napari]'"
+        ) from error
+    return start
+
+
 @main.command("export", cls=Tool)
 @click.argument("session", type=PATH)
 @click.option("--out", type=PATH, required=True, help="Archive to write.")
@@ -250,20 +346,46 @@ def export_command(
 @click.argument("session", type=PATH)
 @json_option
 def status_command(session: Path, as_json: bool) -> None:
-    """Say how far a session is: cells found, kept, rejected by reason."""
+    """Say how far a session is: labelled, kept, rejected by reason, per sample and plane, time."""
     from fgaf.curate.journal import read_journal
     from fgaf.curate.state import read_state
+    from fgaf.curate.status import status
 
     records, torn = read_journal(session)
-    state = read_state(records, session)
-    counts = state.counts()
-    lines = [f"{n:6d}  {name}" for name, n in counts.items()]
+    told = status(read_state(records, session))
+    lines = told.lines()
     if torn is not None:
         lines.append(f"line {torn} was torn by a crash and does not count")
     finish(
-        "\n".join([f"{len(state.stacks)} stacks", *lines]),
-        f"fgaf-curate export {session} --out dataset.h5",
-        {"stacks": len(state.stacks), "torn_line": torn} | counts,
+        "\n".join(lines),
+        f"fgaf-curate {'export' if told.ready else 'open --session'} {session}"
+        + (" --out dataset.h5" if told.ready else ""),
+        told.as_dict() | {"torn_line": torn},
+        as_json,
+    )
+
+
+@main.command("agreement", cls=Tool)
+@click.argument("session", type=PATH)
+@json_option
+def agreement_command(session: Path, as_json: bool) -> None:
+    """Compare first labels with the blind second pass: exact, within a plane, µm, kappa.
+
+    `fgaf-curate open --task second` makes a second pass, `--task review` settles what differs.
+    """
+    from fgaf.curate.agreement import agreement, disagreements
+    from fgaf.curate.journal import read_journal
+    from fgaf.curate.state import read_state
+
+    state = read_state(read_journal(session)[0], session)
+    result, differing = agreement(state), disagreements(state)
+    lines = result.lines()
+    if differing:
+        lines.append(f"differing: {', '.join(differing)}")
+    finish(
+        "\n".join(lines),
+        f"fgaf-curate open --session {session} --task review" if differing else None,
+        result.as_dict() | {"differing": differing},
         as_json,
     )
 

@@ -10,10 +10,13 @@ import numpy as np
 
 from fgaf.curate.candidates import Candidate, find_candidates, objection, pixel_size_of
 from fgaf.curate.crop import AT_BORDER, PatchSettings, stride_of
+from fgaf.curate.detect import HEAD_UM
 from fgaf.curate.fields import same_fields
+from fgaf.curate.journal import begun
+from fgaf.curate.lock import LockedError
 from fgaf.curate.session import Session, decision_of
 from fgaf.curate.state import AUTO, CellState, StackRef, State, Suggested, obstacle
-from fgaf.dataset.errors import FgafError
+from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.raw import SUFFIX, RawStack
 
 FOCUS_CURVE = "focus-curve"
@@ -100,6 +103,77 @@ def require_workable(
             raise FgafError(
                 f"{path.name} is {kind}, {first[0]} {first[2]}: curate them in separate sessions"
             )
+
+
+def open_session(
+    folder: Path,
+    paths: Sequence[Path] = (),
+    settings: PatchSettings | None = None,
+    *,
+    pixel_size_um: float | None = None,
+    head_um: float | None = None,
+    read_only: bool = False,
+) -> tuple[Session, str]:
+    """Reopen the session of a folder, or begin one for some raw stacks.
+
+    Parameters
+    ----------
+    folder
+        Where its journal lies, or will.
+    paths
+        Raw stacks that it is to hold; their cells are found later, with `find_cells`.
+    settings, pixel_size_um, head_um
+        Of a new session; None for the defaults. A session that exists keeps its own.
+    read_only
+        Only look at it.
+
+    Returns
+    -------
+    The session, and a line to tell the person: another window has it, so it is read-only; empty
+    where all is well.
+
+    Raises
+    ------
+    SettingError
+        Settings other than the session's, or that cannot be applied to the stacks.
+    FormatError
+        The session or a raw file is damaged or changed.
+    FgafError
+        No session and no stacks, or the folder cannot be written.
+    """
+    if not begun(folder):
+        if read_only or not paths:
+            raise FgafError(f"{folder} holds no session yet; name raw stacks to begin one")
+        require_workable(paths, settings or PatchSettings(), pixel_size_um)
+        session = Session.create(
+            folder,
+            settings or PatchSettings(),
+            pixel_size_um=pixel_size_um,
+            head_um=head_um or HEAD_UM[0],
+        )
+        return session, ""
+    with Session.look(folder) as session:
+        state = session.state
+    if settings is not None and settings != state.settings:
+        own = state.settings
+        raise SettingError(
+            f"{folder} is a session with --patch {own.patch_px} --step {own.step_um:g} "
+            f"--half-range {own.half_range_um:g}; leave them out, or begin another session"
+        )
+    for name, given, kept in (
+        ("--pixel-size", pixel_size_um, state.pixel_size_um),
+        ("--head-length", head_um, state.head_um),
+    ):
+        if given is not None and given != kept:
+            raise SettingError(f"{folder} is a session with another {name} ({kept}); leave it out")
+    known = [Path(ref.path) for ref in state.stacks.values()]
+    require_workable([*known, *paths], state.settings, state.pixel_size_um)
+    if read_only:
+        return Session.look(folder), "open for reading only, as asked"
+    try:
+        return Session.open(folder), ""
+    except LockedError as error:
+        return Session.look(folder), str(error)
 
 
 def find_cells(path: Path, state: State) -> Found | None:

@@ -55,8 +55,8 @@ class FolderLock:
             if not isinstance(error, BlockingIOError | PermissionError):
                 raise cannot_write(path, error) from error
             raise LockedError(
-                f"{path.parent} is open in another window{_holder(path)}: decide there, or look "
-                "at it here with --read-only"
+                f"{path.parent} is open in another window{_holder(path)}: decide there, or close "
+                "it; here the session can only be looked at"
             ) from error
         holder = {
             "user": user_name(),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
+from math import isnan
 from statistics import median
 from typing import Any
 
 from fgaf.curate.agreement import Agreement, agreement, disagreements
+from fgaf.curate.queue import QueueSettings, is_done, queue_of
 from fgaf.curate.state import AUTO, CellState, Decision, State
 
 
@@ -19,8 +21,8 @@ class Status:
     ----------
     stacks, found, kept, unsure, open
         Stacks; cells found; those kept, flagged unsure, and without any decision.
-    labelled
-        Cells that a person has decided on; "auto" alone decided on the others.
+    labelled, left
+        Cells that a person has decided on, and that still wait for one.
     rejected
         By reason.
     annotators
@@ -41,6 +43,7 @@ class Status:
     unsure: int
     open: int
     labelled: int
+    left: int
     rejected: dict[str, int]
     annotators: dict[str, int]
     samples: dict[str, int]
@@ -53,23 +56,23 @@ class Status:
     @property
     def ready(self) -> bool:
         """Whether nothing is left to label."""
-        return self.found == self.labelled
+        return self.left == 0 and self.kept > 0
 
     def lines(self) -> list[str]:
         """Say it, line by line."""
         lines = [
             f"{self.stacks} stacks, {self.found} cells: {self.labelled} labelled by a person, "
-            f"{self.kept} kept, {self.unsure} unsure, {self.open} open"
+            f"{self.kept} kept, {self.unsure} unsure, {self.left} to do"
         ]
         if self.rejected:
-            lines.append(f"rejected: {_listed(self.rejected)}")
+            lines.append(f"rejected, {_listed(self.rejected)}")
         if self.annotators:
-            lines.append(f"decided by: {_listed(self.annotators)}")
+            lines.append(f"decided by {_listed(self.annotators)}")
         if self.samples:
-            lines.append(f"kept, by sample: {_listed(self.samples)}")
+            lines.append(f"kept by sample, {_listed(self.samples)}")
             at = {f"{depth:+.2f} µm": n for depth, n in self.depths.items()}
-            lines.append(f"kept, by focus plane: {_listed(at)}")
-        if self.labelled and self.seconds == self.seconds:
+            lines.append(f"kept by focus plane, {_listed(at)}")
+        if self.labelled and not isnan(self.seconds):
             lines.append(
                 f"{self.seconds:.1f} s for a cell (median); {100 * self.accepted:.0f} % of the "
                 "kept labels took the suggestion as it was"
@@ -80,8 +83,8 @@ class Status:
         return lines
 
     def as_dict(self) -> dict[str, Any]:
-        """The counts for a script."""
-        return asdict(self)
+        """The counts for a script; None where a number is unknown."""
+        return {name: _known(value) for name, value in asdict(self).items()}
 
 
 def status(state: State) -> Status:
@@ -93,6 +96,7 @@ def status(state: State) -> Status:
     taken = [d.verdict == "accept" for d in by_person if d.kept]
     times = [d.seconds for cell in cells for d in _labels(cell) if d.seconds > 0]
     focus = [(cell, d.focus_um) for cell, d in kept if d.focus_um is not None]
+    to_label = queue_of(state, QueueSettings(), "")
     return Status(
         stacks=len(state.stacks),
         found=len(cells),
@@ -100,6 +104,7 @@ def status(state: State) -> Status:
         unsure=sum(d.verdict == "unsure" for _, d in decided),
         open=len(cells) - len(decided),
         labelled=len(by_person),
+        left=sum(not is_done(state.cells[name], "label") for name in to_label),
         rejected=dict(
             Counter(d.reason or "no reason" for _, d in decided if d.verdict == "reject")
         ),
@@ -113,6 +118,12 @@ def status(state: State) -> Status:
     )
 
 
+def _known(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _known(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and isnan(value) else value
+
+
 def _labels(cell: CellState) -> list[Decision]:
     return [d for d in (cell.label, cell.second, cell.review) if d is not None]
 
@@ -124,4 +135,4 @@ def _plane_um(state: State, cell: CellState, focus_um: float) -> float:
 
 
 def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{n} {name}" for name, n in counts.items())
+    return ", ".join(f"{name}: {n}" for name, n in counts.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -153,3 +154,9 @@ def raw_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def stack_taker() -> Callable[..., Path]:
     return take
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_preferences() -> None:
+    """Keep the tests' window apart from the preferences of who runs them."""
+    os.environ["NAPARI_CONFIG"] = ""

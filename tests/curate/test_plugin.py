@@ -1,6 +1,7 @@
 """The napari plugin in a real napari window."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,16 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fgaf.curate.plugin import get_reader
+from fgaf.curate.plugin import get_reader, read_layers
+from fgaf.curate.shortcuts import SHORTCUTS
+from fgaf.curate.writer import write_stack
 from fgaf.dataset import Archive, ArchiveHeader, Cells, write_archive
+from fgaf.dataset.errors import FgafError
+from fgaf.dataset.raw import RawStack
 
-pytestmark = [
-    # Warnings of the libraries below the window are not ours to mend.
-    pytest.mark.filterwarnings("ignore"),
-    pytest.mark.skipif(
-        sys.platform == "linux" and "DISPLAY" not in os.environ, reason="no screen; see `make test`"
-    ),
-]
+# Warnings of the libraries below the window are not ours to mend.
+pytestmark = pytest.mark.filterwarnings("ignore")
+on_screen = pytest.mark.skipif(
+    sys.platform == "linux" and "DISPLAY" not in os.environ, reason="no screen; see `make test`"
+)
 
 PIXEL_UM = 0.1465
 
@@ -48,6 +51,7 @@ def archive(tmp_path: Path) -> Path:
     )
 
 
+@on_screen
 def test_files_of_ours_open_in_a_window(stack: Path, archive: Path) -> None:
     import napari
 
@@ -64,6 +68,99 @@ def test_files_of_ours_open_in_a_window(stack: Path, archive: Path) -> None:
         shown = viewer.screenshot(canvas_only=True, flash=False)
         assert shown.std() > 0
     finally:
+        viewer.close()
+
+
+def test_a_folder_of_stacks_opens_as_one_lazy_layer(
+    flat_stack: Callable[..., Path], tmp_path: Path
+) -> None:
+    for i in range(3):
+        flat_stack(tmp_path / f"{i}.stack.h5", seed=i, pixel_size_um=PIXEL_UM)
+    reader = get_reader(str(tmp_path))
+    assert reader is not None
+    ((data, settings, kind),) = reader(str(tmp_path))
+    assert kind == "image"
+    assert data.shape == (3, 5, 40, 50)
+    with RawStack.open(tmp_path / "1.stack.h5") as stack:
+        np.testing.assert_array_equal(data[1, 2], stack.frames[2])
+        np.testing.assert_array_equal(data[:, 2, 3:5][1], stack.frames[2, 3:5])
+    assert settings["axis_labels"] == ("stack", "z", "y", "x")
+    flat_stack(tmp_path / "odd.stack.h5", shape=(5, 30, 30), pixel_size_um=PIXEL_UM)
+    assert len(reader(str(tmp_path))) == 4
+
+
+def test_a_layer_is_saved_as_a_raw_stack(stack: Path, tmp_path: Path) -> None:
+    ((data, settings, _),) = read_layers(str(stack))
+    kept = tmp_path / "kept.stack.h5"
+    assert write_stack(str(kept), data[:], settings) == [str(kept)]
+    with RawStack.open(stack) as old, RawStack.open(kept) as new:
+        np.testing.assert_array_equal(old.frames[:], new.frames[:])
+        np.testing.assert_allclose(old.z_um, new.z_um)
+        assert new.header.sample_id == old.header.sample_id
+        assert new.header.uuid != old.header.uuid
+    made = tmp_path / "made.stack.h5"
+    scale = {"scale": (0.25, 0.2, 0.2), "units": ("um",) * 3, "translate": (1.0, 0, 0)}
+    write_stack(str(made), data[:], scale)
+    with RawStack.open(made) as new:
+        np.testing.assert_allclose(new.z_um, 1 + 0.25 * np.arange(5))
+        assert new.header.optics.pixel_size_um == 0.2
+    for wrong, meta, says in (
+        (data[0], scale, "planes"),
+        (data[:].astype(float), scale, "uint8 or uint16"),
+        (data[:], {"scale": (1, 1, 1), "units": ("pixel",) * 3}, "scale in µm"),
+    ):
+        with pytest.raises(FgafError, match=says):
+            write_stack(str(tmp_path / "wrong.stack.h5"), wrong, meta)
+    assert not list(tmp_path.glob("wrong*"))
+
+
+def test_the_manifest_is_valid_and_names_what_exists() -> None:
+    from npe2 import PluginManifest
+
+    manifest = PluginManifest.from_distribution("fgaf")
+    manifest.validate_imports()
+    done = subprocess.run(
+        [sys.executable, "-m", "npe2", "validate", "fgaf"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    keys = manifest.contributions.configurations["keys"].properties
+    assert {name: given.default for name, given in keys.items()} == {
+        shortcut.action: ", ".join(shortcut.keys) for shortcut in SHORTCUTS
+    }
+
+
+@on_screen
+def test_the_plugin_in_naparis_menus(archive: Path, tmp_path: Path) -> None:
+    import napari
+    from napari.settings import get_plugin_settings
+
+    from fgaf.curate.window.preferences import read_preferences
+
+    assert read_preferences().keys == {}
+    get_plugin_settings("fgaf").keys.unsure = "Q"
+    get_plugin_settings("fgaf").curation.annotator = "eve"
+    viewer = napari.Viewer(show=True)
+    try:
+        (layer,) = viewer.open_sample("fgaf", "stack")
+        assert layer.data.shape == (17, 520, 640)
+        _, start = viewer.window.add_plugin_dock_widget("fgaf", "Curate focus stacks")
+        start._folder.setText(str(tmp_path / "session"))
+        start.begin()
+        assert start.panel is not None, start._line.text()
+        assert start.panel.sitting.annotator == "eve"
+        assert {s.action: s.keys for s in start.panel.shortcuts}["unsure"] == ("Q",)
+        start.panel.search.stop()
+        start.panel.shut()
+        _, browser = viewer.window.add_plugin_dock_widget("fgaf", "Browse a dataset archive")
+        browser.open(archive)
+        assert browser.table.rowCount() == 1
+        assert viewer.layers["a"].data.shape == (3, 16, 16)
+        browser.open(tmp_path / "none.h5")
+        assert "is not there" in browser._line.text()
+        browser.close()
+    finally:
+        get_plugin_settings("fgaf").keys.unsure = "U"
+        get_plugin_settings("fgaf").curation.annotator = ""
         viewer.close()
 
 

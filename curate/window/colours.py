@@ -1,0 +1,56 @@
+"""Colours that go with napari's theme."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from napari.utils.theme import get_theme
+from qtpy.QtGui import QColor
+
+
+@dataclass(frozen=True)
+class Colours:
+    """What the panel is painted with.
+
+    Attributes
+    ----------
+    text, faint, ground, frame
+        Writing, less important writing, background, and lines.
+    here, suggested, decided, warning
+        The plane in view, the suggestion, the decision, and what wants a look.
+    """
+
+    text: QColor
+    faint: QColor
+    ground: QColor
+    frame: QColor
+    here: QColor
+    suggested: QColor
+    decided: QColor
+    warning: QColor
+
+    @classmethod
+    def of(cls, theme: str) -> Colours:
+        """Take them from a theme's name."""
+        given = get_theme(theme)
+        text = QColor(given.text.as_hex())
+        ground = QColor(given.background.as_hex())
+        dark = ground.lightness() < 128
+        return cls(
+            text=text,
+            faint=_between(text, ground, 0.4),
+            ground=ground,
+            frame=QColor(given.secondary.as_hex()),
+            here=text,
+            suggested=QColor("#4fb3ff" if dark else "#0a62b5"),
+            decided=QColor("#5ad17a" if dark else "#137a35"),
+            warning=QColor("#ffb347" if dark else "#b35c00"),
+        )
+
+
+def _between(first: QColor, second: QColor, share: float) -> QColor:
+    mixed = [
+        round((1 - share) * a + share * b)
+        for a, b in zip(first.getRgb()[:3], second.getRgb()[:3], strict=True)
+    ]
+    return QColor(*mixed)
