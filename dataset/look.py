@@ -7,6 +7,7 @@ turn and a shift of a few pixels. Two that look alike are then compared pixel by
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -61,22 +62,22 @@ def correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
     float
         Pearson's r of the pixels that overlap, 1 for the same exposure.
     """
+    from scipy.fft import irfft2, rfft2
+
     a, b = _unshaded(a), _unshaded(b)
     side = len(a)
     reach = min(_REACH, side // 8)
     width = side - 2 * reach
     core = a[reach : reach + width, reach : reach + width]
     core = core - core.mean()
-    spectrum = np.conj(np.fft.rfft2(core, (side, side)))
-    power = float((core**2).sum())
+    views = np.stack(list(_views(b)))
+    fits = irfft2(rfft2(views) * np.conj(rfft2(core, (side, side))), (side, side))
+    fits = fits[:, : 2 * reach + 1, : 2 * reach + 1]
     best = 0.0
-    for view in _views(b):
-        fit = np.fft.irfft2(np.fft.rfft2(view) * spectrum, (side, side))
-        fit = fit[: 2 * reach + 1, : 2 * reach + 1]
-        spread = _boxes(view**2, width) - _boxes(view, width) ** 2 / width**2
-        scale = np.sqrt(power * spread.clip(0))
-        r = np.divide(fit, scale, out=np.zeros_like(fit), where=scale > 1e-9)
-        best = max(best, float(r.max()))
+    for view, fit in zip(views, fits, strict=True):
+        y, x = np.unravel_index(fit.argmax(), fit.shape)
+        spread = width * view[y : y + width, x : x + width].std() * np.sqrt((core**2).sum())
+        best = max(best, float(fit[y, x] / spread) if spread > 0 else 0.0)
     return best
 
 
@@ -93,13 +94,19 @@ def _shrunk(patches: NDArray[Any]) -> NDArray[np.float32]:
     return total
 
 
-def _unshaded(patch: NDArray[Any]) -> NDArray[np.float64]:
-    at = np.linspace(-1, 1, len(patch))
-    y, x = np.meshgrid(at, at, indexing="ij")
-    shading = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y]).reshape(6, -1)
-    basis, _ = np.linalg.qr(shading.T)
-    pixels = patch.astype(np.float64).ravel()
+def _unshaded(patch: NDArray[Any]) -> NDArray[np.float32]:
+    basis = _shading(len(patch))
+    pixels = patch.astype(np.float32).ravel()
     return np.asarray((pixels - basis @ (basis.T @ pixels)).reshape(patch.shape))
+
+
+@lru_cache(maxsize=4)
+def _shading(side: int) -> NDArray[np.float32]:
+    """Orthonormal parabolas of a square, (S * S, 6)."""
+    at = np.linspace(-1, 1, side)
+    y, x = np.meshgrid(at, at, indexing="ij")
+    basis, _ = np.linalg.qr(np.stack([np.ones_like(x), x, y, x * x, y * y, x * y]).reshape(6, -1).T)
+    return np.asarray(basis.astype(np.float32))
 
 
 def _views(patch: NDArray[Any]) -> Iterator[NDArray[Any]]:
@@ -108,14 +115,3 @@ def _views(patch: NDArray[Any]) -> Iterator[NDArray[Any]]:
         turned = np.rot90(patch, turns)
         yield turned
         yield turned[:, ::-1]
-
-
-def _boxes(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Sum of every square of `width` pixels: (S, S) to (S - width + 1, S - width + 1)."""
-    total = np.pad(values, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
-    return np.asarray(
-        total[width:, width:]
-        - total[:-width, width:]
-        - total[width:, :-width]
-        + total[:-width, :-width]
-    )
