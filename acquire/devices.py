@@ -210,6 +210,21 @@ class RampStage(Stage, Protocol):
 
 
 @runtime_checkable
+class TrialRampStage(RampStage, Protocol):
+    """A drive that knows its speed in µm/s only once it has measured it."""
+
+    def try_speed(self, z_um: float) -> None:
+        """Measure it by moves from here to `z_um` and back, unless that was done before.
+
+        Raises
+        ------
+        DeviceError
+            It cannot be measured on this way.
+        """
+        ...
+
+
+@runtime_checkable
 class XYStage(Stage, Protocol):
     """A focus drive whose controller also moves the specimen; `Stage.stop` halts that too."""
 

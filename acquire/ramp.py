@@ -11,6 +11,7 @@ import numpy as np
 from fgaf.acquire.devices import DeviceError
 
 _FEWEST = 4
+_SHORTEST_S = 1e-5
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Ramp:
     speed_um_s
         Its speed.
     residual_um
-        Largest distance of an answer from the line.
+        Largest distance of an answer from the line, beyond what its own delay explains.
     error_s
         How much later or earlier than on the line it may all have been: half the shortest time
         between a question and its answer.
@@ -67,6 +68,8 @@ class Ramp:
     def fit(cls, readings: Sequence[Reading]) -> Self:
         """Lay the line of least squares through answers given while the speed was constant.
 
+        The later an answer, the less it says when the drive was there, and the less it counts.
+
         Raises
         ------
         DeviceError
@@ -80,11 +83,14 @@ class Ramp:
         origin_ns = readings[0].time_ns
         seconds = np.array([(each.time_ns - origin_ns) / 1e9 for each in readings])
         z_um = np.array([each.z_um for each in readings])
-        speed, start = np.polyfit(seconds, z_um, 1)
+        errors_s = np.array([max(each.error_s, _SHORTEST_S) for each in readings])
+        speed, start = np.polyfit(seconds, z_um, 1, w=errors_s.min() / errors_s)
         if not speed > 0:
             raise DeviceError("the drive did not go up in the sweep; check it")
-        residual = float(np.abs(start + speed * seconds - z_um).max())
         error_s = min(each.error_s for each in readings)
+        delayed_um = speed * (errors_s - errors_s.min())
+        off_um = np.abs(start + speed * seconds - z_um) - delayed_um
+        residual = max(0.0, float(off_um.max()))
         return cls(origin_ns, float(start), float(speed), residual, error_s)
 
     def z_um(self, time_ns: int) -> float:

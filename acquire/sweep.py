@@ -11,12 +11,15 @@ import numpy as np
 
 from fgaf.acquire.causes import named
 from fgaf.acquire.devices import (
+    Camera,
     DeviceError,
     Devices,
     Frame,
     IncompleteFrameError,
     RampStage,
+    Stage,
     StreamingCamera,
+    TrialRampStage,
 )
 from fgaf.acquire.drive import Drive
 from fgaf.acquire.engine import Exposure
@@ -97,9 +100,9 @@ class Sweep:
         interrupt: Interrupt | None = None,
     ) -> None:
         if not isinstance(devices.camera, StreamingCamera):
-            raise SettingError(f"{devices.camera.name} cannot run free; use acq stack")
+            raise SettingError(f"{_unfit(devices.camera, 'cannot run free')}; use acq stack")
         if not isinstance(devices.stage, RampStage):
-            raise SettingError(f"{devices.stage.name} cannot keep a set speed; use acq stack")
+            raise SettingError(f"{_unfit(devices.stage, 'cannot keep a set speed')}; use acq stack")
         self.retried = self.ramps = 0
         self.last: Ramp | None = None
         self._camera, self._stage, self._clock = devices.camera, devices.stage, devices.clock
@@ -217,8 +220,11 @@ class Sweep:
         run_um, speed = self._run_um(plan), self.speed_um_s(plan)
         tolerance_um = max(self._drive.settings.tolerance_um, run_um / 4)
         here_um = self._drive.go_to(plan.z_um(0) - run_um, tolerance_um)
-        self._drive.settle()
         end_um = plan.z_um(len(plan) - 1) + run_um
+        if isinstance(self._stage, TrialRampStage):
+            self._stage.try_speed(end_um)
+            here_um = self._drive.go_to(plan.z_um(0) - run_um, tolerance_um)
+        self._drive.settle()
         self._frames.begin()
         try:
             self._camera.stream()
@@ -341,3 +347,9 @@ class Sweep:
     def _slower(self, unsure_um: float, tolerance_um: float) -> str:
         count = math.ceil(self._settings.frames_per_plane * unsure_um / tolerance_um)
         return f"give --frames-per-plane {count}, or a larger --tolerance"
+
+
+def _unfit(device: Camera | Stage, what: str) -> str:
+    """Say what a device cannot do, and why where its driver tells (`not_for_sweeps`)."""
+    why = getattr(device, "not_for_sweeps", "")
+    return f"{device.name} {what}{f' ({why})' if why else ''}"

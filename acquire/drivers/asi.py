@@ -62,7 +62,7 @@ class AsiSettings(SerialSettings):
 
 
 class AsiStage(SerialStage):
-    """An open focus drive; implements `fgaf.acquire.devices.XYStage`.
+    """An open focus drive; implements `fgaf.acquire.devices.XYStage` and `RampStage`.
 
     Attributes
     ----------
@@ -83,6 +83,8 @@ class AsiStage(SerialStage):
         self._settings = settings
         self._axis = settings.axis
         self.backlash_um: float | None = None
+        self._usual_speed = ""
+        self._ramping = False
         super().__init__(link, limits_um)
 
     def position_um(self) -> float:
@@ -99,8 +101,27 @@ class AsiStage(SerialStage):
             `z_um` is outside the limits, the controller refuses, or the link is lost.
         """
         require_within(z_um, self.limits_um, self.name)
-        units = round(z_um * self._settings.direction / self._unit_um, 2)
-        self._ask(f"M {self._axis}={_plain(units)}", self.DONE)
+        if self._ramping:
+            self._ask(self._usual_speed, self.DONE)
+            self._ramping = False
+        self._go(z_um)
+
+    def ramp_to(self, z_um: float, speed_um_s: float) -> None:
+        """Start an absolute move at a speed (`S`, in mm/s); the next move has the usual one again.
+
+        Raises
+        ------
+        DeviceError
+            `z_um` is outside the limits, the controller refuses, or the link is lost.
+        """
+        require_within(z_um, self.limits_um, self.name)
+        if not self._usual_speed:
+            usual = self._ask(f"S {self._axis}?", _setting(self._axis))[1]
+            self._usual_speed = f"S {self._axis}={usual}"
+            self._restore.append(self._usual_speed)
+        self._ramping = True
+        self._ask(f"S {self._axis}={speed_um_s / 1e3:.6f}", self.DONE)
+        self._go(z_um)
 
     def moving(self) -> bool:
         """Whether any axis of the controller carries out a move (`/`)."""
@@ -139,6 +160,10 @@ class AsiStage(SerialStage):
             self._halt("HALT")
         except DeviceError:
             self._halt("\\")
+
+    def _go(self, z_um: float) -> None:
+        units = round(z_um * self._settings.direction / self._unit_um, 2)
+        self._ask(f"M {self._axis}={_plain(units)}", self.DONE)
 
     def _greet(self) -> None:
         self.name = f"ASI controller on {self._link.port}"

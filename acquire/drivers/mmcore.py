@@ -13,7 +13,7 @@ from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from fgaf.acquire.devices import Clock, DeviceError, Frame, Opening
 from fgaf.acquire.drivers.limits import limits_of, require_within
@@ -30,6 +30,23 @@ _STAGE: Final = 5
 _XY_STAGE: Final = 6
 _UNLIMITED: Final = (-math.inf, math.inf)
 _Values = dict[str, bool | int | float | str]
+
+
+class SpeedProperty(BaseModel):
+    """The property of a drive that holds its speed.
+
+    Attributes
+    ----------
+    property
+        Its name, as Micro-Manager's device property browser shows it.
+    um_s
+        What 1 of it is in µm/s: 1000 where it counts in mm/s.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    property: str
+    um_s: Annotated[float, Field(gt=0)]
 
 
 class MmcoreStageSettings(SessionSettings):
@@ -50,6 +67,8 @@ class MmcoreStageSettings(SessionSettings):
         open the drive then.
     still_ms
         The position must not have changed for so long before the drive counts as standing.
+    speed
+        The drive's property for its speed, for sweeps; drives without one cannot be swept.
     """
 
     device: str | None = None
@@ -58,6 +77,7 @@ class MmcoreStageSettings(SessionSettings):
     direction: Literal[1, -1] = 1
     continuous_focus: Literal["off", "refuse"] = "off"
     still_ms: Annotated[float, Field(ge=0)] = 10.0
+    speed: SpeedProperty | None = None
 
 
 class MmcoreCameraSettings(SessionSettings):
@@ -96,6 +116,11 @@ class MmcoreStage:
     session
         The core, which the camera may share.
     """
+
+    not_for_sweeps = (
+        "Micro-Manager has no command for a speed; name the drive's property for it and its unit: "
+        'speed = { property = "Speed", um_s = 1000 }'
+    )
 
     def __init__(
         self,
@@ -232,6 +257,61 @@ class MmcoreStage:
         return ", continuous focus switched off"
 
 
+class MmcoreRampStage(MmcoreStage):
+    """A drive whose speed is a property; implements `fgaf.acquire.devices.RampStage`."""
+
+    def __init__(
+        self,
+        session: Session,
+        settings: MmcoreStageSettings,
+        speed: SpeedProperty,
+        limits_um: tuple[float, float],
+        still_um: float,
+        clock: Clock,
+    ) -> None:
+        super().__init__(session, settings, limits_um, still_um, clock)
+        self._speed = speed
+        self._ramping = False
+        self._usual = str(
+            session.call(
+                f"read {speed.property} of {self._label}",
+                lambda: self._core.getProperty(self._label, speed.property),
+            )
+        )
+
+    def ramp_to(self, z_um: float, speed_um_s: float) -> None:
+        """Start an absolute move at a speed; the next move has the usual one again.
+
+        Raises
+        ------
+        DeviceError
+            The drive does not take the speed, or as `move_to`.
+        """
+        self._set_speed(f"{speed_um_s / self._speed.um_s:.6g}")
+        self._ramping = True
+        super().move_to(z_um)
+
+    def move_to(self, z_um: float) -> None:
+        """Start an absolute move at the usual speed; see `MmcoreStage.move_to`."""
+        self._end_ramp()
+        super().move_to(z_um)
+
+    def close(self) -> None:
+        """Set the usual speed again, and give the core back."""
+        try:
+            self._end_ramp()
+        finally:
+            super().close()
+
+    def _end_ramp(self) -> None:
+        if self._ramping:
+            self._ramping = False
+            self._set_speed(self._usual)
+
+    def _set_speed(self, value: str) -> None:
+        _set_all(self.session, self._label, {self._speed.property: value})
+
+
 class MmcoreCamera:
     """An open camera; implements `fgaf.acquire.devices.Camera`.
 
@@ -247,6 +327,8 @@ class MmcoreCamera:
     bit_depth
         Significant bits of a pixel.
     """
+
+    not_for_sweeps = "Micro-Manager does not tell when a single frame was exposed"
 
     def __init__(self, session: Session, settings: MmcoreCameraSettings, clock: Clock) -> None:
         self.session = session
@@ -358,7 +440,9 @@ def open_stage(settings: Mapping[str, Any], opening: Opening) -> MmcoreStage:
     session = Session(_session_part(checked))
     try:
         still_um = opening.rig.stage.tolerance_um / 4
-        return MmcoreStage(session, checked, limits_um, still_um, opening.clock)
+        if checked.speed is None:
+            return MmcoreStage(session, checked, limits_um, still_um, opening.clock)
+        return MmcoreRampStage(session, checked, checked.speed, limits_um, still_um, opening.clock)
     except BaseException:
         session.release()
         raise

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
@@ -23,6 +24,7 @@ from fgaf.acquire.drivers.serial_link import SerialLink
 from fgaf.acquire.drivers.serial_probe import identify
 from fgaf.acquire.drivers.serial_stage import RefusedError, SerialSettings, SerialStage
 from fgaf.acquire.found import Found
+from fgaf.acquire.ramp import Ramp, Reading
 from fgaf.acquire.tables import parse_table
 
 REQUIRES: Final = (("serial", "serial"),)
@@ -32,6 +34,12 @@ _Z_MOVING: Final = 4
 _LONGEST_BLOCK: Final = 100
 _NUMBER: Final = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 _BIT_FIELD: Final = re.compile(r"\d{1,5}")
+_PERCENT: Final = re.compile(r"\d{1,3}")
+_FULL_SPEED: Final = 100
+_TRIAL_PERCENTS: Final = (10, 1)
+_LONGEST_TRIAL_S: Final = 10.0
+_FEWEST_READINGS: Final = 6
+_LONG_ENOUGH_NS: Final = 300_000_000
 _BACKLASH: Final = re.compile(r"([01]),(\d+)")
 _REASONS: Final = {
     1: "no stage is fitted",
@@ -77,7 +85,7 @@ class PriorSettings(SerialSettings):
 
 
 class PriorStage(SerialStage):
-    """An open focus drive; implements `fgaf.acquire.devices.Stage`.
+    """An open focus drive; implements `fgaf.acquire.devices.TrialRampStage`.
 
     Attributes
     ----------
@@ -97,6 +105,9 @@ class PriorStage(SerialStage):
     ) -> None:
         self._settings = settings
         self._move = ""
+        self._usual_percent = ""
+        self._ramping = False
+        self._um_s_per_percent = 0.0
         self.backlash: tuple[bool, int] | None = None
         super().__init__(link, limits_um)
 
@@ -113,13 +124,65 @@ class PriorStage(SerialStage):
             `z_um` is outside the limits, or the link is lost.
         """
         require_within(z_um, self.limits_um, self.name)
-        units = z_um * self._settings.direction / self._unit_um
-        command = f"GZ,{round(units)}" if self._settings.model == "proscan" else f"V {units:.3f}"
-        with self._link.exchange():
-            if not self._move:
-                self._link.drop_waiting()
-            self._move = command
-            self._link.send(command)
+        if self._ramping:
+            self._ask(self._usual_percent, self.DONE)
+            self._ramping = False
+        self._go(z_um)
+
+    def ramp_to(self, z_um: float, speed_um_s: float) -> None:
+        """Start an absolute move at a speed (`SMZ`); the next move has the usual one again.
+
+        The controller takes its speed in whole percent of its motor's (4.4).
+
+        Raises
+        ------
+        DeviceError
+            It cannot be so slow or so fast, `try_speed` has not measured it, `z_um` is outside the
+            limits, or the link is lost.
+        """
+        require_within(z_um, self.limits_um, self.name)
+        if not self._um_s_per_percent:
+            raise DeviceError(f"{self.name} does not know its speed; try_speed measures it")
+        percent = round(speed_um_s / self._um_s_per_percent)
+        if not 1 <= percent <= _FULL_SPEED:
+            low_um_s, high_um_s = self._um_s_per_percent, _FULL_SPEED * self._um_s_per_percent
+            raise DeviceError(
+                f"{self.name} moves at {low_um_s:.3g} to {high_um_s:.3g} µm/s, not at "
+                f"{speed_um_s:.3g}; change --step or --frames-per-plane, or use acq stack"
+            )
+        self._set_percent(percent)
+        self._go(z_um)
+
+    def try_speed(self, z_um: float) -> None:
+        """Measure by read-backs on the way to `z_um` how many µm/s a percent is, once.
+
+        Raises
+        ------
+        DeviceError
+            The way is too short, or too long, to measure it.
+        """
+        if self._um_s_per_percent:
+            return
+        require_within(z_um, self.limits_um, self.name)
+        here_um = self.position_um()
+        for percent in _TRIAL_PERCENTS:
+            self._set_percent(percent)
+            readings = self._watch(z_um)
+            self._ask(self._usual_percent, self.DONE)
+            self._watch(here_um)
+            edge_um = (z_um - here_um) / 5
+            inner = [each for each in readings if here_um + edge_um < each.z_um < z_um - edge_um]
+            if len(inner) < _FEWEST_READINGS:
+                continue
+            self._um_s_per_percent = Ramp.fit(inner).speed_um_s / percent
+            if inner[-1].time_ns - inner[0].time_ns > _LONG_ENOUGH_NS:
+                return
+        if self._um_s_per_percent:
+            return
+        raise DeviceError(
+            f"{self.name} crosses {z_um - here_um:.3g} µm too fast to measure its speed; "
+            "take a larger range, or use acq stack"
+        )
 
     def moving(self) -> bool:
         """Whether the move's `R` is still to come or `$` (4.2) shows the axis moving."""
@@ -133,6 +196,39 @@ class PriorStage(SerialStage):
             self._halt("I")
         except DeviceError:
             self._halt("K")
+
+    def _go(self, z_um: float) -> None:
+        units = z_um * self._settings.direction / self._unit_um
+        command = f"GZ,{round(units)}" if self._settings.model == "proscan" else f"V {units:.3f}"
+        with self._link.exchange():
+            if not self._move:
+                self._link.drop_waiting()
+            self._move = command
+            self._link.send(command)
+
+    def _set_percent(self, percent: int) -> None:
+        if not self._usual_percent:
+            self._usual_percent = f"SMZ,{self._ask('SMZ', _PERCENT)[0]}"
+            self._restore.append(self._usual_percent)
+        self._ramping = True
+        self._ask(f"SMZ,{percent}", self.DONE)
+
+    def _watch(self, z_um: float) -> list[Reading]:
+        """Go to `z_um` as fast as is set now, and read the position all the way."""
+        readings: list[Reading] = []
+        self._go(z_um)
+        begun_s = time.monotonic()
+        while self.moving():
+            asked_ns = time.perf_counter_ns()
+            here_um = self.position_um()
+            readings.append(Reading(asked_ns, time.perf_counter_ns(), here_um))
+            if time.monotonic() - begun_s > _LONGEST_TRIAL_S:
+                self.stop()
+                raise DeviceError(
+                    f"{self.name} has not reached {z_um:.6g} µm in {_LONGEST_TRIAL_S:g} s, to "
+                    "measure its speed; check it, or use acq stack"
+                )
+        return readings
 
     def _greet(self) -> None:
         proscan = self._settings.model == "proscan"

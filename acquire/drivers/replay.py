@@ -106,6 +106,8 @@ class ReplayStage:
         The file.
     """
 
+    not_for_sweeps = "between the recorded planes there is nothing"
+
     def __init__(self, stack: RawStack, opening: Opening) -> None:
         planes = Planes.of(stack, opening)
         margin_um = stack.header.step_um / 2
@@ -157,6 +159,8 @@ class ReplayCamera:
     bit_depth
         Significant bits of a pixel.
     """
+
+    not_for_sweeps = "between the recorded planes there is nothing"
 
     def __init__(self, path: Path, opening: Opening, stage: Stage) -> None:
         self._opened = ExitStack()

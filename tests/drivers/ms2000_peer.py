@@ -75,13 +75,14 @@ class Ms2000Peer(SerialPeer):
             "M": self._move,
             "B": self._backlash,
             "UM": self._units,
+            "S": self._speed,
             "/": self._status,
             "HALT": self._halt,
             "\\": self._halt,
         }
         if name in self._is.unknown or name not in verbs:
             self.say(":N-1")
-        elif name in ("W", "M", "B", "UM") and argument[:1] not in self._is.axes:
+        elif name in ("W", "M", "B", "UM", "S") and argument[:1] not in self._is.axes:
             self.say(":N-2")
         else:
             self._axis = argument[:1]
@@ -123,6 +124,13 @@ class Ms2000Peer(SerialPeer):
         if argument != "?":
             raise AssertionError("UM changes the scale of every later command")
         self._tell(f"{1e3 / self._is.unit_um:.6f}")
+
+    def _speed(self, argument: str) -> None:
+        if argument == "?":
+            self._tell(f"{self.speed_um_per_s / 1e3:.6f}")
+        else:
+            self.speed_um_per_s = 1e3 * float(argument.removeprefix("="))
+            self.say(":A")
 
     def _tell(self, value: str) -> None:
         told = f"{self._axis}={value}"

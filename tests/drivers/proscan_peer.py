@@ -25,6 +25,8 @@ class Personality(SerialPersonality):
         Bits other than Z's that `$` shows all the time (a filter wheel that turns).
     refusal, unknown
         The error code for commands the controller does not know, and some more of those.
+    percent
+        Of the motor's speed, as somebody has set it (`SMZ`).
     display_zero_um
         Where the display of a NanoScanZ, and with it `PZ`, has been set to zero.
     """
@@ -39,6 +41,7 @@ class Personality(SerialPersonality):
     compatibility: int = 0
     readable_errors: int = 0
     display_zero_um: float = 0.0
+    percent: int = 100
 
 
 MANUAL = Personality()
@@ -65,6 +68,7 @@ class ProScanPeer(SerialPeer):
         self.compatibility = personality.compatibility
         self.readable_errors = personality.readable_errors
         self._is = personality
+        self.percent = personality.percent
         super().__init__(personality)
 
     def obey(self, line: str) -> None:
@@ -87,6 +91,7 @@ class ProScanPeer(SerialPeer):
                 "FOCUS": self._focus,
                 "RES": self._resolution,
                 "BLZH": self._backlash,
+                "SMZ": self._speed,
                 "GZ": self._go,
                 "V": self._go,
                 "VERSION": lambda _: self.say("116"),
@@ -140,6 +145,14 @@ class ProScanPeer(SerialPeer):
             self.say("0")
         else:
             self.say(f"{self.backlash[0]},{self.backlash[1]}")
+
+    def _speed(self, arguments: list[str]) -> None:
+        if arguments:
+            self.percent = int(arguments[0])
+            self.speed_um_per_s = self._is.speed_um_per_s * self.percent / self._is.percent
+            self.say("0")
+        else:
+            self.say(str(self.percent))
 
     def _status(self, arguments: list[str]) -> None:
         if arguments:

@@ -18,8 +18,9 @@ from pymmcore_plus.experimental.unicore import (
 class Drive(StageDevice):
     """A drive that takes its time.
 
-    Its properties say what it is like: speed in µm/s, whether it never says that it is busy (as a
-    Ti2 does), and how far into every move it stalls. `made` is the one loaded last.
+    Its properties say what it is like: speed of the moves to come in µm/s, whether it never says
+    that it is busy (as a Ti2 does), and how far into every move it stalls. `made` is the one loaded
+    last.
     """
 
     made: ClassVar[Drive]
@@ -31,17 +32,18 @@ class Drive(StageDevice):
         self.register_property("StallsAfter", default_value=1e9)
         self.moves: list[float] = []
         self._from_um = self._to_um = 10.0
-        self._begun_s = time.monotonic()
+        self._begun_s, self._speed = time.monotonic(), 500.0
         type(self).made = self
 
     def get_position_um(self) -> float:
         way = self._to_um - self._from_um
-        gone = (time.monotonic() - self._begun_s) * float(self.get_property_value("Speed"))
+        gone = (time.monotonic() - self._begun_s) * self._speed
         gone = min(gone, abs(way), float(self.get_property_value("StallsAfter")))
         return self._from_um + (gone if way > 0 else -gone)
 
     def set_position_um(self, val: float) -> None:
         self._from_um, self._begun_s, self._to_um = self.get_position_um(), time.monotonic(), val
+        self._speed = float(self.get_property_value("Speed"))
         self.moves.append(val)
 
     def busy(self) -> bool:

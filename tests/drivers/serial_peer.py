@@ -67,6 +67,8 @@ class SerialPeer:
         Every line received, in order.
     lowest_um
         Lowest point that any move has touched.
+    speed_um_per_s
+        Of the moves to come.
     """
 
     LINE_END = "\r"
@@ -74,6 +76,7 @@ class SerialPeer:
     def __init__(self, personality: SerialPersonality) -> None:
         self.commands: list[str] = []
         self.lowest_um = personality.start_um
+        self.speed_um_per_s = personality.speed_um_per_s
         self._like = personality
         self._rest_um = personality.start_um
         self._legs: list[_Leg] = []
@@ -250,7 +253,7 @@ class SerialPeer:
         begin = max(now, self._legs[-1].end_s) if self._legs else now
         way = target - here
         reached = here + way * min(1.0, self._like.stalls_after_um / abs(way)) if way else here
-        end = begin + abs(reached - here) / self._like.speed_um_per_s
+        end = begin + abs(reached - here) / self.speed_um_per_s
         self._legs.append(_Leg(begin, end, here, reached))
         self.lowest_um = min(self.lowest_um, reached)
         return reached
