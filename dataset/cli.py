@@ -56,8 +56,8 @@ def validate(context: click.Context, paths: tuple[Path, ...], as_json: bool) -> 
     from fgaf.dataset.validate import validate as check
 
     reports = []
-    for path in progress(paths, "validate", len(paths)):
-        report = check(path)
+    for path in paths:
+        report = check(path, lambda blocks: progress(blocks, "validate", len(blocks)))
         reports.append(report)
         if not as_json:
             for finding in report.findings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fgaf.dataset.errors import FormatError
 from fgaf.dataset.findings import Finding, Report, sorted_findings
@@ -17,10 +17,13 @@ from fgaf.dataset.integrity import (
     reading,
 )
 
+if TYPE_CHECKING:
+    from fgaf.dataset.patch_survey import Bar
+
 _TAKE_AGAIN: Final = "take the file from its source again"
 
 
-def validate(path: Path) -> Report:
+def validate(path: Path, progress: Bar = iter) -> Report:
     """Check one file.
 
     Every dataset is compared with its checksum; where all agree, the checks of the format follow:
@@ -31,6 +34,8 @@ def validate(path: Path) -> Report:
     ----------
     path
         A raw stack or an archive.
+    progress
+        Wraps the blocks of an archive's patches.
 
     Returns
     -------
@@ -54,7 +59,7 @@ def validate(path: Path) -> Report:
         elif kind == archive.FORMAT:
             found += _seal_findings(path, kind, archive.FORMAT_VERSION)
             with archive.Archive.open(path) as opened, reading(path):
-                found += [] if found else archive_findings(opened)
+                found += [] if found else archive_findings(opened, progress)
         else:
             message = f"{path} is of format {kind!r}, which this program does not know"
             found.append(Finding("unknown-format", "error", message, "name a file fgaf wrote"))

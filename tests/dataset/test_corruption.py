@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -252,35 +247,3 @@ def test_what_is_no_file_of_ours_is_refused(tmp_path: Path) -> None:
     with h5py.File(other, "w") as file:
         file["images"] = [1]
     assert "fgaf did not write" in str(validate(other).findings[0])
-
-
-@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
-@pytest.mark.parametrize("delay", [0.0, 0.004, 0.012, 0.03])
-def test_a_killed_compilation_leaves_the_old_file_or_the_new(
-    delay: float, good_archive: Path, tmp_path: Path
-) -> None:
-    target = tmp_path / "archive.h5"
-    target.write_bytes(good_archive.read_bytes())
-    before = Archive.read(target).fingerprint
-    code = (
-        "import sys; from pathlib import Path; from dataclasses import replace\n"
-        "from fgaf.dataset import Archive, write_archive\n"
-        "a = Archive.read(Path(sys.argv[1])); b = replace(a, images=a.images[::-1].copy())\n"
-        "print('ready', flush=True)\n"
-        "for _ in range(100): write_archive(Path(sys.argv[1]), b, overwrite=True)\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(target)], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        until = time.monotonic() + delay
-        while time.monotonic() < until:
-            pass
-        process.send_signal(signal.SIGKILL)
-    after = Archive.read(target)
-    assert validate(target).ok
-    assert (
-        after.fingerprint == before
-        or (after.images[0] != Archive.read(good_archive).images[0]).any()
-    )
