@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -58,24 +59,61 @@ def find_candidates(
         times_of(stack),
         head_um=head_um,
     )
-    aperture, wavelength = optics.numerical_aperture, optics.wavelength_um
-    cutoff = None if aperture is None else aperture / (wavelength or 0.55)
-    order = np.argsort(z, kind="stable")
-    curves = [
-        measure(
-            frames[order],
-            track.y[order],
-            track.x[order],
-            z[order],
-            pixel,
-            cutoff_per_um=cutoff,
-            head_um=head_um,
+    return focused(frames, z, tracks, pixel, cutoff_per_um=optics.cutoff_per_um, head_um=head_um)
+
+
+def focused(
+    frames: npt.NDArray[Any],
+    z_um: npt.NDArray[np.float64],
+    tracks: Sequence[Track],
+    pixel_size_um: float,
+    *,
+    cutoff_per_um: float | None = None,
+    head_um: float = HEAD_UM[0],
+) -> list[Candidate]:
+    """Suggest the focus of tracks, and draw those of phase objects anew where they are unseen.
+
+    Parameters
+    ----------
+    frames
+        (P, Y, X) planes.
+    z_um
+        (P,) drive positions, µm, in any order.
+    tracks
+        Of `link`, over the same planes.
+    pixel_size_um
+        Pixel in the specimen, µm.
+    cutoff_per_um
+        NA / wavelength; None where unknown.
+    head_um
+        Length of a head, µm.
+    """
+    order = np.argsort(z_um, kind="stable")
+
+    def suggested(tracks: Sequence[Track]) -> list[Suggestion]:
+        return suggest_all(
+            [
+                measure(
+                    frames[order],
+                    track.y[order],
+                    track.x[order],
+                    z_um[order],
+                    pixel_size_um,
+                    cutoff_per_um=cutoff_per_um,
+                    head_um=head_um,
+                )
+                for track in tracks
+            ]
         )
-        for track in tracks
+
+    first = suggested(tracks)
+    steady = [
+        track.steadied(z_um, suggestion.focus_um) if suggestion.fades else track
+        for track, suggestion in zip(tracks, first, strict=True)
     ]
     return [
         Candidate(track, suggestion)
-        for track, suggestion in zip(tracks, suggest_all(curves), strict=True)
+        for track, suggestion in zip(steady, suggested(steady), strict=True)
     ]
 
 

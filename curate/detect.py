@@ -3,8 +3,9 @@
 A head may be a dark or a bright disc, a ring, a shaded relief, or nearly nothing (a phase object
 in focus), so neither its sign nor its pattern is used: what is looked for is a spot of *contrast
 energy* of the size of a head. Energy is the square of the band-passed image, averaged over a
-head's area. Tails, droplet edges and pipettes have energy along a line, debris in a smaller spot,
-clumps in a larger one: second moments of the energy around each spot tell them apart.
+head's area. Tails, droplet edges and pipettes have energy along a line, debris in a smaller spot
+and in finer detail, clumps in a larger spot: what is measured of the energy around each spot
+tells them apart (`heads.py`).
 
 All lengths scale with the head, all images are brought to a working pixel of about
 `WORKING_UM`, so that 20x and 40x look alike.
@@ -12,13 +13,14 @@ All lengths scale with the head, all images are brought to a working pixel of ab
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from fgaf.curate.heads import Measures, head_scores
 from fgaf.dataset.errors import FgafError, SettingError
 
 Floats = npt.NDArray[np.float64]
@@ -28,9 +30,14 @@ HEAD_UM: Final = (4.7, 3.0)
 """Length and width of a human sperm head, µm (WHO laboratory manual, 6th edition)."""
 
 WORKING_UM: Final = 0.3
-_LEAST_HEAD_PX: Final = 4.0
+_LEAST_HEAD_PX, _RESOLVED_PX = 4.0, 6.0
+"""Least length of a head that is searched for, and from which its shape shows, pixels."""
 _BACKGROUND, _COARSE, _FINE, _AREA = 1.7, 0.43, 0.085, 0.26
 """Standard deviations of the filters, in head lengths."""
+_COARSER: Final = (0.15, 0.26)
+"""Of the filters that leave only coarse detail, of which debris has little."""
+_STRONGEST: Final = 40.0
+"""Strength over the noise from which more says nothing."""
 _APART: Final = 0.5
 """Two spots are at least so far apart, in head lengths."""
 _WINDOW: Final = 0.55
@@ -133,12 +140,14 @@ def contrast_of(image: Image, scale: Scale) -> npt.NDArray[np.float32]:
     return np.asarray((binned - background) / level, dtype=np.float32)
 
 
-def energy_of(
-    contrast: npt.NDArray[np.float32], scale: Scale
+def _energy(
+    contrast: npt.NDArray[np.float32], surround: npt.NDArray[np.float32], finest: float, head: float
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Squared band-passed contrast, and its mean over a head's area: both (y, x)."""
-    head = scale.head_px
-    band = _smooth(contrast, _FINE * head) - _smooth(contrast, _COARSE * head)
+    """Squared band-passed contrast, and its mean over a head's area: both (y, x).
+
+    The band lies between the surround, which is the smoothed contrast, and a finest detail.
+    """
+    band = _smooth(contrast, finest) - surround
     squared = band * band
     return squared, _smooth(squared, _AREA * head)
 
@@ -167,11 +176,7 @@ def _smooth(image: npt.NDArray[np.float32], sigma: float) -> npt.NDArray[np.floa
 
 
 def detect(
-    image: Image,
-    pixel_size_um: float,
-    *,
-    head_um: float = HEAD_UM[0],
-    least_score: float = 0.5,
+    image: Image, pixel_size_um: float, *, head_um: float = HEAD_UM[0], least_score: float = 0.5
 ) -> Detections:
     """Find the heads in one plane.
 
@@ -221,29 +226,54 @@ def checked(image: Image) -> Image:
 
 def spots(contrast: npt.NDArray[np.float32], scale: Scale) -> Detections:
     """Find every spot of contrast energy above the noise, with its score as a head."""
+    found, measures = measured(contrast, scale)
+    return replace(found, score=head_scores(measures, scale.head_px >= _RESOLVED_PX))
+
+
+def measured(contrast: npt.NDArray[np.float32], scale: Scale) -> tuple[Detections, Measures]:
+    """Find every spot above the noise, its score still 0, and what tells a head from the rest."""
     head = scale.head_px
-    squared, energy = energy_of(contrast, scale)
+    surround = _smooth(contrast, _COARSE * head)
+    squared, energy = _energy(contrast, surround, _FINE * head, head)
     noise = max(float(np.median(energy)), _LEAST_NOISE**2)
     apart = max(1, round(_APART * head))
     peak = ndimage.maximum_filter(energy, 2 * apart + 1, mode="nearest") == energy
     rows, columns = np.nonzero(peak & (energy > _ABOVE_NOISE**2 * noise))
-    strength = energy[rows, columns]
-    best = np.argsort(-strength, kind="stable")
-    shapes = _shapes(squared, energy, rows[best], columns[best], head)
-    contrasts = np.sqrt(strength[best].astype(np.float64))
-    strength = contrasts / np.sqrt(noise)
+    best = np.argsort(-energy[rows, columns], kind="stable")
+    rows, columns = rows[best], columns[best]
+    shapes = _shapes(squared, energy, rows, columns, head)
+    amplitude = np.sqrt(energy[rows, columns].astype(np.float64))
+    coarse = [
+        _energy(contrast, surround, sigma * head, head)[1][rows, columns] / energy[rows, columns]
+        for sigma in _COARSER
+    ]
+    strength = amplitude / np.sqrt(noise)
+    measures = Measures(
+        alone=np.column_stack(
+            [
+                np.log(np.minimum(strength, _STRONGEST)),
+                shapes.size,
+                np.log(shapes.long / np.maximum(shapes.short, 1e-3)),
+                *(np.log(part + 0.05) for part in (shapes.around, shapes.strongest_around)),
+                np.log(shapes.through + 0.05),
+                *(np.log(np.maximum(part, 1e-6)) for part in coarse),
+            ]
+        ),
+        contrast=np.log(amplitude),
+    )
     height, width = _boxes(shapes, head)
     unit = float(scale.binning)
-    return Detections(
+    found = Detections(
         y=scale.to_image(shapes.y),
         x=scale.to_image(shapes.x),
         height=height * unit,
         width=width * unit,
-        score=_score(shapes, strength),
+        score=np.zeros(len(rows)),
         energy=strength,
-        contrast=contrasts,
-        size=np.sqrt(shapes.long * shapes.short),
+        contrast=amplitude,
+        size=shapes.size,
     )
+    return found, measures
 
 
 @dataclass(frozen=True)
@@ -263,6 +293,11 @@ class _Shapes:
     around: Floats
     strongest_around: Floats
     through: Floats
+
+    @property
+    def size(self) -> Floats:
+        """Root mean square radius."""
+        return np.sqrt(self.long * self.short)
 
 
 def _shapes(
@@ -335,28 +370,9 @@ def _vertex(
     )
 
 
-def _score(shapes: _Shapes, strength: Floats) -> Floats:
-    """Product of soft limits: strong, of a head's size, round enough, stronger than its ring."""
-    size = np.sqrt(shapes.long * shapes.short)
-    limits = (
-        _rises(strength, 6.0, 1.2),
-        _rises(size, 0.175, 0.010),
-        _rises(-size, -0.42, 0.025),
-        _rises(-shapes.long / np.maximum(shapes.short, 1e-3), -2.2, 0.15),
-        _rises(-shapes.around, -0.55, 0.05),
-        _rises(-shapes.strongest_around, -1.05, 0.06),
-        _rises(-shapes.through, -0.62, 0.05),
-    )
-    return np.asarray(np.prod(limits, axis=0))
-
-
-def _rises(value: Floats, middle: float, width: float) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-np.clip((value - middle) / width, -50, 50))))
-
-
 def _boxes(shapes: _Shapes, head: float) -> tuple[Floats, Floats]:
     """Upright boxes round ellipses of a head's proportions, turned as the energy lies."""
-    grown = np.clip(np.sqrt(shapes.long * shapes.short) / _USUAL_SIZE, 0.85, 1.3)
+    grown = np.clip(shapes.size / _USUAL_SIZE, 0.85, 1.3)
     length, width = head * grown, head * grown * HEAD_UM[1] / HEAD_UM[0]
     cos, sin = np.cos(shapes.angle), np.sin(shapes.angle)
     return np.hypot(length * sin, width * cos), np.hypot(length * cos, width * sin)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from fgaf.curate.detect import HEAD_UM, Detections, Floats, Scale, checked, contrast_of, spots
 from fgaf.curate.join import MEMORY, Chain, joined
-from fgaf.curate.smooth import smoothed
+from fgaf.curate.smooth import Places, by_contrast, by_focus, smoothed
 
 FASTEST_UM_S: Final = 150.0
 """No sperm swims faster; a link that would need more is not made."""
@@ -35,6 +35,8 @@ _TOO_SMALL, _TOO_LARGE = 0.15, 0.31
 """Sizes of heads where they are sharpest, in head lengths: debris is smaller, clumps larger."""
 _SHINING: Final = 1.0
 """Contrast of things that shine on a dark ground; absorbing and phase objects stay below."""
+_SIZE_WEIGHT: Final = 4.0
+"""Of the logarithm of a track's size among its peers; its score and contrast weigh 1."""
 _ENERGY_WEIGHT, _SCORE_WEIGHT, _MISSED = 0.4, 0.8, 1.6
 
 
@@ -58,6 +60,8 @@ class Track:
         Contrast where it is strongest, see `Detections.contrast`.
     size
         Size where it is sharpest, see `Detections.size`.
+    places
+        Where its spots lie, before `y` and `x` were smoothed.
     """
 
     y: Floats
@@ -67,8 +71,22 @@ class Track:
     height: float
     width: float
     score: float
-    contrast: float = 0.0
-    size: float = 0.0
+    contrast: float
+    size: float
+    places: Places
+
+    def steadied(self, z_um: Floats, focus_um: float) -> Track:
+        """The track of a phase object whose focus is about known, where it can't be seen.
+
+        Parameters
+        ----------
+        z_um
+            (P,) drive positions, µm.
+        focus_um
+            Drive position of the focus, µm.
+        """
+        y, x = smoothed(self.places, by_focus(self.places, z_um, focus_um))
+        return replace(self, y=y, x=x)
 
 
 def search(
@@ -150,10 +168,9 @@ def _weighed(track: Track, contrast: float, size: float) -> float:
     """Score of a track with its contrast and size among its peers, evidence added as log odds."""
     score = min(max(track.score, 1e-6), 1 - 1e-6)
     odds = (
-        1.5 * np.log(score / (1 - score))
-        + 1.0 * np.log(max(contrast, 1e-6))
-        + 8.0 * np.log(max(size, 1e-6))
-        - 0.4
+        np.log(score / (1 - score))
+        + np.log(max(contrast, 1e-6))
+        + _SIZE_WEIGHT * np.log(max(size, 1e-6))
     )
     return float(1 / (1 + np.exp(-np.clip(odds, -50, 50))))
 
@@ -257,7 +274,8 @@ def _track(planes: Sequence[Detections], path: Chain, shape: tuple[int, int], he
 
     contrast = np.zeros(len(planes))
     contrast[held] = column("contrast")
-    y, x = smoothed(y, x, contrast, head)
+    places = Places(y, x, contrast, head)
+    y, x = smoothed(places, by_contrast(places))
     within = (y >= 0) & (y < shape[0]) & (x >= 0) & (x < shape[1])
     share = len(held) / max(1, int(np.count_nonzero(within)))
     weight = np.minimum(column("energy"), 20.0)
@@ -276,4 +294,5 @@ def _track(planes: Sequence[Detections], path: Chain, shape: tuple[int, int], he
         score=score * enough,
         contrast=float(np.percentile(contrast[held], 90)),
         size=size,
+        places=places,
     )

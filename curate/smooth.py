@@ -7,6 +7,7 @@ are drawn from their neighbours in time.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -14,41 +15,92 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-_REACH: Final = 5.5
+_REACH: Final = 8.0
 """Planes on either side that tell where a head is."""
 _SURE, _UNSURE = 0.65, 0.35
 """Contrasts, relative to the track's usual one, believed entirely and not at all."""
-_ROUNDS: Final = 3
+_CLEAR_UM, _FAINT_UM = 1.4, 0.6
+"""Distances from the focus of a phase object, believed entirely and hardly at all."""
+_LEAST_BELIEF: Final = 0.02
+_ASTRAY: Final = 0.25
+"""Distance from the drawn way, in head lengths, from which a place is believed less."""
+_ROUNDS: Final = 4
 
 
-def smoothed(y: Floats, x: Floats, contrast: Floats, head_px: float) -> tuple[Floats, Floats]:
+@dataclass(frozen=True)
+class Places:
+    """Where a head was found; arrays are (P,).
+
+    Attributes
+    ----------
+    y, x
+        Places, pixels; anything where it was not found.
+    contrast
+        Contrast of the spot found, 0 where none was.
+    head_px
+        Length of a head, pixels.
+    """
+
+    y: Floats
+    x: Floats
+    contrast: Floats
+    head_px: float
+
+    @property
+    def found(self) -> npt.NDArray[np.bool_]:
+        """Where there was a spot."""
+        return self.contrast > 0
+
+    @property
+    def relative(self) -> Floats:
+        """Contrast relative to the usual one."""
+        return np.asarray(self.contrast / np.percentile(self.contrast[self.found], 75))
+
+
+def by_contrast(places: Places) -> Floats:
+    """How far each place is believed, from its contrast: (P,), 0 to 1."""
+    return np.clip((places.relative - _UNSURE) / (_SURE - _UNSURE), 0, 1)
+
+
+def by_focus(places: Places, z_um: Floats, focus_um: float) -> Floats:
+    """How far each place of a phase object is believed whose focus is about known: (P,).
+
+    Parameters
+    ----------
+    places
+        Where it was found.
+    z_um
+        (P,) drive positions, µm.
+    focus_um
+        Drive position of its focus, µm.
+    """
+    away = np.abs(z_um - focus_um)
+    near = np.clip((away - _FAINT_UM) / (_CLEAR_UM - _FAINT_UM), _LEAST_BELIEF, 1)
+    return np.asarray(near * places.found)
+
+
+def smoothed(places: Places, belief: Floats) -> tuple[Floats, Floats]:
     """Places of a head through the planes.
 
     Parameters
     ----------
-    y, x
-        (P,) places as found, pixels.
-    contrast
-        (P,) contrast of the spot found in each plane, 0 where none was.
-    head_px
-        Length of a head, pixels.
+    places
+        Where it was found.
+    belief
+        (P,) how far each is believed.
 
     Returns
     -------
-    (P,) y and x: as found where the contrast is high, from the neighbours where it is low.
+    (P,) y and x: as found where they are believed and lie on the way, else from the neighbours.
     """
-    shown = contrast > 0
-    relative = contrast / np.percentile(contrast[shown], 75)
-    belief = np.clip((relative - _UNSURE) / (_SURE - _UNSURE), 0, 1)
-    weight = np.where(shown, np.clip(relative, 0.02, 1.0) ** 3, 0.0)
-    places = np.column_stack([y, x])
-    drawn = places
+    given = np.column_stack([places.y, places.x])
+    base = np.where(places.found, np.clip(places.relative, 0.02, 1.0) ** 3 * belief, 0.0)
+    astray = np.ones(len(given))
     for _ in range(_ROUNDS):
-        drawn = _drawn(places, weight)
-        away = np.hypot(*(places - drawn).T) / (0.5 * head_px)
-        trust = np.where(belief < 1, 1 / np.maximum(away, 1.0) ** 2, 1.0)
-        weight = np.where(shown, np.clip(relative, 0.02, 1.0) ** 3 * trust, 0.0)
-    result = belief[:, None] * places + (1 - belief[:, None]) * drawn
+        drawn = _drawn(given, base / astray**2)
+        astray = np.maximum(np.hypot(*(given - drawn).T) / (_ASTRAY * places.head_px), 1.0)
+    kept = (belief * np.clip(3 - astray, 0, 1) * places.found)[:, None]
+    result = kept * given + (1 - kept) * drawn
     return result[:, 0], result[:, 1]
 
 

@@ -112,6 +112,11 @@ class Suggestion:
     rule: Rule
     problem: str = ""
 
+    @property
+    def fades(self) -> bool:
+        """Whether the cell can't be seen near its focus, and there is some idea where that is."""
+        return self.rule == "phase" and bool(np.isfinite(self.uncertainty_um))
+
 
 CONFIDENT: Final = 0.5
 
