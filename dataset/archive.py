@@ -18,6 +18,7 @@ from fgaf.dataset.header import read_header, software, utc_now, write_header
 from fgaf.dataset.integrity import fingerprint_of, open_format, reading, seal, seal_end, verify
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.steady import writing
+from fgaf.dataset.url import Url
 
 FORMAT, FORMAT_VERSION = "fgaf-dataset", 1
 
@@ -193,13 +194,13 @@ class Archive:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path, whole: bool = False) -> Iterator[Self]:
+    def open(cls, path: Path | Url, whole: bool = False) -> Iterator[Self]:
         """Open an archive; tables are read, images stay on disk until indexed.
 
         Parameters
         ----------
         path
-            The file.
+            The file, or its address; of the latter only what is looked at is fetched.
         whole
             Compare all of it with its checksums first.
 
@@ -217,13 +218,13 @@ class Archive:
             yield archive
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: Path | Url) -> Self:
         """Read a whole archive into memory, checksums compared; see `open` for the errors."""
         with cls.open(path, whole=True) as archive, reading(path):
             return type(archive)(**{**archive.__dict__, "images": archive.images[:]})
 
     @classmethod
-    def _from_file(cls, file: h5py.File, path: Path) -> Self:
+    def _from_file(cls, file: h5py.File, path: Path | Url) -> Self:
         images = dataset_of(file, "images", path)
         header = read_header(file, ArchiveHeader, path)
         side = header.patch_px
@@ -252,7 +253,7 @@ class Archive:
             true_depth_um=truth,
             splits=sides,
             history=history,
-            path=path,
+            path=None if isinstance(path, Url) else path,
             fingerprint=fingerprint_of(file),
             **rows,
         )
@@ -397,7 +398,7 @@ def _write(file: h5py.File, archive: Archive) -> None:
         write_columns(file, {HISTORY: TEXT}, archive.__dict__)
 
 
-def _group(file: h5py.File, name: str, path: Path) -> h5py.Group:
+def _group(file: h5py.File, name: str, path: Path | Url) -> h5py.Group:
     group = file.get(name)
     if not isinstance(group, h5py.Group):
         raise FormatError(f"{path}: the table /{name} is missing; take the file again")

@@ -9,7 +9,8 @@ import click
 
 from fgaf.dataset import derive_cli, interchange_cli
 from fgaf.dataset.console import Program, Tool, finish, progress
-from fgaf.dataset.options import PATH, json_option, overwrite_option
+from fgaf.dataset.options import LOCATION, PATH, json_option, overwrite_option
+from fgaf.dataset.url import Url
 
 
 @click.group(cls=Program)
@@ -22,12 +23,12 @@ for command in (*interchange_cli.COMMANDS, *derive_cli.COMMANDS):
 
 
 @main.command(cls=Tool)
-@click.argument("path", type=PATH, metavar="FILE")
+@click.argument("path", type=LOCATION, metavar="FILE|URL")
 @click.option("--image", type=PATH, help="Write a contact sheet of an archive, cells x depths.")
 @overwrite_option
 @json_option
-def info(path: Path, image: Path | None, overwrite: bool, as_json: bool) -> None:
-    """Say what a raw stack or an archive holds."""
+def info(path: Path | Url, image: Path | None, overwrite: bool, as_json: bool) -> None:
+    """Say what a raw stack or an archive holds; of a URL only what is needed is fetched."""
     from fgaf.dataset.archive import Archive
     from fgaf.dataset.files import publishing
     from fgaf.dataset.info import as_text, contact_sheet, describe

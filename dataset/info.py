@@ -16,12 +16,13 @@ from fgaf.dataset.integrity import format_of
 from fgaf.dataset.raw import FORMAT as RAW_FORMAT
 from fgaf.dataset.raw import RawStack
 from fgaf.dataset.split import SIDES
+from fgaf.dataset.url import Url
 
 _SHEET_CELLS: Final = 12
 _GAP: Final = 2
 
 
-def describe(path: Path) -> dict[str, Any]:
+def describe(path: Path | Url) -> dict[str, Any]:
     """Summarise a raw stack or an archive in plain types, fit for JSON.
 
     Raises

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -24,6 +24,7 @@ import numpy as np
 from fgaf.dataset.attributes import read_attribute, write_attribute
 from fgaf.dataset.crc import joined
 from fgaf.dataset.errors import FormatError
+from fgaf.dataset.url import Url
 
 SEAL, SUMS_SEAL = "sha256", "sums_sha256"
 FILE_SEAL = "content_sha256"
@@ -246,7 +247,7 @@ def verify(file: h5py.File, path: object, but: str = "") -> None:
 
 
 @contextmanager
-def open_format(path: Path, kind: str, version: int) -> Iterator[h5py.File]:
+def open_format(path: Path | Url, kind: str, version: int) -> Iterator[h5py.File]:
     """Open one of our files for reading, and refuse anything else in one line.
 
     Parameters
@@ -280,7 +281,7 @@ def open_format(path: Path, kind: str, version: int) -> Iterator[h5py.File]:
         yield file
 
 
-def format_of(path: Path) -> str:
+def format_of(path: Path | Url) -> str:
     """Find out which of our formats a file says it is: its attribute ``format``.
 
     Raises
@@ -313,7 +314,7 @@ def reading(path: object) -> Iterator[None]:
 
 
 @contextmanager
-def open_hdf5(path: Path) -> Iterator[h5py.File]:
+def open_hdf5(path: Path | Url) -> Iterator[h5py.File]:
     """Open any HDF5 file for reading.
 
     Raises
@@ -321,6 +322,10 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     FormatError
         Missing, no HDF5, truncated or in use.
     """
+    if isinstance(path, Url):
+        with path.open() as remote, _remote_hdf5(path, remote) as file:
+            yield file
+        return
     if not path.is_file():
         raise FormatError(f"{path} is not there; check the name")
     try:
@@ -333,6 +338,17 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         raise FormatError(_cannot_open(path, error)) from error
     with file:
         yield file
+
+
+def _remote_hdf5(url: Url, remote: IO[bytes]) -> h5py.File:
+    try:
+        return h5py.File(remote, "r")
+    except OSError as error:
+        raise FormatError(f"{url} is no HDF5 file, or truncated; check the address") from error
+    except ValueError as error:
+        raise FormatError(
+            f"{url} cannot be read in pieces, its server knows no ranges; download it"
+        ) from error
 
 
 def _cannot_open(path: Path, error: OSError) -> str:

@@ -8,11 +8,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fgaf.dataset.errors import SettingError
+from fgaf.dataset.url import Url, location
 
 if TYPE_CHECKING:
     from fgaf.dataset.optics import Optics
 
 PATH = click.Path(path_type=Path)
+
+
+class _Location(click.ParamType):  # type: ignore[type-arg]
+    """A path, or an address such as https://host/dataset.h5."""
+
+    name = "FILE|URL"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path | Url:
+        del param, ctx
+        return value if isinstance(value, (Path, Url)) else location(value)
+
+
+LOCATION = _Location()
 _OPTICS = (
     ("--pixel-size", "pixel_size_um", "Side of a pixel in the specimen, µm."),
     ("--na", "numerical_aperture", "Numerical aperture of the objective."),

@@ -32,6 +32,7 @@ from fgaf.dataset.integrity import (
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.steady import SteadyFile
 from fgaf.dataset.truth import StackTruth, read_truth
+from fgaf.dataset.url import Url
 
 FORMAT, FORMAT_VERSION = "fgaf-raw", 2
 SUFFIX = ".stack.h5"
@@ -374,8 +375,10 @@ class RawStack:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path) -> Iterator[Self]:
-        """Open a published stack; attributes and columns are checked, pixels when asked.
+    def open(cls, path: Path | Url) -> Iterator[Self]:
+        """Open a published stack, also at an address; attributes and columns are checked.
+
+        Pixels are read, and fetched, when they are asked for.
 
         Raises
         ------
@@ -387,7 +390,8 @@ class RawStack:
                 frames = _frames(file, path)
                 planes = read_columns(_group(file, path), PLANE_COLUMNS, frames.shape[0], path)
                 header = read_header(file, RawHeader, path)
-                stack = cls(path, header, frames, planes, fingerprint_of(file))
+                known = Path(path.name) if isinstance(path, Url) else path
+                stack = cls(known, header, frames, planes, fingerprint_of(file))
             yield stack
 
     @property
@@ -483,11 +487,11 @@ def recover(part: Path, overwrite: bool = False) -> Recovery:
     return Recovery(target, held, header.planned_planes)
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path | Url) -> Any:
     return open_format(path, FORMAT, FORMAT_VERSION)
 
 
-def _frames(file: h5py.File, path: Path) -> h5py.Dataset:
+def _frames(file: h5py.File, path: Path | Url) -> h5py.Dataset:
     frames = dataset_of(file, "frames", path)
     if frames.ndim != 3 or frames.dtype not in (np.dtype("u1"), np.dtype("u2")):
         raise FormatError(
@@ -497,7 +501,7 @@ def _frames(file: h5py.File, path: Path) -> h5py.Dataset:
     return frames
 
 
-def _group(file: h5py.File, path: Path) -> h5py.Group:
+def _group(file: h5py.File, path: Path | Url) -> h5py.Group:
     group = file.get("planes")
     if not isinstance(group, h5py.Group):
         raise FormatError(f"{path}: the table /planes is missing; take the file again")
