@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from fgaf.acquire.causes import named
 from fgaf.acquire.devices import DeviceError, Devices, Frame, IncompleteFrameError
 from fgaf.acquire.drive import Drive
-from fgaf.acquire.frames import FrameCheck
+from fgaf.acquire.frames import FrameCheck, stopping
 from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.plan import StackPlan
 from fgaf.acquire.rig import CameraTable, StageTable
-from fgaf.dataset.errors import SettingError
 
 
 @dataclass(frozen=True)
@@ -96,11 +95,7 @@ class Engine:
         """
         moves = self._drive.settings
         self._drive.check(plan, below_um=moves.approach_um)
-        if moves.tolerance_um >= plan.step_um / 2:
-            raise SettingError(
-                f"a tolerance of {moves.tolerance_um:g} µm cannot tell planes "
-                f"{plan.step_um:g} µm apart; set stage.tolerance_um below {plan.step_um / 2:g}"
-            )
+        plan.check_tolerance(moves.tolerance_um, "set stage.tolerance_um")
 
     def expose(self, plan: StackPlan) -> Generator[Exposure, None, None]:
         """Take every plane of `plan`, lowest first.
@@ -119,19 +114,13 @@ class Engine:
         """
         self._frames.begin()
         self._drive.forget()
-        try:
+        with stopping(self._camera):
             with named("the camera cannot start"):
                 self._camera.start()
             for plane, z_um in enumerate(plan):
                 with named(f"plane {plane + 1} of {len(plan)} (z = {z_um:.6g} µm)"):
                     taken = self._expose(plane, z_um)
                 yield taken
-        except BaseException:
-            with suppress(Exception):  # a broken camera cannot stop either, and the cause matters
-                self._camera.stop()
-            raise
-        with named("the camera cannot stop"):
-            self._camera.stop()
 
     def _expose(self, plane: int, z_um: float) -> Exposure:
         before_um = self.move_to(z_um)

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 
+from fgaf.acquire.causes import named
 from fgaf.acquire.devices import Camera, DeviceError, Frame
 from fgaf.acquire.rig import CameraTable
+
+
+@contextmanager
+def stopping(camera: Camera) -> Iterator[None]:
+    """Stop the camera after the block, however that ends.
+
+    Raises
+    ------
+    DeviceError
+        It cannot stop, after a block that went well. Where the block broke, its cause matters: a
+        broken camera cannot stop either.
+    """
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            camera.stop()
+        raise
+    with named("the camera cannot stop"):
+        camera.stop()
 
 
 class FrameCheck:

@@ -111,6 +111,27 @@ class StackPlan:
             f"{beyond}, leave the drive's limits {low:g} to {high:g} µm; {mend}"
         )
 
+    def check_tolerance(self, tolerance_um: float, mend: str) -> None:
+        """Refuse a tolerance that could take one plane for its neighbour.
+
+        Parameters
+        ----------
+        tolerance_um
+            Largest distance of an exposure from its plane.
+        mend
+            Begins the advice: "set stage.tolerance_um".
+
+        Raises
+        ------
+        SettingError
+            It is half a step or more.
+        """
+        if tolerance_um >= self.step_um / 2:
+            raise SettingError(
+                f"a tolerance of {tolerance_um:g} µm cannot tell planes {self.step_um:g} µm apart; "
+                f"{mend} below {self.step_um / 2:g}"
+            )
+
     def describe(self) -> str:
         """Say in one line which planes will be taken; of many, the first and the last."""
         shown = [f"{z:.6g}" for z in self]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ from fgaf.acquire.devices import (
 )
 from fgaf.acquire.drive import Drive
 from fgaf.acquire.engine import Exposure
-from fgaf.acquire.frames import FrameCheck
+from fgaf.acquire.frames import FrameCheck, stopping
 from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.plan import StackPlan
 from fgaf.acquire.ramp import Ramp, Reading
@@ -151,11 +151,7 @@ class Sweep:
         run_um = self._run_um(plan)
         self._drive.check(plan, below_um=run_um, above_um=run_um)
         tolerance_um = self._tolerance_um(plan)
-        if tolerance_um > plan.step_um / 2:
-            raise SettingError(
-                f"a tolerance of {tolerance_um:g} µm cannot tell planes {plan.step_um:g} µm apart; "
-                f"give at most {plan.step_um / 2:g}"
-            )
+        plan.check_tolerance(tolerance_um, "give one")
         unsure_um = self.speed_um_s(plan) * self._camera.stamp_error_s
         if unsure_um > tolerance_um:
             raise SettingError(
@@ -226,17 +222,12 @@ class Sweep:
             here_um = self._drive.go_to(plan.z_um(0) - run_um, tolerance_um)
         self._drive.settle()
         self._frames.begin()
-        try:
+        with stopping(self._camera):
             self._camera.stream()
             way_s = (plan.center_um - here_um) / (speed * self._expected)
             begun_ns = self._wait_to_begin(way_s + self._lag_s)
             self._stage.ramp_to(end_um, speed * self._faster)
             frames, readings = self._follow(end_um - run_um / 2, (end_um - here_um) / speed)
-        except BaseException:
-            with suppress(Exception):  # a broken camera cannot stop either, and the cause matters
-                self._camera.stop()
-            raise
-        self._camera.stop()
         self._stage.stop()
         half_way_um = plan.z_um(0) - run_um / 2
         ramp = Ramp.fit([each for each in readings if half_way_um <= each.z_um])

@@ -134,7 +134,7 @@ class Refused:
 REFUSED = [
     Refused("and left for 1002.* leave the drive's limits", StackPlan(0.5, 1.0, 999)),
     Refused("approached from -1002", StackPlan(0.5, 1.0, -999)),
-    Refused("give at most 0.25", how=(("tolerance_um", 0.3),)),
+    Refused("give one below 0.25", how=(("tolerance_um", 0.3),)),
     Refused("holds nothing", how=(("tolerance_um", 0.0),)),
     Refused("0 frames per plane are none", how=(("frames_per_plane", 0),)),
     Refused(
