@@ -30,16 +30,14 @@ for command in (*interchange_cli.COMMANDS, *derive_cli.COMMANDS):
 def info(path: Path | Url, image: Path | None, overwrite: bool, as_json: bool) -> None:
     """Say what a raw stack or an archive holds; of a URL only what is needed is fetched."""
     from fgaf.dataset.archive import Archive
-    from fgaf.dataset.files import publishing
-    from fgaf.dataset.info import as_text, contact_sheet, describe
+    from fgaf.dataset.contact_sheet import write_contact_sheet
+    from fgaf.dataset.info import as_text, describe
 
     summary = describe(path)
     text = as_text(summary)
     if image is not None:
-        from PIL import Image
-
-        with Archive.open(path) as archive, publishing(image, overwrite) as part:
-            Image.fromarray(contact_sheet(archive)).save(part, format="PNG")
+        with Archive.open(path) as archive:
+            write_contact_sheet(image, archive, overwrite)
         text += f"\nwrote {image}"
     finish(text, None, summary, as_json)
 

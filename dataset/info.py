@@ -1,25 +1,21 @@
-"""What a file holds, in numbers and at a glance."""
+"""What a file holds, in numbers."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import FgafError
 from fgaf.dataset.history import split_fingerprints
 from fgaf.dataset.integrity import format_of
 from fgaf.dataset.raw import FORMAT as RAW_FORMAT
 from fgaf.dataset.raw import RawStack
 from fgaf.dataset.split import SIDES
 from fgaf.dataset.url import Url
-
-_SHEET_CELLS: Final = 12
-_GAP: Final = 2
 
 
 def describe(path: Path | Url) -> dict[str, Any]:
@@ -90,44 +86,6 @@ def as_text(summary: dict[str, Any]) -> str:
         )
         lines.append(f"{name:>18}  {shown}")
     return "\n".join(lines)
-
-
-def contact_sheet(archive: Archive, n_cells: int = _SHEET_CELLS) -> NDArray[np.uint8]:
-    """Lay patches out as one picture: a row per cell, a column per depth class.
-
-    Parameters
-    ----------
-    archive
-        Open archive.
-    n_cells
-        How many cells, evenly picked, to show.
-
-    Returns
-    -------
-    (H, W) uint8
-        Each cell stretched from its darkest to its brightest pixel; absent depths are black.
-
-    Raises
-    ------
-    FgafError
-        The archive is empty.
-    """
-    if archive.n_cells == 0:
-        raise FgafError("the archive holds no cell to show; add some")
-    side = archive.header.patch_px
-    pitch = side + _GAP
-    picked = np.unique(np.linspace(0, archive.n_cells - 1, n_cells).round().astype(int))
-    sheet = np.zeros((len(picked) * pitch - _GAP, archive.n_classes * pitch - _GAP), np.uint8)
-    classes = archive.depth_class
-    for row, cell in enumerate(picked):
-        rows = archive.rows_of(int(cell))
-        patches = archive.images[rows].astype(np.float64)
-        low, high = patches.min(), patches.max()
-        grey = ((patches - low) / max(high - low, 1) * 255).astype(np.uint8)
-        for patch, column in zip(grey, classes[rows], strict=True):
-            top, left = row * pitch, int(column) * pitch
-            sheet[top : top + side, left : left + side] = patch
-    return sheet
 
 
 def _step(line: str) -> str:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.cli import main
+from fgaf.dataset.contact_sheet import HEAD, MARGIN
 
 PIXELS = np.random.default_rng(1).integers(0, 4000, (5, 20, 20), dtype=np.uint16)
 
@@ -81,7 +82,7 @@ def test_info_shows_numbers_and_a_contact_sheet(good_archive: Path, tmp_path: Pa
     assert "donor" not in said
     assert "12" in said
     with Image.open(sheet) as image:
-        assert image.size == (5 * 18 - 2, 12 * 18 - 2)
+        assert image.size == (MARGIN + 5 * 18 - 2, HEAD + 12 * 18 - 2)
         assert image.getextrema() == (0, 255)
 
 
