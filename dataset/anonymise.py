@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -47,7 +47,6 @@ def anonymise(
     pseudonyms: Pseudonyms,
     settings: AnonymiseSettings | None = None,
     overwrite: bool = False,
-    progress: Callable[[list[tuple[Path, Path]]], Iterable[tuple[Path, Path]]] = iter,
 ) -> list[Path]:
     """Write copies of raw stacks and archives without names, paths, free text and dates.
 
@@ -67,8 +66,6 @@ def anonymise(
         What to keep.
     overwrite
         Whether existing outputs may be replaced.
-    progress
-        Wraps the pairs of source and target as they are written.
 
     Returns
     -------
@@ -84,22 +81,36 @@ def anonymise(
     SettingError
         An output would replace its source.
     """
-    settings = settings or AnonymiseSettings()
+    return [
+        write_copy(source, target, pseudonyms, settings or AnonymiseSettings())
+        for source, target in plan_copies(sources, out, pseudonyms, overwrite)
+    ]
+
+
+def plan_copies(
+    sources: Sequence[Path], out: Path, pseudonyms: Pseudonyms, overwrite: bool = False
+) -> list[tuple[Path, Path]]:
+    """Pair every source with its copy, without writing; see `anonymise` for the errors."""
     pairs = [(source, _target(source, sources, out, pseudonyms)) for source in sources]
     for source, target in pairs:
         if target.resolve() == source.resolve():
             raise SettingError(f"{target} is the source, which stays as it is; name another --out")
         require_new(target, overwrite)
-    for source, target in progress(pairs):
-        if format_of(source) == ARCHIVE_FORMAT:
-            with Archive.open(source, whole=True) as archive:
-                write_archive(target, anonymous_archive(archive, pseudonyms, settings), overwrite)
-        else:
-            with RawStack.open(source) as stack:
-                stack.verify()
-                header, planes = anonymous_stack(stack, pseudonyms, settings)
-                write_whole_stack(target, header, stack.frames, planes)
-    return [target for _, target in pairs]
+    return pairs
+
+
+def write_copy(
+    source: Path, target: Path, pseudonyms: Pseudonyms, settings: AnonymiseSettings
+) -> Path:
+    """Write one copy; `plan_copies` settled whether the target may be replaced."""
+    if format_of(source) == ARCHIVE_FORMAT:
+        with Archive.open(source, whole=True) as archive:
+            copy = anonymous_archive(archive, pseudonyms, settings)
+            return write_archive(target, copy, overwrite=True)
+    with RawStack.open(source) as stack:
+        stack.verify()
+        header, planes = anonymous_stack(stack, pseudonyms, settings)
+        return write_whole_stack(target, header, stack.frames, planes)
 
 
 def anonymous_archive(

@@ -326,6 +326,8 @@ def open_hdf5(path: Path | Url) -> Iterator[h5py.File]:
         with path.open() as remote, _remote_hdf5(path, remote) as file:
             yield file
         return
+    if path.is_dir():
+        raise FormatError(f"{path} is a folder; name the files in it")
     if not path.is_file():
         raise FormatError(f"{path} is not there; check the name")
     try:

@@ -276,25 +276,27 @@ def anonymise_command(
     splits and the licence stay. The key is not stored in any file but its own.
     """
     from fgaf.dataset import pseudonyms
-    from fgaf.dataset.anonymise import AnonymiseSettings, anonymise
+    from fgaf.dataset.anonymise import AnonymiseSettings, plan_copies, write_copy
+    from fgaf.dataset.files import require_new
 
     if key_file and new_key:
         raise SettingError("--key-file and --new-key are two keys; give one of them")
     if new_key:
-        key = pseudonyms.new_key(new_key)
+        require_new(new_key)
+        key = pseudonyms.new_key()
     elif key_file:
         key = pseudonyms.read_key(key_file)
     else:
         asked = click.prompt("passphrase", hide_input=True, confirmation_prompt=True, err=True)
         key = pseudonyms.key_of(asked)
-    written = anonymise(
-        sources,
-        out,
-        pseudonyms.Pseudonyms(key),
-        AnonymiseSettings(**values),
-        overwrite,
-        lambda pairs: progress(pairs, "anonymise", len(pairs)),
-    )
+    names, settings = pseudonyms.Pseudonyms(key), AnonymiseSettings(**values)
+    planned = plan_copies(sources, out, names, overwrite)
+    if new_key:
+        pseudonyms.keep_key(new_key, key)
+    written = [
+        write_copy(source, target, names, settings)
+        for source, target in progress(planned, "anonymise", len(planned))
+    ]
     finish(
         "\n".join(f"wrote {path}" for path in written),
         f"fgaf-data info {written[0]}",

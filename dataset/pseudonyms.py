@@ -74,8 +74,13 @@ def read_key(path: Path) -> bytes:
     return key
 
 
-def new_key(path: Path) -> bytes:
-    """Write a new random key, readable by its owner alone, and return it.
+def new_key() -> bytes:
+    """Make a random key."""
+    return secrets.token_hex(32).encode()
+
+
+def keep_key(path: Path, key: bytes) -> None:
+    """Write a key to a new file, readable by its owner alone.
 
     Raises
     ------
@@ -83,11 +88,9 @@ def new_key(path: Path) -> bytes:
         The file exists: the pseudonyms made with its key would be lost.
     """
     require_new(path)
-    key = secrets.token_hex(32).encode()
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(key + b"\n")
-    return key
 
 
 def key_of(passphrase: str) -> bytes:

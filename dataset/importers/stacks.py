@@ -168,6 +168,9 @@ def import_planned(planned: Iterable[Planned], settings: ImportSettings) -> Iter
 def _plans_of(source: Path, folder: Path, settings: ImportSettings) -> list[Planned]:
     with open_series(source) as series:
         sizes, described = series.sizes, str(series)
+    for axis, which in settings.take.items():
+        if axis not in sizes and which not in ("0", "all"):
+            raise SettingError(f"--take {axis}={which}: {source} has only one {axis}; leave it out")
     untold = [axis for axis in sizes if axis not in settings.take]
     if untold:
         told = " ".join(f"--take {axis}=0" for axis in untold)

@@ -179,6 +179,8 @@ def test_keys_come_from_a_file_or_a_prompt(telling: Path, tmp_path: Path) -> Non
     run("--key-file", key, "--overwrite")
     assert Archive.read(out).cells.sample_id.tolist() == made.tolist()
     assert "exists already" in run("--new-key", key, "--overwrite", code=1)
+    assert "exists already" in run("--new-key", tmp_path / "other", code=1)
+    assert not (tmp_path / "other").exists()
     assert "two keys" in run("--new-key", key, "--key-file", key, code=2)
     key.write_text("short")
     assert "holds 5 bytes" in run("--key-file", key, code=2)

@@ -563,6 +563,7 @@ def test_each_time_point_has_its_own_positions_and_times(tmp_path: Path) -> None
         ({"time": "4"}, "has 4 time points, numbered 0 to 3"),
         ({"time": "first"}, "give a number, a range such as 0:10"),
         ({"time": "7:9"}, "has 4 time points"),
+        ({"time": "0", "channel": "1"}, "has only one channel; leave it out"),
     ],
 )
 def test_which_stack_is_meant_is_never_guessed(
