@@ -189,8 +189,8 @@ def merge(
     }
     said = "".join(f", {n} {what}" for what, n in facts.items() if n)
     finish(
-        f"wrote {out}: {archive.n_cells} cells, {len(archive.images)} patches of {len(paths)} "
-        f"archives{said}",
+        f"wrote {out}: {archive.n_cells} cells, {len(archive.images)} patches of "
+        f"{archive.header.patch_px} px from {len(paths)} archives{said}",
         f"fgaf-data validate {shlex.quote(str(out))}",
         {
             "path": str(out),

@@ -125,3 +125,39 @@ def test_an_archive_read_lazily_is_written_as_it_is(good_archive: Path, tmp_path
     with Archive.open(good_archive) as opened:
         copy = write_archive(tmp_path / "copy.h5", opened)
     assert Archive.read(copy).fingerprint == Archive.read(good_archive).fingerprint
+
+
+def test_archives_are_taken_apart_put_together_and_compared(
+    good_archive: Path, tmp_path: Path
+) -> None:
+    part, rest, whole = (tmp_path / f"{name}.h5" for name in ("part", "rest", "whole"))
+    said = run("subset", good_archive, "--sample", "donor 0", "--out", part).stdout
+    assert f"wrote {part}: 3 of 12 cells, 15 patches" in said
+    without = [f"--without=cell-{k}" for k in (0, 4, 8)]
+    assert json.loads(run("subset", good_archive, *without, "--out", rest, "--json").stdout) == {
+        "path": str(rest),
+        "cells": 9,
+        "patches": 45,
+    }
+    said = run("merge", part, rest, part, "--out", whole).stdout
+    assert f"wrote {whole}: 12 cells, 60 patches of 16 px from 3 archives, 3 taken once" in said
+    assert f"next: fgaf-data validate {whole}" in said
+    assert "no difference" in run("diff", part, part).stdout
+    said = run("diff", part, whole, code=1).stdout
+    assert "9 cells only in the second: cell-1" in said
+    assert json.loads(run("diff", part, whole, "--json", code=1).stdout)["same"] is False
+    assert "is read from" in run("merge", part, rest, "--out", rest, code=1).stderr
+    wrong = ("--sample", "x", "--out", tmp_path / "none.h5")
+    assert "no sample 'x'" in run("subset", part, *wrong, code=2).stderr
+
+
+def test_folds_are_written_and_named(good_archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cv.h5"
+    said = run("split", good_archive, "--name", "cv", "--folds", 2, "--out", out).stdout
+    assert "with split 'cv_2': " in said
+    assert f"next: fgaf-train {out} --split cv_1" in said
+    told = json.loads(run("info", out, "--json").stdout)
+    assert set(told["split_fingerprints"]) == {"default", "cv_1", "cv_2"}
+    assert "split" in told["history"]
+    few = ("--folds", 9, "--by", "sample", "--out", tmp_path / "d.h5")
+    assert "do not fill 9 folds" in run("split", out, "--name", "b", *few, code=2).stderr
