@@ -70,25 +70,30 @@ def held_by_a_copy(part: Path, folder: Path) -> int:
         return 0
 
 
-def seconds_of_a_whole_run(folder: Path) -> float:
+def seconds_of_a_whole_run(folder: Path, *words: str) -> float:
     """Time from the first sight of the file to its publication, on this machine today."""
-    with running(folder, *LONG) as process:
+    with running(folder, *LONG, *words) as process:
         wait_for((folder / "x.stack.h5.part").exists, process)
         begun = time.monotonic()
         wait_for((folder / "x.stack.h5").exists, process)
         return time.monotonic() - begun
 
 
-def test_sigkill_at_random_moments_publishes_no_part_and_loses_no_plane(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "kills"), [((), KILLS), (("--compress",), KILLS // 2)], ids=["plain", "compressed"]
+)
+def test_sigkill_at_random_moments_publishes_no_part_and_loses_no_plane(
+    words: tuple[str, ...], kills: int, tmp_path: Path
+) -> None:
     moments = random.Random(2026)
-    whole_s = seconds_of_a_whole_run(tmp_path)
+    whole_s = seconds_of_a_whole_run(tmp_path, *words)
     recovered = []
-    for run in range(KILLS):
+    for run in range(kills):
         folder, copies = tmp_path / f"{run}", tmp_path / f"{run}-copies"
         folder.mkdir()
         copies.mkdir()
         stack, part = folder / "x.stack.h5", folder / "x.stack.h5.part"
-        with running(folder, *LONG) as process:
+        with running(folder, *LONG, *words) as process:
             wait_for(part.exists, process)
             time.sleep(moments.uniform(0, whole_s))
             seen = held_by_a_copy(part, copies)
@@ -105,7 +110,7 @@ def test_sigkill_at_random_moments_publishes_no_part_and_loses_no_plane(tmp_path
                 assert published.header.complete == (published.n_planes == PLANES)
                 frames = published.planes["frame_id"].tolist()
             assert frames == list(range(recovered[-1] if len(frames) < PLANES else PLANES))
-    assert sum(0 < planes < PLANES for planes in recovered) >= KILLS // 4
+    assert sum(0 < planes < PLANES for planes in recovered) >= kills // 4
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
