@@ -56,10 +56,7 @@ def near_copies(archive: Archive, seen: PatchSurvey, linked: NDArray[np.intp]) -
     """
     pairs = _alike(seen)
     cells = archive.cell[pairs]
-    known = linked[cells[:, 0]] == linked[cells[:, 1]]
-    equal = (seen.digest[pairs[:, 0]] == seen.digest[pairs[:, 1]]).all(axis=1)
-    flat = (seen.darkest[pairs] == seen.brightest[pairs]).any(axis=1)
-    pairs = pairs[~(known | equal | flat)][:_MOST_PAIRS]
+    pairs = pairs[linked[cells[:, 0]] != linked[cells[:, 1]]][:_MOST_PAIRS]
     same = [
         correlation(archive.images[int(a)], archive.images[int(b)]) >= SAME_EXPOSURE
         for a, b in pairs
@@ -68,21 +65,28 @@ def near_copies(archive: Archive, seen: PatchSurvey, linked: NDArray[np.intp]) -
 
 
 def _alike(seen: PatchSurvey) -> Pairs:
-    """Pair the rows that look alike, the likest first."""
+    """Pair the rows that look alike, the likest first; of copies only the first is looked at."""
     from scipy.spatial import cKDTree
 
-    centred = seen.look - seen.look.mean(axis=0)
+    _, first = np.unique(seen.digest[seen.looked], axis=0, return_index=True)
+    rows = seen.looked[first]
+    picture = seen.darkest[rows] < seen.brightest[rows]
+    rows, look = rows[picture], seen.look[first[picture]]
+    if len(rows) < 2:
+        return np.zeros((0, 2), np.int64)
+    centred = look - look.mean(axis=0)
     values, vectors = np.linalg.eigh(centred.T @ centred / max(len(centred), 1))
     keep = values > 1e-6 * max(values.max(initial=0), 1e-12)
     vectors = (vectors / np.sqrt(np.where(keep, values, 1)))[:, keep][:, -_COMPONENTS:]
-    if len(centred) < 2 or not vectors.size:
+    if not vectors.size:
         return np.zeros((0, 2), np.int64)
     places = centred @ vectors
     distance, index = cKDTree(places).query(
         places, min(_NEIGHBOURS, len(places)), distance_upper_bound=_NEAR, workers=-1
     )
     here, nth = np.nonzero(np.isfinite(distance))
-    there = index[here, nth]
-    once = here < there
-    order = np.argsort(distance[here, nth][once], kind="stable")
-    return np.column_stack([seen.looked[here[once]], seen.looked[there[once]]])[order]
+    pairs = np.sort(np.column_stack([rows[here], rows[index[here, nth]]]), axis=1)
+    order = np.argsort(distance[here, nth], kind="stable")
+    order = order[pairs[order, 0] < pairs[order, 1]]
+    _, once = np.unique(pairs[order], axis=0, return_index=True)
+    return np.asarray(pairs[order[np.sort(once)]])
