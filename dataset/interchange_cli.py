@@ -29,6 +29,11 @@ from fgaf.dataset.options import (
 @click.option("--operator", default="", help="Who took them.")
 @click.option("--field", default="", help="Name of the field of view, for repeats of one field.")
 @click.option(
+    "--planes",
+    type=int,
+    help="Of TIFFs whose pages run through z again and again without saying so: planes in a pass.",
+)
+@click.option(
     "--take",
     "takes",
     multiple=True,

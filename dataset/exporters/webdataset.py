@@ -9,18 +9,23 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
+from fgaf.dataset.batches import shuffled_batches
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.exporters.patches import PNG, patch_columns, patch_names, png_of, side_rows
 from fgaf.dataset.folders import publishing_folder
 from fgaf.dataset.record import NAME, archive_record
 
 SHARD_PATCHES: Final = 10_000
+_BATCH: Final = 256
 
 
 def write_webdataset(
@@ -68,18 +73,30 @@ def write_webdataset(
     files = [""] * len(names)
     with publishing_folder(path, overwrite) as part:
         for side, rows in side_rows(archive, split):
-            order = np.random.default_rng(seed).permutation(rows) if side == "train" else rows
-            for number, start in enumerate(range(0, len(order), shard_patches)):
+            patches = _drawn(archive, rows, seed if side == "train" else None)
+            for number in range(-(-len(rows) // shard_patches)):
                 shard = f"{side}-{number:06d}.tar"
                 with tarfile.open(part / shard, "w", format=tarfile.USTAR_FORMAT) as tar:
-                    for row in order[start : start + shard_patches].tolist():
+                    for row, patch in islice(patches, shard_patches):
                         known = {name: values[row] for name, values in plain.items()}
-                        _add(tar, f"{names[row]}{PNG}", png_of(archive.images[row]))
+                        _add(tar, f"{names[row]}{PNG}", png_of(patch))
                         _add(tar, f"{names[row]}.cls", str(known["depth_class"]).encode())
                         _add(tar, f"{names[row]}.json", json.dumps(known).encode())
                         files[row] = f"{shard}/{names[row]}{PNG}"
         (part / NAME).write_text(archive_record(archive, files), encoding="utf-8")
     return path
+
+
+def _drawn(
+    archive: Archive, rows: NDArray[np.intp], seed: int | None
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Give rows and their patches, shuffled where there is a seed; a large file is read once."""
+    if seed is not None:
+        for drawn, patches in shuffled_batches(archive, rows, _BATCH, seed):
+            yield from zip(drawn.tolist(), patches, strict=True)
+        return
+    for row in rows.tolist():
+        yield row, archive.images[row]
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

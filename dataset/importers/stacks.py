@@ -53,6 +53,9 @@ class ImportSettings:
         Recorded with every stack. `field` names the field of view that repeats share.
     ignore_metadata
         Take z step, positions and pixel size from these settings alone.
+    planes
+        Of TIFFs whose pages run through z again and again without saying so: planes of one pass,
+        which are a time point then.
     take
         Of files with several positions, time points or channels: which. Axis name, as in `AXES`,
         to a number, a range ``start:stop:step`` or ``all``, counted from 0.
@@ -65,6 +68,7 @@ class ImportSettings:
     operator: str = ""
     field: str = ""
     ignore_metadata: bool = False
+    planes: int | None = None
     take: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -160,13 +164,13 @@ def plan_stacks(
 def import_planned(planned: Iterable[Planned], settings: ImportSettings) -> Iterator[Imported]:
     """Write what `plan_stacks` listed; whether a target may be replaced was settled there."""
     for source, plans in itertools.groupby(planned, key=lambda plan: plan.source):
-        with open_series(source) as series:
+        with open_series(source, settings.planes) as series:
             for plan in plans:
                 yield _write(series.read(plan.index), plan, settings)
 
 
 def _plans_of(source: Path, folder: Path, settings: ImportSettings) -> list[Planned]:
-    with open_series(source) as series:
+    with open_series(source, settings.planes) as series:
         sizes, described = series.sizes, str(series)
     for axis, which in settings.take.items():
         if axis not in sizes and which not in ("0", "all"):

@@ -17,7 +17,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from fgaf.dataset.errors import FormatError
+from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.importers.ome import MICROMETRES, SECONDS, OmeImage, integer, micrometres, number
 from fgaf.dataset.importers.zstack import (
     Claim,
@@ -26,6 +26,7 @@ from fgaf.dataset.importers.zstack import (
     check_pixels,
     colour_error,
     complete,
+    count_passes,
     micromanager_claims,
     positions_of,
 )
@@ -57,25 +58,42 @@ def read_tiff(path: Path) -> ZStack:
 
 
 @contextmanager
-def open_tiff(path: Path) -> Iterator[Series]:
+def open_tiff(path: Path, planes: int | None = None) -> Iterator[Series]:
     """Open a TIFF of one z-stack or several: positions, time points, channels.
+
+    Parameters
+    ----------
+    path
+        The file.
+    planes
+        Of a file that does not say so itself: its pages run through so many planes, again and
+        again.
 
     Raises
     ------
     FormatError
         No TIFF, truncated, colour, float, other axes, one plane, or pages of different sizes; the
         line names which.
+    SettingError
+        `planes` contradicts the file.
     """
     with _opened(path) as tiff:
         positions = _alike_series(path, tiff)
         first = positions[0]
-        sizes = _sizes(path, first.axes, first.shape)
+        sizes = _sizes(path, first.axes, first.shape, planes is not None)
+        if planes is not None:
+            if sizes or tiff.is_ome or tiff.is_micromanager:
+                raise SettingError(
+                    f"{path} says itself which page is which plane; leave --planes out"
+                )
+            passes = count_passes(path, int(np.prod(first.shape[:-2])), planes)
+            sizes = {"time": passes} if passes > 1 else {}
         if len(positions) > 1:
             sizes = {"position": len(positions)} | sizes
         if _is_coloured(tiff, first):
             raise colour_error(path)
         check_pixels(path, first.dtype)
-        yield Series(path, partial(_read, path, tiff, positions), sizes)
+        yield Series(path, partial(_read, path, tiff, positions, planes), sizes)
 
 
 def read_page(path: Path) -> NDArray[Any]:
@@ -160,6 +178,7 @@ def _read(
     path: Path,
     tiff: tifffile.TiffFile,
     positions: Sequence[tifffile.TiffPageSeries],
+    planes: int | None,
     index: Mapping[str, int],
 ) -> ZStack:
     series = positions[index["position"] if len(positions) > 1 else 0]
@@ -169,6 +188,8 @@ def _read(
         for axis in series.axes[:-2]
     )
     pages = np.arange(int(np.prod(series.shape[:-2]))).reshape(series.shape[:-2])[where].ravel()
+    if planes is not None:
+        pages = np.arange(planes) + planes * index.get("time", 0)
     frames = _frames(series, pages)
     stack = ZStack(
         path=path,
@@ -215,7 +236,9 @@ def _alike_series(path: Path, tiff: tifffile.TiffFile) -> Sequence[tifffile.Tiff
     )
 
 
-def _sizes(path: Path, axes: str, shape: tuple[int, ...]) -> dict[str, int]:
+def _sizes(
+    path: Path, axes: str, shape: tuple[int, ...], times_are_planes: bool = False
+) -> dict[str, int]:
     """How many stacks along each axis.
 
     Raises
@@ -226,6 +249,8 @@ def _sizes(path: Path, axes: str, shape: tuple[int, ...]) -> dict[str, int]:
     sizes = dict(zip(axes, shape, strict=True))
     if "S" in sizes:
         raise colour_error(path)
+    if times_are_planes and sizes.get("Z", 1) == 1 and "T" in sizes:
+        sizes["Z"] = sizes.pop("T")
     planes = [axis for axis in _PLANE_AXES if sizes.get(axis, 1) > 1]
     known = (*_PLANE_AXES, "Y", "X", *(_STACK_AXES if planes else ()))
     others = [axis for axis, n in sizes.items() if axis not in known and n > 1]
@@ -233,7 +258,8 @@ def _sizes(path: Path, axes: str, shape: tuple[int, ...]) -> dict[str, int]:
         axis = others[0]
         found = ", ".join(f"{_AXES.get(a, 'axis ' + a)}: {sizes[a]}" for a in others)
         advice = (
-            "if these are planes, swap Z and T in ImageJ (Image > Hyperstacks > Re-order)"
+            "if these are planes, pass --planes, or swap Z and T in ImageJ (Image > Hyperstacks > "
+            "Re-order)"
             if axis == "T"
             else "save one z-stack to a file"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -122,17 +123,49 @@ def read_zstack(path: Path) -> ZStack:
 
 
 @contextmanager
-def open_series(path: Path) -> Iterator[Series]:
+def open_series(path: Path, planes: int | None = None) -> Iterator[Series]:
     """Open a TIFF (OME, ImageJ, Micro-Manager), NDTiff, OME-Zarr, ND2 or a folder of images.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    planes
+        See `open_tiff`.
 
     Raises
     ------
     FormatError
         Missing, damaged, colour, float, a single plane, images of different sizes, gaps or
         repeats in the numbering. The line names which.
+    SettingError
+        `planes` contradicts the file.
     """
-    with _opener(path)(path) as series:
+    opener = _opener(path)
+    if planes is not None:
+        from fgaf.dataset.importers.tiff import open_tiff
+
+        if opener is not open_tiff:
+            raise SettingError(f"--planes is for TIFF, which {path} is not; leave it out")
+        opener = partial(open_tiff, planes=planes)
+    with opener(path) as series:
         yield series
+
+
+def count_passes(path: Path, pages: int, planes: int) -> int:
+    """Count how often the pages of a file run through its planes.
+
+    Raises
+    ------
+    SettingError
+        Fewer than two planes, or pages are left over.
+    """
+    if planes < 2 or pages % planes:
+        raise SettingError(
+            f"--planes {planes}: {path} has {pages} pages, which are no whole number of stacks of "
+            "two or more planes; give the planes of one pass"
+        )
+    return pages // planes
 
 
 def _opener(path: Path) -> Callable[[Path], AbstractContextManager[Series]]:

@@ -508,6 +508,33 @@ SEVERAL = [
 ]
 
 
+@pytest.mark.parametrize(
+    "write",
+    [plain(TIMES.reshape(20, 20, 30)), imagej(TIMES.reshape(20, 20, 30), axes="TYX")],
+    ids=["plain", "ImageJ, all as times"],
+)
+def test_pages_that_run_through_z_again_and_again(write: Writer, tmp_path: Path) -> None:
+    source = write(tmp_path)
+    settings = ImportSettings(step_um=0.5, planes=5, take={"time": "all"})
+    done = list(import_stacks([source], tmp_path / "raw", settings))
+    for one, pixels in zip(done, TIMES, strict=True):
+        with RawStack.open(one.path) as stack:
+            np.testing.assert_array_equal(stack.frames, pixels)
+            assert stack.header.field == "stack"
+    for planes, write_other, says in (
+        (6, plain(TIMES.reshape(20, 20, 30)), "has 20 pages, which are no whole number"),
+        (1, plain(TIMES.reshape(20, 20, 30)), "two or more planes"),
+        (5, ome(TIMES, meta=OME | {"axes": "TZYX"}), "says itself which page"),
+        (5, images(["1.png", "2.png"]), "--planes is for TIFF"),
+    ):
+        with pytest.raises(SettingError, match=says):
+            list(
+                import_stacks(
+                    [write_other(tmp_path)], tmp_path / "b", ImportSettings(0.5, planes=planes)
+                )
+            )
+
+
 def compressed(folder: Path) -> Path:
     meta = OME | {"axes": "TZYX"}
     tifffile.imwrite(folder / "stack.ome.tif", TIMES, ome=True, metadata=meta, compression="zlib")
