@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fgaf.dataset.errors import SettingError
+from fgaf.dataset.files import reason
 from fgaf.dataset.names import nearest
 
 _NUMBERS = {"x_um": True, "y_um": True, "z_um": False}
@@ -60,13 +61,19 @@ def read_positions(path: Path) -> tuple[Position, ...]:
         with path.open(encoding="utf-8-sig", newline="") as handle:
             reader = csv.DictReader(handle)
             rows, headings = list(reader), reader.fieldnames or ()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SettingError(f"{path} cannot be read as a list of positions ({error})") from error
+    except OSError as error:
+        raise SettingError(
+            f"{path} cannot be read as a list of positions ({reason(error)}); check the name"
+        ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SettingError(f"{path} is no CSV file in UTF-8; save it as one") from error
     if not rows:
         raise SettingError(
             f"{path} holds no position; write a line x_um,y_um and then one line for each"
         )
     for heading in headings:
+        if re.search(r"[;\t]", heading):
+            raise SettingError(f"{path}: separate columns by commas, and write decimal points")
         if heading not in _COLUMNS:
             raise SettingError(f"{path}: unknown column {heading!r}; {nearest(heading, _COLUMNS)}")
     digits = max(2, len(str(len(rows))))

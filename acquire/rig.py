@@ -270,9 +270,10 @@ def _text(name: str | Path) -> tuple[str, str]:
         return BUILT_IN[str(name)], f"rig {name}"
     path = Path(name)
     if not path.is_file():
+        hint = nearest(str(name), BUILT_IN)
         raise SettingError(
-            f"no rig {str(name)!r}: {nearest(str(name), BUILT_IN)} "
-            f"Built in are {' and '.join(BUILT_IN)}; any other is the path of a TOML file"
+            f"no rig {str(name)!r}; {f'{hint} ' if hint.startswith('did') else ''}"
+            f"built in are {' and '.join(BUILT_IN)}, any other is the path of a TOML file"
         )
     try:
         return path.read_text(encoding="utf-8"), str(path)

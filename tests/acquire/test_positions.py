@@ -55,6 +55,7 @@ WRONG = [
     Wrong("x_um,yum\n1,2\n", r"unknown column 'yum'; did you mean y_um\?"),
     Wrong("x_um\n1\n", r"line 2: y_um is ''; give a number"),
     Wrong("x_um,y_um\n1,2\n1,far\n", "line 3: y_um is 'far'; give a number"),
+    Wrong("x_um;y_um\n1,5;2\n", "separate columns by commas"),
     Wrong("x_um,y_um\nnan,2\n", "line 2: x_um is 'nan'"),
     Wrong("x_um,y_um\n1,5,2,5\n", "line 2: more values than columns"),
     Wrong("x_um,y_um,name\n1,2,a\n3,4,a\n", "names two positions a"),
@@ -70,8 +71,11 @@ def test_a_wrong_list_is_one_line_that_says_where(case: Wrong, tmp_path: Path) -
 
 
 def test_a_list_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="cannot be read as a list of positions"):
+    with pytest.raises(SettingError, match=r"cannot be read .* \(No such file or directory\)"):
         read_positions(tmp_path / "none.csv")
+    (tmp_path / "picture.csv").write_bytes(bytes(range(256)))
+    with pytest.raises(SettingError, match="is no CSV file in UTF-8"):
+        read_positions(tmp_path / "picture.csv")
 
 
 def test_every_place_is_visited_in_every_round_and_its_field_named(
