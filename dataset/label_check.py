@@ -23,7 +23,7 @@ _MUCH_BETTER: Final = 0.7
 def label_suspects(archive: Archive, sharpness: NDArray[np.float32]) -> list[tuple[int, float]]:
     """Find cells that seem labelled two or more planes off.
 
-    Needs eight cells with a patch in each of nine or more classes, and a curve that they share.
+    Needs eight cells with a patch in each of seven or more classes, and a curve that they share.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def label_suspects(archive: Archive, sharpness: NDArray[np.float32]) -> list[tup
         Index of the cell, and by how many µm its true depths seem larger than its labels.
     """
     cells, curves = _curves(archive, sharpness)
-    if len(cells) < _ENOUGH_CELLS:
+    if len(cells) < _ENOUGH_CELLS or archive.n_classes < _ENOUGH_PLANES + _LEAST_SHIFT:
         return []
     common = np.median(curves, axis=0)
     shifts = [s for s in range(-len(common), len(common)) if len(common) - abs(s) >= _ENOUGH_PLANES]

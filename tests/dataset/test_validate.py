@@ -14,6 +14,7 @@ from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.history import recorded
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawHeader, RawWriter
+from fgaf.dataset.subset import Selection, subset
 from fgaf.dataset.validate import validate
 
 
@@ -145,6 +146,17 @@ def test_a_cell_labelled_two_planes_off_is_suspected(archive: Archive, tmp_path:
     assert f"1 of 12 cells changes as if their depths were others: cell-{wrong} (by -1" in (
         finding.message
     )
+
+
+def test_an_archive_of_few_depths_and_little_contrast_is_checked(
+    archive: Archive, tmp_path: Path
+) -> None:
+    """Three classes are too few for a focus curve, and all patches look much alike."""
+    alike = (2000 + archive.images % 3).astype(np.uint16)
+    part = subset(replace(archive, images=alike), Selection(half_range_um=0.5))
+    report = validate(write_archive(tmp_path / "few.h5", part))
+    assert report.ok
+    assert {f.name for f in report.findings} <= {"near-duplicate"}
 
 
 def test_an_empty_archive_is_an_error(archive: Archive, tmp_path: Path) -> None:
