@@ -15,6 +15,9 @@ from fgaf.dataset.raw import RawWriter
 class BackgroundWriter:
     """Hands exposures to a `RawWriter` in a thread of its own, in order.
 
+    While more than half of the places are taken, planes are written uncompressed: compression
+    never costs a frame.
+
     Leaving the ``with`` block waits until everything handed over is on its way to the disk, also
     after an error: what was exposed before is kept.
 
@@ -110,4 +113,5 @@ class BackgroundWriter:
             time_host_ns=frame.time_host_ns,
             frame_id=frame.frame_id,
             exposure_us=frame.exposure_us,
+            hurry=self.n_waiting > self._waiting.maxsize // 2,
         )

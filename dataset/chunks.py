@@ -63,7 +63,7 @@ class PlaneChunks:
                 for row in self._starts:
                     self._dataset.write_direct_chunk((plane, row, 0), b"\0")
 
-    def write(self, plane: int, frame: NDArray[Any]) -> RowSums:
+    def write(self, plane: int, frame: NDArray[Any], hurry: bool = False) -> RowSums:
         """Write the next plane, and meanwhile take its checksums.
 
         Parameters
@@ -72,6 +72,8 @@ class PlaneChunks:
             Its index.
         frame
             (Y, X) pixels of the dataset's type, C-contiguous.
+        hurry
+            Leave this plane as it is: HDF5 notes for each chunk which filters it went through.
 
         Returns
         -------
@@ -81,9 +83,12 @@ class PlaneChunks:
         summed = self._pool.submit(RowSums.of, frame)
         corners = [(plane, row, 0) for row in self._starts]
         if self._compress:
-            packed = self._pool.map(partial(_deflated, frame, self._rows), self._starts)
-            for corner, (chunk, checksum) in zip(corners, packed, strict=True):
-                self._dataset.write_direct_chunk(corner, chunk)
+            pack = partial(_packed, frame, self._rows, not hurry)
+            skipped = (1 << frame.itemsize) - 1 if hurry else 0  # a bit for each filter
+            for corner, (chunk, checksum) in zip(
+                corners, self._pool.map(pack, self._starts), strict=True
+            ):
+                self._dataset.write_direct_chunk(corner, chunk, filter_mask=skipped)
                 self._written[corner] = checksum
         else:
             self._dataset.write_direct_chunk(corners[0], frame.data)
@@ -150,11 +155,13 @@ def _create(
     return h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple(shape), settings)
 
 
-def _deflated(frame: NDArray[Any], rows: int, start: int) -> tuple[bytes, int]:
-    """Some rows of a frame as HDF5's filters would leave them, and their CRC-32."""
+def _packed(frame: NDArray[Any], rows: int, deflate: bool, start: int) -> tuple[bytes, int]:
+    """Some rows of a frame, as HDF5's filters would leave them if asked, and their CRC-32."""
     stripe = frame[start : start + rows]
     if len(stripe) < rows:  # chunks are equally large
         stripe = np.pad(stripe, ((0, rows - len(stripe)), (0, 0)))
+    if not deflate:
+        return stripe.tobytes(), zlib.crc32(stripe.data)
     if stripe.itemsize > 1:
         stripe = stripe.reshape(-1).view(np.uint8).reshape(-1, stripe.itemsize).T
     packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOW, _MEMORY, zlib.Z_HUFFMAN_ONLY)

@@ -219,6 +219,7 @@ class RawWriter:
         time_host_ns: int,
         frame_id: int,
         exposure_us: float,
+        hurry: bool = False,
     ) -> None:
         """Write the next plane and flush it.
 
@@ -236,6 +237,8 @@ class RawWriter:
             The camera's frame counter, 0 or more.
         exposure_us
             Exposure time in µs.
+        hurry
+            Leave this plane uncompressed, because others wait.
 
         Raises
         ------
@@ -261,7 +264,7 @@ class RawWriter:
             "exposure_us": exposure_us,
         }
         try:
-            sums = self._chunks.write(plane, frame)
+            sums = self._chunks.write(plane, frame, hurry)
             self._digest.update(sums)
             for name, value in {**values, "crc32": _crc32(sums.crc32, values)}.items():
                 if name != "frame_id":

@@ -337,3 +337,35 @@ def test_a_failed_write_is_raised_and_ends_the_series(tmp_path: Path) -> None:
         with pytest.raises(FgafError, match="plane 2 came when plane 1 was due"), background:
             hand_over(background, iter([0, 2]))
         assert writer.n_written == 1
+
+
+class HeldWriter(RawWriter):
+    """Writes nothing before it is let go."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.freed = threading.Event()
+
+    def write(self, *values: Any, **columns: Any) -> None:
+        assert self.freed.wait(10)
+        super().write(*values, **columns)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_planes_are_left_uncompressed_while_the_queue_is_more_than_half_full(
+    kind: type[np.unsignedinteger], tmp_path: Path
+) -> None:
+    header = RawHeader.new(step_um=1.0, half_range_um=4.0, center_um=0.0, bit_depth=8)
+    shape = (9, 16, 16)
+    with HeldWriter(tmp_path / "x.stack.h5", header, shape, kind, compress=True) as writer:
+        with BackgroundWriter(writer, depth=8) as background:
+            for plane in range(9):
+                frame = Frame(np.full(shape[1:], plane, kind), plane, 0, 0, 1.0)
+                background.put(Exposure(plane, float(plane), float(plane), frame))
+            writer.freed.set()
+        writer.publish()
+    with RawStack.open(writer.path) as stack:
+        stack.verify()
+        assert stack.frames[:, 5, 5].tolist() == list(range(9))
+        spots = [stack.frames.id.get_chunk_info_by_coord((plane, 0, 0)) for plane in range(1, 9)]
+    assert [bool(spot.filter_mask) for spot in spots] == [True] * 3 + [False] * 5
