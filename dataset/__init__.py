@@ -1,4 +1,4 @@
-"""The file formats on disk: raw stacks, dataset archives, splits, import.
+"""The file formats on disk: raw stacks, dataset archives, splits, import, export, cards.
 
 Names are imported when first used, so that a command that opens no file starts fast.
 """
@@ -9,21 +9,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fgaf.dataset.archive import Archive, ArchiveHeader, Cells, write_archive
     from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
+    from fgaf.dataset.exporters.export import ExportSettings, export
     from fgaf.dataset.importers.patches import PatchSettings, import_patches
-    from fgaf.dataset.importers.stacks import ImportSettings, import_stacks
+    from fgaf.dataset.importers.plan import ImportSettings
+    from fgaf.dataset.importers.stacks import import_stacks
     from fgaf.dataset.optics import Optics
     from fgaf.dataset.raw import RawHeader, RawStack, RawWriter, Recovery, recover
+    from fgaf.dataset.sides import Side, load_side
     from fgaf.dataset.split import Split, make_split
     from fgaf.dataset.truth import CellTruth, FrameTruth, StackTruth, read_truth, write_truth
+    from fgaf.dataset.url import Url
 
 _MODULES = {
     "archive": ("Archive", "ArchiveHeader", "Cells", "write_archive"),
     "errors": ("ExistsError", "FgafError", "FormatError", "SettingError"),
-    "importers.stacks": ("ImportSettings", "import_stacks"),
+    "exporters.export": ("ExportSettings", "export"),
+    "importers.plan": ("ImportSettings",),
+    "importers.stacks": ("import_stacks",),
     "optics": ("Optics",),
     "importers.patches": ("PatchSettings", "import_patches"),
     "raw": ("RawHeader", "RawStack", "RawWriter", "Recovery", "recover"),
+    "sides": ("Side", "load_side"),
     "split": ("Split", "make_split"),
+    "url": ("Url",),
     "truth": ("CellTruth", "FrameTruth", "StackTruth", "read_truth", "write_truth"),
 }
 
@@ -33,6 +41,7 @@ __all__ = [
     "CellTruth",
     "Cells",
     "ExistsError",
+    "ExportSettings",
     "FgafError",
     "FormatError",
     "FrameTruth",
@@ -44,10 +53,14 @@ __all__ = [
     "RawWriter",
     "Recovery",
     "SettingError",
+    "Side",
     "Split",
     "StackTruth",
+    "Url",
+    "export",
     "import_patches",
     "import_stacks",
+    "load_side",
     "make_split",
     "read_truth",
     "recover",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from fgaf.dataset import derive_cli, interchange_cli
+from fgaf.dataset import derive_cli, interchange_cli, share_cli
 from fgaf.dataset.console import Program, Tool, finish, progress
 from fgaf.dataset.options import LOCATION, PATH, json_option, overwrite_option
 from fgaf.dataset.url import Url
@@ -15,10 +15,10 @@ from fgaf.dataset.url import Url
 
 @click.group(cls=Program)
 def main() -> None:
-    """Import, inspect, check, split, merge and compare raw stacks and dataset archives."""
+    """Import, export, inspect, check, split, merge, share raw stacks and dataset archives."""
 
 
-for command in (*interchange_cli.COMMANDS, *derive_cli.COMMANDS):
+for command in (*interchange_cli.COMMANDS, *derive_cli.COMMANDS, *share_cli.COMMANDS):
     main.add_command(command)
 
 

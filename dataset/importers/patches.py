@@ -15,7 +15,7 @@ from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, ArchiveHeader, Cells
 from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.files import sha256_of
 from fgaf.dataset.header import utc_now
-from fgaf.dataset.importers.stacks import stack_name
+from fgaf.dataset.importers.plan import stack_name
 from fgaf.dataset.importers.tiff import holds_pages
 from fgaf.dataset.importers.zstack import IMAGE_SUFFIXES, Claim, ZStack, read_zstack, settle
 from fgaf.dataset.optics import Optics

@@ -15,7 +15,8 @@ import zarr
 
 from fgaf.dataset.errors import ExistsError, FgafError, SettingError
 from fgaf.dataset.exporters.export import ExportSettings, export
-from fgaf.dataset.importers.stacks import ImportSettings, find_sources, import_stacks
+from fgaf.dataset.importers.plan import ImportSettings, find_sources
+from fgaf.dataset.importers.stacks import import_stacks
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawStack
 

@@ -18,7 +18,8 @@ from nd2_file import write_nd2
 from ndstorage import NDTiffDataset
 
 from fgaf.dataset.errors import FgafError
-from fgaf.dataset.importers.stacks import ImportSettings, find_sources, import_stacks
+from fgaf.dataset.importers.plan import ImportSettings, find_sources
+from fgaf.dataset.importers.stacks import import_stacks
 from fgaf.dataset.raw import RawStack
 
 PIXELS = np.random.default_rng(4).integers(1, 4000, (3, 5, 2, 20, 30), dtype=np.uint16)

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fgaf.dataset.errors import ExistsError, FgafError, SettingError
-from fgaf.dataset.importers.stacks import ImportSettings, find_sources, import_stacks
+from fgaf.dataset.importers.plan import ImportSettings, find_sources
+from fgaf.dataset.importers.stacks import import_stacks
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawStack
 from fgaf.dataset.validate import validate

@@ -1,0 +1,201 @@
+"""What an import would write: which stacks of which files, and under which names."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.dataset.files import require_new
+from fgaf.dataset.importers.ndtiff import ndtiff_folder
+from fgaf.dataset.importers.ome_zarr import is_zarr
+from fgaf.dataset.importers.zstack import AXES, IMAGE_SUFFIXES, open_series
+from fgaf.dataset.optics import Optics
+from fgaf.dataset.raw import SUFFIX
+
+
+@dataclass(frozen=True)
+class ImportSettings:
+    """What the person importing knows; None or empty where the files are to tell.
+
+    Attributes
+    ----------
+    step_um
+        Distance of neighbouring planes, in drive µm.
+    center_um
+        Drive position of the middle plane, for files without recorded positions; 0 by default.
+    optics
+        Optics; overrides nothing, a file that says otherwise is refused.
+    sample_id, operator, field
+        Recorded with every stack. `field` names the field of view that repeats share.
+    ignore_metadata
+        Take z step, positions and pixel size from these settings alone.
+    planes
+        Of TIFFs whose pages run through z again and again without saying so: planes of one pass,
+        which are a time point then.
+    take
+        Of files with several positions, time points or channels: which. Axis name, as in `AXES`,
+        to a number, a range ``start:stop:step`` or ``all``, counted from 0.
+    """
+
+    step_um: float | None = None
+    center_um: float | None = None
+    optics: Optics = dataclasses.field(default_factory=Optics)
+    sample_id: str = ""
+    operator: str = ""
+    field: str = ""
+    ignore_metadata: bool = False
+    planes: int | None = None
+    take: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One stack to import: which of its source's, and the file it becomes.
+
+    Attributes
+    ----------
+    source
+        File or folder.
+    index
+        Axis name to number, for the axes along which the source has several stacks.
+    target
+        The raw stack file.
+    field
+        Name of the field of view; empty for a field of its own.
+    """
+
+    source: Path
+    index: dict[str, int]
+    target: Path
+    field: str
+
+
+def plan_stacks(
+    sources: Iterable[Path], folder: Path, settings: ImportSettings, overwrite: bool = False
+) -> list[Planned]:
+    """List what an import would write, without writing.
+
+    Raises
+    ------
+    SettingError, FormatError, ExistsError
+        As `import_stacks`, which writes it.
+    """
+    planned = [plan for source in sources for plan in _plans_of(source, folder, settings)]
+    times = Counter(plan.target for plan in planned)
+    twice = [target.name for target, n in times.items() if n > 1]
+    if twice:
+        raise SettingError(
+            f"several sources would become {twice[0]}; rename one or import them into two folders"
+        )
+    for plan in planned:
+        require_new(plan.target, overwrite)
+    return planned
+
+
+def find_sources(paths: Iterable[Path]) -> list[Path]:
+    """Resolve what was named: what is one stack or file stays; a folder of such stands for them.
+
+    A folder of TIFFs of several pages each stands for those files; of images of one page each, it
+    is one stack.
+
+    Raises
+    ------
+    FgafError
+        A folder holds no images.
+    """
+    found: list[Path] = []
+    for path in paths:
+        found += _inside(path) if path.is_dir() and not _is_one(path) else [path]
+    return found
+
+
+def _inside(folder: Path) -> list[Path]:
+    inside = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    images = [p for p in inside if p.suffix.lower() in IMAGE_SUFFIXES]
+    stacks = [p for p in inside if (p.is_dir() and _is_one(p)) or p.suffix.lower() == ".nd2"]
+    if images and _holds_stacks(images):
+        return sorted(stacks + images)
+    if stacks:
+        return stacks
+    if not images:
+        raise FgafError(
+            f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)}); name another folder"
+        )
+    return [folder]
+
+
+def _is_one(folder: Path) -> bool:
+    """Whether a folder is one image in itself."""
+    return is_zarr(folder) or ndtiff_folder(folder) is not None
+
+
+def stack_name(source: Path) -> str:
+    """Name of the stack of a source: without ``.ome.tif``, ``.tiff`` and the like."""
+    name = source.resolve().name if source.is_dir() else source.stem
+    for ending in (".zarr", ".ome"):
+        if name.lower().endswith(ending):
+            name = name[: -len(ending)]
+    return name
+
+
+def _holds_stacks(images: Sequence[Path]) -> bool:
+    from fgaf.dataset.importers.tiff import holds_pages
+
+    return all(p.suffix.lower() in (".tif", ".tiff") for p in images) and holds_pages(images[0])
+
+
+def _plans_of(source: Path, folder: Path, settings: ImportSettings) -> list[Planned]:
+    with open_series(source, settings.planes) as series:
+        sizes, described = series.sizes, str(series)
+    for axis, which in settings.take.items():
+        if axis not in sizes and which not in ("0", "all"):
+            raise SettingError(f"--take {axis}={which}: {source} has only one {axis}; leave it out")
+    untold = [axis for axis in sizes if axis not in settings.take]
+    if untold:
+        told = " ".join(f"--take {axis}=0" for axis in untold)
+        raise SettingError(
+            f"{source} holds several z-stacks ({described}); say which with {told}, or all, each a "
+            "stack of its own"
+        )
+    chosen = {axis: _numbers(source, axis, settings.take[axis], n) for axis, n in sizes.items()}
+    name = stack_name(source)
+    found = []
+    for numbers in itertools.product(*chosen.values()):
+        index = dict(zip(chosen, numbers, strict=True))
+        tags = {
+            axis: f"_{axis[0]}{number:0{len(str(sizes[axis] - 1))}}"
+            for axis, number in index.items()
+        }
+        target = folder / f"{name}{''.join(tags.values())}{SUFFIX}"
+        # Times and channels of one position show one field; positions are fields of their own.
+        repeats = any(len(chosen[axis]) > 1 for axis in index if axis != "position")
+        place = tags.get("position", "") if len(chosen.get("position", ())) > 1 else ""
+        own = name + tags.get("position", "") if repeats else ""
+        field = settings.field + place if settings.field else own
+        found.append(Planned(source, index, target, field))
+    return found
+
+
+def _numbers(source: Path, axis: str, which: str, n: int) -> range:
+    """Resolve ``3``, ``0:10:2`` or ``all`` among n."""
+    try:
+        if which == "all":
+            return range(n)
+        if ":" in which:
+            found = range(n)[slice(*(int(part) if part else None for part in which.split(":")))]
+        else:
+            found = range(n)[int(which) : int(which) + 1 or None]
+    except (ValueError, TypeError) as error:
+        raise SettingError(
+            f"--take {axis}={which}: give a number, a range such as 0:10 or 0:100:5, or all"
+        ) from error
+    if not found:
+        raise SettingError(
+            f"--take {axis}={which}: {source} has {n} {AXES[axis]}, numbered 0 to {n - 1}"
+        )
+    return found
