@@ -150,6 +150,46 @@ def engine_stack(folder: Path, settle_s: float) -> tuple[float, float]:
     return took_s, stage.waited_s + len(PLAN) * (EXPOSURE_S + settle_s)
 
 
+class NoWait(WallClock):
+    """A clock on which no wait takes time."""
+
+    def sleep(self, seconds: float) -> None:
+        pass
+
+
+class InstantCamera(TimedCamera):
+    """A camera that exposes in no time."""
+
+    def trigger(self, timeout_s: float) -> Frame:
+        self._count += 1
+        stamp_ns = self._clock.now_ns() + 1000
+        return Frame(FRAMES[self._count % len(FRAMES)], self._count, 0, stamp_ns, 0.0)
+
+
+class InstantStage(TimedStage):
+    """A drive that is there at once."""
+
+    def moving(self) -> bool:
+        return False
+
+    def position_um(self) -> float:
+        return self._to
+
+
+def engine_code_ms() -> float:
+    """Processor time that the engine and its checks take a plane when nothing is waited for."""
+    clock, plan = NoWait(), StackPlan(0.5, 50.0, 0.0)
+    engine = Engine(
+        Devices(InstantCamera(clock), InstantStage(), clock),
+        CameraTable(driver="instant"),
+        StageTable(driver="instant", approach_um=0),
+    )
+    begun_s = time.thread_time()
+    for _ in engine.expose(plan):
+        pass
+    return 1e3 * (time.thread_time() - begun_s) / len(plan)
+
+
 def micromanager_stack() -> tuple[float, float] | None:
     """Seconds for the same plan in pymmcore-plus's engine with the same devices, no file."""
     try:
@@ -431,6 +471,10 @@ def main() -> None:
         ):
             runs = [engine_stack(folder, settle_s) for _ in range(settings.repeats)]
             print(overhead(name, runs))
+        code_ms = statistics.median(engine_code_ms() for _ in range(settings.repeats))
+        print(
+            f"engine and its checks: {code_ms:.3f} ms of processor time a plane, the rest is waits"
+        )
         others = [micromanager_stack() for _ in range(settings.repeats)]
         found = [each for each in others if each is not None]
         if found:
