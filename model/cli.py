@@ -151,8 +151,8 @@ def pretrain(
 
     OUT holds the weights (sim.safetensors), their card (sim.md), the simulated cells and the
     training run afterwards. A killed one goes on where it stood when run again. The network
-    that ships with fgaf was made by this command as it is; start from another with
-    fgaf-train --pretrained OUT/sim.safetensors.
+    that ships with fgaf was made by this command; its card says how long it was trained. Start
+    from another with fgaf-train --pretrained OUT/sim.safetensors.
     """
     from dataclasses import replace
 

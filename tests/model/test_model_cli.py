@@ -87,6 +87,11 @@ def test_settings_stack_up(tmp_path: Path) -> None:
         (["nothing.h5", "--out", "new"], 1, "nothing.h5"),
         (["--list", "vgg*"], 2, "no network fits"),
         (["--preset", "paper", "--settings", "x.toml"], 2, "not both"),
+        (["data.h5", "--out", "new", "--pretrained", "sim", "--weights", "x.pth"], 2, "not both"),
+        (["data.h5", "--out", "new", "--weights", "x.pth", *QUICK], 1, "x.pth is not there"),
+        (["data.h5", "--out", "new", "--weights", "patch.png", *QUICK], 1, "holds no weights"),
+        (["data.h5", "--out", "new", "--pretrained", "sim", *QUICK], 2, "--set backbone="),
+        (["data.h5", "--out", "new", "--folds", "1", *QUICK], 2, "folds"),
     ],
 )
 def test_train_refuses_in_one_line(

@@ -1,5 +1,6 @@
 """Training: complete runs, repeatable, resumable after a kill, blind to test cells and truth."""
 
+import csv
 import json
 import os
 import signal
@@ -111,6 +112,15 @@ def test_test_cells_and_truth_do_not_reach_the_weights(archive: Archive, tmp_pat
 def test_settings_work_together(values: dict[str, Any], archive: Archive, tmp_path: Path) -> None:
     metrics = train(archive, quick(**values), tmp_path / "run")
     assert 0 <= metrics["top1"] <= metrics["top3"] <= 1
+
+
+def test_training_stops_when_validation_stops_improving(archive: Archive, tmp_path: Path) -> None:
+    train(archive, quick(epochs=60, patience=3, select="best"), tmp_path)
+    with (tmp_path / "history.csv").open() as file:
+        errors = [float(row["val_expected_mae_um"]) for row in csv.DictReader(file)]
+    best = errors.index(min(errors))
+    assert len(errors) == best + 1 + 3 < 60
+    assert Checkpoint.load(tmp_path / "checkpoint.pt").epoch == best + 1
 
 
 def test_sixteen_bits_and_no_validation_cells(

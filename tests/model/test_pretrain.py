@@ -1,0 +1,77 @@
+"""Pretraining: microscopes within their ranges, repeatable; the network that ships."""
+
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.model.pretrain import (
+    INTERVAL_S,
+    RANGES,
+    RUN,
+    SETTINGS,
+    WEIGHTS,
+    WORLDS,
+    Worlds,
+    draw_microscope,
+    pretrain,
+    simulate_worlds,
+)
+from fgaf.model.settings import preset
+from fgaf.model.start import shipped
+
+LIMIT_BYTES = 12e6
+
+
+def test_microscopes_are_drawn_within_their_ranges() -> None:
+    worlds = Worlds(cells=505, microscopes=100, seed=4)
+    drawn = [draw_microscope(worlds, number) for number in range(100)]
+    for key, (low, high) in RANGES.items():
+        values = [getattr(one["settings"], key) for one in drawn]
+        assert low <= min(values) < (low + high) / 2 < max(values) <= high
+    assert all(INTERVAL_S[0] <= one["interval_s"] <= INTERVAL_S[1] for one in drawn)
+    assert {one["contrast"] for one in drawn} == {"brightfield", "relief"}
+    assert {one["motile"] for one in drawn} == {True, False}
+    assert len({one["seed"] for one in drawn}) == 100
+    assert sum(one["cells"] for one in drawn) == 505
+    assert draw_microscope(worlds, 7) == draw_microscope(worlds, 7)
+    assert draw_microscope(replace(worlds, seed=5), 7) != draw_microscope(worlds, 7)
+
+
+@pytest.mark.parametrize(("cells", "microscopes"), [(2, 3), (10, 2)])
+def test_too_few_microscopes_are_refused(cells: int, microscopes: int) -> None:
+    with pytest.raises(SettingError, match="three microscopes"):
+        Worlds(cells, microscopes)
+
+
+@pytest.mark.slow
+def test_a_small_pretraining(tmp_path: Path) -> None:
+    worlds = Worlds(cells=3, microscopes=3)
+    settings = SETTINGS.with_values({"epochs": 1})
+    metrics = pretrain(tmp_path, worlds, settings)
+    assert metrics["n_cells"] == 1
+    assert (tmp_path / WEIGHTS).stat().st_size < LIMIT_BYTES
+    assert "--cells 3 --microscopes 3 --seed 1 --epochs 1" in (tmp_path / "sim.md").read_text()
+    assert pretrain(tmp_path, worlds, settings)["top1"] == metrics["top1"]
+    stored = Archive.read(tmp_path / WORLDS)
+    again = simulate_worlds(worlds)
+    assert np.array_equal(again.images, stored.images)
+    assert sorted(again.splits["default"].tolist()) == [0, 1, 2]
+    with pytest.raises(FgafError, match="begun with 3 cells"):
+        pretrain(tmp_path, Worlds(cells=4, microscopes=3), settings)
+    assert (tmp_path / RUN / "metrics.json").is_file()
+
+
+def test_the_shipped_network_is_the_default_one() -> None:
+    folder = files("fgaf.model") / "weights"
+    assert len((folder / WEIGHTS).read_bytes()) < LIMIT_BYTES
+    assert "fgaf-pretrain --cells" in (folder / "sim.md").read_text(encoding="utf-8")
+    checkpoint = shipped()
+    default = preset("default")
+    for key in ("backbone", "fgaf", "width", "insertion", "residual", "self_norm", "loss"):
+        assert getattr(checkpoint.settings, key) == getattr(default, key)
+    assert (checkpoint.patch_px, len(checkpoint.class_depths_um)) == (96, 9)
