@@ -14,6 +14,7 @@ from fgaf.dataset.errors import FgafError, SettingError
 
 if TYPE_CHECKING:
     from fgaf.curate.queue import Order, Task
+    from fgaf.curate.status import Status
 
 PATH = click.Path(path_type=Path)
 
@@ -240,6 +241,13 @@ def _detected(
     "--only", multiple=True, metavar="PATTERN", help="Show cells whose name fits, as 'donor7*'."
 )
 @click.option("--seed", default=0, show_default=True, help="Of the share and the random order.")
+@click.option(
+    "--model",
+    "run",
+    type=PATH,
+    metavar="RUN",
+    help="Let the network of a training run suggest the focus; least certain cells first.",
+)
 @click.option("--read-only", is_flag=True, help="Only look.")
 @click.option("--patch", "patch_px", type=int, help="Side of a patch, px; new sessions: 96.")
 @click.option("--step", "step_um", type=float, help="Distance of the depths, µm; new: 0.5.")
@@ -255,6 +263,7 @@ def open_command(
     share: float,
     only: tuple[str, ...],
     seed: int,
+    run: Path | None,
     read_only: bool,
     patch_px: int | None,
     step_um: float | None,
@@ -270,6 +279,7 @@ def open_command(
     """
     from fgaf.curate.crop import PatchSettings
     from fgaf.curate.finding import find_stacks, open_session
+    from fgaf.curate.network import Network
     from fgaf.curate.queue import QueueSettings
     from fgaf.curate.status import status
 
@@ -277,7 +287,9 @@ def open_command(
     chosen = {name: value for name, value in given.items() if value is not None}
     paths = find_stacks(raw)
     window = _window()
-    queue = QueueSettings(task, order or window.read_preferences().order, share, only, seed)
+    usual: Order = "uncertainty" if run is not None else window.read_preferences().order
+    queue = QueueSettings(task, order or usual, share, only, seed)
+    network = None if run is None else Network.load(run)
     session, note = open_session(
         folder,
         paths,
@@ -288,13 +300,19 @@ def open_command(
     )
     if note:
         click.echo(note, err=True)
-    panel = window.open_window(session, queue, paths, annotator=annotator, note=note)
+    if network is not None and not session.read_only:
+        network.suggest_all(session, lambda cells: progress(cells, "suggest", len(cells)))
+    window.open_window(session, queue, paths, annotator=annotator, note=note, network=network)
     window.run()
-    panel.shut()
-    finish(
-        "\n".join(status(session.state).lines()),
-        f"fgaf-curate export {folder} --out dataset.h5",
-    )
+    session.close()
+    told = status(session.state)
+    finish("\n".join(told.lines()), _next(folder, told))
+
+
+def _next(session: Path, told: Status) -> str:
+    if told.ready:
+        return f"fgaf-curate export {session} --out dataset.h5"
+    return f"fgaf-curate open --session {session}"
 
 
 def _window() -> ModuleType:
@@ -358,8 +376,7 @@ def status_command(session: Path, as_json: bool) -> None:
         lines.append(f"line {torn} was torn by a crash and does not count")
     finish(
         "\n".join(lines),
-        f"fgaf-curate {'export' if told.ready else 'open --session'} {session}"
-        + (" --out dataset.h5" if told.ready else ""),
+        _next(session, told),
         told.as_dict() | {"torn_line": torn},
         as_json,
     )

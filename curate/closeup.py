@@ -60,6 +60,7 @@ class Closeups:
         self.patch_px = patch_px
         self.head_um = head_um
         self._made: OrderedDict[tuple[str, bytes], Closeup] = OrderedDict()
+        self._curves: dict[str, Floats] = {}
         self._stacks: OrderedDict[str, tuple[RawStack, ExitStack]] = OrderedDict()
 
     def stack(self, ref: StackRef) -> RawStack:
@@ -79,8 +80,15 @@ class Closeups:
         self._stacks.move_to_end(ref.fingerprint)
         return self._stacks[ref.fingerprint][0]
 
-    def of(self, cell: CellState, ref: StackRef) -> Closeup:
+    def of(self, cell: CellState, ref: StackRef, quick: bool = False) -> Closeup:
         """The closeup of a cell; from memory where it was made before and has not moved.
+
+        Parameters
+        ----------
+        cell, ref
+            The cell, and its raw stack.
+        quick
+            Whether a curve that is not known yet may be left out, or be that of before a move.
 
         Raises
         ------
@@ -89,7 +97,11 @@ class Closeups:
         """
         key = (cell.id, cell.y.tobytes() + cell.x.tobytes())
         if key not in self._made:
-            self._made[key] = self._make(cell, self.stack(ref), ref.pixel_size_um)
+            made = self._make(cell, ref, quick)
+            if quick:
+                return made
+            self._made[key] = made
+            self._curves[cell.id] = made.contrast
             if len(self._made) > _KEPT:
                 self._made.popitem(last=False)
         self._made.move_to_end(key)
@@ -101,8 +113,9 @@ class Closeups:
             lifetime.close()
         self._stacks.clear()
 
-    def _make(self, cell: CellState, stack: RawStack, pixel_um: float) -> Closeup:
-        pixel = pixel_um or stack.header.optics.pixel_size_um or 1.0
+    def _make(self, cell: CellState, ref: StackRef, quick: bool) -> Closeup:
+        stack = self.stack(ref)
+        pixel = ref.pixel_size_um or stack.header.optics.pixel_size_um or 1.0
         margin = max(self.patch_px, round(3.4 * self.head_um / pixel)) // 2 + 2
         rows, columns = stack.shape[1:]
         top, left = (max(0, int(way.min()) - margin) for way in (cell.y, cell.x))
@@ -110,25 +123,33 @@ class Closeups:
         right = min(columns, int(cell.x.max()) + margin + 1)
         block = stack.frames[:, top:bottom, left:right]
         y, x = cell.y - top, cell.x - left
+        patches = np.stack(
+            [_patch(frame, y[p], x[p], self.patch_px) for p, frame in enumerate(block)]
+        )
+        low, high = np.percentile(patches[patches > 0] if patches.any() else patches, (0.5, 99.5))
+        if quick:
+            contrast = self._curves.get(cell.id, np.full(len(patches), np.nan))
+        else:
+            contrast = self._contrast(block, y, x, stack, pixel)
+        return Closeup(patches, (float(low), max(float(high), low + 1)), stack.z_um, contrast)
+
+    def _contrast(
+        self, block: npt.NDArray[Any], y: Floats, x: Floats, stack: RawStack, pixel: float
+    ) -> Floats:
         optics = stack.header.optics
+        aperture = optics.numerical_aperture
         curves = measure(
             block,
             y,
             x,
             stack.z_um,
             pixel,
-            cutoff_per_um=optics.cutoff_per_um,
+            cutoff_per_um=None if aperture is None else aperture / (optics.wavelength_um or 0.55),
             head_um=self.head_um,
         )
         contrast = np.maximum(curves.bands[:, :_COARSE], 0).mean(axis=1)
         known = np.isfinite(contrast)
-        if known.any():
-            contrast = contrast / max(float(contrast[known].max()), 1e-12)
-        patches = np.stack(
-            [_patch(frame, y[p], x[p], self.patch_px) for p, frame in enumerate(block)]
-        )
-        low, high = np.percentile(patches[patches > 0] if patches.any() else patches, (0.5, 99.5))
-        return Closeup(patches, (float(low), max(float(high), low + 1)), stack.z_um, contrast)
+        return np.asarray(contrast / max(float(contrast[known].max(initial=0.0)), 1e-12))
 
 
 def _patch(frame: npt.NDArray[Any], y: float, x: float, side: int) -> npt.NDArray[Any]:

@@ -99,7 +99,8 @@ def _folder_layers(folder: Path) -> list[LayerData]:
         return [_layer(path) for path in paths]
     shape, dtype, step, optics = kinds.pop()
     series = Series(paths, shape, dtype)
-    settings = settings_of(series[0], optics, (step, "um", "z"))
+    middle = shape[0] // 2
+    settings = settings_of(series[0, middle : middle + 1], optics, (step, "um", "z"))
     for name, first in (("scale", 1.0), ("units", "pixel"), ("axis_labels", "stack")):
         settings[name] = (first, *settings[name])
     about = {"format": RAW, "paths": [str(path) for path in paths]}

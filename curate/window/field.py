@@ -105,9 +105,13 @@ class Field:
         data = layer.world_to_data(position)
         return float(data[-2]), float(data[-1])
 
+    def leave(self) -> None:
+        """Follow the viewer's slider no more."""
+        self.viewer.dims.events.current_step.disconnect(self._slid)
+
     def forget(self) -> None:
         """Remove the layers."""
-        self.viewer.dims.events.current_step.disconnect(self._slid)
+        self.leave()
         for layer in self._layers.values():
             if layer in self.viewer.layers:
                 self.viewer.layers.remove(layer)

@@ -27,6 +27,7 @@ from qtpy.QtWidgets import (
 from fgaf.curate.closeup import Closeup, Closeups
 from fgaf.curate.compile import compile_archive
 from fgaf.curate.finding import Found, note_repeats, take_in
+from fgaf.curate.network import Network
 from fgaf.curate.queue import ORDERS, TASKS, QueueSettings
 from fgaf.curate.session import Session
 from fgaf.curate.shortcuts import as_html, with_keys
@@ -46,6 +47,24 @@ _WIDTH: Final = 330
 _NUDGES: Final = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
 
 
+class Lifetime:
+    """What must end with the panel, however the window is closed; Qt's own parts may be gone."""
+
+    def __init__(self, session: Session, closeups: Closeups, field: Field, search: Search) -> None:
+        self.ended = False
+        self._session, self._closeups = session, closeups
+        self._field, self._search = field, search
+
+    def end(self) -> None:
+        """Stop the search, leave the viewer, close the files; may be called again."""
+        if not self.ended:
+            self.ended = True
+            self._search.stop()
+            self._field.leave()
+            self._closeups.close()
+            self._session.close()
+
+
 class Panel(QWidget):
     """The curation panel of one session.
 
@@ -63,6 +82,8 @@ class Panel(QWidget):
         Raw stacks to search for cells first, those the session has already left out.
     note
         A line to begin with, such as why the session is read-only.
+    network
+        Suggests focus for the stacks that are searched; None for the focus curve.
     """
 
     def __init__(
@@ -73,6 +94,7 @@ class Panel(QWidget):
         queue: QueueSettings | None = None,
         paths: Sequence[Path] = (),
         note: str = "",
+        network: Network | None = None,
     ) -> None:
         super().__init__()
         self.viewer = viewer
@@ -84,7 +106,6 @@ class Panel(QWidget):
         self.field = Field(viewer, self._placed, self._turned)
         self.message = ""
         self._adding = False
-        self._closed = False
         try:
             self.shortcuts = with_keys(preferences.keys)
         except SettingError as error:
@@ -96,9 +117,11 @@ class Panel(QWidget):
         self._later.timeout.connect(self.follow)
         viewer.events.theme.connect(self._themed)
         viewer.mouse_drag_callbacks.append(self._clicked)
-        self.search = Search(state, paths)
+        self.search = Search(state, paths, network)
         self.search.found.connect(self._found)
         self.search.ended.connect(self._searched)
+        self.life = Lifetime(session, self.closeups, self.field, self.search)
+        self.destroyed.connect(self.life.end)
         self.say(note)
         self.refresh()
         if paths and not session.read_only:
@@ -123,24 +146,15 @@ class Panel(QWidget):
         self._line.setText(words)
 
     def refresh(self) -> None:
-        """Show what the sitting shows."""
-        sitting, cell = self.sitting, self.sitting.cell
-        closeup = self._closeup()
-        suggestion, decision = sitting.suggestion, sitting.decision
-        for view in (self._patch, self._film, self._curve):
-            view.show_cell(
-                closeup,
-                min(sitting.plane, len(closeup.z_um) - 1) if closeup is not None else 0,
-                None if suggestion is None else suggestion.focus_um,
-                None if decision is None else decision.focus_um,
-                () if cell is None else cell.jump,
-            )
+        """Show what the sitting shows; the field and a curve not known yet follow soon."""
+        self._paint(quick=True)
         self._tell()
         self._later.start(_SOON_MS)
 
     def follow(self) -> None:
         """Let the field follow the sitting, and make ready what will be asked for next."""
-        if not self._closed:
+        if not self.life.ended:
+            self._paint(quick=False)
             self.field.update(self.sitting, self.closeups)
             QTimer.singleShot(0, self._prepare_next)
 
@@ -151,18 +165,11 @@ class Panel(QWidget):
         self.say(f"wrote {path}: {archive.n_cells} cells x {archive.n_classes} depths")
 
     def shut(self) -> None:
-        """Stop the search, close the session and take the layers away; may be called again."""
-        if self._closed:
-            return
-        self._closed = True
-        self.search.stop()
-        self._later.stop()
-        self.viewer.events.theme.disconnect(self._themed)
-        if self._clicked in self.viewer.mouse_drag_callbacks:
-            self.viewer.mouse_drag_callbacks.remove(self._clicked)
-        self.field.forget()
-        self.closeups.close()
-        self.session.close()
+        """End as when the window is closed, and take the layers away; may be called again."""
+        if not self.life.ended:
+            self._later.stop()
+            self.field.forget()
+            self.life.end()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 - Qt's name
         """Keep the overlay over the panel."""
@@ -340,12 +347,24 @@ class Panel(QWidget):
             facts.append(_coloured(words, colours.decided))
         return facts
 
-    def _closeup(self) -> Closeup | None:
+    def _paint(self, quick: bool) -> None:
+        sitting, cell, closeup = self.sitting, self.sitting.cell, self._closeup(quick)
+        suggestion, decision = sitting.suggestion, sitting.decision
+        for view in (self._patch, self._film, self._curve):
+            view.show_cell(
+                closeup,
+                min(sitting.plane, len(closeup.z_um) - 1) if closeup is not None else 0,
+                None if suggestion is None else suggestion.focus_um,
+                None if decision is None else decision.focus_um,
+                () if cell is None else cell.jump,
+            )
+
+    def _closeup(self, quick: bool) -> Closeup | None:
         cell, ref = self.sitting.cell, self.sitting.stack
         if cell is None or ref is None:
             return None
         try:
-            return self.closeups.of(cell, ref)
+            return self.closeups.of(cell, ref, quick)
         except (FgafError, OSError) as error:
             self.say(str(error), wrong=True)
             return None
@@ -353,7 +372,7 @@ class Panel(QWidget):
     def _prepare_next(self) -> None:
         """Make the closeup that will be asked for next, while the person looks at this one."""
         sitting = self.sitting
-        if sitting.name not in sitting.names or self._closed:
+        if sitting.name not in sitting.names or self.life.ended:
             return
         at = sitting.names.index(sitting.name)
         state = self.session.state
@@ -366,7 +385,7 @@ class Panel(QWidget):
         self.refresh()
 
     def _turned(self, plane: int) -> None:
-        if self.sitting.cell is not None and plane != self.sitting.plane:
+        if not self.life.ended and self.sitting.cell is not None and plane != self.sitting.plane:
             self._pick(plane)
 
     def _placed(self, plane: int, y: float, x: float) -> None:
@@ -392,7 +411,7 @@ class Panel(QWidget):
         return "drag the points of the path; E ends it" if self.field.editing else "path kept"
 
     def _clicked(self, _: Any, event: Any) -> None:
-        if not self._adding:
+        if not self._adding or self.life.ended:
             return
         self._adding = False
         place = self.field.place_of(event.position)
@@ -449,7 +468,7 @@ class Panel(QWidget):
 
     def _searched(self, problem: str) -> None:
         self._searching.hide()
-        if self._closed:
+        if self.life.ended:
             return
         if problem:
             self.say(problem, wrong=True)
@@ -469,6 +488,8 @@ class Panel(QWidget):
         self.say("the search ends after the stack that it is at")
 
     def _themed(self, _: Any) -> None:
+        if self.life.ended:
+            return
         self.colours = Colours.of(self.viewer.theme)
         for view in (self._patch, self._film, self._curve):
             view.colours = self.colours

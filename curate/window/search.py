@@ -11,6 +11,7 @@ from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
 
 from fgaf.curate.finding import Found, find_cells
+from fgaf.curate.network import Network
 from fgaf.curate.state import State
 from fgaf.dataset.errors import FgafError
 
@@ -24,6 +25,8 @@ class Search(QObject):
         The session as it is when the search starts.
     paths
         Raw stack files; those the session has already are passed over.
+    network
+        Suggests focus in place of the focus curve; None for the curve.
 
     Signals
     -------
@@ -36,13 +39,14 @@ class Search(QObject):
     found = Signal(object)
     ended = Signal(str)
 
-    def __init__(self, state: State, paths: Sequence[Path]) -> None:
+    def __init__(self, state: State, paths: Sequence[Path], network: Network | None = None) -> None:
         super().__init__()
         self.done = 0
         self.running = False
         # The thread's own: the session goes on changing meanwhile.
         self._state = replace(state, stacks=dict(state.stacks), cells={}, pending={})
         self._paths = list(paths)
+        self._network = network
         self._worker: Any = None
         self._stopped = False
         self._problem = ""
@@ -66,6 +70,9 @@ class Search(QObject):
         for path in self._paths:
             try:
                 found = find_cells(path, self._state)
+                if found is not None and self._network is not None:
+                    state = self._state
+                    found = self._network.improve(found, state.settings, state.head_um)
             except (FgafError, OSError) as error:
                 yield str(error)
                 return

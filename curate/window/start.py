@@ -27,6 +27,7 @@ from qtpy.QtWidgets import (
 from fgaf.curate.crop import PatchSettings
 from fgaf.curate.finding import find_stacks, open_session
 from fgaf.curate.journal import begun
+from fgaf.curate.network import Network
 from fgaf.curate.queue import QueueSettings
 from fgaf.curate.session import Session
 from fgaf.curate.window.panel import Panel
@@ -44,6 +45,7 @@ def open_window(
     *,
     annotator: str = "",
     note: str = "",
+    network: Network | None = None,
     show: bool = True,
 ) -> Panel:
     """Open a napari window with the curation panel beside the field.
@@ -60,6 +62,8 @@ def open_window(
         The person; empty for the one in the preferences.
     note
         A line to begin with.
+    network
+        Suggests focus for the stacks that are searched; None for the focus curve.
     show
         Whether the window is shown.
     """
@@ -69,7 +73,7 @@ def open_window(
         preferences = Preferences(
             annotator, preferences.order, preferences.advance, preferences.keys
         )
-    panel = Panel(viewer, session, preferences, queue, paths, note)
+    panel = Panel(viewer, session, preferences, queue, paths, note, network)
     viewer.window.add_dock_widget(panel, name=TITLE, area="right")
     window = panel.window()
     for dock in [] if window is None else window.findChildren(QDockWidget):

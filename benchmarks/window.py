@@ -1,0 +1,203 @@
+"""How fast the curation window answers, and how it opens a folder of a hundred stacks.
+
+Needs a screen: ``xvfb-run -a python benchmarks/window.py`` where there is none. The hundred stacks
+are sparse files of zeros, of almost no size on disk, and are removed in the end. What is
+measured:
+
+- a key press, with 300 cells of one stack of 1920 x 1200 x 17: until the panel is painted, and how
+  long the field in the canvas then takes to follow;
+- 100 stacks of that size: opening the folder with napari's reader, and as a session;
+- finding the cells of one such stack, on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["NAPARI_CONFIG"] = ""
+
+import numpy as np
+import psutil
+from qtpy.QtGui import QKeySequence
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+
+from fgaf.acquire.simulation.scene import Scene
+from fgaf.acquire.simulation.settings import SimulationSettings
+from fgaf.curate.crop import PatchSettings
+from fgaf.curate.finding import open_session
+from fgaf.curate.follow import link, search
+from fgaf.curate.plugin import read_layers
+from fgaf.curate.session import Session
+from fgaf.curate.state import CellState, StackRef, Suggested
+from fgaf.curate.window.start import open_window
+from fgaf.dataset.optics import Optics
+from fgaf.dataset.raw import RawHeader, RawStack, RawWriter
+
+SHAPE = (17, 1200, 1920)
+CELLS, STACKS, PIXEL_UM = 300, 100, 0.1465
+KEYS = ("Right", "Left", "Space", "Return", "Ctrl+Z", "Down", "2", "Shift+Up")
+BLOCK = 1 << 16
+
+
+def write_stack(path: Path, frames: np.ndarray) -> Path:
+    """Write a stack of planes half a micrometre apart."""
+    header = RawHeader.new(
+        step_um=0.5,
+        half_range_um=0.5 * (len(frames) // 2),
+        center_um=0.0,
+        bit_depth=8,
+        optics=Optics(pixel_size_um=PIXEL_UM),
+    )
+    with RawWriter(path, header, frames.shape, np.uint8) as writer:
+        for plane, frame in enumerate(frames):
+            z = (plane - len(frames) // 2) * 0.5
+            writer.write(
+                plane,
+                frame,
+                z_requested_um=z,
+                z_measured_um=z,
+                time_device_ns=plane * 33_000_000,
+                time_host_ns=plane * 33_000_000,
+                frame_id=plane,
+                exposure_us=5000.0,
+            )
+        return writer.publish()
+
+
+def copy_sparse(source: Path, target: Path) -> None:
+    """Copy a file, leaving out its blocks of zeros."""
+    with source.open("rb") as old, target.open("wb") as new:
+        while block := old.read(BLOCK):
+            if block.strip(b"\0"):
+                new.write(block)
+            else:
+                new.seek(len(block), 1)
+        new.truncate()
+
+
+def memory_mb() -> float:
+    """Resident memory of this process."""
+    return psutil.Process().memory_info().rss / 1e6
+
+
+def time_keys(folder: Path, rounds: int) -> dict[str, float]:
+    """Press keys in a window with 300 cells; medians and worst in ms."""
+    noise = np.random.default_rng(0).integers(90, 120, SHAPE, dtype=np.uint8)
+    path = write_stack(folder / "big.stack.h5", noise)
+    session = Session.create(folder / "keys", PatchSettings())
+    with RawStack.open(path) as stack:
+        ref = StackRef.of(stack)
+    cells = []
+    for i in range(CELLS):
+        y, x = 100.0 + 60 * (i // 20), 100.0 + 90 * (i % 20)
+        drift = np.linspace(-10, 10, SHAPE[0])
+        suggested = Suggested(0.1, 0.8, "phase", "", "focus-curve")
+        cells.append(
+            CellState(
+                f"big-{i:03d}", ref.fingerprint, y + drift, x + drift, 30, 20, 0.9, (), suggested
+            )
+        )
+    session.begin([ref], cells)
+    panel = open_window(session, annotator="ann")
+    window = panel.window()
+    window.resize(1400, 900)
+    window.activateWindow()
+    QApplication.setActiveWindow(window)
+    for _ in range(30):
+        QApplication.processEvents()
+        time.sleep(0.02)
+    answered, followed = [], []
+    for key in KEYS * rounds:
+        combination = QKeySequence(key)[0]
+        start = time.perf_counter()
+        QTest.keyClick(panel, combination.key(), combination.keyboardModifiers())
+        panel.repaint()
+        answered.append(1e3 * (time.perf_counter() - start))
+        start = time.perf_counter()
+        panel._later.stop()
+        panel.follow()
+        QApplication.processEvents()
+        followed.append(1e3 * (time.perf_counter() - start))
+    decisions = sum(c.by_person for c in session.state.cells.values())
+    panel.shut()
+    panel.viewer.close()
+    return {
+        "cells": CELLS,
+        "decided": decisions,
+        "key_ms": median(answered),
+        "key_p95_ms": float(np.percentile(answered, 95)),
+        "field_ms": median(followed),
+        "field_p95_ms": float(np.percentile(followed, 95)),
+    }
+
+
+def time_opening(folder: Path) -> dict[str, float]:
+    """Open a folder of 100 stacks; seconds and MB."""
+    import napari
+
+    many = folder / "many"
+    many.mkdir()
+    first = write_stack(folder / "zeros.stack.h5", np.zeros(SHAPE, np.uint8))
+    for i in range(STACKS):
+        copy_sparse(first, many / f"s{i:03d}.stack.h5")
+    on_disk = sum(path.stat().st_blocks * 512 for path in many.iterdir()) / 1e6
+    paths = sorted(many.iterdir())
+    before = memory_mb()
+    start = time.perf_counter()
+    layers = read_layers(str(many))
+    read_s = time.perf_counter() - start
+    viewer = napari.Viewer(show=True)
+    QApplication.processEvents()
+    start = time.perf_counter()
+    viewer.open(str(many), plugin="fgaf")
+    QApplication.processEvents()
+    view_s = time.perf_counter() - start
+    viewer.close()
+    start = time.perf_counter()
+    session, _ = open_session(folder / "hundred", paths)
+    session_s = time.perf_counter() - start
+    session.close()
+    return {
+        "stacks": len(paths),
+        "layers": len(layers),
+        "on_disk_mb": on_disk,
+        "reader_s": read_s,
+        "napari_s": view_s,
+        "session_s": session_s,
+        "more_mb": memory_mb() - before,
+        "all_mb": memory_mb(),
+    }
+
+
+def time_detection() -> dict[str, float]:
+    """Find and follow the cells of one simulated stack; seconds on one core."""
+    scene = Scene(SimulationSettings(seed=9100, shape=SHAPE[1:], cells=20))
+    z = (np.arange(SHAPE[0]) - SHAPE[0] // 2) * 0.5
+    frames = np.stack([scene.expose(k * 0.033, 0.005, float(z[k]))[0] for k in range(len(z))])
+    start = time.process_time()
+    tracks = link(search(frames, PIXEL_UM), PIXEL_UM, SHAPE[1:], np.arange(len(z)) * 0.033)
+    return {"tracks": len(tracks), "detect_cpu_s": time.process_time() - start}
+
+
+def main() -> None:
+    """Measure all and print it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=10, help="rounds of eight keys")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        result = {"opening": time_opening(folder), "keys": time_keys(folder, options.rounds)}
+    result["detection"] = time_detection()
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
