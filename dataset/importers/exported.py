@@ -79,8 +79,10 @@ def import_export(folder: Path) -> Archive:
 
 def _reader(folder: Path, stack: ExitStack) -> Callable[[str], NDArray[Any]]:
     @cache
-    def opened_tar(file: str) -> tarfile.TarFile:
-        return stack.enter_context(tarfile.open(folder / file))
+    def opened_tar(file: str) -> tuple[tarfile.TarFile, dict[str, tarfile.TarInfo]]:
+        tar = tarfile.open(folder / file)  # noqa: SIM115 -- the stack closes it
+        stack.enter_context(tar)
+        return tar, {member.name: member for member in tar}
 
     @cache
     def column(file: str) -> Any:
@@ -92,7 +94,8 @@ def _reader(folder: Path, stack: ExitStack) -> Callable[[str], NDArray[Any]]:
         above = place.parent.as_posix()
         try:
             if place.parent.suffix == TAR:
-                member = opened_tar(above).extractfile(place.name)
+                tar, members = opened_tar(above)
+                member = tar.extractfile(members[place.name])
                 return _decoded(member.read() if member else b"")
             if place.parent.suffix == PARQUET:
                 return _decoded(column(above)[int(place.name)]["bytes"].as_py())
