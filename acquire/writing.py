@@ -11,6 +11,9 @@ from fgaf.acquire.engine import Exposure
 from fgaf.dataset.errors import FgafError
 from fgaf.dataset.raw import RawWriter
 
+_WAITING_BYTES = 128_000_000
+_FEWEST, _MOST = 4, 64
+
 
 class BackgroundWriter:
     """Hands exposures to a `RawWriter` in a thread of its own, in order.
@@ -26,15 +29,20 @@ class BackgroundWriter:
     writer
         The open file; used by the thread only, until the block ends.
     depth
-        Frames that may wait: the memory this can take, and the hiccup of a disk it can bridge.
+        Frames that may wait: the memory this can take, and the hiccup of a disk it can bridge. By
+        default as many as fit into 128 MB, but from 4 to 64.
     timeout_s
         Longest wait, in real time, for a place in the queue and for its end.
     """
 
-    def __init__(self, writer: RawWriter, depth: int = 16, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self, writer: RawWriter, depth: int | None = None, timeout_s: float = 30.0
+    ) -> None:
         self._writer = writer
         self._timeout_s = timeout_s
-        self._waiting: queue.Queue[Exposure | None] = queue.Queue(depth)
+        self._waiting: queue.Queue[Exposure | None] = queue.Queue(
+            depth or min(max(_WAITING_BYTES // writer.plane_bytes, _FEWEST), _MOST)
+        )
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="plane writer", daemon=True)
 

@@ -44,7 +44,7 @@ SHAPE = (1200, 1920)
 LINE_S = 1 / 41
 EXPOSURE_S, MOVE_S, SETTLE_S = 0.005, 0.010, 0.020
 PLAN = StackPlan(0.5, 2.0, 10.0)
-DEPTH = 16
+DEPTH = 55
 
 Image = npt.NDArray[np.uint8]
 
@@ -290,7 +290,7 @@ def _at_line_rate(folder: Path, seconds: float, compress: bool) -> dict[str, flo
         before_mb, busy_s = memory_mb(), time.process_time()
         begun_s = time.perf_counter()
         waits, waiting, memory = [], [], []
-        with BackgroundWriter(writer, depth=DEPTH) as background:
+        with BackgroundWriter(writer) as background:
             for plane in range(planes):
                 due_s = begun_s + plane * LINE_S
                 time.sleep(max(0.0, due_s - time.perf_counter()))

@@ -204,6 +204,11 @@ class RawWriter:
         return self._shape[0]
 
     @property
+    def plane_bytes(self) -> int:
+        """Bytes of the pixels of one plane."""
+        return int(np.prod(self._shape[1:])) * self._dtype.itemsize
+
+    @property
     def n_written(self) -> int:
         """Planes written so far."""
         return self._n_written

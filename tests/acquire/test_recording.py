@@ -315,6 +315,7 @@ class StuckDisk:
 
     path: Path
     freed: threading.Event
+    plane_bytes: int = 256
 
     def write(self, *_values: Any, **_columns: Any) -> None:
         self.freed.wait(10)
@@ -327,6 +328,19 @@ def test_a_disk_that_stops_answering_stops_the_run_and_memory_is_bounded(tmp_pat
     with pytest.raises(FgafError, match=r"has not taken a plane for 0.05 s"), background:
         hand_over(background, planes)
     assert next(planes) <= 4
+    disk.freed.set()
+
+
+@pytest.mark.parametrize(("plane_bytes", "places"), [(256, 64), (2_304_000, 55), (100_000_000, 4)])
+def test_as_many_planes_may_wait_as_memory_allows(
+    plane_bytes: int, places: int, tmp_path: Path
+) -> None:
+    disk: Any = StuckDisk(tmp_path / "x.stack.h5", threading.Event(), plane_bytes)
+    planes = iter(range(100))
+    background = BackgroundWriter(disk, timeout_s=0.2)
+    with pytest.raises(FgafError, match="has not taken a plane"), background:
+        hand_over(background, planes)
+    assert places <= next(planes) - 1 <= places + 1
     disk.freed.set()
 
 
