@@ -1,0 +1,111 @@
+"""A lunch's worth of cells: 232 labelled by a scripted person, against the simulator's truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fgaf.curate.compile import compile_archive
+from fgaf.curate.crop import PatchSettings
+from fgaf.curate.finding import find_cells, take_in
+from fgaf.curate.session import Session
+from fgaf.curate.sitting import Sitting
+from fgaf.dataset.errors import FgafError
+from fgaf.dataset.raw import RawStack
+from fgaf.dataset.truth import StackTruth
+
+CELLS = 232
+SEES_UM = 0.3
+"""A plane nearer than this to the true focus looks sharp; planes are 0.5 µm apart."""
+CASES = (("brightfield", False), ("relief", True), ("brightfield", True), ("relief", False))
+
+
+class Person:
+    """Sees where a cell is sharpest, and presses keys."""
+
+    def __init__(self, sitting: Sitting, truths: dict[str, StackTruth]) -> None:
+        self.sitting, self.truths = sitting, truths
+        self.keys = 0
+
+    def press(self, action: Callable[[], str | None]) -> None:
+        self.keys += 1
+        action()
+
+    def label(self) -> None:
+        """Decide on the cell in view."""
+        sitting = self.sitting
+        cell, ref = sitting.cell, sitting.stack
+        focus = focus_of(cell, ref, self.truths[cell.stack])
+        try:
+            if focus is None:
+                self.press(lambda: sitting.reject("not a sperm"))
+            elif abs(ref.z_um[sitting.plane] - focus) < SEES_UM:
+                self.press(sitting.accept)
+            else:
+                there = sitting.session.state.plane_of(cell, focus)
+                while sitting.plane != there:
+                    self.press(lambda: sitting.step(int(np.sign(there - sitting.plane))))
+                self.press(sitting.focus_here)
+        except FgafError:  # its range leaves the stack, or its crop the frame
+            self.press(lambda: sitting.reject("no focus in the stack"))
+
+
+def focus_of(cell: object, ref: object, truth: StackTruth) -> float | None:
+    """Where the sperm nearest a cell's path is in focus, µm; None where there is none."""
+    z = np.array(ref.z_um)
+    away: dict[int, list[float]] = {}
+    focus: dict[int, dict[int, float]] = {}
+    for plane, frame in enumerate(truth.frames):
+        for it in frame.cells:
+            if it.kind == "sperm":
+                near = np.hypot(it.y_px - cell.y[plane], it.x_px - cell.x[plane])
+                away.setdefault(it.id, []).append(float(near))
+                focus.setdefault(it.id, {})[plane] = it.focus_um
+    which = min(away, key=lambda i: np.median(away[i]))
+    if np.median(away[which]) > 20:
+        return None
+    sharp = min(focus[which], key=lambda plane: abs(z[plane] - focus[which][plane]))
+    return focus[which][sharp]
+
+
+@pytest.mark.slow
+def test_232_cells_take_two_keys_each_at_most_and_are_right(
+    stack_taker: Callable[..., Path], tmp_path: Path
+) -> None:
+    truths: dict[str, StackTruth] = {}
+    with Session.create(tmp_path / "session", PatchSettings()) as session:
+        sitting = Sitting(session, "ann")
+        person = Person(sitting, truths)
+        labelled = seed = 0
+        while labelled < CELLS:
+            contrast, motile = CASES[seed % len(CASES)]
+            options = {"motile": motile, "shape": (700, 900), "cells": 10}
+            path = stack_taker(tmp_path / f"s{seed}.stack.h5", 9700 + seed, contrast, **options)
+            with RawStack.open(path) as stack:
+                truths[stack.fingerprint] = stack.truth()
+            take_in(session, find_cells(path, session.state))
+            sitting.refresh()
+            while sitting.left and labelled < CELLS:
+                sitting.first_open()
+                person.label()
+                labelled += 1
+            seed += 1
+        kept = [(c, d) for c, d in session.state.kept() if d.annotator == "ann"]
+        off = []
+        for cell, decision in kept:
+            ref = session.state.stacks[cell.stack]
+            truth = focus_of(cell, ref, truths[cell.stack])
+            planes = [session.state.plane_of(cell, um) for um in (decision.focus_um, truth)]
+            off.append(abs(planes[0] - planes[1]))
+        print(
+            f"{labelled} cells of {seed} stacks, {person.keys / labelled:.2f} keys a cell, "
+            f"{len(kept)} kept, {np.mean(np.array(off) == 0):.3f} exact, {max(off)} planes at worst"
+        )
+        assert person.keys <= 2 * labelled
+        assert len(kept) >= 0.7 * labelled
+        assert np.mean(np.array(off) == 0) >= 0.9
+        assert max(off) <= 1
+        assert compile_archive(session.state).n_cells == len(kept)
