@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 SITE := build/site
 DEMO_SEEDS := 1 2 3 4 5 6 7 8 9 10 11 12
 
-# A screen that nobody looks at, for the tests of the napari window; Debian's names.
-SCREEN := xvfb xauth libegl1 libgl1 libdbus-1-3 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 \
+# A screen that nobody looks at, for the tests of the napari window, and h5dump; Debian's names.
+TOOLS := hdf5-tools xvfb xauth libegl1 libgl1 libdbus-1-3 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 \
 	libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 \
 	libxcb-xinerama0 libxcb-xkb1
 ON_SCREEN = $(if $(shell command -v xvfb-run),xvfb-run -a,)
@@ -24,10 +24,10 @@ $(VENV)/installed: pyproject.toml
 	touch $@
 
 system:
-	@if command -v dpkg > /dev/null && ! dpkg -s $(SCREEN) > /dev/null 2>&1; then \
+	@if command -v dpkg > /dev/null && ! dpkg -s $(TOOLS) > /dev/null 2>&1; then \
 		$(SUDO) apt-get -o DPkg::Lock::Timeout=300 update -q && \
 		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
-			install -y -q --no-install-recommends $(SCREEN); \
+			install -y -q --no-install-recommends $(TOOLS); \
 	fi
 
 demo: install
