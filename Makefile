@@ -42,7 +42,7 @@ demo: install
 	$(BIN)/fgaf-bench demo/dataset.h5 --preset smoke --trained demo/run --out demo/report
 
 test: install system lint
-	$(ON_SCREEN) $(BIN)/python -m pytest
+	$(ON_SCREEN) $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: install system
 	$(ON_SCREEN) $(BIN)/python -m pytest -m slow
