@@ -130,9 +130,8 @@ class Field:
         self.viewer.reset_view()
 
     def _show_plane(self, plane: int) -> None:
-        step = self.viewer.dims.current_step
-        if step and step[0] != plane:
-            self.viewer.dims.set_current_step(0, plane)
+        if self._slider() != plane:
+            self.viewer.dims.set_current_step(self.viewer.dims.ndim - 3, plane)
 
     def _show_cells(self, sitting: Sitting, ref: StackRef) -> None:
         """One square per cell and plane; napari shows those of the plane in view."""
@@ -204,8 +203,14 @@ class Field:
         self.viewer.camera.center = (0, y, x)
 
     def _slid(self, _: Any) -> None:
-        if not self._busy and self.viewer.dims.current_step:
-            self._turned(int(self.viewer.dims.current_step[0]))
+        plane = self._slider()
+        if not self._busy and plane is not None:
+            self._turned(plane)
+
+    def _slider(self) -> int | None:
+        """Where the slider of z stands; other layers may have brought further sliders before it."""
+        steps = self.viewer.dims.current_step
+        return int(steps[-3]) if len(steps) >= 3 else None
 
     def _dragged(self, layer: Points, event: Any) -> Iterator[None]:
         """Follow a drag to its end, and only then say which centres were moved."""

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QScrollArea,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -280,6 +281,7 @@ class Panel(QWidget):
         ):
             layout.addWidget(item, stretch)
         self.setMinimumWidth(_WIDTH)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self._overlay.raise_()
 
     def _button(self, action: str, words: str) -> QPushButton:

@@ -106,6 +106,11 @@ class Start(QWidget):
         self._patch.setValue(PatchSettings().patch_px)
         self._step = _micrometres(PatchSettings().step_um)
         self._half_range = _micrometres(PatchSettings().half_range_um)
+        self._pixel = _micrometres(0.0)
+        self._pixel.setRange(0.0, 100.0)
+        self._pixel.setDecimals(4)
+        self._pixel.setSpecialValueText("as the stacks say")
+        self._pixel.setValue(0.0)
         self._line = QLabel()
         self._line.setWordWrap(True)
         files, folder = QPushButton("Files…"), QPushButton("Folder…")
@@ -126,11 +131,12 @@ class Start(QWidget):
         form.addRow("Patch, pixels", self._patch)
         form.addRow("Step, µm", self._step)
         form.addRow("Half range, µm", self._half_range)
+        form.addRow("Pixel, µm", self._pixel)
         form.addRow(begin)
         form.addRow(self._line)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._form, 0, Qt.AlignmentFlag.AlignTop)
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.addWidget(self._form, 0, Qt.AlignmentFlag.AlignTop)
         self._list()
 
     def begin(self) -> None:
@@ -142,10 +148,13 @@ class Start(QWidget):
                 settings = PatchSettings(
                     self._patch.value(), self._step.value(), self._half_range.value()
                 )
-            session, note = open_session(folder, self._paths, settings)
+            pixel = None if settings is None else self._pixel.value() or None
+            session, note = open_session(folder, self._paths, settings, pixel_size_um=pixel)
         except (FgafError, OSError) as error:
             self._line.setText(str(error))
             return
+        for layer in self.viewer.layers:  # what was open would lie under the field
+            layer.visible = False
         preferences = read_preferences()
         name = self._annotator.text().strip() or preferences.name
         self.panel = Panel(
@@ -155,10 +164,8 @@ class Start(QWidget):
             paths=self._paths,
             note=note,
         )
-        layout = self.layout()
-        if layout is not None:
-            layout.removeWidget(self._form)
-            layout.addWidget(self.panel)
+        self._layout.removeWidget(self._form)
+        self._layout.insertWidget(0, self.panel, 1)  # above the stretch that napari has added
         self._form.hide()
 
     def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802 - Qt's name

@@ -144,6 +144,7 @@ def test_the_plugin_in_naparis_menus(archive: Path, tmp_path: Path) -> None:
         (layer,) = viewer.open_sample("fgaf", "stack")
         assert layer.data.shape == (17, 520, 640)
         _, start = viewer.window.add_plugin_dock_widget("fgaf", "Curate focus stacks")
+        assert start._pixel.text() == "as the stacks say"
         start._folder.setText(str(tmp_path / "session"))
         start.begin()
         assert start.panel is not None, start._line.text()
