@@ -172,7 +172,7 @@ class PriorStage(SerialStage):
             self._watch(here_um)
             edge_um = (z_um - here_um) / 5
             inner = [each for each in readings if here_um + edge_um < each.z_um < z_um - edge_um]
-            if len(inner) < _FEWEST_READINGS:
+            if len(inner) < _FEWEST_READINGS or inner[-1].z_um - inner[0].z_um < edge_um:
                 continue
             self._um_s_per_percent = Ramp.fit(inner).speed_um_s / percent
             if inner[-1].time_ns - inner[0].time_ns > _LONG_ENOUGH_NS:
