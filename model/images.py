@@ -38,7 +38,9 @@ class Scale:
 
     def __call__(self, images: Any) -> Tensor:
         """Turn (N, S, S) grey values into (N, 1, S, S) float32 of about zero mean, unit spread."""
-        x = torch.as_tensor(images).float()[:, None]
+        if not isinstance(images, Tensor):
+            images = torch.from_numpy(np.array(images, dtype=np.float32))
+        x = images.float()[:, None]
         if self.normalise == "level":
             x = x / x.mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-3)
         return (x - self.mean) / self.deviation

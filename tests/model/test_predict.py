@@ -132,3 +132,10 @@ def test_level_removes_the_lamp_and_keeps_contrast() -> None:
     assert x[0].std().item() == pytest.approx(1.0, abs=0.01)
     assert x[2].std() < 0.6
     assert Scale.of(np.full((2, 4, 4), 7, "u1"), "dataset").deviation == 1.0
+
+
+def test_scale_takes_read_only_patches_and_tensors_alike() -> None:
+    patches = np.random.default_rng(0).integers(0, 255, (4, 8, 8), dtype=np.uint8)
+    scale = Scale.of(patches, "level")
+    patches.flags.writeable = False
+    assert torch.equal(scale(patches), scale(torch.tensor(patches)))
