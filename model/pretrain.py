@@ -208,8 +208,10 @@ def _joined(tables: list[Cells]) -> Cells:
 
 def _card(worlds: Worlds, settings: TrainSettings, metrics: dict[str, Any]) -> str:
     def span(key: str, digits: int = 3) -> str:
-        low, high = metrics["intervals"][key]
-        return f"{metrics[key]:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+        value, interval = f"{metrics[key]:.{digits}f}", metrics["intervals"][key]
+        if interval is None:  # of a single cell
+            return value
+        return f"{value} ({interval[0]:.{digits}f} to {interval[1]:.{digits}f})"
 
     command = (
         f"fgaf-pretrain --cells {worlds.cells} --microscopes {worlds.microscopes} "
