@@ -62,10 +62,11 @@ class Network:
         """
         found = entry_points(group=GROUP, name=_NAME)
         try:
-            load: Callable[[Path], Depths] = next(iter(found)).load()
+            load: Callable[[Path, bool], Depths] = next(iter(found)).load()
         except (StopIteration, ImportError) as error:
             raise FgafError("a network needs torch: pip install 'fgaf[train]'") from error
-        return cls(load(run), f"network {run.resolve().name}")
+        symmetries = False  # eight times slower, and a person looks at every cell
+        return cls(load(run, symmetries), f"network {run.resolve().name}")
 
     def suggest(
         self,
