@@ -102,7 +102,6 @@ class Ms2000Peer(SerialPeer):
 
     def _where(self, _: str) -> None:
         self.say(f":A {self.position_um / self._is.unit_um:.1f}")
-        self.was_read()
 
     def _move(self, argument: str) -> None:
         target_um = float(argument.removeprefix("=") or 0) * self._is.unit_um

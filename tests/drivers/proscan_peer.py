@@ -169,7 +169,6 @@ class ProScanPeer(SerialPeer):
         if arguments:
             raise AssertionError("PZ,n redefines the position")
         self.say(self._units())
-        self.was_read()
 
     def _units(self) -> str:
         here = self.position_um - self._is.display_zero_um

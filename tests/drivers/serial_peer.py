@@ -28,9 +28,9 @@ class SerialPersonality:
     stalls_after_um
         The axis stops this far into every move.
     joystick
-        After this many readings of the position a hand moves the axis by so many µm.
-    off_after
-        After this many readings of the position the power fails.
+        Before the move of this number begins, a hand moves the axis by so many µm.
+    off_at
+        When the move of this number is asked for, the power fails.
     """
 
     delay_s: float = 0.0
@@ -40,7 +40,7 @@ class SerialPersonality:
     idle_early: bool = False
     stalls_after_um: float = float("inf")
     joystick: tuple[int, float] = (0, 0.0)
-    off_after: int = 0
+    off_at: int = 0
     start_um: float = 10.0
     travel_um: tuple[float, float] = (-1000.0, 1000.0)
     speed_um_per_s: float = 200.0
@@ -80,7 +80,7 @@ class SerialPeer:
         self._like = personality
         self._rest_um = personality.start_um
         self._legs: list[_Leg] = []
-        self._reads = 0
+        self._moves = 0
         self._outbox: list[tuple[float, bytes]] = []
         self._wire: list[tuple[float, bytes]] = []
         self._mute = False
@@ -158,6 +158,11 @@ class SerialPeer:
 
         With `by_way_of_um` the axis goes there first.
         """
+        self._moves += 1
+        number, by_um = self._like.joystick
+        if self._moves == number:
+            self.push(by_um)
+        self._mute |= self._moves == self._like.off_at
         now = time.monotonic()
         here = self._position(now)
         if not self._legs or self._legs[-1].end_s <= now:
@@ -178,15 +183,6 @@ class SerialPeer:
         """Whether the axis can go there."""
         low, high = self._like.travel_um
         return low <= target_um <= high
-
-    def was_read(self) -> None:
-        """Do what happens when the position has been read so often."""
-        self._reads += 1
-        number, by_um = self._like.joystick
-        if self._reads == number:
-            self.push(by_um)
-        if self._reads == self._like.off_after:
-            self._mute = True
 
     def _serve(self) -> None:
         received = b""

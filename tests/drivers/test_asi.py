@@ -263,7 +263,7 @@ def record(peer: Ms2000Peer, target: Path, **series: Any) -> None:
 
 @pytest.mark.parametrize(
     "personality",
-    [ASI_MANUAL, ASI_FIELD, replace(ASI_FIELD, joystick=(5, 0.4))],
+    [ASI_MANUAL, ASI_FIELD, replace(ASI_FIELD, joystick=(3, 0.4))],
     ids=["manual", "busy too short", "hand between two planes"],
 )
 def test_a_stack_is_taken_and_the_drive_goes_home(
@@ -285,7 +285,7 @@ def test_a_stack_is_taken_and_the_drive_goes_home(
         (replace(ASI_FIELD, answers={"M Z=100": b":N-5\r\n"}), "the operation failed"),
         (replace(ASI_MANUAL, answers={"M Z=100": b""}), "did not answer"),
         (replace(ASI_FIELD, stalls_after_um=0.2), "has not arrived|came to rest"),
-        (replace(ASI_FIELD, off_after=12), "did not answer"),
+        (replace(ASI_FIELD, off_at=4), "did not answer"),
     ],
     ids=["refused", "mute", "obstacle", "power cut"],
 )

@@ -117,12 +117,26 @@ def test_the_command_says_what_it_wrote(
 def test_a_hand_between_two_planes_does_no_harm(
     start_peer: StartPeer, images: list[np.ndarray], tmp_path: Path
 ) -> None:
-    peer = start_peer(replace(FIELD, joystick=(5, 0.4)))
+    peer = start_peer(replace(FIELD, joystick=(3, 0.4)))
     target = tmp_path / "one.stack.h5"
     record(load_rig(rig_file(tmp_path, peer)), target)
     with RawStack.open(target) as stack:
         assert stack.n_planes == len(images)
         np.testing.assert_allclose(stack.z_um, list(PLAN), atol=1e-6)
+
+
+@dataclass(frozen=True)
+class Meddling:
+    """What is done, with the camera and the drive's controller, before which exposure."""
+
+    exposure: int
+    deed: Callable[[Any, ProScanPeer], None]
+
+
+def break_the_next_buffer(camera: Any) -> None:
+    """Let Basler's emulator fail."""
+    camera.device.ForceFailedBufferCount.Value = 1
+    camera.device.ForceFailedBuffer.Execute()
 
 
 @dataclass(frozen=True)
@@ -136,10 +150,13 @@ class Fault:
     shots: tuple[Shot, ...] = ()
     overrides: tuple[str, ...] = field(default=())
     returns: bool = True
+    meddle: Meddling | None = None
 
 
 FAULTS = [
-    Fault("hand", "moved during the exposure", 1, replace(FIELD, joystick=(6, 0.4))),
+    Fault(
+        "hand", "moved during the exposure", 1, meddle=Meddling(2, lambda _, peer: peer.push(0.4))
+    ),
     Fault("refused move", r"out of range \(E,8\)", 3, replace(MANUAL, answers={"GZ,95": b"E,8\r"})),
     Fault("garbage", "garbage", 3, replace(MANUAL, answers={"GZ,95": b"\xff\xff\r"})),
     Fault("mute", "has not arrived at 9.5", 3, replace(MANUAL, answers={"GZ,95": b""})),
@@ -151,7 +168,7 @@ FAULTS = [
         overrides=("stage.timeout_s=3",),
     ),
     Fault("slow drive", "has not arrived", 0, replace(FIELD, speed_um_per_s=1), returns=False),
-    Fault("power cut", "did not answer", 3, replace(FIELD, off_after=9), returns=False),
+    Fault("power cut", "did not answer", 3, replace(FIELD, off_at=5), returns=False),
     Fault(
         "display set to zero elsewhere",
         "came to rest at 1.000 µm, not within",
@@ -160,26 +177,31 @@ FAULTS = [
         overrides=("stage.options.model=nanoscanz", "stage.timeout_s=3"),
         returns=False,
     ),
-    Fault("broken frame", "incompletely grabbed", 4, overrides=("camera.retries=0",)),
+    Fault(
+        "broken frame",
+        "incompletely grabbed",
+        4,
+        overrides=("camera.retries=0",),
+        meddle=Meddling(5, lambda camera, _: break_the_next_buffer(camera)),
+    ),
     Fault("lost frame", "a frame was lost", 3, FIELD, (Shot(0), Shot(1), Shot(2), Shot(4))),
     Fault("unplugged", "was unplugged", 1, MANUAL, (Shot(0), Shot(None, removed=True))),
 ]
 
 
-class CameraThatFails:
-    """The driver's camera, whose fifth buffer Basler's emulator lets fail."""
+class MeddledCamera:
+    """The driver's camera, with something done as an exposure is asked for."""
 
-    def __init__(self, camera: Any) -> None:
-        self._camera, self._left = camera, 5
+    def __init__(self, camera: Any, peer: ProScanPeer, meddling: Meddling) -> None:
+        self._camera, self._peer, self._meddling, self._asked = camera, peer, meddling, 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._camera, name)
 
     def trigger(self, timeout_s: float) -> Frame:
-        self._left -= 1
-        if self._left == 0:
-            self._camera.device.ForceFailedBufferCount.Value = 1
-            self._camera.device.ForceFailedBuffer.Execute()
+        self._asked += 1
+        if self._asked == self._meddling.exposure:
+            self._meddling.deed(self._camera, self._peer)
         return self._camera.trigger(timeout_s)
 
 
@@ -195,7 +217,11 @@ def test_a_fault_is_one_line_and_publishes_nothing(
         overrides += ["camera.options={exposure_ms=1}", "camera.allow_identical=true"]
     rig = load_rig(rig_file(tmp_path, peer), overrides)
     target = tmp_path / "one.stack.h5"
-    change = CameraThatFails if fault.name == "broken frame" else lambda camera: camera
+    meddle = fault.meddle
+
+    def change(camera: Any) -> Any:
+        return camera if meddle is None else MeddledCamera(camera, peer, meddle)
+
     begun = time.monotonic()
     with pytest.raises(FgafError, match=fault.says) as caught:
         record(rig, target, change)
