@@ -40,7 +40,7 @@ class Scale:
         """Turn (N, S, S) grey values into (N, 1, S, S) float32 of about zero mean, unit spread."""
         if not isinstance(images, Tensor):
             images = torch.from_numpy(np.array(images, dtype=np.float32))
-        x = images.float()[:, None]
+        x: Tensor = images.float()[:, None]
         if self.normalise == "level":
             x = x / x.mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-3)
         return (x - self.mean) / self.deviation
