@@ -37,6 +37,8 @@ _SHINING: Final = 1.0
 """Contrast of things that shine on a dark ground; absorbing and phase objects stay below."""
 _SIZE_WEIGHT: Final = 4.0
 """Of the logarithm of a track's size among its peers; its score and contrast weigh 1."""
+_BENEFIT: Final = 0.12
+"""Log odds given to every track: makes as many be missed as be wrong."""
 _ENERGY_WEIGHT, _SCORE_WEIGHT, _MISSED = 0.4, 0.8, 1.6
 
 
@@ -171,6 +173,7 @@ def _weighed(track: Track, contrast: float, size: float) -> float:
         np.log(score / (1 - score))
         + np.log(max(contrast, 1e-6))
         + _SIZE_WEIGHT * np.log(max(size, 1e-6))
+        + _BENEFIT
     )
     return float(1 / (1 + np.exp(-np.clip(odds, -50, 50))))
 
@@ -278,7 +281,7 @@ def _track(planes: Sequence[Detections], path: Chain, shape: tuple[int, int], he
     y, x = smoothed(places, by_contrast(places))
     within = (y >= 0) & (y < shape[0]) & (x >= 0) & (x < shape[1])
     share = len(held) / max(1, int(np.count_nonzero(within)))
-    weight = np.minimum(column("energy"), 20.0)
+    weight = np.minimum(column("energy"), 20.0) ** 2
     score = float(np.average(column("score"), weights=weight))
     enough = min(1.0, share / _LEAST_SHARE, len(held) / (_LEAST_HELD * len(planes)))
     size = float(np.percentile(column("size"), 20))
