@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fgaf.curate.crop import AT_BORDER, OFF_STACK, PatchSettings, fits, planes_round, stride_of
 from fgaf.curate.detect import HEAD_UM
 from fgaf.curate.follow import Track, link, search
-from fgaf.curate.suggest import CONFIDENT, Suggestion, measure, suggest_all
+from fgaf.curate.suggest import CONFIDENT, Curves, Suggestion, measure, suggest_all
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.raw import RawStack
 
@@ -89,31 +89,27 @@ def focused(
         Length of a head, µm.
     """
     order = np.argsort(z_um, kind="stable")
+    ascending, z_ascending = frames[order], z_um[order]
 
-    def suggested(tracks: Sequence[Track]) -> list[Suggestion]:
-        return suggest_all(
-            [
-                measure(
-                    frames[order],
-                    track.y[order],
-                    track.x[order],
-                    z_um[order],
-                    pixel_size_um,
-                    cutoff_per_um=cutoff_per_um,
-                    head_um=head_um,
-                )
-                for track in tracks
-            ]
+    def curves_of(track: Track) -> Curves:
+        return measure(
+            ascending,
+            track.y[order],
+            track.x[order],
+            z_ascending,
+            pixel_size_um,
+            cutoff_per_um=cutoff_per_um,
+            head_um=head_um,
         )
 
-    first = suggested(tracks)
-    steady = [
-        track.steadied(z_um, suggestion.focus_um) if suggestion.fades else track
-        for track, suggestion in zip(tracks, first, strict=True)
-    ]
+    steady, curves = list(tracks), [curves_of(track) for track in tracks]
+    for number, suggestion in enumerate(suggest_all(curves)):
+        if suggestion.fades:
+            steady[number] = steady[number].steadied(z_um, suggestion.focus_um)
+            curves[number] = curves_of(steady[number])
     return [
         Candidate(track, suggestion)
-        for track, suggestion in zip(steady, suggested(steady), strict=True)
+        for track, suggestion in zip(steady, suggest_all(curves), strict=True)
     ]
 
 

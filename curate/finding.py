@@ -16,6 +16,7 @@ from fgaf.curate.journal import begun
 from fgaf.curate.lock import LockedError
 from fgaf.curate.session import Session, decision_of
 from fgaf.curate.state import AUTO, CellState, StackRef, State, Suggested, obstacle
+from fgaf.curate.suggest import Suggestion
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.raw import SUFFIX, RawStack
 
@@ -271,13 +272,18 @@ def _cell(cell_id: str, ref: StackRef, candidate: Candidate) -> CellState:
         width=track.width,
         score=track.score,
         jump=tuple(int(p) for p in np.flatnonzero(track.jump)),
-        suggestion=Suggested(
-            focus_um=round(suggestion.focus_um, 4),
-            confidence=round(suggestion.confidence, 4),
-            rule=suggestion.rule,
-            problem=suggestion.problem,
-            by=FOCUS_CURVE,
-        ),
+        suggestion=by_focus_curve(suggestion),
+    )
+
+
+def by_focus_curve(suggestion: Suggestion) -> Suggested:
+    """A suggestion of the focus curve as the journal holds it."""
+    return Suggested(
+        focus_um=round(suggestion.focus_um, 4),
+        confidence=round(suggestion.confidence, 4),
+        rule=suggestion.rule,
+        problem=suggestion.problem,
+        by=FOCUS_CURVE,
     )
 
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from fgaf.curate.candidates import pixel_size_of, times_of
 from fgaf.curate.detect import HEAD_UM
-from fgaf.curate.finding import FOCUS_CURVE
+from fgaf.curate.finding import by_focus_curve
 from fgaf.curate.follow import Track, link, search
-from fgaf.curate.state import CellState, StackRef, State, Suggested
+from fgaf.curate.state import CellState, StackRef, State
 from fgaf.curate.suggest import measure, suggest
 from fgaf.dataset.errors import FgafError
 from fgaf.dataset.raw import RawStack
@@ -89,13 +89,7 @@ def cell_at(
         width=wide if track is None else track.width,
         score=0.0 if track is None else track.score,
         jump=() if track is None else tuple(int(p) for p in np.flatnonzero(track.jump)),
-        suggestion=Suggested(
-            focus_um=round(focus.focus_um, 4),
-            confidence=round(focus.confidence, 4),
-            rule=focus.rule,
-            problem=focus.problem,
-            by=FOCUS_CURVE,
-        ),
+        suggestion=by_focus_curve(focus),
         added_by=annotator,
     )
 

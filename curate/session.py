@@ -355,9 +355,13 @@ class Session:
         raise FgafError(f"there is no record {number}: nothing to undo")
 
     def _require(self, cell: str) -> CellState:
-        if cell not in self.state.cells:
-            raise FgafError(f"the session has no cell {cell!r}")
-        return self.state.cells[cell]
+        return _cell_of(self.state, cell)
+
+
+def _cell_of(state: State, cell: str) -> CellState:
+    if cell not in state.cells:
+        raise FgafError(f"the session has no cell {cell!r}")
+    return state.cells[cell]
 
 
 def decision_of(
@@ -380,9 +384,7 @@ def decision_of(
         No such cell, nothing suggested to accept, no focus to set, patches that cannot be cut, or
         a second pass over a cell that has no first label.
     """
-    if cell not in state.cells:
-        raise FgafError(f"the session has no cell {cell!r}")
-    about = state.cells[cell]
+    about = _cell_of(state, cell)
     suggestion = None if blind else about.suggestion
     if verdict == "accept":
         if suggestion is None:

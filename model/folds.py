@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fgaf.dataset import console
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import ExistsError, SettingError
-from fgaf.dataset.files import publishing
+from fgaf.dataset.files import write_text
 from fgaf.dataset.lazy import read_rows
 from fgaf.dataset.split import TEST, TRAIN, VALIDATION, group_cells
 from fgaf.model.metrics import judge
@@ -130,8 +130,7 @@ def cross_validate(
         return {}
     result = judge(shares, archive, np.arange(len(shares)), seed=settings.seed)
     result |= {"folds": folds, "seed": settings.seed, "per_fold": per_fold}
-    with publishing(out / METRICS, overwrite=True) as part:
-        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_text(out / METRICS, json.dumps(result, indent=2) + "\n", overwrite=True)
     return result
 
 

@@ -18,7 +18,7 @@ from fgaf.acquire.simulation.settings import Contrast, SimulationSettings
 from fgaf.dataset import console
 from fgaf.dataset.archive import CELL_COLUMNS, DEFAULT_SPLIT, Archive, Cells, write_archive
 from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.dataset.files import publishing
+from fgaf.dataset.files import write_text
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.split import make_split
 from fgaf.model.checkpoint import Checkpoint
@@ -186,8 +186,7 @@ def pretrain(
     checkpoint = Checkpoint.load(out / RUN / "checkpoint.pt")
     kept = {key: metrics[key] for key in _KEPT if key in metrics}
     replace(checkpoint, metrics=kept).save(out / WEIGHTS)
-    with publishing(out / CARD, overwrite=True) as part:
-        part.write_text(_card(worlds, checkpoint.settings, metrics), encoding="utf-8")
+    write_text(out / CARD, _card(worlds, checkpoint.settings, metrics), overwrite=True)
     return metrics
 
 
