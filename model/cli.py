@@ -210,7 +210,7 @@ def predict(
     predictor = Predictor.load(run, tta)
     rows: list[dict[str, Any]] = []
     for path in progress(find_files(list(inputs)), "predicting"):
-        patches = read_patches(path, predictor.checkpoint, pixel_size, head_um)
+        patches = read_patches(path, predictor.card, pixel_size, head_um)
         rows += _rows(path, patches, predictor)
     if table is not None:
         with publishing(table, overwrite) as part, part.open("w", newline="") as file:

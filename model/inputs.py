@@ -16,7 +16,7 @@ from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.importers.folder import read_image
 from fgaf.dataset.importers.tiff import read_tiff
 from fgaf.dataset.raw import RawStack
-from fgaf.model.checkpoint import Checkpoint
+from fgaf.model.card import ModelCard
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -70,7 +70,7 @@ def find_files(paths: list[Path]) -> list[Path]:
 
 def read_patches(
     path: Path,
-    checkpoint: Checkpoint,
+    card: ModelCard,
     pixel_size_um: float | None = None,
     head_um: float | None = None,
 ) -> Patches:
@@ -83,7 +83,7 @@ def read_patches(
     Parameters
     ----------
     path : the file
-    checkpoint : of the network
+    card : of the model
     pixel_size_um : pixel in the specimen; None for the stack's own, else the network's
     head_um : length of the cells to find, µm; None for a sperm head
 
@@ -96,26 +96,26 @@ def read_patches(
     if name.endswith(STACK):
         with RawStack.open(path) as stack:
             own = stack.header.optics.pixel_size_um
-            pixel = _pixel_size(path, checkpoint, pixel_size_um or own)
-            return _field(path, stack.frames[:], checkpoint.patch_px, pixel, head_um)
+            pixel = _pixel_size(path, card, pixel_size_um or own)
+            return _field(path, stack.frames[:], card.patch_px, pixel, head_um)
     if name.endswith(ARCHIVE):
-        return _archive(path, checkpoint)
+        return _archive(path, card)
     if not name.endswith(IMAGES):
         raise FgafError(f"{path} is no TIFF, PNG or raw stack; convert it to one of these")
     pages = read_tiff(path).frames if _page_count(path) > 1 else read_image(path)[None]
-    if min(pages.shape[1:]) >= 2 * checkpoint.patch_px:
-        pixel = _pixel_size(path, checkpoint, pixel_size_um)
-        return _field(path, np.asarray(pages), checkpoint.patch_px, pixel, head_um)
+    if min(pages.shape[1:]) >= 2 * card.patch_px:
+        pixel = _pixel_size(path, card, pixel_size_um)
+        return _field(path, np.asarray(pages), card.patch_px, pixel, head_um)
     centre = np.full(len(pages), np.nan)
     numbers = np.arange(len(pages), dtype=np.int64)
     return Patches(np.asarray(pages), numbers, np.zeros_like(numbers), centre, centre)
 
 
-def _archive(path: Path, checkpoint: Checkpoint) -> Patches:
+def _archive(path: Path, card: ModelCard) -> Patches:
     with Archive.open(path) as archive:
         header = archive.header
         for key in ("step_um", "half_range_um"):
-            mine, its = getattr(checkpoint, key), getattr(header, key)
+            mine, its = getattr(card, key), getattr(header, key)
             if abs(mine - its) > 1e-9:
                 raise FgafError(
                     f"{path} has {key} = {its:g} and the network was trained with {mine:g}; "
@@ -130,8 +130,8 @@ def _archive(path: Path, checkpoint: Checkpoint) -> Patches:
         )
 
 
-def _pixel_size(path: Path, checkpoint: Checkpoint, given: float | None) -> float:
-    trained = checkpoint.optics.pixel_size_um
+def _pixel_size(path: Path, card: ModelCard, given: float | None) -> float:
+    trained = card.optics.pixel_size_um
     if given is None and trained is None:
         raise SettingError(f"the pixel size of {path} is not known; give --pixel-size in µm")
     if given and trained and abs(given / trained - 1) > 0.02:

@@ -6,23 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from fgaf.model.augment import symmetries
+from fgaf.model.card import ModelCard
 from fgaf.model.checkpoint import Checkpoint
 from fgaf.model.decode import class_probabilities, depth_spread, expected_depth
+from fgaf.model.depth import Readings, Reads
 from fgaf.model.images import check_patches
 from fgaf.model.start import SHIPPED, shipped
-
-Floats = npt.NDArray[np.float64]
 
 CHECKPOINT = "checkpoint.pt"
 _BATCH = 256
 
 
-class Predictor:
+class Predictor(Reads):
     """A trained network, ready for patches.
 
     Parameters
@@ -35,6 +34,7 @@ class Predictor:
         self.checkpoint = checkpoint
         self.network = checkpoint.network()
         self.tta = checkpoint.settings.tta if tta is None else tta
+        self.card = card_of(checkpoint, self.tta)
 
     @classmethod
     def load(cls, run: Path, tta: bool | None = None) -> "Predictor":
@@ -54,54 +54,55 @@ class Predictor:
             return cls(shipped(), tta)
         return cls(Checkpoint.load(run / CHECKPOINT if run.is_dir() else run), tta)
 
-    @property
-    def class_depths_um(self) -> Floats:
-        """(C,) depth of each class, µm."""
-        return self.checkpoint.class_depths_um
-
-    def probabilities(self, images: Any, source: str = "the input") -> Floats:
-        """Compute class probabilities, temperature included.
+    def read(self, images: Any, source: str = "the input") -> Readings:
+        """Read depth from patches, temperature included.
 
         Parameters
         ----------
         images : (N, S, S) or (S, S), uint8 or uint16
         source : named in errors
 
-        Returns
-        -------
-        (N, C)
-
         Raises
         ------
         FgafError
             Patches the network cannot take; see `fgaf.model.images.check_patches`.
         """
-        patches = check_patches(images, self.checkpoint.patch_px, source)
-        scale = self.checkpoint.scale
+        patches = check_patches(images, self.card.patch_px, source)
+        grid, scale = self.card.class_depths_um, self.card.scale
         logits = [
             network_logits(self.network, scale(patches[start : start + _BATCH]), self.tta)
             for start in range(0, len(patches), _BATCH)
         ]
-        if not logits:
-            return np.zeros((0, len(self.class_depths_um)))
-        p = class_probabilities(
-            torch.cat(logits), self.checkpoint.settings.loss, self.checkpoint.temperature
-        )
-        return np.asarray(p.numpy())
+        p = np.zeros((0, len(grid)))
+        if logits:
+            loss, temperature = self.checkpoint.settings.loss, self.checkpoint.temperature
+            p = np.asarray(class_probabilities(torch.cat(logits), loss, temperature).numpy())
+        depth, spread = expected_depth(p, grid), depth_spread(p, grid)
+        return Readings(depth, spread, p, np.ones(len(p), dtype=bool))
 
-    def predict(self, images: Any, source: str = "the input") -> tuple[Floats, Floats]:
-        """Estimate depths.
 
-        Parameters
-        ----------
-        images, source : as for `probabilities`
-
-        Returns
-        -------
-        (N,) expected depth in µm, (N,) its standard deviation in µm
-        """
-        p = self.probabilities(images, source)
-        return expected_depth(p, self.class_depths_um), depth_spread(p, self.class_depths_um)
+def card_of(checkpoint: Checkpoint, tta: bool) -> ModelCard:
+    """Write the card of a checkpoint that is used with or without the eight symmetries."""
+    settings = checkpoint.settings
+    return ModelCard(
+        kind="checkpoint",
+        backbone=settings.backbone,
+        fgaf=settings.fgaf,
+        patch_px=checkpoint.patch_px,
+        step_um=checkpoint.step_um,
+        half_range_um=checkpoint.half_range_um,
+        optics=checkpoint.optics,
+        scale=checkpoint.scale,
+        decoder="corn" if settings.loss == "corn" else "softmax",
+        temperature=checkpoint.temperature,
+        tta=tta,
+        archive_name=checkpoint.archive_name,
+        archive_fingerprint=checkpoint.archive_fingerprint,
+        split=settings.split,
+        created_utc=checkpoint.created_utc,
+        software=checkpoint.software,
+        metrics=checkpoint.metrics,
+    )
 
 
 def network_logits(network: torch.nn.Module, x: Tensor, tta: bool) -> Tensor:
