@@ -162,7 +162,7 @@ def learn(
     _, singular, axes = torch.linalg.svd(away, full_matrices=False)
     variance = singular**2 / len(away)
     level = float(variance.sum()) / away.shape[1]
-    count = min(_AXES, len(variance) - 1, int((variance > level).sum()))
+    count = min(_AXES, len(variance) - 1)
     left = float(variance[count:].sum()) / max(1, away.shape[1] - count)
     rest = 1 / ((1 - _SHRINK) * left + _SHRINK * level + 1e-9)
     excess = 1 / ((1 - _SHRINK) * variance[:count] + _SHRINK * level + 1e-9) - rest

@@ -51,9 +51,7 @@ class Predictor(Reads):
         FgafError
             No run there, or its checkpoint is damaged.
         """
-        if str(run) == SHIPPED and not run.exists():
-            return cls(shipped(), tta)
-        return cls(Checkpoint.load(run / CHECKPOINT if run.is_dir() else run), tta)
+        return cls(load_checkpoint(run), tta)
 
     def read(self, images: Any, source: str = "the input") -> Readings:
         """Read depth from patches, temperature included.
@@ -90,6 +88,23 @@ class Predictor(Reads):
             logits = network_logits(self.network, x, self.tta)
         with torch.inference_mode():
             return logits, self._novelty(seen[0])
+
+
+def load_checkpoint(run: Path) -> Checkpoint:
+    """Read the checkpoint of a run.
+
+    Parameters
+    ----------
+    run : the run's folder, one checkpoint file, or "sim" for the network that ships
+
+    Raises
+    ------
+    FgafError
+        No run there, or its checkpoint is damaged.
+    """
+    if str(run) == SHIPPED and not run.exists():
+        return shipped()
+    return Checkpoint.load(run / CHECKPOINT if run.is_dir() else run)
 
 
 def card_of(checkpoint: Checkpoint, tta: bool) -> ModelCard:
