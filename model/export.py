@@ -165,7 +165,7 @@ def export_model(
             built = Path(folder) / target[0].name
             training = np.flatnonzero(sides == TRAIN)
             chosen_rows = training[:: 1 + (len(training) - 1) // _CALIBRATION]
-            _build(built, checkpoint, chosen, data.images[chosen_rows])
+            build(built, checkpoint, chosen, data.images[chosen_rows])
             verdict = verify(Exported.load(built), checkpoint, data, sides == TEST, progress)
             verdict.check()
             _publish([built, weights_of(built)][: len(target)], target, chosen.overwrite)
@@ -265,10 +265,17 @@ def _sides(
     return sides
 
 
-def _build(
+def build(
     path: Path, checkpoint: Checkpoint, settings: ExportSettings, training: npt.NDArray[Any]
 ) -> None:
-    """Write the export, sealed."""
+    """Write an export, sealed and not yet judged.
+
+    Parameters
+    ----------
+    path : of the new file; OpenVINO's weights go beside it
+    checkpoint, settings : of what, to what
+    training : (N, S, S) patches to calibrate int8 with
+    """
     card = replace(
         card_of(checkpoint, settings.tta), kind=settings.to, precision=settings.precision
     )
