@@ -265,7 +265,7 @@ def test_refuses_truncated_files(keep: float, lab: Lab, tmp_path: Path) -> None:
     on_onnx, xml, weights = copied(lab, tmp_path)
     for path in (weights, on_onnx, xml):
         path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
-        with pytest.raises(FormatError, match="damaged|truncated"):
+        with pytest.raises(FormatError, match=r"damaged|truncated"):
             open_model(on_onnx if path is on_onnx else xml)
 
 
