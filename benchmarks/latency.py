@@ -35,6 +35,7 @@ from fgaf.model.checkpoint import Checkpoint, build_network
 from fgaf.model.export import ExportSettings, build
 from fgaf.model.exported import Exported
 from fgaf.model.familiar import learn
+from fgaf.model.graph import onnx_model
 from fgaf.model.images import Scale
 from fgaf.model.predict import Predictor
 from fgaf.model.settings import TrainSettings
@@ -123,11 +124,13 @@ def measure(backbone: str, threads: int, rounds: int, tool_seconds: int) -> None
     checkpoint = untrained(backbone, patches)
     predictor = Predictor(checkpoint, tta=False)
     contenders = {"eager": Contender(lambda: predictor.predict(patch))}
+    traced = onnx_model(checkpoint, tta=False)
     with tempfile.TemporaryDirectory() as folder:
         files, models = {}, {}
         for precision in PRECISIONS:
             path = Path(folder) / f"{precision}.xml"
-            build(path, checkpoint, ExportSettings(to="openvino", precision=precision), patches)
+            settings = ExportSettings(to="openvino", precision=precision)
+            build(path, traced, checkpoint, settings, patches)
             files[precision] = path
             models[precision] = Exported.load(path, threads)
             contenders[precision] = Contender(lambda m=models[precision]: m.predict(patch))

@@ -76,8 +76,7 @@ class Likeness:
         left = float(variance[count:].sum()) / max(1, away.shape[1] - count)
         rest = 1 / ((1 - _SHRINK) * left + _SHRINK * level + 1e-9)
         excess = 1 / ((1 - _SHRINK) * variance[:count] + _SHRINK * level + 1e-9) - rest
-        values = (mean, unit, axes[:count], excess)
-        return cls(*(value.float().contiguous() for value in values), rest)
+        return cls(_plain(mean), _plain(unit), _plain(axes[:count]), _plain(excess), rest)
 
 
 @dataclass(frozen=True)
@@ -110,11 +109,12 @@ class Familiar:
     @classmethod
     def restore(cls, numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Familiar:
         """Put together what `numbers` and `tensors` took apart."""
-        early, energy = (
-            Likeness(**{key: tensors[f"{view}.{key}"] for key in _TENSORS}, **numbers[view])
-            for view in ("early", "energy")
-        )
-        return cls(early, energy, numbers["false_alarm"])
+
+        def view(name: str) -> Likeness:
+            mean, unit, axes, excess = (tensors[f"{name}.{key}"] for key in _TENSORS)
+            return Likeness(mean, unit, axes, excess, **numbers[name])
+
+        return cls(view("early"), view("energy"), numbers["false_alarm"])
 
 
 class Distance(nn.Module):
@@ -194,6 +194,10 @@ def energies(x: Tensor) -> Tensor:
         found.append((rings(variance) + _FAINT).log())
         x = mean
     return torch.cat(found, dim=1)
+
+
+def _plain(values: Tensor) -> Tensor:
+    return values.float().contiguous()
 
 
 def early_layer(backbone: str) -> str:

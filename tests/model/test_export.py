@@ -15,13 +15,12 @@ from click.testing import CliRunner
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.errors import FgafError, FormatError, SettingError
 from fgaf.dataset.optics import Optics
-from fgaf.model import export as exporting
-from fgaf.model import extras
+from fgaf.model import extras, verify
 from fgaf.model.card import differences
 from fgaf.model.checkpoint import Checkpoint, build_network
 from fgaf.model.depth import open_model
 from fgaf.model.engines import OnnxRuntime
-from fgaf.model.export import ExportSettings, Verdict, export_model
+from fgaf.model.export import ExportSettings, export_model
 from fgaf.model.export_cli import export
 from fgaf.model.exported import Exported
 from fgaf.model.familiar import learn
@@ -30,6 +29,7 @@ from fgaf.model.predict import Predictor
 from fgaf.model.predict_cli import predict
 from fgaf.model.seal import EMPTY, seal
 from fgaf.model.settings import TrainSettings
+from fgaf.model.verify import Verdict
 
 PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
 
@@ -172,7 +172,7 @@ def test_predictions_of_an_export_and_of_its_run(lab: Lab, tmp_path: Path) -> No
 
 
 def test_a_worse_export_is_not_written(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporting, "WORSE_UM", -0.5)
+    monkeypatch.setattr(verify, "WORSE_UM", -0.5)
     out = lab.folder / "worse" / "model.onnx"
     call = CliRunner().invoke(export, [str(lab.run), "--archive", str(lab.data), "--out", str(out)])
     assert (call.exit_code, call.stderr.count("\n")) == (1, 1)
@@ -206,7 +206,7 @@ def test_what_is_refused(values: dict[str, float], needle: str) -> None:
     ("arguments", "code", "needle"),
     [
         (["run"], 2, "--archive"),
-        (["run", "--archive", "no.h5"], 1, "no.h5"),
+        (["run", "--archive", "no.h5", "--out", "x.onnx"], 1, "no.h5"),
         (["nothing", "--archive", "data.h5", "--out", "x.onnx"], 1, "nothing is not there"),
         (["run", "--archive", "data.h5"], 1, "exists already"),
         (["run", "--archive", "data.h5", "--out", "x.xml"], 2, "ends in .onnx"),
@@ -237,10 +237,9 @@ def test_a_missing_library_is_named_with_its_extra(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda _: None)
-    with pytest.raises(FgafError, match=r"onnxruntime is missing: pip install 'fgaf\[export\]'"):
-        open_model(lab.onnx)
-    with pytest.raises(FgafError, match=r"openvino is missing: pip install 'fgaf\[deploy\]'"):
-        open_model(lab.xml)
+    for path in (lab.onnx, lab.xml):
+        with pytest.raises(FgafError, match=r"openvino is missing: pip install 'fgaf\[deploy\]'"):
+            open_model(path)
     with pytest.raises(FgafError, match=r"torch and torchvision is missing"):
         open_model(lab.run)
     with pytest.raises(FgafError, match=r"fgaf\[export\]"):
