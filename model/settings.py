@@ -39,7 +39,8 @@ class TrainSettings:
 
     Loss
     ----
-    loss, wloss_normalise, smoothing, rps_weight, distance_weight, soft_width : `fgaf.model.losses.LossSettings`.
+    loss, wloss_normalise, smoothing, rps_weight, distance_weight, soft_width : see
+        `fgaf.model.losses.LossSettings`.
     targets : "between" shares a depth that lies between two classes among both, so that the
         expected depth can be exact; "class" takes the nearest class. The same on the grid.
 
