@@ -1,5 +1,6 @@
 """The commands `fgaf-train` and `fgaf-pretrain`: parse, call the library, print."""
 
+import os
 import shlex
 from fnmatch import fnmatch
 from pathlib import Path
