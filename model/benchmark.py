@@ -15,58 +15,25 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
-from fgaf.dataset.errors import ExistsError, FgafError, FormatError
+from fgaf.dataset.errors import ExistsError, FormatError
 from fgaf.dataset.files import write_text
-from fgaf.model.baselines import (
-    Prediction,
-    constant,
-    focus_values,
-    from_focus,
-    measure_named,
-    search_focus,
-    suggested_focus,
-)
 from fgaf.model.exam import Exam
-from fgaf.model.preset import (
-    ClassifierMethod,
-    ConstantMethod,
-    FocusMethod,
-    Method,
-    Preset,
-    TrainedMethod,
-)
+from fgaf.model.methods import Method
+from fgaf.model.preset import Preset
 from fgaf.model.report import render_report
 from fgaf.model.results import judge_runs, results_csv
-from fgaf.model.settings import TrainSettings
-from fgaf.model.settings import preset as training_preset
 
-Floats = NDArray[np.float64]
 Say = Callable[[str], None]
 
-_PREDICTING: Final = tuple(
-    f"fgaf.model.{noun}"
-    for noun in ("backbones", "checkpoint", "decode", "fgaf", "images", "norms", "predict")
-)
-_TRAINING: Final = tuple(
-    f"fgaf.model.{noun}" for noun in ("augment", "losses", "optimise", "sides", "start", "train")
-)
-_CODE: Final = {
-    "classifier": (*_PREDICTING, *_TRAINING),
-    "trained": _PREDICTING,
-    "focus": ("fgaf.model.baselines", "fgaf.curate.focus", "fgaf.curate.suggest"),
-    "constant": ("fgaf.model.baselines",),
-}
-"""The modules that a method's answers depend on; a change in one outdates its runs."""
 _DECIMALS: Final = 6
 
 
@@ -97,7 +64,7 @@ class Run:
 
 
 def plan_runs(preset: Preset, exam: Exam, seeds: Sequence[int] | None = None) -> list[Run]:
-    """List the runs of a benchmark in the order of the preset, classifiers once per seed.
+    """List the runs of a benchmark in the order of the preset, methods that draw once per seed.
 
     Raises
     ------
@@ -107,8 +74,8 @@ def plan_runs(preset: Preset, exam: Exam, seeds: Sequence[int] | None = None) ->
     chosen = tuple(dict.fromkeys(seeds or preset.seeds))
     runs = []
     for method in preset.methods:
-        for seed in chosen if isinstance(method, ClassifierMethod) else (None,):
-            settings = _settings(method, seed, exam)
+        for seed in chosen if method.seeded else (None,):
+            settings = method.told(exam, seed)
             runs.append(Run(method, seed, settings, _fingerprint(method, settings, exam)))
     return runs
 
@@ -195,42 +162,10 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _settings(method: Method, seed: int | None, exam: Exam) -> dict[str, Any]:
-    if isinstance(method, TrainedMethod):
-        return _settings_of_run(method, exam)
-    if isinstance(method, ClassifierMethod):
-        given = dict(method.settings)
-        base = training_preset(str(given.pop("preset", "default")))
-        return asdict(base.with_values({**given, "seed": seed, "split": exam.split}))
-    if isinstance(method, FocusMethod):
-        if method.rule == "peak":
-            measure_named(method.measure)
-        return {"measure": method.measure, "rule": method.rule}
-    return {}
-
-
-def _settings_of_run(method: TrainedMethod, exam: Exam) -> dict[str, Any]:
-    """Read how a network was trained; refuse one that may have seen the test cells."""
-    from fgaf.model.predict import Predictor
-
-    checkpoint = Predictor.load(method.run).checkpoint
-    if checkpoint.archive_fingerprint != exam.archive.fingerprint:
-        raise FgafError(
-            f"{method.run} was trained on another archive and may have seen these test cells; "
-            "train on this one"
-        )
-    if checkpoint.settings.split != exam.split:
-        raise FgafError(
-            f"{method.run} was trained on the split {checkpoint.settings.split!r} and may have "
-            f"seen the test cells of {exam.split!r}; pass --split {checkpoint.settings.split}"
-        )
-    return {**asdict(checkpoint.settings), "trained_utc": checkpoint.created_utc}
-
-
 def _fingerprint(method: Method, settings: dict[str, Any], exam: Exam) -> str:
     """Digest what the answers depend on; not the name that tables give the method."""
     code = hashlib.sha256()
-    for name in _CODE[method.kind]:
+    for name in (type(method).__module__, *method.code):
         spec = find_spec(name)
         if spec is None or spec.origin is None:
             raise ModuleNotFoundError(name)
@@ -289,7 +224,7 @@ def _load(run: Run, out: Path) -> dict[str, Any] | None:
 
 def _perform(run: Run, exam: Exam, out: Path) -> dict[str, Any]:
     started = time.perf_counter()
-    prediction, values = _ask(run, exam, out)
+    prediction = run.method.answer(exam, run.settings, out / "models" / run.name)
     answer = {
         "format": "fgaf-benchmark-run",
         "format_version": 1,
@@ -300,36 +235,9 @@ def _perform(run: Run, exam: Exam, out: Path) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - started, 3),
         "versions": versions(),
         "machine": machine(),
-        "values": None if values is None else values.tolist(),
+        "values": None if prediction.values is None else prediction.values.tolist(),
         "expected_um": np.round(prediction.expected_um, _DECIMALS).tolist(),
         "probabilities": np.round(prediction.probabilities, _DECIMALS).tolist(),
     }
     write_text(_run_path(run, out), json.dumps(answer) + "\n", overwrite=True)
     return answer
-
-
-def _ask(run: Run, exam: Exam, out: Path) -> tuple[Prediction, Floats | None]:
-    """Ask one method about the test patches; a focus measure also gives its values."""
-    archive, grid = exam.archive, exam.archive.class_depths_um
-    if isinstance(run.method, ConstantMethod):
-        return constant(archive.depth_class[exam.training_rows], exam.rows.size, grid), None
-    if isinstance(run.method, FocusMethod) and run.method.rule == "phase":
-        focus_um = suggested_focus(archive, exam.rows)
-        return from_focus(focus_um, exam.labels_um, exam.cell, grid), None
-    if isinstance(run.method, FocusMethod):
-        values = focus_values(archive, exam.rows, measure_named(run.method.measure))
-        return search_focus(values, exam.labels_um, exam.cell, grid), values
-    return _ask_network(run, exam, out), None
-
-
-def _ask_network(run: Run, exam: Exam, out: Path) -> Prediction:
-    from fgaf.model.predict import Predictor
-    from fgaf.model.train import train
-
-    if isinstance(run.method, TrainedMethod):
-        folder = run.method.run
-    else:
-        folder = out / "models" / run.name
-        train(exam.archive, TrainSettings(**run.settings), folder, resume=True)
-    shares = Predictor.load(folder).probabilities(exam.archive.images[exam.rows])
-    return Prediction(shares, shares @ exam.archive.class_depths_um)

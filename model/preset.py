@@ -6,83 +6,13 @@ import tomllib
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.names import nearest
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64)]
-
-
-class _Method(BaseModel):
-    """What every method has: the `id` of its rows and files, the `label` that tables show."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: Name
-    label: str = ""
-
-
-class ClassifierMethod(_Method):
-    """A network trained on the archive's training cells, once per seed.
-
-    Attributes
-    ----------
-    settings
-        Training settings that differ from the defaults, by name.
-    """
-
-    kind: Literal["classifier"]
-    settings: dict[str, Any] = {}
-
-
-class TrainedMethod(_Method):
-    """A network that `fgaf-train` trained before, on the same archive and split.
-
-    Attributes
-    ----------
-    run
-        Folder of that training run.
-    """
-
-    kind: Literal["trained"]
-    run: Path
-
-
-class FocusMethod(_Method):
-    """Depth from focus over all planes of a cell.
-
-    Attributes
-    ----------
-    measure
-        Name of the focus measure.
-    rule
-        "peak": the focus is where the measure is largest, as the paper uses it. "phase": the
-        rule of `fgaf.curate`, which tells a phase object's dip from a peak.
-    """
-
-    kind: Literal["focus"]
-    measure: str = ""
-    rule: Literal["peak", "phase"] = "peak"
-
-    @model_validator(mode="after")
-    def _measure_named(self) -> Self:
-        if (self.rule == "peak") != bool(self.measure):
-            raise ValueError("rule 'peak' needs a measure, rule 'phase' has its own")
-        return self
-
-
-class ConstantMethod(_Method):
-    """The same answer for every patch."""
-
-    kind: Literal["constant"]
-
-
-Method = Annotated[
-    ClassifierMethod | TrainedMethod | FocusMethod | ConstantMethod, Field(discriminator="kind")
-]
+from fgaf.model.methods import AnyMethod, Name, TrainedMethod
 
 
 class Preset(BaseModel):
@@ -95,7 +25,7 @@ class Preset(BaseModel):
     reference
         The method the others' differences are taken against.
     seeds
-        Every classifier is trained once per seed.
+        Every method that draws at random is run once per seed.
     methods
         In the order of the tables.
     """
@@ -106,7 +36,7 @@ class Preset(BaseModel):
     description: str = ""
     reference: Name
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
-    methods: Annotated[tuple[Method, ...], Field(min_length=1)]
+    methods: Annotated[tuple[AnyMethod, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:

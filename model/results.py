@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.model.exam import Exam, describe, label_error, notices
+from fgaf.model.methods import Method
 from fgaf.model.metrics import DRAWS, evaluate, nearest_class
-from fgaf.model.preset import Method, Preset
+from fgaf.model.preset import Preset
 
 Floats = NDArray[np.float64]
 
@@ -221,6 +222,7 @@ def _judge(method: Method, answers: Sequence[dict[str, Any]], exam: Exam) -> dic
         "id": method.id,
         "label": method.label or _title(answers[0]["settings"]) or method.id,
         "kind": method.kind,
+        "sees": method.sees,
         "settings": answers[0]["settings"],
         "seeds": seeds,
         "seconds": sum(answer["seconds"] for answer in answers),

@@ -5,18 +5,21 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from fgaf.curate.focus import MEASURES
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
-from fgaf.model.baselines import MEASURES
 from fgaf.model.benchmark import plan_runs, run_benchmark
 from fgaf.model.benchmark_cli import bench
 from fgaf.model.exam import Exam
+from fgaf.model.methods import KINDS, by_kind
+from fgaf.model.methods.constant import ConstantMethod
 from fgaf.model.preset import Preset, load_preset, shipped
 from fgaf.model.results import METRICS, paired_difference, paper_row
 
@@ -340,6 +343,16 @@ def test_a_wrong_preset_file_is_one_line(tmp_path, case: Text) -> None:
         load_preset(str(path))
     assert case.message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_two_methods_of_one_kind_are_refused() -> None:
+    with pytest.raises(ValueError, match="Twin and ConstantMethod are both 'constant'"):
+        by_kind(ConstantMethod, type("Twin", (ConstantMethod,), {}))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_modules_that_answers_depend_on_exist(kind: str) -> None:
+    assert all(find_spec(name) for name in KINDS[kind].code)
 
 
 def test_a_wrong_setting_stops_before_anything_is_written(tmp_path, texture_archive) -> None:

@@ -6,11 +6,11 @@ import pytest
 from fgaf.acquire.simulation.cells import simulate_cells
 from fgaf.curate.focus import MEASURES, tenengrad
 from fgaf.dataset.errors import SettingError
-from fgaf.model.baselines import (
-    constant,
+from fgaf.model.methods.constant import constant
+from fgaf.model.methods.focus import measure_named
+from fgaf.model.methods.search import (
     focus_values,
     from_focus,
-    measure_named,
     search_focus,
     suggested_focus,
     vertex,
