@@ -13,10 +13,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fgaf.model.metrics import DRAWS
+
 Floats = NDArray[np.float64]
 
-DRAWS: Final = 2000
-"""Bootstrap draws behind every interval."""
 FLIPS: Final = 9999
 """Random sign flips behind every p-value; with few cells, all there are."""
 LEVEL: Final = 0.05

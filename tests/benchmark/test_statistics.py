@@ -44,7 +44,9 @@ def test_images_of_a_cell_count_as_one() -> None:
 def test_false_findings_are_as_rare_as_promised() -> None:
     rng = np.random.default_rng(1)
     zero = np.zeros(40)
-    found = [paired(rng.normal(0, 1, 40), zero, np.repeat(np.arange(10), 4))["p"] for _ in range(200)]
+    found = [
+        paired(rng.normal(0, 1, 40), zero, np.repeat(np.arange(10), 4))["p"] for _ in range(200)
+    ]
     assert 0.01 <= np.mean(np.array(found) < 0.05) <= 0.09
 
 
