@@ -14,6 +14,9 @@ from fgaf.dataset.console import Tool, finish
 from fgaf.dataset.errors import SettingError
 from fgaf.model.settings import parse_assignment
 
+_WRAPPED = textwrap.TextWrapper(
+    96, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
+)
 
 def _show_presets(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
@@ -28,7 +31,7 @@ def _show_presets(ctx: click.Context, _param: click.Parameter, wanted: bool) -> 
             runs += ", all again for every seed more"
         click.echo(f"{preset.name}: {preset.description} ({runs})")
         ids = ", ".join(method.id for method in preset.methods)
-        click.echo(textwrap.fill(ids, 96, initial_indent="  ", subsequent_indent="  "))
+        click.echo(_WRAPPED.fill(ids))
     ctx.exit()
 
 

@@ -29,7 +29,7 @@ from fgaf.model.runs import Run, fingerprint, perform
 
 LOCAL: Final = "local:"
 """An address that begins so starts that many workers on this machine."""
-_CONNECT_S: Final = 15
+CONNECT_S: Final = 15
 _ONE_AT_A_TIME: Final = threading.Lock()
 """Training seeds what a process shares: a worker process does one run at a time."""
 
@@ -144,7 +144,7 @@ def perform_on(
             for run, order in zip(runs, orders, strict=True)
         }
         try:
-            for future in as_completed(list(futures)):
+            for future in as_completed(list(futures), loop=client.loop):
                 run = futures[future]
                 outcome = _outcome(future, scheduler)
                 if isinstance(outcome, dict):
@@ -191,7 +191,7 @@ def _client(scheduler: str) -> Iterator[Any]:
             LocalCluster(
                 n_workers=_workers(scheduler),
                 threads_per_worker=1,
-                dashboard_address=None,
+                dashboard_address=":0",
                 silence_logs="CRITICAL",
             ) as cluster,
             Client(cluster, set_as_default=False) as client,
@@ -199,7 +199,7 @@ def _client(scheduler: str) -> Iterator[Any]:
             yield client
         return
     try:
-        client = Client(scheduler, timeout=_CONNECT_S, set_as_default=False)
+        client = Client(scheduler, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise FgafError(
             f"no Dask scheduler answers at {scheduler}; give its address, as tcp://HOST:8786, "
