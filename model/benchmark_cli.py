@@ -18,6 +18,7 @@ _WRAPPED = textwrap.TextWrapper(
     96, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
 )
 
+
 def _show_presets(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.names import nearest
 from fgaf.model.methods import AnyMethod, Name, TrainedMethod
+from fgaf.model.methods.classifier import ClassifierMethod
 
 CLASSIFIER = "classifier"
 """The kind of method that the shared settings are for."""
@@ -105,14 +106,14 @@ def with_settings(preset: Preset, settings: Mapping[str, Any]) -> Preset:
     """
     if not settings:
         return preset
-    if all(method.kind != CLASSIFIER for method in preset.methods):
-        raise SettingError(f"--set is for classifiers, and preset {preset.name!r} has none")
     methods = tuple(
         method.model_copy(update={"settings": {**method.settings, **settings}})
-        if method.kind == CLASSIFIER
+        if isinstance(method, ClassifierMethod)
         else method
         for method in preset.methods
     )
+    if not any(isinstance(method, ClassifierMethod) for method in methods):
+        raise SettingError(f"--set is for classifiers, and preset {preset.name!r} has none")
     return preset.model_copy(update={"methods": methods})
 
 

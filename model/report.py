@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from typing import Any, Final
 
 import jinja2
-import numpy as np
-from markupsafe import Markup
-from numpy.typing import NDArray
-from PIL import Image
 
 from fgaf.dataset.archive import Archive
 from fgaf.model import figures
-from fgaf.model.drawing import colour_of, signed
+from fgaf.model.drawing import colour_of
 from fgaf.model.pareto import pareto
+from fgaf.model.pictures import pictured
 from fgaf.model.statistics import LEVEL, verdict
 
 TABLE: Final = (
@@ -51,8 +46,6 @@ OPTICS: Final = (
     ("medium_index", "index {:g} before the objective"),
 )
 """How each number of the optics is written."""
-MOST_PICTURES: Final = 9
-"""Planes shown of one cell."""
 MOST_MATRICES: Final = 30
 """Small confusion matrices shown beside that of the reference."""
 
@@ -99,7 +92,10 @@ def render_report(results: dict[str, Any], archive: Archive) -> str:
         costs=[_cost(number, row) for number, row in enumerate(costly, start=1)],
         calibrated=[row for row in methods if row["reliability"]],
         figures=_figures(results, chosen, costly),
-        cells=[_pictured(cell, archive) for cell in results["cells"]],
+        cells=[
+            {**cell, "planes": pictured(cell, archive), "error": number(cell["mae_um"], 2)}
+            for cell in results["cells"]
+        ],
         difference=difference,
         level=LEVEL,
         optics=[
@@ -281,29 +277,3 @@ def _telling(methods: list[dict[str, Any]], reference: str) -> list[dict[str, An
         rows.sort(key=lambda row: float(row["metrics"]["mae_um"]["value"]))
         chosen += rows[:1]
     return chosen
-
-
-def _pictured(cell: dict[str, Any], archive: Archive) -> dict[str, Any]:
-    """One cell with its planes as pictures, all in the same stretch of grey."""
-    rows = cell["rows"]
-    shown = np.unique(np.linspace(0, len(rows) - 1, MOST_PICTURES).round().astype(int)).tolist()
-    pixels = np.stack([archive.images[rows[k]] for k in shown]).astype(np.float64)
-    low, high = np.percentile(pixels, [0.5, 99.5])
-    grey = np.clip((pixels - low) / max(high - low, 1e-9), 0, 1)
-    planes = []
-    for k, picture in zip(shown, (255 * grey).round().astype(np.uint8), strict=True):
-        planes.append(
-            {
-                "src": Markup(_png(picture)),  # noqa: S704 - base64
-                "depth": signed(cell["depth_um"][k]),
-                "said": signed(cell["said_um"][k]),
-                "right": cell["right"][k],
-            }
-        )
-    return {**cell, "planes": planes, "error": number(cell["mae_um"], 2)}
-
-
-def _png(grey: NDArray[np.uint8]) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(grey).save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

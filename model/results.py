@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
@@ -10,13 +10,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fgaf.model.compare import compared, judge_pairs
 from fgaf.model.exam import Exam, describe, label_error, notices
 from fgaf.model.methods import Method
 from fgaf.model.metrics import evaluate, nearest_class
 from fgaf.model.paper import paper_row, title
 from fgaf.model.preset import Preset
 from fgaf.model.runs import Run
-from fgaf.model.statistics import correct, paired, spread
+from fgaf.model.statistics import correct, spread
 from fgaf.model.summary import headline, summary
 
 Floats = NDArray[np.float64]
@@ -36,8 +37,6 @@ METRICS: Final = (
     "expected_p95_um",
 )
 """The metrics that results hold per method, with intervals."""
-COMPARED: Final = ("top1", "mae_um", "expected_mae_um")
-"""The metrics whose paired differences are given."""
 HARDEST: Final = 4
 """How many cells are shown that the reference errs most on."""
 
@@ -86,9 +85,9 @@ def judge_runs(
     for name, row in rows.items():
         row["against_reference"] = None
         if name != preset.reference:
-            row["against_reference"] = _compared(scores[name], scores[preset.reference], exam)
+            row["against_reference"] = compared(scores[name], scores[preset.reference], exam.cell)
     correct([test for row in rows.values() for test in (row["against_reference"] or {}).values()])
-    methods, pairs = list(rows.values()), _pairs(preset, rows, scores, exam)
+    methods, pairs = list(rows.values()), judge_pairs(preset, rows, scores, exam.cell)
     reference = asked[preset.reference][0]
     return {
         "format": "fgaf-benchmark",
@@ -186,94 +185,6 @@ def _cost(costs: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
     """Median of what each run measured."""
     known = [cost for cost in costs if cost]
     return {key: median(cost[key] for cost in known) for key in known[0]} if known else None
-
-
-def _compared(
-    mine: Mapping[int | None, dict[str, Floats]],
-    other: Mapping[int | None, dict[str, Floats]],
-    exam: Exam,
-) -> dict[str, Any]:
-    """Compare the scores of two methods, each by seed: over cells, and from seed to seed."""
-    found = {}
-    for key in COMPARED:
-        means = [np.mean([one[key] for one in part.values()], axis=0) for part in (mine, other)]
-        found[key] = {
-            **paired(means[0], means[1], exam.cell),
-            "seed_spread": spread(
-                [float((one[key] - two[key]).mean()) for one, two in _seed_by_seed(mine, other)]
-            ),
-        }
-    return found
-
-
-def _seed_by_seed(
-    mine: Mapping[int | None, dict[str, Floats]], other: Mapping[int | None, dict[str, Floats]]
-) -> list[tuple[dict[str, Floats], dict[str, Floats]]]:
-    """Scores of the seeds that both have; a method without seeds goes with every seed."""
-    if None in mine:
-        return [(mine[None], theirs) for theirs in other.values()]
-    if None in other:
-        return [(own, other[None]) for own in mine.values()]
-    return [(mine[seed], other[seed]) for seed in mine if seed in other]
-
-
-def _pairs(
-    preset: Preset,
-    rows: Mapping[str, dict[str, Any]],
-    scores: Mapping[str, Mapping[int | None, dict[str, Floats]]],
-    exam: Exam,
-) -> dict[str, Any] | None:
-    """Compare the pairs of a preset, and where each adds FGAF to a bare network, their mean."""
-    if not preset.pairs:
-        return None
-    listed = [
-        {
-            "id": name,
-            "over": over,
-            "label": rows[name]["label"],
-            "over_label": rows[over]["label"],
-            "gain": _compared(scores[name], scores[over], exam),
-            "paper": _paper_gain(rows[name]["paper"], rows[over]["paper"]),
-        }
-        for name, over in preset.pairs.items()
-    ]
-    of_fgaf = all(
-        rows[name]["settings"].get("fgaf") is True and rows[over]["settings"].get("fgaf") is False
-        for name, over in preset.pairs.items()
-    )
-    mean = None
-    if of_fgaf and len(listed) > 1:
-        mean = _compared(
-            _averaged([scores[name] for name in preset.pairs]),
-            _averaged([scores[over] for over in preset.pairs.values()]),
-            exam,
-        )
-    correct([test for part in listed for test in part["gain"].values()])
-    if mean:
-        correct(list(mean.values()))
-    return {"of_fgaf": of_fgaf, "listed": listed, "mean": mean}
-
-
-def _averaged(
-    methods: Sequence[Mapping[int | None, dict[str, Floats]]],
-) -> dict[int | None, dict[str, Floats]]:
-    """Average the scores of several methods, seed by seed."""
-    shared = [seed for seed in methods[0] if all(seed in method for method in methods)]
-    return {
-        seed: {key: np.mean([method[seed][key] for method in methods], axis=0) for key in COMPARED}
-        for seed in shared
-    }
-
-
-def _paper_gain(
-    mine: dict[str, Any] | None, other: dict[str, Any] | None
-) -> dict[str, float | None] | None:
-    if mine is None or other is None:
-        return None
-    return {
-        key: None if mine[key] is None or other[key] is None else mine[key] - other[key]
-        for key in ("top1", "mae_um")
-    }
 
 
 def _scores(answers: Answers, exam: Exam) -> dict[str, Floats]:

@@ -50,7 +50,8 @@ def paired(
     value = float(difference.mean())
     if n < 2:
         return {"value": value, "low": None, "high": None, "p": None}
-    sums, counts = np.bincount(index, difference), np.bincount(index)
+    counts = np.bincount(index)
+    sums: Floats = np.bincount(index, difference).astype(np.float64)
     weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=DRAWS)
     low, high = np.percentile((weights @ sums) / (weights @ counts), [2.5, 97.5])
     return {"value": value, "low": float(low), "high": float(high), "p": _flipped(sums, seed)}

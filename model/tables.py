@@ -7,7 +7,8 @@ import io
 from collections.abc import Sequence
 from typing import Any, Final
 
-from fgaf.model.results import COMPARED, METRICS
+from fgaf.model.compare import COMPARED
+from fgaf.model.results import METRICS
 
 COSTS: Final = ("parameters", "macs", "latency_ms", "answer_ms")
 _ENDS: Final = ("value", "low", "high")

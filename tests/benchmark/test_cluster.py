@@ -119,10 +119,8 @@ def test_a_worker_refuses_another_archive_and_the_other_answers_are_kept(
 ) -> None:
     archive = Archive.read(dataset)
     write_archive(dataset, texture_archive(cells=9), overwrite=True)
-    with pytest.raises(FgafError, match="a worker sees another archive at .*dataset.h5") as caught:
-        run_benchmark(
-            archive, SEARCHES, tmp_path / "out", scheduler=cluster.scheduler_address
-        )
+    with pytest.raises(FgafError, match=r"a worker sees another archive at .*dataset\.h5") as caught:
+        run_benchmark(archive, SEARCHES, tmp_path / "out", scheduler=cluster.scheduler_address)
     assert "0 of 2 runs are kept" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -134,7 +132,9 @@ def test_one_run_that_fails_does_not_lose_the_others(
     methods = [wild, {"id": "constant", "kind": "constant"}]
     preset = Preset.model_validate({"name": "p", "reference": "constant", "methods": methods})
     archive, out = Archive.read(dataset), tmp_path / "out"
-    with pytest.raises(FgafError, match=r"wild-seed0-\w+ failed: .*the training diverged") as caught:
+    with pytest.raises(
+        FgafError, match=r"wild-seed0-\w+ failed: .*the training diverged"
+    ) as caught:
         run_benchmark(archive, preset, out, scheduler=cluster.scheduler_address)
     assert "the other 1 of 2 runs are kept, run again to go on" in str(caught.value)
     assert [path.name.split("-")[0] for path in (out / "runs").iterdir()] == ["constant"]
@@ -177,9 +177,7 @@ def test_a_wrong_scheduler_is_one_line(
 ) -> None:
     monkeypatch.setattr("fgaf.model.cluster.CONNECT_S", 1)
     with pytest.raises(case.error, match=re.escape(case.message)) as caught:
-        run_benchmark(
-            Archive.read(dataset), SEARCHES, tmp_path / "out", scheduler=case.address
-        )
+        run_benchmark(Archive.read(dataset), SEARCHES, tmp_path / "out", scheduler=case.address)
     assert "\n" not in str(caught.value)
 
 

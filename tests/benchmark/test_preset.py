@@ -91,7 +91,7 @@ TEXTS = [
     Text("negative folds", "[settings]", "folds = -1\n[settings]", "folds: input should be"),
     Text("misspelt key", 'kind = "constant"', 'kind = "constant"\nlable = "C"', "lable: extra"),
     Text("unknown kind", 'kind = "constant"', 'kind = "constnat"', "kind"),
-    Text("methods that are none", "[[methods]]\nid = \"a\"", "[methods]\nid = \"a\"", "mine.toml"),
+    Text("methods that are none", '[[methods]]\nid = "a"', '[methods]\nid = "a"', "mine.toml"),
 ]
 
 
