@@ -76,9 +76,10 @@ def judge_pairs(
         mine = _averaged([scores[name] for name in preset.pairs])
         other = _averaged([scores[over] for over in preset.pairs.values()])
         mean = compared(mine, other, cell) if mine and other else None
-    correct([test for part in listed for test in part["gain"].values()])
-    if mean:
-        correct(list(mean.values()))
+    for key in COMPARED:
+        correct([part["gain"][key] for part in listed])
+        if mean:
+            correct([mean[key]])
     return {"of_fgaf": of_fgaf, "listed": listed, "mean": mean}
 
 

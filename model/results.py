@@ -10,14 +10,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.model.compare import compared, judge_pairs
+from fgaf.model.compare import COMPARED, compared, judge_pairs
 from fgaf.model.exam import Exam, describe, label_error, notices
 from fgaf.model.methods import Method
 from fgaf.model.metrics import evaluate, nearest_class
 from fgaf.model.paper import paper_row, title
 from fgaf.model.preset import Preset
 from fgaf.model.runs import Run
-from fgaf.model.statistics import correct, spread
+from fgaf.model.statistics import LEVEL, correct, least_p, spread
 from fgaf.model.summary import headline, summary
 
 Floats = NDArray[np.float64]
@@ -86,7 +86,9 @@ def judge_runs(
         row["against_reference"] = None
         if name != preset.reference:
             row["against_reference"] = compared(scores[name], scores[preset.reference], exam.cell)
-    correct([test for row in rows.values() for test in (row["against_reference"] or {}).values()])
+    for key in COMPARED:
+        against = [row["against_reference"] for row in rows.values() if row["against_reference"]]
+        correct([tests[key] for tests in against])
     methods, pairs = list(rows.values()), judge_pairs(preset, rows, scores, exam.cell)
     reference = asked[preset.reference][0]
     return {
@@ -94,7 +96,7 @@ def judge_runs(
         "format_version": 2,
         "headline": headline(methods, preset.reference, pairs, exam),
         "summary": summary(methods, preset.reference, pairs, exam),
-        "notices": notices(exam),
+        "notices": [*notices(exam), *_powerless(exam, len(methods) - 1)],
         "judged_by": exam.judged_by,
         "circular": exam.circular,
         "preset": preset.name,
@@ -113,6 +115,20 @@ def judge_runs(
         "versions": _distinct(answer["versions"] for answer in answers),
         "machines": _distinct(answer["machine"] for answer in answers),
     }
+
+
+def _powerless(exam: Exam, n_tests: int) -> list[dict[str, str]]:
+    """Say so where the cells are too few for any difference to be told from chance."""
+    n_cells = np.unique(exam.cell).size
+    least = n_tests * least_p(n_cells)
+    if not n_tests or least < LEVEL:
+        return []
+    text = (
+        f"{n_cells} test cells and {n_tests} comparisons can tell no difference from chance: the "
+        f"smallest corrected p there can be is {min(least, 1):.2f}. More test cells can, as with "
+        "--folds."
+    )
+    return [{"level": "note", "text": text}]
 
 
 def _put_together(

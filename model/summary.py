@@ -122,7 +122,7 @@ def _measured(
 ) -> str:
     """Write a number with unit and interval."""
     text = f"{factor * metric['value']:{sign}.{decimals}f} {unit}"
-    if metric["low"] is None:
-        return text
-    low, high = (f"{factor * metric[end]:{sign}.{decimals}f}" for end in ("low", "high"))
-    return f"{text} (95 % interval {low} to {high})"
+    if metric["low"] is not None:
+        low, high = (f"{factor * metric[end]:{sign}.{decimals}f}" for end in ("low", "high"))
+        text += f" (95 % interval {low} to {high})"
+    return text.replace("-", "−")
