@@ -37,12 +37,16 @@ class Exam:
     @cached_property
     def rows(self) -> Integers:
         """(N,) rows of the test patches."""
-        return np.flatnonzero(self.archive.split_of_rows(self.split) == TEST)
+        return self.rows_of(TEST)
 
     @cached_property
     def training_rows(self) -> Integers:
         """(T,) rows of the training patches."""
-        return np.flatnonzero(self.archive.split_of_rows(self.split) == TRAIN)
+        return self.rows_of(TRAIN)
+
+    def rows_of(self, side: int) -> Integers:
+        """Rows of the patches on one side of the split: `TRAIN`, `VALIDATION` or `TEST`."""
+        return np.flatnonzero(self.archive.split_of_rows(self.split) == side)
 
     @cached_property
     def cell(self) -> Integers:
