@@ -14,6 +14,8 @@ from fgaf.model.methods.classifier import ClassifierMethod
 from fgaf.model.methods.constant import ConstantMethod
 from fgaf.model.methods.defocus import DefocusMethod
 from fgaf.model.methods.focus import FocusMethod
+from fgaf.model.methods.fourier import FourierMethod
+from fgaf.model.methods.library import LibraryMethod
 from fgaf.model.methods.method import Method, Name, Prediction
 from fgaf.model.methods.trained import TrainedMethod
 
@@ -42,7 +44,9 @@ KINDS: Final = by_kind(
     TrainedMethod,
     FocusMethod,
     DefocusMethod,
+    LibraryMethod,
     BoostingMethod,
+    FourierMethod,
     ConstantMethod,
 )
 """Every method by its kind."""
