@@ -37,6 +37,7 @@ class BoostingMethod(Method):
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
     leaves: Annotated[int, Field(ge=2, le=1024)] = 15
 
+    calibrated: ClassVar[bool] = True
     code: ClassVar[tuple[str, ...]] = ("fgaf.model.methods.features", "fgaf.curate.focus")
 
     def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:
@@ -45,8 +46,7 @@ class BoostingMethod(Method):
             from sklearn import __version__
         except ImportError as error:
             raise FgafError(
-                f"method {self.id!r} needs scikit-learn; install it with "
-                "`pip install 'fgaf[train]'`"
+                "boosted trees need scikit-learn; install it with `pip install 'fgaf[train]'`"
             ) from error
         return {**super().told(exam, seed), "scikit_learn": __version__}
 

@@ -29,6 +29,7 @@ class ClassifierMethod(Method):
     settings: dict[str, Any] = Field(default_factory=dict)
 
     seeded: ClassVar[bool] = True
+    calibrated: ClassVar[bool] = True
     code: ClassVar[tuple[str, ...]] = (
         *PREDICTING,
         "fgaf.model.augment",
@@ -49,5 +50,11 @@ class ClassifierMethod(Method):
         """Train in `folder`, or go on with a training that was stopped there, then predict."""
         from fgaf.model.train import train
 
-        train(exam.archive, TrainSettings(**told), folder, resume=True)
+        train(exam.archive, TrainSettings(**told), folder, resume=True, pictures=False)
         return ask_network(folder, exam)
+
+    def cost(self, folder: Path) -> dict[str, float]:
+        """Measure the network trained in `folder`."""
+        from fgaf.model.cost import network_cost
+
+        return network_cost(folder)

@@ -35,6 +35,7 @@ class DefocusMethod(Method):
     signed: bool = True
     degrees: tuple[int, ...] = (6, 4, 8)
 
+    calibrated: ClassVar[bool] = True
     code: ClassVar[tuple[str, ...]] = (
         "fgaf.model.methods.calibration",
         "fgaf.model.methods.features",

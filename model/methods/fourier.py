@@ -38,6 +38,7 @@ class FourierMethod(Method):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
 
     seeded: ClassVar[bool] = True
+    calibrated: ClassVar[bool] = True
     code: ClassVar[tuple[str, ...]] = ("fgaf.model.methods.fourier_network",)
 
     def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class LibraryMethod(Method):
     window_px: Annotated[int, Field(ge=0)] = 0
     shift_px: Annotated[int, Field(ge=0, le=8)] = 1
 
+    calibrated: ClassVar[bool] = True
     code: ClassVar[tuple[str, ...]] = (
         "fgaf.model.methods.features",
         "fgaf.model.methods.matching",
@@ -86,7 +87,7 @@ class LibraryMethod(Method):
         window = (self.window_px or max(side // 3, 8)) // 2 * 2
         if window < 8 or window + 2 * self.shift_px + 2 > side:
             raise SettingError(
-                f"method {self.id!r}: a window of {window} px shifted by {self.shift_px} px needs "
+                f"a window of {window} px shifted by {self.shift_px} px needs "
                 f"8 px or more, and room in the patches of {side} px; choose another window_px"
             )
         return window

@@ -72,6 +72,8 @@ class Method(BaseModel):
     sees: ClassVar[Sight] = "patch"
     """What it looks at to say one depth: the patch, all planes of the cell, nothing, or all that
     a person saw."""
+    calibrated: ClassVar[bool] = False
+    """Whether its probabilities are meant as such, not only by their order."""
     code: ClassVar[tuple[str, ...]] = ()
     """The modules, beside its own, that its answers depend on; a change outdates its runs."""
 
@@ -116,3 +118,18 @@ class Method(BaseModel):
         Prediction
             Of the N test patches ``exam.rows``.
         """
+
+    def cost(self, folder: Path) -> dict[str, float] | None:  # noqa: ARG002
+        """Measure what an answer costs, after `answer`; None where that means nothing.
+
+        Parameters
+        ----------
+        folder
+            That of `answer`.
+
+        Returns
+        -------
+        dict or None
+            As `fgaf.model.cost.network_cost`.
+        """
+        return None

@@ -30,6 +30,7 @@ class TrainedMethod(Method):
     kind: Literal["trained"]
     run: Path
 
+    calibrated: ClassVar[bool] = True
     code: ClassVar[tuple[str, ...]] = PREDICTING
 
     def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:  # noqa: ARG002
@@ -52,6 +53,12 @@ class TrainedMethod(Method):
     def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
         """Predict with that network."""
         return ask_network(self.run, exam)
+
+    def cost(self, folder: Path) -> dict[str, float]:  # noqa: ARG002
+        """Measure that network."""
+        from fgaf.model.cost import network_cost
+
+        return network_cost(self.run)
 
 
 def ask_network(run: Path, exam: Exam) -> Prediction:
