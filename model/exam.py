@@ -69,14 +69,18 @@ class Exam:
         """(N,) rows of the test patches, ascending."""
         if self.folds:
             return np.arange(len(self.archive.cell))
-        return np.flatnonzero(self.archive.split_of_rows(self.split) == TEST)
+        return self.rows_of(TEST)
 
     @cached_property
     def training_rows(self) -> Integers:
         """(T,) rows of the training patches; with folds, each fold has its own."""
         if self.folds:
             return np.zeros(0, dtype=np.int64)
-        return np.flatnonzero(self.archive.split_of_rows(self.split) == TRAIN)
+        return self.rows_of(TRAIN)
+
+    def rows_of(self, side: int) -> Integers:
+        """Rows of the patches on one side of the split: `TRAIN`, `VALIDATION` or `TEST`."""
+        return np.flatnonzero(self.archive.split_of_rows(self.split) == side)
 
     @cached_property
     def cell(self) -> Integers:

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Final, Union, get_args
 
 from pydantic import Field
 
+from fgaf.model.methods.boosting import BoostingMethod
 from fgaf.model.methods.classifier import ClassifierMethod
 from fgaf.model.methods.constant import ConstantMethod
+from fgaf.model.methods.defocus import DefocusMethod
 from fgaf.model.methods.focus import FocusMethod
+from fgaf.model.methods.fourier import FourierMethod
+from fgaf.model.methods.library import LibraryMethod
 from fgaf.model.methods.method import Method, Name, Prediction
 from fgaf.model.methods.trained import TrainedMethod
 
@@ -35,7 +39,16 @@ def by_kind(*methods: type[Method]) -> dict[str, type[Method]]:
     return kinds
 
 
-KINDS: Final = by_kind(ClassifierMethod, TrainedMethod, FocusMethod, ConstantMethod)
+KINDS: Final = by_kind(
+    ClassifierMethod,
+    TrainedMethod,
+    FocusMethod,
+    DefocusMethod,
+    LibraryMethod,
+    BoostingMethod,
+    FourierMethod,
+    ConstantMethod,
+)
 """Every method by its kind."""
 
 if TYPE_CHECKING:

@@ -23,16 +23,19 @@ class FocusMethod(Method):
     measure
         Name of the focus measure.
     rule
-        "peak": the focus is where the measure is largest, as the paper uses it. "phase": the
-        rule of `fgaf.curate`, which tells a phase object's dip from a peak.
+        "peak": the focus is where the measure is largest, as the paper uses it. "dip": where it is
+        least between two rises, which is what a phase object shows. "fitted": where the mean
+        curve of the training cells fits best. "phase": the rule of `fgaf.curate`, which has a
+        measure of its own and tells a dip from a peak by itself.
     """
 
     kind: Literal["focus"]
     measure: str = ""
-    rule: Literal["peak", "phase"] = "peak"
+    rule: Literal["peak", "dip", "fitted", "phase"] = "peak"
 
     sees: ClassVar[Sight] = "stack"
     code: ClassVar[tuple[str, ...]] = (
+        "fgaf.model.methods.focus_template",
         "fgaf.model.methods.search",
         "fgaf.curate.focus",
         "fgaf.curate.suggest",
@@ -40,31 +43,44 @@ class FocusMethod(Method):
 
     @model_validator(mode="after")
     def _measure_named(self) -> Self:
-        if (self.rule == "peak") != bool(self.measure):
-            raise ValueError("rule 'peak' needs a measure, rule 'phase' has its own")
+        if (self.rule != "phase") != bool(self.measure):
+            raise ValueError(
+                f"rule {self.rule!r} {'has its own measure' if self.measure else 'needs a measure'}"
+            )
         return self
 
     def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:
         """List measure and rule; refuse a measure that does not exist."""
-        if self.rule == "peak":
+        if self.rule != "phase":
             measure_named(self.measure)
         return super().told(exam, seed)
 
     def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
         """Search the planes of every test cell for its focus."""
-        from fgaf.model.methods.search import (
-            focus_values,
-            from_focus,
-            search_focus,
-            suggested_focus,
-        )
+        from fgaf.model.methods import search
+        from fgaf.model.methods.focus_template import FocusTemplate
 
-        grid = exam.archive.class_depths_um
+        archive, grid = exam.archive, exam.archive.class_depths_um
         if self.rule == "phase":
-            focus_um = suggested_focus(exam.archive, exam.rows)
-            return from_focus(focus_um, exam.labels_um, exam.cell, grid)
-        values = focus_values(exam.archive, exam.rows, measure_named(self.measure))
-        return replace(search_focus(values, exam.labels_um, exam.cell, grid), values=values)
+            focus_um = search.suggested_focus(archive, exam.rows)
+            return search.from_focus(focus_um, exam.labels_um, exam.cell, grid)
+        sharpness = measure_named(self.measure)
+        values = search.focus_values(archive, exam.rows, sharpness)
+        if self.rule == "peak":
+            found = search.search_focus(values, exam.labels_um, exam.cell, grid)
+            return replace(found, values=values)
+        if self.rule == "dip":
+            focus_um = search.dip_focus(values, exam.labels_um, exam.cell)
+        else:
+            rows = exam.training_rows
+            template = FocusTemplate.fit(
+                search.focus_values(archive, rows, sharpness),
+                archive.depth_um[rows],
+                archive.cell[rows],
+                grid,
+            )
+            focus_um = template.focus(values, exam.labels_um, exam.cell)
+        return search.from_focus(focus_um, exam.labels_um, exam.cell, grid)
 
 
 def measure_named(name: str) -> FocusMeasure:

@@ -17,7 +17,7 @@ from scipy.stats import rankdata
 
 from fgaf.curate.detect import HEAD_UM
 from fgaf.curate.focus import FocusMeasure
-from fgaf.curate.suggest import measure, suggest_all
+from fgaf.curate.suggest import REACH, measure, suggest_all
 from fgaf.dataset.archive import Archive
 from fgaf.model.methods.method import Floats, Integers, Prediction
 from fgaf.model.metrics import nearest_class
@@ -102,6 +102,41 @@ def from_focus(
     )
 
 
+def dip_focus(values: Floats, z_um: Floats, cell: NDArray[Any]) -> Floats:
+    """Focus of each cell as a phase object shows it: where a measure is least between two rises.
+
+    Parameters
+    ----------
+    values, z_um, cell
+        As for `search_focus`.
+
+    Returns
+    -------
+    (K,) focus of each cell, ascending by the numbers in `cell`; the middle plane where a cell
+    shows no dip.
+    """
+    cells = cells_of(cell)
+    found = (dip(z_um[here], values[here]) for here in cells)
+    return np.array(
+        [
+            np.sort(z_um[here])[here.size // 2] if focus is None else focus
+            for here, focus in zip(cells, found, strict=True)
+        ]
+    )
+
+
+def dip(z_um: Floats, values: Floats) -> float | None:
+    """Where a curve dips deepest below rises on both sides, µm; None where it never does."""
+    order = np.argsort(z_um)
+    z, v = z_um[order], values[order]
+    best, place = 0.0, None
+    for k in range(1, v.size - 1):
+        depth = float(min(v[:k].max(), v[k + 1 :].max()) - v[k])
+        if v[k] <= min(v[k - 1], v[k + 1]) and depth > best:
+            best, place = depth, vertex(z[k - 1 : k + 2], -v[k - 1 : k + 2])
+    return place
+
+
 def suggested_focus(archive: Archive, rows: Integers) -> Floats:
     """Focus of each cell by the rule of `fgaf.curate`, which knows phase objects.
 
@@ -123,7 +158,7 @@ def suggested_focus(archive: Archive, rows: Integers) -> Floats:
     """
     optics, side = archive.header.optics, archive.header.patch_px
     pixel_um = optics.pixel_size_um or 3 * HEAD_UM[0] / side
-    head_um = min(HEAD_UM[0], pixel_um * side / 3)
+    head_um = min(HEAD_UM[0], pixel_um * (side // 2 - 0.5) / REACH)
     cutoff = optics.cutoff_per_um
     cells = cells_of(archive.cell[rows])
     curves = []

@@ -119,7 +119,9 @@ def test_a_worker_refuses_another_archive_and_the_other_answers_are_kept(
 ) -> None:
     archive = Archive.read(dataset)
     write_archive(dataset, texture_archive(cells=9), overwrite=True)
-    with pytest.raises(FgafError, match=r"a worker sees another archive at .*dataset\.h5") as caught:
+    with pytest.raises(
+        FgafError, match=r"a worker sees another archive at .*dataset\.h5"
+    ) as caught:
         run_benchmark(archive, SEARCHES, tmp_path / "out", scheduler=cluster.scheduler_address)
     assert "0 of 2 runs are kept" in str(caught.value)
     assert "\n" not in str(caught.value)
