@@ -62,25 +62,27 @@ def judge_pairs(
             "over": over,
             "label": rows[name]["label"],
             "over_label": rows[over]["label"],
+            "adds_fgaf": _has_fgaf(rows[name]) is True and _has_fgaf(rows[over]) is False,
             "gain": compared(scores[name], scores[over], cell),
             "paper": _paper_gain(rows[name]["paper"], rows[over]["paper"]),
         }
         for name, over in preset.pairs.items()
     ]
-    of_fgaf = all(
-        rows[name]["settings"].get("fgaf") is True and rows[over]["settings"].get("fgaf") is False
-        for name, over in preset.pairs.items()
-    )
+    adding = [pair for pair in listed if pair["adds_fgaf"]]
     mean = None
-    if of_fgaf and len(listed) > 1:
-        mine = _averaged([scores[name] for name in preset.pairs])
-        other = _averaged([scores[over] for over in preset.pairs.values()])
+    if len(adding) > 1:
+        mine = _averaged([scores[pair["id"]] for pair in adding])
+        other = _averaged([scores[pair["over"]] for pair in adding])
         mean = compared(mine, other, cell) if mine and other else None
     for key in COMPARED:
-        correct([part["gain"][key] for part in listed])
+        correct([pair["gain"][key] for pair in listed])
         if mean:
             correct([mean[key]])
-    return {"of_fgaf": of_fgaf, "listed": listed, "mean": mean}
+    return {"listed": listed, "n_fgaf": len(adding), "mean": mean}
+
+
+def _has_fgaf(row: dict[str, Any]) -> Any:
+    return row["settings"].get("fgaf")
 
 
 def _averaged(
