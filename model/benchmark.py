@@ -16,6 +16,7 @@ from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
 from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
 from fgaf.dataset.files import write_text
 from fgaf.model.exam import Exam
+from fgaf.model.motility import peak_measures
 from fgaf.model.preset import Preset
 from fgaf.model.report import render_report
 from fgaf.model.results import judge_runs
@@ -37,6 +38,7 @@ def run_benchmark(
     overwrite: bool = False,
     keep_models: bool = False,
     scheduler: str | None = None,
+    beside: Sequence[Archive] = (),
     say: Say = lambda _line: None,
 ) -> dict[str, Any]:
     """Ask every method of a preset about the test cells and judge the answers.
@@ -63,6 +65,9 @@ def run_benchmark(
     scheduler
         Address of a Dask scheduler whose workers do the runs, see `fgaf.model.cluster`; None
         for this process.
+    beside
+        Archives of other cells, such as immotile ones, on which the focus measures are shown
+        beside these.
     say
         Called with a line per run, when it begins or is found finished.
 
@@ -86,6 +91,8 @@ def run_benchmark(
         )
     exam = Exam(archive, split, preset.folds if folds is None else folds)
     exam.check()
+    if beside:
+        peak_measures(preset)
     runs = plan_runs(preset, exam, seeds)
     _enter(out, preset, exam, overwrite)
     answers = {run.name: answer for run in runs if (answer := load(run, out))}
@@ -104,7 +111,7 @@ def run_benchmark(
             _forget_states(out / "models" / run.name)
     if failed:
         raise _failure(failed, len(runs))
-    results = judge_runs(preset, exam, runs, [answers[run.name] for run in runs])
+    results = judge_runs(preset, exam, runs, [answers[run.name] for run in runs], beside)
     for name, text in (
         ("results.json", json.dumps(results, indent=1) + "\n"),
         ("results.csv", results_csv(results)),

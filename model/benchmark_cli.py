@@ -99,6 +99,13 @@ def _numbers(
     help="Do the runs on the Dask cluster of this scheduler; local:2 starts two workers here.",
 )
 @click.option(
+    "--beside",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="ARCHIVE|FOLDER",
+    help="Show the focus measures on other cells too: an archive, or a folder of raw stacks.",
+)
+@click.option(
     "--keep-models", is_flag=True, help="Keep best.pt and last.pt of finished trainings too."
 )
 @click.option(
@@ -124,6 +131,7 @@ def bench(
     trained: Path | None,
     split: str,
     scheduler: str | None,
+    beside: tuple[Path, ...],
     keep_models: bool,
     overwrite: bool,
     dry_run: bool,
@@ -140,11 +148,13 @@ def bench(
     fgaf-bench dataset.h5 --out bench
     fgaf-bench dataset.h5 --preset table1 --seeds 0,1,2 --set epochs=10 --out table1
     fgaf-bench dataset.h5 --preset readings --folds 5 --out readings
+    fgaf-bench motile.h5 --preset fig6 --beside immotile.h5 --out fig6
     fgaf-bench dataset.h5 --preset table2 --scheduler tcp://10.0.0.1:8786 --out table2
     """  # noqa: D301 - click reads the backspace
     from fgaf.dataset.archive import Archive
     from fgaf.model.benchmark import run_benchmark
     from fgaf.model.exam import Exam, notices
+    from fgaf.model.motility import read_group
     from fgaf.model.preset import load_preset, with_settings, with_trained
 
     preset = with_settings(load_preset(preset_name), dict(map(parse_assignment, assignments)))
@@ -170,6 +180,7 @@ def bench(
         overwrite=overwrite,
         keep_models=keep_models,
         scheduler=scheduler,
+        beside=[read_group(path, archive.header) for path in beside],
         say=lambda line: click.echo(line, err=True),
     )
     finish(
@@ -214,6 +225,8 @@ def _next(results: dict[str, Any]) -> str | None:
     for name in ("folds", "split", "scheduler"):
         if given[name] not in (None, "default"):
             words += [f"--{name}", str(given[name])]
+    for path in given["beside"]:
+        words += ["--beside", str(path)]
     for assignment in given["assignments"]:
         words += ["--set", assignment]
     return f"{shlex.join(words)} --seeds 0,1,2"

@@ -9,6 +9,7 @@ import jinja2
 from fgaf.dataset.archive import Archive
 from fgaf.model import figures
 from fgaf.model.drawing import colour_of
+from fgaf.model.motility_figure import beside_curves
 from fgaf.model.pareto import pareto
 from fgaf.model.pictures import pictured
 from fgaf.model.statistics import LEVEL, verdict
@@ -138,6 +139,7 @@ def _figures(
         "latency": pareto(costly, reference, "answer_ms") if len(costly) > 1 else "",
         "parameters": pareto(costly, reference, "parameters") if len(costly) > 1 else "",
         "curves": "",
+        "beside": beside_curves(results["beside"]) if results["beside"] else "",
     }
     if results["focus_curves"]:
         drawn["curves"] = figures.focus_curves(results["focus_curves"], results["data"]["step_um"])

@@ -10,10 +10,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fgaf.dataset.archive import Archive
 from fgaf.model.compare import COMPARED, compared, judge_pairs
 from fgaf.model.exam import Exam, describe, label_error, notices
+from fgaf.model.focus_curves import mean_curve, peak_offsets
 from fgaf.model.methods import Method
 from fgaf.model.metrics import evaluate, nearest_class
+from fgaf.model.motility import compare_groups, peak_measures
 from fgaf.model.paper import paper_row, title
 from fgaf.model.preset import Preset
 from fgaf.model.runs import Run
@@ -63,7 +66,11 @@ class Answers:
 
 
 def judge_runs(
-    preset: Preset, exam: Exam, runs: Sequence[Run], answers: Sequence[dict[str, Any]]
+    preset: Preset,
+    exam: Exam,
+    runs: Sequence[Run],
+    answers: Sequence[dict[str, Any]],
+    beside: Sequence[Archive] = (),
 ) -> dict[str, Any]:
     """Judge the answers of all runs: one row per method, and what a reader must know.
 
@@ -73,6 +80,8 @@ def judge_runs(
         What was compared, on which cells.
     runs, answers
         Each run and its answers, as `fgaf.model.runs.perform` gives them.
+    beside
+        Archives of other cells on which the focus measures are shown beside these.
 
     Returns
     -------
@@ -111,6 +120,7 @@ def judge_runs(
             for name, own in asked.items()
             if own[0].values is not None
         ],
+        "beside": compare_groups([exam.archive, *beside], peak_measures(preset)) if beside else [],
         "cells": _cells_by_error(_decided(reference, exam), exam),
         "versions": _distinct(answer["versions"] for answer in answers),
         "machines": _distinct(answer["machine"] for answer in answers),
@@ -250,24 +260,12 @@ def focus_curve(values: Floats, exam: Exam) -> dict[str, Any]:
         `depth_um`, `mean`, `low` and `high` (quartiles) per depth class, and `peak_at_focus`,
         the share of the `cells` whose peak is at most half a step from the focus.
     """
-    scaled = np.zeros_like(values)
-    at_focus, cells = 0, np.unique(exam.cell)
-    for cell in cells:
-        here = exam.cell == cell
-        low, high = values[here].min(), values[here].max()
-        scaled[here] = (values[here] - low) / (high - low) if high > low else 0.0
-        offset = abs(float(exam.depth_um[here][values[here].argmax()]))
-        at_focus += offset <= exam.archive.header.step_um / 2 + 1e-9
-    grid = exam.archive.class_depths_um
-    near = nearest_class(exam.depth_um, grid)
-    held = [scaled[near == k] for k in range(grid.size)]
+    off = np.abs(peak_offsets(values, exam.depth_um, exam.cell))
+    half = exam.archive.header.step_um / 2 + 1e-9
     return {
-        "depth_um": [float(z) for z, part in zip(grid, held, strict=True) if part.size],
-        "mean": [float(part.mean()) for part in held if part.size],
-        "low": [float(np.percentile(part, 25)) for part in held if part.size],
-        "high": [float(np.percentile(part, 75)) for part in held if part.size],
-        "peak_at_focus": at_focus / cells.size,
-        "cells": int(cells.size),
+        **mean_curve(values, exam.depth_um, exam.cell, exam.archive.class_depths_um),
+        "peak_at_focus": float((off <= half).mean()),
+        "cells": int(off.size),
     }
 
 
