@@ -25,14 +25,21 @@ def compared(
     other: Scores,
     cell: NDArray[Any],
 ) -> dict[str, Any]:
-    """Compare the scores of two methods, each by seed: over cells, and from seed to seed."""
+    """Compare the scores of two methods, each by seed: over cells, and from seed to seed.
+
+    Patches that only one of them has a score for (the other's is NaN) are left out.
+    """
     found = {}
     for key in COMPARED:
         means = [np.mean([one[key] for one in part.values()], axis=0) for part in (mine, other)]
+        both = np.isfinite(means[0]) & np.isfinite(means[1])
         found[key] = {
-            **paired(means[0], means[1], cell),
+            **paired(means[0][both], means[1][both], cell[both]),
             "seed_spread": spread(
-                [float((one[key] - two[key]).mean()) for one, two in _seed_by_seed(mine, other)]
+                [
+                    float((one[key] - two[key])[both].mean())
+                    for one, two in _seed_by_seed(mine, other)
+                ]
             ),
         }
     return found
@@ -62,24 +69,27 @@ def judge_pairs(
             "over": over,
             "label": rows[name]["label"],
             "over_label": rows[over]["label"],
+            "adds_fgaf": _has_fgaf(rows[name]) is True and _has_fgaf(rows[over]) is False,
             "gain": compared(scores[name], scores[over], cell),
             "paper": _paper_gain(rows[name]["paper"], rows[over]["paper"]),
         }
         for name, over in preset.pairs.items()
     ]
-    of_fgaf = all(
-        rows[name]["settings"].get("fgaf") is True and rows[over]["settings"].get("fgaf") is False
-        for name, over in preset.pairs.items()
-    )
+    adding = [pair for pair in listed if pair["adds_fgaf"]]
     mean = None
-    if of_fgaf and len(listed) > 1:
-        mine = _averaged([scores[name] for name in preset.pairs])
-        other = _averaged([scores[over] for over in preset.pairs.values()])
+    if len(adding) > 1:
+        mine = _averaged([scores[pair["id"]] for pair in adding])
+        other = _averaged([scores[pair["over"]] for pair in adding])
         mean = compared(mine, other, cell) if mine and other else None
-    correct([test for part in listed for test in part["gain"].values()])
-    if mean:
-        correct(list(mean.values()))
-    return {"of_fgaf": of_fgaf, "listed": listed, "mean": mean}
+    for key in COMPARED:
+        correct([pair["gain"][key] for pair in listed])
+        if mean:
+            correct([mean[key]])
+    return {"listed": listed, "n_fgaf": len(adding), "mean": mean}
+
+
+def _has_fgaf(row: dict[str, Any]) -> Any:
+    return row["settings"].get("fgaf")
 
 
 def _averaged(

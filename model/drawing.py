@@ -54,10 +54,10 @@ def signed(depth_um: float) -> str:
 
 
 def colour_of(row: dict[str, Any], reference: str) -> str:
-    """Colour name of a method: the reference, another network, a search of stacks, or neither."""
+    """Colour name of a method: the reference, a network, a peak search, another, or none."""
     if row["id"] == reference:
         return "accent"
-    if row["settings"].get("rule") == "phase":
+    if row["settings"].get("rule", "peak") != "peak":
         return "other"
     if row["kind"] in ("classifier", "trained"):
         return "second"

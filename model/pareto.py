@@ -57,7 +57,7 @@ def pareto(
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(FuncFormatter(_minor_label))
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.12 * max(error for _, error in points))
         axes.margins(x=0.1)
         axes.grid(axis="y")
         axes.set_xlabel(axis)

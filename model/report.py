@@ -216,7 +216,8 @@ def _pairs(pairs: dict[str, Any] | None) -> dict[str, Any] | None:
         for pair in pairs["listed"]
     ]
     return {
-        "of_fgaf": pairs["of_fgaf"],
+        "of_fgaf": pairs["n_fgaf"] == len(listed),
+        "n_fgaf": pairs["n_fgaf"],
         "listed": listed,
         "mean": _tested(pairs["mean"]) if pairs["mean"] else None,
         "has_paper": any(pair["paper"] for pair in listed),

@@ -74,6 +74,11 @@ def _flipped(sums: Floats, seed: int) -> float:
     return float(found.pvalue)
 
 
+def least_p(n_cells: int) -> float:
+    """Find the smallest p-value that so many cells can give, before any correction."""
+    return max(2.0 ** (1 - n_cells), 1 / (FLIPS + 1)) if n_cells > 1 else 1.0
+
+
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Correct p-values for their number, so that 1 in 20 *families* holds a false finding.
 

@@ -49,7 +49,7 @@ def summary(
     if pairs and pairs["mean"]:
         top1, mae = pairs["mean"]["top1"], pairs["mean"]["mae_um"]
         said.append(
-            f"Over the {len(pairs['listed'])} networks FGAF changes top-1 by "
+            f"Over the {pairs['n_fgaf']} networks FGAF changes top-1 by "
             f"{_measured(top1, 100, 1, 'points', '+')} and the mean error by "
             f"{_measured(mae, 1, 3, 'µm', '+')}."
         )
@@ -57,9 +57,9 @@ def summary(
         f"{row['label']}: mean error {_metric(row, 'mae_um')}, "
         f"the right one of {classes} depth classes in {_metric(row, 'top1')} of images."
     )
-    kinds = (("peak", "Best focus measure, "), ("phase", ""))
-    for rule, what in kinds:
-        rivals = [other for other in _searches(methods, rule) if other is not row]
+    kinds = ((True, "Best peak of a focus measure, "), (False, "Best other search, "))
+    for peak, what in kinds:
+        rivals = [other for other in _searches(methods, peak) if other is not row]
         if rivals:
             best = min(rivals, key=lambda other: float(other["metrics"]["mae_um"]["value"]))
             said.append(
@@ -70,7 +70,8 @@ def summary(
 
 def _of_pairs(pairs: dict[str, Any]) -> str:
     """Say how often FGAF beat its backbone."""
-    verdicts = [verdict(pair["gain"]["top1"], True) for pair in pairs["listed"]]
+    adding = [pair for pair in pairs["listed"] if pair["adds_fgaf"]]
+    verdicts = [verdict(pair["gain"]["top1"], True) for pair in adding]
     better, worse, open_ = (verdicts.count(name) for name in ("better", "worse", "not told apart"))
     return (
         f"FGAF puts more images into the right class than its bare network in {better} of "
@@ -80,7 +81,7 @@ def _of_pairs(pairs: dict[str, Any]) -> str:
 
 def _beside_searches(row: dict[str, Any], methods: Sequence[dict[str, Any]]) -> str:
     """Say how the reference compares with the focus measures; "" where there are none."""
-    rivals = [other for other in _searches(methods, "peak") if other is not row]
+    rivals = [other for other in _searches(methods, peak=True) if other is not row]
     if not rivals:
         return ""
     beaten = [other for other in rivals if _is_beaten(other)]
@@ -94,9 +95,10 @@ def _beside_searches(row: dict[str, Any], methods: Sequence[dict[str, Any]]) -> 
     return f" and clearly beats {len(beaten)} of {len(rivals)} {measures}, but not {left}"
 
 
-def _searches(methods: Sequence[dict[str, Any]], rule: str) -> list[dict[str, Any]]:
-    """Rows of depth from focus by one rule."""
-    return [row for row in methods if row["kind"] == "focus" and row["settings"]["rule"] == rule]
+def _searches(methods: Sequence[dict[str, Any]], peak: bool) -> list[dict[str, Any]]:
+    """Rows of depth from focus: those that take a measure's peak, or all others."""
+    searches = [row for row in methods if row["kind"] == "focus"]
+    return [row for row in searches if (row["settings"]["rule"] == "peak") == peak]
 
 
 def _is_beaten(row: dict[str, Any]) -> bool:
@@ -122,7 +124,7 @@ def _measured(
 ) -> str:
     """Write a number with unit and interval."""
     text = f"{factor * metric['value']:{sign}.{decimals}f} {unit}"
-    if metric["low"] is None:
-        return text
-    low, high = (f"{factor * metric[end]:{sign}.{decimals}f}" for end in ("low", "high"))
-    return f"{text} (95 % interval {low} to {high})"
+    if metric["low"] is not None:
+        low, high = (f"{factor * metric[end]:{sign}.{decimals}f}" for end in ("low", "high"))
+        text += f" (95 % interval {low} to {high})"
+    return text.replace("-", "−")

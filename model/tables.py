@@ -153,7 +153,7 @@ def _gains(pairs: dict[str, Any]) -> str:
         for pair in pairs["listed"]
     ]
     if pairs["mean"]:
-        rows.append([f"Mean of {len(rows)}", *_tests(pairs["mean"])])
+        rows.append([f"Mean of {pairs['n_fgaf']} with FGAF", *_tests(pairs["mean"])])
     told = (
         "Paired gains; in brackets 95\\,\\% bootstrap intervals over cells, $p$ by sign flips "
         "over cells, corrected after Holm."

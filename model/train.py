@@ -285,7 +285,7 @@ class _Run:
         if VALIDATION in self.sides:
             held = self.sides[VALIDATION]
             logits = self._logits(network, held, self.settings.tta)
-            temperature = fit_temperature(logits, held.classes.cpu(), loss)
+            temperature = fit_temperature(logits, held.targets.cpu(), loss)
             checkpoint = replace(checkpoint, temperature=temperature)
         test = self.sides[TEST]
         logits = self._logits(network, test, self.settings.tta)
@@ -348,8 +348,7 @@ class _Run:
         logits = self._logits(self.used_network, side, tta=False)
         classes = side.classes.cpu()
         p = class_probabilities(logits, self.settings.loss)
-        grid = self.archive.class_depths_um
-        labels = grid[classes.numpy()]
+        grid, labels = self.archive.class_depths_um, self.archive.depth_um[side.rows]
         return {
             "val_loss": float(-p.gather(1, classes[:, None]).clamp_min(1e-12).log().mean()),
             "val_top1": float((p.argmax(dim=1) == classes).double().mean()),

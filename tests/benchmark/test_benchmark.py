@@ -52,6 +52,17 @@ NETWORK = Preset.model_validate(
         ],
     }
 )
+FOLDED = Preset.model_validate(
+    {
+        "name": "folded",
+        "reference": "bare",
+        "pairs": {"bare": "tenengrad"},
+        "methods": [
+            {"id": "bare", "kind": "classifier", "settings": TINY | {"fgaf": False}},
+            {"id": "tenengrad", "kind": "focus", "measure": "tenengrad"},
+        ],
+    }
+)
 
 
 def rows_of(results: dict) -> dict:
@@ -384,3 +395,131 @@ def test_help_and_list_need_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "\nsmoke: The default classifier" in done.stdout
+
+
+def test_in_folds_every_cell_is_tested_once_per_seed(tmp_path, texture_archive) -> None:
+    archive, out = texture_archive(cells=6), tmp_path / "out"
+    results, performed = run(archive, out, FOLDED, seeds=[0, 1], folds=3)
+    assert [name.rsplit("-", 1)[0] for name in performed] == [
+        *(f"bare-fold{fold}-seed{seed}" for seed in (0, 1) for fold in (1, 2, 3)),
+        *(f"tenengrad-fold{fold}" for fold in (1, 2, 3)),
+    ]
+    data = results["data"]
+    assert (data["folds"], data["split"]) == (3, "3 folds")
+    assert (data["test_cells"], data["test_patches"]) == (6, 54)
+    rows = rows_of(results)
+    assert rows["tenengrad"]["metrics"]["top1"] == {"value": 1, "low": 1, "high": 1}
+    assert sum(part["n_patches"] for part in rows["bare"]["per_class"]) == 2 * 54
+    assert rows["bare"]["seed_spread"]["mae_um"]["n"] == 2
+    assert rows["bare"]["cost"]["parameters"] > 100_000
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert "the other cells, in 3 folds" in report
+    again, performed = run(archive, out, FOLDED, seeds=[0, 1], folds=3)
+    assert (performed, again) == ([], results)
+    with pytest.raises(ExistsError, match="a benchmark with another split"):
+        run(archive, out, FOLDED, seeds=[0, 1])
+
+
+def test_differences_are_told_from_chance_only_with_enough_cells(tmp_path, texture_archive) -> None:
+    few, _ = run(texture_archive(cells=8), tmp_path / "few")
+    assert any("can tell no difference from chance" in said["text"] for said in few["notices"])
+    many, _ = run(texture_archive(cells=10), tmp_path / "many", folds=5)
+    assert not any("from chance" in said["text"] for said in many["notices"])
+    against = rows_of(many)["constant"]["against_reference"]["mae_um"]
+    assert against["p"] == pytest.approx(2 / 2**10)
+    assert against["p_holm"] == pytest.approx(4 / 2**10)
+    assert against["low"] <= against["value"] <= against["high"]
+
+
+def test_a_network_trained_before_is_not_judged_in_folds(tmp_path, texture_archive) -> None:
+    trained = {"id": "net", "kind": "trained", "run": "somewhere"}
+    preset = Preset.model_validate({"name": "p", "reference": "net", "methods": [trained]})
+    with pytest.raises(SettingError, match="'net' was trained on one split and can't be tested in"):
+        run(texture_archive(), tmp_path / "out", preset, folds=3)
+
+
+@dataclass(frozen=True)
+class Kept:
+    keep: bool
+    files: set[str]
+
+
+@pytest.mark.parametrize(
+    "case", [Kept(False, {"checkpoint.pt"}), Kept(True, {"checkpoint.pt", "best.pt", "last.pt"})]
+)
+def test_what_only_a_training_needs_is_removed(tmp_path, texture_archive, case: Kept) -> None:
+    settings = TINY | {"fgaf": False}
+    network = {"id": "bare", "kind": "classifier", "settings": settings}
+    preset = Preset.model_validate({"name": "p", "reference": "bare", "methods": [network]})
+    run(texture_archive(), tmp_path / "out", preset, keep_models=case.keep)
+    [folder] = (tmp_path / "out" / "models").iterdir()
+    assert {path.name for path in folder.glob("*.pt")} == case.files
+
+
+def test_a_run_that_fails_is_named_and_the_others_are_kept(tmp_path, texture_archive) -> None:
+    wild = {"id": "wild", "kind": "classifier", "settings": TINY | {"lr": 1e3}}
+    constant = {"id": "constant", "kind": "constant"}
+    spec = {"name": "p", "reference": "constant", "methods": [wild, constant]}
+    with pytest.raises(FgafError, match=r"^wild-seed0-\w+ failed: .*diverged.* run again to go on"):
+        run(texture_archive(), tmp_path / "out", Preset.model_validate(spec))
+    assert [path.name[:8] for path in (tmp_path / "out" / "runs").iterdir()] == ["constant"]
+
+
+def test_two_classifiers_alike_are_one_too_many(tmp_path, texture_archive) -> None:
+    dataset = write_archive(tmp_path / "dataset.h5", texture_archive())
+    options = ("--preset", "table1", "--set", "backbone=resnet18", "--dry-run")
+    result = command(dataset, "--out", tmp_path / "out", *options)
+    assert result.exit_code == 2
+    assert "methods 'resnet18' and 'resnet34' have the same settings" in result.stderr
+
+
+@dataclass(frozen=True)
+class Option:
+    name: str
+    options: tuple[str, ...]
+    message: str
+
+
+OPTIONS = [
+    Option("seed", ("--seeds", "0,one"), "'one' is no seed; give whole numbers, such as 0,1,2"),
+    Option("setting", ("--set", "epoch=3"), "method 'fgaf': unknown setting 'epoch'; did you mean"),
+    Option("no value", ("--set", "epochs"), "--set 'epochs' is no key=value"),
+    Option("folds", ("--folds", "90"), "make no 90 folds; give 2 to 7 folds"),
+    Option("one fold", ("--folds", "1"), "make no 1 folds"),
+]
+
+
+@pytest.mark.parametrize("case", OPTIONS, ids=lambda case: case.name)
+def test_a_wrong_option_is_one_line(tmp_path, texture_archive, case: Option) -> None:
+    dataset = write_archive(tmp_path / "dataset.h5", texture_archive())
+    result = command(dataset, "--out", tmp_path / "out", *case.options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert case.message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_is_counted_and_given_as_json(tmp_path, texture_archive) -> None:
+    dataset = write_archive(tmp_path / "dataset.h5", texture_archive())
+    arguments = (dataset, "--preset", "fig6", "--out", tmp_path / "out")
+    assert command(*arguments).exit_code == 0
+    result = command(*arguments, "--dry-run")
+    assert result.stdout.endswith("5 of 5 runs are finished\n")
+    planned = json.loads(command(*arguments, "--dry-run", "--json").stdout)["runs"]
+    assert planned[0]["method"] == "tenengrad"
+    assert all(one["finished"] for one in planned)
+
+
+def test_the_next_command_asks_for_more_seeds(tmp_path, texture_archive) -> None:
+    dataset = write_archive(tmp_path / "dataset.h5", texture_archive(cells=5))
+    preset = tmp_path / "net.toml"
+    preset.write_text(
+        'name = "net"\nreference = "net"\n[settings]\nbackbone = "shufflenet_v2_x0_5"\n'
+        'fgaf = false\ntta = false\n[[methods]]\nid = "net"\nkind = "classifier"\n'
+    )
+    options = ("--preset", preset, "--out", tmp_path / "out", "--set", "epochs=1")
+    result = command(dataset, *options)
+    assert result.exit_code == 0, result.output
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith("next: fgaf-bench ")
+    assert last.endswith("--set epochs=1 --seeds 0,1,2")

@@ -95,7 +95,7 @@ def test_a_killed_workers_run_is_repeated_and_the_results_are_those_of_one_machi
     tmp_path: Path, dataset: Path, cluster: LocalCluster
 ) -> None:
     archive = Archive.read(dataset)
-    alone = run_benchmark(archive, NETWORKS, tmp_path / "alone", seeds=[0, 1])
+    alone = run_benchmark(archive, NETWORKS, tmp_path / "alone", seeds=[1])
     killer = Killer(cluster.scheduler_address, "bare-seed1")
     killer.start()
     lines: list[str] = []
@@ -103,14 +103,14 @@ def test_a_killed_workers_run_is_repeated_and_the_results_are_those_of_one_machi
         archive,
         NETWORKS,
         tmp_path / "together",
-        seeds=[0, 1],
+        seeds=[1],
         scheduler=cluster.scheduler_address,
         say=lines.append,
     )
     killer.join()
     assert killer.killed
     assert without_times(together) == without_times(alone)
-    assert sorted(line.split()[0] for line in lines) == ["[1/3]", "[2/3]", "[3/3]"]
+    assert sorted(line.split()[0] for line in lines) == ["[1/2]", "[2/2]"]
     assert not (tmp_path / "together" / "models").exists()
 
 
