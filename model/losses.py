@@ -54,9 +54,7 @@ def loss_function(settings: LossSettings) -> Callable[[Tensor, Tensor], Tensor]:
         "ce_rps": lambda z, t: (
             F.cross_entropy(z, t) + settings.rps_weight * ranked_probability_score(z, t)
         ),
-        "ce_distance": lambda z, t: (
-            F.cross_entropy(z, t) + settings.distance_weight * distance(z, t)
-        ),
+        "ce_distance": lambda z, t: F.cross_entropy(z, t) + settings.distance_weight * distance(z, t),
         "soft": lambda z, t: F.cross_entropy(z, soft_targets(t, z.shape[1], settings.soft_width)),
         "corn": corn,
     }
