@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,7 @@ def bench(
     from fgaf.model.exam import Exam, notices
     from fgaf.model.motility import read_group
     from fgaf.model.preset import load_preset, with_settings, with_trained
+    from fgaf.model.runs import plan_runs
 
     preset = with_settings(load_preset(preset_name), dict(map(parse_assignment, assignments)))
     if trained is not None:
@@ -165,8 +167,9 @@ def bench(
     archive = Archive.read(dataset)
     exam = Exam(archive, split, preset.folds if folds is None else folds)
     exam.check()
+    runs = plan_runs(preset, exam, seeds)
     if dry_run:
-        _show_plan(preset, exam, seeds, out, as_json)
+        _show_plan(runs, out, as_json)
         return
     for notice in notices(exam):
         click.echo(f"{notice['level']}: {notice['text']}", err=as_json)
@@ -192,11 +195,11 @@ def bench(
     )
 
 
-def _show_plan(preset: Any, exam: Any, seeds: tuple[int, ...], out: Path, as_json: bool) -> None:
+def _show_plan(planned: Sequence[Any], out: Path, as_json: bool) -> None:
     """List the runs and which of them are finished."""
-    from fgaf.model.runs import load, plan_runs
+    from fgaf.model.runs import load
 
-    runs = [(run, load(run, out) is not None) for run in plan_runs(preset, exam, seeds)]
+    runs = [(run, load(run, out) is not None) for run in planned]
     if as_json:
         listed = [
             {
