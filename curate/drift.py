@@ -120,7 +120,7 @@ def measure_drift(
     speeds_um_s
         Of the cells along the axis, drive µm per second.
     cells
-        How many of each; they vote together on the rule of the suggestion, as the cells of a stack do.
+        How many of each; they vote together on the suggestion's rule, as those of a stack do.
     seed
         Everything follows from it.
     step_um, half_range_um

@@ -25,14 +25,21 @@ def compared(
     other: Scores,
     cell: NDArray[Any],
 ) -> dict[str, Any]:
-    """Compare the scores of two methods, each by seed: over cells, and from seed to seed."""
+    """Compare the scores of two methods, each by seed: over cells, and from seed to seed.
+
+    Patches that only one of them has a score for (the other's is NaN) are left out.
+    """
     found = {}
     for key in COMPARED:
         means = [np.mean([one[key] for one in part.values()], axis=0) for part in (mine, other)]
+        both = np.isfinite(means[0]) & np.isfinite(means[1])
         found[key] = {
-            **paired(means[0], means[1], cell),
+            **paired(means[0][both], means[1][both], cell[both]),
             "seed_spread": spread(
-                [float((one[key] - two[key]).mean()) for one, two in _seed_by_seed(mine, other)]
+                [
+                    float((one[key] - two[key])[both].mean())
+                    for one, two in _seed_by_seed(mine, other)
+                ]
             ),
         }
     return found

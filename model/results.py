@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.dataset.archive import Archive
+from fgaf.dataset.errors import FgafError
 from fgaf.model.compare import COMPARED, compared, judge_pairs
 from fgaf.model.exam import Exam, describe, label_error, notices
 from fgaf.model.focus_curves import mean_curve, peak_offsets
@@ -63,6 +64,11 @@ class Answers:
     expected_um: Floats
     values: Floats | None
     runs: list[dict[str, Any]]
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """(N,) whether there is an answer: a person may know some cells only."""
+        return np.isfinite(self.expected_um)
 
 
 def judge_runs(
@@ -172,14 +178,17 @@ def _judge(method: Method, answers: Sequence[Answers], exam: Exam) -> dict[str, 
     """Judge one method; its seeds are pooled, intervals are still over cells."""
 
     def judged(depths_um: Floats, part: Sequence[Answers]) -> dict[str, Any]:
+        known = np.concatenate([one.answered for one in part])
         return evaluate(
-            np.concatenate([one.probabilities for one in part]),
-            np.tile(depths_um, len(part)),
+            np.concatenate([one.probabilities for one in part])[known],
+            np.tile(depths_um, len(part))[known],
             exam.archive.class_depths_um,
-            np.tile(exam.cell, len(part)),
+            np.tile(exam.cell, len(part))[known],
             exam.archive.header.optics.depth_of_field_um,
-            expected_um=np.concatenate([one.expected_um for one in part]),
+            expected_um=np.concatenate([one.expected_um for one in part])[known],
         )
+
+    _check_answered(method, answers, exam)
 
     pooled = judged(exam.depth_um, answers)
     by_label = judged(exam.labels_um, answers)
@@ -188,7 +197,7 @@ def _judge(method: Method, answers: Sequence[Answers], exam: Exam) -> dict[str, 
     settings = {**runs[0]["settings"], **({"split": exam.title} if exam.folds else {})}
     return {
         "id": method.id,
-        "label": method.label or title(settings) or method.id,
+        "label": (method.label or title(settings) or method.id) + _of_cells(answers[0], exam),
         "kind": method.kind,
         "sees": method.sees,
         "settings": settings,
@@ -207,6 +216,22 @@ def _judge(method: Method, answers: Sequence[Answers], exam: Exam) -> dict[str, 
     }
 
 
+def _check_answered(method: Method, answers: Sequence[Answers], exam: Exam) -> None:
+    if not all(one.answered.any() for one in answers):
+        raise FgafError(
+            f"{method.id!r} answers for none of the {np.unique(exam.cell).size} test cells; "
+            "leave it out, or test other cells with --split or --folds"
+        )
+
+
+def _of_cells(answers: Answers, exam: Exam) -> str:
+    """Say of how many cells a method knew something, unless it did of all."""
+    if answers.answered.all():
+        return ""
+    known = np.unique(exam.cell[answers.answered]).size
+    return f" ({known} of {np.unique(exam.cell).size} cells)"
+
+
 def _cost(costs: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
     """Median of what each run measured."""
     known = [cost for cost in costs if cost]
@@ -214,21 +239,22 @@ def _cost(costs: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
 
 
 def _scores(answers: Answers, exam: Exam) -> dict[str, Floats]:
-    """Each patch's own share of the compared metrics, (N,)."""
+    """Each patch's own share of the compared metrics, (N,); NaN where there is no answer."""
     grid = exam.archive.class_depths_um
     truth = nearest_class(exam.depth_um, grid)
     decided = _decided(answers, exam)
+    right = answers.probabilities.argmax(axis=1) == truth
     return {
-        "top1": (nearest_class(decided, grid) == truth).astype(np.float64),
+        "top1": np.where(answers.answered, right, np.nan),
         "mae_um": np.abs(decided - exam.depth_um),
         "expected_mae_um": np.abs(answers.expected_um - exam.depth_um),
     }
 
 
 def _decided(answers: Answers, exam: Exam) -> Floats:
-    """Depth of each patch's likeliest class, (N,) µm."""
-    depths: Floats = exam.archive.class_depths_um[answers.probabilities.argmax(axis=1)]
-    return depths
+    """Depth of each patch's likeliest class, (N,) µm; NaN where there is no answer."""
+    depths = exam.archive.class_depths_um[answers.probabilities.argmax(axis=1)]
+    return np.where(answers.answered, depths, np.nan)
 
 
 def _with_interval(judged: dict[str, Any], key: str) -> dict[str, float | None]:
@@ -273,8 +299,12 @@ def _cells_by_error(decided_um: Floats, exam: Exam) -> list[dict[str, Any]]:
     """List the cells with the largest errors, and the median cell to compare with."""
     error = np.abs(decided_um - exam.depth_um)
     grid = exam.archive.class_depths_um
-    right = nearest_class(decided_um, grid) == nearest_class(exam.depth_um, grid)
-    cells = np.unique(exam.cell)
+    known = np.isfinite(decided_um)
+    right = np.zeros(known.size, dtype=bool)
+    right[known] = nearest_class(decided_um[known], grid) == nearest_class(
+        exam.depth_um[known], grid
+    )
+    cells = np.unique(exam.cell[known])
     mean = np.array([error[exam.cell == cell].mean() for cell in cells])
     order = np.argsort(-mean, kind="stable")
     chosen = [("hardest", k) for k in order[:HARDEST] if mean[k] > 0]

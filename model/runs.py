@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.files import write_text
@@ -144,9 +145,15 @@ def perform(run: Run, folder: Path) -> dict[str, Any]:
         "versions": versions(),
         "machine": machine(),
         "values": None if prediction.values is None else prediction.values.tolist(),
-        "expected_um": np.round(prediction.expected_um, _DECIMALS).tolist(),
-        "probabilities": np.round(prediction.probabilities, _DECIMALS).tolist(),
+        "expected_um": _written(prediction.expected_um),
+        "probabilities": _written(prediction.probabilities),
     }
+
+
+def _written(numbers: NDArray[np.float64]) -> list[Any]:
+    """Numbers as JSON has them: rounded, and null where there is none."""
+    rounded = np.round(numbers, _DECIMALS)
+    return list(np.where(np.isnan(rounded), None, rounded.astype(object)).tolist())
 
 
 def save(run: Run, answer: dict[str, Any], out: Path) -> None:

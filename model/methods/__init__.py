@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Union, get_args
 
 from pydantic import Field
 
+from fgaf.model.methods.annotator import AnnotatorMethod
 from fgaf.model.methods.boosting import BoostingMethod
 from fgaf.model.methods.classifier import ClassifierMethod
 from fgaf.model.methods.constant import ConstantMethod
@@ -47,6 +48,7 @@ KINDS: Final = by_kind(
     LibraryMethod,
     BoostingMethod,
     FourierMethod,
+    AnnotatorMethod,
     ConstantMethod,
 )
 """Every method by its kind."""

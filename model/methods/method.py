@@ -27,9 +27,10 @@ class Prediction:
     Attributes
     ----------
     probabilities
-        (N, C), rows add up to 1. Of a search only their order means something.
+        (N, C), rows add up to 1. Of a search only their order means something. NaN for a patch
+        that it has no answer for: it is judged on the others.
     expected_um
-        (N,) the depth it would report, µm, not bound to the class grid.
+        (N,) the depth it would report, µm, not bound to the class grid; NaN likewise.
     values
         (N,) the focus measure of each patch, where the method has one.
     """
