@@ -57,13 +57,24 @@ def summary(
         f"{row['label']}: mean error {_metric(row, 'mae_um')}, "
         f"the right one of {classes} depth classes in {_metric(row, 'top1')} of images."
     )
-    kinds = ((True, "Best peak of a focus measure, "), (False, "Best other search, "))
-    for peak, what in kinds:
-        rivals = [other for other in _searches(methods, peak) if other is not row]
-        if rivals:
-            best = min(rivals, key=lambda other: float(other["metrics"]["mae_um"]["value"]))
+    networks = ("classifier", "trained")
+    for what, rivals in (
+        (
+            "Best other method that sees one image",
+            [
+                other
+                for other in methods
+                if other["sees"] == "patch" and other["kind"] not in networks
+            ],
+        ),
+        ("Best peak of a focus measure", _searches(methods, peak=True)),
+        ("Best other search of the stack", _searches(methods, peak=False)),
+    ):
+        others = [other for other in rivals if other is not row]
+        if others:
+            best = min(others, key=lambda other: float(other["metrics"]["mae_um"]["value"]))
             said.append(
-                f"{what}{best['label']}: {_metric(best, 'mae_um')} and {_metric(best, 'top1')}."
+                f"{what}, {best['label']}: {_metric(best, 'mae_um')} and {_metric(best, 'top1')}."
             )
     return " ".join(said)
 
