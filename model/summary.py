@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from fgaf.model.exam import Exam
 from fgaf.model.statistics import verdict
+
+_INTERVAL: Final = "(95 % interval "
+"""Told once in a summary; later brackets are understood."""
 
 
 def headline(
@@ -76,7 +79,9 @@ def summary(
             said.append(
                 f"{what}, {best['label']}: {_metric(best, 'mae_um')} and {_metric(best, 'top1')}."
             )
-    return " ".join(said)
+    text = " ".join(said)
+    told = text.find(_INTERVAL) + len(_INTERVAL)
+    return text[:told] + text[told:].replace(_INTERVAL, "(")
 
 
 def _of_pairs(pairs: dict[str, Any]) -> str:
@@ -137,5 +142,5 @@ def _measured(
     text = f"{factor * metric['value']:{sign}.{decimals}f} {unit}"
     if metric["low"] is not None:
         low, high = (f"{factor * metric[end]:{sign}.{decimals}f}" for end in ("low", "high"))
-        text += f" (95 % interval {low} to {high})"
+        text += f" {_INTERVAL}{low} to {high})"
     return text.replace("-", "−")
