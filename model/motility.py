@@ -75,7 +75,7 @@ def read_group(path: Path, like: ArchiveHeader) -> Archive:
     stacks = find_stacks([path])
     settings = PatchSettings(like.patch_px, like.step_um, like.half_range_um)
     with tempfile.TemporaryDirectory() as scratch:
-        report = auto(stacks, Path(scratch) / "session", settings, like.optics.pixel_size_um)
+        report = auto(stacks, Path(scratch) / "session", settings)
         if not report.kept:
             raise FgafError(
                 f"no cell of the {len(stacks)} stacks in {path} can be used; see "

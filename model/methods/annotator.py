@@ -57,8 +57,9 @@ class AnnotatorMethod(Method):
         shift_um = match(labels, exam.archive)
         if not shift_um:
             raise FgafError(
-                f"{self.session or self.archive} holds no other person's label of a cell of this archive; name a session "
-                "or an archive of the same stacks that somebody else has labelled"
+                f"{self.session or self.archive} holds no other person's label of a cell of this "
+                "archive; name a session or an archive of the same stacks that somebody else has "
+                "labelled"
             )
         return {"shift_um": {str(cell): shift for cell, shift in shift_um.items()}}
 

@@ -46,7 +46,7 @@ class BoostingMethod(Method):
             from sklearn import __version__
         except ImportError as error:
             raise FgafError(
-                "boosted trees need scikit-learn; install it with `pip install 'fgaf[train]'`"
+                "boosting needs scikit-learn; install it with `pip install 'fgaf[train]'`"
             ) from error
         return {**super().told(exam, seed), "scikit_learn": __version__}
 

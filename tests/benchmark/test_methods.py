@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fgaf.acquire.simulation.cells import simulate_cells
-from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
+from fgaf.dataset.archive import DEFAULT_SPLIT
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.model.exam import Exam
 from fgaf.model.methods import KINDS, Method, Prediction
