@@ -7,6 +7,7 @@ SITE := build/site
 DEMO_SEEDS := 1 2 3 4 5 6 7 8 9 10 11 12
 
 # A screen that nobody looks at, for the tests of the napari window, and h5dump; Debian's names.
+# Other systems may have no package chromium: a browser is taken where there is one.
 TOOLS := hdf5-tools xvfb xauth libegl1 libgl1 libdbus-1-3 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 \
 	libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 \
 	libxcb-xinerama0 libxcb-xkb1
@@ -28,6 +29,11 @@ system:
 		$(SUDO) apt-get -o DPkg::Lock::Timeout=300 update -q && \
 		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
 			install -y -q --no-install-recommends $(TOOLS); \
+	fi
+	@if command -v dpkg > /dev/null && ! command -v chromium > /dev/null; then \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
+			install -y -q --no-install-recommends chromium \
+			|| echo "no chromium: the report is not tested in a browser"; \
 	fi
 
 demo: install
