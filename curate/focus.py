@@ -198,8 +198,8 @@ def _mean_of(local: Local, images: Images, rows: int, columns: int) -> Values:
     """
     images = _checked(images)
     height, width = images.shape[-2:]
-    # Squares of what 8 bit pixels give are exact in float32, and so are the sums of short rows.
-    kind: Kind = np.float32 if images.dtype.itemsize == 1 else np.float64
+    # Differences of 8 and 16 bit pixels are exact in float32, and sums are taken row by row.
+    kind: Kind = np.float32 if images.dtype.itemsize <= 2 else np.float64
     stack = images.reshape(-1, height * width)
     values = np.empty(len(stack), dtype=np.float64)
     at_once = max(1, _PIXELS_AT_ONCE // (height * width))
