@@ -20,7 +20,8 @@ class LossSettings:
     ----------
     loss : "ce" cross-entropy; "smooth" with label smoothing; "wloss" eq. (15); "ce_rps" with
         the ranked probability score added; "ce_distance" with the distance of the expected
-        class added; "soft" cross-entropy against a Gaussian over the neighbouring classes; "corn" conditional ordinal regression (Shi et al., 2023).
+        class added; "soft" cross-entropy against a Gaussian over the neighbouring classes;
+        "corn" conditional ordinal regression (Shi et al., 2023).
     wloss_normalise : "mean" divides WLoss by the batch's mean weight; "none" is eq. (15).
     smoothing : share of the probability that label smoothing spreads over all classes.
     rps_weight : factor of the ranked probability score.
@@ -54,7 +55,9 @@ def loss_function(settings: LossSettings) -> Callable[[Tensor, Tensor], Tensor]:
         "ce_rps": lambda z, t: (
             F.cross_entropy(z, t) + settings.rps_weight * ranked_probability_score(z, t)
         ),
-        "ce_distance": lambda z, t: F.cross_entropy(z, t) + settings.distance_weight * distance(z, t),
+        "ce_distance": lambda z, t: (
+            F.cross_entropy(z, t) + settings.distance_weight * distance(z, t)
+        ),
         "soft": lambda z, t: F.cross_entropy(z, soft_targets(t, z.shape[1], settings.soft_width)),
         "corn": corn,
     }

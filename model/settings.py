@@ -39,7 +39,8 @@ class TrainSettings:
 
     Loss
     ----
-    loss, wloss_normalise, smoothing, rps_weight, distance_weight, soft_width : `fgaf.model.losses.LossSettings`.
+    loss, wloss_normalise, smoothing, rps_weight, distance_weight, soft_width : see
+        `fgaf.model.losses.LossSettings`.
     targets : "between" shares a depth that lies between two classes among both, so that the
         expected depth can be exact; "class" takes the nearest class. The same on the grid.
 
@@ -55,7 +56,7 @@ class TrainSettings:
     ------------
     start : where the weights come from: "random", "sim" (the network pretrained on simulated
         cells that ships with fgaf), or a file: see `fgaf.model.start`.
-    epochs : passes over the training patches; 0 for 30, or more where that is under 600 steps;
+    epochs : passes over the training patches; 0 for 60, or more where that is under 600 steps;
         half of both where the start is not random.
     batch, lr, momentum, nesterov, weight_decay : SGD; `lr` is the highest rate, 0 for 0.05, or
         0.01 where the start is not random.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from fgaf.model.exam import Exam
 from fgaf.model.statistics import verdict
+
+_INTERVAL: Final = "(95 % interval "
+"""Told once in a summary; later brackets are understood."""
 
 
 def headline(
@@ -57,15 +60,28 @@ def summary(
         f"{row['label']}: mean error {_metric(row, 'mae_um')}, "
         f"the right one of {classes} depth classes in {_metric(row, 'top1')} of images."
     )
-    kinds = ((True, "Best peak of a focus measure, "), (False, "Best other search, "))
-    for peak, what in kinds:
-        rivals = [other for other in _searches(methods, peak) if other is not row]
-        if rivals:
-            best = min(rivals, key=lambda other: float(other["metrics"]["mae_um"]["value"]))
+    networks = ("classifier", "trained")
+    for what, rivals in (
+        (
+            "Best other method that sees one image",
+            [
+                other
+                for other in methods
+                if other["sees"] == "patch" and other["kind"] not in networks
+            ],
+        ),
+        ("Best peak of a focus measure", _searches(methods, peak=True)),
+        ("Best other search of the stack", _searches(methods, peak=False)),
+    ):
+        others = [other for other in rivals if other is not row]
+        if others:
+            best = min(others, key=lambda other: float(other["metrics"]["mae_um"]["value"]))
             said.append(
-                f"{what}{best['label']}: {_metric(best, 'mae_um')} and {_metric(best, 'top1')}."
+                f"{what}, {best['label']}: {_metric(best, 'mae_um')} and {_metric(best, 'top1')}."
             )
-    return " ".join(said)
+    text = " ".join(said)
+    told = text.find(_INTERVAL) + len(_INTERVAL)
+    return text[:told] + text[told:].replace(_INTERVAL, "(")
 
 
 def _of_pairs(pairs: dict[str, Any]) -> str:
@@ -126,5 +142,5 @@ def _measured(
     text = f"{factor * metric['value']:{sign}.{decimals}f} {unit}"
     if metric["low"] is not None:
         low, high = (f"{factor * metric[end]:{sign}.{decimals}f}" for end in ("low", "high"))
-        text += f" (95 % interval {low} to {high})"
+        text += f" {_INTERVAL}{low} to {high})"
     return text.replace("-", "−")

@@ -161,8 +161,8 @@ class _Schedule:
     lr: float
 
 
-_FROM_RANDOM = _Schedule(epochs=30, steps=600, lr=0.05)
-_FROM_TRAINED = _Schedule(epochs=15, steps=300, lr=0.01)
+_FROM_RANDOM = _Schedule(epochs=60, steps=600, lr=0.05)
+_FROM_TRAINED = _Schedule(epochs=30, steps=300, lr=0.01)
 
 
 def settle(settings: TrainSettings, archive: Archive) -> TrainSettings:
