@@ -152,8 +152,9 @@ def perform(run: Run, folder: Path) -> dict[str, Any]:
 
 def _written(numbers: NDArray[np.float64]) -> list[Any]:
     """Numbers as JSON has them: rounded, and null where there is none."""
-    rounded = np.round(numbers, _DECIMALS)
-    return list(np.where(np.isnan(rounded), None, rounded.astype(object)).tolist())
+    written = np.round(numbers, _DECIMALS).astype(object)
+    written[np.isnan(numbers)] = None
+    return list(written.tolist())
 
 
 def save(run: Run, answer: dict[str, Any], out: Path) -> None:
