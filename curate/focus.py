@@ -213,7 +213,8 @@ def _mean_of(local: Local, images: Images, rows: int, columns: int) -> Values:
         part[:, height - rows :] = 0
         of_rows = part @ np.ones(width, dtype=part.dtype)
         values[i : i + at_once] = of_rows.sum(axis=1, dtype=np.float64)
-    return (values / ((height - rows) * (width - columns))).reshape(images.shape[:-2])
+    means = values / ((height - rows) * (width - columns))
+    return np.asarray(means.reshape(images.shape[:-2]))
 
 
 def _bits(counts: npt.NDArray[np.int64], n_pixels: int) -> Values:
