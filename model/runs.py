@@ -152,9 +152,10 @@ def perform(run: Run, folder: Path) -> dict[str, Any]:
 
 def _written(numbers: NDArray[np.float64]) -> list[Any]:
     """Numbers as JSON has them: rounded, and null where there is none."""
-    written = np.round(numbers, _DECIMALS).astype(object)
-    written[np.isnan(numbers)] = None
-    return list(written.tolist())
+    rounded = np.round(numbers, _DECIMALS).astype(object)
+    rounded[np.isnan(numbers)] = None
+    written: list[Any] = rounded.tolist()
+    return written
 
 
 def save(run: Run, answer: dict[str, Any], out: Path) -> None:
