@@ -1,13 +1,16 @@
 """Patches as the network sees them: checked, levelled, standardised."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from fgaf.dataset.errors import FgafError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Normalise = Literal["level", "dataset"]
 
@@ -30,7 +33,7 @@ class Scale:
     deviation: float
 
     @classmethod
-    def of(cls, images: Any, normalise: Normalise) -> "Scale":
+    def of(cls, images: Any, normalise: Normalise) -> Scale:
         """Measure the scale of training patches, (N, S, S); of many, every n-th tells enough."""
         raw = cls(normalise, 0.0, 1.0)(images[:: 1 + len(images) // _ENOUGH])
         deviation = float(raw.std())
@@ -38,7 +41,9 @@ class Scale:
 
     def __call__(self, images: Any) -> Tensor:
         """Turn (N, S, S) grey values into (N, 1, S, S) float32 of about zero mean, unit spread."""
-        if not isinstance(images, Tensor):
+        import torch  # here, since an exported network scales its patches without it
+
+        if not isinstance(images, torch.Tensor):
             images = torch.from_numpy(np.array(images, dtype=np.float32))
         x: Tensor = images.float()[:, None]
         if self.normalise == "level":

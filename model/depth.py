@@ -1,0 +1,130 @@
+"""Depth models: one way to use a network, whether a checkpoint or an exported file holds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fgaf.model.card import ModelCard
+from fgaf.model.extras import require
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+ONNX, OPENVINO = ".onnx", ".xml"
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What a depth model says of N patches.
+
+    Attributes
+    ----------
+    depth_um, spread_um
+        (N,) expected depth and its standard deviation, µm.
+    probabilities
+        (N, C) of the depth classes.
+    in_range
+        (N,) whether a patch is like those of training; True throughout where the model cannot
+        tell (`ModelCard.tells_range`).
+    """
+
+    depth_um: Floats
+    spread_um: Floats
+    probabilities: Floats
+    in_range: Flags
+
+
+class DepthModel(Protocol):
+    """Reads depth from patches. Patches are (N, S, S) or (S, S), uint8 or uint16.
+
+    `source` names the patches in errors: FgafError for patches that the model cannot take.
+    """
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model is."""
+        ...
+
+    @property
+    def class_depths_um(self) -> Floats:
+        """(C,) depth of each class, ascending, in µm."""
+        ...
+
+    def read(self, images: Any, source: str = "the input") -> Readings:
+        """Everything about the patches, from one pass of the network."""
+        ...
+
+    def predict(self, images: Any, source: str = "the input") -> tuple[Floats, Floats]:
+        """Expected depth (N,) and its standard deviation (N,), µm."""
+        ...
+
+    def probabilities(self, images: Any, source: str = "the input") -> Floats:
+        """Probabilities of the depth classes, (N, C)."""
+        ...
+
+    def in_range(self, images: Any, source: str = "the input") -> Flags:
+        """Whether each patch is like those of training, (N,); see `Readings`."""
+        ...
+
+
+class Reads:
+    """The narrower questions, for a model that has `read` and `card`."""
+
+    card: ModelCard
+
+    def read(self, images: Any, source: str = "the input") -> Readings:
+        """Everything about the patches; the model's own."""
+        raise NotImplementedError
+
+    @property
+    def class_depths_um(self) -> Floats:
+        """(C,) depth of each class, ascending, in µm."""
+        return self.card.class_depths_um
+
+    def predict(self, images: Any, source: str = "the input") -> tuple[Floats, Floats]:
+        """Expected depth (N,) of patches (N, S, S) and its standard deviation (N,), µm."""
+        readings = self.read(images, source)
+        return readings.depth_um, readings.spread_um
+
+    def probabilities(self, images: Any, source: str = "the input") -> Floats:
+        """Probabilities of the depth classes, (N, C), of patches (N, S, S)."""
+        return self.read(images, source).probabilities
+
+    def in_range(self, images: Any, source: str = "the input") -> Flags:
+        """Whether each of the patches (N, S, S) is like those of training, (N,)."""
+        return self.read(images, source).in_range
+
+
+def open_model(path: Path | str, tta: bool | None = None, threads: int | None = None) -> DepthModel:
+    """Open a depth model of any kind.
+
+    Parameters
+    ----------
+    path : the folder of a training run, a checkpoint, "sim" for the network that ships, or an
+        export (.onnx, or .xml with its .bin beside it)
+    tta : average the eight symmetries; None as the run was set. An export was made with one or
+        the other
+    threads : of the processor, for an export; None for what suits one patch at a time
+
+    Raises
+    ------
+    FgafError
+        It is not there, damaged, none of ours, or newer than this installation; a library that
+        it needs is missing; an export with other views than `tta`.
+    """
+    path = Path(path)
+    if path.suffix.lower() in (ONNX, OPENVINO):
+        from fgaf.model.exported import Exported, check_views
+
+        exported = Exported.load(path, threads)
+        check_views(exported.card, tta, path)
+        return exported
+    require("torch", "torchvision", extra="train")
+    from fgaf.model.predict import Predictor
+
+    return Predictor.load(path, tta)
