@@ -170,11 +170,13 @@ class Scene:
     ----------
     settings
         The microscope, its camera and the specimen.
+    painter
+        Of another scene under the same microscope, to share its tables.
     """
 
-    def __init__(self, settings: SimulationSettings) -> None:
+    def __init__(self, settings: SimulationSettings, painter: Painter | None = None) -> None:
         self.settings = settings
-        self._painter = Painter(settings)
+        self._painter = painter or Painter(settings)
         self._light = sensor.illumination(settings)
         rows, columns = settings.shape
         self._size_um = (rows * settings.pixel_size_um, columns * settings.pixel_size_um)
@@ -280,6 +282,7 @@ class Scene:
             depth = s.center_um + float(rng.uniform(-1, 1)) * s.depth_spread_um
             start = Pose(0.0, 0.0, depth, yaw=float(rng.uniform(0, 2 * np.pi)))
             way = draw_swimming(rng, start, s.motile, s.beat_hz, s.speed_um_s)
+            way = way.climbing(s.climb)
             way = replace(way, start=replace(way.start, z_um=depth - way.pose(0).z_um + depth))
             swimmers.append(Swimmer(body, self._settle(rng, way, swimmers, margins)))
         return swimmers

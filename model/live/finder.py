@@ -115,15 +115,15 @@ class Finder:
 
         Returns
         -------
-        (N, Y / 4, X / 4, 3): probability that a head is here, its offset (y, x) in cells.
+        (3, N, Y / 4, X / 4): probability that a head is here, its offset (y, x) in cells.
         """
-        x = np.ascontiguousarray(contrast[..., None])
+        x = contrast[None]
         for layer, (weight, bias) in zip(LAYERS, self._weights, strict=True):
             x = _convolved(x, layer, weight)
-            x += bias
+            x += bias[:, None, None, None]
             if layer is not LAYERS[-1]:
                 np.maximum(x, 0, out=x)
-        x[..., 0] = 1 / (1 + np.exp(-np.clip(x[..., 0], -30, 30)))
+        x[0] = 1 / (1 + np.exp(-np.clip(x[0], -30, 30)))
         return x
 
     def heads(self, contrast: Floats, least_score: float) -> list[Floats]:
@@ -142,12 +142,12 @@ class Finder:
         """
         rows, columns = (n // STRIDE * STRIDE for n in contrast.shape[1:])
         maps = self.maps(contrast[:, :rows, :columns])
-        near = maps[..., 0]
+        near = maps[0]
         peaks = (near >= least_score) & (
             ndimage.maximum_filter(near, (0, 3, 3), mode="constant") == near
         )
         found = []
-        for image, peak in zip(maps, peaks, strict=True):
+        for image, peak in zip(maps.transpose(1, 2, 3, 0), peaks, strict=True):
             row, column = np.nonzero(peak)
             cells = image[row, column]
             place = np.column_stack([row, column]) + cells[:, 1:]
@@ -170,23 +170,19 @@ def shipped() -> Finder:
 
 
 def _convolved(x: Floats, layer: Layer, weight: Floats) -> Floats:
-    """Convolve (N, Y, X, C): every place of the kernel is one product of matrices."""
-    if layer.side == 1:
-        return x @ weight[0, 0]
-    reach = layer.dilation * (layer.side // 2)
-    padded = np.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
-    rows, columns = (-(-n // layer.stride) for n in x.shape[1:3])
-    taken = [
-        padded[
+    """Convolve (C, N, Y, X): the shifted images of all places of the kernel, then one product."""
+    reach, stride = layer.dilation * (layer.side // 2), layer.stride
+    images, rows, columns = x.shape[1], -(-x.shape[2] // stride), -(-x.shape[3] // stride)
+    if reach:
+        x = np.pad(x, ((0, 0), (0, 0), (reach, reach), (reach, reach)))
+    shifted = np.empty((layer.side**2, layer.inputs, images, rows, columns), np.float32)
+    for place in range(layer.side**2):
+        top, left = (layer.dilation * n for n in divmod(place, layer.side))
+        shifted[place] = x[
             :,
-            layer.dilation * i : layer.dilation * i + layer.stride * (rows - 1) + 1 : layer.stride,
-            layer.dilation * j : layer.dilation * j
-            + layer.stride * (columns - 1)
-            + 1 : layer.stride,
+            :,
+            top : top + stride * (rows - 1) + 1 : stride,
+            left : left + stride * (columns - 1) + 1 : stride,
         ]
-        for i in range(layer.side)
-        for j in range(layer.side)
-    ]
-    gathered = np.concatenate(taken, axis=-1)
-    result: Floats = gathered @ weight.reshape(-1, layer.outputs)
-    return result
+    product = weight.reshape(-1, layer.outputs).T @ shifted.reshape(-1, images * rows * columns)
+    return np.asarray(product.reshape(layer.outputs, images, rows, columns))
