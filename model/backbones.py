@@ -294,6 +294,17 @@ def _add_sites(network: nn.Module, self_norm: bool, partner: Partner | None) -> 
     return sites
 
 
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Keep a network in evaluation mode inside the block."""
+    was_training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(was_training)
+
+
 def parameters(network: nn.Module) -> int:
     """Count the trainable numbers of a network."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
@@ -318,12 +329,10 @@ def macs(network: nn.Module, side: int) -> int:
 
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     handles = [layer.register_forward_hook(count) for layer in layers]
-    was_training = network.training
     try:
-        with torch.no_grad():
-            network.eval()(torch.zeros(1, 1, side, side))
+        with evaluating(network), torch.no_grad():
+            network(torch.zeros(1, 1, side, side))
     finally:
-        network.train(was_training)
         for handle in handles:
             handle.remove()
     return total

@@ -19,6 +19,7 @@ from fgaf.dataset.files import publishing
 from fgaf.dataset.header import software, utc_now
 from fgaf.dataset.optics import Optics
 from fgaf.model.backbones import DepthNetwork
+from fgaf.model.familiar import Familiar
 from fgaf.model.fgaf import FGAFSettings
 from fgaf.model.images import Scale
 from fgaf.model.losses import outputs
@@ -26,7 +27,8 @@ from fgaf.model.settings import TrainSettings
 
 FORMAT = "fgaf-checkpoint"
 STATE_FORMAT = "fgaf-training-state"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: may tell what patches of training look like."""
 SAFETENSORS = ".safetensors"
 
 
@@ -46,6 +48,7 @@ class Checkpoint:
     epoch : epochs trained
     temperature : of the logits, from the validation cells
     metrics : of the test cells; empty before they were judged
+    familiar : what patches of training look like; None where there was nothing to learn it from
     created_utc, software : when and by what
     """
 
@@ -61,6 +64,7 @@ class Checkpoint:
     epoch: int
     temperature: float = 1.0
     metrics: dict[str, Any] = field(default_factory=dict)
+    familiar: Familiar | None = None
     created_utc: str = field(default_factory=utc_now)
     software: str = field(default_factory=software)
 
@@ -84,10 +88,15 @@ class Checkpoint:
             "optics": self.optics.model_dump(),
         }
         header |= {key: getattr(self, key) for key in _PLAIN}
+        tensors = dict(self.weights)
+        if self.familiar:
+            header["familiar"] = self.familiar.numbers()
+            own = self.familiar.tensors().items()
+            tensors |= {_FAMILIAR + name: value for name, value in own}
         if path.suffix == SAFETENSORS:
-            _write_safetensors(path, header, self.weights)
+            _write_safetensors(path, header, tensors)
             return
-        content = {"header": json.dumps(header), "weights": self.weights}
+        content = {"header": json.dumps(header), "weights": tensors}
         _write(path, {"format": FORMAT, "format_version": FORMAT_VERSION, **content})
 
     @classmethod
@@ -104,17 +113,22 @@ class Checkpoint:
         content = _read_safetensors(path) if path.suffix == SAFETENSORS else _read(path, FORMAT)
         try:
             header = json.loads(content["header"])
+            own = {name for name in content["weights"] if name.startswith(_FAMILIAR)}
+            tensors = {name.removeprefix(_FAMILIAR): content["weights"].pop(name) for name in own}
+            numbers = header.pop("familiar", None)
             return cls(
                 settings=TrainSettings().with_values(header.pop("settings")),
                 scale=Scale(**header.pop("scale")),
                 optics=Optics(**header.pop("optics")),
                 weights=content["weights"],
+                familiar=Familiar(**tensors, **numbers) if numbers else None,
                 **header,
             )
         except (KeyError, TypeError, ValueError, FgafError) as error:
             raise FormatError(f"{path} is damaged: {error}; train again") from error
 
 
+_FAMILIAR = "familiar."
 _PLAIN = (
     "step_um",
     "half_range_um",

@@ -1,8 +1,5 @@
-"""The commands `fgaf-train`, `fgaf-pretrain` and `fgaf-predict`: parse, call the library, print."""
+"""The commands `fgaf-train` and `fgaf-pretrain`: parse, call the library, print."""
 
-import csv
-import json
-import os
 import shlex
 from fnmatch import fnmatch
 from pathlib import Path
@@ -12,7 +9,6 @@ import click
 
 from fgaf.dataset.console import Tool, finish, progress
 from fgaf.dataset.errors import SettingError
-from fgaf.dataset.files import publishing
 from fgaf.model.settings import (
     BACKBONE_NAMES,
     PRESETS,
@@ -25,17 +21,6 @@ from fgaf.model.settings import (
 
 _FOLDER = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path)
-_COLUMNS = (
-    "source",
-    "cell",
-    "plane",
-    "y_px",
-    "x_px",
-    "depth_um",
-    "spread_um",
-    "class_um",
-    "confidence",
-)
 
 
 @click.command(cls=Tool)
@@ -170,66 +155,6 @@ def pretrain(
     )
 
 
-@click.command(cls=Tool)
-@click.argument("run", type=_FOLDER)
-@click.argument("inputs", type=_FILE, nargs=-1, required=True, metavar="IMAGES|STACK...")
-@click.option("--csv", "table", type=_FILE, help="Write the predictions as CSV.")
-@click.option("--tta/--no-tta", default=None, help="Average the eight symmetries, or not.")
-@click.option(
-    "--pixel-size", type=float, help="Pixel in the specimen, µm, to find cells in fields."
-)
-@click.option("--head", "head_um", type=float, help="Length of the cells to find in fields, µm.")
-@click.option("--overwrite", is_flag=True, help="Replace the CSV file.")
-@click.option("--json", "as_json", is_flag=True, help="Print the predictions as JSON.")
-def predict(
-    run: Path,
-    inputs: tuple[Path, ...],
-    table: Path | None,
-    tta: bool | None,
-    pixel_size: float | None,
-    head_um: float | None,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
-    """Estimate depth in µm, with its uncertainty, with the network of the run RUN.
-
-    RUN is the folder of a training run, a checkpoint, or "sim", the network that ships with
-    fgaf and has seen simulated cells only: fine-tune it before you rely on it.
-
-    IMAGES are TIFF or PNG patches of the size the network was trained on, one per page, or
-    whole fields, at least twice that size, in which the cells are found; a STACK is a raw
-    stack file or an archive. Depth is positive with the objective above the cell's focus.
-    """
-    from fgaf.model.inputs import find_files, read_patches
-    from fgaf.model.predict import Predictor
-
-    if table is not None:
-        from fgaf.dataset.files import require_new
-
-        require_new(table, overwrite)
-    predictor = Predictor.load(run, tta)
-    rows: list[dict[str, Any]] = []
-    for path in progress(find_files(list(inputs)), "predicting"):
-        patches = read_patches(path, predictor.card, pixel_size, head_um)
-        rows += _rows(path, patches, predictor)
-    if table is not None:
-        with publishing(table, overwrite) as part, part.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=_COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
-    for row in rows:
-        place = "" if row["y_px"] is None else f" at y {row['y_px']:.1f}, x {row['x_px']:.1f}"
-        click.echo(
-            f"{row['source']} cell {row['cell']} plane {row['plane']}{place}: "
-            f"{row['depth_um']:+.2f} ± {row['spread_um']:.2f} µm"
-        )
-    if table is not None:
-        click.echo(f"wrote {table}: {len(rows)} patches")
-
-
 def _list(pattern: str, as_json: bool) -> None:
     names = [name for name in BACKBONE_NAMES if fnmatch(name, pattern)]
     if not names:
@@ -258,30 +183,6 @@ def _summary(metrics: dict[str, Any]) -> str:
         f"of the expected depth {metrics['expected_mae_um']:.3f} µm, "
         f"on {metrics['n_cells']} test cells, judged by the {metrics['judged_by']}"
     )
-
-
-def _rows(path: Path, patches: Any, predictor: Any) -> list[dict[str, Any]]:
-    import numpy as np
-
-    from fgaf.model.decode import depth_spread, expected_depth
-
-    p = predictor.probabilities(patches.images, str(path))
-    grid = predictor.class_depths_um
-    depth, spread = expected_depth(p, grid), depth_spread(p, grid)
-    return [
-        {
-            "source": os.fspath(path),
-            "cell": int(patches.cell[k]),
-            "plane": int(patches.plane[k]),
-            "y_px": None if np.isnan(patches.y[k]) else round(float(patches.y[k]), 2),
-            "x_px": None if np.isnan(patches.x[k]) else round(float(patches.x[k]), 2),
-            "depth_um": round(float(depth[k]), 4),
-            "spread_um": round(float(spread[k]), 4),
-            "class_um": float(grid[p[k].argmax()]),
-            "confidence": round(float(p[k].max()), 4),
-        }
-        for k in range(len(p))
-    ]
 
 
 if __name__ == "__main__":

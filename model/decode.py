@@ -15,7 +15,12 @@ _TEMPERATURES = (0.05, 20.0)
 _PRIOR = 0.5
 
 
-def class_probabilities(logits: Tensor, loss: LossName, temperature: float = 1.0) -> Tensor:
+def class_probabilities(
+    logits: Tensor,
+    loss: LossName,
+    temperature: float = 1.0,
+    dtype: torch.dtype = torch.float64,
+) -> Tensor:
     """Turn logits into probabilities of the depth classes.
 
     Parameters
@@ -23,12 +28,13 @@ def class_probabilities(logits: Tensor, loss: LossName, temperature: float = 1.0
     logits : (B, outputs), as the network was trained with `loss`
     loss : "corn" chains conditional probabilities; all others are a softmax
     temperature : divides the logits; above 1 less sure
+    dtype : of the result
 
     Returns
     -------
-    (B, C) float64, rows sum to one
+    (B, C), rows sum to one
     """
-    scaled = logits.double() / temperature
+    scaled = logits.to(dtype) / temperature
     if loss != "corn":
         return scaled.softmax(dim=1)
     above = F.logsigmoid(scaled).cumsum(dim=1).exp()

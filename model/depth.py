@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.dataset.errors import FgafError
 from fgaf.model.card import ModelCard
+from fgaf.model.extras import require
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -100,7 +100,7 @@ class Reads:
         return self.read(images, source).in_range
 
 
-def open_model(path: Path | str, tta: bool | None = None) -> DepthModel:
+def open_model(path: Path | str, tta: bool | None = None, threads: int | None = None) -> DepthModel:
     """Open a depth model of any kind.
 
     Parameters
@@ -109,16 +109,22 @@ def open_model(path: Path | str, tta: bool | None = None) -> DepthModel:
         export (.onnx, or .xml with its .bin beside it)
     tta : average the eight symmetries; None as the run was set. An export was made with one or
         the other
+    threads : of the processor, for an export; None for what suits one patch at a time
 
     Raises
     ------
     FgafError
         It is not there, damaged, none of ours, or newer than this installation; a library that
-        it needs is missing; `tta` of an export.
+        it needs is missing; an export with other views than `tta`.
     """
     path = Path(path)
-    try:
-        from fgaf.model.predict import Predictor
-    except ImportError as error:
-        raise FgafError(f"{path} needs torch: pip install 'fgaf[train]', or export it") from error
+    if path.suffix.lower() in (ONNX, OPENVINO):
+        from fgaf.model.exported import Exported, check_views
+
+        exported = Exported.load(path, threads)
+        check_views(exported.card, tta, path)
+        return exported
+    require("torch", "torchvision", extra="train")
+    from fgaf.model.predict import Predictor
+
     return Predictor.load(path, tta)

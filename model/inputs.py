@@ -1,6 +1,6 @@
 """What a person hands to prediction: patches, fields, raw stacks, archives, as patches."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.importers.folder import read_image
 from fgaf.dataset.importers.tiff import read_tiff
+from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawStack
-from fgaf.model.card import ModelCard
+from fgaf.model.card import ModelCard, require_same
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -73,6 +74,9 @@ def read_patches(
     card: ModelCard,
     pixel_size_um: float | None = None,
     head_um: float | None = None,
+    *,
+    force: bool = False,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> Patches:
     """Read a file as patches of the size the network takes.
 
@@ -86,32 +90,45 @@ def read_patches(
     card : of the model
     pixel_size_um : pixel in the specimen; None for the stack's own, else the network's
     head_um : length of the cells to find, µm; None for a sperm head
+    force : read images of other optics than the model's all the same
+    warn : told what differs then
 
     Raises
     ------
     FgafError
-        Another pixel size or depth grid than the network's, or no cell is found.
+        Other optics than the model's, another depth grid, or no cell is found.
     """
+
+    def pixel_size(optics: Optics) -> float:
+        if pixel_size_um is not None:
+            optics = optics.model_copy(update={"pixel_size_um": pixel_size_um})
+        require_same(card, optics, source=str(path), force=force, warn=warn)
+        known = optics.pixel_size_um or card.optics.pixel_size_um
+        if known is None:
+            raise SettingError(f"the pixel size of {path} is not known; give --pixel-size in µm")
+        return known
+
     name = path.name.lower()
     if name.endswith(STACK):
         with RawStack.open(path) as stack:
-            own = stack.header.optics.pixel_size_um
-            pixel = _pixel_size(path, card, pixel_size_um or own)
+            pixel = pixel_size(stack.header.optics)
             return _field(path, stack.frames[:], card.patch_px, pixel, head_um)
     if name.endswith(ARCHIVE):
-        return _archive(path, card)
+        patches, optics = _archive(path, card)
+        require_same(card, optics, source=str(path), force=force, warn=warn)
+        return patches
     if not name.endswith(IMAGES):
         raise FgafError(f"{path} is no TIFF, PNG or raw stack; convert it to one of these")
     pages = read_tiff(path).frames if _page_count(path) > 1 else read_image(path)[None]
     if min(pages.shape[1:]) >= 2 * card.patch_px:
-        pixel = _pixel_size(path, card, pixel_size_um)
+        pixel = pixel_size(Optics())
         return _field(path, np.asarray(pages), card.patch_px, pixel, head_um)
     centre = np.full(len(pages), np.nan)
     numbers = np.arange(len(pages), dtype=np.int64)
     return Patches(np.asarray(pages), numbers, np.zeros_like(numbers), centre, centre)
 
 
-def _archive(path: Path, card: ModelCard) -> Patches:
+def _archive(path: Path, card: ModelCard) -> tuple[Patches, Optics]:
     with Archive.open(path) as archive:
         header = archive.header
         for key in ("step_um", "half_range_um"):
@@ -121,25 +138,14 @@ def _archive(path: Path, card: ModelCard) -> Patches:
                     f"{path} has {key} = {its:g} and the network was trained with {mine:g}; "
                     "train on this archive, or compile it on that grid"
                 )
-        return Patches(
+        patches = Patches(
             archive.images[:],
             archive.plane.astype(np.int64),
             archive.cell.astype(np.int64),
             archive.center_y.astype(np.float64),
             archive.center_x.astype(np.float64),
         )
-
-
-def _pixel_size(path: Path, card: ModelCard, given: float | None) -> float:
-    trained = card.optics.pixel_size_um
-    if given is None and trained is None:
-        raise SettingError(f"the pixel size of {path} is not known; give --pixel-size in µm")
-    if given and trained and abs(given / trained - 1) > 0.02:
-        raise FgafError(
-            f"{path} has pixels of {given:g} µm and the network was trained on {trained:g} µm; "
-            "take images at that magnification, or train on these"
-        )
-    return float(given or trained or np.nan)
+        return patches, header.optics
 
 
 def _field(

@@ -1,7 +1,5 @@
 """Depth from patches with a trained network: class probabilities, µm, and their spread."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +8,12 @@ import torch
 from torch import Tensor
 
 from fgaf.model.augment import symmetries
+from fgaf.model.backbones import evaluating
 from fgaf.model.card import ModelCard
 from fgaf.model.checkpoint import Checkpoint
 from fgaf.model.decode import class_probabilities, depth_spread, expected_depth
 from fgaf.model.depth import Readings, Reads
+from fgaf.model.familiar import Novelty, watching
 from fgaf.model.images import check_patches
 from fgaf.model.start import SHIPPED, shipped
 
@@ -35,6 +35,7 @@ class Predictor(Reads):
         self.network = checkpoint.network()
         self.tta = checkpoint.settings.tta if tta is None else tta
         self.card = card_of(checkpoint, self.tta)
+        self._novelty = Novelty(checkpoint.familiar) if checkpoint.familiar else None
 
     @classmethod
     def load(cls, run: Path, tta: bool | None = None) -> "Predictor":
@@ -50,9 +51,7 @@ class Predictor(Reads):
         FgafError
             No run there, or its checkpoint is damaged.
         """
-        if str(run) == SHIPPED and not run.exists():
-            return cls(shipped(), tta)
-        return cls(Checkpoint.load(run / CHECKPOINT if run.is_dir() else run), tta)
+        return cls(load_checkpoint(run), tta)
 
     def read(self, images: Any, source: str = "the input") -> Readings:
         """Read depth from patches, temperature included.
@@ -68,17 +67,44 @@ class Predictor(Reads):
             Patches the network cannot take; see `fgaf.model.images.check_patches`.
         """
         patches = check_patches(images, self.card.patch_px, source)
-        grid, scale = self.card.class_depths_um, self.card.scale
-        logits = [
-            network_logits(self.network, scale(patches[start : start + _BATCH]), self.tta)
-            for start in range(0, len(patches), _BATCH)
+        grid = self.card.class_depths_um
+        parts = [
+            self._batch(patches[start : start + _BATCH]) for start in range(0, len(patches), _BATCH)
         ]
-        p = np.zeros((0, len(grid)))
-        if logits:
+        p, novelty = np.zeros((0, len(grid))), np.zeros(0)
+        if parts:
             loss, temperature = self.checkpoint.settings.loss, self.checkpoint.temperature
-            p = np.asarray(class_probabilities(torch.cat(logits), loss, temperature).numpy())
-        depth, spread = expected_depth(p, grid), depth_spread(p, grid)
-        return Readings(depth, spread, p, np.ones(len(p), dtype=bool))
+            logits = torch.cat([part for part, _ in parts])
+            p = np.asarray(class_probabilities(logits, loss, temperature).numpy())
+            novelty = torch.cat([part for _, part in parts]).double().numpy()
+        return Readings(expected_depth(p, grid), depth_spread(p, grid), p, novelty <= 1)
+
+    def _batch(self, patches: Any) -> tuple[Tensor, Tensor]:
+        """Logits (B, outputs) and novelty (B,), 0 where it is not known."""
+        x = self.card.scale(patches)
+        if self._novelty is None:
+            return network_logits(self.network, x, self.tta), torch.zeros(len(patches))
+        with watching(self.network, self.card.backbone) as seen:
+            logits = network_logits(self.network, x, self.tta)
+        with torch.inference_mode():
+            return logits, self._novelty(seen[0])
+
+
+def load_checkpoint(run: Path) -> Checkpoint:
+    """Read the checkpoint of a run.
+
+    Parameters
+    ----------
+    run : the run's folder, one checkpoint file, or "sim" for the network that ships
+
+    Raises
+    ------
+    FgafError
+        No run there, or its checkpoint is damaged.
+    """
+    if str(run) == SHIPPED and not run.exists():
+        return shipped()
+    return Checkpoint.load(run / CHECKPOINT if run.is_dir() else run)
 
 
 def card_of(checkpoint: Checkpoint, tta: bool) -> ModelCard:
@@ -101,6 +127,7 @@ def card_of(checkpoint: Checkpoint, tta: bool) -> ModelCard:
         split=settings.split,
         created_utc=checkpoint.created_utc,
         software=checkpoint.software,
+        false_alarm=checkpoint.familiar.false_alarm if checkpoint.familiar else None,
         metrics=checkpoint.metrics,
     )
 
@@ -120,20 +147,10 @@ def network_logits(network: torch.nn.Module, x: Tensor, tta: bool) -> Tensor:
     """
     device = next(network.parameters()).device
     parts = []
-    with _evaluating(network), torch.inference_mode():
+    with evaluating(network), torch.inference_mode():
         for batch in torch.split(x, _BATCH):
             views = symmetries(batch) if tta else batch[None]
             parts.append(
                 torch.stack([network(view.to(device)) for view in views]).mean(dim=0).float().cpu()
             )
     return torch.cat(parts)
-
-
-@contextmanager
-def _evaluating(network: torch.nn.Module) -> Iterator[None]:
-    was_training = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(was_training)

@@ -28,6 +28,7 @@ from fgaf.model.augment import AugmentSettings, augment
 from fgaf.model.backbones import macs, parameters
 from fgaf.model.checkpoint import Checkpoint, build_network, load_state, save_state
 from fgaf.model.decode import class_probabilities, expected_depth, fit_temperature
+from fgaf.model.familiar import learn
 from fgaf.model.images import Scale
 from fgaf.model.machine import Machine, choose_machine
 from fgaf.model.metrics import judge
@@ -286,7 +287,9 @@ class _Run:
             held = self.sides[VALIDATION]
             logits = self._logits(network, held, self.settings.tta)
             temperature = fit_temperature(logits, held.classes.cpu(), loss)
-            checkpoint = replace(checkpoint, temperature=temperature)
+            training = self.sides[TRAIN].images
+            familiar = learn(network, self.settings, self.scale, training, held.images)
+            checkpoint = replace(checkpoint, temperature=temperature, familiar=familiar)
         test = self.sides[TEST]
         logits = self._logits(network, test, self.settings.tta)
         p = class_probabilities(logits, loss, checkpoint.temperature).numpy()

@@ -16,7 +16,8 @@ from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.raw import RawHeader, RawWriter
-from fgaf.model.cli import predict, train
+from fgaf.model.cli import train
+from fgaf.model.predict_cli import predict
 
 QUICK = ["--backbone", "shufflenet_v2_x0_5", "--epochs", "1", "--set", "width=32", "--threads", "1"]
 

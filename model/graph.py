@@ -1,0 +1,109 @@
+"""A checkpoint as one graph, from raw patches to µm, and as an ONNX model."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from contextlib import redirect_stdout
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fgaf.model.augment import symmetries
+from fgaf.model.checkpoint import Checkpoint
+from fgaf.model.decode import class_probabilities
+from fgaf.model.extras import require
+from fgaf.model.familiar import Novelty, watching
+
+INPUT = "patches"
+OUTPUTS = ("depth_um", "spread_um", "probabilities", "novelty")
+
+
+class DepthGraph(nn.Module):
+    """Everything between the camera's grey values and µm.
+
+    Parameters
+    ----------
+    checkpoint : the network, its scale, depth classes, temperature, and what is familiar to it
+    tta : average the logits of the eight symmetries
+    """
+
+    def __init__(self, checkpoint: Checkpoint, tta: bool) -> None:
+        super().__init__()
+        self.network = checkpoint.network()
+        self.settings = checkpoint.settings
+        self.scale = checkpoint.scale
+        self.temperature = checkpoint.temperature
+        self.tta = tta
+        self.novelty = Novelty(checkpoint.familiar) if checkpoint.familiar else None
+        grid = torch.from_numpy(checkpoint.class_depths_um).float()
+        self.register_buffer("grid", grid)
+
+    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Read depth from patches.
+
+        Parameters
+        ----------
+        patches : (N, S, S) grey values of any type
+
+        Returns
+        -------
+        (N,) depth and (N,) spread in µm, (N, C) probabilities, and (N,) novelty: above 1, out of
+        range; 0 where the model cannot tell
+        """
+        x = self.scale(patches)
+        views = symmetries(x).flatten(0, 1) if self.tta else x
+        with watching(self.network, self.settings.backbone) as seen:
+            logits = self.network(views)
+        early = seen[0]
+        if self.tta:
+            logits = logits.unflatten(0, (8, -1)).mean(dim=0)
+            early = early.unflatten(0, (8, -1))[0]
+        p = class_probabilities(logits, self.settings.loss, self.temperature, torch.float32)
+        grid = self.get_buffer("grid")
+        depth = p @ grid
+        spread = (p * (grid[None] - depth[:, None]).square()).sum(dim=1).sqrt()
+        novelty = torch.zeros_like(depth) if self.novelty is None else self.novelty(early)
+        return depth, spread, p, novelty
+
+
+def onnx_model(checkpoint: Checkpoint, tta: bool) -> Any:
+    """Write a checkpoint as an ONNX model.
+
+    Normalisations that follow a convolution are folded into it.
+
+    Parameters
+    ----------
+    checkpoint, tta : see `DepthGraph`
+
+    Returns
+    -------
+    onnx.ModelProto
+        Input "patches" (N, S, S) uint16, outputs as `OUTPUTS`, N free.
+
+    Raises
+    ------
+    FgafError
+        onnx or onnxscript is not installed.
+    """
+    require("onnx", "onnxscript", extra="export")
+    side = checkpoint.patch_px
+    example = torch.full((3, side, side), 100, dtype=torch.uint16)
+    free = {0: torch.export.Dim.DYNAMIC}
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # the exporter's own, of libraries beneath it
+        program = torch.onnx.export(
+            DepthGraph(checkpoint, tta).eval(),
+            (example,),
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            dynamic_shapes=(free,),
+            dynamo=True,
+            verbose=False,
+        )
+    model = program.model_proto
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].Clear()
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    return model

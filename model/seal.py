@@ -1,0 +1,62 @@
+"""A checksum inside an exported file, over all of the export: what was altered is not used.
+
+The place of the checksum counts as zeros. It is found by its name, so that neither the ONNX nor
+the OpenVINO library is needed to check a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from fgaf.dataset.errors import FormatError
+
+KEY = "fgaf_sha256"
+EMPTY = "0" * 64
+_PLACE = re.compile(KEY.encode() + rb".{1,8}?([0-9a-f]{64})", re.DOTALL)
+
+
+def seal(path: Path, others: Sequence[Path] = ()) -> None:
+    """Put the checksum into a file that was written with `EMPTY` under `KEY`.
+
+    Parameters
+    ----------
+    path : the file
+    others : files that belong to it
+    """
+    content = bytearray(path.read_bytes())
+    (place,) = _PLACE.finditer(content)
+    digest = _digest(content, place.span(1), others)
+    content[slice(*place.span(1))] = digest.encode()
+    path.write_bytes(content)
+
+
+def check_seal(path: Path, others: Sequence[Path] = ()) -> None:
+    """Compare a file, and those that belong to it, with the checksum inside.
+
+    Raises
+    ------
+    FormatError
+        There is no checksum, or another.
+    """
+    content = bytearray(path.read_bytes())
+    places = list(_PLACE.finditer(content))
+    if len(places) != 1:
+        raise FormatError(f"{path} is no model that fgaf-export wrote, or is truncated")
+    span = places[0].span(1)
+    written = places[0].group(1).decode()
+    if _digest(content, span, others) != written:
+        raise FormatError(
+            f"{path} is damaged or was altered since it was exported; export the run again"
+        )
+
+
+def _digest(content: bytearray, span: tuple[int, int], others: Sequence[Path]) -> str:
+    blank = bytearray(content)
+    blank[slice(*span)] = EMPTY.encode()
+    digest = hashlib.sha256(blank)
+    for other in others:
+        digest.update(other.read_bytes())
+    return digest.hexdigest()
