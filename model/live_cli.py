@@ -103,8 +103,8 @@ def live(
     from fgaf.acquire.interrupt import Interrupt
     from fgaf.acquire.rig import load_rig
     from fgaf.model.depth import open_model
-    from fgaf.model.live.outlets import Outlets
     from fgaf.model.live.loop import LiveSettings
+    from fgaf.model.live.outlets import Outlets
     from fgaf.model.live.pursuit import parse_target
 
     settings = LiveSettings(

@@ -170,13 +170,11 @@ class Scene:
     ----------
     settings
         The microscope, its camera and the specimen.
-    painter
-        Of another scene under the same microscope, to share its tables.
     """
 
-    def __init__(self, settings: SimulationSettings, painter: Painter | None = None) -> None:
+    def __init__(self, settings: SimulationSettings) -> None:
         self.settings = settings
-        self._painter = painter or Painter(settings)
+        self._painter = Painter(settings)
         self._light = sensor.illumination(settings)
         rows, columns = settings.shape
         self._size_um = (rows * settings.pixel_size_um, columns * settings.pixel_size_um)

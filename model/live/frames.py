@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
