@@ -1,13 +1,13 @@
 """How fast the live loop is: frames per second, latency, drops and memory, end to end.
 
-A loop of frames of the simulated microscope, 1920 x 1200 with ten swimming cells, is drawn once and
-then played from memory by a camera in real time, as fast as the loop takes them, and at 41 frames/s.
-At 41 frames/s each frame comes 24 ms of readout after its exposure, as from a camera of that size;
-the latency counts from the middle of the exposure. The loop played backwards follows the loop played
-forwards, so that cells do not jump.
+A loop of frames of the simulated microscope, 1920 x 1200 with ten swimming cells, is drawn once
+and then played from memory by a camera in real time, as fast as the loop takes them, and at
+41 frames/s. There each frame comes 24 ms of readout after its exposure, as from a camera of that
+size; the latency counts from the middle of the exposure. Frames are played forwards, then
+backwards, so that cells do not jump.
 
-Beside the loop stand, in the same run: the loop with PyTorch's eager network in place of MODEL (where
-MODEL is an export and --checkpoint is given), and the search for heads by contrast energy
+Beside the loop stand, in the same run: the loop with PyTorch's eager network in place of MODEL
+(where MODEL is an export and --checkpoint is given), and the search for heads by contrast energy
 (`fgaf.curate.detect`) in every whole frame.
 
 Run ``python benchmarks/live.py MODEL [--checkpoint RUN] [--seconds 10] [--soak 600]``.

@@ -1,4 +1,4 @@
-"""How well swimming cells are followed live, in x, y and z, beside depth from focus on the same cells.
+"""How well swimming cells are followed live, in x, y and z, beside depth from focus.
 
 The simulated microscope swims its cells in simulated time at 41 frames/s; a frame's processing is
 taken to last 10 ms of it, so that results do not hang on the machine. Truth is known.
@@ -10,6 +10,8 @@ five planes, or stands.
 
 Run ``python benchmarks/tracking.py MODEL [--fields 4] [--cells 6] [--seconds 5]``.
 """
+
+# ruff: noqa: ARG002, D102 - searches share one signature; the protocols say what methods do
 
 from __future__ import annotations
 
@@ -162,7 +164,7 @@ def well_inside(cell: CellTruth, shape: tuple[int, int], pixel_um: float) -> boo
 def kept_numbers(
     owners: dict[int, dict[int, int]], inside: dict[int, list[int]], length: int
 ) -> list[bool]:
-    """For every cell inside for `length` frames on end: one number from first to last?
+    """Say for every cell inside for `length` frames on end whether it kept one number.
 
     The span begins half a second after the cell came in: before, it may not have been found yet.
     """

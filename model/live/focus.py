@@ -20,8 +20,8 @@ class Focus:
     A new target is sent only when the drive stands: what a controller does with a command during a
     move differs from maker to maker. Targets beyond the limits become the limit.
 
-    In real time a thread of its own talks to the drive (`start`, `stop`), since a serial drive takes
-    a frame's time to answer; in simulated time the loop calls `look`.
+    In real time a thread of its own talks to the drive (`start`, `stop`), since a serial drive
+    takes a frame's time to answer; in simulated time the loop calls `look`.
 
     Parameters
     ----------

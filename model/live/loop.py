@@ -182,7 +182,7 @@ class Live:
                 while limit is None or done < limit:
                     yield self._result(frames.next())
                     done += 1
-            # Who asks for no more ends the block well: a drive that cannot go back is then an error.
+            # Who asks for no more ends the block well; a drive that cannot go back is an error.
             except (InterruptError, GeneratorExit):
                 return
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -138,7 +139,7 @@ class Tracker:
         edges = [STRIDE * round(rows * k / count / STRIDE) for k in range(count + 1)]
         self._strips = [
             (max(0, low - _SHARED), min(rows, high + _SHARED), low, high)
-            for low, high in zip(edges, edges[1:], strict=False)
+            for low, high in pairwise(edges)
         ]
         self._turn = 0
         self.named = 0
@@ -214,7 +215,7 @@ class Tracker:
 
     def _placed(self, heads: npt.NDArray[np.float32], top: int, left: int) -> Floats:
         placed = heads.astype(np.float64)
-        placed[:, :2] = self._scale.to_image(placed[:, :2]) + (top, left)
+        placed[:, :2] = self._scale.to_image(placed[:, :2]) + np.array([top, left])
         return placed
 
     def _merged(self, parts: list[Floats]) -> Floats:

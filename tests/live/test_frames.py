@@ -59,6 +59,11 @@ def test_every_frame_is_handed_out_or_counted(in_memory: Callable[..., Devices])
     assert handed + dropped == last - (first or 0) + 1
 
 
+def take_all(source: Frames) -> None:
+    while True:
+        source.next()
+
+
 @dataclass(frozen=True)
 class Fault:
     """A camera that breaks at its third frame, and what is said of it."""
@@ -87,8 +92,7 @@ def test_a_camera_that_fails_ends_the_run_in_one_line(
     devices = in_memory(breaks_at=3, **fault.camera)
     begun = time.monotonic()
     with pytest.raises(DeviceError, match=fault.says), frames(devices) as source:
-        while True:
-            source.next()
+        take_all(source)
     assert time.monotonic() - begun < 5
 
 
