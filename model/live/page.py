@@ -207,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _own(self) -> bool:
         """Refuse what a foreign name was led here for (DNS rebinding)."""
-        host = self.headers.get("Host", "").rpartition(":")[0].strip("[]")
+        host = self.headers.get("Host", "").rsplit(":", 1)[0].strip("[]")
         if host in ("localhost", self.owner.host) or self.owner.host in ("0.0.0.0", "::"):  # noqa: S104
             return True
         self.close_connection = True

@@ -120,18 +120,11 @@ class Recorder:
         self._ended = True
         self._wake.set()
         self._thread.join(_END_S)
-        if self._thread.is_alive():
-            raise FgafError(f"the disk of {self.part} has taken nothing for {_END_S:g} s")
         try:
-            self._file.attrs["complete"] = error is None and self._error is None
-            self._file.close()
-            sync(self.part)
-            if self._error is not None:
-                raise self._error
-            publish(self.part, self.path)
-        except OSError as failure:
-            if error is None:
-                raise cannot_write(self.path, failure) from failure
+            self._publish(whole=error is None)
+        except FgafError:
+            if error is None:  # what ended the run matters more
+                raise
 
     def put(self, frame: LiveFrame) -> None:
         """Hand over one frame; returns at once.
@@ -141,10 +134,27 @@ class Recorder:
         FgafError
             An earlier one could not be written.
         """
-        if self._error is not None:
-            raise cannot_write(self.part, OSError(str(self._error))) from self._error
+        self._check()
         with self._lock:
             self._waiting.append(replace(frame, pixels=_NO_PIXELS))
+
+    def _publish(self, whole: bool) -> None:
+        if self._thread.is_alive():
+            raise FgafError(
+                f"the disk of {self.part} has taken nothing for {_END_S:g} s; write to a faster one"
+            )
+        self._check()
+        try:
+            self._file.attrs["complete"] = whole
+            self._file.close()
+            sync(self.part)
+            publish(self.part, self.path)
+        except OSError as failure:
+            raise cannot_write(self.path, failure) from failure
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise cannot_write(self.part, OSError(str(self._error))) from self._error
 
     def _run(self) -> None:
         while True:
