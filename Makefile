@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 SITE := build/site
 DEMO_SEEDS := 1 2 3 4 5 6 7 8 9 10 11 12
 
-# A screen that nobody looks at, for the tests of the napari window, and h5dump; Debian's names.
+# A screen nobody looks at, for the tests of the window; h5dump; a browser. Debian's names.
 TOOLS := hdf5-tools xvfb xauth libegl1 libgl1 libdbus-1-3 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 \
 	libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 \
-	libxcb-xinerama0 libxcb-xkb1
+	libxcb-xinerama0 libxcb-xkb1 chromium chromium-driver
 ON_SCREEN = $(if $(shell command -v xvfb-run),xvfb-run -a,)
 SUDO := $(if $(shell command -v sudo),sudo,)
 
