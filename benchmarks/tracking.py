@@ -36,6 +36,7 @@ from fgaf.model.live import Live, LiveCell, LiveFrame, LiveSettings
 
 FRAME_S = 1 / 41
 PROCESSING_S = 0.010
+PLAY_UM = 0.4
 NEAR_UM = 4.0
 GRACE_S = 0.5
 FIELD, ALLEY = (600, 960), (448, 1600)
@@ -272,7 +273,7 @@ def followed(
     done = Followed([])
     half = model.card.patch_px // 2
     with watched(rig) as (devices, witness):
-        settings = LiveSettings(track=search is None, processing_s=PROCESSING_S)
+        settings = LiveSettings(track=search is None, play_um=PLAY_UM, processing_s=PROCESSING_S)
         loop = Live(devices, rig, model, settings)
         how = search() if search is not None else None
         stage: Any = devices.stage

@@ -46,6 +46,13 @@ class _Port(click.ParamType):  # type: ignore[type-arg]
     help="Keep a cell in focus with the drive: the one nearest to the middle, or that number.",
 )
 @click.option(
+    "--play",
+    "play_um",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    help="Play of the drive, µm, as `acq check` measures it: --track goes beyond it.",
+)
+@click.option(
     "--page", type=_Port(), default=str(_PAGE), show_default=True, help="Port of the page; 0: any."
 )
 @click.option(
@@ -71,6 +78,7 @@ def live(
     model: Path,
     overrides: tuple[str, ...],
     track: str | None,
+    play_um: float,
     page: int | None,
     tcp: int | None,
     host: str,
@@ -108,7 +116,9 @@ def live(
     from fgaf.model.live.pursuit import parse_target
 
     settings = LiveSettings(
-        track=track is not None, target=None if track is None else parse_target(track)
+        track=track is not None,
+        target=None if track is None else parse_target(track),
+        play_um=play_um,
     )
     if head_um is not None:
         settings = replace(settings, head_um=head_um)

@@ -29,6 +29,10 @@ class Focus:
         The device and the time its positions are stamped by.
     limits_um
         Lowest and highest z it may be sent to.
+    play_um
+        Play of the drive: the objective stays where it is for so long when the direction turns
+        down. Positions are then those of the objective, as if pushed from below, and moves down go
+        so much lower.
 
     Attributes
     ----------
@@ -36,11 +40,15 @@ class Focus:
         Whether the newest target was beyond the limits.
     """
 
-    def __init__(self, stage: Stage, clock: Clock, limits_um: tuple[float, float]) -> None:
+    def __init__(
+        self, stage: Stage, clock: Clock, limits_um: tuple[float, float], play_um: float = 0.0
+    ) -> None:
         self._stage, self._clock, self._limits_um = stage, clock, limits_um
         self._seen: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
         self._lock = threading.Lock()
         self._target_um: float | None = None
+        self._play_um = play_um
+        self._objective_um: float | None = None
         self._ended = threading.Event()
         self._error: FgafError | None = None
         self._thread: threading.Thread | None = None
@@ -55,11 +63,12 @@ class Focus:
             The target within the limits, in µm.
         """
         low, high = self._limits_um
-        target_um = min(max(z_um, low), high)
-        self.at_limit = target_um != z_um
         with self._lock:
-            self._target_um = target_um
-        return target_um
+            down = self._objective_um is not None and z_um < self._objective_um
+            drive_um = z_um - self._play_um if down else z_um
+            self._target_um = min(max(drive_um, low), high)
+            self.at_limit = self._target_um != drive_um
+            return self._target_um
 
     def at(self, time_ns: int) -> float:
         """Where the drive was at a time, in µm: on the line between the two readings around it.
@@ -94,7 +103,9 @@ class Focus:
             if not abs(z_um) < float("inf"):
                 raise DeviceError(f"the drive gives {z_um} as its position; check its connection")
             with self._lock:
-                self._seen.append(((asked_ns + answered_ns) // 2, z_um))
+                before_um = z_um if self._objective_um is None else self._objective_um
+                self._objective_um = min(max(before_um, z_um), z_um + self._play_um)
+                self._seen.append(((asked_ns + answered_ns) // 2, self._objective_um))
                 wanted = self._target_um
             if wanted is not None and not self._stage.moving():
                 with self._lock:

@@ -43,6 +43,8 @@ class LiveSettings:
         Follow a cell with the drive.
     target
         Its id; None for the one nearest to the middle of the frame.
+    play_um
+        Play of the drive, as `acq check` measures it; see `Focus`.
     head_um
         Length of the heads, in µm.
     cells
@@ -54,6 +56,7 @@ class LiveSettings:
 
     track: bool = False
     target: int | None = None
+    play_um: float = 0.0
     head_um: float = HEAD_UM[0]
     cells: TrackSettings = field(default_factory=TrackSettings)
     processing_s: float | None = None
@@ -135,7 +138,9 @@ class Live:
             )
         self._pixel_um = pixel_um
         self._drive = Drive(devices.stage, devices.clock, rig.stage, self._interrupt)
-        self._focus = Focus(devices.stage, devices.clock, self._drive.limits_um)
+        self._focus = Focus(
+            devices.stage, devices.clock, self._drive.limits_um, self.settings.play_um
+        )
         self.pursuit = (
             Pursuit(self._focus, shape, self.settings.target) if self.settings.track else None
         )

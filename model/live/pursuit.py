@@ -90,8 +90,8 @@ class Pursuit:
         last_um = drive_um if self._aim_um is None else self._aim_um
         if abs(z_um - last_um) < _LEAST_MOVE_UM:
             return None
-        self._aim_um = self._focus.aim(z_um)
-        return self._aim_um
+        self._aim_um = z_um
+        return self._focus.aim(z_um)
 
     def _chosen(self, tracks: list[Track]) -> Track | None:
         with self._lock:

@@ -67,6 +67,50 @@ def test_targets_stay_within_the_limits_and_the_newest_counts() -> None:
     assert stage.went == [2.0]
 
 
+def test_moves_go_beyond_the_play_and_positions_are_the_objectives() -> None:
+    stage = MemoryStage()
+    clock = SimulatedClock()
+    focus = Focus(stage, clock, (-5.0, 5.0), play_um=0.4)
+
+    def objective_after(z_um: float) -> float:
+        focus.aim(z_um)
+        for _ in range(2):  # one look sends, the next one sees
+            focus.look()
+            clock.sleep(0.01)
+        return focus.at(clock.now_ns())
+
+    focus.look()
+    assert [objective_after(z) for z in (1.0, 0.5, 0.2, 0.7)] == pytest.approx([1.0, 0.5, 0.2, 0.7])
+    assert stage.went == pytest.approx([1.0, 0.1, -0.2, 0.7])
+
+
+class MemoryStage:
+    """A drive that is at once where it is sent."""
+
+    name = "memory drive"
+    limits_um = (-5.0, 5.0)
+
+    def __init__(self) -> None:
+        self.z_um = 0.0
+        self.went: list[float] = []
+
+    def position_um(self) -> float:
+        return self.z_um
+
+    def moving(self) -> bool:
+        return False
+
+    def move_to(self, z_um: float) -> None:
+        self.z_um = z_um
+        self.went.append(z_um)
+
+    def stop(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 def ask_until_it_fails(focus: Focus) -> None:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
