@@ -1,9 +1,10 @@
 """How sharp an image is: focus measures, each a number per image.
 
-The first five are those of Fig. 6 of the FGAF paper. All take images (..., H, W) of uint8, uint16
-or float and return float64 (...). Differences are taken inside the image only: nothing wraps
-round or is padded at its border, and nothing overflows. A measure is a mean per pixel, so that
-images of different size compare.
+The first five are those of Fig. 6 of the FGAF paper; `band_power` is the one of the later ones that
+finds the focus of sperm more often than all five (docs/motility.md says which others were tried).
+All take images (..., H, W) of uint8, uint16 or float and return float64
+(...). Differences are taken inside the image only: nothing wraps round or is padded at its border,
+and nothing overflows. A measure is a mean per pixel, so that images of different size compare.
 
 A measure's maximum is the focus plane only for objects with contrast in focus. A phase object in
 bright field has its *least* contrast there: see `fgaf.curate.suggest`.
@@ -22,9 +23,14 @@ from fgaf.dataset.errors import SettingError
 Images = npt.NDArray[Any]
 Values = npt.NDArray[np.float64]
 FocusMeasure = Callable[[Images], Values]
+Kind = type[np.float32] | type[np.float64]
+Local = Callable[[Images, int, Kind], Images]
 
 _FLOAT_BINS: Final = 256
-_PIXELS_AT_ONCE: Final = 1 << 22
+_PIXELS_AT_ONCE: Final = 1 << 16
+"""So many that what is computed from them stays in the processor's cache."""
+_BAND: Final = (0.1, 0.175)
+_LEVELS: Final = 256
 
 
 def entropy(images: Images) -> Values:
@@ -35,60 +41,98 @@ def entropy(images: Images) -> Values:
     """
     images = _checked(images)
     flat = images.reshape(-1, images.shape[-2] * images.shape[-1])
-    values = np.array([_entropy_of(pixels) for pixels in flat], dtype=np.float64)
+    if images.dtype.itemsize == 1:
+        levels = flat.view(np.uint8)
+        counts = [np.bincount(pixels, minlength=_LEVELS) for pixels in levels]
+        values = _bits(np.array(counts, dtype=np.int64).reshape(-1, _LEVELS), flat.shape[1])
+    else:
+        values = np.array([float(_bits(_counts(pixels), pixels.size)) for pixels in flat])
     return values.reshape(images.shape[:-2])
 
 
 def tenengrad(images: Images) -> Values:
     """Mean squared Sobel gradient, both directions."""
 
-    def squared_gradient(f: Images) -> Images:
-        across_rows = f[..., :-2, :] + 2 * f[..., 1:-1, :] + f[..., 2:, :]
-        across_columns = f[..., :-2] + 2 * f[..., 1:-1] + f[..., 2:]
-        gx = across_rows[..., 2:] - across_rows[..., :-2]
-        gy = across_columns[..., 2:, :] - across_columns[..., :-2, :]
-        return np.asarray(gx**2 + gy**2)
+    def squared_gradient(x: Images, width: int, kind: Kind) -> Images:
+        x = _signed(x)
+        smooth = x[: -2 * width] + x[2 * width :]
+        smooth += 2 * x[width:-width]
+        slope = x[2 * width :] - x[: -2 * width]
+        gy = slope[:-2] + slope[2:]
+        gy += 2 * slope[1:-1]
+        total = _squared(smooth[2:] - smooth[:-2], kind)
+        total += _squared(gy, kind)
+        return total
 
-    return _mean_of(squared_gradient, images)
+    return _mean_of(squared_gradient, images, 2, 2)
 
 
 def laplacian(images: Images) -> Values:
     """Mean squared 4-neighbour Laplacian (the energy of the Laplacian)."""
 
-    def squared_laplacian(f: Images) -> Images:
-        centre = f[..., 1:-1, 1:-1]
-        rows = f[..., :-2, 1:-1] + f[..., 2:, 1:-1]
-        columns = f[..., 1:-1, :-2] + f[..., 1:-1, 2:]
-        return np.asarray((rows + columns - 4 * centre) ** 2)
+    def squared_laplacian(x: Images, width: int, kind: Kind) -> Images:
+        x = _signed(x)
+        centre = slice(width + 1, -width - 1)
+        total = x[1 : -2 * width - 1] + x[2 * width + 1 : -1]
+        total += x[width : -width - 2]
+        total += x[width + 2 : -width]
+        total -= 4 * x[centre]
+        return _squared(total, kind)
 
-    return _mean_of(squared_laplacian, images)
+    return _mean_of(squared_laplacian, images, 2, 2)
 
 
 def gray_level_gradient(images: Images) -> Values:
     """Mean absolute difference to the next pixel, both directions added."""
 
-    def differences(f: Images) -> Images:
-        right = np.abs(f[..., :-1, 1:] - f[..., :-1, :-1])
-        down = np.abs(f[..., 1:, :-1] - f[..., :-1, :-1])
-        return np.asarray(right + down)
+    def differences(x: Images, width: int, kind: Kind) -> Images:
+        down = _apart(x, width).astype(kind)
+        down += _apart(x, 1)[: down.size].astype(kind)
+        return down
 
-    return _mean_of(differences, images)
+    return _mean_of(differences, images, 1, 1)
 
 
 def brenner(images: Images) -> Values:
     """Mean squared difference two pixels apart, along the rows only, as Brenner defined it."""
-    return _mean_of(lambda f: (f[..., 2:] - f[..., :-2]) ** 2, images)
+    return _mean_of(lambda x, _width, kind: _squared(_apart(x, 2), kind), images, 0, 2)
 
 
-def normalized_variance(images: Images) -> Values:
-    """Variance over mean squared: the contrast, whatever the lamp; 0 where the mean is 0."""
+def band_power(images: Images) -> Values:
+    """Mean power of detail between 0.1 and 0.175 cycles per pixel, under a Hann window.
+
+    The window makes the middle of the image count most. With the pixels of a 40x objective
+    (0.15 µm) the band lies just below the coherent limit of resolution of an aperture of 0.65.
+    """
     images = _checked(images)
-    mean = images.mean(axis=(-2, -1), dtype=np.float64)
-    variance = images.var(axis=(-2, -1), dtype=np.float64)
-    return np.asarray(np.divide(variance, mean**2, out=np.zeros_like(variance), where=mean != 0))
+    height, width = images.shape[-2:]
+    window = np.hanning(height + 2)[1:-1, None] * np.hanning(width + 2)[None, 1:-1]
+    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
+    inside = (radius >= _BAND[0]) & (radius < _BAND[1])
+    if not inside.any():
+        raise SettingError(f"{height} x {width} pixels are too few for the power of a band")
+    half = inside[:, : width // 2 + 1]
+    # A column of the half spectrum stands for two of the whole, but for the first and the middle.
+    twice = np.full(width // 2 + 1, 2.0)
+    twice[0] = 1.0
+    if width % 2 == 0:
+        twice[-1] = 1.0
+    weight = np.broadcast_to(twice, half.shape)[half] / (inside.sum() * height * width)
+    exact = np.float32 if images.dtype.itemsize <= 2 else np.float64
+    stack = images.reshape(-1, height, width)
+    values = np.empty(len(stack), dtype=np.float64)
+    at_once = max(1, _PIXELS_AT_ONCE // (height * width))
+    for i in range(0, len(stack), at_once):
+        part = stack[i : i + at_once].astype(exact)
+        part -= part.mean(axis=(-2, -1), keepdims=True)
+        part *= window.astype(exact)
+        spectrum = np.fft.rfft2(part)[:, half]
+        power = spectrum.real.astype(np.float64) ** 2 + spectrum.imag.astype(np.float64) ** 2
+        values[i : i + at_once] = power @ weight
+    return values.reshape(images.shape[:-2])
 
 
-MEASURES: Final[dict[str, FocusMeasure]] = {
+PAPER_MEASURES: Final[dict[str, FocusMeasure]] = {
     "entropy": entropy,
     "tenengrad": tenengrad,
     "laplacian": laplacian,
@@ -96,6 +140,11 @@ MEASURES: Final[dict[str, FocusMeasure]] = {
     "brenner": brenner,
 }
 """The five measures of the paper's Fig. 6, by name."""
+MEASURES: Final[dict[str, FocusMeasure]] = {
+    **PAPER_MEASURES,
+    "band_power": band_power,
+}
+"""Every measure by name."""
 
 
 def _checked(images: Images) -> Images:
@@ -111,26 +160,72 @@ def _checked(images: Images) -> Images:
     return images
 
 
-def _mean_of(local: Callable[[Images], Images], images: Images) -> Values:
-    """Mean over (H, W) of a local quantity, a few images at a time to spare memory."""
+def _signed(x: Images) -> Images:
+    """Widen integers so that sums of eight differences of them fit; floats become float64."""
+    wider = {1: np.int16, 2: np.int32}.get(x.dtype.itemsize) if x.dtype.kind in "ui" else None
+    return x.astype(wider or np.float64)
+
+
+def _apart(x: Images, distance: int) -> Images:
+    """Absolute difference of pixels so far apart in the flat array, which never overflows."""
+    if x.dtype.kind != "u":
+        x = _signed(x)
+    a, b = x[distance:], x[:-distance]
+    return np.asarray(np.maximum(a, b) - np.minimum(a, b))
+
+
+def _squared(x: Images, kind: Kind) -> Images:
+    y = x.astype(kind)
+    y *= y
+    return y
+
+
+def _mean_of(local: Local, images: Images, rows: int, columns: int) -> Values:
+    """Mean over each image of a local quantity.
+
+    Images are taken as one flat array, a few at a time: long runs of numbers are what makes this
+    fast. A quantity that belongs to several pixels stands at the first of them; in the last rows
+    and columns of an image it would mix opposite borders, and is left out.
+
+    Parameters
+    ----------
+    local
+        From flat images, their width and the kind of float wanted to the quantity.
+    images
+        (..., H, W)
+    rows, columns
+        How many at the end are left out.
+    """
     images = _checked(images)
-    # 8 and 16 bit pixels, their differences and Sobel sums are exact in float32.
-    exact = np.float32 if images.dtype.itemsize <= 2 else np.float64
-    stack = images.reshape(-1, *images.shape[-2:])
-    at_once = max(1, _PIXELS_AT_ONCE // (images.shape[-2] * images.shape[-1]))
-    means = [
-        local(stack[i : i + at_once].astype(exact)).mean(axis=(-2, -1), dtype=np.float64)
-        for i in range(0, len(stack), at_once)
-    ]
-    return np.concatenate(means or [np.empty(0)]).reshape(images.shape[:-2])
+    height, width = images.shape[-2:]
+    # Squares of what 8 bit pixels give are exact in float32, and so are the sums of short rows.
+    kind: Kind = np.float32 if images.dtype.itemsize == 1 else np.float64
+    stack = images.reshape(-1, height * width)
+    values = np.empty(len(stack), dtype=np.float64)
+    at_once = max(1, _PIXELS_AT_ONCE // (height * width))
+    for i in range(0, len(stack), at_once):
+        pixels = stack[i : i + at_once].reshape(-1)
+        found = local(pixels, width, kind)
+        whole = np.empty(pixels.size, dtype=found.dtype)
+        whole[: found.size] = found
+        part = whole.reshape(-1, height, width)
+        part[:, :, width - columns :] = 0
+        part[:, height - rows :] = 0
+        of_rows = part @ np.ones(width, dtype=part.dtype)
+        values[i : i + at_once] = of_rows.sum(axis=1, dtype=np.float64)
+    return (values / ((height - rows) * (width - columns))).reshape(images.shape[:-2])
 
 
-def _entropy_of(pixels: Images) -> float:
+def _bits(counts: npt.NDArray[np.int64], n_pixels: int) -> Values:
+    """Entropy of grey-level counts (N, levels)."""
+    share = counts / n_pixels
+    return np.asarray(-(share * np.log2(np.where(share > 0, share, 1.0))).sum(axis=-1))
+
+
+def _counts(pixels: Images) -> npt.NDArray[np.int64]:
+    """How often each grey level occurs in an image (pixels,)."""
     if pixels.dtype.kind == "f":
-        counts = np.histogram(pixels, bins=_FLOAT_BINS)[0]
-    elif pixels.dtype.itemsize <= 2:
-        counts = np.bincount(pixels.astype(np.int64) - int(pixels.min()))
-    else:
-        counts = np.unique(pixels, return_counts=True)[1]
-    share = counts[counts > 0] / pixels.size
-    return float(-(share * np.log2(share)).sum())
+        return np.histogram(pixels, bins=_FLOAT_BINS)[0]
+    if pixels.dtype.itemsize <= 2:
+        return np.bincount(pixels.astype(np.int64) - int(pixels.min()))
+    return np.unique(pixels, return_counts=True)[1]

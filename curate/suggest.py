@@ -32,7 +32,7 @@ Rule = Literal["phase", "peak"]
 
 _WINDOW: Final = 0.45
 """Standard deviation of the window round the head, in head lengths."""
-_REACH: Final = 1.6
+REACH: Final = 1.6
 """Half the side of the crop that is transformed, in head lengths."""
 _EDGES: Final = np.array([0.25, 0.42, 0.6, 0.76, 0.93, 1.2])
 """Edges of the bands, in units of the coherent cut-off NA / wavelength."""
@@ -149,7 +149,7 @@ def measure(
         Length of the head, µm.
     """
     head = max(head_um / pixel_size_um, 4.0)
-    reach = round(_REACH * head)
+    reach = round(REACH * head)
     side = 2 * reach
     cutoff = _USUAL_CUTOFF if cutoff_per_um is None else cutoff_per_um
     top = min(_EDGES[-1] * cutoff, 0.9 * 0.5 / pixel_size_um)

@@ -20,7 +20,7 @@ from torchvision.models.shufflenetv2 import InvertedResidual as ShuffleBlock
 from fgaf.model.fgaf import FGAF, FGAFSettings
 from fgaf.model.norms import NormSite, Partner, choose_sites
 
-Insertion = Literal["last", "third", "every"]
+Insertion = Literal["last", "third", "second", "every"]
 
 
 class SiteBasicBlock(BasicBlock):  # type: ignore[misc]
@@ -136,7 +136,12 @@ class Backbone:
 
     def insertions(self, where: Insertion) -> tuple[tuple[str, int], ...]:
         """List path and channels of the maps the module follows."""
-        return {"last": self.stages[-1:], "third": self.stages[-2:-1], "every": self.stages}[where]
+        return {
+            "last": self.stages[-1:],
+            "third": self.stages[-2:-1],
+            "second": self.stages[-3:-2],
+            "every": self.stages,
+        }[where]
 
 
 def _resnet(name: str, block: type[nn.Module], layers: list[int], expansion: int) -> Backbone:

@@ -1,121 +1,30 @@
 """The benchmark: several methods asked about the same test cells, and judged alike.
 
-A *run* is one method with one seed; its answers are one JSON file, named by the fingerprint of
-what they depend on (method, data, code). A stopped benchmark therefore goes on where it was, and
-a finished run is repeated only when something that it depends on has changed. Judging is cheap
-and done anew each time, from the answers of all runs.
+Answers are one JSON file per run (`fgaf.model.runs`); a stopped benchmark goes on where it was.
+Judging is cheap and done anew each time, from the answers of all runs.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import platform
 import shutil
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from importlib.util import find_spec
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
-from fgaf.dataset.errors import ExistsError, FgafError, FormatError
+from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
 from fgaf.dataset.files import write_text
-from fgaf.model.baselines import (
-    Prediction,
-    constant,
-    focus_values,
-    from_focus,
-    measure_named,
-    search_focus,
-    suggested_focus,
-)
 from fgaf.model.exam import Exam
-from fgaf.model.preset import (
-    ClassifierMethod,
-    ConstantMethod,
-    FocusMethod,
-    Method,
-    Preset,
-    TrainedMethod,
-)
+from fgaf.model.motility import peak_measures
+from fgaf.model.preset import Preset
 from fgaf.model.report import render_report
-from fgaf.model.results import judge_runs, results_csv
-from fgaf.model.settings import TrainSettings
-from fgaf.model.settings import preset as training_preset
+from fgaf.model.results import judge_runs
+from fgaf.model.runs import Run, load, perform, plan_runs, save
+from fgaf.model.tables import results_csv, results_tex
 
-Floats = NDArray[np.float64]
 Say = Callable[[str], None]
-
-_PREDICTING: Final = tuple(
-    f"fgaf.model.{noun}"
-    for noun in ("backbones", "checkpoint", "decode", "fgaf", "images", "norms", "predict")
-)
-_TRAINING: Final = tuple(
-    f"fgaf.model.{noun}" for noun in ("augment", "losses", "optimise", "sides", "start", "train")
-)
-_CODE: Final = {
-    "classifier": (*_PREDICTING, *_TRAINING),
-    "trained": _PREDICTING,
-    "focus": ("fgaf.model.baselines", "fgaf.curate.focus", "fgaf.curate.suggest"),
-    "constant": ("fgaf.model.baselines",),
-}
-"""The modules that a method's answers depend on; a change in one outdates its runs."""
-_DECIMALS: Final = 6
-
-
-@dataclass(frozen=True)
-class Run:
-    """One method with one seed.
-
-    Attributes
-    ----------
-    method, seed
-        What is run; the seed is None for a method that draws nothing.
-    settings
-        Everything the method was told, defaults included.
-    fingerprint
-        SHA-256 over method, settings, data and code.
-    """
-
-    method: Method
-    seed: int | None
-    settings: dict[str, Any]
-    fingerprint: str
-
-    @property
-    def name(self) -> str:
-        """Name of its files."""
-        seed = "" if self.seed is None else f"-seed{self.seed}"
-        return f"{self.method.id}{seed}-{self.fingerprint[:12]}"
-
-
-def plan_runs(preset: Preset, exam: Exam, seeds: Sequence[int] | None = None) -> list[Run]:
-    """List the runs of a benchmark in the order of the preset, classifiers once per seed.
-
-    Raises
-    ------
-    SettingError
-        A method has a setting or a measure that does not exist.
-    """
-    chosen = tuple(dict.fromkeys(seeds or preset.seeds))
-    runs = []
-    for method in preset.methods:
-        for seed in chosen if isinstance(method, ClassifierMethod) else (None,):
-            settings = _settings(method, seed, exam)
-            runs.append(Run(method, seed, settings, _fingerprint(method, settings, exam)))
-    return runs
-
-
-def is_finished(run: Run, out: Path) -> bool:
-    """Whether the folder of a benchmark holds the answers of a run."""
-    return _run_path(run, out).is_file()
+Outcome = tuple[Run, dict[str, Any] | Exception]
 
 
 def run_benchmark(
@@ -124,8 +33,12 @@ def run_benchmark(
     out: Path,
     *,
     seeds: Sequence[int] | None = None,
+    folds: int | None = None,
     split: str = DEFAULT_SPLIT,
     overwrite: bool = False,
+    keep_models: bool = False,
+    scheduler: str | None = None,
+    beside: Sequence[Archive] = (),
     say: Say = lambda _line: None,
 ) -> dict[str, Any]:
     """Ask every method of a preset about the test cells and judge the answers.
@@ -137,14 +50,24 @@ def run_benchmark(
     preset
         What to compare.
     out
-        Folder for ``runs/*.json``, ``models/``, ``results.json``, ``results.csv`` and
-        ``report.html``. An unfinished benchmark of the same preset and data goes on.
-    seeds
-        Instead of the preset's own.
+        Folder for ``runs/*.json``, ``models/``, ``results.json``, ``results.csv``,
+        ``tables.tex`` and ``report.html``. An unfinished benchmark of the same preset and data
+        goes on.
+    seeds, folds
+        Instead of the preset's own; 0 folds for the split.
     split
-        Which split of the archive to use.
+        Which split of the archive to use; none with folds.
     overwrite
         Begin anew in a folder that holds another benchmark.
+    keep_models
+        Keep the state that a stopped training resumes from (last.pt) and the best epoch's
+        network (best.pt) of finished runs too.
+    scheduler
+        Address of a Dask scheduler whose workers do the runs, see `fgaf.model.cluster`; None
+        for this process.
+    beside
+        Archives of other cells, such as immotile ones, on which the focus measures are shown
+        beside these.
     say
         Called with a line per run, when it begins or is found finished.
 
@@ -156,110 +79,112 @@ def run_benchmark(
     Raises
     ------
     FgafError
-        The archive has nothing to train on or to test on, or a run failed.
+        The archive has nothing to train on or to test on. Or runs failed: the answers of all
+        others are kept.
     ExistsError
         The folder holds something else.
     """
-    exam = Exam(archive, split)
+    if scheduler and keep_models:
+        raise SettingError(
+            "--keep-models needs the runs on this machine: workers send answers, not networks; "
+            "leave out --scheduler"
+        )
+    exam = Exam(archive, split, preset.folds if folds is None else folds)
     exam.check()
+    if beside:
+        peak_measures(preset)
     runs = plan_runs(preset, exam, seeds)
     _enter(out, preset, exam, overwrite)
-    answers = []
+    answers = {run.name: answer for run in runs if (answer := load(run, out))}
     for number, run in enumerate(runs, start=1):
-        known = _load(run, out)
-        say(f"[{number}/{len(runs)}] {run.name}{' (finished before)' if known else ''}")
-        answers.append(known or _perform(run, exam, out))
-    results = judge_runs(preset, exam, [run.method for run in runs], answers)
-    write_text(out / "results.json", json.dumps(results, indent=1) + "\n", overwrite=True)
-    write_text(out / "results.csv", results_csv(results), overwrite=True)
-    write_text(out / "report.html", render_report(results, archive), overwrite=True)
+        if run.name in answers:
+            say(f"[{number}/{len(runs)}] {run.name} (finished before)")
+    missing = [run for run in runs if run.name not in answers]
+    failed = []
+    for run, outcome in _outcomes(missing, runs, out, scheduler, say):
+        if isinstance(outcome, Exception):
+            failed.append((run, outcome))
+            continue
+        save(run, outcome, out)
+        answers[run.name] = outcome
+        if not keep_models:
+            _forget_states(out / "models" / run.name)
+    if failed:
+        raise _failure(failed, len(runs))
+    results = judge_runs(preset, exam, runs, [answers[run.name] for run in runs], beside)
+    for name, text in (
+        ("results.json", json.dumps(results, indent=1) + "\n"),
+        ("results.csv", results_csv(results)),
+        ("tables.tex", results_tex(results)),
+        ("report.html", render_report(results, archive)),
+    ):
+        write_text(out / name, text, overwrite=True)
     return results
 
 
-def versions() -> dict[str, str]:
-    """Versions of this program and of what its numbers depend on."""
-    packages = ("numpy", "scipy", "torch", "torchvision")
-    return {
-        "fgaf": version("fgaf"),
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-    }
+def _outcomes(
+    missing: Sequence[Run], runs: Sequence[Run], out: Path, scheduler: str | None, say: Say
+) -> Iterable[Outcome]:
+    """Do runs here or on a cluster; answers as they come, or what went wrong."""
+    numbers = {run.name: f"[{number}/{len(runs)}]" for number, run in enumerate(runs, start=1)}
+    if not missing:
+        return ()
+    if scheduler is None:
+        return _here(missing, out, lambda run: say(f"{numbers[run.name]} {run.name}"))
+    from fgaf.model.cluster import perform_on
+
+    return perform_on(
+        scheduler, missing, say, lambda run: say(f"{numbers[run.name]} {run.name} (answered)")
+    )
 
 
-def machine() -> dict[str, Any]:
-    """Kind of machine, without anything that names this one."""
-    return {
-        "system": platform.system(),
-        "processor": platform.machine(),
-        "processors": os.cpu_count(),
-    }
+def _here(runs: Sequence[Run], out: Path, begin: Callable[[Run], None]) -> Iterator[Outcome]:
+    for run in runs:
+        begin(run)
+        try:
+            outcome: dict[str, Any] | Exception = perform(run, out / "models" / run.name)
+        except FgafError as error:
+            outcome = error
+        yield run, outcome
 
 
-def _settings(method: Method, seed: int | None, exam: Exam) -> dict[str, Any]:
-    if isinstance(method, TrainedMethod):
-        return _settings_of_run(method, exam)
-    if isinstance(method, ClassifierMethod):
-        given = dict(method.settings)
-        base = training_preset(str(given.pop("preset", "default")))
-        return asdict(base.with_values({**given, "seed": seed, "split": exam.split}))
-    if isinstance(method, FocusMethod):
-        if method.rule == "peak":
-            measure_named(method.measure)
-        return {"measure": method.measure, "rule": method.rule}
-    return {}
+def _failure(failed: Sequence[tuple[Run, Exception]], n_runs: int) -> FgafError:
+    """Sum up runs that failed; only the first cause is told in full."""
+    run, cause = failed[0]
+    others = "" if len(failed) == 1 else f" (and {len(failed) - 1} more)"
+    error = FgafError(
+        f"{run.name}{others} failed: {cause}; the answers of the other "
+        f"{n_runs - len(failed)} of {n_runs} runs are kept, run again to go on"
+    )
+    error.__cause__ = cause
+    return error
 
 
-def _settings_of_run(method: TrainedMethod, exam: Exam) -> dict[str, Any]:
-    """Read how a network was trained; refuse one that may have seen the test cells."""
-    from fgaf.model.predict import Predictor
+def _forget_states(folder: Path) -> None:
+    """Remove what only a training that goes on needs; the network itself stays."""
+    if folder.is_dir():
+        from fgaf.model.train import BEST, LAST
 
-    checkpoint = Predictor.load(method.run).checkpoint
-    if checkpoint.archive_fingerprint != exam.archive.fingerprint:
-        raise FgafError(
-            f"{method.run} was trained on another archive and may have seen these test cells; "
-            "train on this one"
-        )
-    if checkpoint.settings.split != exam.split:
-        raise FgafError(
-            f"{method.run} was trained on the split {checkpoint.settings.split!r} and may have "
-            f"seen the test cells of {exam.split!r}; pass --split {checkpoint.settings.split}"
-        )
-    return {**asdict(checkpoint.settings), "trained_utc": checkpoint.created_utc}
-
-
-def _fingerprint(method: Method, settings: dict[str, Any], exam: Exam) -> str:
-    """Digest what the answers depend on; not the name that tables give the method."""
-    code = hashlib.sha256()
-    for name in _CODE[method.kind]:
-        spec = find_spec(name)
-        if spec is None or spec.origin is None:
-            raise ModuleNotFoundError(name)
-        code.update(Path(spec.origin).read_bytes())
-    depends = {
-        "kind": method.kind,
-        "settings": settings,
-        "archive": exam.archive.fingerprint,
-        "split": exam.archive.splits[exam.split].tolist(),
-        "code": code.hexdigest(),
-    }
-    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+        for name in (BEST, LAST):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _enter(out: Path, preset: Preset, exam: Exam, overwrite: bool) -> None:
     """Claim the folder for this benchmark, or refuse one that holds something else."""
     identity = {
         "format": "fgaf-benchmark-folder",
-        "preset": preset.model_dump(mode="json", exclude={"seeds", "description"}),
+        "preset": preset.model_dump(mode="json", exclude={"seeds", "folds", "description"}),
         "archive": exam.archive.fingerprint,
-        "split": exam.split,
+        "split": exam.title,
     }
     card = out / "benchmark.json"
     if card.is_file():
-        held = json.loads(card.read_text(encoding="utf-8"))
+        held = _read_card(card)
         if held == identity:
             return
         if not overwrite:
-            differs = [key for key in ("preset", "archive", "split") if held[key] != identity[key]]
+            names = {"preset": "preset or settings", "archive": "archive", "split": "split"}
+            differs = [name for key, name in names.items() if held.get(key) != identity[key]]
             raise ExistsError(
                 f"{out} holds a benchmark with another {' and '.join(differs)}; "
                 "choose another folder or pass --overwrite"
@@ -271,65 +196,11 @@ def _enter(out: Path, preset: Preset, exam: Exam, overwrite: bool) -> None:
     write_text(card, json.dumps(identity, indent=1) + "\n", overwrite=True)
 
 
-def _run_path(run: Run, out: Path) -> Path:
-    return out / "runs" / f"{run.name}.json"
-
-
-def _load(run: Run, out: Path) -> dict[str, Any] | None:
-    """Read the answers of a run that was finished before."""
-    path = _run_path(run, out)
-    if not path.is_file():
-        return None
+def _read_card(card: Path) -> dict[str, Any]:
     try:
-        answer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise FormatError(f"{path} is damaged; remove it and its run is repeated") from error
-    return answer if answer["fingerprint"] == run.fingerprint else None
-
-
-def _perform(run: Run, exam: Exam, out: Path) -> dict[str, Any]:
-    started = time.perf_counter()
-    prediction, values = _ask(run, exam, out)
-    answer = {
-        "format": "fgaf-benchmark-run",
-        "format_version": 1,
-        "fingerprint": run.fingerprint,
-        "method": run.method.model_dump(mode="json"),
-        "seed": run.settings.get("seed"),
-        "settings": run.settings,
-        "seconds": round(time.perf_counter() - started, 3),
-        "versions": versions(),
-        "machine": machine(),
-        "values": None if values is None else values.tolist(),
-        "expected_um": np.round(prediction.expected_um, _DECIMALS).tolist(),
-        "probabilities": np.round(prediction.probabilities, _DECIMALS).tolist(),
-    }
-    write_text(_run_path(run, out), json.dumps(answer) + "\n", overwrite=True)
-    return answer
-
-
-def _ask(run: Run, exam: Exam, out: Path) -> tuple[Prediction, Floats | None]:
-    """Ask one method about the test patches; a focus measure also gives its values."""
-    archive, grid = exam.archive, exam.archive.class_depths_um
-    if isinstance(run.method, ConstantMethod):
-        return constant(archive.depth_class[exam.training_rows], exam.rows.size, grid), None
-    if isinstance(run.method, FocusMethod) and run.method.rule == "phase":
-        focus_um = suggested_focus(archive, exam.rows)
-        return from_focus(focus_um, exam.labels_um, exam.cell, grid), None
-    if isinstance(run.method, FocusMethod):
-        values = focus_values(archive, exam.rows, measure_named(run.method.measure))
-        return search_focus(values, exam.labels_um, exam.cell, grid), values
-    return _ask_network(run, exam, out), None
-
-
-def _ask_network(run: Run, exam: Exam, out: Path) -> Prediction:
-    from fgaf.model.predict import Predictor
-    from fgaf.model.train import train
-
-    if isinstance(run.method, TrainedMethod):
-        folder = run.method.run
-    else:
-        folder = out / "models" / run.name
-        train(exam.archive, TrainSettings(**run.settings), folder, resume=True)
-    shares = Predictor.load(folder).probabilities(exam.archive.images[exam.rows])
-    return Prediction(shares, shares @ exam.archive.class_depths_um)
+        held = json.loads(card.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FormatError(
+            f"{card} is damaged; choose another folder, or remove it with all of its folder"
+        ) from error
+    return held if isinstance(held, dict) else {}

@@ -121,7 +121,7 @@ class Checkpoint:
                 scale=Scale(**header.pop("scale")),
                 optics=Optics(**header.pop("optics")),
                 weights=content["weights"],
-                familiar=Familiar(**tensors, **numbers) if numbers else None,
+                familiar=Familiar.restore(numbers, tensors) if numbers else None,
                 **header,
             )
         except (KeyError, TypeError, ValueError, FgafError) as error:

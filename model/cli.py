@@ -1,5 +1,6 @@
 """The commands `fgaf-train` and `fgaf-pretrain`: parse, call the library, print."""
 
+import os
 import shlex
 from fnmatch import fnmatch
 from pathlib import Path
@@ -128,9 +129,21 @@ def train(
 @click.option("--microscopes", type=click.IntRange(min=3), default=100, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True, help="Of everything simulated.")
 @click.option("--epochs", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=lambda: os.cpu_count() or 1,
+    help="Processes that simulate; by default one per processor. The cells are the same.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
 def pretrain(
-    out: Path, cells: int, microscopes: int, seed: int, epochs: int, as_json: bool
+    out: Path,
+    cells: int,
+    microscopes: int,
+    seed: int,
+    epochs: int,
+    workers: int,
+    as_json: bool,
 ) -> None:
     """Train the default network on simulated cells under many microscopes.
 
@@ -145,7 +158,7 @@ def pretrain(
     from fgaf.model.pretrain import pretrain as pretrain_in
 
     worlds = Worlds(cells, microscopes, seed)
-    metrics = pretrain_in(out, worlds, replace(SETTINGS, epochs=epochs), progress)
+    metrics = pretrain_in(out, worlds, replace(SETTINGS, epochs=epochs), progress, workers)
     weights = shlex.quote(str(out / WEIGHTS))
     finish(
         f"wrote {out}: {_summary(metrics)}",

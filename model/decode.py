@@ -55,8 +55,8 @@ def depth_spread(probabilities: Floats, class_depths_um: Floats) -> Floats:
     return spread
 
 
-def fit_temperature(logits: Tensor, classes: Tensor, loss: LossName) -> float:
-    """Find the temperature that makes held-out classes likeliest.
+def fit_temperature(logits: Tensor, targets: Tensor, loss: LossName) -> float:
+    """Find the temperature that makes held-out targets likeliest.
 
     A weak prior keeps it near 1 where there are few patches: a network that is right on all
     of them would otherwise be made ever surer.
@@ -64,7 +64,8 @@ def fit_temperature(logits: Tensor, classes: Tensor, loss: LossName) -> float:
     Parameters
     ----------
     logits : (N, outputs) of the validation patches
-    classes : (N,) their labels
+    targets : (N,) classes, or (N, C) shares of them, as the network was trained to; the nearest
+        class alone would call a network unsure that rightly shares a depth between two
     loss : as the network was trained
 
     Returns
@@ -72,14 +73,15 @@ def fit_temperature(logits: Tensor, classes: Tensor, loss: LossName) -> float:
     float
         Between 0.05 and 20; 1 without patches.
     """
-    if len(classes) == 0:
+    if len(targets) == 0:
         return 1.0
 
     def surprise(log_temperature: float) -> float:
         p = class_probabilities(logits, loss, float(np.exp(log_temperature)))
-        own = p.gather(1, classes[:, None]).clamp_min(1e-12)
+        own = p.clamp_min(1e-12).log()
+        own = (own * targets).sum(dim=1) if targets.ndim == 2 else own.gather(1, targets[:, None])
         prior = (log_temperature / _PRIOR) ** 2 / 2
-        return float(-own.log().mean()) + prior / len(classes)
+        return float(-own.mean()) + prior / len(targets)
 
     bounds = tuple(np.log(_TEMPERATURES))
     return float(np.exp(minimize_scalar(surprise, bounds=bounds, method="bounded").x))

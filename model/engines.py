@@ -115,7 +115,7 @@ class OnnxRuntime:
     """
 
     def __init__(self, path: Path, threads: int) -> None:
-        require("onnxruntime", extra="deploy")
+        require("onnxruntime", extra="export")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

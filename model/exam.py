@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -29,20 +29,58 @@ class Exam:
     ----------
     archive, split
         The data, and the name of the split whose test side is asked about.
+    folds
+        0 for that split. Else all cells are test cells: each is asked about in one of so many
+        folds, of methods that learned from the other folds.
     """
 
     archive: Archive
     split: str = DEFAULT_SPLIT
+    folds: int = 0
+
+    @cached_property
+    def parts(self) -> tuple[Exam, ...]:
+        """The exam of each fold, which share the rows; without folds, this one.
+
+        Raises
+        ------
+        SettingError
+            The cells make no such folds.
+        """
+        if not self.folds:
+            return (self,)
+        from fgaf.model.folds import make_folds
+
+        return tuple(
+            Exam(replace(self.archive, splits={name: sides}), name)
+            for name, sides in (
+                (f"fold_{number}_of_{self.folds}", sides)
+                for number, sides in enumerate(make_folds(self.archive, self.folds, seed=0), 1)
+            )
+        )
+
+    @property
+    def title(self) -> str:
+        """What divides the cells: the name of the split, or "5 folds"."""
+        return f"{self.folds} folds" if self.folds else self.split
 
     @cached_property
     def rows(self) -> Integers:
-        """(N,) rows of the test patches."""
-        return np.flatnonzero(self.archive.split_of_rows(self.split) == TEST)
+        """(N,) rows of the test patches, ascending."""
+        if self.folds:
+            return np.arange(len(self.archive.cell))
+        return self.rows_of(TEST)
 
     @cached_property
     def training_rows(self) -> Integers:
-        """(T,) rows of the training patches."""
-        return np.flatnonzero(self.archive.split_of_rows(self.split) == TRAIN)
+        """(T,) rows of the training patches; with folds, each fold has its own."""
+        if self.folds:
+            return np.zeros(0, dtype=np.int64)
+        return self.rows_of(TRAIN)
+
+    def rows_of(self, side: int) -> Integers:
+        """Rows of the patches on one side of the split: `TRAIN`, `VALIDATION` or `TEST`."""
+        return np.flatnonzero(self.archive.split_of_rows(self.split) == side)
 
     @cached_property
     def cell(self) -> Integers:
@@ -82,6 +120,8 @@ class Exam:
         ------
         FgafError
             No cells, one cell, no such split, or an empty training or test side.
+        SettingError
+            The cells make no such folds.
         """
         n = self.archive.n_cells
         if n < 2:
@@ -90,6 +130,10 @@ class Exam:
                 f"the archive holds {held}; a benchmark needs cells to train on and others to "
                 "test on: record or import more"
             )
+        if self.folds:
+            for part in self.parts:
+                part.check()
+            return
         for side, rows in (("training", self.training_rows), ("test", self.rows)):
             if rows.size == 0:
                 raise FgafError(
@@ -167,7 +211,8 @@ def notices(exam: Exam) -> list[dict[str, str]]:
 def describe(exam: Exam) -> dict[str, Any]:
     """Say what was examined: the archive, its grid and optics, the split and who labelled."""
     archive, cells = exam.archive, exam.archive.cells
-    sides = archive.splits[exam.split]
+    one = exam.parts[0]
+    sides = one.archive.splits[one.split]
     made, counts = np.unique(np.asarray(cells.method, dtype=str), return_counts=True)
     return {
         "name": archive.header.name,
@@ -185,8 +230,9 @@ def describe(exam: Exam) -> dict[str, Any]:
         "optics": archive.header.optics.model_dump(mode="json"),
         "depth_of_field_um": archive.header.optics.depth_of_field_um,
         "labels": {str(name): int(n) for name, n in zip(made, counts, strict=True)},
-        "split": exam.split,
-        "split_by": _split_level(exam),
+        "split": exam.title,
+        "folds": exam.folds,
+        "split_by": _split_level(one),
         "cells_per_side": {name: int((sides == side).sum()) for side, name in enumerate(SIDES)},
         "test_cells": int(np.unique(exam.cell).size),
         "test_patches": int(exam.rows.size),

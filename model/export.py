@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,28 +22,22 @@ from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.files import publishing, require_new
 from fgaf.model.card import Precision
 from fgaf.model.checkpoint import Checkpoint
-from fgaf.model.depth import ONNX, OPENVINO, DepthModel, Readings
+from fgaf.model.depth import ONNX, OPENVINO
 from fgaf.model.engines import CARD, VERSION
 from fgaf.model.exported import FORMAT_VERSION, Exported, weights_of
 from fgaf.model.extras import require
 from fgaf.model.graph import onnx_model
-from fgaf.model.predict import Predictor, card_of, load_checkpoint
+from fgaf.model.predict import card_of, load_checkpoint
 from fgaf.model.quantise import quantise
 from fgaf.model.seal import EMPTY, KEY, seal
 from fgaf.model.sides import TEST, TRAIN
+from fgaf.model.verify import Bar, Verdict, verify
 
 Target = Literal["onnx", "openvino"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-WORSE_UM = 0.01
-"""Growth of the mean error from which an export is refused, µm."""
-STRANGE = 0.02
-"""Growth of the share of test patches called out of range from which an export is refused."""
-
 _SUFFIXES: dict[Target, str] = {"onnx": ONNX, "openvino": OPENVINO}
 _CALIBRATION = 300
-_BATCH = 64
-Bar = Callable[[Iterable[int], str, int], Iterator[int]]
 
 
 @dataclass(frozen=True)
@@ -75,54 +68,6 @@ class ExportSettings:
     def __post_init__(self) -> None:
         if self.precision == "bf16" and self.to == "onnx":
             raise SettingError("bf16 is OpenVINO's arithmetic: add --to openvino, or take int8")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """An export and its checkpoint on the same test patches.
-
-    Attributes
-    ----------
-    mae_um, checkpoint_mae_um
-        Mean error of the expected depth; of the checkpoint with the same views as the export.
-    run_mae_um
-        Of the checkpoint as the run was set, with the eight symmetries or without.
-    largest_um
-        Largest change of a depth.
-    out_of_range, checkpoint_out_of_range
-        Share of the patches that is called out of range.
-    patches
-        How many.
-    """
-
-    mae_um: float
-    checkpoint_mae_um: float
-    run_mae_um: float
-    largest_um: float
-    out_of_range: float
-    checkpoint_out_of_range: float
-    patches: int
-
-    def check(self) -> None:
-        """Refuse an export that is worse than its checkpoint.
-
-        Raises
-        ------
-        FgafError
-            Its mean error, or its share out of range, is too large; the line says both figures.
-        """
-        if not self.mae_um <= self.checkpoint_mae_um + WORSE_UM:
-            raise FgafError(
-                f"not exported: the mean error on the test cells is {self.mae_um:.4f} µm and the "
-                f"checkpoint's {self.checkpoint_mae_um:.4f} µm, worse by more than {WORSE_UM} µm; "
-                "choose a higher --precision"
-            )
-        if not self.out_of_range <= self.checkpoint_out_of_range + STRANGE:
-            raise FgafError(
-                f"not exported: {100 * self.out_of_range:.1f} % of the test patches are called "
-                f"out of range and {100 * self.checkpoint_out_of_range:.1f} % by the checkpoint; "
-                "choose a higher --precision"
-            )
 
 
 def export_model(
@@ -165,7 +110,8 @@ def export_model(
             built = Path(folder) / target[0].name
             training = np.flatnonzero(sides == TRAIN)
             chosen_rows = training[:: 1 + (len(training) - 1) // _CALIBRATION]
-            _build(built, checkpoint, chosen, data.images[chosen_rows])
+            model = onnx_model(checkpoint, chosen.tta)
+            build(built, model, checkpoint, chosen, data.images[chosen_rows])
             verdict = verify(Exported.load(built), checkpoint, data, sides == TEST, progress)
             verdict.check()
             _publish([built, weights_of(built)][: len(target)], target, chosen.overwrite)
@@ -194,51 +140,6 @@ def targets(out: Path, settings: ExportSettings) -> list[Path]:
     return [out] if settings.to == "onnx" else [out, weights_of(out)]
 
 
-def verify(
-    model: DepthModel,
-    checkpoint: Checkpoint,
-    archive: Archive,
-    judged: npt.NDArray[np.bool_],
-    progress: Bar = console.progress,
-) -> Verdict:
-    """Judge an export beside its checkpoint.
-
-    Parameters
-    ----------
-    model : the export
-    checkpoint : that it was made of
-    archive : with the patches
-    judged : (M,) which rows
-    progress : wraps the batches
-    """
-    rows = np.flatnonzero(judged)
-    alike = Predictor(checkpoint, model.card.tta)
-    as_run = Predictor(checkpoint)
-    parts: list[tuple[Readings, Readings, Readings]] = []
-    starts = range(0, len(rows), _BATCH)
-    for start in progress(starts, "verifying", len(starts)):
-        patches = archive.images[rows[start : start + _BATCH]]
-        reference = alike.read(patches)
-        run = reference if as_run.tta == alike.tta else as_run.read(patches)
-        parts.append((model.read(patches), reference, run))
-    mine, its, runs = (
-        np.concatenate([r.depth_um for r in column]) for column in zip(*parts, strict=True)
-    )
-    truth = archive.depth_um if archive.true_depth_um is None else archive.true_depth_um
-    strange = [
-        float(1 - np.concatenate([part[k].in_range for part in parts]).mean()) for k in (0, 1)
-    ]
-    return Verdict(
-        mae_um=float(np.abs(mine - truth[rows]).mean()),
-        checkpoint_mae_um=float(np.abs(its - truth[rows]).mean()),
-        run_mae_um=float(np.abs(runs - truth[rows]).mean()),
-        largest_um=float(np.abs(mine - its).max()),
-        out_of_range=strange[0],
-        checkpoint_out_of_range=strange[1],
-        patches=len(rows),
-    )
-
-
 def _sides(
     archive: Archive, checkpoint: Checkpoint, path: Path, force: bool
 ) -> npt.NDArray[np.int8]:
@@ -265,14 +166,25 @@ def _sides(
     return sides
 
 
-def _build(
-    path: Path, checkpoint: Checkpoint, settings: ExportSettings, training: npt.NDArray[Any]
+def build(
+    path: Path,
+    model: Any,
+    checkpoint: Checkpoint,
+    settings: ExportSettings,
+    training: npt.NDArray[Any],
 ) -> None:
-    """Write the export, sealed."""
+    """Write an export, sealed and not yet judged.
+
+    Parameters
+    ----------
+    path : of the new file; OpenVINO's weights go beside it
+    model : of `fgaf.model.graph.onnx_model`, with the views of the settings
+    checkpoint, settings : of what, to what
+    training : (N, S, S) patches to calibrate int8 with
+    """
     card = replace(
         card_of(checkpoint, settings.tta), kind=settings.to, precision=settings.precision
     )
-    model = onnx_model(checkpoint, settings.tta)
     if settings.precision == "int8":
         model = quantise(model, training)
     written = {CARD: card.to_json(), VERSION: str(FORMAT_VERSION), KEY: EMPTY}

@@ -3,6 +3,7 @@
 import shlex
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -41,8 +42,8 @@ def export(
     run: Path,
     archive: Path,
     out: Path | None,
-    to: str,
-    precision: str,
+    to: Any,
+    precision: Any,
     tta: bool,
     force: bool,
     overwrite: bool,

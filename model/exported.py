@@ -60,7 +60,7 @@ class Exported(Reads):
             if not file.is_file():
                 raise FgafError(f"{file} is not there; check the name, or export the run again")
         check_seal(path, files[1:])
-        on_onnx = suffix == ONNX and not installed("openvino")
+        on_onnx = suffix == ONNX and installed("onnxruntime") and not installed("openvino")
         count = threads or threads_that_pay()
         engine = OnnxRuntime(path, count) if on_onnx else OpenVino(path, count)
         metadata = engine.metadata()

@@ -1,22 +1,24 @@
 """Whether a patch is like those of training: how far it lies from them, ring by ring.
 
-A depth network answers whatever it is shown. Its last features say little of that: an empty
-patch looks to them like a faint cell in focus. An early map, averaged over rings about the
-centre, keeps what stands in the middle of the patch. The distance from the training patches in
-it is Mahalanobis', of the main axes and, alike in all others, of the rest (probabilistic
-principal components, Tipping and Bishop, J. R. Stat. Soc. B 61, 1999).
+A depth network answers whatever it is shown, and its last features say little of that: an empty
+patch looks to them like a faint cell in focus. Two things are looked at instead, both averaged
+over a disc and two rings about the centre: an early map of the network, and the energy of the
+patch itself at four scales. The distance from the training patches in either is Mahalanobis', of
+the main axes and, alike in all others, of the rest (probabilistic principal components, Tipping
+and Bishop, J. R. Stat. Soc. B 61, 1999).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from fgaf.model.augment import AugmentSettings, augment
 from fgaf.model.backbones import BACKBONES, evaluating
@@ -27,20 +29,22 @@ FALSE_ALARM = 0.01
 """Share of validation patches that is called out of range."""
 
 _RINGS = (0.25, 0.5, 0.8)
+_SCALES, _FAINT = 4, 1e-6
 _AXES, _SHRINK = 64, 0.2
 _LEAST = 0.1
 _MOST, _BATCH = 4096, 128
 _SHIFT_PX = 2
+_TENSORS = ("mean", "unit", "axes", "excess")
 
 
 @dataclass(frozen=True)
-class Familiar:
-    """What training patches look like in an early map of the network.
+class Likeness:
+    """Where training patches lie in one view of them.
 
     Attributes
     ----------
     mean, unit
-        (D,) of the ring means of all channels: their mean, and one over their deviation.
+        (D,) of each feature: its mean, and one over its deviation.
     axes
         (K, D) main axes of what is left.
     excess
@@ -49,8 +53,6 @@ class Familiar:
         Weight of the squared length.
     threshold
         Squared distance from which a patch is out of range.
-    false_alarm
-        Share of validation patches beyond it.
     """
 
     mean: Tensor
@@ -58,60 +60,144 @@ class Familiar:
     axes: Tensor
     excess: Tensor
     rest: float
-    threshold: float
+    threshold: float = 1.0
+
+    @classmethod
+    def of(cls, features: Tensor) -> Likeness:
+        """Fit to the features (N, D) of training patches."""
+        looked = features.double()
+        mean, deviation = looked.mean(dim=0), looked.std(dim=0, correction=0)
+        unit = 1 / deviation.clamp_min(_LEAST * float(deviation.mean()) + 1e-6)
+        away = (looked - mean) * unit
+        _, singular, axes = torch.linalg.svd(away, full_matrices=False)
+        variance = singular**2 / len(away)
+        level = float(variance.sum()) / away.shape[1]
+        count = max(0, min(_AXES, len(variance) - 1))
+        left = float(variance[count:].sum()) / max(1, away.shape[1] - count)
+        rest = 1 / ((1 - _SHRINK) * left + _SHRINK * level + 1e-9)
+        excess = 1 / ((1 - _SHRINK) * variance[:count] + _SHRINK * level + 1e-9) - rest
+        return cls(_plain(mean), _plain(unit), _plain(axes[:count]), _plain(excess), rest)
+
+
+@dataclass(frozen=True)
+class Familiar:
+    """What training patches look like.
+
+    Attributes
+    ----------
+    early, energy
+        In an early map of the network, and in the energy of the patch itself.
+    false_alarm
+        Share of validation patches that is called out of range.
+    """
+
+    early: Likeness
+    energy: Likeness
     false_alarm: float
 
-    def numbers(self) -> dict[str, float]:
-        """What is no tensor, for a file's header."""
-        return {"rest": self.rest, "threshold": self.threshold, "false_alarm": self.false_alarm}
+    def numbers(self) -> dict[str, Any]:
+        """What is no tensor, for a file's header; see `restore`."""
+        views = {"early": self.early, "energy": self.energy}
+        own = {name: {"rest": v.rest, "threshold": v.threshold} for name, v in views.items()}
+        return own | {"false_alarm": self.false_alarm}
 
     def tensors(self) -> dict[str, Tensor]:
-        """The tensors by name."""
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in named.items() if isinstance(value, Tensor)}
+        """The tensors by name; see `restore`."""
+        views = {"early": self.early, "energy": self.energy}
+        return {f"{view}.{key}": getattr(v, key) for view, v in views.items() for key in _TENSORS}
+
+    @classmethod
+    def restore(cls, numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Familiar:
+        """Put together what `numbers` and `tensors` took apart."""
+
+        def view(name: str) -> Likeness:
+            mean, unit, axes, excess = (tensors[f"{name}.{key}"] for key in _TENSORS)
+            return Likeness(mean, unit, axes, excess, **numbers[name])
+
+        return cls(view("early"), view("energy"), numbers["false_alarm"])
 
 
-class Novelty(nn.Module):
-    """Distance of patches from those of training, over the threshold: above 1, out of range."""
+class Distance(nn.Module):
+    """Distance (B,) of features (B, D) from a likeness, over its threshold."""
 
-    def __init__(self, familiar: Familiar) -> None:
+    def __init__(self, likeness: Likeness) -> None:
         super().__init__()
-        for name, value in familiar.tensors().items():
-            self.register_buffer(name, value)
-        self.rest, self.threshold = familiar.rest, familiar.threshold
+        for name in _TENSORS:
+            self.register_buffer(name, getattr(likeness, name))
+        self.rest, self.threshold = likeness.rest, likeness.threshold
 
-    def forward(self, early: Tensor) -> Tensor:
-        """Measure the early maps (B, C, H, W) of patches, (B,)."""
-        return self.of_rings(rings(early))
-
-    def of_rings(self, means: Tensor) -> Tensor:
-        """Measure ring means (B, D), (B,)."""
-        mean, unit, axes = self.get_buffer("mean"), self.get_buffer("unit"), self.get_buffer("axes")
-        away = (means - mean) * unit
+    def forward(self, features: Tensor) -> Tensor:
+        """Measure features (B, D)."""
+        mean, unit, axes, excess = (self.get_buffer(name) for name in _TENSORS)
+        away = (features - mean) * unit
         along = away @ axes.T
-        squared = self.rest * (away * away).sum(dim=1)
-        squared = squared + (along * along * self.get_buffer("excess")).sum(dim=1)
+        squared = self.rest * (away * away).sum(dim=1) + (along * along * excess).sum(dim=1)
         return squared / self.threshold
 
 
-def rings(early: Tensor) -> Tensor:
+class Novelty(nn.Module):
+    """How unlike those of training patches are: above 1, out of range."""
+
+    def __init__(self, familiar: Familiar) -> None:
+        super().__init__()
+        self.early, self.energy = Distance(familiar.early), Distance(familiar.energy)
+
+    def forward(self, x: Tensor, early: Tensor) -> Tensor:
+        """Judge patches.
+
+        Parameters
+        ----------
+        x : (B, 1, S, S) as the network sees them
+        early : (B, C, H, W) the early map of these
+
+        Returns
+        -------
+        (B,)
+        """
+        return torch.maximum(self.early(rings(early)), self.energy(energies(x)))
+
+
+def rings(maps: Tensor) -> Tensor:
     """Average maps over a disc and two rings about the centre.
 
     Parameters
     ----------
-    early : (B, C, H, W)
+    maps : (B, C, H, W)
 
     Returns
     -------
     (B, 3 C) float32; the radii end at a quarter, half and four fifths of the half side
     """
-    height, width = early.shape[2:]
-    y, x = ((torch.arange(n, device=early.device) - (n - 1) / 2) / (n / 2) for n in (height, width))
+    y, x = ((torch.arange(n, device=maps.device) - (n - 1) / 2) / (n / 2) for n in maps.shape[2:])
     radius = (y[:, None] ** 2 + x[None] ** 2).sqrt().flatten()
     inner = (0.0, *_RINGS[:-1])
     inside = [(radius >= a) & (radius < b) for a, b in zip(inner, _RINGS, strict=True)]
     shares = torch.stack([mask / mask.sum().clamp_min(1) for mask in inside])
-    return (early.float().flatten(2) @ shares.T).flatten(1)
+    return (maps.float().flatten(2) @ shares.T).flatten(1)
+
+
+def energies(x: Tensor) -> Tensor:
+    """Measure the energy of patches at four scales: log of the variance in blocks of two pixels.
+
+    Parameters
+    ----------
+    x : (B, 1, S, S)
+
+    Returns
+    -------
+    (B, 12), by scale and ring
+    """
+    found = []
+    for _ in range(_SCALES):
+        mean = F.avg_pool2d(x, 2)
+        variance = (F.avg_pool2d(x * x, 2) - mean * mean).clamp_min(0)
+        found.append((rings(variance) + _FAINT).log())
+        x = mean
+    return torch.cat(found, dim=1)
+
+
+def _plain(values: Tensor) -> Tensor:
+    return values.float().contiguous()
 
 
 def early_layer(backbone: str) -> str:
@@ -153,40 +239,39 @@ def learn(
     Returns
     -------
     Familiar
-        Its false alarm is `FALSE_ALARM`, or what the farthest of few validation patches allows.
+        Its false alarm is `FALSE_ALARM`, or what the strangest of few validation patches allows.
     """
-    looked = _ring_means(network, settings, scale, training, settings.seed).double()
-    mean, deviation = looked.mean(dim=0), looked.std(dim=0, correction=0)
-    unit = 1 / deviation.clamp_min(_LEAST * float(deviation.mean()) + 1e-6)
-    away = (looked - mean) * unit
-    _, singular, axes = torch.linalg.svd(away, full_matrices=False)
-    variance = singular**2 / len(away)
-    level = float(variance.sum()) / away.shape[1]
-    count = min(_AXES, len(variance) - 1)
-    left = float(variance[count:].sum()) / max(1, away.shape[1] - count)
-    rest = 1 / ((1 - _SHRINK) * left + _SHRINK * level + 1e-9)
-    excess = 1 / ((1 - _SHRINK) * variance[:count] + _SHRINK * level + 1e-9) - rest
-    values = (mean, unit, axes[:count], excess)
-    familiar = Familiar(*(v.float().contiguous() for v in values), rest, 1.0, FALSE_ALARM)
-    held = _ring_means(network, settings, scale, validation, settings.seed + 1)
-    distances = Novelty(familiar).of_rings(held).sort().values
+    views = _features(network, settings, scale, training, settings.seed)
+    held = _features(network, settings, scale, validation, settings.seed + 1)
+    likenesses = [Likeness.of(view) for view in views]
+    apart = [Distance(like)(view) for like, view in zip(likenesses, held, strict=True)]
+    limits = [_limit(distances) for distances in apart]
+    both = torch.stack([d / limit for d, limit in zip(apart, limits, strict=True)]).amax(dim=0)
+    early, energy = (
+        replace(like, threshold=limit * _limit(both))
+        for like, limit in zip(likenesses, limits, strict=True)
+    )
+    return Familiar(early, energy, max(FALSE_ALARM, 1 / (len(both) + 1)))
+
+
+def _limit(distances: Tensor) -> float:
+    """The distance that the share `FALSE_ALARM` of patches exceeds, or the largest of few."""
     place = min(len(distances), ceil((1 - FALSE_ALARM) * (len(distances) + 1)))
-    false_alarm = max(FALSE_ALARM, 1 / (len(distances) + 1))
-    threshold = float(distances[place - 1].clamp_min(1e-9))
-    return replace(familiar, threshold=threshold, false_alarm=false_alarm)
+    return float(distances.sort().values[place - 1].clamp_min(1e-9))
 
 
-def _ring_means(
+def _features(
     network: nn.Module, settings: TrainSettings, scale: Scale, images: Any, seed: int
-) -> Tensor:
-    """Ring means (N, 3 C) of patches as a detector may place them, on the CPU."""
+) -> list[Tensor]:
+    """Both views of patches as a detector may place them, each (N, D) on the CPU."""
     places = torch.arange(0, len(images), 1 + (len(images) - 1) // _MOST)
     device = next(network.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     moves = AugmentSettings(settings.turns, _SHIFT_PX, gain=0.0, offset=0.0, noise=0.0)
-    means = []
+    found = []
     with evaluating(network), torch.inference_mode(), watching(network, settings.backbone) as seen:
         for part in torch.split(places, _BATCH):
-            network(augment(scale(images[part]).to(device), moves, generator))
-            means.append(rings(seen.pop()).cpu())
-    return torch.cat(means)
+            x = augment(scale(images[part]).to(device), moves, generator)
+            network(x)
+            found.append((rings(seen.pop()).cpu(), energies(x).cpu()))
+    return [torch.cat(view) for view in zip(*found, strict=True)]

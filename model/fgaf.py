@@ -76,7 +76,7 @@ class FG(nn.Module):
         scales = [branch(source) for branch, source in zip(self.branches, sources, strict=True)]
         pooled = torch.cat([F.adaptive_avg_pool2d(scale, 1) for scale in scales])
         gates = torch.sigmoid(self.excite(F.gelu(self.squeeze(pooled))))
-        weights = gates.unflatten(0, (4, -1)).softmax(dim=0)
+        weights = gates.reshape(4, -1, *gates.shape[1:]).softmax(dim=0)
         weighted = [scale * weight for scale, weight in zip(scales, weights, strict=True)]
         out: Tensor = self.norm(torch.cat(weighted, dim=1))
         return out

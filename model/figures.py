@@ -1,82 +1,30 @@
-"""Figures of the benchmark report: SVG that takes its colours from the page around it.
-
-The figures are drawn in placeholder colours, which become CSS variables in the SVG; one figure
-thus serves light, dark and print. Text stays text, in the page's font.
-"""
+"""Figures of the benchmark report about answers and their errors."""
 
 from __future__ import annotations
 
-import io
-import re
 import textwrap
 from collections.abc import Sequence
 from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-COLOURS: Final = {
-    "ink": "#0a0b0c",
-    "muted": "#1a1b1c",
-    "rule": "#2a2b2c",
-    "accent": "#3a3b3c",
-    "second": "#4a4b4c",
-    "rival": "#5a5b5c",
-    "other": "#8a8b8c",
-    "plain": "#6a6b6c",
-    "page": "#7a7b7c",
-}
-"""Placeholder of each CSS variable of the page."""
+from fgaf.model.drawing import COLOURS, STYLE, WIDTH, colour_of, signed, svg
 
-_WIDTH: Final = 5.0
-"""Inches, 360 px at 72 per inch: the width of a phone, so that text is not shrunk there."""
-_STYLE: Final[dict[Any, Any]] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "fgaf",
-    "text.parse_math": False,
-    "font.size": 10.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": COLOURS["rule"],
-    "axes.labelcolor": COLOURS["muted"],
-    "axes.titlesize": 10.0,
-    "text.color": COLOURS["ink"],
-    "xtick.color": COLOURS["muted"],
-    "ytick.color": COLOURS["muted"],
-    "grid.color": COLOURS["rule"],
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-}
 _MOST_NUMBERED: Final = 11
 """A confusion matrix of more classes is drawn without numbers."""
-
-
-def signed(depth_um: float) -> str:
-    """Write a depth as ticks and captions do: with its sign, no more decimals than it needs."""
-    text = f"{round(depth_um, 2):+g}"
-    return "0" if float(text) == 0 else text.replace("-", "−")
-
-
-def colour_of(row: dict[str, Any], reference: str) -> str:
-    """Colour name of a method: the reference, another network, a focus measure, or neither."""
-    if row["id"] == reference:
-        return "accent"
-    if row["settings"].get("rule") == "phase":
-        return "other"
-    kinds = {"classifier": "second", "trained": "second", "focus": "rival"}
-    return kinds.get(row["kind"], "plain")
 
 
 def intervals(
     methods: Sequence[dict[str, Any]], reference: str, metric: str, scale: float, axis: str
 ) -> Markup:
     """Draw one metric of every method with its 95 % interval, and the paper's value as a ring."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, 0.36 * len(methods) + 0.75), layout="constrained")
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.36 * len(methods) + 0.75), layout="constrained")
         axes = figure.subplots()
         for place, row in enumerate(methods):
             colour = COLOURS[colour_of(row, reference)]
@@ -85,7 +33,7 @@ def intervals(
                 ends = [scale * found["low"], scale * found["high"]]
                 axes.plot(ends, [place, place], color=colour, linewidth=2.5)
             axes.plot(scale * found["value"], place, "o", color=colour, markersize=7)
-            if row["paper"]:
+            if row["paper"] and row["paper"][metric] is not None:
                 axes.plot(
                     scale * row["paper"][metric],
                     place,
@@ -105,21 +53,60 @@ def intervals(
         told = "; ".join(
             f"{row['label']} {scale * row['metrics'][metric]['value']:.2f}" for row in methods
         )
-        return _svg(figure, f"{axis}, with 95 % intervals: {told}")
+        return svg(figure, f"{axis}, with 95 % intervals: {told}")
 
 
-def confusion(row: dict[str, Any]) -> Markup:
-    """Draw which class was answered for which true class, in percent of the true class."""
+def reliability(rows: Sequence[dict[str, Any]], reference: str) -> Markup:
+    """Draw how often answers of a confidence are right; on the diagonal, as often as they say."""
+    dashes = {"accent": "-", "second": "--"}
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([0, 100], [0, 100], color=COLOURS["muted"], linestyle=":", linewidth=1)
+        for row in rows:
+            name = colour_of(row, reference)
+            bins = row["reliability"]
+            x = [100 * part["confidence"] for part in bins]
+            y = [100 * part["accuracy"] for part in bins]
+            axes.plot(
+                x, y, color=COLOURS[name], linestyle=dashes.get(name, "-."), label=row["label"]
+            )
+            sizes = [15 + 250 * part["share"] for part in bins]
+            axes.scatter(x, y, s=sizes, color=COLOURS[name], alpha=0.6, linewidth=0)
+        axes.set(xlim=(0, 104), ylim=(-3, 104), aspect="equal")
+        axes.set_xlabel("confidence (%)")
+        axes.set_ylabel("answers that are right (%)")
+        figure.legend(loc="outside upper left", ncols=1)
+        told = "; ".join(
+            f"{row['label']} {100 * row['calibration_error']:.1f} % calibration error"
+            for row in rows
+        )
+        return svg(figure, f"Share of right answers against confidence: {told}")
+
+
+def confusion(row: dict[str, Any], small: bool = False) -> Markup:
+    """Draw which class was answered for which true class, in percent of the true class.
+
+    Parameters
+    ----------
+    row
+        Of the method.
+    small
+        As a thumbnail, without numbers.
+    """
     counts = np.asarray(row["confusion"], dtype=np.float64)
     total = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
     depths = [signed(part["depth_um"]) for part in row["per_class"]]
     n = len(depths)
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, _WIDTH * 0.95), layout="constrained")
+    with mpl.rc_context(STYLE):
+        side = WIDTH / 2 if small else WIDTH
+        figure = Figure(figsize=(side, side * 0.95), layout="constrained")
         axes = figure.subplots()
         for i in range(n):
             for j in range(n):
+                if not counts[i, j]:
+                    continue
                 axes.add_patch(
                     Rectangle(
                         (j - 0.5, i - 0.5),
@@ -130,7 +117,7 @@ def confusion(row: dict[str, Any]) -> Markup:
                         linewidth=0,
                     )
                 )
-                if n <= _MOST_NUMBERED and counts[i, j]:
+                if n <= _MOST_NUMBERED and not small:
                     on_dark = share[i, j] > 0.55
                     axes.text(
                         j,
@@ -141,7 +128,7 @@ def confusion(row: dict[str, Any]) -> Markup:
                         color=COLOURS["page" if on_dark else "ink"],
                     )
         axes.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), aspect="equal")
-        every = max(1, -(-n // _MOST_NUMBERED))
+        every = max(1, (n - 1) // 2 if small else -(-n // _MOST_NUMBERED))
         axes.set_xticks(range(0, n, every), depths[::every])
         axes.set_yticks(range(0, n, every), depths[::every])
         axes.tick_params(length=0)
@@ -155,15 +142,15 @@ def confusion(row: dict[str, Any]) -> Markup:
                 f"; most often {depths[true]} µm is answered as {depths[said]} µm "
                 f"({100 * worst.max():.0f} %)"
             )
-        return _svg(figure, told)
+        return svg(figure, told)
 
 
 def error_by_depth(rows: Sequence[dict[str, Any]], reference: str) -> Markup:
     """Draw the mean absolute error of some methods against the depth."""
     dashes = {"accent": "-", "second": "--", "rival": "-.", "other": (0, (6, 2)), "plain": ":"}
     marks = {"accent": "o", "second": "s", "rival": "^", "other": "v", "plain": "x"}
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, 3.6), layout="constrained")
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
         axes = figure.subplots()
         for row in rows:
             name = colour_of(row, reference)
@@ -185,15 +172,15 @@ def error_by_depth(rows: Sequence[dict[str, Any]], reference: str) -> Markup:
         told = "; ".join(
             f"{row['label']} {row['metrics']['mae_um']['value']:.2f} µm over all" for row in rows
         )
-        return _svg(figure, f"Mean error against depth: {told}")
+        return svg(figure, f"Mean error against depth: {told}")
 
 
 def focus_curves(curves: Sequence[dict[str, Any]], step_um: float) -> Markup:
     """Draw the mean focus curve of each measure, and the middle half of the cells."""
     columns = 2
     n_rows = -(-len(curves) // columns)
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, 1.55 * n_rows + 0.35), layout="constrained")
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 1.55 * n_rows + 0.35), layout="constrained")
         grid = figure.subplots(n_rows, columns, sharex=True, sharey=True, squeeze=False)
         for axes, curve in zip(grid.flat, curves, strict=False):
             _draw_curve(axes, curve, step_um)
@@ -208,7 +195,7 @@ def focus_curves(curves: Sequence[dict[str, Any]], step_um: float) -> Markup:
             f"{100 * curve['peak_at_focus']:.0f} % of cells"
             for curve in curves
         )
-        return _svg(figure, f"Focus measure against depth, averaged over test cells: {told}")
+        return svg(figure, f"Focus measure against depth, averaged over test cells: {told}")
 
 
 def _draw_curve(axes: Axes, curve: dict[str, Any], step_um: float) -> None:
@@ -221,20 +208,3 @@ def _draw_curve(axes: Axes, curve: dict[str, Any], step_um: float) -> None:
     axes.set_title(curve["label"], loc="left", color=COLOURS["ink"])
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 1])
-
-
-def _svg(figure: Figure, told: str) -> Markup:
-    """Serialise a figure for the inside of a page: colours as variables, nothing external."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r'<g id="[^"]*"', "<g", text)
-    text = re.sub(r"font: ([0-9.]+px)[^;\"]*", r"font-size: \1", text)
-    for name, placeholder in COLOURS.items():
-        text = text.replace(placeholder, f"var(--{name})")
-    box = re.search(r'viewBox="[^"]*"', text)
-    opening = f'<svg {box.group() if box else ""} role="img" aria-label="{escape(told)}">'
-    return Markup(opening + text[text.index(">") + 1 :])  # noqa: S704 - escaped by matplotlib

@@ -58,13 +58,13 @@ class DepthGraph(nn.Module):
             logits = self.network(views)
         early = seen[0]
         if self.tta:
-            logits = logits.unflatten(0, (8, -1)).mean(dim=0)
-            early = early.unflatten(0, (8, -1))[0]
+            logits = logits.reshape(8, -1, logits.shape[1]).mean(dim=0)
+            early = early.reshape(8, -1, *early.shape[1:])[0]
         p = class_probabilities(logits, self.settings.loss, self.temperature, torch.float32)
         grid = self.get_buffer("grid")
         depth = p @ grid
         spread = (p * (grid[None] - depth[:, None]).square()).sum(dim=1).sqrt()
-        novelty = torch.zeros_like(depth) if self.novelty is None else self.novelty(early)
+        novelty = torch.zeros_like(depth) if self.novelty is None else self.novelty(x, early)
         return depth, spread, p, novelty
 
 
@@ -102,6 +102,7 @@ def onnx_model(checkpoint: Checkpoint, tta: bool) -> Any:
             dynamo=True,
             verbose=False,
         )
+    assert program is not None  # noqa: S101 - the exporter has none only when it writes a file
     model = program.model_proto
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].Clear()

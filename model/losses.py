@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-LossName = Literal["ce", "smooth", "wloss", "ce_rps", "soft", "corn"]
+LossName = Literal["ce", "smooth", "wloss", "ce_rps", "ce_distance", "soft", "corn"]
 Normalisation = Literal["none", "mean"]
 
 
@@ -19,11 +19,13 @@ class LossSettings:
     Parameters
     ----------
     loss : "ce" cross-entropy; "smooth" with label smoothing; "wloss" eq. (15); "ce_rps" with
-        the ranked probability score added; "soft" cross-entropy against a Gaussian over the
-        neighbouring classes; "corn" conditional ordinal regression (Shi et al., 2023).
+        the ranked probability score added; "ce_distance" with the distance of the expected
+        class added; "soft" cross-entropy against a Gaussian over the neighbouring classes;
+        "corn" conditional ordinal regression (Shi et al., 2023).
     wloss_normalise : "mean" divides WLoss by the batch's mean weight; "none" is eq. (15).
     smoothing : share of the probability that label smoothing spreads over all classes.
     rps_weight : factor of the ranked probability score.
+    distance_weight : factor of the distance.
     soft_width : standard deviation, in classes, of the soft target.
     """
 
@@ -31,6 +33,7 @@ class LossSettings:
     wloss_normalise: Normalisation = "none"
     smoothing: float = 0.1
     rps_weight: float = 1.0
+    distance_weight: float = 1.0
     soft_width: float = 0.5
 
 
@@ -51,6 +54,9 @@ def loss_function(settings: LossSettings) -> Callable[[Tensor, Tensor], Tensor]:
         "wloss": lambda z, t: weighted(z, t, settings.wloss_normalise),
         "ce_rps": lambda z, t: (
             F.cross_entropy(z, t) + settings.rps_weight * ranked_probability_score(z, t)
+        ),
+        "ce_distance": lambda z, t: (
+            F.cross_entropy(z, t) + settings.distance_weight * distance(z, t)
         ),
         "soft": lambda z, t: F.cross_entropy(z, soft_targets(t, z.shape[1], settings.soft_width)),
         "corn": corn,
@@ -108,6 +114,16 @@ def ranked_probability_score(logits: Tensor, targets: Tensor) -> Tensor:
     cumulative = logits.float().softmax(dim=1).cumsum(dim=1)
     reached = _shares(targets, logits.shape[1]).cumsum(dim=1)
     return ((cumulative - reached) ** 2).sum(dim=1).mean()
+
+
+def distance(logits: Tensor, targets: Tensor) -> Tensor:
+    """Distance of the expected class from the target's, in steps, batch mean.
+
+    Smooth within half a step of zero (Huber's loss), where labels are no better than that.
+    """
+    ranks = torch.arange(logits.shape[1], device=logits.device, dtype=torch.float32)
+    expected = logits.float().softmax(dim=1) @ ranks
+    return F.smooth_l1_loss(expected, _shares(targets, logits.shape[1]) @ ranks, beta=0.5)
 
 
 def soft_targets(targets: Tensor, n_classes: int, width: float) -> Tensor:

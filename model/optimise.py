@@ -63,6 +63,7 @@ def new_loss(settings: TrainSettings) -> Loss:
             wloss_normalise=settings.wloss_normalise,
             smoothing=settings.smoothing,
             rps_weight=settings.rps_weight,
+            distance_weight=settings.distance_weight,
             soft_width=settings.soft_width,
         )
     )

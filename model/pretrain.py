@@ -6,8 +6,12 @@ metrics of the run are of optics that it never saw.
 """
 
 import gc
+import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +108,27 @@ def draw_microscope(worlds: Worlds, number: int) -> dict[str, Any]:
     }
 
 
-def simulate_worlds(worlds: Worlds, progress: Bar = console.progress) -> Archive:
-    """Simulate all cells; one sample per microscope, split by microscope."""
-    parts = []
+def simulate_world(worlds: Worlds, number: int) -> Archive:
+    """Simulate the cells of one microscope, at depths drawn uniformly."""
+    cells = simulate_cells(off_grid=True, **draw_microscope(worlds, number))
+    gc.collect()  # a microscope's tables, hundreds of MB, hold on to each other
+    return cells
+
+
+def simulate_worlds(worlds: Worlds, progress: Bar = console.progress, workers: int = 1) -> Archive:
+    """Simulate all cells; one sample per microscope, split by microscope.
+
+    Parameters
+    ----------
+    worlds : what to simulate
+    progress : wraps the loop over the microscopes
+    workers : processes that share them; the cells are the same for any number
+    """
     numbers = range(worlds.microscopes)
-    for number in progress(numbers, "simulating microscopes", len(numbers)):
-        parts.append(simulate_cells(off_grid=True, **draw_microscope(worlds, number)))
-        gc.collect()  # a microscope's tables, hundreds of MB, hold on to each other
+    with _mapping(workers) as mapped:
+        each = mapped(partial(simulate_world, worlds), numbers)
+        bar = progress(numbers, "simulating microscopes", len(numbers))
+        parts = [part for _, part in zip(bar, each, strict=True)]
     table = _joined([part.cells for part in parts])
     offsets = np.cumsum([0, *(part.n_cells for part in parts)])
     rows: dict[str, Any] = {
@@ -152,6 +170,7 @@ def pretrain(
     worlds: Worlds | None = None,
     settings: TrainSettings = SETTINGS,
     progress: Bar = console.progress,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Simulate, train, and write the network with its card; goes on where a killed one stood.
 
@@ -160,6 +179,7 @@ def pretrain(
     out : folder for `WORLDS`, the training run `RUN`, `WEIGHTS` and `CARD`
     worlds, settings : how much of what
     progress : wraps the long loops
+    workers : processes that simulate; the result is the same for any number
 
     Returns
     -------
@@ -175,7 +195,7 @@ def pretrain(
     path = out / WORLDS
     if not path.is_file():
         out.mkdir(parents=True, exist_ok=True)
-        write_archive(path, simulate_worlds(worlds, progress))
+        write_archive(path, simulate_worlds(worlds, progress, workers))
     archive = Archive.read(path)
     if archive.header.name != str(worlds):
         raise FgafError(
@@ -191,6 +211,17 @@ def pretrain(
 
 
 _KEPT = ("top1", "top3", "mae_um", "expected_mae_um", "expected_p95_um", "n_cells", "n_patches")
+
+
+@contextmanager
+def _mapping(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """A `map` that keeps its order: the plain one, or one over so many processes."""
+    if workers == 1:
+        yield map
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context) as pool:
+        yield pool.map
 
 
 def _joined(tables: list[Cells]) -> Cells:

@@ -1,20 +1,28 @@
-"""Results of a benchmark: every method judged alike, compared, and summed up in a sentence."""
+"""Results of a benchmark: every method judged alike, and compared."""
 
 from __future__ import annotations
 
-import csv
-import io
-import tomllib
-from collections.abc import Sequence
-from importlib.resources import files
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.errors import FgafError
+from fgaf.model.compare import COMPARED, compared, judge_pairs
 from fgaf.model.exam import Exam, describe, label_error, notices
-from fgaf.model.metrics import DRAWS, evaluate, nearest_class
-from fgaf.model.preset import Method, Preset
+from fgaf.model.focus_curves import mean_curve, peak_offsets
+from fgaf.model.methods import Method
+from fgaf.model.metrics import evaluate, nearest_class
+from fgaf.model.motility import compare_groups, peak_measures
+from fgaf.model.paper import paper_row, title
+from fgaf.model.preset import Preset
+from fgaf.model.runs import Run
+from fgaf.model.statistics import LEVEL, correct, least_p, spread
+from fgaf.model.summary import headline, summary
 
 Floats = NDArray[np.float64]
 
@@ -24,6 +32,7 @@ METRICS: Final = (
     "within_one",
     "mae_um",
     "std_um",
+    "var_um2",
     "rmse_um",
     "p95_um",
     "bias_um",
@@ -32,14 +41,42 @@ METRICS: Final = (
     "expected_p95_um",
 )
 """The metrics that results hold per method, with intervals."""
-COMPARED: Final = ("top1", "mae_um", "expected_mae_um")
-"""The metrics whose paired differences to the reference are given."""
 HARDEST: Final = 4
 """How many cells are shown that the reference errs most on."""
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a method with one seed answered for all test patches, its folds put together.
+
+    Attributes
+    ----------
+    seed
+        None for a method that draws nothing.
+    probabilities, expected_um, values
+        (N, C), (N,) and (N,) or None, in the order of the exam's rows.
+    runs
+        The answers of each run as they were saved.
+    """
+
+    seed: int | None
+    probabilities: Floats
+    expected_um: Floats
+    values: Floats | None
+    runs: list[dict[str, Any]]
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """(N,) whether there is an answer: a person may know some cells only."""
+        return np.isfinite(self.expected_um)
+
+
 def judge_runs(
-    preset: Preset, exam: Exam, asked: Sequence[Method], answers: Sequence[dict[str, Any]]
+    preset: Preset,
+    exam: Exam,
+    runs: Sequence[Run],
+    answers: Sequence[dict[str, Any]],
+    beside: Sequence[Archive] = (),
 ) -> dict[str, Any]:
     """Judge the answers of all runs: one row per method, and what a reader must know.
 
@@ -47,215 +84,177 @@ def judge_runs(
     ----------
     preset, exam
         What was compared, on which cells.
-    asked, answers
-        The method and the answers of each run.
+    runs, answers
+        Each run and its answers, as `fgaf.model.runs.perform` gives them.
+    beside
+        Archives of other cells on which the focus measures are shown beside these.
 
     Returns
     -------
     dict
         What ``results.json`` holds.
     """
-    rows, scores = {}, {}
-    for method in preset.methods:
-        own = [answer for who, answer in zip(asked, answers, strict=True) if who is method]
-        rows[method.id] = _judge(method, own, exam)
-        scores[method.id] = _scores(own, exam)
+    asked = {method.id: _put_together(method.id, runs, answers) for method in preset.methods}
+    rows = {method.id: _judge(method, asked[method.id], exam) for method in preset.methods}
+    scores = {name: {one.seed: _scores(one, exam) for one in own} for name, own in asked.items()}
     for name, row in rows.items():
         row["against_reference"] = None
         if name != preset.reference:
-            row["against_reference"] = {
-                key: paired_difference(scores[name][key], scores[preset.reference][key], exam.cell)
-                for key in COMPARED
-            }
-    curves = [
-        {
-            "id": method.id,
-            "label": rows[method.id]["label"],
-            **focus_curve(np.asarray(answer["values"]), exam),
-        }
-        for method, answer in zip(asked, answers, strict=True)
-        if answer["values"] is not None
-    ]
-    reference = next(
-        answer for who, answer in zip(asked, answers, strict=True) if who.id == preset.reference
-    )
+            row["against_reference"] = compared(scores[name], scores[preset.reference], exam.cell)
+    for key in COMPARED:
+        against = [row["against_reference"] for row in rows.values() if row["against_reference"]]
+        correct([tests[key] for tests in against])
+    methods, pairs = list(rows.values()), judge_pairs(preset, rows, scores, exam.cell)
+    reference = asked[preset.reference][0]
     return {
         "format": "fgaf-benchmark",
-        "format_version": 1,
-        "headline": headline(list(rows.values()), preset.reference, exam),
-        "summary": summary(list(rows.values()), preset.reference, exam),
-        "notices": notices(exam),
+        "format_version": 2,
+        "headline": headline(methods, preset.reference, pairs, exam),
+        "summary": summary(methods, preset.reference, pairs, exam),
+        "notices": [*notices(exam), *_powerless(exam, len(methods) - 1)],
         "judged_by": exam.judged_by,
         "circular": exam.circular,
         "preset": preset.name,
         "description": preset.description,
         "reference": preset.reference,
         "data": describe(exam),
-        "methods": list(rows.values()),
+        "methods": methods,
+        "pairs": pairs,
         "label_error": label_error(exam),
-        "focus_curves": curves,
+        "focus_curves": [
+            {"id": name, "label": rows[name]["label"], **focus_curve(own[0].values, exam)}
+            for name, own in asked.items()
+            if own[0].values is not None
+        ],
+        "beside": compare_groups([exam.archive, *beside], peak_measures(preset)) if beside else [],
         "cells": _cells_by_error(_decided(reference, exam), exam),
-        "versions": reference["versions"],
-        "machine": reference["machine"],
+        "versions": _distinct(answer["versions"] for answer in answers),
+        "machines": _distinct(answer["machine"] for answer in answers),
     }
 
 
-def paired_difference(
-    scores: Floats, reference: Floats, cell: NDArray[Any], seed: int = 0
-) -> dict[str, float | None]:
-    """Mean difference to the reference on the same patches, with a 95 % interval over cells.
-
-    Parameters
-    ----------
-    scores, reference
-        (N,) the same metric per patch, of two methods.
-    cell
-        (N,) the cell of each patch; the bootstrap draws whole cells.
-    seed
-        Of the bootstrap.
-
-    Returns
-    -------
-    dict
-        `value`, `low`, `high`; the latter None with fewer than two cells.
-    """
-    members, index = np.unique(cell, return_inverse=True)
-    difference = scores - reference
-    n = members.size
-    if n < 2:
-        return {"value": float(difference.mean()), "low": None, "high": None}
-    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=DRAWS)
-    drawn = (weights @ np.bincount(index, difference)) / (weights @ np.bincount(index))
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return {"value": float(difference.mean()), "low": float(low), "high": float(high)}
-
-
-def headline(methods: Sequence[dict[str, Any]], reference: str, exam: Exam) -> str:
-    """Say the outcome in one sentence, and by what it was judged if not by the truth."""
-    row = next(row for row in methods if row["id"] == reference)
-    said = (
-        f"{row['label']} finds the depth of a single image to "
-        f"{row['metrics']['mae_um']['value']:.2f} µm on average"
+def _powerless(exam: Exam, n_tests: int) -> list[dict[str, str]]:
+    """Say so where the cells are too few for any difference to be told from chance."""
+    n_cells = np.unique(exam.cell).size
+    least = n_tests * least_p(n_cells)
+    if not n_tests or least < LEVEL:
+        return []
+    text = (
+        f"{n_cells} test cells and {n_tests} comparisons can tell no difference from chance: the "
+        f"smallest corrected p there can be is {min(least, 1):.2f}. More test cells can, as with "
+        "--folds."
     )
-    if exam.circular:
-        said = f"Judged by unconfirmed labels of a focus measure, {said}"
-    elif exam.judged_by == "labels":
-        said = f"Judged by the archive's labels, {said}"
-    rivals = [other for other in _searches(methods, "peak") if other is not row]
-    if not rivals:
-        return f"{said}."
-    beaten = [other for other in rivals if _is_beaten(other)]
-    measures = "focus measure" if len(rivals) == 1 else "focus measures"
-    if len(beaten) == len(rivals):
-        which = "the" if len(rivals) == 1 else f"each of the {len(rivals)}"
-        return f"{said} and beats {which} {measures} that search the whole stack for its peak."
-    if not beaten:
-        return f"{said}; it does not clearly beat depth from focus."
-    left = " or ".join(other["label"] for other in rivals if other not in beaten)
-    return f"{said} and clearly beats {len(beaten)} of {len(rivals)} {measures}, but not {left}."
+    return [{"level": "note", "text": text}]
 
 
-def summary(methods: Sequence[dict[str, Any]], reference: str, exam: Exam) -> str:
-    """Give the figures behind the headline, with intervals."""
-    row = next(row for row in methods if row["id"] == reference)
-    classes = exam.archive.n_classes
-    said = [
-        f"{row['label']}: mean error {_metric(row, 'mae_um')}, "
-        f"the right one of {classes} depth classes in {_metric(row, 'top1')} of images."
-    ]
-    kinds = (("peak", "Best focus measure, "), ("phase", ""))
-    for rule, what in kinds:
-        rivals = [other for other in _searches(methods, rule) if other is not row]
-        if rivals:
-            best = min(rivals, key=lambda other: float(other["metrics"]["mae_um"]["value"]))
-            said.append(
-                f"{what}{best['label']}: {_metric(best, 'mae_um')} and {_metric(best, 'top1')}."
+def _put_together(
+    name: str, runs: Sequence[Run], answers: Sequence[dict[str, Any]]
+) -> list[Answers]:
+    """Put the folds of a method together, seed by seed."""
+    own = [(run, said) for run, said in zip(runs, answers, strict=True) if run.method.id == name]
+    found = []
+    for seed in dict.fromkeys(run.seed for run, _ in own):
+        parts = [(run, said) for run, said in own if run.seed == seed]
+        order = np.argsort(np.concatenate([run.exam.rows for run, _ in parts]))
+
+        def joined(key: str, parts: Any = parts, order: Any = order) -> Floats:
+            whole = np.concatenate([np.asarray(said[key], np.float64) for _, said in parts])
+            return np.asarray(whole[order])
+
+        has_values = parts[0][1]["values"] is not None
+        found.append(
+            Answers(
+                seed,
+                joined("probabilities"),
+                joined("expected_um"),
+                joined("values") if has_values else None,
+                [said for _, said in parts],
             )
-    return " ".join(said)
-
-
-def _searches(methods: Sequence[dict[str, Any]], rule: str) -> list[dict[str, Any]]:
-    """Rows of depth from focus by one rule."""
-    return [row for row in methods if row["kind"] == "focus" and row["settings"]["rule"] == rule]
-
-
-def results_csv(results: dict[str, Any]) -> str:
-    """One line per method: every metric with the ends of its interval."""
-    text = io.StringIO()
-    columns = [f"{key}{end}" for key in METRICS for end in ("", "_low", "_high")]
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "label", "kind", "seeds", "judged_by", *columns])
-    for row in results["methods"]:
-        numbers = [row["metrics"][key][end] for key in METRICS for end in ("value", "low", "high")]
-        seeds = " ".join(str(seed) for seed in row["seeds"])
-        writer.writerow(
-            [row["id"], row["label"], row["kind"], seeds, results["judged_by"], *numbers]
         )
-    return text.getvalue()
+    return found
 
 
-def _is_beaten(row: dict[str, Any]) -> bool:
-    """Whether the reference is better by both top-1 and MAE, beyond the intervals."""
-    top1, mae = row["against_reference"]["top1"], row["against_reference"]["mae_um"]
-    return top1["high"] is not None and top1["high"] < 0 < mae["low"]
-
-
-def _judge(method: Method, answers: Sequence[dict[str, Any]], exam: Exam) -> dict[str, Any]:
+def _judge(method: Method, answers: Sequence[Answers], exam: Exam) -> dict[str, Any]:
     """Judge one method; its seeds are pooled, intervals are still over cells."""
 
-    def judged(depths_um: Floats, part: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def judged(depths_um: Floats, part: Sequence[Answers]) -> dict[str, Any]:
+        known = np.concatenate([one.answered for one in part])
         return evaluate(
-            np.concatenate([answer["probabilities"] for answer in part]),
-            np.tile(depths_um, len(part)),
+            np.concatenate([one.probabilities for one in part])[known],
+            np.tile(depths_um, len(part))[known],
             exam.archive.class_depths_um,
-            np.tile(exam.cell, len(part)),
+            np.tile(exam.cell, len(part))[known],
             exam.archive.header.optics.depth_of_field_um,
-            expected_um=np.concatenate([answer["expected_um"] for answer in part]),
+            expected_um=np.concatenate([one.expected_um for one in part])[known],
         )
+
+    _check_answered(method, answers, exam)
 
     pooled = judged(exam.depth_um, answers)
     by_label = judged(exam.labels_um, answers)
-    seeds = [answer["seed"] for answer in answers if answer["seed"] is not None]
-    each = [judged(exam.depth_um, [answer]) for answer in answers] if len(seeds) > 1 else []
+    each = [judged(exam.depth_um, [one]) for one in answers] if len(answers) > 1 else []
+    runs = [run for one in answers for run in one.runs]
+    settings = {**runs[0]["settings"], **({"split": exam.title} if exam.folds else {})}
     return {
         "id": method.id,
-        "label": method.label or _title(answers[0]["settings"]) or method.id,
+        "label": (method.label or title(settings) or method.id) + _of_cells(answers[0], exam),
         "kind": method.kind,
-        "settings": answers[0]["settings"],
-        "seeds": seeds,
-        "seconds": sum(answer["seconds"] for answer in answers),
+        "sees": method.sees,
+        "settings": settings,
+        "seeds": [one.seed for one in answers if one.seed is not None],
+        "seconds": sum(run["seconds"] for run in runs),
+        "cost": _cost([run["cost"] for run in runs]),
         "metrics": {key: _with_interval(pooled, key) for key in METRICS},
         "per_seed": [{key: one[key] for key in METRICS} for one in each],
+        "seed_spread": {key: spread([one[key] for one in each]) for key in METRICS},
         "by_label": {key: by_label[key] for key in ("top1", "mae_um")},
-        "calibration_error": pooled["calibration_error"],
+        "calibration_error": pooled["calibration_error"] if method.calibrated else None,
+        "reliability": pooled["reliability"] if method.calibrated else None,
         "per_class": pooled["per_class"],
         "confusion": pooled["confusion"],
-        "paper": paper_row(answers[0]["settings"]),
+        "paper": paper_row(settings),
     }
 
 
-def paper_row(settings: dict[str, Any]) -> dict[str, float] | None:
-    """Table I's row for a backbone, bare or with the whole module; None for all else."""
-    rows = _paper()["fgaf" if settings.get("fgaf") else "bare"]
-    if settings.get("backbone") not in rows:
-        return None
-    if settings["fgaf"] and not (settings["fg"] and settings["af"]):
-        return None
-    top1, top3, mean, deviation = rows[settings["backbone"]]
-    return {"top1": top1 / 100, "top3": top3 / 100, "mae_um": mean, "std_um": deviation}
+def _check_answered(method: Method, answers: Sequence[Answers], exam: Exam) -> None:
+    if not all(one.answered.any() for one in answers):
+        raise FgafError(
+            f"{method.id!r} answers for none of the {np.unique(exam.cell).size} test cells; "
+            "leave it out, or test other cells with --split or --folds"
+        )
 
 
-def _title(settings: dict[str, Any]) -> str:
-    """Name a network by its backbone and whether it carries the module."""
-    if "backbone" not in settings:
+def _of_cells(answers: Answers, exam: Exam) -> str:
+    """Say of how many cells a method knew something, unless it did of all."""
+    if answers.answered.all():
         return ""
-    title: str = _paper()["titles"][settings["backbone"]]
-    return f"{title} with FGAF" if settings["fgaf"] else title
+    known = np.unique(exam.cell[answers.answered]).size
+    return f" ({known} of {np.unique(exam.cell).size} cells)"
 
 
-def _paper() -> dict[str, Any]:
-    text = (files("fgaf.model") / "paper.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+def _cost(costs: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
+    """Median of what each run measured."""
+    known = [cost for cost in costs if cost]
+    return {key: median(cost[key] for cost in known) for key in known[0]} if known else None
+
+
+def _scores(answers: Answers, exam: Exam) -> dict[str, Floats]:
+    """Each patch's own share of the compared metrics, (N,); NaN where there is no answer."""
+    grid = exam.archive.class_depths_um
+    truth = nearest_class(exam.depth_um, grid)
+    decided = _decided(answers, exam)
+    right = answers.probabilities.argmax(axis=1) == truth
+    return {
+        "top1": np.where(answers.answered, right, np.nan),
+        "mae_um": np.abs(decided - exam.depth_um),
+        "expected_mae_um": np.abs(answers.expected_um - exam.depth_um),
+    }
+
+
+def _decided(answers: Answers, exam: Exam) -> Floats:
+    """Depth of each patch's likeliest class, (N,) µm; NaN where there is no answer."""
+    depths = exam.archive.class_depths_um[answers.probabilities.argmax(axis=1)]
+    return np.where(answers.answered, depths, np.nan)
 
 
 def _with_interval(judged: dict[str, Any], key: str) -> dict[str, float | None]:
@@ -263,24 +262,12 @@ def _with_interval(judged: dict[str, Any], key: str) -> dict[str, float | None]:
     return {"value": judged[key], "low": low, "high": high}
 
 
-def _decided(answer: dict[str, Any], exam: Exam) -> Floats:
-    """Depth of each patch's likeliest class, (N,) µm."""
-    best = np.asarray(answer["probabilities"], dtype=np.float64).argmax(axis=1)
-    depths: Floats = exam.archive.class_depths_um[best]
-    return depths
-
-
-def _scores(answers: Sequence[dict[str, Any]], exam: Exam) -> dict[str, Floats]:
-    """Each patch's own share of the compared metrics, (N,), averaged over seeds."""
-    grid = exam.archive.class_depths_um
-    truth = nearest_class(exam.depth_um, grid)
-    decided = [_decided(answer, exam) for answer in answers]
-    expected = [np.asarray(answer["expected_um"], dtype=np.float64) for answer in answers]
-    return {
-        "top1": np.mean([nearest_class(said, grid) == truth for said in decided], axis=0),
-        "mae_um": np.mean([np.abs(said - exam.depth_um) for said in decided], axis=0),
-        "expected_mae_um": np.mean([np.abs(said - exam.depth_um) for said in expected], axis=0),
-    }
+def _distinct(things: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for thing in things:
+        if thing not in found:
+            found.append(thing)
+    return found
 
 
 def focus_curve(values: Floats, exam: Exam) -> dict[str, Any]:
@@ -299,24 +286,12 @@ def focus_curve(values: Floats, exam: Exam) -> dict[str, Any]:
         `depth_um`, `mean`, `low` and `high` (quartiles) per depth class, and `peak_at_focus`,
         the share of the `cells` whose peak is at most half a step from the focus.
     """
-    scaled = np.zeros_like(values)
-    at_focus, cells = 0, np.unique(exam.cell)
-    for cell in cells:
-        here = exam.cell == cell
-        low, high = values[here].min(), values[here].max()
-        scaled[here] = (values[here] - low) / (high - low) if high > low else 0.0
-        offset = abs(float(exam.depth_um[here][values[here].argmax()]))
-        at_focus += offset <= exam.archive.header.step_um / 2 + 1e-9
-    grid = exam.archive.class_depths_um
-    near = nearest_class(exam.depth_um, grid)
-    held = [scaled[near == k] for k in range(grid.size)]
+    off = np.abs(peak_offsets(values, exam.depth_um, exam.cell))
+    half = exam.archive.header.step_um / 2 + 1e-9
     return {
-        "depth_um": [float(z) for z, part in zip(grid, held, strict=True) if part.size],
-        "mean": [float(part.mean()) for part in held if part.size],
-        "low": [float(np.percentile(part, 25)) for part in held if part.size],
-        "high": [float(np.percentile(part, 75)) for part in held if part.size],
-        "peak_at_focus": at_focus / cells.size,
-        "cells": int(cells.size),
+        **mean_curve(values, exam.depth_um, exam.cell, exam.archive.class_depths_um),
+        "peak_at_focus": float((off <= half).mean()),
+        "cells": int(off.size),
     }
 
 
@@ -324,8 +299,12 @@ def _cells_by_error(decided_um: Floats, exam: Exam) -> list[dict[str, Any]]:
     """List the cells with the largest errors, and the median cell to compare with."""
     error = np.abs(decided_um - exam.depth_um)
     grid = exam.archive.class_depths_um
-    right = nearest_class(decided_um, grid) == nearest_class(exam.depth_um, grid)
-    cells = np.unique(exam.cell)
+    known = np.isfinite(decided_um)
+    right = np.zeros(known.size, dtype=bool)
+    right[known] = nearest_class(decided_um[known], grid) == nearest_class(
+        exam.depth_um[known], grid
+    )
+    cells = np.unique(exam.cell[known])
     mean = np.array([error[exam.cell == cell].mean() for cell in cells])
     order = np.argsort(-mean, kind="stable")
     chosen = [("hardest", k) for k in order[:HARDEST] if mean[k] > 0]
@@ -348,14 +327,3 @@ def _cells_by_error(decided_um: Floats, exam: Exam) -> list[dict[str, Any]]:
             }
         )
     return listed
-
-
-def _metric(row: dict[str, Any], key: str) -> str:
-    """Write one metric of a method with unit and interval."""
-    metric = row["metrics"][key]
-    factor, decimals, unit = (1, 2, "µm") if key.endswith("_um") else (100, 0, "%")
-    text = f"{factor * metric['value']:.{decimals}f} {unit}"
-    if metric["low"] is None:
-        return text
-    low, high = (f"{factor * metric[end]:.{decimals}f}" for end in ("low", "high"))
-    return f"{text} (95 % interval {low} to {high})"

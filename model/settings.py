@@ -39,7 +39,8 @@ class TrainSettings:
 
     Loss
     ----
-    loss, wloss_normalise, smoothing, rps_weight, soft_width : `fgaf.model.losses.LossSettings`.
+    loss, wloss_normalise, smoothing, rps_weight, distance_weight, soft_width : see
+        `fgaf.model.losses.LossSettings`.
     targets : "between" shares a depth that lies between two classes among both, so that the
         expected depth can be exact; "class" takes the nearest class. The same on the grid.
 
@@ -55,7 +56,7 @@ class TrainSettings:
     ------------
     start : where the weights come from: "random", "sim" (the network pretrained on simulated
         cells that ships with fgaf), or a file: see `fgaf.model.start`.
-    epochs : passes over the training patches; 0 for 30, or more where that is under 600 steps;
+    epochs : passes over the training patches; 0 for 60, or more where that is under 600 steps;
         half of both where the start is not random.
     batch, lr, momentum, nesterov, weight_decay : SGD; `lr` is the highest rate, 0 for 0.05, or
         0.01 where the start is not random.
@@ -78,7 +79,7 @@ class TrainSettings:
     width: int = 256
     fg: bool = True
     af: bool = True
-    insertion: Literal["last", "third", "every"] = "third"
+    insertion: Literal["last", "third", "second", "every"] = "third"
     residual: bool = True
     pooling: Literal["halve", "keep"] = "keep"
     branch_input: Literal["all", "quarter"] = "all"
@@ -88,10 +89,11 @@ class TrainSettings:
     cross_norm_p: float = 0.25
     cross_norm_sites: int = 1
 
-    loss: Literal["ce", "smooth", "wloss", "ce_rps", "soft", "corn"] = "ce_rps"
+    loss: Literal["ce", "smooth", "wloss", "ce_rps", "ce_distance", "soft", "corn"] = "ce_rps"
     wloss_normalise: Literal["none", "mean"] = "none"
     smoothing: float = 0.1
     rps_weight: float = 1.0
+    distance_weight: float = 1.0
     soft_width: float = 0.5
     targets: Literal["class", "between"] = "between"
 
@@ -158,6 +160,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "cross_norm_sites": (1, 100),
     "smoothing": (0, 0.999),
     "rps_weight": (0, 1e6),
+    "distance_weight": (0, 1e6),
     "soft_width": (0.01, 100),
     "shift_px": (0, 1000),
     "gain": (0, 10),

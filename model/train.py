@@ -162,8 +162,8 @@ class _Schedule:
     lr: float
 
 
-_FROM_RANDOM = _Schedule(epochs=30, steps=600, lr=0.05)
-_FROM_TRAINED = _Schedule(epochs=15, steps=300, lr=0.01)
+_FROM_RANDOM = _Schedule(epochs=60, steps=600, lr=0.05)
+_FROM_TRAINED = _Schedule(epochs=30, steps=300, lr=0.01)
 
 
 def settle(settings: TrainSettings, archive: Archive) -> TrainSettings:
@@ -286,7 +286,7 @@ class _Run:
         if VALIDATION in self.sides:
             held = self.sides[VALIDATION]
             logits = self._logits(network, held, self.settings.tta)
-            temperature = fit_temperature(logits, held.classes.cpu(), loss)
+            temperature = fit_temperature(logits, held.targets.cpu(), loss)
             training = self.sides[TRAIN].images
             familiar = learn(network, self.settings, self.scale, training, held.images)
             checkpoint = replace(checkpoint, temperature=temperature, familiar=familiar)
@@ -351,8 +351,7 @@ class _Run:
         logits = self._logits(self.used_network, side, tta=False)
         classes = side.classes.cpu()
         p = class_probabilities(logits, self.settings.loss)
-        grid = self.archive.class_depths_um
-        labels = grid[classes.numpy()]
+        grid, labels = self.archive.class_depths_um, self.archive.depth_um[side.rows]
         return {
             "val_loss": float(-p.gather(1, classes[:, None]).clamp_min(1e-12).log().mean()),
             "val_top1": float((p.argmax(dim=1) == classes).double().mean()),

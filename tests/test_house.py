@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parents[1]
-HEAVY = {"torch", "torchvision", "napari", "qtpy", "PyQt6", "matplotlib", "serial", "pypylon"}
+HEAVY = {
+    *("torch", "torchvision", "onnx", "onnxruntime", "openvino"),
+    *("napari", "qtpy", "PyQt6", "matplotlib", "serial", "pypylon"),
+}
 
 COMMANDS = sorted(
     entry.name for entry in entry_points(group="console_scripts") if entry.value.startswith("fgaf.")

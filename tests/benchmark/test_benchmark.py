@@ -5,20 +5,24 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from fgaf.curate.focus import PAPER_MEASURES
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
-from fgaf.model.baselines import MEASURES
-from fgaf.model.benchmark import plan_runs, run_benchmark
+from fgaf.model.benchmark import run_benchmark
 from fgaf.model.benchmark_cli import bench
 from fgaf.model.exam import Exam
+from fgaf.model.methods import KINDS, by_kind
+from fgaf.model.methods.constant import ConstantMethod
 from fgaf.model.preset import Preset, load_preset, shipped
-from fgaf.model.results import METRICS, paired_difference, paper_row
+from fgaf.model.results import METRICS
+from fgaf.model.runs import plan_runs
 
 SEARCH = Preset.model_validate(
     {
@@ -44,6 +48,17 @@ NETWORK = Preset.model_validate(
         "reference": "fgaf",
         "methods": [
             {"id": "fgaf", "kind": "classifier", "settings": TINY},
+            {"id": "tenengrad", "kind": "focus", "measure": "tenengrad"},
+        ],
+    }
+)
+FOLDED = Preset.model_validate(
+    {
+        "name": "folded",
+        "reference": "bare",
+        "pairs": {"bare": "tenengrad"},
+        "methods": [
+            {"id": "bare", "kind": "classifier", "settings": TINY | {"fgaf": False}},
             {"id": "tenengrad", "kind": "focus", "measure": "tenengrad"},
         ],
     }
@@ -191,25 +206,14 @@ def test_csv_and_json_hold_the_same_numbers(tmp_path, texture_archive) -> None:
             assert float(line[f"{key}_low"]) == row["metrics"][key]["low"]
 
 
-def test_paired_differences_are_tight_where_methods_err_alike() -> None:
-    rng = np.random.default_rng(0)
-    cell = np.repeat(np.arange(10), 9)
-    error = rng.uniform(0, 1, 90)
-    assert paired_difference(error + 0.25, error, cell) == pytest.approx(
-        {"value": 0.25, "low": 0.25, "high": 0.25}
-    )
-    loose = paired_difference(rng.uniform(0, 1, 90), error, cell)
-    assert loose["low"] < 0 < loose["high"]
-    assert paired_difference(error, error, np.zeros(90))["low"] is None
-
-
 def test_differences_and_headline_say_who_is_better(tmp_path, texture_archive) -> None:
     results, _ = run(texture_archive(), tmp_path / "out")
     rows = rows_of(results)
     assert rows["tenengrad"]["against_reference"] is None
     against = rows["constant"]["against_reference"]
     assert against["top1"]["high"] < 0 < against["mae_um"]["low"]
-    assert "tenengrad finds the depth of a single image to 0.00 µm" in results["headline"]
+    said = results["headline"]
+    assert said == "tenengrad searches all planes of a cell and errs by 0.00 µm on average."
 
 
 def test_a_network_is_trained_once_per_seed_and_seeds_are_pooled(tmp_path, texture_archive) -> None:
@@ -329,6 +333,12 @@ TEXTS = [
         'name = "p"\nreference = "a"\n[[methods]]\nid = "a"\nkind = "focus"\n',
         "rule 'peak' needs a measure",
     ),
+    Text(
+        "a measure for a rule that has its own",
+        'name = "p"\nreference = "a"\n[[methods]]\nid = "a"\nkind = "focus"\n'
+        'rule = "phase"\nmeasure = "brenner"\n',
+        "rule 'phase' has its own measure",
+    ),
 ]
 
 
@@ -342,6 +352,16 @@ def test_a_wrong_preset_file_is_one_line(tmp_path, case: Text) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_two_methods_of_one_kind_are_refused() -> None:
+    with pytest.raises(ValueError, match="Twin and ConstantMethod are both 'constant'"):
+        by_kind(ConstantMethod, type("Twin", (ConstantMethod,), {}))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_modules_that_answers_depend_on_exist(kind: str) -> None:
+    assert all(find_spec(name) for name in KINDS[kind].code)
+
+
 def test_a_wrong_setting_stops_before_anything_is_written(tmp_path, texture_archive) -> None:
     wrong = {"id": "a", "kind": "classifier", "settings": {"epoch": 3}}
     preset = Preset.model_validate({"name": "p", "reference": "a", "methods": [wrong]})
@@ -353,17 +373,9 @@ def test_a_wrong_setting_stops_before_anything_is_written(tmp_path, texture_arch
 def test_smoke_compares_fgaf_with_the_five_measures_and_a_constant() -> None:
     smoke = shipped()["smoke"]
     measures = {getattr(method, "measure", "") for method in smoke.methods}
-    assert set(MEASURES) <= measures
+    assert set(PAPER_MEASURES) <= measures
     assert {method.kind for method in smoke.methods} == {"classifier", "focus", "constant"}
     assert next(m for m in smoke.methods if m.id == smoke.reference).settings["fgaf"] is True
-
-
-def test_the_paper_is_quoted_for_the_whole_module_only() -> None:
-    whole = {"backbone": "resnet34", "fgaf": True, "fg": True, "af": True}
-    assert paper_row(whole)["top1"] == pytest.approx(0.8147)
-    assert paper_row(whole | {"fgaf": False})["mae_um"] == 0.39
-    assert paper_row(whole | {"af": False}) is None
-    assert paper_row({"measure": "brenner", "rule": "peak"}) is None
 
 
 def test_dry_run_says_what_is_left(tmp_path, texture_archive) -> None:
@@ -382,4 +394,132 @@ def test_help_and_list_need_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("smoke: ")
+    assert "\nsmoke: The default classifier" in done.stdout
+
+
+def test_in_folds_every_cell_is_tested_once_per_seed(tmp_path, texture_archive) -> None:
+    archive, out = texture_archive(cells=6), tmp_path / "out"
+    results, performed = run(archive, out, FOLDED, seeds=[0, 1], folds=3)
+    assert [name.rsplit("-", 1)[0] for name in performed] == [
+        *(f"bare-fold{fold}-seed{seed}" for seed in (0, 1) for fold in (1, 2, 3)),
+        *(f"tenengrad-fold{fold}" for fold in (1, 2, 3)),
+    ]
+    data = results["data"]
+    assert (data["folds"], data["split"]) == (3, "3 folds")
+    assert (data["test_cells"], data["test_patches"]) == (6, 54)
+    rows = rows_of(results)
+    assert rows["tenengrad"]["metrics"]["top1"] == {"value": 1, "low": 1, "high": 1}
+    assert sum(part["n_patches"] for part in rows["bare"]["per_class"]) == 2 * 54
+    assert rows["bare"]["seed_spread"]["mae_um"]["n"] == 2
+    assert rows["bare"]["cost"]["parameters"] > 100_000
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert "the other cells, in 3 folds" in report
+    again, performed = run(archive, out, FOLDED, seeds=[0, 1], folds=3)
+    assert (performed, again) == ([], results)
+    with pytest.raises(ExistsError, match="a benchmark with another split"):
+        run(archive, out, FOLDED, seeds=[0, 1])
+
+
+def test_differences_are_told_from_chance_only_with_enough_cells(tmp_path, texture_archive) -> None:
+    few, _ = run(texture_archive(cells=8), tmp_path / "few")
+    assert any("can tell no difference from chance" in said["text"] for said in few["notices"])
+    many, _ = run(texture_archive(cells=10), tmp_path / "many", folds=5)
+    assert not any("from chance" in said["text"] for said in many["notices"])
+    against = rows_of(many)["constant"]["against_reference"]["mae_um"]
+    assert against["p"] == pytest.approx(2 / 2**10)
+    assert against["p_holm"] == pytest.approx(4 / 2**10)
+    assert against["low"] <= against["value"] <= against["high"]
+
+
+def test_a_network_trained_before_is_not_judged_in_folds(tmp_path, texture_archive) -> None:
+    trained = {"id": "net", "kind": "trained", "run": "somewhere"}
+    preset = Preset.model_validate({"name": "p", "reference": "net", "methods": [trained]})
+    with pytest.raises(SettingError, match="'net' was trained on one split and can't be tested in"):
+        run(texture_archive(), tmp_path / "out", preset, folds=3)
+
+
+@dataclass(frozen=True)
+class Kept:
+    keep: bool
+    files: set[str]
+
+
+@pytest.mark.parametrize(
+    "case", [Kept(False, {"checkpoint.pt"}), Kept(True, {"checkpoint.pt", "best.pt", "last.pt"})]
+)
+def test_what_only_a_training_needs_is_removed(tmp_path, texture_archive, case: Kept) -> None:
+    settings = TINY | {"fgaf": False}
+    network = {"id": "bare", "kind": "classifier", "settings": settings}
+    preset = Preset.model_validate({"name": "p", "reference": "bare", "methods": [network]})
+    run(texture_archive(), tmp_path / "out", preset, keep_models=case.keep)
+    [folder] = (tmp_path / "out" / "models").iterdir()
+    assert {path.name for path in folder.glob("*.pt")} == case.files
+
+
+def test_a_run_that_fails_is_named_and_the_others_are_kept(tmp_path, texture_archive) -> None:
+    wild = {"id": "wild", "kind": "classifier", "settings": TINY | {"lr": 1e3}}
+    constant = {"id": "constant", "kind": "constant"}
+    spec = {"name": "p", "reference": "constant", "methods": [wild, constant]}
+    with pytest.raises(FgafError, match=r"^wild-seed0-\w+ failed: .*diverged.* run again to go on"):
+        run(texture_archive(), tmp_path / "out", Preset.model_validate(spec))
+    assert [path.name[:8] for path in (tmp_path / "out" / "runs").iterdir()] == ["constant"]
+
+
+def test_two_classifiers_alike_are_one_too_many(tmp_path, texture_archive) -> None:
+    dataset = write_archive(tmp_path / "dataset.h5", texture_archive())
+    options = ("--preset", "table1", "--set", "backbone=resnet18", "--dry-run")
+    result = command(dataset, "--out", tmp_path / "out", *options)
+    assert result.exit_code == 2
+    assert "methods 'resnet18' and 'resnet34' have the same settings" in result.stderr
+
+
+@dataclass(frozen=True)
+class Option:
+    name: str
+    options: tuple[str, ...]
+    message: str
+
+
+OPTIONS = [
+    Option("seed", ("--seeds", "0,one"), "'one' is no seed; give whole numbers, such as 0,1,2"),
+    Option("setting", ("--set", "epoch=3"), "method 'fgaf': unknown setting 'epoch'; did you mean"),
+    Option("no value", ("--set", "epochs"), "--set 'epochs' is no key=value"),
+    Option("folds", ("--folds", "90"), "make no 90 folds; give 2 to 7 folds"),
+    Option("one fold", ("--folds", "1"), "make no 1 folds"),
+]
+
+
+@pytest.mark.parametrize("case", OPTIONS, ids=lambda case: case.name)
+def test_a_wrong_option_is_one_line(tmp_path, texture_archive, case: Option) -> None:
+    dataset = write_archive(tmp_path / "dataset.h5", texture_archive())
+    result = command(dataset, "--out", tmp_path / "out", *case.options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert case.message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_is_counted_and_given_as_json(tmp_path, texture_archive) -> None:
+    dataset = write_archive(tmp_path / "dataset.h5", texture_archive())
+    arguments = (dataset, "--preset", "fig6", "--out", tmp_path / "out")
+    assert command(*arguments).exit_code == 0
+    result = command(*arguments, "--dry-run")
+    assert result.stdout.endswith("5 of 5 runs are finished\n")
+    planned = json.loads(command(*arguments, "--dry-run", "--json").stdout)["runs"]
+    assert planned[0]["method"] == "tenengrad"
+    assert all(one["finished"] for one in planned)
+
+
+def test_the_next_command_asks_for_more_seeds(tmp_path, texture_archive) -> None:
+    dataset = write_archive(tmp_path / "dataset.h5", texture_archive(cells=5))
+    preset = tmp_path / "net.toml"
+    preset.write_text(
+        'name = "net"\nreference = "net"\n[settings]\nbackbone = "shufflenet_v2_x0_5"\n'
+        'fgaf = false\ntta = false\n[[methods]]\nid = "net"\nkind = "classifier"\n'
+    )
+    options = ("--preset", preset, "--out", tmp_path / "out", "--set", "epochs=1")
+    result = command(dataset, *options)
+    assert result.exit_code == 0, result.output
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith("next: fgaf-bench ")
+    assert last.endswith("--set epochs=1 --seeds 0,1,2")

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from fgaf.model.decode import class_probabilities, depth_spread, expected_depth, fit_temperature
+from fgaf.model.losses import between
 
 GRID = np.array([-0.5, 0.0, 0.5])
 
@@ -43,3 +44,11 @@ def test_temperature_without_patches_is_one() -> None:
 def test_few_patches_that_are_all_right_make_no_certainty() -> None:
     logits = 3 * torch.eye(5)
     assert 0.3 < fit_temperature(logits, torch.arange(5), "ce") < 1.0
+
+
+def test_a_depth_rightly_shared_between_two_classes_is_as_sure_as_can_be() -> None:
+    """A network that answers with the very shares it was trained to needs no temperature."""
+    shares = between(torch.linspace(0, 4, 4001), 5)
+    logits = shares.clamp_min(1e-4).log()
+    assert fit_temperature(logits, shares, "ce") == pytest.approx(1.0, abs=0.02)
+    assert fit_temperature(logits, shares.argmax(dim=1), "ce") < 0.9

@@ -11,6 +11,7 @@ from fgaf.model.losses import (
     LossSettings,
     between,
     corn,
+    distance,
     loss_function,
     outputs,
     ranked_probability_score,
@@ -73,7 +74,7 @@ def test_soft_targets_are_a_gaussian_of_classes() -> None:
     assert np.allclose(found, raw / raw.sum(axis=1, keepdims=True), atol=1e-6)
 
 
-@pytest.mark.parametrize("loss", ["ce", "smooth", "wloss", "ce_rps", "soft", "corn"])
+@pytest.mark.parametrize("loss", ["ce", "smooth", "wloss", "ce_rps", "ce_distance", "soft", "corn"])
 def test_every_loss_falls_towards_the_truth(loss: str) -> None:
     function = loss_function(LossSettings(loss=loss))
     logits = torch.zeros(4, outputs(loss, 5), requires_grad=True)
@@ -92,6 +93,14 @@ def test_sum_of_cross_entropy_and_ranked_score() -> None:
     assert total == pytest.approx(float(ce + 2 * ranked_probability_score(LOGITS, CLASSES)))
 
 
+def test_distance_of_the_expected_class_by_hand() -> None:
+    """Expected classes 1 and 1/2 of truths 2 and 1/2: one step off and none, Huber's at 1/2."""
+    logits = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, -1e9]])
+    assert distance(logits, torch.tensor([[0.0, 0, 1], [0.5, 0.5, 0]])).item() == pytest.approx(
+        (1 - 0.25) / 2
+    )
+
+
 def test_a_depth_between_classes_is_shared_among_them() -> None:
     found = between(torch.tensor([-1.0, 0.0, 1.25, 3.9, 7.0]), 5)
     by_hand = [
@@ -104,7 +113,7 @@ def test_a_depth_between_classes_is_shared_among_them() -> None:
     assert np.allclose(found.numpy(), by_hand, atol=1e-6)
 
 
-@pytest.mark.parametrize("loss", ["ce", "smooth", "wloss", "ce_rps", "soft", "corn"])
+@pytest.mark.parametrize("loss", ["ce", "smooth", "wloss", "ce_rps", "ce_distance", "soft", "corn"])
 def test_shares_of_one_class_are_that_class(loss: str) -> None:
     function = loss_function(LossSettings(loss=loss))
     logits = LOGITS[:, : outputs(loss, 5)]
@@ -112,7 +121,7 @@ def test_shares_of_one_class_are_that_class(loss: str) -> None:
     assert function(logits, shares).item() == pytest.approx(function(logits, CLASSES).item())
 
 
-@pytest.mark.parametrize("loss", ["ce", "ce_rps", "corn"])
+@pytest.mark.parametrize("loss", ["ce", "ce_rps", "ce_distance", "corn"])
 def test_trained_to_shares_the_expected_depth_is_exact(loss: str) -> None:
     """Free logits end where the mean class is the depth itself."""
     places = torch.tensor([0.3, 1.5, 2.0, 3.8])

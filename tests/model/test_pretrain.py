@@ -58,7 +58,7 @@ def test_a_small_pretraining(tmp_path: Path) -> None:
     assert "--cells 3 --microscopes 3 --seed 1 --epochs 1" in (tmp_path / "sim.md").read_text()
     assert pretrain(tmp_path, worlds, settings)["top1"] == metrics["top1"]
     stored = Archive.read(tmp_path / WORLDS)
-    again = simulate_worlds(worlds)
+    again = simulate_worlds(worlds, workers=2)
     assert np.array_equal(again.images, stored.images)
     assert sorted(again.splits["default"].tolist()) == [0, 1, 2]
     with pytest.raises(FgafError, match="begun with 3 cells"):

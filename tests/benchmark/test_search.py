@@ -1,16 +1,20 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from fgaf.acquire.simulation.cells import simulate_cells
 from fgaf.curate.focus import MEASURES, tenengrad
+from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import SettingError
-from fgaf.model.baselines import (
-    constant,
+from fgaf.model.methods.constant import constant
+from fgaf.model.methods.focus import measure_named
+from fgaf.model.methods.focus_template import FocusTemplate
+from fgaf.model.methods.search import (
+    dip,
+    dip_focus,
     focus_values,
     from_focus,
-    measure_named,
     search_focus,
     suggested_focus,
     vertex,
@@ -135,10 +139,62 @@ def test_focus_values_are_those_of_the_patches_asked_for(texture_archive) -> Non
     assert focus_values(archive, rows, tenengrad) == pytest.approx(expected)
 
 
-def test_the_phase_rule_finds_the_dip_of_simulated_sperm() -> None:
-    archive = simulate_cells(cells=3, motile=False, seed=11)
+def off_centre(archive: Archive, first: int) -> Archive:
+    """Leave out the first planes of every cell, so that its focus is not the middle one."""
+    keep = np.flatnonzero(archive.plane >= first)
+    rows = ("images", "depth_um", "plane", "cell", "center_y", "center_x", "true_depth_um")
+    return replace(archive, **{name: getattr(archive, name)[keep] for name in rows})
+
+
+@pytest.mark.parametrize("patch_px", [64, 96])
+def test_the_phase_rule_finds_the_dip_of_simulated_sperm(patch_px: int) -> None:
+    archive = simulate_cells(cells=4, motile=False, seed=11, patch_px=patch_px)
+    archive = off_centre(archive, 2)
     rows = np.arange(len(archive.cell))
-    assert np.abs(suggested_focus(archive, rows)).max() <= 0.5
+    assert np.abs(suggested_focus(archive, rows)).max() <= 0.4
+
+
+@dataclass(frozen=True)
+class Dip:
+    name: str
+    values: list[float]
+    place: float | None
+
+
+DIPS = [
+    Dip("between planes", [9, 4, 1, 2, 7], 2.25),
+    Dip("deepest, not least", [2, 1, 2, 9, 3, 8], 4 + 1 / 22),
+    Dip("no rise on the right", [9, 4, 3, 2, 1], None),
+    Dip("flat", [1, 1, 1, 1], None),
+]
+
+
+@pytest.mark.parametrize("case", DIPS, ids=lambda case: case.name)
+def test_a_dip_lies_between_two_rises(case: Dip) -> None:
+    values = np.array(case.values, dtype=float)
+    z = np.arange(values.size, dtype=float)
+    expected = None if case.place is None else pytest.approx(case.place)
+    assert dip(z, values) == expected
+    assert dip(z[::-1], values[::-1]) == expected
+
+
+def test_a_cell_without_a_dip_is_taken_as_centred() -> None:
+    z = np.array([2.0, 0.0, 1.0])
+    assert dip_focus(np.array([3.0, 1.0, 2.0]), z, np.zeros(3)).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("focus_um", [-1.2, 0.0, 0.35, 1.4])
+def test_a_template_is_found_at_any_level_and_place(focus_um: float) -> None:
+    def curve(depth_um: np.ndarray) -> np.ndarray:
+        return 1 + depth_um**2 / (1 + (depth_um / 1.5) ** 4) + 0.2 * depth_um
+
+    rng = np.random.default_rng(0)
+    level = np.exp(rng.normal(0, 1, 20))
+    values = (level[:, None] * curve(GRID) * np.exp(rng.normal(0, 0.01, (20, 9)))).ravel()
+    template = FocusTemplate.fit(values, np.tile(GRID, 20), np.repeat(np.arange(20), 9), GRID)
+    z = GRID + 10
+    found = template.focus(5 * curve(z - 10 - focus_um), z, np.zeros(9))
+    assert found == pytest.approx([10 + focus_um], abs=0.06)
 
 
 def test_an_unknown_measure_is_named_with_the_known_ones() -> None:

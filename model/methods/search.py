@@ -1,4 +1,4 @@
-"""What a classifier is measured against: depth from focus over the whole stack, and a constant.
+"""Depth from focus: search all planes of a cell for its focus.
 
 Depth from focus needs all planes of a cell to say one thing, where the focus lies. A method
 here therefore sees every plane of a test cell at once, while a classifier sees one patch. What
@@ -9,7 +9,6 @@ a mercy to depth from focus.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,43 +16,11 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from fgaf.curate.detect import HEAD_UM
-from fgaf.curate.focus import MEASURES, FocusMeasure
-from fgaf.curate.suggest import measure, suggest_all
+from fgaf.curate.focus import FocusMeasure
+from fgaf.curate.suggest import REACH, measure, suggest_all
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import SettingError
+from fgaf.model.methods.method import Floats, Integers, Prediction
 from fgaf.model.metrics import nearest_class
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a method says of N patches.
-
-    Attributes
-    ----------
-    probabilities
-        (N, C), rows add up to 1. Of a search only their order means something.
-    expected_um
-        (N,) the depth it would report, µm, not bound to the class grid.
-    """
-
-    probabilities: Floats
-    expected_um: Floats
-
-
-def measure_named(name: str) -> FocusMeasure:
-    """Return the focus measure of that name.
-
-    Raises
-    ------
-    SettingError
-        There is none.
-    """
-    if name not in MEASURES:
-        raise SettingError(f"no focus measure {name!r}; choose one of {', '.join(MEASURES)}")
-    return MEASURES[name]
 
 
 def focus_values(archive: Archive, rows: Integers, sharpness: FocusMeasure) -> Floats:
@@ -135,6 +102,41 @@ def from_focus(
     )
 
 
+def dip_focus(values: Floats, z_um: Floats, cell: NDArray[Any]) -> Floats:
+    """Focus of each cell as a phase object shows it: where a measure is least between two rises.
+
+    Parameters
+    ----------
+    values, z_um, cell
+        As for `search_focus`.
+
+    Returns
+    -------
+    (K,) focus of each cell, ascending by the numbers in `cell`; the middle plane where a cell
+    shows no dip.
+    """
+    cells = cells_of(cell)
+    found = (dip(z_um[here], values[here]) for here in cells)
+    return np.array(
+        [
+            np.sort(z_um[here])[here.size // 2] if focus is None else focus
+            for here, focus in zip(cells, found, strict=True)
+        ]
+    )
+
+
+def dip(z_um: Floats, values: Floats) -> float | None:
+    """Where a curve dips deepest below rises on both sides, µm; None where it never does."""
+    order = np.argsort(z_um)
+    z, v = z_um[order], values[order]
+    best, place = 0.0, None
+    for k in range(1, v.size - 1):
+        depth = float(min(v[:k].max(), v[k + 1 :].max()) - v[k])
+        if v[k] <= min(v[k - 1], v[k + 1]) and depth > best:
+            best, place = depth, vertex(z[k - 1 : k + 2], -v[k - 1 : k + 2])
+    return place
+
+
 def suggested_focus(archive: Archive, rows: Integers) -> Floats:
     """Focus of each cell by the rule of `fgaf.curate`, which knows phase objects.
 
@@ -156,7 +158,7 @@ def suggested_focus(archive: Archive, rows: Integers) -> Floats:
     """
     optics, side = archive.header.optics, archive.header.patch_px
     pixel_um = optics.pixel_size_um or 3 * HEAD_UM[0] / side
-    head_um = min(HEAD_UM[0], pixel_um * side / 3)
+    head_um = min(HEAD_UM[0], pixel_um * (side // 2 - 0.5) / REACH)
     cutoff = optics.cutoff_per_um
     cells = cells_of(archive.cell[rows])
     curves = []
@@ -174,38 +176,6 @@ def suggested_focus(archive: Archive, rows: Integers) -> Floats:
         found = suggest_all([curves[k] for k in together])
         focus[together] = [suggestion.focus_um for suggestion in found]
     return focus
-
-
-def constant(labels: Integers, n_rows: int, class_depths_um: Floats) -> Prediction:
-    """Guess without looking: always the class that costs least on the training labels.
-
-    Parameters
-    ----------
-    labels
-        (T,) depth classes of the training patches.
-    n_rows
-        How many patches to guess.
-    class_depths_um
-        (C,) the depth classes.
-
-    Returns
-    -------
-    Prediction
-        The class of least mean absolute error comes first (of several, the middle one); the
-        others keep their share of the training labels, at ties the nearer one first.
-    """
-    share = np.bincount(labels, minlength=class_depths_um.size) / labels.size
-    cost = np.abs(class_depths_um[:, None] - class_depths_um[None, :]) @ share
-    cheapest = np.flatnonzero(np.isclose(cost, cost.min()))
-    best = int(cheapest[cheapest.size // 2])
-    away = np.abs(np.arange(share.size) - best)
-    weight = share - 1e-6 * away
-    weight[best] = max(weight[best], weight.max() + 1e-6)
-    weight -= min(weight.min(), 0.0)
-    weight /= weight.sum()
-    return Prediction(
-        np.tile(weight, (n_rows, 1)), np.full(n_rows, class_depths_um[best], dtype=np.float64)
-    )
 
 
 def vertex(z_um: Floats, values: Floats) -> float:

@@ -1,0 +1,81 @@
+"""How figures of the report are drawn: SVG that takes its colours from the page around it.
+
+Figures are drawn in placeholder colours, which become CSS variables in the SVG; one figure
+thus serves light, dark and print. Text stays text, in the page's font.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any, Final
+
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+
+COLOURS: Final = {
+    "ink": "#0a0b0c",
+    "muted": "#1a1b1c",
+    "rule": "#2a2b2c",
+    "accent": "#3a3b3c",
+    "second": "#4a4b4c",
+    "rival": "#5a5b5c",
+    "other": "#8a8b8c",
+    "plain": "#6a6b6c",
+    "page": "#7a7b7c",
+}
+"""Placeholder of each CSS variable of the page."""
+
+WIDTH: Final = 5.0
+"""Inches, 360 px at 72 per inch: the width of a phone, so that text is not shrunk there."""
+STYLE: Final[dict[Any, Any]] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "fgaf",
+    "text.parse_math": False,
+    "font.size": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": COLOURS["rule"],
+    "axes.labelcolor": COLOURS["muted"],
+    "axes.titlesize": 10.0,
+    "text.color": COLOURS["ink"],
+    "xtick.color": COLOURS["muted"],
+    "ytick.color": COLOURS["muted"],
+    "grid.color": COLOURS["rule"],
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+}
+
+
+def signed(depth_um: float) -> str:
+    """Write a depth as ticks and captions do: with its sign, no more decimals than it needs."""
+    text = f"{round(depth_um, 2):+g}"
+    return "0" if float(text) == 0 else text.replace("-", "−")
+
+
+def colour_of(row: dict[str, Any], reference: str) -> str:
+    """Colour name of a method: the reference, a network, a peak search, another, or none."""
+    if row["id"] == reference:
+        return "accent"
+    if row["settings"].get("rule", "peak") != "peak":
+        return "other"
+    if row["kind"] in ("classifier", "trained"):
+        return "second"
+    return "rival" if row["sees"] == "stack" else "plain"
+
+
+def svg(figure: Figure, told: str) -> Markup:
+    """Serialise a figure for the inside of a page: colours as variables, nothing external."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
+    text = re.sub(r"font: ([0-9.]+px)[^;\"]*", r"font-size: \1", text)
+    for name, placeholder in COLOURS.items():
+        text = text.replace(placeholder, f"var(--{name})")
+    box = re.search(r'viewBox="[^"]*"', text)
+    opening = f'<svg {box.group() if box else ""} role="img" aria-label="{escape(told)}">'
+    return Markup(opening + text[text.index(">") + 1 :])  # noqa: S704 - escaped by matplotlib

@@ -1,0 +1,117 @@
+"""An export beside the checkpoint that it was made of, on the same test patches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fgaf.dataset import console
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.errors import FgafError
+from fgaf.model.checkpoint import Checkpoint
+from fgaf.model.depth import DepthModel, Readings
+from fgaf.model.predict import Predictor
+
+WORSE_UM = 0.01
+"""Growth of the mean error from which an export is refused, µm."""
+STRANGE = 0.02
+"""Growth of the share of test patches called out of range from which an export is refused."""
+
+_BATCH = 64
+Bar = Callable[[Iterable[int], str, int], Iterator[int]]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An export and its checkpoint on the same test patches.
+
+    Attributes
+    ----------
+    mae_um, checkpoint_mae_um
+        Mean error of the expected depth; of the checkpoint with the same views as the export.
+    run_mae_um
+        Of the checkpoint as the run was set, with the eight symmetries or without.
+    largest_um
+        Largest change of a depth.
+    out_of_range, checkpoint_out_of_range
+        Share of the patches that is called out of range.
+    patches
+        How many.
+    """
+
+    mae_um: float
+    checkpoint_mae_um: float
+    run_mae_um: float
+    largest_um: float
+    out_of_range: float
+    checkpoint_out_of_range: float
+    patches: int
+
+    def check(self) -> None:
+        """Refuse an export that is worse than its checkpoint.
+
+        Raises
+        ------
+        FgafError
+            Its mean error, or its share out of range, is too large; the line says both figures.
+        """
+        if not self.mae_um <= self.checkpoint_mae_um + WORSE_UM:
+            raise FgafError(
+                f"not exported: the mean error on the test cells is {self.mae_um:.4f} µm and the "
+                f"checkpoint's {self.checkpoint_mae_um:.4f} µm, worse by more than {WORSE_UM} µm; "
+                "choose a higher --precision"
+            )
+        if not self.out_of_range <= self.checkpoint_out_of_range + STRANGE:
+            raise FgafError(
+                f"not exported: {100 * self.out_of_range:.1f} % of the test patches are called "
+                f"out of range and {100 * self.checkpoint_out_of_range:.1f} % by the checkpoint; "
+                "choose a higher --precision"
+            )
+
+
+def verify(
+    model: DepthModel,
+    checkpoint: Checkpoint,
+    archive: Archive,
+    judged: npt.NDArray[np.bool_],
+    progress: Bar = console.progress,
+) -> Verdict:
+    """Judge an export beside its checkpoint.
+
+    Parameters
+    ----------
+    model : the export
+    checkpoint : that it was made of
+    archive : with the patches
+    judged : (M,) which rows
+    progress : wraps the batches
+    """
+    rows = np.flatnonzero(judged)
+    alike = Predictor(checkpoint, model.card.tta)
+    as_run = Predictor(checkpoint)
+    parts: list[tuple[Readings, Readings, Readings]] = []
+    starts = range(0, len(rows), _BATCH)
+    for start in progress(starts, "verifying", len(starts)):
+        patches = archive.images[rows[start : start + _BATCH]]
+        reference = alike.read(patches)
+        run = reference if as_run.tta == alike.tta else as_run.read(patches)
+        parts.append((model.read(patches), reference, run))
+    mine, its, runs = (
+        np.concatenate([r.depth_um for r in column]) for column in zip(*parts, strict=True)
+    )
+    truth = archive.depth_um if archive.true_depth_um is None else archive.true_depth_um
+    strange = [
+        float(1 - np.concatenate([part[k].in_range for part in parts]).mean()) for k in (0, 1)
+    ]
+    return Verdict(
+        mae_um=float(np.abs(mine - truth[rows]).mean()),
+        checkpoint_mae_um=float(np.abs(its - truth[rows]).mean()),
+        run_mae_um=float(np.abs(runs - truth[rows]).mean()),
+        largest_um=float(np.abs(mine - its).max()),
+        out_of_range=strange[0],
+        checkpoint_out_of_range=strange[1],
+        patches=len(rows),
+    )

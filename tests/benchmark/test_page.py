@@ -1,0 +1,132 @@
+"""The report as a browser shows it: nothing sticks out of a phone, nothing is fetched."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from fgaf.dataset.archive import Archive
+from fgaf.model.benchmark import run_benchmark
+from fgaf.model.preset import Preset
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+MEASURE = """<script>
+addEventListener("load", () => {
+  for (const details of document.querySelectorAll("details")) details.open = true;
+  const wide = [...document.querySelectorAll("body *")]
+    .filter(e => !e.closest(".scroll") && e.getBoundingClientRect().right > innerWidth + 1)
+    .map(e => e.tagName + "." + e.className);
+  document.title = JSON.stringify({
+    width: innerWidth,
+    page: document.documentElement.scrollWidth,
+    wide: wide,
+    fetched: performance.getEntriesByType("resource").map(e => e.name.slice(0, 40))
+      .filter(name => !name.startsWith("data:")),
+    scrolling: [...document.querySelectorAll(".scroll")]
+      .filter(e => e.scrollWidth > e.clientWidth).length,
+  });
+});
+</script>"""
+"""Added by the test; the report itself runs no scripts."""
+
+
+@dataclass(frozen=True)
+class Screen:
+    name: str
+    width: int
+    scrolls: bool
+
+
+SCREENS = [Screen("phone", 390, True), Screen("desktop", 1280, False)]
+
+
+@pytest.fixture(scope="module")
+def page(texture_archive: Callable[..., Archive], tmp_path_factory) -> Path:
+    """The report of searches, with a long name, as a file that measures itself."""
+    methods = [
+        {"id": name, "kind": "focus", "measure": name, "label": f"Focus measure called {name}"}
+        for name in ("tenengrad", "laplacian", "brenner")
+    ]
+    preset = Preset.model_validate(
+        {"name": "p", "reference": "brenner", "methods": methods, "pairs": {"brenner": "tenengrad"}}
+    )
+    out = tmp_path_factory.mktemp("page") / "out"
+    run_benchmark(texture_archive(name="a-name-" * 12, label_shift_um=0.5), preset, out)
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in report
+    path = out / "measured.html"
+    path.write_text(report.replace("</head>", f"{MEASURE}</head>"), encoding="utf-8")
+    return path
+
+
+FRAME = """<!doctype html><title></title><iframe src="/report"
+style="position:absolute;left:0;top:0;border:0;width:{width}px;height:2000px"
+onload="document.title = this.contentDocument.title"></iframe>"""
+"""Windows cannot be as narrow as a phone."""
+
+
+class Site(HTTPServer):
+    """Serves the report, and a page that shows it in a frame; remembers what was asked for."""
+
+    def __init__(self, report: Path, width: int) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.pages = {"/": FRAME.format(width=width).encode(), "/report": report.read_bytes()}
+        self.asked: set[str] = set()
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Site
+
+    def do_GET(self) -> None:
+        self.server.asked.add(self.path)
+        body = self.server.pages.get(self.path, b"")
+        self.send_response(200 if body else 404)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@needs_chromium
+@pytest.mark.parametrize("case", SCREENS, ids=lambda case: case.name)
+def test_the_report_fits_the_screen_and_fetches_nothing(
+    page: Path, tmp_path: Path, case: Screen
+) -> None:
+    assert CHROMIUM is not None
+    with Site(page, case.width) as site:
+        Thread(target=site.serve_forever, daemon=True).start()
+        command = [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--no-first-run",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--window-size=1400,2000",
+            "--dump-dom",
+            f"http://127.0.0.1:{site.server_port}/",
+        ]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+        site.shutdown()
+    title = re.search(r"<title>(.*?)</title>", done.stdout, flags=re.DOTALL)
+    assert title is not None
+    found = json.loads(html.unescape(title.group(1)))
+    assert found["width"] == case.width
+    assert found["page"] <= case.width
+    assert found["wide"] == []
+    assert found["fetched"] == []
+    assert site.asked <= {"/", "/report", "/favicon.ico"}
+    assert (found["scrolling"] > 0) is case.scrolls
