@@ -30,10 +30,10 @@ system:
 		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
 			install -y -q --no-install-recommends $(TOOLS); \
 	fi
-	@if command -v dpkg > /dev/null && ! command -v chromium > /dev/null; then \
+	@if command -v dpkg > /dev/null && ! command -v chromedriver > /dev/null; then \
 		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
-			install -y -q --no-install-recommends chromium \
-			|| echo "no chromium: the report is not tested in a browser"; \
+			install -y -q --no-install-recommends chromium chromium-driver \
+			|| echo "no chromium: pages are not tested in a browser"; \
 	fi
 
 demo: install

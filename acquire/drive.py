@@ -91,6 +91,16 @@ class Drive:
             A plane, the way to it or the present position is outside the limits.
         """
         plan.check_limits(self.limits_um, below_um, above_um)
+        self.check_here()
+
+    def check_here(self) -> None:
+        """Refuse to begin where the drive stands outside its limits.
+
+        Raises
+        ------
+        SettingError
+            It does.
+        """
         low, high = self.limits_um
         here, tolerance = self.position_um(), self.settings.tolerance_um
         if not low - tolerance <= here <= high + tolerance:
@@ -100,8 +110,13 @@ class Drive:
             )
 
     @contextmanager
-    def returning(self) -> Iterator[float]:
+    def returning(self, done: str = "all planes were taken") -> Iterator[float]:
         """Bring the drive back to where it stands now, whatever happens in the block.
+
+        Parameters
+        ----------
+        done
+            What a block that ends well has done; begins the error when the drive cannot go back.
 
         Yields
         ------
@@ -125,7 +140,7 @@ class Drive:
             error.add_note(self._fate(start_um))
             raise
         if lost := self._not_returned(start_um):
-            raise DeviceError(f"all planes were taken, but {lost}")
+            raise DeviceError(f"{done}, but {lost}")
 
     def forget(self) -> None:
         """Approach the next position from below, wherever the last one was."""

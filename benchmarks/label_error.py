@@ -12,6 +12,7 @@ speed, duration and distance alone.
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from fgaf.curate.drift import DriftError, measure_drift
 
 DURATIONS_S = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 SPEEDS_UM_S = (0.0, 0.25, 0.5, 1.0, 2.0)
+NAMES = {"brightfield": "bright field", "relief": "relief contrast"}
 COLOURS = ("#888888", "#0072b2", "#009e73", "#e69f00", "#d55e00")
 
 
@@ -59,10 +61,14 @@ def draw(found: list[DriftError], path: Path, contrast: str) -> None:
     errors.set_title("points: simulated; lines: speed and duration alone", fontsize=9, loc="left")
     errors.legend(title="along the axis", frameon=False)
     shares.set(xscale="log", ylim=(0, 100), ylabel=f"labels within ±{tolerance:g} µm (%)")
+    errors.yaxis.set_major_formatter("{x:g}")
     for axes in (errors, shares):
+        axes.set_xticks(sorted({row.duration_s for row in found}), minor=False)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
         axes.set_xlabel("seconds from the first to the last labelled plane")
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"Labels of cells that swim along the axis, {contrast}", fontsize=11)
+    figure.suptitle(f"Labels of cells that swim along the axis, {NAMES[contrast]}", fontsize=11)
     figure.savefig(path, dpi=130)
 
 
@@ -87,7 +93,7 @@ def main(cells: int, contrast: str, seed: int, out: Path) -> None:
     n = len(DURATIONS_S) * len(SPEEDS_UM_S)
     with click.progressbar(length=n, label="stacks") as bar:
 
-        def progress(pairs: range) -> object:
+        def progress(pairs: Iterable[int]) -> Iterator[int]:
             for pair in pairs:
                 yield pair
                 bar.update(1)

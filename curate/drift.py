@@ -154,17 +154,17 @@ def measure_drift(
     settings = settings or SimulationSettings()
     painter = Painter(settings)
     n = steps + max(1, round(_MARGIN_UM / step_um))
-    z = step_um * np.arange(-n, n + 1)
+    z: Floats = step_um * np.arange(-n, n + 1, dtype=np.float64)
     pairs = [(duration, speed) for duration in durations_s for speed in speeds_um_s]
     found = []
     for pair in (progress or iter)(range(len(pairs))):
         duration, speed = pairs[pair]
-        time = np.arange(z.size) * duration / (2 * steps)
+        time: Floats = np.arange(z.size, dtype=np.float64) * duration / (2 * steps)
         curves, truths = [], []
         for number in range(cells):
             rng = np.random.default_rng([seed, 7, number])
             middle = float(rng.uniform(-_SPREAD_UM, _SPREAD_UM))
-            way = middle + (1 if number % 2 else -1) * speed * (time - time[-1] / 2)
+            way: Floats = middle + (1 if number % 2 else -1) * speed * (time - time[-1] / 2)
             curves.append(_curves(painter, settings, rng, z, time, way))
             truths.append(way)
         found.append(

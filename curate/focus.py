@@ -86,9 +86,9 @@ def gray_level_gradient(images: Images) -> Values:
     """Mean absolute difference to the next pixel, both directions added."""
 
     def differences(x: Images, width: int, kind: Kind) -> Images:
-        down = _apart(x, width).astype(kind)
+        down: Any = _apart(x, width).astype(kind)
         down += _apart(x, 1)[: down.size].astype(kind)
-        return down
+        return np.asarray(down)
 
     return _mean_of(differences, images, 1, 1)
 
@@ -123,7 +123,7 @@ def band_power(images: Images) -> Values:
     values = np.empty(len(stack), dtype=np.float64)
     at_once = max(1, _PIXELS_AT_ONCE // (height * width))
     for i in range(0, len(stack), at_once):
-        part = stack[i : i + at_once].astype(exact)
+        part: Any = stack[i : i + at_once].astype(exact)
         part -= part.mean(axis=(-2, -1), keepdims=True)
         part *= window.astype(exact)
         spectrum = np.fft.rfft2(part)[:, half]
@@ -175,9 +175,9 @@ def _apart(x: Images, distance: int) -> Images:
 
 
 def _squared(x: Images, kind: Kind) -> Images:
-    y = x.astype(kind)
+    y: Any = x.astype(kind)
     y *= y
-    return y
+    return np.asarray(y)
 
 
 def _mean_of(local: Local, images: Images, rows: int, columns: int) -> Values:
@@ -198,8 +198,8 @@ def _mean_of(local: Local, images: Images, rows: int, columns: int) -> Values:
     """
     images = _checked(images)
     height, width = images.shape[-2:]
-    # Squares of what 8 bit pixels give are exact in float32, and so are the sums of short rows.
-    kind: Kind = np.float32 if images.dtype.itemsize == 1 else np.float64
+    # Differences of 8 and 16 bit pixels are exact in float32, and sums are taken row by row.
+    kind: Kind = np.float32 if images.dtype.itemsize <= 2 else np.float64
     stack = images.reshape(-1, height * width)
     values = np.empty(len(stack), dtype=np.float64)
     at_once = max(1, _PIXELS_AT_ONCE // (height * width))
@@ -213,7 +213,8 @@ def _mean_of(local: Local, images: Images, rows: int, columns: int) -> Values:
         part[:, height - rows :] = 0
         of_rows = part @ np.ones(width, dtype=part.dtype)
         values[i : i + at_once] = of_rows.sum(axis=1, dtype=np.float64)
-    return (values / ((height - rows) * (width - columns))).reshape(images.shape[:-2])
+    means = values / ((height - rows) * (width - columns))
+    return np.asarray(means.reshape(images.shape[:-2]))
 
 
 def _bits(counts: npt.NDArray[np.int64], n_pixels: int) -> Values:
@@ -225,7 +226,7 @@ def _bits(counts: npt.NDArray[np.int64], n_pixels: int) -> Values:
 def _counts(pixels: Images) -> npt.NDArray[np.int64]:
     """How often each grey level occurs in an image (pixels,)."""
     if pixels.dtype.kind == "f":
-        return np.histogram(pixels, bins=_FLOAT_BINS)[0]
+        return np.asarray(np.histogram(pixels, bins=_FLOAT_BINS)[0], dtype=np.int64)
     if pixels.dtype.itemsize <= 2:
-        return np.bincount(pixels.astype(np.int64) - int(pixels.min()))
-    return np.unique(pixels, return_counts=True)[1]
+        return np.asarray(np.bincount(pixels.astype(np.int64) - int(pixels.min())))
+    return np.asarray(np.unique(pixels, return_counts=True)[1])

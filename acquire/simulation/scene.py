@@ -280,6 +280,7 @@ class Scene:
             depth = s.center_um + float(rng.uniform(-1, 1)) * s.depth_spread_um
             start = Pose(0.0, 0.0, depth, yaw=float(rng.uniform(0, 2 * np.pi)))
             way = draw_swimming(rng, start, s.motile, s.beat_hz, s.speed_um_s)
+            way = way.climbing(s.climb)
             way = replace(way, start=replace(way.start, z_um=depth - way.pose(0).z_um + depth))
             swimmers.append(Swimmer(body, self._settle(rng, way, swimmers, margins)))
         return swimmers

@@ -128,6 +128,9 @@ class SimulationSettings(MicroscopeSettings):
         Whether a micropipette's tip and the edge of a droplet reach into the field.
     beat_hz, speed_um_s
         Ranges from which each motile cell draws its beat frequency and its swimming speed.
+    climb
+        Factor on the slow changes of the cells' z: 1 swims along the glass, 10 climbs and dives by
+        some micrometres.
     photons
         Electrons per pixel in the empty background at `reference_exposure_s`.
     reference_exposure_s
@@ -158,6 +161,7 @@ class SimulationSettings(MicroscopeSettings):
     droplet: bool = False
     beat_hz: tuple[Positive, Positive] = (8.0, 20.0)
     speed_um_s: tuple[Positive, Positive] = (30.0, 100.0)
+    climb: NonNegative = 1.0
     photons: Positive = 6000.0
     reference_exposure_s: Positive = 0.005
     full_well: Positive = 10000.0

@@ -96,6 +96,10 @@ class Swimming:
         """The same way, begun elsewhere."""
         return replace(self, start=replace(self.start, y_um=y_um, x_um=x_um))
 
+    def climbing(self, factor: float) -> Swimming:
+        """The same way with slow changes of z that are `factor` times as large."""
+        return replace(self, z_wander=tuple((factor * a, f, p) for a, f, p in self.z_wander))
+
 
 def _wander(waves: tuple[tuple[float, float, float], ...], time_s: float) -> float:
     return sum(a * float(np.sin(2 * np.pi * f * time_s + p)) for a, f, p in waves)

@@ -40,7 +40,7 @@ def band_powers(images: NDArray[Any]) -> Floats:
     count = belongs.sum(axis=0)
     seen = count > 0
     mean = power @ (belongs[:, seen] / count[seen]).astype(np.float32)
-    return np.log(mean.astype(np.float64) + _TINY)
+    return np.asarray(np.log(mean.astype(np.float64) + _TINY))
 
 
 def radial_profiles(images: NDArray[Any], rings: int = _RINGS) -> tuple[Floats, Floats]:

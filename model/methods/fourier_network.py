@@ -92,11 +92,11 @@ def train_dense(
         best, state = float("inf"), network.state_dict()
         for _ in range(epochs):
             network.train()
-            for batch in torch.randperm(len(x), generator=chance).split(_BATCH):
+            for batch in torch.split(torch.randperm(len(x), generator=chance), _BATCH):
                 noisy = x[batch] + _NOISE * torch.randn(len(batch), x.shape[1], generator=chance)
                 loss = F.cross_entropy(network(noisy), y[batch])
                 optimiser.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 schedule.step()
             if len(held_out):

@@ -1,0 +1,217 @@
+"""How fast the live loop is: frames per second, latency, drops and memory, end to end.
+
+A loop of frames of the simulated microscope, 1920 x 1200 with ten swimming cells, is drawn once
+and then played from memory by a camera in real time, as fast as the loop takes them, and at
+41 frames/s. There each frame comes 24 ms of readout after its exposure, as from a camera of that
+size; the latency counts from the middle of the exposure. Frames are played forwards, then
+backwards, so that cells do not jump.
+
+Beside the loop stand, in the same run: the loop with PyTorch's eager network in place of MODEL
+(where MODEL is an export and --checkpoint is given), and the search for heads by contrast energy
+(`fgaf.curate.detect`) in every whole frame.
+
+Run ``python benchmarks/live.py MODEL [--checkpoint RUN] [--seconds 10] [--soak 600]``.
+"""
+
+# ruff: noqa: D102 - the protocols say what the methods of the devices do
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fgaf.acquire import Devices, Frame, Rig, WallClock, load_rig
+from fgaf.acquire.simulation.scene import Scene
+from fgaf.curate.detect import detect
+from fgaf.model.depth import DepthModel, open_model
+from fgaf.model.live import Live
+
+SHAPE, CELLS, LOOP = (1200, 1920), 10, 40
+FRAME_S, EXPOSURE_S, READOUT_S = 1 / 41, 0.005, 0.0244
+Image = npt.NDArray[np.uint8]
+
+
+def drawn(cells: int, frames: int, keep: Path | None) -> list[Image]:
+    """Draw a loop of frames at 41 frames/s, forwards and backwards, drive 1 µm above the middle."""
+    if keep is not None and keep.exists():
+        some = np.load(keep)
+    else:
+        settings = load_rig(
+            "sim", [f"simulation.cells={cells}", "simulation.margin_um=25"]
+        ).simulation
+        assert settings is not None
+        scene = Scene(settings)
+        some = np.stack([scene.expose(k * FRAME_S, EXPOSURE_S, 1.0)[0] for k in range(frames)])
+        if keep is not None:
+            np.save(keep, some)
+    return [*some, *some[-2:0:-1]]
+
+
+class Still:
+    """A drive that stands."""
+
+    name = "still drive"
+    limits_um = (-50.0, 50.0)
+
+    def position_um(self) -> float:
+        return 1.0
+
+    def move_to(self, z_um: float) -> None:
+        raise AssertionError(f"nothing may move, least of all to {z_um}")
+
+    def moving(self) -> bool:
+        return False
+
+    def stop(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Player:
+    """A camera that plays a loop: every `interval_s`, or a new frame whenever one is asked for."""
+
+    name, shape, bit_depth, stamp_error_s = "player", SHAPE, 8, 0.0
+
+    def __init__(self, loop: list[Image], clock: WallClock, interval_s: float) -> None:
+        self._loop, self._clock, self._interval_s = loop, clock, interval_s
+        self._number, self._taken = 0, 0
+
+    @property
+    def frame_interval_s(self) -> float:
+        return self._interval_s
+
+    def start(self) -> None:
+        self._begun_ns, self._number = self._clock.now_ns(), 0
+
+    def stream(self, latest: bool = False) -> None:
+        del latest
+        self.start()
+
+    def next_frame(self, timeout_s: float) -> Frame | None:
+        """The frame's exposure began `interval_s` after the last one's; it comes after readout."""
+        middle_ns = self._begun_ns + round((self._number * self._interval_s + EXPOSURE_S / 2) * 1e9)
+        ready_ns = middle_ns + round((EXPOSURE_S / 2 + READOUT_S) * 1e9)
+        wait_s = (ready_ns - self._clock.now_ns()) / 1e9
+        if wait_s > timeout_s:
+            time.sleep(timeout_s)
+            return None
+        time.sleep(max(0.0, wait_s))
+        self._number += 1
+        pixels = self._loop[self._number % len(self._loop)]
+        return Frame(pixels, self._number, 0, middle_ns, EXPOSURE_S * 1e6)
+
+    def trigger(self, timeout_s: float) -> Frame:
+        frame = self.next_frame(timeout_s)
+        assert frame is not None
+        return frame
+
+    def stop(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def run(
+    model: DepthModel, rig: Rig, loop: list[Image], interval_s: float, seconds: float
+) -> dict[str, Any]:
+    """Run the loop for a while; the first second does not count."""
+    clock = WallClock()
+    devices = Devices(Player(loop, clock, interval_s), Still(), clock)
+    live = Live(devices, rig, model, force=True)
+    latencies, busy, cells = [], [], []
+    begun_s = counted_s = time.perf_counter()
+    cpu_s, dropped, memory = time.process_time(), 0, []
+    for frame in live.frames():
+        now_s = time.perf_counter()
+        if now_s - begun_s < 1:
+            counted_s, cpu_s, dropped = now_s, time.process_time(), frame.dropped
+            continue
+        latencies.append(frame.latency_ms)
+        cells.append(sum(cell.depth_um is not None for cell in frame.cells))
+        busy.append(frame.dropped)
+        if not memory or now_s - memory[-1][0] > 5:
+            memory.append((now_s, resident_mb()))
+        if now_s - counted_s > seconds:
+            break
+    span_s = time.perf_counter() - counted_s
+    return {
+        "rate": len(latencies) / span_s,
+        "cpu_ms": 1e3 * (time.process_time() - cpu_s) / len(latencies),
+        "p50": float(np.percentile(latencies, 50)),
+        "p99": float(np.percentile(latencies, 99)),
+        "cells": float(np.median(cells)),
+        "dropped": busy[-1] - dropped,
+        "frames": len(latencies),
+        "memory": [megabytes for _, megabytes in memory],
+    }
+
+
+def resident_mb() -> float:
+    """Resident memory of this process."""
+    if sys.platform == "linux":
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize() / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def say(name: str, done: dict[str, Any]) -> None:
+    """Print one run."""
+    print(
+        f"{name:44} {done['rate']:6.1f} frames/s, {done['cells']:.0f} depths per frame, "
+        f"{done['cpu_ms']:.1f} ms of processor per frame, latency {done['p50']:.1f} ms, "
+        f"99 % within {done['p99']:.1f} ms, {done['dropped']} dropped of "
+        f"{done['frames'] + done['dropped']}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("--checkpoint", help="The run that MODEL was exported from.")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument(
+        "--soak", type=float, default=0.0, help="Seconds at 41 frames/s for memory."
+    )
+    parser.add_argument("--cells", type=int, default=CELLS)
+    parser.add_argument("--frames", type=int, default=LOOP, help="Length of the loop.")
+    parser.add_argument("--keep", type=Path, help="Keep the drawn frames here (.npy).")
+    options = parser.parse_args()
+    rig, loop = load_rig("sim"), drawn(options.cells, options.frames, options.keep)
+    model = open_model(options.model)
+    fast = 1e-3
+    say("as fast as it can", run(model, rig, loop, fast, options.seconds))
+    if options.checkpoint:
+        eager = open_model(options.checkpoint)
+        say("  with PyTorch eager", run(eager, rig, loop, fast, options.seconds))
+    times = []
+    for image in loop[:5]:
+        begun_s = time.perf_counter()
+        detect(image, float(rig.optics.pixel_size_um or np.nan))
+        times.append(time.perf_counter() - begun_s)
+    print(f"  searching whole frames by contrast energy    {1 / np.median(times):.1f} frames/s")
+    say("at 41 frames/s", run(model, rig, loop, FRAME_S, options.seconds))
+    if options.soak:
+        done = run(model, rig, loop, FRAME_S, options.soak)
+        say(f"at 41 frames/s for {options.soak:g} s", done)
+        memory = done["memory"]
+        tenth = max(1, len(memory) // 10)
+        print(
+            f"  resident memory {np.median(memory[:tenth]):.0f} MB in the first tenth, "
+            f"{np.median(memory[-tenth:]):.0f} MB in the last"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""Heads of sperm found in single frames, in focus too, by a small network.
+
+In focus a cell is a phase object with hardly any contrast: spots of contrast energy
+(`fgaf.curate.detect`) miss it there, and a stack is needed to bridge the gap. Live there is no
+stack, so that a fully convolutional network looks at the whole pattern, midpiece and tail included.
+It has few channels, and runs in numpy on pieces of a frame as well as on all of it. Its weights
+stand in `finder.npz`; `tools/fit_finder.py` fits them to labelled patches.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+Image = npt.NDArray[Any]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution: square kernel, zeros beyond the border."""
+
+    inputs: int
+    outputs: int
+    side: int
+    stride: int = 1
+    dilation: int = 1
+
+
+LAYERS: Final = (
+    Layer(1, 8, 5, stride=2),
+    Layer(8, 16, 3, stride=2),
+    Layer(16, 24, 3),
+    Layer(24, 24, 3, dilation=2),
+    Layer(24, 24, 3, dilation=3),
+    Layer(24, 3, 1),
+)
+"""From contrast to nearness (a logit) and the offset (y, x) of the head, for cells of 4 x 4."""
+STRIDE: Final = 4
+"""Side of an output cell, in pixels of the working grid."""
+REACH: Final = 32
+"""How far around a cell the network looks, in pixels of the working grid, rounded up."""
+
+_GROUND = 33
+"""Side of the mean that is taken for the background, in pixels of the working grid."""
+_SPAN = 0.05
+"""Contrast that enters the network as 1."""
+
+
+def contrast_of(images: Image, binning: int) -> Floats:
+    """Bin images to the working grid and express them as contrast to their surroundings.
+
+    Parameters
+    ----------
+    images
+        (N, Y, X) uint8 or uint16.
+    binning
+        Image pixels to one of the grid, see `fgaf.curate.detect.Scale`.
+
+    Returns
+    -------
+    (N, Y // binning, X // binning) float32, of about unit size.
+    """
+    rows, columns = (n // binning * binning for n in images.shape[1:])
+    binned = np.zeros((len(images), rows // binning, columns // binning), np.float32)
+    for i in range(binning):
+        for j in range(binning):
+            binned += images[:, i:rows:binning, j:columns:binning]
+    ground = ndimage.uniform_filter(binned, (0, _GROUND, _GROUND), mode="nearest")
+    np.maximum(ground, np.float32(0.5), out=ground)
+    binned /= ground
+    binned -= 1
+    binned *= np.float32(1 / _SPAN)
+    return binned
+
+
+class Finder:
+    """The network.
+
+    Parameters
+    ----------
+    weights
+        One (side, side, inputs, outputs) and one (outputs,) per layer of `LAYERS`.
+    """
+
+    def __init__(self, weights: list[tuple[Floats, Floats]]) -> None:
+        self._weights = weights
+
+    @classmethod
+    def load(cls, path: Path) -> Finder:
+        """Read the weights."""
+        with np.load(path) as file:
+            return cls(
+                [
+                    (file[f"weight{n}"].astype(np.float32), file[f"bias{n}"].astype(np.float32))
+                    for n in range(len(LAYERS))
+                ]
+            )
+
+    def maps(self, contrast: Floats) -> Floats:
+        """Run the network.
+
+        Parameters
+        ----------
+        contrast
+            (N, Y, X), Y and X whole multiples of 4.
+
+        Returns
+        -------
+        (3, N, Y / 4, X / 4): probability that a head is here, its offset (y, x) in cells.
+        """
+        x = contrast[None]
+        for layer, (weight, bias) in zip(LAYERS, self._weights, strict=True):
+            x = _convolved(x, layer, weight)
+            x += bias[:, None, None, None]
+            if layer is not LAYERS[-1]:
+                np.maximum(x, 0, out=x)
+        x[0] = 1 / (1 + np.exp(-np.clip(x[0], -30, 30)))
+        return x
+
+    def heads(self, contrast: Floats, least_score: float) -> list[Floats]:
+        """Find the heads of each image.
+
+        Parameters
+        ----------
+        contrast
+            (N, Y, X), as `contrast_of` gives it.
+        least_score
+            Maxima below it are left out.
+
+        Returns
+        -------
+        list of (K, 3): y, x on the working grid, score; best first.
+        """
+        rows, columns = (n // STRIDE * STRIDE for n in contrast.shape[1:])
+        maps = self.maps(contrast[:, :rows, :columns])
+        near = maps[0]
+        peaks = (near >= least_score) & (
+            ndimage.maximum_filter(near, (0, 3, 3), mode="constant") == near
+        )
+        found = []
+        for image, peak in zip(maps.transpose(1, 2, 3, 0), peaks, strict=True):
+            row, column = np.nonzero(peak)
+            cells = image[row, column]
+            place = np.column_stack([row, column]) + cells[:, 1:]
+            heads = np.column_stack([STRIDE * place + (STRIDE - 1) / 2, cells[:, 0]])
+            found.append(heads[np.argsort(-cells[:, 0], kind="stable")].astype(np.float32))
+        return found
+
+
+@cache
+def shipped() -> Finder:
+    """The finder that comes with fgaf."""
+    data = resources.files("fgaf.model.live").joinpath("finder.npz").read_bytes()
+    with np.load(io.BytesIO(data)) as file:
+        return Finder(
+            [
+                (file[f"weight{n}"].astype(np.float32), file[f"bias{n}"].astype(np.float32))
+                for n in range(len(LAYERS))
+            ]
+        )
+
+
+def _convolved(x: Floats, layer: Layer, weight: Floats) -> Floats:
+    """Convolve (C, N, Y, X): the shifted images of all places of the kernel, then one product."""
+    reach, stride = layer.dilation * (layer.side // 2), layer.stride
+    images, rows, columns = x.shape[1], -(-x.shape[2] // stride), -(-x.shape[3] // stride)
+    if reach:
+        x = np.pad(x, ((0, 0), (0, 0), (reach, reach), (reach, reach)))
+    shifted = np.empty((layer.side**2, layer.inputs, images, rows, columns), np.float32)
+    for place in range(layer.side**2):
+        top, left = (layer.dilation * n for n in divmod(place, layer.side))
+        shifted[place] = x[
+            :,
+            :,
+            top : top + stride * (rows - 1) + 1 : stride,
+            left : left + stride * (columns - 1) + 1 : stride,
+        ]
+    product = weight.reshape(-1, layer.outputs).T @ shifted.reshape(-1, images * rows * columns)
+    return np.asarray(product.reshape(layer.outputs, images, rows, columns))

@@ -1,0 +1,138 @@
+"""The focus drive during live work: where it was at each exposure, and where it shall go."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import deque
+from typing import Final
+
+from fgaf.acquire.devices import Clock, DeviceError, Stage
+from fgaf.dataset.errors import FgafError
+
+_REMEMBERED: Final = 256
+_REST_S: Final = 0.004
+
+
+class Focus:
+    """Reads the drive's position again and again, and sends it to the newest target.
+
+    A new target is sent only when the drive stands: what a controller does with a command during a
+    move differs from maker to maker. Targets beyond the limits become the limit.
+
+    In real time a thread of its own talks to the drive (`start`, `stop`), since a serial drive
+    takes a frame's time to answer; in simulated time the loop calls `look`.
+
+    Parameters
+    ----------
+    stage, clock
+        The device and the time its positions are stamped by.
+    limits_um
+        Lowest and highest z it may be sent to.
+    play_um
+        Play of the drive: the objective stays where it is for so long when the direction turns
+        down. Positions are then those of the objective, as if pushed from below, and moves down go
+        so much lower.
+
+    Attributes
+    ----------
+    at_limit
+        Whether the newest target was beyond the limits.
+    """
+
+    def __init__(
+        self, stage: Stage, clock: Clock, limits_um: tuple[float, float], play_um: float = 0.0
+    ) -> None:
+        self._stage, self._clock, self._limits_um = stage, clock, limits_um
+        self._seen: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
+        self._lock = threading.Lock()
+        self._target_um: float | None = None
+        self._play_um = play_um
+        self._objective_um: float | None = None
+        self._ended = threading.Event()
+        self._error: FgafError | None = None
+        self._thread: threading.Thread | None = None
+        self.at_limit = False
+
+    def aim(self, z_um: float) -> float:
+        """Ask for a position; an older target that was not sent yet is forgotten.
+
+        Returns
+        -------
+        float
+            The target within the limits, in µm.
+        """
+        low, high = self._limits_um
+        with self._lock:
+            down = self._objective_um is not None and z_um < self._objective_um
+            drive_um = z_um - self._play_um if down else z_um
+            self._target_um = min(max(drive_um, low), high)
+            self.at_limit = self._target_um != drive_um
+            return self._target_um
+
+    def at(self, time_ns: int) -> float:
+        """Where the drive was at a time, in µm: on the line between the two readings around it.
+
+        Raises
+        ------
+        DeviceError
+            The drive is gone.
+        """
+        if self._error is not None:
+            raise self._error
+        with self._lock:
+            seen = list(self._seen)
+        after = bisect_left(seen, time_ns, key=lambda reading: reading[0])
+        if after in (0, len(seen)):
+            return seen[min(after, len(seen) - 1)][1]
+        (t0, z0), (t1, z1) = seen[after - 1], seen[after]
+        return z0 + (z1 - z0) * (time_ns - t0) / max(1, t1 - t0)
+
+    def look(self) -> None:
+        """Read the position once, and send the newest target if the drive stands.
+
+        Raises
+        ------
+        DeviceError
+            The drive is gone, or says no number.
+        """
+        try:
+            asked_ns = self._clock.now_ns()
+            z_um = self._stage.position_um()
+            answered_ns = self._clock.now_ns()
+            if not abs(z_um) < float("inf"):
+                raise DeviceError(f"the drive gives {z_um} as its position; check its connection")
+            with self._lock:
+                before_um = z_um if self._objective_um is None else self._objective_um
+                self._objective_um = min(max(before_um, z_um), z_um + self._play_um)
+                self._seen.append(((asked_ns + answered_ns) // 2, self._objective_um))
+                wanted = self._target_um
+            if wanted is not None and not self._stage.moving():
+                with self._lock:
+                    if self._target_um == wanted:
+                        self._target_um = None
+                self._stage.move_to(wanted)
+        except FgafError:
+            raise
+        except Exception as error:
+            raise DeviceError(f"the drive: {type(error).__name__}: {error}") from error
+
+    def start(self) -> None:
+        """Read once, then go on in a thread."""
+        self.look()
+        self._thread = threading.Thread(target=self._run, name="focus drive", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; the drive may still be on its last move."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(10.0)
+
+    def _run(self) -> None:
+        try:
+            while not self._ended.is_set():
+                self.look()
+                self._clock.sleep(_REST_S)
+        except FgafError as error:
+            self._error = error

@@ -1,0 +1,155 @@
+"""A cell's height over time: a Kalman filter on what single frames say of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+AGITATION: Final = (3.0, 300.0)
+"""Spectral densities of a cell's acceleration, µm²/s³: one that swims level, one that climbs."""
+FLOOR_UM: Final = 0.12
+"""Least error taken for a single frame's depth: networks are surer than they should be."""
+BEYOND_UM: Final = 1.0
+"""Error of a depth at the end of the classes: the cell may be anywhere beyond."""
+
+_SPEED_UM_S: Final = 10.0
+_SWITCH_S: Final = 1.0
+_OUTLIER: Final = 3.0
+
+
+@dataclass
+class _Model:
+    """One filter of constant velocity: height, speed, their covariance, its weight."""
+
+    agitation: float
+    z: float
+    v: float
+    zz: float
+    zv: float
+    vv: float
+    weight: float
+
+
+class Height:
+    """Height (z of the cell's focus, in drive µm), with its uncertainty, and its speed.
+
+    Two filters of constant velocity run side by side, one for cells that swim level and one for
+    those that climb and dive, and are mixed by how well each foretold the measurements (interacting
+    multiple models: H. Blom and Y. Bar-Shalom, IEEE Trans. Autom. Control 33, 1988). A measurement
+    that is far off counts less the farther it is.
+
+    Parameters
+    ----------
+    z_um, error_um
+        The first measurement and its standard error.
+    time_ns
+        Its time, ns since the epoch.
+    """
+
+    def __init__(self, z_um: float, error_um: float, time_ns: int) -> None:
+        self._time_ns = time_ns
+        self._models = [
+            _Model(each, z_um, 0.0, error_um**2, 0.0, _SPEED_UM_S**2, 1 / len(AGITATION))
+            for each in AGITATION
+        ]
+
+    def measure(self, z_um: float, error_um: float, time_ns: int) -> None:
+        """Take a measurement in: z and its standard error in µm, and its time.
+
+        A time before the last one is taken for the same.
+        """
+        dt = max(0.0, (time_ns - self._time_ns) / 1e9)
+        self._time_ns = max(time_ns, self._time_ns)
+        self._mix(1 - math.exp(-dt / _SWITCH_S))
+        likelihoods = []
+        for model in self._models:
+            _predict(model, dt)
+            likelihoods.append(_update(model, z_um, error_um))
+        best = max(likelihoods)
+        for model, likelihood in zip(self._models, likelihoods, strict=True):
+            model.weight *= math.exp(likelihood - best)
+        total = sum(model.weight for model in self._models)
+        for model in self._models:
+            model.weight /= total
+
+    def at(self, time_ns: int) -> tuple[float, float, float]:
+        """Foretell the height.
+
+        Parameters
+        ----------
+        time_ns
+            When; not before the last measurement.
+
+        Returns
+        -------
+        z, its standard error, speed
+            In µm, µm, µm/s.
+        """
+        dt = max(0.0, (time_ns - self._time_ns) / 1e9)
+        moved = [_Model(m.agitation, m.z, m.v, m.zz, m.zv, m.vv, m.weight) for m in self._models]
+        for model in moved:
+            _predict(model, dt)
+        z = sum(m.weight * m.z for m in moved)
+        v = sum(m.weight * m.v for m in moved)
+        variance = sum(m.weight * (m.zz + (m.z - z) ** 2) for m in moved)
+        return z, math.sqrt(variance), v
+
+    def _mix(self, switching: float) -> None:
+        """Let each filter take over a little of the others."""
+        old = self._models
+        share = switching / len(old)
+        total = sum(model.weight for model in old)
+        mixed = []
+        for model in old:
+            weights = [
+                (1 - switching if other is model else 0.0) * other.weight + share * other.weight
+                for other in old
+            ]
+            weight = sum(weights)
+            parts = [each / weight for each in weights]
+            z = sum(p * m.z for p, m in zip(parts, old, strict=True))
+            v = sum(p * m.v for p, m in zip(parts, old, strict=True))
+            zz = sum(p * (m.zz + (m.z - z) ** 2) for p, m in zip(parts, old, strict=True))
+            zv = sum(p * (m.zv + (m.z - z) * (m.v - v)) for p, m in zip(parts, old, strict=True))
+            vv = sum(p * (m.vv + (m.v - v) ** 2) for p, m in zip(parts, old, strict=True))
+            mixed.append(_Model(model.agitation, z, v, zz, zv, vv, weight / total))
+        self._models = mixed
+
+
+def error_of(depth_um: float, spread_um: float, half_range_um: float, step_um: float) -> float:
+    """Take the standard error of a single frame's depth from its spread.
+
+    Parameters
+    ----------
+    depth_um, spread_um
+        As the network gives them.
+    half_range_um, step_um
+        Its classes; within half a step of their end it can say no more than "at least so far".
+    """
+    error = math.hypot(spread_um, FLOOR_UM)
+    return max(error, BEYOND_UM) if abs(depth_um) > half_range_um - step_um / 2 else error
+
+
+def _predict(model: _Model, dt: float) -> None:
+    model.z += model.v * dt
+    model.zz += 2 * dt * model.zv + dt**2 * model.vv + model.agitation * dt**3 / 3
+    model.zv += dt * model.vv + model.agitation * dt**2 / 2
+    model.vv += model.agitation * dt
+
+
+def _update(model: _Model, z_um: float, error_um: float) -> float:
+    """Correct a model; returns the log-likelihood of the measurement, less a constant."""
+    noise = error_um**2
+    surprise = z_um - model.z
+    variance = model.zz + noise
+    far = surprise**2 / (variance * _OUTLIER**2)
+    if far > 1:
+        variance += noise * (far - 1)
+    gain_z, gain_v = model.zz / variance, model.zv / variance
+    model.z += gain_z * surprise
+    model.v += gain_v * surprise
+    model.vv -= gain_v * model.zv
+    model.zv -= gain_v * model.zz
+    model.zz -= gain_z * model.zz
+    return -0.5 * (math.log(variance) + surprise**2 / variance)

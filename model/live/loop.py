@@ -1,0 +1,321 @@
+"""The live loop: frame, cells, depths, heights, drive; one result per frame."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fgaf.acquire.devices import Devices
+from fgaf.acquire.drive import Drive
+from fgaf.acquire.interrupt import Interrupt, InterruptError
+from fgaf.acquire.rig import Rig, load_rig, open_rig
+from fgaf.curate.crop import corner_of
+from fgaf.curate.detect import HEAD_UM
+from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.model.card import require_same
+from fgaf.model.depth import DepthModel, Readings, open_model
+from fgaf.model.live.finder import Finder, shipped
+from fgaf.model.live.focus import Focus
+from fgaf.model.live.frames import Arrival, frames_of
+from fgaf.model.live.height import Height, error_of
+from fgaf.model.live.message import LiveCell, LiveFrame
+from fgaf.model.live.pace import Pace
+from fgaf.model.live.pursuit import Pursuit
+from fgaf.model.live.tracker import Track, Tracker, TrackSettings
+
+_MOST_CELLS: Final = 200
+_WARM: Final = (1, 2, 4, 8, 16)
+
+
+@dataclass(frozen=True)
+class LiveSettings:
+    """How live work is done.
+
+    Attributes
+    ----------
+    track
+        Follow a cell with the drive.
+    target
+        Its id; None for the one nearest to the middle of the frame.
+    play_um
+        Play of the drive, as `acq check` measures it; see `Focus`.
+    head_um
+        Length of the heads, in µm.
+    cells
+        When a cell is one.
+    processing_s
+        In simulated time, how long a frame's processing takes; None for as long as it really
+        takes. Real cameras know no such thing.
+    """
+
+    track: bool = False
+    target: int | None = None
+    play_um: float = 0.0
+    head_um: float = HEAD_UM[0]
+    cells: TrackSettings = field(default_factory=TrackSettings)
+    processing_s: float | None = None
+
+
+class Live:
+    """Reads the depth of every cell in view, frame by frame.
+
+    Parameters
+    ----------
+    devices
+        Open camera, drive and clock.
+    rig
+        How they are used.
+    model
+        Reads depth.
+    settings
+        How it is done.
+    interrupt
+        Ends it.
+    force
+        Use a model that was trained on other images all the same.
+    finder
+        Finds heads.
+
+    Attributes
+    ----------
+    pace
+        Frames, drops, latency so far.
+    pursuit
+        What follows a cell; None without `LiveSettings.track`.
+    differs
+        In what the rig differs from the model, where `force` let it pass; else empty.
+
+    Raises
+    ------
+    FgafError
+        The rig's optics, pixels or frames do not suit the model; the line says what differs.
+    SettingError
+        The pixel size is unknown.
+    """
+
+    def __init__(
+        self,
+        devices: Devices,
+        rig: Rig,
+        model: DepthModel,
+        settings: LiveSettings | None = None,
+        interrupt: Interrupt | None = None,
+        *,
+        force: bool = False,
+        finder: Finder | None = None,
+    ) -> None:
+        self.settings = settings or LiveSettings()
+        self.pace = Pace()
+        self._devices, self._rig, self._model = devices, rig, model
+        self._interrupt = interrupt or Interrupt()
+        warnings: list[str] = []
+        require_same(
+            model.card,
+            rig.optics,
+            source=f"the rig {rig.name}".rstrip(),
+            force=force,
+            warn=warnings.append,
+        )
+        self.differs = "; ".join(warnings)
+        self._side = model.card.patch_px
+        shape = devices.camera.shape
+        if min(shape) < self._side:
+            raise FgafError(
+                f"the camera's frames of {shape[0]} x {shape[1]} px are smaller than the model's "
+                f"patches of {self._side} px; enlarge its region"
+            )
+        pixel_um = rig.optics.pixel_size_um or (model.card.optics.pixel_size_um if force else None)
+        if pixel_um is None:
+            raise SettingError(
+                "the rig does not say its pixel size: add pixel_size_um to its [optics], or pass "
+                "--force to take the model's"
+            )
+        self._pixel_um = pixel_um
+        self._drive = Drive(devices.stage, devices.clock, rig.stage, self._interrupt)
+        self._focus = Focus(
+            devices.stage, devices.clock, self._drive.limits_um, self.settings.play_um
+        )
+        self.pursuit = (
+            Pursuit(self._focus, shape, self.settings.target) if self.settings.track else None
+        )
+        self._tracker = Tracker(
+            shape, pixel_um, self.settings.head_um, finder or shipped(), self.settings.cells
+        )
+
+    @property
+    def cells(self) -> int:
+        """How many cells were given a number so far."""
+        return self._tracker.named
+
+    def frames(self, limit: int | None = None) -> Generator[LiveFrame]:
+        """Yield one result per frame until the limit, or until a stop is asked for.
+
+        With `LiveSettings.track` the drive goes back to where it stood, however this ends.
+
+        Parameters
+        ----------
+        limit
+            Number of frames.
+
+        Raises
+        ------
+        DeviceError
+            The camera or the drive failed, or a frame is not what it should be.
+        """
+        self._warm_up()
+        with ExitStack() as stack:
+            if self.pursuit is not None:
+                self._drive.check_here()
+                stack.enter_context(self._drive.returning("the cell was followed"))
+            frames = stack.enter_context(
+                frames_of(
+                    self._devices,
+                    self._rig.camera,
+                    self._focus,
+                    self._interrupt,
+                    self.settings.processing_s,
+                )
+            )
+            done = 0
+            try:
+                while limit is None or done < limit:
+                    yield self._result(frames.next())
+                    done += 1
+            # Who asks for no more ends the block well; a drive that cannot go back is an error.
+            except (InterruptError, GeneratorExit):
+                return
+
+    def _result(self, arrival: Arrival) -> LiveFrame:
+        frame = arrival.frame
+        drive_um = self._focus.at(frame.time_host_ns)
+        tracks = self._tracker.update(frame.pixels, frame.time_host_ns)
+        readings = self._read(tracks, frame.pixels)
+        for number, track in enumerate(tracks):
+            if number in readings:
+                self._measure(track, drive_um, *readings[number], frame.time_host_ns)
+        now_ns = self._devices.clock.now_ns()
+        aim_um = self.pursuit.follow(tracks, now_ns, drive_um) if self.pursuit else None
+        latency_ms = (now_ns - frame.time_host_ns) / 1e6
+        self.pace.count(latency_ms, now_ns, arrival.dropped)
+        p50, p99 = self.pace.latency_ms
+        return LiveFrame(
+            frame_id=frame.frame_id,
+            time_ns=frame.time_host_ns,
+            result_ns=now_ns,
+            latency_ms=latency_ms,
+            drive_um=drive_um,
+            dropped=self.pace.dropped,
+            rate_hz=self.pace.rate_hz,
+            latency_p50_ms=p50,
+            latency_p99_ms=p99,
+            target=self.pursuit.target if self.pursuit else None,
+            aim_um=aim_um,
+            at_limit=self._focus.at_limit,
+            cells=tuple(
+                self._cell(track, readings.get(number), frame.time_host_ns)
+                for number, track in enumerate(tracks)
+            ),
+            pixels=frame.pixels,
+        )
+
+    def _read(
+        self, tracks: list[Track], pixels: npt.NDArray[Any]
+    ) -> dict[int, tuple[float, float, bool]]:
+        """Depth, spread and range of every cell found whose patch is inside the frame."""
+        side, (rows, columns) = self._side, pixels.shape
+        numbers, patches = [], []
+        for number, track in enumerate(tracks[:_MOST_CELLS]):
+            top, left = corner_of(track.y, side), corner_of(track.x, side)
+            if track.seen and 0 <= top <= rows - side and 0 <= left <= columns - side:
+                numbers.append(number)
+                patches.append(pixels[top : top + side, left : left + side])
+        if not patches:
+            return {}
+        read: Readings = self._model.read(np.stack(patches), "the live image")
+        return {
+            number: (float(depth), float(spread), bool(inside))
+            for number, depth, spread, inside in zip(
+                numbers, read.depth_um, read.spread_um, read.in_range, strict=True
+            )
+        }
+
+    def _measure(
+        self,
+        track: Track,
+        drive_um: float,
+        depth_um: float,
+        spread_um: float,
+        in_range: bool,
+        time_ns: int,
+    ) -> None:
+        if not in_range:
+            return
+        card = self._model.card
+        error_um = error_of(depth_um, spread_um, card.half_range_um, card.step_um)
+        if track.height is None:
+            track.height = Height(drive_um - depth_um, error_um, time_ns)
+        else:
+            track.height.measure(drive_um - depth_um, error_um, time_ns)
+
+    def _cell(
+        self, track: Track, reading: tuple[float, float, bool] | None, time_ns: int
+    ) -> LiveCell:
+        depth_um, spread_um, in_range = reading or (None, None, None)
+        z_um, z_error_um, vz_um_s = track.height.at(time_ns) if track.height else (None,) * 3
+        return LiveCell(
+            id=track.number,
+            seen=track.seen,
+            y_px=track.y,
+            x_px=track.x,
+            vy_um_s=track.motion.vy * self._pixel_um,
+            vx_um_s=track.motion.vx * self._pixel_um,
+            score=track.score,
+            age_s=(time_ns - track.born_ns) / 1e9,
+            depth_um=depth_um,
+            spread_um=spread_um,
+            in_range=in_range,
+            z_um=z_um,
+            z_error_um=z_error_um,
+            vz_um_s=vz_um_s,
+        )
+
+    def _warm_up(self) -> None:
+        """Run the model once on some batches: the first run of a size may take much longer."""
+        kind = np.uint8 if self._devices.camera.bit_depth <= 8 else np.uint16
+        for count in _WARM:
+            self._model.read(np.full((count, self._side, self._side), 100, kind))
+
+
+def live(
+    rig: str | Path | Rig,
+    model: str | Path | DepthModel,
+    settings: LiveSettings | None = None,
+    *,
+    force: bool = False,
+    limit: int | None = None,
+) -> Generator[LiveFrame]:
+    """Open a rig and a model, and yield one result per frame: ``for frame in live("sim", run):``.
+
+    Rig and drive are given back when the loop over it ends; see `Live` for the rest.
+
+    Parameters
+    ----------
+    rig
+        A rig, its file or its name.
+    model
+        A depth model, or where it is; see `fgaf.model.depth.open_model`.
+    settings, force
+        See `Live`.
+    limit
+        Number of frames; None for as long as one asks.
+    """
+    loaded = rig if isinstance(rig, Rig) else load_rig(rig)
+    reader = open_model(model) if isinstance(model, str | Path) else model
+    with open_rig(loaded) as devices:
+        yield from Live(devices, loaded, reader, settings, force=force).frames(limit)

@@ -1,0 +1,128 @@
+"""What is known after each frame: the cells with their heights, and how the loop keeps up."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
+
+import numpy.typing as npt
+
+VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class LiveCell:
+    """One cell in one frame. Depth and height are None where they are not known.
+
+    Attributes
+    ----------
+    id
+        The same number for as long as the cell is followed.
+    seen
+        Whether it was found in this frame; else its place is foretold, and its depth not read.
+    y_px, x_px
+        Centre of the head in the frame.
+    vy_um_s, vx_um_s
+        Velocity in the specimen.
+    score
+        How much the spot looks like a head, 0 to 1.
+    age_s
+        Since it was first found.
+    depth_um
+        Depth read from this frame alone: z of the drive less z of the cell's focus.
+    spread_um
+        Its standard deviation, as the network gives it.
+    in_range
+        Whether the patch is like those of training; a depth out of range does not enter `z_um`.
+    z_um
+        Filtered height in the middle of the exposure: z of the drive at which the cell is in focus.
+    z_error_um
+        Its standard error.
+    vz_um_s
+        Its speed.
+    """
+
+    id: int
+    seen: bool
+    y_px: float
+    x_px: float
+    vy_um_s: float
+    vx_um_s: float
+    score: float
+    age_s: float
+    depth_um: float | None = None
+    spread_um: float | None = None
+    in_range: bool | None = None
+    z_um: float | None = None
+    z_error_um: float | None = None
+    vz_um_s: float | None = None
+
+
+@dataclass(frozen=True)
+class LiveFrame:
+    """One frame, and what was read from it.
+
+    Attributes
+    ----------
+    frame_id
+        The camera's number.
+    time_ns, result_ns
+        Middle of the exposure, and when the result stood; ns since the epoch.
+    latency_ms
+        From one to the other.
+    drive_um
+        Where the drive was in the middle of the exposure.
+    dropped
+        Frames dropped since the start because the loop, or the camera's link, did not keep up.
+    rate_hz
+        Frames per second, over the last seconds.
+    latency_p50_ms, latency_p99_ms
+        Percentiles of the latency, over the last frames.
+    target
+        Id of the cell that the drive follows; None when there is none.
+    aim_um
+        Where the drive was sent after this frame; None when it was not.
+    at_limit
+        Whether the cell is beyond the drive's limits.
+    cells
+        All cells in view.
+    pixels
+        The frame itself, (Y, X); not part of the JSON.
+    """
+
+    frame_id: int
+    time_ns: int
+    result_ns: int
+    latency_ms: float
+    drive_um: float
+    dropped: int
+    rate_hz: float
+    latency_p50_ms: float
+    latency_p99_ms: float
+    target: int | None
+    aim_um: float | None
+    at_limit: bool
+    cells: tuple[LiveCell, ...]
+    pixels: npt.NDArray[Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the pixels, numbers rounded to what they are worth, as JSON holds it."""
+        plain = {
+            f.name: _rounded(getattr(self, f.name))
+            for f in fields(self)
+            if f.name not in ("cells", "pixels")
+        }
+        cells = [{k: _rounded(v) for k, v in asdict(cell).items()} for cell in self.cells]
+        return {"format": "fgaf-live", "version": VERSION, **plain, "cells": cells}
+
+    def to_json(self) -> str:
+        """One line of JSON, without its end."""
+        return json.dumps(self.to_dict(), allow_nan=False, separators=(",", ":"))
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return value

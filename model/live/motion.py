@@ -1,0 +1,76 @@
+"""Where a cell is in the frame: position and velocity, foretold from one frame to the next."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Self
+
+SWING_UM: Final = 0.7
+"""How far a head is off its mean path, r.m.s.: it swings with every beat; and what finding adds."""
+TURNING: Final = 800.0
+"""Spectral density of the mean path's acceleration, µm²/s³."""
+FASTEST_UM_S: Final = 60.0
+"""Standard deviation of a velocity, along each axis, of which nothing is known yet."""
+
+
+@dataclass
+class Motion:
+    """A Kalman filter of constant velocity; both axes share their covariance.
+
+    Attributes
+    ----------
+    y, x
+        Position in pixels.
+    vy, vx
+        Velocity in pixels per second.
+    time_ns
+        When.
+    """
+
+    y: float
+    x: float
+    vy: float
+    vx: float
+    time_ns: int
+    _pixel_um: float
+    _pp: float
+    _pv: float = 0.0
+    _vv: float = 0.0
+
+    @classmethod
+    def begin(cls, y: float, x: float, time_ns: int, pixel_um: float) -> Self:
+        """Begin where a head was found, in pixels of `pixel_um`."""
+        swing, fastest = SWING_UM / pixel_um, FASTEST_UM_S / pixel_um
+        return cls(y, x, 0.0, 0.0, time_ns, pixel_um, swing**2, 0.0, fastest**2)
+
+    @property
+    def error_px(self) -> float:
+        """Standard error of the next measurement against the position foretold, along each axis."""
+        return math.sqrt(self._pp + (SWING_UM / self._pixel_um) ** 2)
+
+    def foretell(self, time_ns: int) -> None:
+        """Move on to a time; an earlier one changes nothing."""
+        dt = (time_ns - self.time_ns) / 1e9
+        if dt <= 0:
+            return
+        agitation = TURNING / self._pixel_um**2
+        self.time_ns = time_ns
+        self.y += self.vy * dt
+        self.x += self.vx * dt
+        self._pp += 2 * dt * self._pv + dt**2 * self._vv + agitation * dt**3 / 3
+        self._pv += dt * self._vv + agitation * dt**2 / 2
+        self._vv += agitation * dt
+
+    def correct(self, y: float, x: float) -> None:
+        """Take in where the head was found."""
+        variance = self.error_px**2
+        gain_p, gain_v = self._pp / variance, self._pv / variance
+        off_y, off_x = y - self.y, x - self.x
+        self.y += gain_p * off_y
+        self.x += gain_p * off_x
+        self.vy += gain_v * off_y
+        self.vx += gain_v * off_x
+        self._vv -= gain_v * self._pv
+        self._pv -= gain_v * self._pp
+        self._pp -= gain_p * self._pp

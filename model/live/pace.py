@@ -1,0 +1,54 @@
+"""How the loop keeps up: rate, latency, drops."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+import numpy as np
+
+_FRAMES: Final = 400
+_RATE_S: Final = 2.0
+_EVERY: Final = 10
+
+
+class Pace:
+    """Counts and times frames.
+
+    Attributes
+    ----------
+    frames, dropped
+        Since the start.
+    """
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.dropped = 0
+        self._latencies: deque[float] = deque(maxlen=_FRAMES)
+        self._results: deque[int] = deque()
+        self._percentiles = (0.0, 0.0)
+
+    def count(self, latency_ms: float, result_ns: int, dropped: int) -> None:
+        """Take in one frame, and how many were dropped before it."""
+        self.frames += 1
+        self.dropped += dropped
+        self._latencies.append(latency_ms)
+        self._results.append(result_ns)
+        while result_ns - self._results[0] > _RATE_S * 1e9:
+            self._results.popleft()
+        if self.frames % _EVERY == 1:
+            p50, p99 = np.percentile(self._latencies, (50, 99))
+            self._percentiles = (float(p50), float(p99))
+
+    @property
+    def rate_hz(self) -> float:
+        """Frames per second over the last two seconds; 0 before there are two frames."""
+        if len(self._results) < 2:
+            return 0.0
+        span_s = (self._results[-1] - self._results[0]) / 1e9
+        return (len(self._results) - 1) / span_s if span_s > 0 else 0.0
+
+    @property
+    def latency_ms(self) -> tuple[float, float]:
+        """Median and 99th percentile over the last 400 frames, renewed every ten."""
+        return self._percentiles

@@ -1,0 +1,156 @@
+"""Results for other programs: one line of JSON per frame on a TCP port."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections import deque
+from contextlib import suppress
+from types import TracebackType
+from typing import Final, Self
+
+from fgaf.dataset.errors import FgafError
+from fgaf.dataset.files import reason
+
+_WAITING: Final = 50
+_SEND_S: Final = 5.0
+_MOST_CLIENTS: Final = 32
+
+
+class _Client:
+    """One connection, served by a thread of its own from a short queue: the oldest lines go."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.dropped = 0
+        self.gone = False
+        self._connection = connection
+        self._waiting: deque[bytes] = deque(maxlen=_WAITING)
+        self._news = threading.Condition()
+        connection.settimeout(_SEND_S)
+        self._thread = threading.Thread(target=self._serve, name="client", daemon=True)
+        self._thread.start()
+
+    def put(self, line: bytes) -> None:
+        with self._news:
+            self.dropped += len(self._waiting) == _WAITING
+            self._waiting.append(line)
+            self._news.notify()
+
+    def close(self) -> None:
+        self.gone = True
+        with self._news:
+            self._news.notify()
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._thread.join(_SEND_S)
+
+    def _serve(self) -> None:
+        with self._connection:
+            while not self.gone:
+                with self._news:
+                    while not self._waiting and not self.gone:
+                        self._news.wait()
+                    line = self._waiting.popleft() if self._waiting else b""
+                try:
+                    self._connection.sendall(line)
+                except OSError:  # it left, or took nothing for seconds
+                    self.gone = True
+
+
+class Publisher:
+    """Serves any number of TCP clients; none of them can hold up the one who publishes.
+
+    A client that reads too slowly loses the oldest of the lines that wait for it; one that takes
+    nothing for five seconds is disconnected.
+
+    Parameters
+    ----------
+    port
+        To listen on; 0 for any that is free.
+    host
+        Address to listen on; by default only this computer can connect.
+
+    Attributes
+    ----------
+    host, port
+        Where it listens.
+
+    Raises
+    ------
+    FgafError
+        The port is taken, or the address is not this computer's.
+    """
+
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        try:
+            self._listener = socket.create_server((host, port))
+        except OSError as error:
+            raise port_error("--tcp", host, port, error) from error
+        self.host, self.port = self._listener.getsockname()[:2]
+        self._clients: list[_Client] = []
+        self._lost = 0
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._accept, name="publisher", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread; close() alone does not
+        self._listener.close()
+        self._thread.join(_SEND_S)
+        for client in self._clients:
+            client.close()
+
+    @property
+    def clients(self) -> int:
+        """Clients connected now."""
+        with self._lock:
+            self._sweep()
+            return len(self._clients)
+
+    @property
+    def dropped(self) -> int:
+        """Lines that slow clients lost so far."""
+        with self._lock:
+            return self._lost + sum(client.dropped for client in self._clients)
+
+    def publish(self, line: str) -> None:
+        """Hand one line, without its end, to every client; returns at once."""
+        data = line.encode() + b"\n"
+        with self._lock:
+            self._sweep()
+            for client in self._clients:
+                client.put(data)
+
+    def _sweep(self) -> None:
+        for client in [each for each in self._clients if each.gone]:
+            self._lost += client.dropped
+            self._clients.remove(client)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:  # closed
+                return
+            with self._lock:
+                self._sweep()
+                if len(self._clients) < _MOST_CLIENTS:
+                    self._clients.append(_Client(connection))
+                else:
+                    connection.close()
+
+
+def port_error(option: str, host: str, port: int, error: OSError) -> FgafError:
+    """Say that a port cannot be listened on, and which option chooses another."""
+    return FgafError(
+        f"cannot listen on {host}:{port} ({reason(error)}); choose another port with {option}"
+    )

@@ -1,0 +1,300 @@
+"""The cells in view, each under the same number for as long as it can be followed.
+
+Every known cell is looked for in a window around the place foretold for it. New ones are looked for
+in one strip of the frame after the other, so that the whole frame has been searched after a few
+frames and no frame takes long.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+
+from fgaf.curate.detect import Scale
+from fgaf.model.live.finder import REACH, STRIDE, Finder, contrast_of
+from fgaf.model.live.height import Height
+from fgaf.model.live.motion import Motion
+
+Floats = npt.NDArray[np.float64]
+Image = npt.NDArray[Any]
+
+_WINDOW: Final = 64
+"""Side of the window about a known cell, in pixels of the working grid."""
+_STRIP: Final = 64
+"""Height of a strip, in pixels of the working grid, besides what it shares with its neighbours."""
+_SHARED: Final = REACH // 2
+_GATE: Final = 3.5
+"""Farther than so many standard errors from its place foretold, a head is another's."""
+_APART_UM: Final = 2.2
+"""Two heads are at least so far apart."""
+_UNLIKELY: Final = 1e6
+
+
+@dataclass(frozen=True)
+class TrackSettings:
+    """When a cell is one.
+
+    Attributes
+    ----------
+    least_score
+        A spot in the search for new cells needs it, 0 to 1.
+    least_score_known
+        A spot where a known cell is awaited needs only this.
+    confirmations
+        Frames in which a new cell must be found before it gets a number, without a gap of more
+        than two.
+    lost_s
+        A known cell that was not found for so long is gone, in seconds.
+    """
+
+    least_score: float = 0.4
+    least_score_known: float = 0.15
+    confirmations: int = 3
+    lost_s: float = 0.6
+
+
+@dataclass
+class Track:
+    """One cell being followed.
+
+    Attributes
+    ----------
+    number
+        Its identity, from 1; 0 before it is confirmed.
+    motion
+        Where it is.
+    seen
+        Whether it was found in the present frame.
+    y, x
+        Where it was found in the present frame, else where it is expected; pixels.
+    score
+        Of the spot that it was found by, 0 to 1.
+    finds
+        In how many frames it was found.
+    missed
+        Frames since.
+    found_ns, born_ns
+        When it was last found, and first.
+    height
+        Its height over time; None before its depth was read.
+    """
+
+    motion: Motion
+    y: float
+    x: float
+    score: float
+    found_ns: int
+    born_ns: int
+    number: int = 0
+    seen: bool = True
+    finds: int = 1
+    missed: int = 0
+    height: Height | None = field(default=None, repr=False)
+
+
+class Tracker:
+    """Follows all cells of a stream of frames.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns (Y, X) of the frames.
+    pixel_size_um
+        Pixel in the specimen, in µm.
+    head_um
+        Length of a head, in µm.
+    finder
+        Finds heads.
+    settings
+        When a cell is one.
+
+    Attributes
+    ----------
+    named
+        How many cells were given a number so far.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        pixel_size_um: float,
+        head_um: float,
+        finder: Finder,
+        settings: TrackSettings | None = None,
+    ) -> None:
+        self._shape, self._finder = shape, finder
+        self._settings = settings or TrackSettings()
+        self._scale = Scale.of(pixel_size_um, head_um)
+        self._unit = self._scale.binning
+        self._head_pixel_um = pixel_size_um
+        self._apart_px = _APART_UM * head_um / 4.7 / pixel_size_um
+        rows = shape[0] // (self._unit * STRIDE) * STRIDE
+        count = max(1, round(rows / _STRIP))
+        edges = [STRIDE * round(rows * k / count / STRIDE) for k in range(count + 1)]
+        self._strips = [
+            (max(0, low - _SHARED), min(rows, high + _SHARED), low, high)
+            for low, high in pairwise(edges)
+        ]
+        self._turn = 0
+        self.named = 0
+        self._tracks: list[Track] = []
+
+    @property
+    def known(self) -> list[Track]:
+        """The confirmed cells, found or awaited, in the order of their numbers."""
+        return sorted((t for t in self._tracks if t.number), key=lambda t: t.number)
+
+    def update(self, pixels: Image, time_ns: int) -> list[Track]:
+        """Follow the cells into the next frame, and look for new ones in the next strip.
+
+        Parameters
+        ----------
+        pixels
+            (Y, X) uint8 or uint16.
+        time_ns
+            Middle of its exposure.
+
+        Returns
+        -------
+        The confirmed cells, as `known`.
+        """
+        for track in self._tracks:
+            track.motion.foretell(time_ns)
+        heads = self._merged([self._awaited(pixels), self._searched(pixels)])
+        taken = self._assign(heads, time_ns)
+        self._begin(heads, taken, time_ns)
+        self._end(time_ns)
+        return self.known
+
+    def _awaited(self, pixels: Image) -> Floats:
+        """Heads in the windows about the known cells: (K, 3) y, x in pixels, score."""
+        if not self._tracks:
+            return np.zeros((0, 3))
+        side = self._unit * min(_WINDOW, min(self._shape) // (self._unit * STRIDE) * STRIDE)
+        corners = [
+            (
+                _within(track.motion.y - side / 2, self._shape[0] - side),
+                _within(track.motion.x - side / 2, self._shape[1] - side),
+            )
+            for track in self._tracks
+        ]
+        windows = np.stack([pixels[y : y + side, x : x + side] for y, x in corners])
+        least = self._settings.least_score_known
+        found = []
+        for (top, left), heads in zip(
+            corners, self._finder.heads(contrast_of(windows, self._unit), least), strict=True
+        ):
+            places = self._placed(heads, top, left)
+            # What stands at the edge of a window is seen better from another, or not at all.
+            rim = STRIDE * self._unit
+            inner = [
+                _inside(places[:, axis], start, side, rim, size)
+                for axis, start, size in ((0, top, self._shape[0]), (1, left, self._shape[1]))
+            ]
+            found.append(places[inner[0] & inner[1]])
+        return np.concatenate(found)
+
+    def _searched(self, pixels: Image) -> Floats:
+        """Heads in the next strip, or in the whole frame while nothing is known."""
+        if not self._tracks:
+            low, high, first, last = 0, self._strips[-1][1], 0, self._strips[-1][3]
+        else:
+            low, high, first, last = self._strips[self._turn % len(self._strips)]
+            self._turn += 1
+        strip = pixels[self._unit * low : self._unit * high]
+        least = self._settings.least_score
+        heads = self._finder.heads(contrast_of(strip[None], self._unit), least)[0]
+        own = (heads[:, 0] + low >= first) & (heads[:, 0] + low < last)
+        return self._placed(heads[own], self._unit * low, 0)
+
+    def _placed(self, heads: npt.NDArray[np.float32], top: int, left: int) -> Floats:
+        placed = heads.astype(np.float64)
+        placed[:, :2] = self._scale.to_image(placed[:, :2]) + np.array([top, left])
+        return placed
+
+    def _merged(self, parts: list[Floats]) -> Floats:
+        """One of the heads that were found more than once, best first."""
+        heads = np.concatenate(parts)
+        heads = heads[np.argsort(-heads[:, 2], kind="stable")]
+        kept: list[int] = []
+        for number, (y, x, _) in enumerate(heads):
+            if all(
+                math.hypot(y - heads[k, 0], x - heads[k, 1]) >= self._apart_px / 2 for k in kept
+            ):
+                kept.append(number)
+        return heads[kept]
+
+    def _assign(self, heads: Floats, time_ns: int) -> set[int]:
+        """Give every cell its head, those that were found often first in doubt."""
+        cost = np.full((len(self._tracks), len(heads)), _UNLIKELY)
+        for row, track in enumerate(self._tracks):
+            motion = track.motion
+            away = np.hypot(heads[:, 0] - motion.y, heads[:, 1] - motion.x) / motion.error_px
+            near = away < _GATE
+            young = 0.0 if track.number else 1.0
+            cost[row, near] = away[near] ** 2 / 2 - np.log(heads[near, 2]) + young
+        rows, columns = linear_sum_assignment(cost)
+        given = {
+            int(row): int(column)
+            for row, column in zip(rows, columns, strict=True)
+            if cost[row, column] < _UNLIKELY
+        }
+        for row, track in enumerate(self._tracks):
+            motion = track.motion
+            track.seen = row in given
+            if track.seen:
+                track.y, track.x, track.score = (float(v) for v in heads[given[row]])
+                motion.correct(track.y, track.x)
+                track.finds += 1
+                track.missed = 0
+                track.found_ns = time_ns
+                if not track.number and track.finds >= self._settings.confirmations:
+                    self.named += 1
+                    track.number = self.named
+            else:
+                track.y, track.x = motion.y, motion.x
+                track.missed += 1
+        return set(given.values())
+
+    def _begin(self, heads: Floats, taken: set[int], time_ns: int) -> None:
+        for number, (y, x, score) in enumerate(heads):
+            if number in taken or score < self._settings.least_score:
+                continue
+            near = any(
+                math.hypot(y - t.y, x - t.x) < self._apart_px
+                or math.hypot(y - t.motion.y, x - t.motion.x) < self._apart_px
+                for t in self._tracks
+            )
+            if not near:
+                motion = Motion.begin(float(y), float(x), time_ns, self._head_pixel_um)
+                self._tracks.append(
+                    Track(motion, float(y), float(x), float(score), time_ns, time_ns)
+                )
+
+    def _end(self, time_ns: int) -> None:
+        def stays(track: Track) -> bool:
+            if not track.number:
+                return track.missed <= 2
+            if (time_ns - track.found_ns) / 1e9 > self._settings.lost_s:
+                return False
+            return 0 <= track.y < self._shape[0] and 0 <= track.x < self._shape[1]
+
+        self._tracks = [track for track in self._tracks if stays(track)]
+
+
+def _within(start: float, most: int) -> int:
+    return int(min(max(round(start), 0), most))
+
+
+def _inside(places: Floats, start: int, side: int, rim: int, size: int) -> npt.NDArray[np.bool_]:
+    """Whether places lie in a window, its rim left out where it is not the frame's."""
+    low = start if start == 0 else start + rim
+    high = start + side if start + side >= size // rim * rim else start + side - rim
+    inside: npt.NDArray[np.bool_] = (places >= low) & (places < high)
+    return inside

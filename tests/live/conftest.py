@@ -1,0 +1,179 @@
+"""Cameras and drives in memory, a small simulated rig, and the network that ships."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fgaf.acquire import Devices, Frame, Rig, WallClock, load_rig
+from fgaf.model.depth import DepthModel, open_model
+from fgaf.model.live import LiveCell, LiveFrame
+
+SMALL = (
+    "simulation.shape=[240, 320]",
+    "simulation.cells=2",
+    "simulation.debris=1",
+    "simulation.round_cells=0",
+    "simulation.seed=4",
+    "camera.options.row_us=100",
+)
+
+
+@dataclass
+class MemoryCamera:
+    """Plays frames from memory, one every `interval_s`; may break on the way."""
+
+    images: list[npt.NDArray[Any]]
+    clock: WallClock
+    interval_s: float = 0.005
+    breaks_at: int | None = None
+    error: Exception | None = None
+    instead: npt.NDArray[Any] | None = None
+    name: str = "memory camera"
+    bit_depth: int = 8
+    stamp_error_s: float = 0.0
+    given: list[int] = field(default_factory=list)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        rows, columns = self.images[0].shape
+        return rows, columns
+
+    @property
+    def frame_interval_s(self) -> float:
+        return self.interval_s
+
+    def start(self) -> None:
+        self._begun_s, self._number = time.perf_counter(), 0
+
+    def stream(self, latest: bool = False) -> None:
+        assert latest
+        self.start()
+
+    def next_frame(self, timeout_s: float) -> Frame | None:
+        due_s = self._begun_s + self._number * self.interval_s - time.perf_counter()
+        if due_s > timeout_s:
+            time.sleep(timeout_s)
+            return None
+        time.sleep(max(0.0, due_s))
+        pixels = self.images[self._number % len(self.images)]
+        if self.breaks_at is not None and self._number >= self.breaks_at:
+            if self.error is not None:
+                raise self.error
+            if self.instead is None:
+                time.sleep(timeout_s)
+                return None
+            pixels = self.instead
+        self.given.append(self._number)
+        self._number += 1
+        return Frame(pixels, self._number - 1, 0, self.clock.now_ns(), 5000.0)
+
+    def trigger(self, timeout_s: float) -> Frame:
+        frame = self.next_frame(timeout_s)
+        assert frame is not None
+        return frame
+
+    def stop(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class MemoryStage:
+    """A drive that is at once where it is sent, and remembers where that was."""
+
+    z_um: float = 0.0
+    limits_um: tuple[float, float] = (-50.0, 50.0)
+    name: str = "memory drive"
+    error: Exception | None = None
+    went: list[float] = field(default_factory=list)
+    asked_by: set[str] = field(default_factory=set)
+
+    def position_um(self) -> float:
+        if self.error is not None:
+            raise self.error
+        self.asked_by.add(threading.current_thread().name)
+        return self.z_um
+
+    def move_to(self, z_um: float) -> None:
+        self.z_um = z_um
+        self.went.append(z_um)
+
+    def moving(self) -> bool:
+        return False
+
+    def stop(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def in_memory() -> Callable[..., Devices]:
+    """Make devices of which the camera plays noise; more as `MemoryCamera` takes it."""
+
+    def made(shape: tuple[int, int] = (128, 160), **camera: Any) -> Devices:
+        random = np.random.default_rng(0)
+        images = [random.integers(90, 110, shape).astype(np.uint8) for _ in range(4)]
+        clock = WallClock()
+        return Devices(MemoryCamera(images, clock, **camera), MemoryStage(), clock)
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def small() -> tuple[str, ...]:
+    """Overrides that make a small field of two swimming cells."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def rig() -> Rig:
+    """The built-in rig with a small field."""
+    return load_rig("sim", SMALL)
+
+
+@pytest.fixture(scope="session")
+def model() -> DepthModel:
+    """The network that ships with fgaf."""
+    return open_model("sim")
+
+
+@pytest.fixture
+def result() -> Callable[..., LiveFrame]:
+    """Make a result of two cells; other fields as given."""
+
+    def made(number: int = 0, **instead: Any) -> LiveFrame:
+        cells = (
+            LiveCell(1, True, 60.2, 70.7, 10.0, -20.0, 0.9, 1.5, 0.4, 0.2, True, -0.4, 0.1, 0.3),
+            LiveCell(2, False, 30.0, 120.0, 0.0, 0.0, 0.5, 0.2),
+        )
+        values: dict[str, Any] = {
+            "frame_id": number,
+            "time_ns": 1_000_000_000 + number,
+            "result_ns": 1_020_000_000 + number,
+            "latency_ms": 20.0,
+            "drive_um": 1.25,
+            "dropped": 3,
+            "rate_hz": 41.0,
+            "latency_p50_ms": 19.0,
+            "latency_p99_ms": 30.0,
+            "target": None,
+            "aim_um": None,
+            "at_limit": False,
+            "cells": cells,
+            "pixels": np.full((128, 160), 120, np.uint8),
+        }
+        return LiveFrame(**values | instead)
+
+    return made

@@ -1,0 +1,136 @@
+"""The drive during live work: where it was, where it goes, never beyond its limits."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from fgaf.acquire import DeviceError, WallClock
+from fgaf.acquire.drivers.simulated import SimulatedClock
+from fgaf.model.live.focus import Focus
+
+
+class Line:
+    """A drive that rises by 1 µm at every reading."""
+
+    name = "line"
+    limits_um = (-5.0, 5.0)
+
+    def __init__(self) -> None:
+        self.z_um = 0.0
+        self.busy = False
+        self.went: list[float] = []
+
+    def position_um(self) -> float:
+        self.z_um += 1.0
+        return self.z_um
+
+    def moving(self) -> bool:
+        return self.busy
+
+    def move_to(self, z_um: float) -> None:
+        self.went.append(z_um)
+
+    def stop(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_between_two_readings_the_drive_was_between_them() -> None:
+    clock = SimulatedClock()
+    focus = Focus(Line(), clock, (-5.0, 5.0))
+    begun_ns = clock.now_ns()
+    for _ in range(3):
+        focus.look()
+        clock.sleep(0.01)
+    assert focus.at(begun_ns + 5_000_000) == pytest.approx(1.5)
+    assert focus.at(begun_ns - 1) == 1.0
+    assert focus.at(begun_ns + 10**9) == 3.0
+
+
+def test_targets_stay_within_the_limits_and_the_newest_counts() -> None:
+    stage = Line()
+    focus = Focus(stage, SimulatedClock(), (-2.0, 2.0))
+    stage.busy = True
+    focus.aim(1.0)
+    focus.look()
+    assert stage.went == []
+    assert focus.aim(9.0) == 2.0
+    assert focus.at_limit
+    stage.busy = False
+    focus.look()
+    focus.look()
+    assert stage.went == [2.0]
+
+
+def test_moves_go_beyond_the_play_and_positions_are_the_objectives() -> None:
+    stage = MemoryStage()
+    clock = SimulatedClock()
+    focus = Focus(stage, clock, (-5.0, 5.0), play_um=0.4)
+
+    def objective_after(z_um: float) -> float:
+        focus.aim(z_um)
+        for _ in range(2):  # one look sends, the next one sees
+            focus.look()
+            clock.sleep(0.01)
+        return focus.at(clock.now_ns())
+
+    focus.look()
+    assert [objective_after(z) for z in (1.0, 0.5, 0.2, 0.7)] == pytest.approx([1.0, 0.5, 0.2, 0.7])
+    assert stage.went == pytest.approx([1.0, 0.1, -0.2, 0.7])
+
+
+class MemoryStage:
+    """A drive that is at once where it is sent."""
+
+    name = "memory drive"
+    limits_um = (-5.0, 5.0)
+
+    def __init__(self) -> None:
+        self.z_um = 0.0
+        self.went: list[float] = []
+
+    def position_um(self) -> float:
+        return self.z_um
+
+    def moving(self) -> bool:
+        return False
+
+    def move_to(self, z_um: float) -> None:
+        self.z_um = z_um
+        self.went.append(z_um)
+
+    def stop(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def ask_until_it_fails(focus: Focus) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        focus.at(0)
+
+
+@pytest.mark.parametrize("position", [float("nan"), RuntimeError("unplugged")])
+def test_a_drive_that_is_gone_is_an_error_in_the_loop(position: Any) -> None:
+    class Gone(Line):
+        def position_um(self) -> float:
+            if self.went:
+                if isinstance(position, Exception):
+                    raise position
+                return float(position)
+            return 0.0
+
+    stage = Gone()
+    focus = Focus(stage, WallClock(), (-5.0, 5.0))
+    focus.start()
+    focus.aim(1.0)
+    with pytest.raises(DeviceError, match=r"the drive( gives nan|: RuntimeError: unplugged)"):
+        ask_until_it_fails(focus)
+    focus.stop()

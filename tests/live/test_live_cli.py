@@ -1,0 +1,97 @@
+"""The command `fgaf-live`: its results, its end, its refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import pytest
+from click.testing import CliRunner, Result
+
+from fgaf.model.live_cli import live
+
+OFF = ("--page", "off", "--tcp", "off")
+
+
+def run(small: tuple[str, ...], *words: str, model: str = "sim") -> Result:
+    settings = [word for override in small for word in ("--set", override)]
+    return CliRunner().invoke(live, ["sim", model, *settings, *words])
+
+
+def test_a_run_ends_with_one_line_and_leaves_a_file(small: tuple[str, ...], tmp_path: Path) -> None:
+    path = tmp_path / "swim.h5"
+    done = run(small, *OFF, "--frames", "4", "--record", str(path))
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("live for ")
+    assert done.stdout.endswith(f"; wrote {path}\n")
+    with h5py.File(path) as file:
+        assert len(file["frames/frame_id"]) == 4
+        assert "simulated" in file.attrs["camera"]
+
+
+def test_the_result_as_json_alone_on_stdout(small: tuple[str, ...]) -> None:
+    done = run(small, "--page", "0", "--tcp", "0", "--frames", "3", "--json")
+    result = json.loads(done.stdout)
+    assert result["frames"] == 3
+    assert {"dropped", "cells", "rate_hz", "latency_p99_ms", "lines_dropped"} <= result.keys()
+    assert "page: http://127.0.0.1:" in done.stderr
+
+
+def test_a_corrupt_model_is_one_line(small: tuple[str, ...], tmp_path: Path) -> None:
+    model = tmp_path / "checkpoint.pt"
+    model.write_bytes(b"PK\x03\x04 nothing")
+    done = run(small, *OFF, model=str(model))
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--track", "nearest"), "give a cell's number, or centre"),
+        (("--page", "99999"), "is no port"),
+        (("--frames", "0"), "--frames"),
+    ],
+)
+def test_a_wrong_option_is_one_line(
+    small: tuple[str, ...], words: tuple[str, ...], says: str
+) -> None:
+    done = run(small, *words)
+    assert done.exit_code == 2
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_ctrl_c_ends_a_run_with_its_line_and_its_file(
+    small: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "swim.h5"
+    program = Path(sys.executable).with_name("fgaf-live")
+    settings = [word for override in small for word in ("--set", override)]
+    words = [program, "sim", "sim", *settings, "--page", "off", "--tcp", "0", "--track", "centre"]
+    with subprocess.Popen(
+        [*words, "--record", path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    ) as process:
+        assert process.stderr is not None
+        port = int(process.stderr.readline().rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as robot, robot.makefile() as lines:
+            first = json.loads(next(lines))
+            assert first["format"] == "fgaf-live"
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out.startswith("live for ")
+    with h5py.File(path) as file:
+        assert file.attrs["complete"]

@@ -1,0 +1,86 @@
+"""Lines of JSON on a TCP port, over real sockets: nobody who listens can hold up the loop."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+
+from fgaf.dataset import FgafError
+from fgaf.model.live import LiveFrame
+from fgaf.model.live.publisher import Publisher
+
+PATIENCE_S = 10.0
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_every_client_gets_every_line(result: Callable[..., LiveFrame]) -> None:
+    with Publisher(0) as publisher:
+        ends = [socket.create_connection((publisher.host, publisher.port)) for _ in range(2)]
+        wait_for(lambda: publisher.clients == 2)
+        for number in range(5):
+            publisher.publish(result(number).to_json())
+        for end in ends:
+            with end, end.makefile() as lines:
+                read = [json.loads(next(lines)) for _ in range(5)]
+            assert [each["frame_id"] for each in read] == list(range(5))
+            assert read[0]["format"] == "fgaf-live"
+            assert read[0]["cells"][0]["z_um"] == -0.4
+            assert read[0]["cells"][1]["depth_um"] is None
+
+
+def test_a_client_that_does_not_read_loses_the_oldest_lines() -> None:
+    with Publisher(0) as publisher, socket.create_connection(("127.0.0.1", publisher.port)) as slow:
+        wait_for(lambda: publisher.clients == 1)
+        begun = time.monotonic()
+        for number in range(3000):
+            publisher.publish(json.dumps({"number": number, "filling": "x" * 5000}))
+        assert time.monotonic() - begun < 3.0
+        assert publisher.dropped > 0
+        numbers = []
+        with slow.makefile() as lines:
+            while not numbers or numbers[-1] < 2999:
+                numbers.append(json.loads(next(lines))["number"])
+        assert numbers == sorted(numbers)
+        assert len(numbers) + publisher.dropped == 3000
+
+
+def test_a_client_that_leaves_is_forgotten() -> None:
+    with Publisher(0) as publisher:
+        leaving = socket.create_connection((publisher.host, publisher.port))
+        wait_for(lambda: publisher.clients == 1)
+        leaving.close()
+
+        def gone() -> bool:
+            publisher.publish("{}")
+            return publisher.clients == 0
+
+        wait_for(gone)
+        with socket.create_connection((publisher.host, publisher.port)) as end:
+            wait_for(lambda: publisher.clients == 1)
+            publisher.publish("{}")
+            assert end.recv(3) == b"{}\n"
+
+
+def test_a_port_that_is_taken_is_one_line() -> None:
+    with Publisher(0) as first, pytest.raises(FgafError, match=r"choose another port with --tcp"):
+        Publisher(first.port)
+
+
+def test_it_ends_while_clients_are_connected() -> None:
+    begun = time.monotonic()
+    with Publisher(0) as publisher:
+        end = socket.create_connection((publisher.host, publisher.port))
+        wait_for(lambda: publisher.clients == 1)
+    with end:
+        assert end.recv(1) == b""
+    assert time.monotonic() - begun < 5
