@@ -20,13 +20,13 @@ _MOST_CLIENTS: Final = 32
 class _Client:
     """One connection, served by a thread of its own from a short queue: the oldest lines go."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, patience_s: float) -> None:
         self.dropped = 0
         self.gone = False
         self._connection = connection
         self._waiting: deque[bytes] = deque(maxlen=_WAITING)
         self._news = threading.Condition()
-        connection.settimeout(_SEND_S)
+        connection.settimeout(patience_s)
         self._thread = threading.Thread(target=self._serve, name="client", daemon=True)
         self._thread.start()
 
@@ -61,7 +61,7 @@ class Publisher:
     """Serves any number of TCP clients; none of them can hold up the one who publishes.
 
     A client that reads too slowly loses the oldest of the lines that wait for it; one that takes
-    nothing for five seconds is disconnected.
+    nothing for some seconds is disconnected.
 
     Parameters
     ----------
@@ -69,6 +69,8 @@ class Publisher:
         To listen on; 0 for any that is free.
     host
         Address to listen on; by default only this computer can connect.
+    patience_s
+        How long a client may take nothing.
 
     Attributes
     ----------
@@ -81,7 +83,8 @@ class Publisher:
         The port is taken, or the address is not this computer's.
     """
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1", patience_s: float = _SEND_S) -> None:
+        self._patience_s = patience_s
         try:
             self._listener = socket.create_server((host, port))
         except OSError as error:
@@ -144,7 +147,7 @@ class Publisher:
             with self._lock:
                 self._sweep()
                 if len(self._clients) < _MOST_CLIENTS:
-                    self._clients.append(_Client(connection))
+                    self._clients.append(_Client(connection, self._patience_s))
                 else:
                     connection.close()
 

@@ -90,10 +90,8 @@ def test_a_camera_that_fails_ends_the_run_in_one_line(
     fault: Fault, in_memory: Callable[..., Devices]
 ) -> None:
     devices = in_memory(breaks_at=3, **fault.camera)
-    begun = time.monotonic()
     with pytest.raises(DeviceError, match=fault.says), frames(devices) as source:
         take_all(source)
-    assert time.monotonic() - begun < 5
 
 
 def test_a_stop_ends_the_wait(in_memory: Callable[..., Devices]) -> None:

@@ -39,12 +39,14 @@ def test_every_client_gets_every_line(result: Callable[..., LiveFrame]) -> None:
 
 
 def test_a_client_that_does_not_read_loses_the_oldest_lines() -> None:
-    with Publisher(0) as publisher, socket.create_connection(("127.0.0.1", publisher.port)) as slow:
+    # A publisher that waited for the client would wait for good: nothing is read before the end.
+    with (
+        Publisher(0, patience_s=600) as publisher,
+        socket.create_connection((publisher.host, publisher.port)) as slow,
+    ):
         wait_for(lambda: publisher.clients == 1)
-        begun = time.monotonic()
         for number in range(3000):
             publisher.publish(json.dumps({"number": number, "filling": "x" * 5000}))
-        assert time.monotonic() - begun < 3.0
         assert publisher.dropped > 0
         numbers = []
         with slow.makefile() as lines:
