@@ -30,7 +30,7 @@ from skimage.measure import shannon_entropy
 
 from fgaf.acquire.simulation.cells import simulate_cells
 from fgaf.curate.focus import MEASURES
-from fgaf.model.methods.search import dip, vertex
+from fgaf.model.bench.methods.search import dip, vertex
 
 Images = npt.NDArray[np.generic]
 Floats = npt.NDArray[np.float64]

@@ -32,10 +32,10 @@ import torch
 
 from fgaf.dataset.optics import Optics
 from fgaf.model.checkpoint import Checkpoint, build_network
-from fgaf.model.export import ExportSettings, build
-from fgaf.model.exported import Exported
+from fgaf.model.deploy.export import ExportSettings, build
+from fgaf.model.deploy.exported import Exported
+from fgaf.model.deploy.graph import onnx_model
 from fgaf.model.familiar import learn
-from fgaf.model.graph import onnx_model
 from fgaf.model.images import Scale
 from fgaf.model.predict import Predictor
 from fgaf.model.settings import TrainSettings

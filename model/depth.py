@@ -119,7 +119,7 @@ def open_model(path: Path | str, tta: bool | None = None, threads: int | None = 
     """
     path = Path(path)
     if path.suffix.lower() in (ONNX, OPENVINO):
-        from fgaf.model.exported import Exported, check_views
+        from fgaf.model.deploy.exported import Exported, check_views
 
         exported = Exported.load(path, threads)
         check_views(exported.card, tta, path)

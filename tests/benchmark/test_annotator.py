@@ -17,10 +17,10 @@ from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, write_archive
 from fgaf.dataset.errors import FgafError, FormatError, SettingError
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawHeader, RawStack, RawWriter
-from fgaf.model.benchmark import run_benchmark
-from fgaf.model.exam import Exam
-from fgaf.model.methods.annotator import AnnotatorMethod
-from fgaf.model.preset import Preset
+from fgaf.model.bench.benchmark import run_benchmark
+from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.methods.annotator import AnnotatorMethod
+from fgaf.model.bench.preset import Preset
 
 CELLS = ("one", "two", "three", "four", "five", "six")
 PLANES = 9

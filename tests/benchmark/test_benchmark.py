@@ -15,14 +15,14 @@ from click.testing import CliRunner, Result
 from fgaf.curate.focus import PAPER_MEASURES
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
-from fgaf.model.benchmark import run_benchmark
-from fgaf.model.benchmark_cli import bench
-from fgaf.model.exam import Exam
-from fgaf.model.methods import KINDS, by_kind
-from fgaf.model.methods.constant import ConstantMethod
-from fgaf.model.preset import Preset, load_preset, shipped
-from fgaf.model.results import METRICS
-from fgaf.model.runs import plan_runs
+from fgaf.model.bench.benchmark import run_benchmark
+from fgaf.model.bench.cli import bench
+from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.methods import KINDS, by_kind
+from fgaf.model.bench.methods.constant import ConstantMethod
+from fgaf.model.bench.preset import Preset, load_preset, shipped
+from fgaf.model.bench.results import METRICS
+from fgaf.model.bench.runs import plan_runs
 
 SEARCH = Preset.model_validate(
     {
@@ -388,7 +388,7 @@ def test_dry_run_says_what_is_left(tmp_path, texture_archive) -> None:
 
 def test_help_and_list_need_no_torch() -> None:
     code = (
-        "import sys; from fgaf.model.benchmark_cli import bench\n"
+        "import sys; from fgaf.model.bench.cli import bench\n"
         "bench(['--list'], standalone_mode=False)\n"
         "sys.exit(any(name in sys.modules for name in ('torch', 'matplotlib', 'scipy')))"
     )

@@ -12,11 +12,11 @@ from distributed import Client, LocalCluster
 
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.model.benchmark import run_benchmark
-from fgaf.model.cluster import Order
-from fgaf.model.exam import Exam
-from fgaf.model.preset import Preset
-from fgaf.model.runs import plan_runs
+from fgaf.model.bench.benchmark import run_benchmark
+from fgaf.model.bench.cluster import Order
+from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.preset import Preset
+from fgaf.model.bench.runs import plan_runs
 
 NETWORK = {
     "backbone": "shufflenet_v2_x0_5",
@@ -177,7 +177,7 @@ ADDRESSES = [
 def test_a_wrong_scheduler_is_one_line(
     tmp_path: Path, dataset: Path, case: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fgaf.model.cluster.CONNECT_S", 1)
+    monkeypatch.setattr("fgaf.model.bench.cluster.CONNECT_S", 1)
     with pytest.raises(case.error, match=re.escape(case.message)) as caught:
         run_benchmark(Archive.read(dataset), SEARCHES, tmp_path / "out", scheduler=case.address)
     assert "\n" not in str(caught.value)

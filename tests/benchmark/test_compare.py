@@ -4,9 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fgaf.model.compare import COMPARED, judge_pairs
-from fgaf.model.pareto import pareto_front
-from fgaf.model.preset import Preset
+from fgaf.model.bench.compare import COMPARED, judge_pairs
+from fgaf.model.bench.pareto import pareto_front
+from fgaf.model.bench.preset import Preset
 
 CELL = np.repeat(np.arange(12), 3)
 

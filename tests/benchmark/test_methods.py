@@ -13,12 +13,12 @@ import pytest
 from fgaf.acquire.simulation.cells import simulate_cells
 from fgaf.dataset.archive import DEFAULT_SPLIT
 from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.model.exam import Exam
-from fgaf.model.methods import KINDS, Method, Prediction
-from fgaf.model.methods.calibration import Calibration
-from fgaf.model.methods.features import band_powers, describe_patches, radial_profiles
-from fgaf.model.methods.fourier_network import magnitudes
-from fgaf.model.methods.matching import (
+from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.methods import KINDS, Method, Prediction
+from fgaf.model.bench.methods.calibration import Calibration
+from fgaf.model.bench.methods.features import band_powers, describe_patches, radial_profiles
+from fgaf.model.bench.methods.fourier_network import magnitudes
+from fgaf.model.bench.methods.matching import (
     best_of_class,
     depth_along_best,
     fit_sharpness,

@@ -15,9 +15,9 @@ from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.raw import RawHeader, RawWriter
-from fgaf.model.benchmark_cli import bench
-from fgaf.model.motility import compare_groups, focus_failure, peak_measures, read_group
-from fgaf.model.preset import load_preset
+from fgaf.model.bench.cli import bench
+from fgaf.model.bench.motility import compare_groups, focus_failure, peak_measures, read_group
+from fgaf.model.bench.preset import load_preset
 
 TENENGRAD = {"Tenengrad": "tenengrad"}
 

@@ -14,8 +14,8 @@ from threading import Thread
 import pytest
 
 from fgaf.dataset.archive import Archive
-from fgaf.model.benchmark import run_benchmark
-from fgaf.model.preset import Preset
+from fgaf.model.bench.benchmark import run_benchmark
+from fgaf.model.bench.preset import Preset
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from fgaf.model.paper import paper_row, title
-from fgaf.model.preset import shipped
+from fgaf.model.bench.paper import paper_row, title
+from fgaf.model.bench.preset import shipped
 from fgaf.model.settings import preset
 
 LITERAL = asdict(preset("paper"))

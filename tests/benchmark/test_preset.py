@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from fgaf.dataset.errors import SettingError
-from fgaf.model.preset import Preset, load_preset, shipped, with_settings
+from fgaf.model.bench.preset import Preset, load_preset, shipped, with_settings
 
 
 def written(folder: Path, text: str) -> Preset:

@@ -7,10 +7,10 @@ from fgaf.acquire.simulation.cells import simulate_cells
 from fgaf.curate.focus import MEASURES, tenengrad
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import SettingError
-from fgaf.model.methods.constant import constant
-from fgaf.model.methods.focus import measure_named
-from fgaf.model.methods.focus_template import FocusTemplate
-from fgaf.model.methods.search import (
+from fgaf.model.bench.methods.constant import constant
+from fgaf.model.bench.methods.focus import measure_named
+from fgaf.model.bench.methods.focus_template import FocusTemplate
+from fgaf.model.bench.methods.search import (
     dip,
     dip_focus,
     focus_values,

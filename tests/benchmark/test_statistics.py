@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from fgaf.model.statistics import correct, holm, paired, spread, verdict
+from fgaf.model.bench.statistics import correct, holm, paired, spread, verdict
 
 
 def cells(n: int, planes: int = 9) -> np.ndarray:

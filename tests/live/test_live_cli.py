@@ -14,7 +14,7 @@ import h5py
 import pytest
 from click.testing import CliRunner, Result
 
-from fgaf.model.live_cli import live
+from fgaf.model.live.cli import live
 
 OFF = ("--page", "off", "--tcp", "off")
 

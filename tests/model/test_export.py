@@ -16,22 +16,23 @@ from click.testing import CliRunner
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.errors import FgafError, FormatError, SettingError
 from fgaf.dataset.optics import Optics
-from fgaf.model import export as exporting
-from fgaf.model import extras, verify
+from fgaf.model import extras
 from fgaf.model.card import differences
 from fgaf.model.checkpoint import Checkpoint, build_network
+from fgaf.model.deploy import export as exporting
+from fgaf.model.deploy import verify
+from fgaf.model.deploy.cli import export
+from fgaf.model.deploy.engines import OnnxRuntime
+from fgaf.model.deploy.export import ExportSettings, export_model
+from fgaf.model.deploy.exported import Exported
+from fgaf.model.deploy.seal import EMPTY, seal
+from fgaf.model.deploy.verify import Verdict
 from fgaf.model.depth import open_model
-from fgaf.model.engines import OnnxRuntime
-from fgaf.model.export import ExportSettings, export_model
-from fgaf.model.export_cli import export
-from fgaf.model.exported import Exported
 from fgaf.model.familiar import learn
 from fgaf.model.images import Scale
 from fgaf.model.predict import Predictor
 from fgaf.model.predict_cli import predict
-from fgaf.model.seal import EMPTY, seal
 from fgaf.model.settings import TrainSettings
-from fgaf.model.verify import Verdict
 
 PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
 

@@ -1,0 +1,1 @@
+"""The benchmark: many methods asked about the same cells, judged, compared and reported."""

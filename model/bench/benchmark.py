@@ -1,0 +1,206 @@
+"""The benchmark: several methods asked about the same test cells, and judged alike.
+
+Answers are one JSON file per run (`fgaf.model.bench.runs`); a stopped benchmark goes on where it was.
+Judging is cheap and done anew each time, from the answers of all runs.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
+from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
+from fgaf.dataset.files import write_text
+from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.motility import peak_measures
+from fgaf.model.bench.preset import Preset
+from fgaf.model.bench.report import render_report
+from fgaf.model.bench.results import judge_runs
+from fgaf.model.bench.runs import Run, load, perform, plan_runs, save
+from fgaf.model.bench.tables import results_csv, results_tex
+
+Say = Callable[[str], None]
+Outcome = tuple[Run, dict[str, Any] | Exception]
+
+
+def run_benchmark(
+    archive: Archive,
+    preset: Preset,
+    out: Path,
+    *,
+    seeds: Sequence[int] | None = None,
+    folds: int | None = None,
+    split: str = DEFAULT_SPLIT,
+    overwrite: bool = False,
+    keep_models: bool = False,
+    scheduler: str | None = None,
+    beside: Sequence[Archive] = (),
+    say: Say = lambda _line: None,
+) -> dict[str, Any]:
+    """Ask every method of a preset about the test cells and judge the answers.
+
+    Parameters
+    ----------
+    archive
+        The data; in memory trains fastest (`Archive.read`).
+    preset
+        What to compare.
+    out
+        Folder for ``runs/*.json``, ``models/``, ``results.json``, ``results.csv``,
+        ``tables.tex`` and ``report.html``. An unfinished benchmark of the same preset and data
+        goes on.
+    seeds, folds
+        Instead of the preset's own; 0 folds for the split.
+    split
+        Which split of the archive to use; none with folds.
+    overwrite
+        Begin anew in a folder that holds another benchmark.
+    keep_models
+        Keep the state that a stopped training resumes from (last.pt) and the best epoch's
+        network (best.pt) of finished runs too.
+    scheduler
+        Address of a Dask scheduler whose workers do the runs, see `fgaf.model.bench.cluster`; None
+        for this process.
+    beside
+        Archives of other cells, such as immotile ones, on which the focus measures are shown
+        beside these.
+    say
+        Called with a line per run, when it begins or is found finished.
+
+    Returns
+    -------
+    dict
+        What ``results.json`` holds.
+
+    Raises
+    ------
+    FgafError
+        The archive has nothing to train on or to test on. Or runs failed: the answers of all
+        others are kept.
+    ExistsError
+        The folder holds something else.
+    """
+    if scheduler and keep_models:
+        raise SettingError(
+            "--keep-models needs the runs on this machine: workers send answers, not networks; "
+            "leave out --scheduler"
+        )
+    exam = Exam(archive, split, preset.folds if folds is None else folds)
+    exam.check()
+    if beside:
+        peak_measures(preset)
+    runs = plan_runs(preset, exam, seeds)
+    _enter(out, preset, exam, overwrite)
+    answers = {run.name: answer for run in runs if (answer := load(run, out))}
+    for number, run in enumerate(runs, start=1):
+        if run.name in answers:
+            say(f"[{number}/{len(runs)}] {run.name} (finished before)")
+    missing = [run for run in runs if run.name not in answers]
+    failed = []
+    for run, outcome in _outcomes(missing, runs, out, scheduler, say):
+        if isinstance(outcome, Exception):
+            failed.append((run, outcome))
+            continue
+        save(run, outcome, out)
+        answers[run.name] = outcome
+        if not keep_models:
+            _forget_states(out / "models" / run.name)
+    if failed:
+        raise _failure(failed, len(runs))
+    results = judge_runs(preset, exam, runs, [answers[run.name] for run in runs], beside)
+    for name, text in (
+        ("results.json", json.dumps(results, indent=1) + "\n"),
+        ("results.csv", results_csv(results)),
+        ("tables.tex", results_tex(results)),
+        ("report.html", render_report(results, archive)),
+    ):
+        write_text(out / name, text, overwrite=True)
+    return results
+
+
+def _outcomes(
+    missing: Sequence[Run], runs: Sequence[Run], out: Path, scheduler: str | None, say: Say
+) -> Iterable[Outcome]:
+    """Do runs here or on a cluster; answers as they come, or what went wrong."""
+    numbers = {run.name: f"[{number}/{len(runs)}]" for number, run in enumerate(runs, start=1)}
+    if not missing:
+        return ()
+    if scheduler is None:
+        return _here(missing, out, lambda run: say(f"{numbers[run.name]} {run.name}"))
+    from fgaf.model.bench.cluster import perform_on
+
+    return perform_on(
+        scheduler, missing, say, lambda run: say(f"{numbers[run.name]} {run.name} (answered)")
+    )
+
+
+def _here(runs: Sequence[Run], out: Path, begin: Callable[[Run], None]) -> Iterator[Outcome]:
+    for run in runs:
+        begin(run)
+        try:
+            outcome: dict[str, Any] | Exception = perform(run, out / "models" / run.name)
+        except FgafError as error:
+            outcome = error
+        yield run, outcome
+
+
+def _failure(failed: Sequence[tuple[Run, Exception]], n_runs: int) -> FgafError:
+    """Sum up runs that failed; only the first cause is told in full."""
+    run, cause = failed[0]
+    others = "" if len(failed) == 1 else f" (and {len(failed) - 1} more)"
+    error = FgafError(
+        f"{run.name}{others} failed: {cause}; the answers of the other "
+        f"{n_runs - len(failed)} of {n_runs} runs are kept, run again to go on"
+    )
+    error.__cause__ = cause
+    return error
+
+
+def _forget_states(folder: Path) -> None:
+    """Remove what only a training that goes on needs; the network itself stays."""
+    if folder.is_dir():
+        from fgaf.model.train import BEST, LAST
+
+        for name in (BEST, LAST):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _enter(out: Path, preset: Preset, exam: Exam, overwrite: bool) -> None:
+    """Claim the folder for this benchmark, or refuse one that holds something else."""
+    identity = {
+        "format": "fgaf-benchmark-folder",
+        "preset": preset.model_dump(mode="json", exclude={"seeds", "folds", "description"}),
+        "archive": exam.archive.fingerprint,
+        "split": exam.title,
+    }
+    card = out / "benchmark.json"
+    if card.is_file():
+        held = _read_card(card)
+        if held == identity:
+            return
+        if not overwrite:
+            names = {"preset": "preset or settings", "archive": "archive", "split": "split"}
+            differs = [name for key, name in names.items() if held.get(key) != identity[key]]
+            raise ExistsError(
+                f"{out} holds a benchmark with another {' and '.join(differs)}; "
+                "choose another folder or pass --overwrite"
+            )
+        for folder in ("runs", "models"):
+            shutil.rmtree(out / folder, ignore_errors=True)
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ExistsError(f"{out} is there already and holds no benchmark; choose another folder")
+    write_text(card, json.dumps(identity, indent=1) + "\n", overwrite=True)
+
+
+def _read_card(card: Path) -> dict[str, Any]:
+    try:
+        held = json.loads(card.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FormatError(
+            f"{card} is damaged; choose another folder, or remove it with all of its folder"
+        ) from error
+    return held if isinstance(held, dict) else {}

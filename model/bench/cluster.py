@@ -1,0 +1,238 @@
+"""Runs of the benchmark on a Dask cluster.
+
+The archive is not sent: every worker reads it by its path, on a file system that all of them
+share, and refuses when it finds other data, or runs other code, than the one who asks. Answers
+come back as JSON values and are written by the one who asks. A run whose worker is lost is
+repeated on another.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.methods import Method
+from fgaf.model.bench.runs import Run, fingerprint, perform
+
+LOCAL: Final = "local:"
+"""An address that begins so starts that many workers on this machine."""
+CONNECT_S: Final = 15
+_ONE_AT_A_TIME: Final = threading.Lock()
+"""Training seeds what a process shares: a worker process does one run at a time."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A run as it is sent to a worker: everything but the patches.
+
+    Attributes
+    ----------
+    method, seed, fold, settings, fingerprint
+        As of the run.
+    path, archive
+        Where the archive is, and its fingerprint.
+    split, sides
+        Name of the split and the (K,) side of every cell.
+    """
+
+    method: Method
+    seed: int | None
+    fold: int
+    settings: dict[str, Any]
+    fingerprint: str
+    path: Path
+    archive: str
+    split: str
+    sides: NDArray[np.int8]
+
+    @classmethod
+    def of(cls, run: Run) -> Order:
+        """Write the order for a run.
+
+        Raises
+        ------
+        SettingError
+            Its archive is not a file.
+        """
+        archive, split = run.exam.archive, run.exam.split
+        if not isinstance(archive.path, Path):
+            raise SettingError("a cluster reads the archive from a file; give one by its path")
+        return cls(
+            run.method,
+            run.seed,
+            run.fold,
+            run.settings,
+            run.fingerprint,
+            archive.path.resolve(),
+            archive.fingerprint,
+            split,
+            archive.splits[split],
+        )
+
+    def run(self) -> Run:
+        """Make the run of this order, on the worker.
+
+        Raises
+        ------
+        FgafError
+            The worker sees another archive, or runs another version of this software.
+        """
+        archive = _archive(self.path, self.archive)
+        exam = Exam(replace(archive, splits={self.split: self.sides}), self.split)
+        if fingerprint(self.method, self.settings, exam) != self.fingerprint:
+            raise FgafError(
+                "a worker runs another version of fgaf; install the same one on all workers"
+            )
+        return Run(self.method, self.seed, exam, self.fold, self.settings, self.fingerprint)
+
+
+def carry_out(order: Order) -> dict[str, Any]:
+    """Do an ordered run on a worker; returns what `fgaf.model.bench.runs.perform` does."""
+    with _ONE_AT_A_TIME, tempfile.TemporaryDirectory(prefix="fgaf-") as folder:
+        return perform(order.run(), Path(folder) / "run")
+
+
+def perform_on(
+    scheduler: str,
+    runs: Sequence[Run],
+    say: Callable[[str], None],
+    answered: Callable[[Run], None],
+) -> Iterator[tuple[Run, dict[str, Any] | Exception]]:
+    """Do runs on the workers of a Dask scheduler.
+
+    Parameters
+    ----------
+    scheduler
+        Its address, such as "tcp://10.0.0.1:8786", or "local:2" for two workers on this machine.
+    runs
+        What to do.
+    say, answered
+        Told of what is waited for, and of each run that has been answered.
+
+    Yields
+    ------
+    Run and dict or Exception
+        Each run with its answers, in the order in which they come, or with what went wrong.
+
+    Raises
+    ------
+    FgafError
+        No scheduler answers, or it is lost on the way.
+    """
+    orders = [Order.of(run) for run in runs]
+    with _client(scheduler) as client:
+        from distributed import as_completed
+
+        if not client.scheduler_info()["workers"]:
+            say(f"waiting for a worker to join {scheduler}")
+        tag = uuid4().hex[:8]
+        futures = {
+            client.submit(carry_out, order, key=f"{run.name}-{tag}", pure=False): run
+            for run, order in zip(runs, orders, strict=True)
+        }
+        try:
+            for future in as_completed(list(futures), loop=client.loop):
+                run = futures[future]
+                outcome = _outcome(future, scheduler)
+                if isinstance(outcome, dict):
+                    answered(run)
+                yield run, outcome
+                future.release()
+        finally:
+            client.cancel([future for future in futures if not future.done()])
+
+
+def _outcome(future: Any, scheduler: str) -> dict[str, Any] | Exception:
+    """Answers of a finished future, or the error as one that a person understands."""
+    from distributed import KilledWorker
+
+    if future.status in ("cancelled", "lost"):
+        raise FgafError(
+            f"the Dask scheduler at {scheduler} is gone; the answers so far are kept: start it "
+            "and run again to go on"
+        )
+    error = future.exception()
+    if error is None:
+        answer: dict[str, Any] = future.result()
+        return answer
+    if isinstance(error, FgafError):
+        return error
+    if isinstance(error, KilledWorker):
+        return FgafError("every worker that took it died, as when memory runs out")
+    unknown = FgafError(f"{type(error).__name__} on a worker: {error}")
+    unknown.__cause__ = error
+    return unknown
+
+
+@contextmanager
+def _client(scheduler: str) -> Iterator[Any]:
+    """Connect to a scheduler, or to one of our own that lives as long as the block."""
+    try:
+        from distributed import Client, LocalCluster
+    except ModuleNotFoundError as error:
+        raise SettingError(
+            f'--scheduler needs {error.name}; install it with pip install "fgaf[cluster]"'
+        ) from error
+    if scheduler.startswith(LOCAL):
+        with (
+            LocalCluster(
+                n_workers=_workers(scheduler),
+                threads_per_worker=1,
+                dashboard_address=":0",
+                silence_logs="CRITICAL",
+            ) as cluster,
+            Client(cluster, set_as_default=False) as client,
+        ):
+            yield client
+        return
+    try:
+        client = Client(scheduler, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise FgafError(
+            f"no Dask scheduler answers at {scheduler}; give its address, as tcp://HOST:8786, "
+            "or local:2 for two workers on this machine"
+        ) from error
+    with client:
+        yield client
+
+
+def _workers(scheduler: str) -> int:
+    count = scheduler.removeprefix(LOCAL)
+    if not count.isdecimal() or not 1 <= int(count) <= 1024:
+        raise SettingError(f"--scheduler {scheduler} starts no workers; write it as local:2")
+    return int(count)
+
+
+@lru_cache(maxsize=1)
+def _archive(path: Path, expected: str) -> Archive:
+    """Read the archive once per worker process.
+
+    Raises
+    ------
+    FgafError
+        It is not there, or is another one.
+    """
+    if not path.is_file():
+        raise FgafError(
+            f"a worker sees no archive {path}; put it where all workers see it under that path"
+        )
+    archive = Archive.read(path)
+    if archive.fingerprint != expected:
+        raise FgafError(
+            f"a worker sees another archive at {path}; give all workers the same file "
+            f"(fingerprint {expected[:12]}, not {archive.fingerprint[:12]})"
+        )
+    return archive

@@ -1,0 +1,79 @@
+"""Method `annotator`: what another person said of the same cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import model_validator
+
+from fgaf.dataset.errors import FgafError
+from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.methods.method import Method, Prediction, Sight
+
+
+class AnnotatorMethod(Method):
+    """A second person's labels of the same cells: how well people agree is what can be asked for.
+
+    Cells are found again by their source and their place. Only cells that the other person kept
+    are answered for, and judged.
+
+    Attributes
+    ----------
+    session
+        Folder of a curation session: the blind second pass (`fgaf-curate open --task second`),
+        or the labels of a person who is not the archive's annotator.
+    archive
+        In place of a session: an archive that the other person made of the same stacks.
+    """
+
+    kind: Literal["annotator"]
+    session: Path | None = None
+    archive: Path | None = None
+
+    sees: ClassVar[Sight] = "all"
+    code: ClassVar[tuple[str, ...]] = (
+        "fgaf.model.bench.methods.search",
+        "fgaf.model.bench.methods.second_labels",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.session is None) == (self.archive is None):
+            raise ValueError("an annotator needs either a session or an archive")
+        return self
+
+    def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:  # noqa: ARG002
+        """List how far the other person's focus lies from the archive's, cell by cell."""
+        from fgaf.model.bench.methods.second_labels import from_archive, from_session, match
+
+        labels = []
+        if self.session is not None:
+            labels += from_session(self.session)
+        if self.archive is not None:
+            labels += from_archive(self.archive)
+        shift_um = match(labels, exam.archive)
+        if not shift_um:
+            raise FgafError(
+                f"{self.session or self.archive} holds no other person's label of a cell of this "
+                "archive; name a session or an archive of the same stacks that somebody else has "
+                "labelled"
+            )
+        return {"shift_um": {str(cell): shift for cell, shift in shift_um.items()}}
+
+    def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
+        """Give each plane its distance to the other person's focus."""
+        from fgaf.model.bench.methods.search import from_focus
+
+        grid = exam.archive.class_depths_um
+        known = np.isin(exam.cell, [int(cell) for cell in told["shift_um"]])
+        probabilities = np.full((exam.rows.size, grid.size), np.nan)
+        expected = np.full(exam.rows.size, np.nan)
+        if known.any():
+            cells = np.unique(exam.cell[known])
+            shift = np.array([told["shift_um"][str(cell)] for cell in cells], dtype=np.float64)
+            found = from_focus(shift, exam.labels_um[known], exam.cell[known], grid)
+            probabilities[known], expected[known] = found.probabilities, found.expected_um
+        return Prediction(probabilities, expected)

@@ -1,0 +1,89 @@
+"""Method `boosting`: hand-made features and gradient-boosted trees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from fgaf.dataset.errors import FgafError
+from fgaf.dataset.split import VALIDATION
+from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.methods.method import Method, Prediction
+
+
+class BoostingMethod(Method):
+    """Gradient-boosted trees (scikit-learn) on numbers that describe a patch.
+
+    The numbers are focus measures, power in bands of spatial frequency, grey-level statistics
+    and the radial profile. How many rounds of trees are used is decided by the validation cells;
+    without such cells all are.
+
+    Attributes
+    ----------
+    rounds
+        The most rounds, each one tree per depth class.
+    learning_rate
+        What each round adds.
+    leaves
+        The most leaves of a tree.
+    """
+
+    kind: Literal["boosting"]
+    rounds: Annotated[int, Field(ge=1, le=10_000)] = 150
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
+    leaves: Annotated[int, Field(ge=2, le=1024)] = 15
+
+    calibrated: ClassVar[bool] = True
+    code: ClassVar[tuple[str, ...]] = ("fgaf.model.bench.methods.features", "fgaf.curate.focus")
+
+    def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:
+        """List the settings and the version of scikit-learn, which must be there."""
+        try:
+            from sklearn import __version__
+        except ImportError as error:
+            raise FgafError(
+                "boosting needs scikit-learn; install it with `pip install 'fgaf[train]'`"
+            ) from error
+        return {**super().told(exam, seed), "scikit_learn": __version__}
+
+    def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
+        """Grow the trees on the training patches, then ask them."""
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        from fgaf.model.bench.methods.features import describe_patches
+
+        archive, grid = exam.archive, exam.archive.class_depths_um
+        rows = exam.training_rows
+        labels = archive.depth_class[rows]
+        if np.unique(labels).size < 2:
+            shares = np.zeros((exam.rows.size, grid.size))
+            shares[:, labels[0]] = 1.0
+            return Prediction.of_shares(shares, grid)
+        trees = HistGradientBoostingClassifier(
+            learning_rate=self.learning_rate,
+            max_iter=self.rounds,
+            max_leaf_nodes=self.leaves,
+            early_stopping=False,
+            random_state=0,
+        )
+        trees.fit(describe_patches(archive.images[rows]), labels)
+        asked = list(trees.staged_predict_proba(describe_patches(archive.images[exam.rows])))
+        chosen = len(asked) - 1
+        held_out = exam.rows_of(VALIDATION)
+        if held_out.size:
+            seen = np.searchsorted(trees.classes_, archive.depth_class[held_out])
+            known = np.isin(archive.depth_class[held_out], trees.classes_)
+            own = np.arange(held_out.size)[known], seen[known]
+            unseen = describe_patches(archive.images[held_out])
+            surprise = [
+                -np.log(np.maximum(shares[own], 1e-12)).mean()
+                for shares in trees.staged_predict_proba(unseen)
+            ]
+            chosen = int(np.argmin(surprise))
+        shares = np.zeros((exam.rows.size, grid.size))
+        shares[:, trees.classes_] = asked[chosen]
+        return Prediction.of_shares(shares, grid)

@@ -1,0 +1,60 @@
+"""Method `classifier`: a network trained on the archive's training cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.methods.method import Method, Prediction
+from fgaf.model.bench.methods.trained import PREDICTING, ask_network
+from fgaf.model.settings import TrainSettings
+from fgaf.model.settings import preset as training_preset
+
+
+class ClassifierMethod(Method):
+    """A network trained on the archive's training cells, once per seed.
+
+    Attributes
+    ----------
+    settings
+        Training settings that differ from the defaults, by name.
+    """
+
+    kind: Literal["classifier"]
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    seeded: ClassVar[bool] = True
+    calibrated: ClassVar[bool] = True
+    code: ClassVar[tuple[str, ...]] = (
+        *PREDICTING,
+        "fgaf.model.augment",
+        "fgaf.model.losses",
+        "fgaf.model.optimise",
+        "fgaf.model.sides",
+        "fgaf.model.start",
+        "fgaf.model.train",
+    )
+
+    def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:
+        """List all training settings, those of the preset replaced by the given ones."""
+        given = dict(self.settings)
+        base = training_preset(str(given.pop("preset", "default")))
+        return asdict(base.with_values({**given, "seed": seed, "split": exam.split}))
+
+    def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:
+        """Train in `folder`, or go on with a training that was stopped there, then predict."""
+        from fgaf.model.train import train
+
+        train(exam.archive, TrainSettings(**told), folder, resume=True, pictures=False)
+        return ask_network(folder, exam)
+
+    def cost(self, folder: Path) -> dict[str, float]:
+        """Measure the network trained in `folder`."""
+        from fgaf.model.bench.cost import network_cost
+
+        return network_cost(folder)

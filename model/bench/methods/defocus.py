@@ -1,0 +1,67 @@
+"""Method `defocus`: depth from defocus, by a calibrated model of how a patch blurs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from fgaf.dataset.split import VALIDATION
+from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.methods.method import Floats, Integers, Method, Prediction
+
+
+class DefocusMethod(Method):
+    """Depth from defocus: how contrast goes with depth is calibrated on the training cells.
+
+    Each patch is described by the power of its detail in rising bands of spatial frequency and,
+    unless told otherwise, by whether its middle is dark or bright. On the training patches the
+    mean of each of these numbers is fitted as a polynomial of depth, and their joint spread as a
+    Gaussian that changes slowly with depth. A new patch has the depth at which it is likeliest.
+
+    Attributes
+    ----------
+    signed
+        Whether dark and bright count. Without it the model knows only how blurred a patch is,
+        and cannot tell above from below.
+    degrees
+        Degrees of the polynomials to choose from on the validation cells; without such cells the
+        first is taken.
+    """
+
+    kind: Literal["defocus"]
+    signed: bool = True
+    degrees: tuple[int, ...] = (6, 4, 8)
+
+    calibrated: ClassVar[bool] = True
+    code: ClassVar[tuple[str, ...]] = (
+        "fgaf.model.bench.methods.calibration",
+        "fgaf.model.bench.methods.features",
+    )
+
+    def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
+        """Calibrate on the training cells, then find the likeliest depth of every test patch."""
+        from fgaf.model.bench.methods.calibration import Calibration
+
+        archive, grid = exam.archive, exam.archive.class_depths_um
+        rows = exam.training_rows
+        features = self._features(exam, rows)
+        held_out = exam.rows_of(VALIDATION)
+        fits = [
+            Calibration.fit(features, archive.depth_um[rows], grid, degree)
+            for degree in self.degrees
+        ]
+        best = fits[0]
+        if held_out.size:
+            unseen = self._features(exam, held_out)
+            best = max(fits, key=lambda fit: fit.evidence(unseen, archive.depth_um[held_out]))
+        return best.predict(self._features(exam, exam.rows))
+
+    def _features(self, exam: Exam, rows: Integers) -> Floats:
+        from fgaf.model.bench.methods.features import band_powers, signs
+
+        images = exam.archive.images[rows]
+        bands = band_powers(images)
+        return np.concatenate([bands, signs(images)], axis=1) if self.signed else bands

@@ -1,0 +1,96 @@
+"""Method `focus`: depth from focus, a search over all planes of a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from fgaf.curate.focus import MEASURES, FocusMeasure
+from fgaf.dataset.errors import SettingError
+from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.methods.method import Method, Prediction, Sight
+
+
+class FocusMethod(Method):
+    """Depth from focus over all planes of a cell.
+
+    Attributes
+    ----------
+    measure
+        Name of the focus measure.
+    rule
+        "peak": the focus is where the measure is largest, as the paper uses it. "dip": where it is
+        least between two rises, which is what a phase object shows. "fitted": where the mean
+        curve of the training cells fits best. "phase": the rule of `fgaf.curate`, which has a
+        measure of its own and tells a dip from a peak by itself.
+    """
+
+    kind: Literal["focus"]
+    measure: str = ""
+    rule: Literal["peak", "dip", "fitted", "phase"] = "peak"
+
+    sees: ClassVar[Sight] = "stack"
+    code: ClassVar[tuple[str, ...]] = (
+        "fgaf.model.bench.methods.focus_template",
+        "fgaf.model.bench.methods.search",
+        "fgaf.curate.focus",
+        "fgaf.curate.suggest",
+    )
+
+    @model_validator(mode="after")
+    def _measure_named(self) -> Self:
+        if (self.rule != "phase") != bool(self.measure):
+            raise ValueError(
+                f"rule {self.rule!r} {'has its own measure' if self.measure else 'needs a measure'}"
+            )
+        return self
+
+    def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:
+        """List measure and rule; refuse a measure that does not exist."""
+        if self.rule != "phase":
+            measure_named(self.measure)
+        return super().told(exam, seed)
+
+    def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
+        """Search the planes of every test cell for its focus."""
+        from fgaf.model.bench.methods import search
+        from fgaf.model.bench.methods.focus_template import FocusTemplate
+
+        archive, grid = exam.archive, exam.archive.class_depths_um
+        if self.rule == "phase":
+            focus_um = search.suggested_focus(archive, exam.rows)
+            return search.from_focus(focus_um, exam.labels_um, exam.cell, grid)
+        sharpness = measure_named(self.measure)
+        values = search.focus_values(archive, exam.rows, sharpness)
+        if self.rule == "peak":
+            found = search.search_focus(values, exam.labels_um, exam.cell, grid)
+            return replace(found, values=values)
+        if self.rule == "dip":
+            focus_um = search.dip_focus(values, exam.labels_um, exam.cell)
+        else:
+            rows = exam.training_rows
+            template = FocusTemplate.fit(
+                search.focus_values(archive, rows, sharpness),
+                archive.depth_um[rows],
+                archive.cell[rows],
+                grid,
+            )
+            focus_um = template.focus(values, exam.labels_um, exam.cell)
+        return search.from_focus(focus_um, exam.labels_um, exam.cell, grid)
+
+
+def measure_named(name: str) -> FocusMeasure:
+    """Return the focus measure of that name.
+
+    Raises
+    ------
+    SettingError
+        There is none.
+    """
+    if name not in MEASURES:
+        raise SettingError(f"no focus measure {name!r}; choose one of {', '.join(MEASURES)}")
+    return MEASURES[name]

@@ -1,0 +1,73 @@
+"""Method `fourier`: a small network on the Fourier magnitude of a patch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from fgaf.dataset.split import VALIDATION
+from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.methods.method import Method, Prediction
+
+
+class FourierMethod(Method):
+    """A fully connected network that sees how strong each spatial frequency is, once per seed.
+
+    After H. Pinkard et al., Optica 6, 2019: the magnitude of the Fourier transform of the
+    patch's middle, without what the optics cannot pass, and a few dense layers. The best epoch
+    on the validation cells is kept; without such cells the last.
+
+    Attributes
+    ----------
+    window_px
+        Side of the square about the centre that is transformed; 0 for two thirds of the patch.
+    hidden
+        Width of each hidden layer.
+    epochs, learning_rate, dropout
+        Of the training (AdamW, batches of 64).
+    """
+
+    kind: Literal["fourier"]
+    window_px: Annotated[int, Field(ge=0)] = 0
+    hidden: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = (128, 64)
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 30
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+
+    seeded: ClassVar[bool] = True
+    calibrated: ClassVar[bool] = True
+    code: ClassVar[tuple[str, ...]] = ("fgaf.model.bench.methods.fourier_network",)
+
+    def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:
+        """List the settings and the seed."""
+        side = exam.archive.header.patch_px
+        window = min(self.window_px or max(2 * side // 3, 8), side)
+        return {**super().told(exam, seed), "window_px": window // 2 * 2}
+
+    def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
+        """Train on the training patches, then predict."""
+        from fgaf.model.bench.methods.fourier_network import magnitudes, train_dense
+
+        archive, window = exam.archive, int(told["window_px"])
+        rows, held_out = exam.training_rows, exam.rows_of(VALIDATION)
+        cutoff = archive.header.optics.cutoff_per_um
+        pixel_um = archive.header.optics.pixel_size_um
+        limit = 0.5 if cutoff is None or pixel_um is None else min(2 * cutoff * pixel_um, 0.5)
+        known, unseen, asked = (
+            magnitudes(archive.images[part], window, limit) for part in (rows, held_out, exam.rows)
+        )
+        shares = train_dense(
+            (known, archive.depth_class[rows]),
+            (unseen, archive.depth_class[held_out]),
+            asked,
+            n_classes=archive.n_classes,
+            hidden=self.hidden,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            dropout=self.dropout,
+            seed=int(told["seed"]),
+        )
+        return Prediction.of_shares(shares, archive.class_depths_um)

@@ -1,0 +1,69 @@
+"""Method `trained`: a network that `fgaf-train` trained before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+
+from fgaf.dataset.errors import FgafError
+from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.methods.method import Method, Prediction
+
+PREDICTING: Final = tuple(
+    f"fgaf.model.{noun}"
+    for noun in ("backbones", "checkpoint", "decode", "fgaf", "images", "norms", "predict")
+)
+"""The modules that a network's answers depend on once it is trained."""
+
+
+class TrainedMethod(Method):
+    """A network that `fgaf-train` trained before, on the same archive and split.
+
+    Attributes
+    ----------
+    run
+        Folder of that training run.
+    """
+
+    kind: Literal["trained"]
+    run: Path
+
+    calibrated: ClassVar[bool] = True
+    code: ClassVar[tuple[str, ...]] = PREDICTING
+
+    def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:  # noqa: ARG002
+        """Read how the network was trained; refuse one that may have seen the test cells."""
+        from fgaf.model.predict import Predictor
+
+        checkpoint = Predictor.load(self.run).checkpoint
+        if checkpoint.archive_fingerprint != exam.archive.fingerprint:
+            raise FgafError(
+                f"{self.run} was trained on another archive and may have seen these test cells; "
+                "train on this one"
+            )
+        if checkpoint.settings.split != exam.split:
+            raise FgafError(
+                f"{self.run} was trained on the split {checkpoint.settings.split!r} and may have "
+                f"seen the test cells of {exam.split!r}; pass --split {checkpoint.settings.split}"
+            )
+        return {**asdict(checkpoint.settings), "trained_utc": checkpoint.created_utc}
+
+    def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
+        """Predict with that network."""
+        return ask_network(self.run, exam)
+
+    def cost(self, folder: Path) -> dict[str, float]:  # noqa: ARG002
+        """Measure that network."""
+        from fgaf.model.bench.cost import network_cost
+
+        return network_cost(self.run)
+
+
+def ask_network(run: Path, exam: Exam) -> Prediction:
+    """Ask the network of a training run about the test patches."""
+    from fgaf.model.predict import Predictor
+
+    shares = Predictor.load(run).probabilities(exam.archive.images[exam.rows])
+    return Prediction.of_shares(shares, exam.archive.class_depths_um)

@@ -1,0 +1,189 @@
+"""Presets of the benchmark: which methods are compared, as TOML data."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fgaf.dataset.errors import SettingError
+from fgaf.dataset.names import nearest
+from fgaf.model.bench.methods import AnyMethod, Name, TrainedMethod
+from fgaf.model.bench.methods.classifier import ClassifierMethod
+
+CLASSIFIER = "classifier"
+"""The kind of method that the shared settings are for."""
+
+
+class Preset(BaseModel):
+    """What one benchmark compares.
+
+    Attributes
+    ----------
+    name, description
+        What it is called and for.
+    reference
+        The method the others' differences are taken against.
+    seeds
+        Every method that draws at random is run once per seed.
+    folds
+        0 for the archive's split. Else every cell is tested once per seed, in so many folds.
+    pairs
+        Method to the method that its gain is taken over, beside the reference.
+    methods
+        In the order of the tables.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    description: str = ""
+    reference: Name
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1)] = (0,)
+    folds: Annotated[int, Field(ge=0, le=1000)] = 0
+    pairs: dict[Name, Name] = Field(default_factory=dict)
+    methods: Annotated[tuple[AnyMethod, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        ids = [method.id for method in self.methods]
+        twice = {name for name in ids if ids.count(name) > 1}
+        if twice:
+            raise ValueError(f"two methods have the same id, {min(twice)!r}")
+        for name in (self.reference, *self.pairs, *self.pairs.values()):
+            if name not in ids:
+                what = "the reference" if name == self.reference else "of the pairs,"
+                raise ValueError(f"{what} {name!r} is not among the methods; {nearest(name, ids)}")
+        return self
+
+    @property
+    def seeded(self) -> int:
+        """How many of its methods are run once per seed."""
+        return sum(method.seeded for method in self.methods)
+
+    def n_runs(self, seeds: int | None = None, folds: int | None = None) -> int:
+        """Count the runs, with as many seeds and folds as it says itself by default."""
+        each = self.seeded * (seeds or len(self.seeds)) + len(self.methods) - self.seeded
+        return each * (max(1, self.folds) if folds is None else max(1, folds))
+
+
+class _Head(BaseModel):
+    """What a preset file says for its methods together.
+
+    Attributes
+    ----------
+    include
+        Shipped presets whose methods and pairs come too, last, with the settings they have there.
+    settings
+        Training settings of all classifiers of this file; a classifier's own go before them.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    include: tuple[Name, ...] = ()
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+def with_trained(preset: Preset, run: Path) -> Preset:
+    """Put a network trained before in the place of the preset's reference."""
+    trained = TrainedMethod(id=preset.reference, kind="trained", run=run)
+    methods = tuple(trained if m.id == preset.reference else m for m in preset.methods)
+    return preset.model_copy(update={"methods": methods})
+
+
+def with_settings(preset: Preset, settings: Mapping[str, Any]) -> Preset:
+    """Override training settings of every classifier of a preset.
+
+    Raises
+    ------
+    SettingError
+        It has no classifier.
+    """
+    if not settings:
+        return preset
+    methods = tuple(
+        method.model_copy(update={"settings": {**method.settings, **settings}})
+        if isinstance(method, ClassifierMethod)
+        else method
+        for method in preset.methods
+    )
+    if not any(isinstance(method, ClassifierMethod) for method in methods):
+        raise SettingError(f"--set is for classifiers, and preset {preset.name!r} has none")
+    return preset.model_copy(update={"methods": methods})
+
+
+def shipped() -> dict[str, Preset]:
+    """Every preset in the package, by name."""
+    found = [_parse(entry) for entry in _folder().iterdir() if entry.name.endswith(".toml")]
+    return {preset.name: preset for preset in sorted(found, key=lambda preset: preset.name)}
+
+
+def load_preset(name: str) -> Preset:
+    """Load a preset of the package by name, or a person's own by the path of its TOML file.
+
+    Raises
+    ------
+    SettingError
+        No such preset (the nearest one is named), or the file has an unknown or wrong key.
+    """
+    if name.endswith(".toml"):
+        if not Path(name).is_file():
+            raise SettingError(f"no preset file {name}; give a TOML file or a name from --list")
+        return _parse(Path(name))
+    return _parse(_shipped_file(name))
+
+
+def _folder() -> Traversable:
+    return files("fgaf.model.bench") / "presets"
+
+
+def _shipped_file(name: str) -> Traversable:
+    entry = _folder() / f"{name}.toml"
+    if entry.is_file():
+        return entry
+    names = [e.name.removesuffix(".toml") for e in _folder().iterdir() if e.name.endswith(".toml")]
+    raise SettingError(f"no preset {name!r}; {nearest(name, names)}")
+
+
+def _parse(entry: Traversable) -> Preset:
+    try:
+        return Preset.model_validate(_expanded(entry))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"preset {entry.name} is not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "preset"
+        raise SettingError(f"preset {entry.name}: {where}: {first['msg'].lower()}") from error
+
+
+def _expanded(entry: Traversable) -> dict[str, Any]:
+    """Read a preset file and resolve what `_Head` says of it."""
+    written = tomllib.loads(entry.read_text(encoding="utf-8"))
+    head = _Head.model_validate(written)
+    own = {key: value for key, value in written.items() if key not in _Head.model_fields}
+    methods: list[Any] = []
+    pairs: dict[str, Any] = {}
+    for name in head.include:
+        part = _expanded(_shipped_file(name))
+        methods += [method for method in part["methods"] if method not in methods]
+        pairs |= part.get("pairs", {})
+    mine = own.get("methods", [])
+    if isinstance(mine, list):
+        mine = [_shared(method, head.settings) for method in mine]
+        own["methods"] = [*mine, *[method for method in methods if method not in mine]]
+    if pairs and isinstance(own.get("pairs", {}), dict):
+        own["pairs"] = own.get("pairs", {}) | pairs
+    return own
+
+
+def _shared(method: Any, settings: Mapping[str, Any]) -> Any:
+    """Put the settings of all classifiers under a classifier's own."""
+    if not isinstance(method, dict) or method.get("kind") != CLASSIFIER:
+        return method
+    own = method.get("settings", {})
+    return {**method, "settings": {**settings, **own} if isinstance(own, dict) else own}

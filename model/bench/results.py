@@ -1,0 +1,329 @@
+"""Results of a benchmark: every method judged alike, and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.errors import FgafError
+from fgaf.model.bench.compare import COMPARED, compared, judge_pairs
+from fgaf.model.bench.exam import Exam, describe, label_error, notices
+from fgaf.model.bench.focus_curves import mean_curve, peak_offsets
+from fgaf.model.bench.methods import Method
+from fgaf.model.bench.motility import compare_groups, peak_measures
+from fgaf.model.bench.paper import paper_row, title
+from fgaf.model.bench.preset import Preset
+from fgaf.model.bench.runs import Run
+from fgaf.model.bench.statistics import LEVEL, correct, least_p, spread
+from fgaf.model.bench.summary import headline, summary
+from fgaf.model.metrics import evaluate, nearest_class
+
+Floats = NDArray[np.float64]
+
+METRICS: Final = (
+    "top1",
+    "top3",
+    "within_one",
+    "mae_um",
+    "std_um",
+    "var_um2",
+    "rmse_um",
+    "p95_um",
+    "bias_um",
+    "expected_mae_um",
+    "expected_rmse_um",
+    "expected_p95_um",
+)
+"""The metrics that results hold per method, with intervals."""
+HARDEST: Final = 4
+"""How many cells are shown that the reference errs most on."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a method with one seed answered for all test patches, its folds put together.
+
+    Attributes
+    ----------
+    seed
+        None for a method that draws nothing.
+    probabilities, expected_um, values
+        (N, C), (N,) and (N,) or None, in the order of the exam's rows.
+    runs
+        The answers of each run as they were saved.
+    """
+
+    seed: int | None
+    probabilities: Floats
+    expected_um: Floats
+    values: Floats | None
+    runs: list[dict[str, Any]]
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """(N,) whether there is an answer: a person may know some cells only."""
+        return np.isfinite(self.expected_um)
+
+
+def judge_runs(
+    preset: Preset,
+    exam: Exam,
+    runs: Sequence[Run],
+    answers: Sequence[dict[str, Any]],
+    beside: Sequence[Archive] = (),
+) -> dict[str, Any]:
+    """Judge the answers of all runs: one row per method, and what a reader must know.
+
+    Parameters
+    ----------
+    preset, exam
+        What was compared, on which cells.
+    runs, answers
+        Each run and its answers, as `fgaf.model.bench.runs.perform` gives them.
+    beside
+        Archives of other cells on which the focus measures are shown beside these.
+
+    Returns
+    -------
+    dict
+        What ``results.json`` holds.
+    """
+    asked = {method.id: _put_together(method.id, runs, answers) for method in preset.methods}
+    rows = {method.id: _judge(method, asked[method.id], exam) for method in preset.methods}
+    scores = {name: {one.seed: _scores(one, exam) for one in own} for name, own in asked.items()}
+    for name, row in rows.items():
+        row["against_reference"] = None
+        if name != preset.reference:
+            row["against_reference"] = compared(scores[name], scores[preset.reference], exam.cell)
+    for key in COMPARED:
+        against = [row["against_reference"] for row in rows.values() if row["against_reference"]]
+        correct([tests[key] for tests in against])
+    methods, pairs = list(rows.values()), judge_pairs(preset, rows, scores, exam.cell)
+    reference = asked[preset.reference][0]
+    return {
+        "format": "fgaf-benchmark",
+        "format_version": 2,
+        "headline": headline(methods, preset.reference, pairs, exam),
+        "summary": summary(methods, preset.reference, pairs, exam),
+        "notices": [*notices(exam), *_powerless(exam, len(methods) - 1)],
+        "judged_by": exam.judged_by,
+        "circular": exam.circular,
+        "preset": preset.name,
+        "description": preset.description,
+        "reference": preset.reference,
+        "data": describe(exam),
+        "methods": methods,
+        "pairs": pairs,
+        "label_error": label_error(exam),
+        "focus_curves": [
+            {"id": name, "label": rows[name]["label"], **focus_curve(own[0].values, exam)}
+            for name, own in asked.items()
+            if own[0].values is not None
+        ],
+        "beside": compare_groups([exam.archive, *beside], peak_measures(preset)) if beside else [],
+        "cells": _cells_by_error(_decided(reference, exam), exam),
+        "versions": _distinct(answer["versions"] for answer in answers),
+        "machines": _distinct(answer["machine"] for answer in answers),
+    }
+
+
+def _powerless(exam: Exam, n_tests: int) -> list[dict[str, str]]:
+    """Say so where the cells are too few for any difference to be told from chance."""
+    n_cells = np.unique(exam.cell).size
+    least = n_tests * least_p(n_cells)
+    if not n_tests or least < LEVEL:
+        return []
+    text = (
+        f"{n_cells} test cells and {n_tests} comparisons can tell no difference from chance: the "
+        f"smallest corrected p there can be is {min(least, 1):.2f}. More test cells can, as with "
+        "--folds."
+    )
+    return [{"level": "note", "text": text}]
+
+
+def _put_together(
+    name: str, runs: Sequence[Run], answers: Sequence[dict[str, Any]]
+) -> list[Answers]:
+    """Put the folds of a method together, seed by seed."""
+    own = [(run, said) for run, said in zip(runs, answers, strict=True) if run.method.id == name]
+    found = []
+    for seed in dict.fromkeys(run.seed for run, _ in own):
+        parts = [(run, said) for run, said in own if run.seed == seed]
+        order = np.argsort(np.concatenate([run.exam.rows for run, _ in parts]))
+
+        def joined(key: str, parts: Any = parts, order: Any = order) -> Floats:
+            whole = np.concatenate([np.asarray(said[key], np.float64) for _, said in parts])
+            return np.asarray(whole[order])
+
+        has_values = parts[0][1]["values"] is not None
+        found.append(
+            Answers(
+                seed,
+                joined("probabilities"),
+                joined("expected_um"),
+                joined("values") if has_values else None,
+                [said for _, said in parts],
+            )
+        )
+    return found
+
+
+def _judge(method: Method, answers: Sequence[Answers], exam: Exam) -> dict[str, Any]:
+    """Judge one method; its seeds are pooled, intervals are still over cells."""
+
+    def judged(depths_um: Floats, part: Sequence[Answers]) -> dict[str, Any]:
+        known = np.concatenate([one.answered for one in part])
+        return evaluate(
+            np.concatenate([one.probabilities for one in part])[known],
+            np.tile(depths_um, len(part))[known],
+            exam.archive.class_depths_um,
+            np.tile(exam.cell, len(part))[known],
+            exam.archive.header.optics.depth_of_field_um,
+            expected_um=np.concatenate([one.expected_um for one in part])[known],
+        )
+
+    _check_answered(method, answers, exam)
+
+    pooled = judged(exam.depth_um, answers)
+    by_label = judged(exam.labels_um, answers)
+    each = [judged(exam.depth_um, [one]) for one in answers] if len(answers) > 1 else []
+    runs = [run for one in answers for run in one.runs]
+    settings = {**runs[0]["settings"], **({"split": exam.title} if exam.folds else {})}
+    return {
+        "id": method.id,
+        "label": (method.label or title(settings) or method.id) + _of_cells(answers[0], exam),
+        "kind": method.kind,
+        "sees": method.sees,
+        "settings": settings,
+        "seeds": [one.seed for one in answers if one.seed is not None],
+        "seconds": sum(run["seconds"] for run in runs),
+        "cost": _cost([run["cost"] for run in runs]),
+        "metrics": {key: _with_interval(pooled, key) for key in METRICS},
+        "per_seed": [{key: one[key] for key in METRICS} for one in each],
+        "seed_spread": {key: spread([one[key] for one in each]) for key in METRICS},
+        "by_label": {key: by_label[key] for key in ("top1", "mae_um")},
+        "calibration_error": pooled["calibration_error"] if method.calibrated else None,
+        "reliability": pooled["reliability"] if method.calibrated else None,
+        "per_class": pooled["per_class"],
+        "confusion": pooled["confusion"],
+        "paper": paper_row(settings),
+    }
+
+
+def _check_answered(method: Method, answers: Sequence[Answers], exam: Exam) -> None:
+    if not all(one.answered.any() for one in answers):
+        raise FgafError(
+            f"{method.id!r} answers for none of the {np.unique(exam.cell).size} test cells; "
+            "leave it out, or test other cells with --split or --folds"
+        )
+
+
+def _of_cells(answers: Answers, exam: Exam) -> str:
+    """Say of how many cells a method knew something, unless it did of all."""
+    if answers.answered.all():
+        return ""
+    known = np.unique(exam.cell[answers.answered]).size
+    return f" ({known} of {np.unique(exam.cell).size} cells)"
+
+
+def _cost(costs: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
+    """Median of what each run measured."""
+    known = [cost for cost in costs if cost]
+    return {key: median(cost[key] for cost in known) for key in known[0]} if known else None
+
+
+def _scores(answers: Answers, exam: Exam) -> dict[str, Floats]:
+    """Each patch's own share of the compared metrics, (N,); NaN where there is no answer."""
+    grid = exam.archive.class_depths_um
+    truth = nearest_class(exam.depth_um, grid)
+    decided = _decided(answers, exam)
+    right = answers.probabilities.argmax(axis=1) == truth
+    return {
+        "top1": np.where(answers.answered, right, np.nan),
+        "mae_um": np.abs(decided - exam.depth_um),
+        "expected_mae_um": np.abs(answers.expected_um - exam.depth_um),
+    }
+
+
+def _decided(answers: Answers, exam: Exam) -> Floats:
+    """Depth of each patch's likeliest class, (N,) µm; NaN where there is no answer."""
+    depths = exam.archive.class_depths_um[answers.probabilities.argmax(axis=1)]
+    return np.where(answers.answered, depths, np.nan)
+
+
+def _with_interval(judged: dict[str, Any], key: str) -> dict[str, float | None]:
+    low, high = judged["intervals"][key] or (None, None)
+    return {"value": judged[key], "low": low, "high": high}
+
+
+def _distinct(things: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for thing in things:
+        if thing not in found:
+            found.append(thing)
+    return found
+
+
+def focus_curve(values: Floats, exam: Exam) -> dict[str, Any]:
+    """Average a focus measure over the test cells, each scaled to 0..1, as in Fig. 6.
+
+    Parameters
+    ----------
+    values
+        (N,) the measure of each test patch.
+    exam
+        Says at which depth each patch is.
+
+    Returns
+    -------
+    dict
+        `depth_um`, `mean`, `low` and `high` (quartiles) per depth class, and `peak_at_focus`,
+        the share of the `cells` whose peak is at most half a step from the focus.
+    """
+    off = np.abs(peak_offsets(values, exam.depth_um, exam.cell))
+    half = exam.archive.header.step_um / 2 + 1e-9
+    return {
+        **mean_curve(values, exam.depth_um, exam.cell, exam.archive.class_depths_um),
+        "peak_at_focus": float((off <= half).mean()),
+        "cells": int(off.size),
+    }
+
+
+def _cells_by_error(decided_um: Floats, exam: Exam) -> list[dict[str, Any]]:
+    """List the cells with the largest errors, and the median cell to compare with."""
+    error = np.abs(decided_um - exam.depth_um)
+    grid = exam.archive.class_depths_um
+    known = np.isfinite(decided_um)
+    right = np.zeros(known.size, dtype=bool)
+    right[known] = nearest_class(decided_um[known], grid) == nearest_class(
+        exam.depth_um[known], grid
+    )
+    cells = np.unique(exam.cell[known])
+    mean = np.array([error[exam.cell == cell].mean() for cell in cells])
+    order = np.argsort(-mean, kind="stable")
+    chosen = [("hardest", k) for k in order[:HARDEST] if mean[k] > 0]
+    middle = order[cells.size // 2]
+    if middle not in order[:HARDEST]:
+        chosen.append(("typical", middle))
+    listed = []
+    for why, k in chosen:
+        here = np.flatnonzero(exam.cell == cells[k])
+        listed.append(
+            {
+                "why": why,
+                "cell": int(cells[k]),
+                "id": str(exam.archive.cells.id[cells[k]]),
+                "mae_um": float(mean[k]),
+                "rows": exam.rows[here].tolist(),
+                "depth_um": exam.depth_um[here].tolist(),
+                "said_um": decided_um[here].tolist(),
+                "right": right[here].tolist(),
+            }
+        )
+    return listed

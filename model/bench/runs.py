@@ -1,0 +1,229 @@
+"""Runs of the benchmark: one method, one seed, one fold, and its answers as one JSON file.
+
+A run is named by the fingerprint of what its answers depend on: method, data, code. What is
+finished is therefore repeated only when something that it depends on has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgaf.dataset.errors import FormatError, SettingError
+from fgaf.dataset.files import write_text
+from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.methods import Method, TrainedMethod
+from fgaf.model.bench.preset import CLASSIFIER, Preset
+
+_DECIMALS: Final = 6
+_CPUINFO: Final = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method with one seed on one fold.
+
+    Attributes
+    ----------
+    method, seed
+        What is run; the seed is None for a method that draws nothing.
+    exam
+        The cells it learns from and is asked about; of one fold where there are folds.
+    fold
+        Number of the fold, from 1; 0 without folds.
+    settings
+        Everything the method was told, defaults included.
+    fingerprint
+        SHA-256 over method, settings, data and code.
+    """
+
+    method: Method
+    seed: int | None
+    exam: Exam
+    fold: int
+    settings: dict[str, Any]
+    fingerprint: str
+
+    @property
+    def name(self) -> str:
+        """Name of its files."""
+        fold = f"-fold{self.fold}" if self.fold else ""
+        seed = "" if self.seed is None else f"-seed{self.seed}"
+        return f"{self.method.id}{fold}{seed}-{self.fingerprint[:12]}"
+
+    def path(self, out: Path) -> Path:
+        """Where its answers are in the folder of a benchmark."""
+        return out / "runs" / f"{self.name}.json"
+
+
+def plan_runs(preset: Preset, exam: Exam, seeds: Sequence[int] | None = None) -> list[Run]:
+    """List the runs of a benchmark in the order of the preset.
+
+    Methods that draw are run once per seed; every method once per fold.
+
+    Raises
+    ------
+    SettingError
+        A method has a setting or a measure that does not exist, two classifiers are the same,
+        or a network trained before is to be judged in folds.
+    """
+    chosen = tuple(dict.fromkeys(seeds or preset.seeds))
+    runs = []
+    for method in preset.methods:
+        if isinstance(method, TrainedMethod) and exam.folds:
+            raise SettingError(
+                f"{method.id!r} was trained on one split and can't be tested in folds; "
+                "leave out the folds, or the trained network"
+            )
+        for seed in chosen if method.seeded else (None,):
+            for fold, part in enumerate(exam.parts, start=1 if exam.folds else 0):
+                settings = _told(method, part, seed)
+                mark = fingerprint(method, settings, part)
+                runs.append(Run(method, seed, part, fold, settings, mark))
+    _check_distinct(runs)
+    return runs
+
+
+def fingerprint(method: Method, settings: dict[str, Any], exam: Exam) -> str:
+    """Digest what the answers depend on; not the name that tables give the method."""
+    code = hashlib.sha256()
+    for name in (type(method).__module__, *method.code):
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(name)
+        code.update(Path(spec.origin).read_bytes())
+    depends = {
+        "kind": method.kind,
+        "settings": settings,
+        "archive": exam.archive.fingerprint,
+        "split": exam.archive.splits[exam.split].tolist(),
+        "code": code.hexdigest(),
+    }
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+
+
+def perform(run: Run, folder: Path) -> dict[str, Any]:
+    """Ask a method, and say what it answered, of what, and at what cost.
+
+    Parameters
+    ----------
+    run
+        What to ask.
+    folder
+        For what the method keeps, such as a network.
+
+    Returns
+    -------
+    dict
+        JSON values, as `save` writes them.
+    """
+    started = time.perf_counter()
+    prediction = run.method.answer(run.exam, run.settings, folder)
+    seconds = round(time.perf_counter() - started, 3)
+    return {
+        "format": "fgaf-benchmark-run",
+        "format_version": 1,
+        "fingerprint": run.fingerprint,
+        "method": run.method.model_dump(mode="json"),
+        "seed": run.seed,
+        "fold": run.fold,
+        "settings": run.settings,
+        "seconds": seconds,
+        "cost": run.method.cost(folder),
+        "versions": versions(),
+        "machine": machine(),
+        "values": None if prediction.values is None else prediction.values.tolist(),
+        "expected_um": _written(prediction.expected_um),
+        "probabilities": _written(prediction.probabilities),
+    }
+
+
+def _written(numbers: NDArray[np.float64]) -> list[Any]:
+    """Numbers as JSON has them: rounded, and null where there is none."""
+    rounded = np.round(numbers, _DECIMALS).astype(object)
+    rounded[np.isnan(numbers)] = None
+    written: list[Any] = rounded.tolist()
+    return written
+
+
+def save(run: Run, answer: dict[str, Any], out: Path) -> None:
+    """Write the answers of a run into the folder of its benchmark."""
+    write_text(run.path(out), json.dumps(answer) + "\n", overwrite=True)
+
+
+def load(run: Run, out: Path) -> dict[str, Any] | None:
+    """Read the answers of a run; None where it is not finished.
+
+    Raises
+    ------
+    FormatError
+        Its file is damaged.
+    """
+    path = run.path(out)
+    if not path.is_file():
+        return None
+    try:
+        answer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return answer if answer["fingerprint"] == run.fingerprint else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"{path} is damaged; remove it and its run is repeated") from error
+
+
+def versions() -> dict[str, str]:
+    """Versions of this program and of what its numbers depend on."""
+    packages = ("numpy", "scipy", "torch", "torchvision")
+    return {
+        "fgaf": version("fgaf"),
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Kind of machine, without anything that names this one."""
+    return {
+        "system": platform.system(),
+        "processor": _processor() or platform.machine(),
+        "processors": os.cpu_count(),
+    }
+
+
+def _processor() -> str:
+    """Model of the processor, where Linux or Windows say it."""
+    if _CPUINFO.is_file():
+        for line in _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _told(method: Method, exam: Exam, seed: int | None) -> dict[str, Any]:
+    """Ask for a method's settings; a wrong one is named with its method."""
+    try:
+        return method.told(exam, seed)
+    except SettingError as error:
+        raise SettingError(f"method {method.id!r}: {error}") from error
+
+
+def _check_distinct(runs: Sequence[Run]) -> None:
+    """Refuse two classifiers that are told the same: one of them was meant to be another."""
+    told: dict[str, str] = {}
+    for run in runs:
+        other = told.setdefault(run.fingerprint, run.method.id)
+        if other != run.method.id and run.method.kind == CLASSIFIER:
+            raise SettingError(
+                f"methods {other!r} and {run.method.id!r} have the same settings; change or "
+                "remove one of them, or a --set that makes them alike"
+            )

@@ -1,0 +1,146 @@
+"""The outcome of a benchmark in a sentence, and the figures behind it in another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.statistics import verdict
+
+_INTERVAL: Final = "(95 % interval "
+"""Told once in a summary; later brackets are understood."""
+
+
+def headline(
+    methods: Sequence[dict[str, Any]],
+    reference: str,
+    pairs: dict[str, Any] | None,
+    exam: Exam,
+) -> str:
+    """Say the outcome in one sentence, and by what it was judged if not by the truth."""
+    row = next(row for row in methods if row["id"] == reference)
+    if pairs and pairs["mean"]:
+        said = _of_pairs(pairs)
+    elif row["sees"] == "stack":
+        said = (
+            f"{row['label']} searches all planes of a cell and errs by "
+            f"{_plain(row, 'mae_um')} on average"
+        )
+    else:
+        said = (
+            f"{row['label']} finds the depth of a single image to "
+            f"{_plain(row, 'mae_um')} on average{_beside_searches(row, methods)}"
+        )
+    if exam.circular:
+        return f"Judged by unconfirmed labels of a focus measure, {said}."
+    if exam.judged_by == "labels":
+        return f"Judged by the archive's labels, {said}."
+    return f"{said}."
+
+
+def summary(
+    methods: Sequence[dict[str, Any]],
+    reference: str,
+    pairs: dict[str, Any] | None,
+    exam: Exam,
+) -> str:
+    """Give the figures behind the headline, with intervals."""
+    row = next(row for row in methods if row["id"] == reference)
+    classes = exam.archive.n_classes
+    said = []
+    if pairs and pairs["mean"]:
+        top1, mae = pairs["mean"]["top1"], pairs["mean"]["mae_um"]
+        said.append(
+            f"Over the {pairs['n_fgaf']} networks FGAF changes top-1 by "
+            f"{_measured(top1, 100, 1, 'points', '+')} and the mean error by "
+            f"{_measured(mae, 1, 3, 'µm', '+')}."
+        )
+    said.append(
+        f"{row['label']}: mean error {_metric(row, 'mae_um')}, "
+        f"the right one of {classes} depth classes in {_metric(row, 'top1')} of images."
+    )
+    networks = ("classifier", "trained")
+    for what, rivals in (
+        (
+            "Best other method that sees one image",
+            [
+                other
+                for other in methods
+                if other["sees"] == "patch" and other["kind"] not in networks
+            ],
+        ),
+        ("Best peak of a focus measure", _searches(methods, peak=True)),
+        ("Best other search of the stack", _searches(methods, peak=False)),
+    ):
+        others = [other for other in rivals if other is not row]
+        if others:
+            best = min(others, key=lambda other: float(other["metrics"]["mae_um"]["value"]))
+            said.append(
+                f"{what}, {best['label']}: {_metric(best, 'mae_um')} and {_metric(best, 'top1')}."
+            )
+    text = " ".join(said)
+    told = text.find(_INTERVAL) + len(_INTERVAL)
+    return text[:told] + text[told:].replace(_INTERVAL, "(")
+
+
+def _of_pairs(pairs: dict[str, Any]) -> str:
+    """Say how often FGAF beat its backbone."""
+    adding = [pair for pair in pairs["listed"] if pair["adds_fgaf"]]
+    verdicts = [verdict(pair["gain"]["top1"], True) for pair in adding]
+    better, worse, open_ = (verdicts.count(name) for name in ("better", "worse", "not told apart"))
+    return (
+        f"FGAF puts more images into the right class than its bare network in {better} of "
+        f"{len(verdicts)} networks, fewer in {worse}; {open_} are not told apart"
+    )
+
+
+def _beside_searches(row: dict[str, Any], methods: Sequence[dict[str, Any]]) -> str:
+    """Say how the reference compares with the focus measures; "" where there are none."""
+    rivals = [other for other in _searches(methods, peak=True) if other is not row]
+    if not rivals:
+        return ""
+    beaten = [other for other in rivals if _is_beaten(other)]
+    measures = "focus measure" if len(rivals) == 1 else "focus measures"
+    if len(beaten) == len(rivals):
+        which = "the" if len(rivals) == 1 else f"each of the {len(rivals)}"
+        return f" and beats {which} {measures} that search the whole stack for its peak"
+    if not beaten:
+        return "; it does not clearly beat depth from focus"
+    left = " or ".join(other["label"] for other in rivals if other not in beaten)
+    return f" and clearly beats {len(beaten)} of {len(rivals)} {measures}, but not {left}"
+
+
+def _searches(methods: Sequence[dict[str, Any]], peak: bool) -> list[dict[str, Any]]:
+    """Rows of depth from focus: those that take a measure's peak, or all others."""
+    searches = [row for row in methods if row["kind"] == "focus"]
+    return [row for row in searches if (row["settings"]["rule"] == "peak") == peak]
+
+
+def _is_beaten(row: dict[str, Any]) -> bool:
+    """Whether it is worse than the reference by both top-1 and mean error."""
+    against = row["against_reference"]
+    verdicts = {verdict(against["top1"], True), verdict(against["mae_um"], False)}
+    return verdicts == {"worse"}
+
+
+def _plain(row: dict[str, Any], key: str) -> str:
+    return f"{row['metrics'][key]['value']:.2f} µm"
+
+
+def _metric(row: dict[str, Any], key: str) -> str:
+    """Write one metric of a method with unit and interval."""
+    if key.endswith("_um"):
+        return _measured(row["metrics"][key], 1, 2, "µm")
+    return _measured(row["metrics"][key], 100, 0, "%")
+
+
+def _measured(
+    metric: dict[str, Any], factor: float, decimals: int, unit: str, sign: str = ""
+) -> str:
+    """Write a number with unit and interval."""
+    text = f"{factor * metric['value']:{sign}.{decimals}f} {unit}"
+    if metric["low"] is not None:
+        low, high = (f"{factor * metric[end]:{sign}.{decimals}f}" for end in ("low", "high"))
+        text += f" {_INTERVAL}{low} to {high})"
+    return text.replace("-", "−")

@@ -1,0 +1,1 @@
+"""Export: a run as one file that needs no torch, judged before it is published."""
