@@ -1,6 +1,7 @@
 """The benchmark: several methods asked about the same test cells, and judged alike.
 
-Answers are one JSON file per run (`fgaf.model.bench.runs`); a stopped benchmark goes on where it was.
+Answers are one JSON file per run (`fgaf.model.bench.runs`); a stopped benchmark goes on where it
+was.
 Judging is cheap and done anew each time, from the answers of all runs.
 """
 
