@@ -125,10 +125,10 @@ def train(
 
 @click.command(cls=Tool)
 @click.option("--out", type=_FOLDER, required=True, help="Folder for all that is made.")
-@click.option("--cells", type=click.IntRange(min=3), default=5000, show_default=True)
-@click.option("--microscopes", type=click.IntRange(min=3), default=100, show_default=True)
+@click.option("--cells", type=click.IntRange(min=3), default=6000, show_default=True)
+@click.option("--microscopes", type=click.IntRange(min=3), default=300, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True, help="Of everything simulated.")
-@click.option("--epochs", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--epochs", type=click.IntRange(min=1), default=6, show_default=True)
 @click.option(
     "--workers",
     type=click.IntRange(min=1),

@@ -48,7 +48,7 @@ SPEED_UM_S = (10.0, 130.0)
 RELIEF, FROZEN = 0.15, 0.2
 """Shares of the microscopes with relief contrast, and with cells that do not move."""
 
-SETTINGS = TrainSettings(epochs=5)
+SETTINGS = TrainSettings(epochs=6)
 """Of the training; the network is that of the preset `default`."""
 
 _FRACTIONS = (0.96, 0.02, 0.02)
@@ -67,8 +67,8 @@ class Worlds:
     seed : of everything drawn
     """
 
-    cells: int = 5000
-    microscopes: int = 100
+    cells: int = 6000
+    microscopes: int = 300
     seed: int = 1
 
     def __post_init__(self) -> None:

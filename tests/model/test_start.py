@@ -81,7 +81,13 @@ def test_safetensors_hold_the_whole_checkpoint(archive: Archive, tmp_path: Path)
     old = Checkpoint.load(tmp_path / "checkpoint.pt")
     old.save(tmp_path / "copy.safetensors")
     new = Checkpoint.load(tmp_path / "copy.safetensors")
-    assert replace(new, weights={}) == replace(old, weights={})
+    assert replace(new, weights={}, familiar=None) == replace(old, weights={}, familiar=None)
+    assert new.familiar is not None
+    assert old.familiar is not None
+    assert new.familiar.numbers() == old.familiar.numbers()
+    for mine, its in ((new.weights, old.weights), (new.familiar.tensors(), old.familiar.tensors())):
+        assert mine.keys() == its.keys()
+        assert all(torch.equal(value, its[name]) for name, value in mine.items())
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "copy.safetensors").read_bytes()[:5000])
     with pytest.raises(FgafError, match=r"cut\.safetensors is damaged"):
         Checkpoint.load(tmp_path / "cut.safetensors")
