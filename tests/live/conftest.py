@@ -19,7 +19,7 @@ from fgaf.model.live import LiveCell, LiveFrame
 SMALL = (
     "simulation.shape=[240, 320]",
     "simulation.cells=2",
-    "simulation.debris=1",
+    "simulation.debris=0",
     "simulation.round_cells=0",
     "simulation.seed=4",
     "camera.options.row_us=100",
