@@ -54,6 +54,11 @@ class Height:
             for each in AGITATION
         ]
 
+    @property
+    def measured_ns(self) -> int:
+        """Time of the last measurement, ns since the epoch."""
+        return self._time_ns
+
     def measure(self, z_um: float, error_um: float, time_ns: int) -> None:
         """Take a measurement in: z and its standard error in µm, and its time.
 

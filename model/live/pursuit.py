@@ -85,8 +85,9 @@ class Pursuit:
         track = self._chosen(tracks)
         if track is None or track.height is None:
             return None
-        lead_ns = min(now_ns - track.found_ns, round(_LONGEST_LEAD_S * 1e9))
-        z_um, _, _ = track.height.at(track.found_ns + lead_ns + round(_LEAD_S * 1e9))
+        measured_ns = track.height.measured_ns
+        lead_ns = min(now_ns - measured_ns, round(_LONGEST_LEAD_S * 1e9))
+        z_um, _, _ = track.height.at(measured_ns + lead_ns + round(_LEAD_S * 1e9))
         last_um = drive_um if self._aim_um is None else self._aim_um
         if abs(z_um - last_um) < _LEAST_MOVE_UM:
             return None

@@ -22,6 +22,7 @@ SMALL = (
     "simulation.debris=0",
     "simulation.round_cells=0",
     "simulation.seed=4",
+    "simulation.speed_um_s=[15, 25]",  # they stay in so small a frame
     "camera.options.row_us=100",
 )
 

@@ -107,15 +107,15 @@ def test_depths_have_the_right_sign_and_heights_do_not_hang_on_the_drive(
 def test_a_cell_is_brought_into_focus_and_the_drive_goes_back(
     model: DepthModel, small: tuple[str, ...]
 ) -> None:
-    rig = load_rig("sim", [*small, "stage.options.start_um=1.8"])
-    done = run(rig, model, replace(STEADY, track=True), 30)
+    rig = load_rig("sim", [*small, "simulation.seed=3", "stage.options.start_um=1.8"])
+    done = run(rig, model, replace(STEADY, track=True), 16)
     last = done.results[-1]
     (cell,) = [c for c in last.cells if c.id == last.target]
     own = min(
         done.truth[last.frame_id],
         key=lambda t: math.hypot(cell.y_px - t.y_px, cell.x_px - t.x_px),
     )
-    assert abs(last.drive_um - own.focus_um) < 0.76 + 0.4
+    assert abs(last.drive_um - own.focus_um) < 0.76
     assert any(result.aim_um is not None for result in done.results)
     assert done.went_back_um == pytest.approx(1.8, abs=0.1)
 
