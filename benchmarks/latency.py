@@ -105,15 +105,14 @@ def tool_ms(path: Path, precision: str, threads: int, seconds: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         command = [
             str(Path(sys.executable).with_name("benchmark_app")),
-            *("-m", str(path), "-d", "CPU", "-hint", "latency", "-api", "sync"),
+            *("-m", str(path), "-d", "CPU", "-hint", "none", "-nstreams", "1", "-api", "sync"),
             *("-shape", f"[1,{SIDE},{SIDE}]", "-nthreads", str(threads), "-t", str(seconds)),
             *("-infer_precision", PRECISIONS[precision]),
             *("-report_type", "no_counters", "-json_stats", "-report_folder", folder),
         ]
         subprocess.run(command, check=True, capture_output=True)
         report = json.loads((Path(folder) / "benchmark_report.json").read_text())
-    results = report["execution_results"]
-    return float(results.get("latency_median", results.get("latency_median_ms")))
+    return float(report["execution_results"]["latency (ms)"])
 
 
 def measure(backbone: str, threads: int, rounds: int, tool_seconds: int) -> None:
