@@ -62,7 +62,7 @@ lint: install
 	MYPYPATH=$(SITE) $(BIN)/mypy -p fgaf.dataset -p fgaf.acquire -p fgaf.curate -p fgaf.model
 
 benchmarks: install
-	for script in benchmarks/*.py; do $(ON_SCREEN) $(BIN)/python $$script || exit 1; done
+	for script in $(filter-out benchmarks/few_cells.py,$(wildcard benchmarks/*.py)); do $(ON_SCREEN) $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf build demo

@@ -178,7 +178,7 @@ def say(name: str, done: dict[str, Any]) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model")
+    parser.add_argument("model", nargs="?", default="sim")
     parser.add_argument("--checkpoint", help="The run that MODEL was exported from.")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument(

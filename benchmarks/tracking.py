@@ -351,7 +351,7 @@ def report_following(model: DepthModel, cells: int, seconds: float, speed: float
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model")
+    parser.add_argument("model", nargs="?", default="sim")
     parser.add_argument("--fields", type=int, default=4)
     parser.add_argument("--cells", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=5.0)
