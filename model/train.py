@@ -331,17 +331,23 @@ class _Run:
         n = len(side.rows)
         total, right = self.team.sum([total, right], self.machine.device)
         if not np.isfinite(total):
-            raise FgafError(
-                f"the training diverged in epoch {self.epoch + 1}; try a lower rate, "
-                f"--set lr={settings.lr / 5:g}"
-            )
+            raise self._diverged(self.epoch + 1)
         return {"lr": rate, "train_loss": total / n, "train_top1": right / n}
 
     def _logits(self, network: nn.Module, side: Data, tta: bool) -> Tensor:
         """Of all patches of a side, (N, outputs), some thousand in memory at a time."""
         parts = torch.split(torch.arange(len(side.rows)), _AT_ONCE)
-        return torch.cat(
+        logits = torch.cat(
             [network_logits(network, self.scale(side.images[part]), tta) for part in parts]
+        )
+        if not logits.isfinite().all():  # the loss was still a number, the weights are none
+            raise self._diverged(self.epoch)
+        return logits
+
+    def _diverged(self, epoch: int) -> FgafError:
+        return FgafError(
+            f"the training diverged in epoch {epoch}; try a lower rate, "
+            f"--set lr={self.settings.lr / 5:g}"
         )
 
     def _validate(self) -> Row:
