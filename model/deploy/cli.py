@@ -71,10 +71,15 @@ def export(
         if verdict.run_mae_um == verdict.checkpoint_mae_um
         else (f" ({verdict.run_mae_um:.4f} µm with the views that the run was set to)")
     )
+    strange = (
+        ", and cannot tell what is out of range"
+        if verdict.out_of_range is None
+        else f"; out of range {100 * verdict.out_of_range:.1f} %"
+    )
     finish(
         f"wrote {' and '.join(map(str, files))}: mean error {verdict.mae_um:.4f} µm on "
         f"{verdict.patches} test patches, the checkpoint's {verdict.checkpoint_mae_um:.4f} µm"
-        f"{views}; out of range {100 * verdict.out_of_range:.1f} %",
+        f"{views}{strange}",
         f"fgaf-predict {shlex.quote(str(files[0]))} IMAGES",
         {"files": list(map(str, files)), "precision": precision, "tta": tta, **asdict(verdict)},
         as_json,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from statistics import median
+from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +22,7 @@ CARD, VERSION = "fgaf", "fgaf_version"
 _PLACES = {".onnx": ["framework"], ".xml": []}
 _PRECISION = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 _OUTPUTS = 4
+_TRIES = 17
 
 
 class Engine(Protocol):
@@ -38,8 +41,8 @@ class Engine(Protocol):
         ...
 
 
-def threads_that_pay() -> int:
-    """Threads for one patch at a time: two, where there are two processor cores."""
+def threads_that_may_pay() -> int:
+    """Threads for one patch at a time, at most: two, where there are two processor cores."""
     return min(2, os.cpu_count() or 1)
 
 
@@ -49,10 +52,11 @@ class OpenVino:
     Parameters
     ----------
     path : .onnx, or .xml with its .bin beside it
-    threads : of the processor
+    threads : of the processor; None for one or two, whichever `start` finds faster for one patch:
+        small networks lose more by sharing their work than they gain
     """
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int | None) -> None:
         require("openvino", extra="deploy")
         import openvino
 
@@ -79,18 +83,40 @@ class OpenVino:
         self._config = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": _PRECISION[precision],
-            "INFERENCE_NUM_THREADS": self._threads,
         }
         # The CPU's int8 kernels take no 16-bit input; float32 holds these grey values exactly.
         self._model.inputs[0].get_node().set_element_type(openvino.Type.f32)
         self._model.validate_nodes_and_infer_types()
         single = self._model.clone()
         single.reshape([1, patch_px, patch_px])
-        self._single = self._core.compile_model(single, "CPU", self._config).create_infer_request()
         self._patch = np.zeros((1, patch_px, patch_px), np.float32)
-        self._single.set_input_tensor(openvino.Tensor(self._patch, shared_memory=True))
+        choices = [self._threads] if self._threads else range(1, threads_that_may_pay() + 1)
+        _, threads, self._single = min(
+            (self._timed(request), threads, request)
+            for threads, request in ((n, self._request(single, n)) for n in choices)
+        )
+        self._config["INFERENCE_NUM_THREADS"] = threads
         self._answers = [self._single.get_output_tensor(k).data for k in range(_OUTPUTS)]
         self._many: Any = None
+
+    def _request(self, single: Any, threads: int) -> Any:
+        """Compile the network for one patch, which it takes from `_patch`."""
+        import openvino
+
+        config = self._config | {"INFERENCE_NUM_THREADS": threads}
+        request = self._core.compile_model(single, "CPU", config).create_infer_request()
+        request.set_input_tensor(openvino.Tensor(self._patch, shared_memory=True))
+        return request
+
+    @staticmethod
+    def _timed(request: Any) -> float:
+        """Seconds that one patch takes, the median of some, the first left out."""
+        seconds = []
+        for _ in range(_TRIES):
+            begun = perf_counter()
+            request.infer()
+            seconds.append(perf_counter() - begun)
+        return median(seconds[2:])
 
     def run(self, patches: Patches) -> Outputs:
         """See `Engine`."""
@@ -111,15 +137,15 @@ class OnnxRuntime:
     Parameters
     ----------
     path : .onnx
-    threads : of the processor
+    threads : of the processor; None for one or two
     """
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int | None) -> None:
         require("onnxruntime", extra="export")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = threads or threads_that_may_pay()
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(

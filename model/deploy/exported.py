@@ -10,7 +10,7 @@ import numpy as np
 
 from fgaf.dataset.errors import FgafError, FormatError, SettingError
 from fgaf.model.card import Kind, ModelCard
-from fgaf.model.deploy.engines import CARD, VERSION, Engine, OnnxRuntime, OpenVino, threads_that_pay
+from fgaf.model.deploy.engines import CARD, VERSION, Engine, OnnxRuntime, OpenVino
 from fgaf.model.deploy.seal import check_seal
 from fgaf.model.depth import ONNX, OPENVINO, Readings, Reads
 from fgaf.model.extras import installed
@@ -45,7 +45,7 @@ class Exported(Reads):
         Parameters
         ----------
         path : .onnx, or .xml with its .bin beside it
-        threads : of the processor; None for what suits one patch at a time
+        threads : of the processor; None for one or two, what is faster for one patch
 
         Raises
         ------
@@ -61,8 +61,7 @@ class Exported(Reads):
                 raise FgafError(f"{file} is not there; check the name, or export the run again")
         check_seal(path, files[1:])
         on_onnx = suffix == ONNX and installed("onnxruntime") and not installed("openvino")
-        count = threads or threads_that_pay()
-        engine = OnnxRuntime(path, count) if on_onnx else OpenVino(path, count)
+        engine = OnnxRuntime(path, threads) if on_onnx else OpenVino(path, threads)
         metadata = engine.metadata()
         if int(metadata.get(VERSION, 0)) > FORMAT_VERSION:
             raise FormatError(f"{path} is of a newer version of fgaf; update this installation")

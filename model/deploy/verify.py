@@ -38,7 +38,7 @@ class Verdict:
     largest_um
         Largest change of a depth.
     out_of_range, checkpoint_out_of_range
-        Share of the patches that is called out of range.
+        Share of the patches that is called out of range; None where the checkpoint cannot tell.
     patches
         How many.
     """
@@ -47,8 +47,8 @@ class Verdict:
     checkpoint_mae_um: float
     run_mae_um: float
     largest_um: float
-    out_of_range: float
-    checkpoint_out_of_range: float
+    out_of_range: float | None
+    checkpoint_out_of_range: float | None
     patches: int
 
     def check(self) -> None:
@@ -65,6 +65,8 @@ class Verdict:
                 f"checkpoint's {self.checkpoint_mae_um:.4f} µm, worse by more than {WORSE_UM} µm; "
                 "choose a higher --precision"
             )
+        if self.out_of_range is None or self.checkpoint_out_of_range is None:
+            return
         allowed = max(STRANGE, _STRANGE_PATCHES / self.patches)
         if not self.out_of_range <= self.checkpoint_out_of_range + allowed:
             raise FgafError(
@@ -106,7 +108,10 @@ def verify(
     )
     truth = archive.depth_um if archive.true_depth_um is None else archive.true_depth_um
     strange = [
-        float(1 - np.concatenate([part[k].in_range for part in parts]).mean()) for k in (0, 1)
+        float(1 - np.concatenate([part[k].in_range for part in parts]).mean())
+        if model.card.tells_range
+        else None
+        for k in (0, 1)
     ]
     return Verdict(
         mae_um=float(np.abs(mine - truth[rows]).mean()),

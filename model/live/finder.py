@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
 Image = npt.NDArray[Any]
@@ -117,14 +118,15 @@ class Finder:
         -------
         (3, N, Y / 4, X / 4): probability that a head is here, its offset (y, x) in cells.
         """
-        x = contrast[None]
+        x = contrast[..., None]
         for layer, (weight, bias) in zip(LAYERS, self._weights, strict=True):
             x = _convolved(x, layer, weight)
-            x += bias[:, None, None, None]
+            x += bias
             if layer is not LAYERS[-1]:
                 np.maximum(x, 0, out=x)
-        x[0] = 1 / (1 + np.exp(-np.clip(x[0], -30, 30)))
-        return x
+        maps = x.transpose(3, 0, 1, 2).copy()
+        maps[0] = 1 / (1 + np.exp(-np.clip(maps[0], -30, 30)))
+        return maps
 
     def heads(self, contrast: Floats, least_score: float) -> list[Floats]:
         """Find the heads of each image.
@@ -170,19 +172,14 @@ def shipped() -> Finder:
 
 
 def _convolved(x: Floats, layer: Layer, weight: Floats) -> Floats:
-    """Convolve (C, N, Y, X): the shifted images of all places of the kernel, then one product."""
-    reach, stride = layer.dilation * (layer.side // 2), layer.stride
-    images, rows, columns = x.shape[1], -(-x.shape[2] // stride), -(-x.shape[3] // stride)
-    if reach:
-        x = np.pad(x, ((0, 0), (0, 0), (reach, reach), (reach, reach)))
-    shifted = np.empty((layer.side**2, layer.inputs, images, rows, columns), np.float32)
-    for place in range(layer.side**2):
-        top, left = (layer.dilation * n for n in divmod(place, layer.side))
-        shifted[place] = x[
-            :,
-            :,
-            top : top + stride * (rows - 1) + 1 : stride,
-            left : left + stride * (columns - 1) + 1 : stride,
-        ]
-    product = weight.reshape(-1, layer.outputs).T @ shifted.reshape(-1, images * rows * columns)
-    return np.asarray(product.reshape(layer.outputs, images, rows, columns))
+    """Convolve (N, Y, X, C): every place's surroundings as one row, then one product."""
+    spread, stride = layer.dilation * (layer.side - 1), layer.stride
+    if not spread:
+        return np.asarray(x @ weight[0, 0])
+    reach = (spread // 2, spread // 2)
+    padded = np.pad(x, ((0, 0), reach, reach, (0, 0)))
+    around = sliding_window_view(padded, (spread + 1, spread + 1), axis=(1, 2))
+    around = around[:, ::stride, ::stride, :, :: layer.dilation, :: layer.dilation]
+    rows = around.transpose(0, 1, 2, 4, 5, 3).reshape(-1, layer.side**2 * layer.inputs)
+    product = rows @ weight.reshape(-1, layer.outputs)
+    return np.asarray(product.reshape(*around.shape[:3], layer.outputs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from fgaf.acquire.devices import Devices
 from fgaf.acquire.drive import Drive
@@ -173,6 +175,10 @@ class Live:
             if self.pursuit is not None:
                 self._drive.check_here()
                 stack.enter_context(self._drive.returning("the cell was followed"))
+            # New cells are searched for while the known ones are followed. Matrices this small
+            # are multiplied on one core: two would mostly wait for each other, and keep both busy.
+            aside = stack.enter_context(ThreadPoolExecutor(1, "search"))
+            stack.enter_context(threadpool_limits(1, "blas"))
             frames = stack.enter_context(
                 frames_of(
                     self._devices,
@@ -185,17 +191,19 @@ class Live:
             done = 0
             try:
                 while limit is None or done < limit:
-                    yield self._result(frames.next())
+                    yield self._result(frames.next(), aside)
                     done += 1
             # Who asks for no more ends the block well; a drive that cannot go back is an error.
             except (InterruptError, GeneratorExit):
                 return
 
-    def _result(self, arrival: Arrival) -> LiveFrame:
+    def _result(self, arrival: Arrival, aside: Executor) -> LiveFrame:
         frame = arrival.frame
         drive_um = self._focus.at(frame.time_host_ns)
-        tracks = self._tracker.update(frame.pixels, frame.time_host_ns)
+        found = aside.submit(self._tracker.search, frame.pixels, frame.time_host_ns)
+        tracks = self._tracker.follow(frame.pixels, frame.time_host_ns)
         readings = self._read(tracks, frame.pixels)
+        self._tracker.begin(found.result(), frame.time_host_ns)
         for number, track in enumerate(tracks):
             if number in readings:
                 self._measure(track, drive_um, *readings[number], frame.time_host_ns)

@@ -2,7 +2,8 @@
 
 Every known cell is looked for in a window around the place foretold for it. New ones are looked for
 in one strip of the frame after the other, so that the whole frame has been searched after a few
-frames and no frame takes long.
+frames and no frame takes long. What looks like a head only now and then, as debris does, is given
+up when its mean score falls.
 """
 
 from __future__ import annotations
@@ -24,16 +25,20 @@ from fgaf.model.live.motion import Motion
 Floats = npt.NDArray[np.float64]
 Image = npt.NDArray[Any]
 
-_WINDOW: Final = 64
+_WINDOW: Final = 48
 """Side of the window about a known cell, in pixels of the working grid."""
 _STRIP: Final = 64
 """Height of a strip, in pixels of the working grid, besides what it shares with its neighbours."""
 _SHARED: Final = REACH // 2
+SEARCH_S: Final = 1 / 41
+"""A strip is searched so often: all of them every quarter of a second, in frames of 1200 rows."""
 _GATE: Final = 3.5
 """Farther than so many standard errors from its place foretold, a head is another's."""
 _APART_UM: Final = 2.2
 """Two heads are at least so far apart."""
 _UNLIKELY: Final = 1e6
+_RECENT: Final = 0.1
+"""Weight of the newest score in a cell's worth, once there are more than ten."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,8 @@ class TrackSettings:
         A spot in the search for new cells needs it, 0 to 1.
     least_score_known
         A spot where a known cell is awaited needs only this.
+    least_worth
+        A cell whose score, averaged over its last frames, is less is none.
     confirmations
         Frames in which a new cell must be found before it gets a number, without a gap of more
         than two.
@@ -55,6 +62,7 @@ class TrackSettings:
 
     least_score: float = 0.4
     least_score_known: float = 0.15
+    least_worth: float = 0.35
     confirmations: int = 3
     lost_s: float = 0.6
 
@@ -75,6 +83,8 @@ class Track:
         Where it was found in the present frame, else where it is expected; pixels.
     score
         Of the spot that it was found by, 0 to 1.
+    worth
+        Its score averaged over the last frames in which it was found.
     finds
         In how many frames it was found.
     missed
@@ -89,6 +99,7 @@ class Track:
     y: float
     x: float
     score: float
+    worth: float
     found_ns: int
     born_ns: int
     number: int = 0
@@ -141,7 +152,7 @@ class Tracker:
             (max(0, low - _SHARED), min(rows, high + _SHARED), low, high)
             for low, high in pairwise(edges)
         ]
-        self._turn = 0
+        self._turn, self._searched_ns = 0, None
         self.named = 0
         self._tracks: list[Track] = []
 
@@ -150,8 +161,8 @@ class Tracker:
         """The confirmed cells, found or awaited, in the order of their numbers."""
         return sorted((t for t in self._tracks if t.number), key=lambda t: t.number)
 
-    def update(self, pixels: Image, time_ns: int) -> list[Track]:
-        """Follow the cells into the next frame, and look for new ones in the next strip.
+    def follow(self, pixels: Image, time_ns: int) -> list[Track]:
+        """Follow the cells into the next frame.
 
         Parameters
         ----------
@@ -166,11 +177,42 @@ class Tracker:
         """
         for track in self._tracks:
             track.motion.foretell(time_ns)
-        heads = self._merged([self._awaited(pixels), self._searched(pixels)])
-        taken = self._assign(heads, time_ns)
-        self._begin(heads, taken, time_ns)
+        self._assign(self._merged(self._awaited(pixels)), time_ns)
         self._end(time_ns)
         return self.known
+
+    def search(self, pixels: Image, time_ns: int) -> Floats:
+        """Look for heads in the next strip of a frame; may run while the tracks are in use.
+
+        Of frames that follow each other faster than `SEARCH_S`, some are not searched.
+
+        Returns
+        -------
+        (K, 3): y, x in pixels, score; best first.
+        """
+        if self._searched_ns is not None and time_ns - self._searched_ns < 0.9e9 * SEARCH_S:
+            return np.zeros((0, 3))
+        self._searched_ns = time_ns
+        low, high, first, last = self._strips[self._turn % len(self._strips)]
+        self._turn += 1
+        strip = pixels[self._unit * low : self._unit * high]
+        least = self._settings.least_score
+        heads = self._finder.heads(contrast_of(strip[None], self._unit), least)[0]
+        own = (heads[:, 0] + low >= first) & (heads[:, 0] + low < last)
+        return self._placed(heads[own], self._unit * low, 0)
+
+    def begin(self, heads: Floats, time_ns: int) -> None:
+        """Follow heads that a search of the last frame found, too, where no track is yet."""
+        for y, x, score in heads:
+            near = any(
+                math.hypot(y - t.y, x - t.x) < self._apart_px
+                or math.hypot(y - t.motion.y, x - t.motion.x) < self._apart_px
+                for t in self._tracks
+            )
+            if not near:
+                y, x, score = float(y), float(x), float(score)
+                motion = Motion.begin(y, x, time_ns, self._head_pixel_um)
+                self._tracks.append(Track(motion, y, x, score, score, time_ns, time_ns))
 
     def _awaited(self, pixels: Image) -> Floats:
         """Heads in the windows about the known cells: (K, 3) y, x in pixels, score."""
@@ -200,27 +242,13 @@ class Tracker:
             found.append(places[inner[0] & inner[1]])
         return np.concatenate(found)
 
-    def _searched(self, pixels: Image) -> Floats:
-        """Heads in the next strip, or in the whole frame while nothing is known."""
-        if not self._tracks:
-            low, high, first, last = 0, self._strips[-1][1], 0, self._strips[-1][3]
-        else:
-            low, high, first, last = self._strips[self._turn % len(self._strips)]
-            self._turn += 1
-        strip = pixels[self._unit * low : self._unit * high]
-        least = self._settings.least_score
-        heads = self._finder.heads(contrast_of(strip[None], self._unit), least)[0]
-        own = (heads[:, 0] + low >= first) & (heads[:, 0] + low < last)
-        return self._placed(heads[own], self._unit * low, 0)
-
     def _placed(self, heads: npt.NDArray[np.float32], top: int, left: int) -> Floats:
         placed = heads.astype(np.float64)
         placed[:, :2] = self._scale.to_image(placed[:, :2]) + np.array([top, left])
         return placed
 
-    def _merged(self, parts: list[Floats]) -> Floats:
+    def _merged(self, heads: Floats) -> Floats:
         """One of the heads that were found more than once, best first."""
-        heads = np.concatenate(parts)
         heads = heads[np.argsort(-heads[:, 2], kind="stable")]
         kept: list[int] = []
         for number, (y, x, _) in enumerate(heads):
@@ -230,7 +258,7 @@ class Tracker:
                 kept.append(number)
         return heads[kept]
 
-    def _assign(self, heads: Floats, time_ns: int) -> set[int]:
+    def _assign(self, heads: Floats, time_ns: int) -> None:
         """Give every cell its head, those that were found often first in doubt."""
         cost = np.full((len(self._tracks), len(heads)), _UNLIKELY)
         for row, track in enumerate(self._tracks):
@@ -251,6 +279,7 @@ class Tracker:
             if track.seen:
                 track.y, track.x, track.score = (float(v) for v in heads[given[row]])
                 motion.correct(track.y, track.x)
+                track.worth += (track.score - track.worth) * max(_RECENT, 1 / (track.finds + 1))
                 track.finds += 1
                 track.missed = 0
                 track.found_ns = time_ns
@@ -260,25 +289,11 @@ class Tracker:
             else:
                 track.y, track.x = motion.y, motion.x
                 track.missed += 1
-        return set(given.values())
-
-    def _begin(self, heads: Floats, taken: set[int], time_ns: int) -> None:
-        for number, (y, x, score) in enumerate(heads):
-            if number in taken or score < self._settings.least_score:
-                continue
-            near = any(
-                math.hypot(y - t.y, x - t.x) < self._apart_px
-                or math.hypot(y - t.motion.y, x - t.motion.x) < self._apart_px
-                for t in self._tracks
-            )
-            if not near:
-                motion = Motion.begin(float(y), float(x), time_ns, self._head_pixel_um)
-                self._tracks.append(
-                    Track(motion, float(y), float(x), float(score), time_ns, time_ns)
-                )
 
     def _end(self, time_ns: int) -> None:
         def stays(track: Track) -> bool:
+            if track.worth < self._settings.least_worth:
+                return False
             if not track.number:
                 return track.missed <= 2
             if (time_ns - track.found_ns) / 1e9 > self._settings.lost_s:
