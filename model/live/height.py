@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 AGITATION: Final = (3.0, 300.0)
 """Spectral densities of a cell's acceleration, µm²/s³: one that swims level, one that climbs."""
-FLOOR_UM: Final = 0.12
+BEAT_UM: Final = 0.1
+"""How far a head swings about its mean height with every beat, r.m.s."""
+FLOOR_UM: Final = 0.08
 """Least error taken for a single frame's depth: networks are surer than they should be."""
-BEYOND_UM: Final = 1.0
-"""Error of a depth at the end of the classes: the cell may be anywhere beyond."""
+BEYOND_UM: Final = 0.3
+"""Least error of a depth at the end of the classes: the cell may be anywhere beyond."""
 
 _SPEED_UM_S: Final = 10.0
 _SWITCH_S: Final = 1.0
-_OUTLIER: Final = 3.0
+_OUTLIER: Final = 5.0
+_BEAT_S: Final = 0.01
 
 
 @dataclass
 class _Model:
-    """One filter of constant velocity: height, speed, their covariance, its weight."""
+    """One filter of constant velocity: mean height, speed, their covariance, its weight.
+
+    `swing` is how far the head was above its mean height in the last measurement, `share` how much
+    of that measurement's departure it was taken to be.
+    """
 
     agitation: float
     z: float
@@ -29,6 +36,8 @@ class _Model:
     zv: float
     vv: float
     weight: float
+    swing: float = 0.0
+    share: float = 0.0
 
 
 class Height:
@@ -92,12 +101,17 @@ class Height:
             In µm, µm, µm/s.
         """
         dt = max(0.0, (time_ns - self._time_ns) / 1e9)
-        moved = [_Model(m.agitation, m.z, m.v, m.zz, m.zv, m.vv, m.weight) for m in self._models]
+        moved = [replace(model) for model in self._models]
         for model in moved:
             _predict(model, dt)
-        z = sum(m.weight * m.z for m in moved)
+        stays = math.exp(-dt / _BEAT_S)
+        heights = [m.z + stays * m.swing for m in moved]
+        z = sum(m.weight * height for m, height in zip(moved, heights, strict=True))
         v = sum(m.weight * m.v for m in moved)
-        variance = sum(m.weight * (m.zz + (m.z - z) ** 2) for m in moved)
+        variance = sum(
+            m.weight * (m.zz + BEAT_UM**2 * (1 - stays**2 * m.share) + (height - z) ** 2)
+            for m, height in zip(moved, heights, strict=True)
+        )
         return z, math.sqrt(variance), v
 
     def _mix(self, switching: float) -> None:
@@ -125,6 +139,8 @@ class Height:
 def error_of(depth_um: float, spread_um: float, half_range_um: float, step_um: float) -> float:
     """Take the standard error of a single frame's depth from its spread.
 
+    A depth that lies between two classes is shared among them: so much spread is no error.
+
     Parameters
     ----------
     depth_um, spread_um
@@ -132,7 +148,9 @@ def error_of(depth_um: float, spread_um: float, half_range_um: float, step_um: f
     half_range_um, step_um
         Its classes; within half a step of their end it can say no more than "at least so far".
     """
-    error = math.hypot(spread_um, FLOOR_UM)
+    between = depth_um / step_um % 1.0
+    shared = step_um**2 * between * (1 - between)
+    error = math.sqrt(max(0.0, spread_um**2 - shared) + FLOOR_UM**2)
     return max(error, BEYOND_UM) if abs(depth_um) > half_range_um - step_um / 2 else error
 
 
@@ -145,13 +163,15 @@ def _predict(model: _Model, dt: float) -> None:
 
 def _update(model: _Model, z_um: float, error_um: float) -> float:
     """Correct a model; returns the log-likelihood of the measurement, less a constant."""
-    noise = error_um**2
+    noise = error_um**2 + BEAT_UM**2
     surprise = z_um - model.z
     variance = model.zz + noise
     far = surprise**2 / (variance * _OUTLIER**2)
     if far > 1:
         variance += noise * (far - 1)
     gain_z, gain_v = model.zz / variance, model.zv / variance
+    model.share = BEAT_UM**2 / variance
+    model.swing = model.share * surprise
     model.z += gain_z * surprise
     model.v += gain_v * surprise
     model.vv -= gain_v * model.zv

@@ -24,7 +24,7 @@ class Way:
 
 
 WAYS = [
-    Way("level", 0.0, 0.0, 0.45),
+    Way("level", 0.0, 0.0, 0.55),
     Way("wandering", 0.5, 0.2, 0.6),
     Way("climbing", 8.0, 0.25, 0.85),
 ]
@@ -76,5 +76,18 @@ def test_the_height_goes_on_and_grows_uncertain_unseen() -> None:
 
 
 def test_a_depth_at_the_end_of_the_classes_says_little() -> None:
-    assert error_of(1.9, 0.05, 2.0, 0.5) >= 1.0
-    assert error_of(1.0, 0.05, 2.0, 0.5) < 0.2
+    assert error_of(1.9, 0.05, 2.0, 0.5) >= 3 * error_of(1.4, 0.05, 2.0, 0.5)
+
+
+def test_the_spread_of_a_depth_between_two_classes_is_no_error() -> None:
+    assert error_of(0.75, 0.25, 2.0, 0.5) == pytest.approx(error_of(0.5, 0.0, 2.0, 0.5))
+    assert error_of(0.5, 0.25, 2.0, 0.5) > 0.25
+
+
+def test_a_swing_shows_at_once_and_is_not_foretold() -> None:
+    height = Height(0.0, 0.05, 0)
+    for number in range(1, 60):
+        height.measure(0.1 * (-1) ** number, 0.05, number * FRAME_NS)
+    last_ns = 59 * FRAME_NS
+    assert height.at(last_ns)[0] < -0.05
+    assert abs(height.at(last_ns + FRAME_NS)[0]) < 0.03
