@@ -11,7 +11,7 @@ its number.
 Focus: the drive follows one cell by its depth, or searches its focus by a hill climb, by scans of
 five planes, or stands.
 
-Run ``python benchmarks/tracking.py MODEL [--fields 3] [--cells 10] [--seconds 5]``.
+Run ``python benchmarks/tracking.py MODEL [--fields 2] [--cells 20] [--seconds 5]``.
 """
 
 # ruff: noqa: ARG002, D102 - searches share one signature; the protocols say what methods do
@@ -42,7 +42,7 @@ PROCESSING_S = 0.010
 PLAY_UM = 0.4
 NEAR_UM = 4.0
 GRACE_S = 0.5
-FIELD, ALLEY = (900, 1440), (448, 1600)
+FIELD, ALLEY = (1200, 1920), (448, 1600)
 SPEEDS_UM_S = (15, 50)
 SEEN_UM = 3.0
 TAPS = 12
@@ -392,8 +392,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", nargs="?", default="sim")
-    parser.add_argument("--fields", type=int, default=3)
-    parser.add_argument("--cells", type=int, default=10)
+    parser.add_argument("--fields", type=int, default=2)
+    parser.add_argument("--cells", type=int, default=20)
     parser.add_argument("--followed", type=int, default=4, help="Cells that the drive follows.")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--speed", type=float, default=50.0)
