@@ -5,9 +5,9 @@ taken to last 10 ms of it, so that results do not hang on the machine. Truth is 
 
 Heights: the drive stands; depth read from single frames, against the filtered track, and against
 the best linear filter there could be: weights of the last 13 frames, fitted to the truth itself.
-What that leaves is no noise but error that lasts, of this cell in this pose. Identity: the share of 5 s
-in which a cell that is in view all the time, well inside the frame and within 3 µm of focus, keeps
-its number.
+What that leaves is no noise but error that lasts, of this cell in this pose. Identity: the share
+of 5 s in which a cell that is in view all the time, well inside the frame and within 3 µm of focus,
+keeps its number.
 Focus: the drive follows one cell by its depth, or searches its focus by a hill climb, by scans of
 five planes, or stands.
 

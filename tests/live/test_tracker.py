@@ -1,0 +1,63 @@
+"""What is followed: heads, and neither debris nor the same cell twice."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from fgaf.acquire import load_rig
+from fgaf.acquire.simulation.scene import Scene
+from fgaf.model.live.finder import shipped
+from fgaf.model.live.tracker import SEARCH_S, Tracker
+
+SHAPE, PIXEL_UM = (480, 640), 5.86 / 40
+FRAME_NS = round(1e9 * SEARCH_S)
+
+
+def scene(**simulation: object) -> Scene:
+    values = {"shape": list(SHAPE), "round_cells": 1, "debris": 12} | simulation
+    settings = load_rig("sim", [f"simulation.{key}={value}" for key, value in values.items()])
+    assert settings.simulation is not None
+    return Scene(settings.simulation)
+
+
+def tracker() -> Tracker:
+    return Tracker(SHAPE, PIXEL_UM, 4.7, shipped())
+
+
+def followed(field: Scene, frames: int, drive_um: float) -> Tracker:
+    found = tracker()
+    for number in range(frames):
+        pixels, _ = field.expose(number * SEARCH_S, 0.005, drive_um)
+        found.follow(pixels, number * FRAME_NS)
+        found.begin(found.search(pixels, number * FRAME_NS), number * FRAME_NS)
+    return found
+
+
+@pytest.mark.parametrize("drive_um", [-1.0, 1.0])
+def test_of_13_particles_and_round_cells_hardly_any_gets_a_number(drive_um: float) -> None:
+    assert followed(scene(cells=0, seed=3), 14, drive_um).named <= 1
+
+
+@pytest.mark.parametrize("drive_um", [-1.0, 0.0, 1.0])
+def test_heads_are_found_among_debris_in_focus_too(drive_um: float) -> None:
+    field = scene(cells=3, seed=5, margin_um=12, motile="false", depth_spread_um=0.2)
+    found = followed(field, 14, drive_um)
+    _, truth = field.expose(13 * SEARCH_S, 0.005, drive_um)
+    heads = [each for each in truth if each.kind == "sperm"]
+    away = [
+        min((math.hypot(t.y - own.y_px, t.x - own.x_px) for t in found.known), default=math.inf)
+        for own in heads
+    ]
+    assert np.sum(np.array(away) * PIXEL_UM < 1.5) >= 2
+    assert len(found.known) <= len(heads)
+
+
+def test_frames_that_come_faster_are_not_all_searched() -> None:
+    pixels, _ = scene(cells=3, seed=5, motile="false").expose(0.0, 0.005, 1.0)
+    found = tracker()
+    finds = [len(found.search(pixels, number * FRAME_NS // 4)) for number in range(16)]
+    assert sum(finds) > 0
+    assert all(count == 0 for number, count in enumerate(finds) if number % 4)
