@@ -62,7 +62,7 @@ class TrackSettings:
 
     least_score: float = 0.4
     least_score_known: float = 0.15
-    least_worth: float = 0.4
+    least_worth: float = 0.35
     confirmations: int = 3
     lost_s: float = 0.6
 
