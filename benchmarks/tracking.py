@@ -286,15 +286,25 @@ class Followed:
 
 
 def alley_seeds(speed: float, climb: float, seconds: float, pixel_um: float) -> Iterator[int]:
-    """Seeds whose one cell stays inside the frame."""
-    for seed in count(9000):
+    """Seeds whose one cell stays inside the frame.
+
+    Raises
+    ------
+    SystemExit
+        None of a thousand does: the frame is too small for so fast a cell, or the time too long.
+    """
+    last = 9000
+    for seed in count(last):
+        if seed - last > 1000:
+            raise SystemExit(f"no cell at {speed:g} µm/s stays in the frame for {seconds:g} s")
         rig = rig_of(ALLEY, seed, 1, speed_um_s=[speed, speed], climb=climb)
         assert rig.simulation is not None
         scene = Scene(rig.simulation)
         way = scene.swimmers[0].way
         size = [n * pixel_um for n in ALLEY]
-        places = np.array([way.path(t) for t in np.linspace(0, seconds + 1, 40)])
+        places = np.array([way.path(t) for t in np.linspace(0, seconds + GRACE_S, 40)])
         if ((places > MARGIN_UM + 2) & (places < np.array(size) - MARGIN_UM - 2)).all():
+            last = seed
             yield seed
 
 
@@ -395,7 +405,8 @@ def main() -> None:
     parser.add_argument("--fields", type=int, default=2)
     parser.add_argument("--cells", type=int, default=20)
     parser.add_argument("--followed", type=int, default=4, help="Cells that the drive follows.")
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--seconds", type=float, default=5.0, help="That cells swim by.")
+    parser.add_argument("--follow", type=float, default=3.0, help="Seconds that one is followed.")
     parser.add_argument("--speed", type=float, default=50.0)
     parser.add_argument("--only", choices=("standing", "following"))
     options = parser.parse_args()
@@ -403,7 +414,7 @@ def main() -> None:
     if options.only != "following":
         report_standing(model, options.fields, options.cells, options.seconds)
     if options.only != "standing":
-        report_following(model, options.followed, options.seconds, options.speed)
+        report_following(model, options.followed, options.follow, options.speed)
 
 
 if __name__ == "__main__":
