@@ -30,8 +30,9 @@ import numpy.typing as npt
 from fgaf.acquire import Devices, Frame, Rig, WallClock, load_rig
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.curate.detect import detect
-from fgaf.model.depth import DepthModel, open_model
+from fgaf.model.depth import DepthModel
 from fgaf.model.live import Live
+from fgaf.model.live.loop import open_live
 
 SHAPE, CELLS = (1200, 1920), 10
 RATE_HZ, EVERY, LOOP = 164, 4, 164
@@ -189,11 +190,11 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="Keep the drawn frames here (.npy).")
     options = parser.parse_args()
     rig, loop = load_rig("sim"), drawn(options.cells, options.frames, options.keep)
-    model = open_model(options.model)
+    model = open_live(options.model)
     fast, slow = 1 / RATE_HZ, EVERY / RATE_HZ
     say(f"at {RATE_HZ} frames/s", run(model, rig, loop, fast, options.seconds))
     if options.checkpoint:
-        eager = open_model(options.checkpoint)
+        eager = open_live(options.checkpoint)
         say("  with PyTorch eager", run(eager, rig, loop, fast, options.seconds))
     times = []
     for image in loop[:5]:

@@ -34,8 +34,9 @@ from fgaf.acquire import Devices, Frame, load_rig, open_rig
 from fgaf.acquire.rig import Rig
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.dataset.truth import CellTruth
-from fgaf.model.depth import DepthModel, open_model
+from fgaf.model.depth import DepthModel
 from fgaf.model.live import Live, LiveCell, LiveFrame, LiveSettings
+from fgaf.model.live.loop import open_live
 
 FRAME_S = 1 / 41
 PROCESSING_S = 0.010
@@ -410,7 +411,7 @@ def main() -> None:
     parser.add_argument("--speed", type=float, default=50.0)
     parser.add_argument("--only", choices=("standing", "following"))
     options = parser.parse_args()
-    model = open_model(options.model)
+    model = open_live(options.model)
     if options.only != "following":
         report_standing(model, options.fields, options.cells, options.seconds)
     if options.only != "standing":

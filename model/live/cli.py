@@ -110,8 +110,7 @@ def live(
 
     from fgaf.acquire.interrupt import Interrupt
     from fgaf.acquire.rig import load_rig
-    from fgaf.model.depth import open_model
-    from fgaf.model.live.loop import LiveSettings
+    from fgaf.model.live.loop import LiveSettings, open_live
     from fgaf.model.live.outlets import Outlets
     from fgaf.model.live.pursuit import parse_target
 
@@ -128,7 +127,7 @@ def live(
     with Interrupt.on_signals() as interrupt:
         done = outlets.run(
             rig,
-            open_model(model),
+            open_live(model),
             settings,
             interrupt,
             force=force,

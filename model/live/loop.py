@@ -21,7 +21,7 @@ from fgaf.curate.crop import corner_of
 from fgaf.curate.detect import HEAD_UM
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.model.card import require_same
-from fgaf.model.depth import DepthModel, Readings, open_model
+from fgaf.model.depth import ONNX, OPENVINO, DepthModel, Readings, open_model
 from fgaf.model.live.finder import Finder, shipped
 from fgaf.model.live.focus import Focus
 from fgaf.model.live.frames import Arrival, frames_of
@@ -300,6 +300,21 @@ class Live:
             self._model.read(np.full((count, self._side, self._side), 100, kind))
 
 
+def open_live(model: str | Path) -> DepthModel:
+    """Open a depth model that looks at one view of each patch.
+
+    A checkpoint that averages the eight symmetries would take eight times as long. An export is
+    used as it was made.
+
+    Raises
+    ------
+    FgafError
+        See `fgaf.model.depth.open_model`.
+    """
+    exported = Path(model).suffix.lower() in (ONNX, OPENVINO)
+    return open_model(model, tta=None if exported else False)
+
+
 def live(
     rig: str | Path | Rig,
     model: str | Path | DepthModel,
@@ -317,13 +332,13 @@ def live(
     rig
         A rig, its file or its name.
     model
-        A depth model, or where it is; see `fgaf.model.depth.open_model`.
+        A depth model, or where it is; see `open_live`.
     settings, force
         See `Live`.
     limit
         Number of frames; None for as long as one asks.
     """
     loaded = rig if isinstance(rig, Rig) else load_rig(rig)
-    reader = open_model(model) if isinstance(model, str | Path) else model
+    reader = open_live(model) if isinstance(model, str | Path) else model
     with open_rig(loaded) as devices:
         yield from Live(devices, loaded, reader, settings, force=force).frames(limit)

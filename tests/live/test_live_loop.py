@@ -14,6 +14,7 @@ from fgaf.acquire import DeviceError, Devices, Frame, Interrupt, Rig, load_rig, 
 from fgaf.dataset import FgafError
 from fgaf.model.depth import DepthModel
 from fgaf.model.live import Live, LiveFrame, LiveSettings, live
+from fgaf.model.live.loop import open_live
 from fgaf.model.live.pursuit import parse_target
 
 STEADY = LiveSettings(processing_s=0.01)
@@ -222,6 +223,13 @@ def test_a_rig_that_does_not_know_its_pixels_is_refused(
     rig = Rig.model_validate({"camera": {"driver": "x"}, "stage": {"driver": "x"}})
     with pytest.raises(FgafError, match="add pixel_size_um to its"):
         Live(in_memory(), rig, model)
+
+
+def test_a_checkpoint_looks_at_one_view_of_eight() -> None:
+    from fgaf.model.depth import open_model
+
+    assert open_model("sim").card.tta
+    assert not open_live("sim").card.tta
 
 
 @pytest.mark.parametrize("wrong", ["nearest", "0", "-1", ""])
