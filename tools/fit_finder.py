@@ -225,8 +225,8 @@ def report(finder: Finder, fields: list[Field]) -> None:
 def main() -> None:
     """Fit, print how good it is under microscopes kept back, and write the weights."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fields", type=int, default=720)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--fields", type=int, default=990)
+    parser.add_argument("--steps", type=int, default=9000)
     parser.add_argument("--out", type=Path, default=Path("model/live/finder.npz"))
     options = parser.parse_args()
     microscopes = max(KEPT_BACK, options.fields // len(PLANES_UM))
