@@ -80,7 +80,7 @@ class OpenVino:
         """See `Engine`."""
         import openvino
 
-        self._config = {
+        self._config: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": _PRECISION[precision],
         }

@@ -152,7 +152,8 @@ class Tracker:
             (max(0, low - _SHARED), min(rows, high + _SHARED), low, high)
             for low, high in pairwise(edges)
         ]
-        self._turn, self._searched_ns = 0, None
+        self._turn = 0
+        self._searched_ns: int | None = None
         self.named = 0
         self._tracks: list[Track] = []
 
