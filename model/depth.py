@@ -100,6 +100,11 @@ class Reads:
         return self.read(images, source).in_range
 
 
+def is_export(path: Path | str) -> bool:
+    """Whether a depth model is an exported file, by its suffix; else a run or a checkpoint."""
+    return Path(path).suffix.lower() in (ONNX, OPENVINO)
+
+
 def open_model(path: Path | str, tta: bool | None = None, threads: int | None = None) -> DepthModel:
     """Open a depth model of any kind.
 
@@ -118,7 +123,7 @@ def open_model(path: Path | str, tta: bool | None = None, threads: int | None = 
         it needs is missing; an export with other views than `tta`.
     """
     path = Path(path)
-    if path.suffix.lower() in (ONNX, OPENVINO):
+    if is_export(path):
         from fgaf.model.deploy.exported import Exported, check_views
 
         exported = Exported.load(path, threads)

@@ -91,10 +91,11 @@ class OpenVino:
         single.reshape([1, patch_px, patch_px])
         self._patch = np.zeros((1, patch_px, patch_px), np.float32)
         choices = [self._threads] if self._threads else range(1, threads_that_may_pay() + 1)
-        _, threads, self._single = min(
-            (self._timed(request), threads, request)
-            for threads, request in ((n, self._request(single, n)) for n in choices)
-        )
+        requests = {threads: self._request(single, threads) for threads in choices}
+        threads = next(iter(requests))
+        if len(requests) > 1:
+            threads = min(requests, key=lambda n: self._timed(requests[n]))
+        self._single = requests[threads]
         self._config["INFERENCE_NUM_THREADS"] = threads
         self._answers = [self._single.get_output_tensor(k).data for k in range(_OUTPUTS)]
         self._many: Any = None

@@ -21,7 +21,7 @@ from fgaf.curate.crop import corner_of
 from fgaf.curate.detect import HEAD_UM
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.model.card import require_same
-from fgaf.model.depth import ONNX, OPENVINO, DepthModel, Readings, open_model
+from fgaf.model.depth import DepthModel, Readings, is_export, open_model
 from fgaf.model.live.finder import Finder, shipped
 from fgaf.model.live.focus import Focus
 from fgaf.model.live.frames import Arrival, frames_of
@@ -311,8 +311,7 @@ def open_live(model: str | Path) -> DepthModel:
     FgafError
         See `fgaf.model.depth.open_model`.
     """
-    exported = Path(model).suffix.lower() in (ONNX, OPENVINO)
-    return open_model(model, tta=None if exported else False)
+    return open_model(model, tta=None if is_export(model) else False)
 
 
 def live(
