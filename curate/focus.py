@@ -183,9 +183,10 @@ def _squared(x: Images, kind: Kind) -> Images:
 def _mean_of(local: Local, images: Images, rows: int, columns: int) -> Values:
     """Mean over each image of a local quantity.
 
-    Images are taken as one flat array, a few at a time: long runs of numbers are what makes this
-    fast. A quantity that belongs to several pixels stands at the first of them; in the last rows
-    and columns of an image it would mix opposite borders, and is left out.
+    Images are taken as one flat array, a few at a time and the first pixels of the next with them:
+    long runs of numbers are what makes this fast. A quantity that belongs to several pixels stands
+    at the first of them; in the last rows and columns of an image it would mix opposite borders,
+    and is left out.
 
     Parameters
     ----------
@@ -200,19 +201,19 @@ def _mean_of(local: Local, images: Images, rows: int, columns: int) -> Values:
     height, width = images.shape[-2:]
     # Differences of 8 and 16 bit pixels are exact in float32, and sums are taken row by row.
     kind: Kind = np.float32 if images.dtype.itemsize <= 2 else np.float64
-    stack = images.reshape(-1, height * width)
-    values = np.empty(len(stack), dtype=np.float64)
-    at_once = max(1, _PIXELS_AT_ONCE // (height * width))
-    for i in range(0, len(stack), at_once):
-        pixels = stack[i : i + at_once].reshape(-1)
-        found = local(pixels, width, kind)
-        whole = np.empty(pixels.size, dtype=found.dtype)
-        whole[: found.size] = found
-        part = whole.reshape(-1, height, width)
-        part[:, :, width - columns :] = 0
-        part[:, height - rows :] = 0
-        of_rows = part @ np.ones(width, dtype=part.dtype)
-        values[i : i + at_once] = of_rows.sum(axis=1, dtype=np.float64)
+    size, flat = height * width, images.reshape(-1)
+    beyond = rows * width + columns
+    ones = np.ones(width - columns, dtype=kind)
+    values = np.empty(flat.size // size, dtype=np.float64)
+    at_once = max(1, _PIXELS_AT_ONCE // size)
+    for i in range(0, len(values), at_once):
+        of_these = values[i : i + at_once]
+        pixels = flat[i * size : (i + len(of_these)) * size + beyond]
+        missing = len(of_these) * size + beyond - pixels.size
+        found = local(np.pad(pixels, (0, missing)) if missing else pixels, width, kind)
+        whole = found[: len(of_these) * size].reshape(-1, height, width)
+        of_rows = whole[:, : height - rows, : width - columns] @ ones
+        of_these[:] = of_rows.sum(axis=1, dtype=np.float64)
     means = values / ((height - rows) * (width - columns))
     return np.asarray(means.reshape(images.shape[:-2]))
 
