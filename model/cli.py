@@ -13,6 +13,7 @@ from fgaf.dataset.errors import SettingError
 from fgaf.model.settings import (
     BACKBONE_NAMES,
     PRESETS,
+    RANDOM,
     TrainSettings,
     parse_assignment,
     preset,
@@ -28,7 +29,10 @@ _FILE = click.Path(path_type=Path)
 @click.argument("dataset", type=_FILE, required=False)
 @click.option("--out", type=_FOLDER, help="Folder of the run; made when missing.")
 @click.option(
-    "--preset", "base", type=click.Choice(sorted(PRESETS)), help="Settings to start from."
+    "--preset",
+    "base",
+    type=click.Choice(sorted(PRESETS)),
+    help="Settings to start from; by default what suits the patches.",
 )
 @click.option("--settings", "file", type=_FILE, help="TOML file of settings (key = value).")
 @click.option("--backbone", help="Network: see --list.")
@@ -78,7 +82,8 @@ def train(
 
     OUT holds the checkpoint, settings.toml, history.csv, metrics.json and four pictures
     afterwards. Settings come from the preset, then --settings, then the flags, then --set.
-    With few cells, start from the network that was pretrained on simulated ones. Several
+    Without a preset, objects that shine on a dark ground, such as fluorescent beads, are
+    trained with `fluorescence`, all others with `default`. With few cells, start from the network that was pretrained on simulated ones. Several
     processes or machines train together under torchrun.
 
     \b
@@ -103,12 +108,18 @@ def train(
         raise SettingError("give an archive and --out FOLDER, as in: fgaf-train data.h5 --out run")
 
     from fgaf.model.folds import cross_validate
+    from fgaf.model.images import shine
     from fgaf.model.large import opened
     from fgaf.model.parallel import leads
     from fgaf.model.train import train as train_once
 
     how: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "progress": progress}
+    free = base is None and file is None and settings.start == RANDOM
     with opened(dataset) as archive:
+        if free and shine(archive.images):
+            settings = _settings("fluorescence", None, flags, assignments)
+            if leads():
+                click.echo("these shine on a dark ground: --preset fluorescence", err=True)
         if folds is None:
             metrics, network = train_once(archive, settings, out, **how), out
         else:

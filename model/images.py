@@ -12,9 +12,11 @@ from fgaf.dataset.errors import FgafError
 if TYPE_CHECKING:
     from torch import Tensor
 
-Normalise = Literal["level", "dataset"]
+Normalise = Literal["level", "flux", "dataset"]
 
 _ENOUGH = 10_000
+_LEAST = 1e-3
+_SHINING = 3.0
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,10 @@ class Scale:
     Parameters
     ----------
     normalise : "level" divides each patch by its own mean, which removes lamp and exposure
-        and leaves contrast, the cue of defocus; "dataset" leaves grey values as they are.
+        and leaves contrast, the cue of defocus; "flux" is for objects that shine on a dark
+        ground: it takes off the ground, divides by the light of the object, and takes the root,
+        under which shot noise is alike in bright and dim pixels (Anscombe, Biometrika 35, 1948);
+        "dataset" leaves grey values as they are.
     mean, deviation : of the training patches after that; removed from all.
     """
 
@@ -47,8 +52,34 @@ class Scale:
             images = torch.from_numpy(np.array(images, dtype=np.float32))
         x: Tensor = images.float()[:, None]
         if self.normalise == "level":
-            x = x / x.mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-3)
+            x = x / x.mean(dim=(1, 2, 3), keepdim=True).clamp_min(_LEAST)
+        elif self.normalise == "flux":
+            light = x - _ground(x)
+            flux = light.clamp_min(0).mean(dim=(1, 2, 3), keepdim=True).clamp_min(_LEAST)
+            x = light.sign() * (light.abs() / flux).sqrt()
         return (x - self.mean) / self.deviation
+
+
+def shine(images: Any) -> bool:
+    """Whether patches (N, S, S) show objects that shine on a dark ground, such as beads.
+
+    They do when the brightest pixel of a middling patch is three times as bright as its ground;
+    light that passes through cells is nowhere doubled.
+    """
+    import torch
+
+    some = images[:: 1 + len(images) // _ENOUGH]
+    x = torch.from_numpy(np.array(some, dtype=np.float32))[:, None]
+    brightest = x.amax(dim=(1, 2, 3)) / _ground(x).flatten().clamp_min(_LEAST)
+    return bool(brightest.median() > _SHINING)
+
+
+def _ground(x: Tensor) -> Tensor:
+    """Median of the border of each patch: (N, 1, S, S) to (N, 1, 1, 1)."""
+    import torch
+
+    border = torch.cat([x[:, :, 0], x[:, :, -1], x[..., 0], x[..., -1]], dim=-1)
+    return border.sort(dim=-1).values[..., border.shape[-1] // 2, None, None]
 
 
 def check_patches(images: Any, side: int, source: str = "the input") -> Any:

@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.names import nearest
 
+RANDOM = "random"
+
 Precision = Literal["auto", "fp32", "bf16"]
 BackboneName = Literal[
     "resnet18",
@@ -48,8 +50,8 @@ class TrainSettings:
     ----
     split : name of the archive's split.
     balance : draw every class equally often, the rarer ones repeatedly.
-    normalise : "level" divides each patch by its own mean first, "dataset" does not; then the
-        training set's mean and deviation are removed.
+    normalise : "level", "flux" or "dataset", see `fgaf.model.images.Scale`; then the training
+        set's mean and deviation are removed.
     turns, shift_px, gain, offset, noise : `fgaf.model.augment.AugmentSettings`.
 
     Optimisation
@@ -99,14 +101,14 @@ class TrainSettings:
 
     split: str = "default"
     balance: bool = False
-    normalise: Literal["level", "dataset"] = "level"
+    normalise: Literal["level", "flux", "dataset"] = "level"
     turns: bool = True
     shift_px: int = 6
     gain: float = 0.1
     offset: float = 0.05
     noise: float = 0.05
 
-    start: str = "random"
+    start: str = RANDOM
     epochs: int = 0
     batch: int = 32
     lr: float = 0.0
@@ -202,6 +204,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "epochs": 60,
         "select": "best",
         "tta": False,
+    },
+    "fluorescence": {
+        "backbone": "resnet18",
+        "normalise": "flux",
+        "shift_px": 1,
+        "gain": 0.0,
+        "offset": 0.0,
+        "noise": 0.005,
     },
 }
 """Named starting points, as differences from the values of `TrainSettings`."""

@@ -20,9 +20,9 @@ from fgaf.dataset.archive import ArchiveHeader
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.model.backbones import BACKBONES, DepthNetwork
 from fgaf.model.checkpoint import Checkpoint
-from fgaf.model.settings import TrainSettings
+from fgaf.model.settings import RANDOM, TrainSettings
 
-RANDOM, SHIPPED = "random", "sim"
+SHIPPED = "sim"
 
 _SHAPING = (
     "backbone",

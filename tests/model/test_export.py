@@ -128,6 +128,17 @@ def card(path: Path) -> object:
     return open_model(path).card
 
 
+def test_what_shines_is_scaled_alike_in_an_export(lab: Lab, tmp_path: Path) -> None:
+    scale = Scale.of(lab.archive.images, "flux")
+    checkpoint = replace(lab.checkpoint, scale=scale, familiar=None)
+    checkpoint.save(tmp_path / "checkpoint.pt")
+    full = ExportSettings(to="onnx")
+    export_model(tmp_path, lab.data, tmp_path / "model.onnx", full)
+    patches = lab.archive.images[:9]
+    own, found = (open_model(tmp_path / n).read(patches) for n in ("checkpoint.pt", "model.onnx"))
+    assert np.allclose(found.depth_um, own.depth_um, atol=1e-4)
+
+
 def test_views_and_precision_travel_in_the_file(lab: Lab) -> None:
     model = open_model(lab.xml)
     assert (model.card.kind, model.card.precision, model.card.tta) == ("openvino", "int8", True)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.raw import RawHeader, RawWriter
 from fgaf.model.cli import train
 from fgaf.model.predict_cli import predict
+from fgaf.model.settings import read_settings
 
 QUICK = ["--backbone", "shufflenet_v2_x0_5", "--epochs", "1", "--set", "width=32", "--threads", "1"]
 
@@ -113,6 +115,27 @@ def predictions(folder: Path, *names: str) -> list[dict[str, object]]:
     assert call.exit_code == 0, call.stderr
     rows: list[dict[str, object]] = json.loads(call.stdout)
     return rows
+
+
+@pytest.mark.parametrize(
+    ("more", "normalise"),
+    [([], "flux"), (["--preset", "default"], "level"), (["--set", "gain=0.2"], "flux")],
+    ids=["chosen", "default", "changed"],
+)
+def test_patches_that_shine_are_trained_with_a_preset_of_their_own(
+    more: list[str], normalise: str, make_archive: Callable[..., Archive], tmp_path: Path
+) -> None:
+    archive = make_archive()
+    shining = (40 + 20 * np.abs(archive.images.astype(int) - 100)).astype(np.uint16)
+    write_archive(tmp_path / "beads.h5", replace(archive, images=shining, fingerprint=""))
+    call = CliRunner().invoke(
+        train, [str(tmp_path / "beads.h5"), "--out", str(tmp_path / "run"), *QUICK, *more]
+    )
+    assert call.exit_code == 0, call.output
+    assert ("--preset fluorescence" in call.stderr) == (normalise == "flux")
+    settings = read_settings(tmp_path / "run" / "settings.toml")
+    assert settings.normalise == normalise
+    assert settings.gain == (0.2 if "gain=0.2" in more else 0.0 if normalise == "flux" else 0.1)
 
 
 def test_images_and_archives_give_the_same_depths(folder: Path) -> None:
