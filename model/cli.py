@@ -83,8 +83,9 @@ def train(
     OUT holds the checkpoint, settings.toml, history.csv, metrics.json and four pictures
     afterwards. Settings come from the preset, then --settings, then the flags, then --set.
     Without a preset, objects that shine on a dark ground, such as fluorescent beads, are
-    trained with `fluorescence`, all others with `default`. With few cells, start from the network that was pretrained on simulated ones. Several
-    processes or machines train together under torchrun.
+    trained with `fluorescence`, all others with `default`. With few cells, start from the
+    network that was pretrained on simulated ones. Several processes or machines train
+    together under torchrun.
 
     \b
     fgaf-train dataset.h5 --out run
