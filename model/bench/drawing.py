@@ -65,7 +65,7 @@ def colour_of(row: dict[str, Any], reference: str) -> str:
 
 
 def svg(figure: Figure, told: str) -> Markup:
-    """Serialise a figure for the inside of a page: colours as variables, nothing external."""
+    """Serialise a figure as one line of a page: colours as variables, nothing external."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
@@ -78,4 +78,5 @@ def svg(figure: Figure, told: str) -> Markup:
         text = text.replace(placeholder, f"var(--{name})")
     box = re.search(r'viewBox="[^"]*"', text)
     opening = f'<svg {box.group() if box else ""} role="img" aria-label="{escape(told)}">'
-    return Markup(opening + text[text.index(">") + 1 :])  # noqa: S704 - escaped by matplotlib
+    text = " ".join(text[text.index(">") + 1 :].split())
+    return Markup(opening + text)  # noqa: S704 - escaped by matplotlib
