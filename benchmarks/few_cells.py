@@ -4,7 +4,8 @@
 
 The data set "outside" is simulated under a microscope that lies outside of every range that
 the pretrained network was trained on (`fgaf.model.pretrain.RANGES`); "beads" is an archive of
-real beads, made as docs/beads.md says. The test cells stay the same for all numbers of
+real beads, made as docs/beads.md says, where the two images of a bead count as two cells and
+random weights are trained with the preset that `fgaf-train` takes for it. The test cells stay the same for all numbers of
 training cells, and the validation cells are left alone. Random weights get `--steps` steps
 of training and pretrained ones half of that, the ratio of `fgaf-train`'s own schedule. Rows
 that the CSV holds already are not trained again.
@@ -22,9 +23,10 @@ import numpy as np
 from fgaf.acquire.simulation.cells import simulate_cells
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.dataset.archive import Archive
+from fgaf.model.images import shine
 from fgaf.model.metrics import judge
 from fgaf.model.predict import Predictor
-from fgaf.model.settings import preset
+from fgaf.model.settings import RANDOM, preset
 from fgaf.model.start import shipped
 from fgaf.model.train import train
 
@@ -82,8 +84,11 @@ def measured(archive: Archive, start: str, cells: int, seed: int, steps: int) ->
     else:
         fewer = with_fewer(archive, cells, seed)
         patches = int((fewer.split_of_rows() == 0).sum())
-        settings = preset("default").with_values({"seed": seed, "start": start, "threads": 1})
-        taken = steps if start == "random" else steps // 2
+        suits = start == RANDOM and shine(archive.images)
+        settings = preset("fluorescence" if suits else "default").with_values(
+            {"seed": seed, "start": start, "threads": 1, "precision": "bf16" if suits else "fp32"}
+        )
+        taken = steps if start == RANDOM else steps // 2
         settings = replace(settings, epochs=epochs_for(taken, patches, settings.batch))
         with tempfile.TemporaryDirectory() as folder:
             metrics = train(fewer, settings, Path(folder), pictures=False)
@@ -106,17 +111,16 @@ def main() -> None:
     parser.add_argument("dataset", help="outside, or an archive")
     parser.add_argument("csv", type=Path)
     parser.add_argument("--cells", type=int, nargs="*", default=[5, 10, 20, 50, 100, 162])
-    parser.add_argument("--starts", nargs="*", default=["random", "sim"])
+    parser.add_argument("--starts", nargs="*", default=[RANDOM, "sim"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=400, help="from random weights")
     arguments = parser.parse_args()
-    outside = arguments.dataset == "outside"
-    archive = (
-        simulate_cells(232, seed=SEED, settings=OUTSIDE)
-        if outside
-        else Archive.read(Path(arguments.dataset))
-    )
-    name = "outside" if outside else archive.header.name
+    if arguments.dataset == "outside":
+        name, archive = "outside", simulate_cells(232, seed=SEED, settings=OUTSIDE)
+    else:
+        path = Path(arguments.dataset)
+        archive = Archive.read(path)
+        name = archive.header.name or path.stem
     held = set()
     if arguments.csv.is_file():
         with arguments.csv.open(newline="") as file:
@@ -128,7 +132,7 @@ def main() -> None:
         for start in arguments.starts:
             for cells in arguments.cells:
                 key = (name, start, cells, seed)
-                if key in held or (cells == 0 and (start == "random" or seed > 0)):
+                if key in held or (cells == 0 and (start == RANDOM or seed > 0)):
                     continue
                 row = dict(zip(COLUMNS, key, strict=False)) | measured(
                     archive, start, cells, seed, arguments.steps
