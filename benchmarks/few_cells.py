@@ -5,10 +5,10 @@
 The data set "outside" is simulated under a microscope that lies outside of every range that
 the pretrained network was trained on (`fgaf.model.pretrain.RANGES`); "beads" is an archive of
 real beads, made as docs/beads.md says, where the two images of a bead count as two cells and
-random weights are trained with the preset that `fgaf-train` takes for it. The test cells stay the same for all numbers of
-training cells, and the validation cells are left alone. Random weights get `--steps` steps
-of training and pretrained ones half of that, the ratio of `fgaf-train`'s own schedule. Rows
-that the CSV holds already are not trained again.
+random weights are trained with the preset that `fgaf-train` takes for it. The test cells stay
+the same for all numbers of training cells, and the validation cells are left alone. Random
+weights get `--steps` steps of training and pretrained ones half of that, the ratio of
+`fgaf-train`'s own schedule. Rows that the CSV holds already are not trained again.
 """
 
 import argparse
