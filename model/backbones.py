@@ -122,8 +122,6 @@ class Backbone:
     head : path of its last linear layer.
     stages : path and channels of the map at 1/4 (where there is one), 1/8, 1/16 and, last, 1/32
         of the input's size.
-    threads : the most threads that pay in training on a small CPU.
-    bf16 : whether bfloat16 pays in training on a CPU that has it.
     """
 
     name: str
@@ -131,8 +129,6 @@ class Backbone:
     stem: str
     head: str
     stages: tuple[tuple[str, int], ...]
-    threads: int
-    bf16: bool
 
     def insertions(self, where: Insertion) -> tuple[tuple[str, int], ...]:
         """List path and channels of the maps the module follows."""
@@ -150,7 +146,7 @@ def _resnet(name: str, block: type[nn.Module], layers: list[int], expansion: int
         return network
 
     stages = tuple((f"layer{k}", 32 * 2**k * expansion) for k in (1, 2, 3, 4))
-    return Backbone(name, build, "conv1", "fc", stages, threads=2, bf16=True)
+    return Backbone(name, build, "conv1", "fc", stages)
 
 
 def _mobilenet(classes: int) -> nn.Module:
@@ -172,7 +168,7 @@ def _shufflenet(name: str, channels: list[int]) -> Backbone:
         return network
 
     stages = (("stage2", channels[1]), ("stage3", channels[2]), ("conv5", channels[4]))
-    return Backbone(name, build, "conv1.0", "fc", stages, threads=1, bf16=False)
+    return Backbone(name, build, "conv1.0", "fc", stages)
 
 
 _ALL = (
@@ -185,8 +181,6 @@ _ALL = (
         "features.0.0",
         "classifier.1",
         (("features.3", 24), ("features.6", 32), ("features.13", 96), ("features.18", 1280)),
-        threads=1,
-        bf16=False,
     ),
     Backbone(
         "googlenet",
@@ -194,8 +188,6 @@ _ALL = (
         "conv1.conv",
         "fc",
         (("conv3", 192), ("inception3b", 480), ("inception4e", 832), ("inception5b", 1024)),
-        threads=2,
-        bf16=True,
     ),
     _shufflenet("shufflenet_v2_x0_5", [24, 48, 96, 192, 1024]),
     _shufflenet("shufflenet_v2_x1_0", [24, 116, 232, 464, 1024]),

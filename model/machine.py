@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fgaf.model.backbones import BACKBONES
 from fgaf.model.settings import TrainSettings
+
+_THREADS = 2
+"""More are left to whoever asks for them: on patches this small they mostly wait for each other."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Machine:
 def choose_machine(settings: TrainSettings, seconds: Callable[[Machine], float]) -> Machine:
     """Pick device, threads, precision and memory format.
 
-    A GPU is used where there is one. On a processor all is as set, else as suits the backbone;
+    A GPU is used where there is one. On a processor all is as set, with two threads where none are;
     with the precision "auto", a few timed steps decide.
 
     Parameters
@@ -75,7 +77,7 @@ def choose_machine(settings: TrainSettings, seconds: Callable[[Machine], float])
     seconds : times a training step
     """
     cores = os.cpu_count() or 1
-    threads = settings.threads or min(BACKBONES[settings.backbone].threads, cores)
+    threads = settings.threads or min(_THREADS, cores)
     if torch.cuda.is_available():
         return Machine("cuda", threads, settings.precision != "fp32")
     if settings.precision != "auto":

@@ -72,7 +72,7 @@ class TrainSettings:
     Machine
     -------
     precision : of training: "fp32", "bf16" (autocast, channels last) or "auto", a few timed steps.
-    threads : of the processor in training; 0 for what suits the backbone.
+    threads : of the processor in training; 0 for two, where there are two.
     """
 
     backbone: BackboneName = "shufflenet_v2_x1_0"
