@@ -23,12 +23,11 @@ import numpy as np
 from fgaf.acquire.simulation.cells import simulate_cells
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.dataset.archive import Archive
-from fgaf.model.images import shine
 from fgaf.model.metrics import judge
 from fgaf.model.predict import Predictor
 from fgaf.model.settings import RANDOM, preset
 from fgaf.model.start import shipped
-from fgaf.model.train import train
+from fgaf.model.train import suiting, train
 
 OUTSIDE = SimulationSettings(
     numerical_aperture=0.8,
@@ -84,9 +83,10 @@ def measured(archive: Archive, start: str, cells: int, seed: int, steps: int) ->
     else:
         fewer = with_fewer(archive, cells, seed)
         patches = int((fewer.split_of_rows() == 0).sum())
-        suits = start == RANDOM and shine(archive.images)
-        settings = preset("fluorescence" if suits else "default").with_values(
-            {"seed": seed, "start": start, "threads": 1, "precision": "bf16" if suits else "fp32"}
+        suits = suiting(archive, start)
+        precision = "fp32" if suits == "default" else "bf16"
+        settings = preset(suits).with_values(
+            {"seed": seed, "start": start, "threads": 1, "precision": precision}
         )
         taken = steps if start == RANDOM else steps // 2
         settings = replace(settings, epochs=epochs_for(taken, patches, settings.batch))

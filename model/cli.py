@@ -13,7 +13,6 @@ from fgaf.dataset.errors import SettingError
 from fgaf.model.settings import (
     BACKBONE_NAMES,
     PRESETS,
-    RANDOM,
     TrainSettings,
     parse_assignment,
     preset,
@@ -109,18 +108,18 @@ def train(
         raise SettingError("give an archive and --out FOLDER, as in: fgaf-train data.h5 --out run")
 
     from fgaf.model.folds import cross_validate
-    from fgaf.model.images import shine
     from fgaf.model.large import opened
     from fgaf.model.parallel import leads
+    from fgaf.model.train import suiting
     from fgaf.model.train import train as train_once
 
     how: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "progress": progress}
-    free = base is None and file is None and settings.start == RANDOM
+    free = base is None and file is None
     with opened(dataset) as archive:
-        if free and shine(archive.images):
-            settings = _settings("fluorescence", None, flags, assignments)
+        if free and (suits := suiting(archive, settings.start)) != "default":
+            settings = _settings(suits, None, flags, assignments)
             if leads():
-                click.echo("these shine on a dark ground: --preset fluorescence", err=True)
+                click.echo(f"these shine on a dark ground: --preset {suits}", err=True)
         if folds is None:
             metrics, network = train_once(archive, settings, out, **how), out
         else:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fgaf.dataset.errors import FgafError
+from fgaf.model.settings import Normalise
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Normalise = Literal["level", "flux", "dataset"]
 
 _ENOUGH = 10_000
 _LEAST = 1e-3
@@ -39,8 +38,8 @@ class Scale:
 
     @classmethod
     def of(cls, images: Any, normalise: Normalise) -> Scale:
-        """Measure the scale of training patches, (N, S, S); of many, every n-th tells enough."""
-        raw = cls(normalise, 0.0, 1.0)(images[:: 1 + len(images) // _ENOUGH])
+        """Measure the scale of training patches, (N, S, S); of many, some tell enough."""
+        raw = cls(normalise, 0.0, 1.0)(_some(images))
         deviation = float(raw.std())
         return cls(normalise, float(raw.mean()), deviation if deviation > 0 else 1.0)
 
@@ -66,12 +65,14 @@ def shine(images: Any) -> bool:
     They do when the brightest pixel of a middling patch is three times as bright as its ground;
     light that passes through cells is nowhere doubled.
     """
-    import torch
-
-    some = images[:: 1 + len(images) // _ENOUGH]
-    x = torch.from_numpy(np.array(some, dtype=np.float32))[:, None]
+    x = Scale("dataset", 0.0, 1.0)(_some(images))
     brightest = x.amax(dim=(1, 2, 3)) / _ground(x).flatten().clamp_min(_LEAST)
     return bool(brightest.median() > _SHINING)
+
+
+def _some(images: Any) -> Any:
+    """Take every n-th of many patches, all of few."""
+    return images[:: 1 + len(images) // _ENOUGH]
 
 
 def _ground(x: Tensor) -> Tensor:

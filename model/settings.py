@@ -12,6 +12,7 @@ from fgaf.dataset.names import nearest
 RANDOM = "random"
 
 Precision = Literal["auto", "fp32", "bf16"]
+Normalise = Literal["level", "flux", "dataset"]
 BackboneName = Literal[
     "resnet18",
     "resnet34",
@@ -101,7 +102,7 @@ class TrainSettings:
 
     split: str = "default"
     balance: bool = False
-    normalise: Literal["level", "flux", "dataset"] = "level"
+    normalise: Normalise = "level"
     turns: bool = True
     shift_px: int = 6
     gain: float = 0.1

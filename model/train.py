@@ -29,7 +29,7 @@ from fgaf.model.backbones import macs, parameters
 from fgaf.model.checkpoint import Checkpoint, build_network, load_state, save_state
 from fgaf.model.decode import class_probabilities, expected_depth, fit_temperature
 from fgaf.model.familiar import learn
-from fgaf.model.images import Scale
+from fgaf.model.images import Scale, shine
 from fgaf.model.machine import Machine, choose_machine
 from fgaf.model.metrics import judge
 from fgaf.model.optimise import (
@@ -164,6 +164,11 @@ class _Schedule:
 
 _FROM_RANDOM = _Schedule(epochs=60, steps=600, lr=0.05)
 _FROM_TRAINED = _Schedule(epochs=30, steps=300, lr=0.01)
+
+
+def suiting(archive: Archive, start: str) -> str:
+    """Name the preset for an archive where nobody names one, for weights that start so."""
+    return "fluorescence" if start == RANDOM and shine(archive.images) else "default"
 
 
 def settle(settings: TrainSettings, archive: Archive) -> TrainSettings:
