@@ -18,7 +18,7 @@ from fgaf.dataset.header import read_header, software, utc_now, write_header
 from fgaf.dataset.integrity import fingerprint_of, open_format, reading, seal, seal_end, verify
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.steady import writing
-from fgaf.dataset.url import Url
+from fgaf.dataset.url import Location, Url, location
 
 FORMAT, FORMAT_VERSION = "fgaf-dataset", 1
 
@@ -194,7 +194,7 @@ class Archive:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path | Url, whole: bool = False) -> Iterator[Self]:
+    def open(cls, path: Location, whole: bool = False) -> Iterator[Self]:
         """Open an archive; tables are read, images stay on disk until indexed.
 
         Parameters
@@ -210,6 +210,7 @@ class Archive:
             Not an archive, newer, truncated, a column is missing or contradicts another, or a
             checksum that was compared differs.
         """
+        path = location(path)
         with open_format(path, FORMAT, FORMAT_VERSION) as file:
             if whole:
                 verify(file, path)
@@ -218,7 +219,7 @@ class Archive:
             yield archive
 
     @classmethod
-    def read(cls, path: Path | Url) -> Self:
+    def read(cls, path: Location) -> Self:
         """Read a whole archive into memory, checksums compared; see `open` for the errors."""
         with cls.open(path, whole=True) as archive, reading(path):
             return type(archive)(**{**archive.__dict__, "images": archive.images[:]})

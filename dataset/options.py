@@ -25,7 +25,7 @@ class _Location(click.ParamType):  # type: ignore[type-arg]
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Path | Url:
         del param, ctx
-        return value if isinstance(value, (Path, Url)) else location(value)
+        return location(value)
 
 
 LOCATION = _Location()

@@ -32,7 +32,7 @@ from fgaf.dataset.integrity import (
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.steady import SteadyFile
 from fgaf.dataset.truth import StackTruth, read_truth
-from fgaf.dataset.url import Url
+from fgaf.dataset.url import Location, Url, location
 
 FORMAT, FORMAT_VERSION = "fgaf-raw", 2
 SUFFIX = ".stack.h5"
@@ -385,7 +385,7 @@ class RawStack:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path | Url) -> Iterator[Self]:
+    def open(cls, path: Location) -> Iterator[Self]:
         """Open a published stack, also at an address; attributes and columns are checked.
 
         Pixels are read, and fetched, when they are asked for.
@@ -395,6 +395,7 @@ class RawStack:
         FormatError
             Not a raw stack, newer, truncated, or a column is missing.
         """
+        path = location(path)
         with _open(path) as file:
             with reading(path):
                 frames = _frames(file, path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from fgaf.dataset.batches import BlockCache, CachedImages
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.names import nearest
 from fgaf.dataset.split import SIDES
-from fgaf.dataset.url import Url
+from fgaf.dataset.url import Location
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def rows_of_side(archive: Archive, side: str, split: str = DEFAULT_SPLIT) -> NDA
     return np.flatnonzero(archive.split_of_rows(split) == SIDES.index(side))
 
 
-def load_side(where: Path | Url, side: str = "train", split: str = DEFAULT_SPLIT) -> Side:
+def load_side(where: Location, side: str = "train", split: str = DEFAULT_SPLIT) -> Side:
     """Read one side of an archive's split.
 
     Of an archive elsewhere only the blocks that hold patches of that side are fetched.
@@ -83,7 +82,7 @@ def load_side(where: Path | Url, side: str = "train", split: str = DEFAULT_SPLIT
 
     Examples
     --------
-    >>> train = load_side(Path("dataset.h5"))  # doctest: +SKIP
+    >>> train = load_side("dataset.h5")  # doctest: +SKIP
     >>> train.images.shape, train.depth_class.shape  # doctest: +SKIP
     """
     with Archive.open(where) as archive:

@@ -72,9 +72,15 @@ class Url:
             yield file
 
 
-def location(text: str) -> Path | Url:
+Location = str | Path | Url
+"""Where a file is, as a person may write it."""
+
+
+def location(where: Location) -> Path | Url:
     """Tell an address from a path."""
-    return Url(text) if "://" in text else Path(text)
+    if isinstance(where, str):
+        return Url(where) if "://" in where else Path(where)
+    return where
 
 
 def _short(error: Exception) -> str:

@@ -101,10 +101,10 @@ def train(
         raise SettingError("give --pretrained or --weights, not both")
     flags["start"] = pretrained or (str(weights) if weights else None)
     settings = _settings(base, file, flags, assignments)
-    if show_settings:
+    if show_settings and dataset is None:
         click.echo(to_toml(settings), nl=False)
         return
-    if dataset is None or out is None:
+    if dataset is None or (out is None and not show_settings):
         raise SettingError("give an archive and --out FOLDER, as in: fgaf-train data.h5 --out run")
 
     from fgaf.model.folds import cross_validate
@@ -120,6 +120,9 @@ def train(
             settings = _settings(suits, None, flags, assignments)
             if leads():
                 click.echo(f"these shine on a dark ground: --preset {suits}", err=True)
+        if out is None or show_settings:
+            click.echo(to_toml(settings), nl=False)
+            return
         if folds is None:
             metrics, network = train_once(archive, settings, out, **how), out
         else:

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
 from fgaf.dataset.batches import BlockCache, CachedImages
 from fgaf.dataset.sides import rows_of_side
-from fgaf.dataset.url import Url
+from fgaf.dataset.url import Location, location
 
 _MEMORY_BYTES = 64 * 2**20
 
@@ -48,17 +48,18 @@ class PatchDataset(Dataset[tuple[Any, int]]):
 
     Examples
     --------
-    >>> data = PatchDataset(Path("dataset.h5"))  # doctest: +SKIP
+    >>> data = PatchDataset("dataset.h5")  # doctest: +SKIP
     >>> patch, depth_class = data[0]  # doctest: +SKIP
     """
 
     def __init__(
         self,
-        where: Path | Url,
+        where: Location,
         side: str = "train",
         split: str = DEFAULT_SPLIT,
         transform: Callable[[Tensor], Any] | None = None,
     ) -> None:
+        where = location(where)
         with Archive.open(where, whole=isinstance(where, Path)) as archive:
             self._rows = rows_of_side(archive, side, split)
             self.targets: list[int] = archive.depth_class[self._rows].tolist()

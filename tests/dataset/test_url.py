@@ -115,14 +115,15 @@ def test_an_archive_is_read_over_http_in_pieces(server: Server, archive: Archive
 def test_one_side_comes_as_plain_arrays(server: Server, archive: Archive) -> None:
     path = write_archive(server.folder / "a.h5", archive)
     for side in ("train", "test"):
-        here, there = load_side(path, side), load_side(server.url("a.h5"), side)
+        here, there = load_side(str(path), side), load_side(str(server.url("a.h5")), side)
         np.testing.assert_array_equal(there.images, here.images)
         np.testing.assert_array_equal(there.depth_class, here.depth_class)
 
 
 def test_a_stack_is_read_over_http(server: Server, good_stack: Path) -> None:
     (server.folder / "good.stack.h5").write_bytes(good_stack.read_bytes())
-    with RawStack.open(server.url("good.stack.h5")) as there, RawStack.open(good_stack) as here:
+    text = str(good_stack)
+    with RawStack.open(server.url("good.stack.h5")) as there, RawStack.open(text) as here:
         there.verify()
         np.testing.assert_array_equal(there.frames[2], here.frames[2])
         assert there.header == here.header
@@ -198,4 +199,5 @@ def test_the_zarr_export_is_read_over_http_by_zarr(server: Server, good_stack: P
 def test_a_path_stays_a_path() -> None:
     assert location("a/b.h5") == Path("a/b.h5")
     assert location("s3://a/b.h5") == Url("s3://a/b.h5")
+    assert location(Path("a/b.h5")) == Path("a/b.h5")
     assert Url("s3://a/b.h5").name == "b.h5"

@@ -128,6 +128,8 @@ def test_patches_that_shine_are_trained_with_a_preset_of_their_own(
     archive = make_archive()
     shining = (40 + 20 * np.abs(archive.images.astype(int) - 100)).astype(np.uint16)
     write_archive(tmp_path / "beads.h5", replace(archive, images=shining, fingerprint=""))
+    shown = CliRunner().invoke(train, [str(tmp_path / "beads.h5"), "--show-settings", *more])
+    assert f'normalise = "{normalise}"' in shown.stdout.splitlines()
     call = CliRunner().invoke(
         train, [str(tmp_path / "beads.h5"), "--out", str(tmp_path / "run"), *QUICK, *more]
     )
