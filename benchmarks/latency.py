@@ -123,13 +123,12 @@ def measure(backbone: str, threads: int, rounds: int, tool_seconds: int) -> None
     checkpoint = untrained(backbone, patches)
     predictor = Predictor(checkpoint, tta=False)
     contenders = {"eager": Contender(lambda: predictor.predict(patch))}
-    traced = onnx_model(checkpoint, tta=False)
     with tempfile.TemporaryDirectory() as folder:
         files, models = {}, {}
         for precision in PRECISIONS:
             path = Path(folder) / f"{precision}.xml"
             settings = ExportSettings(to="openvino", precision=precision)
-            build(path, traced, checkpoint, settings, patches)
+            build(path, onnx_model(checkpoint, False, precision), checkpoint, settings, patches)
             files[precision] = path
             models[precision] = Exported.load(path, threads)
             contenders[precision] = Contender(lambda m=models[precision]: m.predict(patch))

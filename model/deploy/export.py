@@ -110,7 +110,7 @@ def export_model(
             built = Path(folder) / target[0].name
             training = np.flatnonzero(sides == TRAIN)
             chosen_rows = training[:: 1 + (len(training) - 1) // _CALIBRATION]
-            model = onnx_model(checkpoint, chosen.tta)
+            model = onnx_model(checkpoint, chosen.tta, chosen.precision)
             build(built, model, checkpoint, chosen, data.images[chosen_rows])
             verdict = verify(Exported.load(built), checkpoint, data, sides == TEST, progress)
             verdict.check()
@@ -178,7 +178,7 @@ def build(
     Parameters
     ----------
     path : of the new file; OpenVINO's weights go beside it
-    model : of `fgaf.model.deploy.graph.onnx_model`, with the views of the settings
+    model : of `fgaf.model.deploy.graph.onnx_model`, with views and precision of the settings
     checkpoint, settings : of what, to what
     training : (N, S, S) patches to calibrate int8 with
     """

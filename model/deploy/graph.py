@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from fgaf.model.augment import symmetries
+from fgaf.model.card import Precision
 from fgaf.model.checkpoint import Checkpoint
 from fgaf.model.decode import class_probabilities
+from fgaf.model.deploy.shuffles import fold_shuffles
 from fgaf.model.extras import require
 from fgaf.model.familiar import Novelty, watching
 
@@ -27,11 +29,14 @@ class DepthGraph(nn.Module):
     ----------
     checkpoint : the network, its scale, depth classes, temperature, and what is familiar to it
     tta : average the logits of the eight symmetries
+    precision : that it is for
     """
 
-    def __init__(self, checkpoint: Checkpoint, tta: bool) -> None:
+    def __init__(self, checkpoint: Checkpoint, tta: bool, precision: Precision = "fp32") -> None:
         super().__init__()
-        self.network = checkpoint.network()
+        self.network = checkpoint.network().eval()
+        if precision == "bf16":
+            fold_shuffles(self.network)
         self.settings = checkpoint.settings
         self.scale = checkpoint.scale
         self.temperature = checkpoint.temperature
@@ -68,14 +73,14 @@ class DepthGraph(nn.Module):
         return depth, spread, p, novelty
 
 
-def onnx_model(checkpoint: Checkpoint, tta: bool) -> Any:
+def onnx_model(checkpoint: Checkpoint, tta: bool, precision: Precision = "fp32") -> Any:
     """Write a checkpoint as an ONNX model.
 
     Normalisations that follow a convolution are folded into it.
 
     Parameters
     ----------
-    checkpoint, tta : see `DepthGraph`
+    checkpoint, tta, precision : see `DepthGraph`
 
     Returns
     -------
@@ -94,7 +99,7 @@ def onnx_model(checkpoint: Checkpoint, tta: bool) -> Any:
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # the exporter's own, of libraries beneath it
         program = torch.onnx.export(
-            DepthGraph(checkpoint, tta).eval(),
+            DepthGraph(checkpoint, tta, precision).eval(),
             (example,),
             input_names=[INPUT],
             output_names=list(OUTPUTS),

@@ -12,11 +12,13 @@ import onnx
 import pytest
 import torch
 from click.testing import CliRunner
+from torch import nn
 
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.errors import FgafError, FormatError, SettingError
 from fgaf.dataset.optics import Optics
 from fgaf.model import extras
+from fgaf.model.backbones import SiteShuffleBlock
 from fgaf.model.card import differences
 from fgaf.model.checkpoint import Checkpoint, build_network
 from fgaf.model.deploy import export as exporting
@@ -26,6 +28,7 @@ from fgaf.model.deploy.engines import OnnxRuntime
 from fgaf.model.deploy.export import ExportSettings, export_model
 from fgaf.model.deploy.exported import Exported
 from fgaf.model.deploy.seal import EMPTY, seal
+from fgaf.model.deploy.shuffles import fold_shuffles
 from fgaf.model.deploy.verify import Verdict
 from fgaf.model.depth import open_model
 from fgaf.model.familiar import learn
@@ -126,6 +129,25 @@ def test_an_export_answers_as_the_checkpoint(lab: Lab) -> None:
 
 def card(path: Path) -> object:
     return open_model(path).card
+
+
+@pytest.mark.parametrize(("self_norm", "left"), [(False, 0), (True, 16)])
+def test_folding_shuffles_changes_no_answer(self_norm: bool, left: int) -> None:
+    torch.manual_seed(0)
+    settings = TrainSettings(backbone="shufflenet_v2_x0_5", width=32, self_norm=self_norm)
+    network = build_network(replace(settings, stem_stride=1), 5).eval()
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.running_mean, std=0.2)
+            nn.init.uniform_(layer.running_var, 0.5, 2)
+            nn.init.normal_(layer.weight)
+            nn.init.normal_(layer.bias)
+    patches = torch.randn(3, 1, 32, 32)
+    with torch.no_grad():
+        was = network(patches)
+        fold_shuffles(network)
+        assert sum(isinstance(unit, SiteShuffleBlock) for unit in network.modules()) == left
+        torch.testing.assert_close(network(patches), was, rtol=1e-4, atol=1e-4 * was.abs().max())
 
 
 def test_what_shines_is_scaled_alike_in_an_export(lab: Lab, tmp_path: Path) -> None:
