@@ -114,7 +114,7 @@ def open_model(path: Path | str, tta: bool | None = None, threads: int | None = 
         export (.onnx, or .xml with its .bin beside it)
     tta : average the eight symmetries; None as the run was set. An export was made with one or
         the other
-    threads : of the processor, for an export; None for one or two, what is faster for one patch
+    threads : of the processor, for an export; None for two, where there are two
 
     Raises
     ------

@@ -23,6 +23,7 @@ _PLACES = {".onnx": ["framework"], ".xml": []}
 _PRECISION = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 _OUTPUTS = 4
 _TRIES = 17
+_MANY = 64
 
 
 class Engine(Protocol):
@@ -47,13 +48,14 @@ def threads_that_may_pay() -> int:
 
 
 class OpenVino:
-    """A model on OpenVINO: one patch through a network compiled for one, others in batches.
+    """A model on OpenVINO: one patch through a network compiled for one, more are shared out.
 
     Parameters
     ----------
     path : .onnx, or .xml with its .bin beside it
-    threads : of the processor; None for one or two, whichever `start` finds faster for one patch:
-        small networks lose more by sharing their work than they gain
+    threads : of the processor; None for two, where there are two. On one patch one of them works
+        or all, whichever `start` finds faster: small networks lose more by sharing their work
+        than they gain. Of many patches each takes a share
     """
 
     def __init__(self, path: Path, threads: int | None) -> None:
@@ -80,32 +82,34 @@ class OpenVino:
         """See `Engine`."""
         import openvino
 
-        self._config: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": _PRECISION[precision],
-        }
+        self._config = {"INFERENCE_PRECISION_HINT": _PRECISION[precision]}
         # The CPU's int8 kernels take no 16-bit input; float32 holds these grey values exactly.
         self._model.inputs[0].get_node().set_element_type(openvino.Type.f32)
         self._model.validate_nodes_and_infer_types()
         single = self._model.clone()
         single.reshape([1, patch_px, patch_px])
         self._patch = np.zeros((1, patch_px, patch_px), np.float32)
-        choices = [self._threads] if self._threads else range(1, threads_that_may_pay() + 1)
-        requests = {threads: self._request(single, threads) for threads in choices}
-        threads = next(iter(requests))
+        most = self._threads or threads_that_may_pay()
+        requests = {n: self._request(single, n) for n in {self._threads or 1, most}}
+        alone = next(iter(requests))
         if len(requests) > 1:
-            threads = min(requests, key=lambda n: self._timed(requests[n]))
-        self._single = requests[threads]
-        self._config["INFERENCE_NUM_THREADS"] = threads
+            alone = min(requests, key=lambda n: self._timed(requests[n]))
+        self._single = requests[alone]
+        self._counts = (alone, most)
         self._answers = [self._single.get_output_tensor(k).data for k in range(_OUTPUTS)]
-        self._many: Any = None
+        self._few: Any = None
+        self._shares: list[Any] = []
+
+    def _compiled(self, model: Any, threads: int, streams: int) -> Any:
+        """Compile a network for so many requests at once, which share the threads."""
+        counts = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams}
+        return self._core.compile_model(model, "CPU", self._config | counts)
 
     def _request(self, single: Any, threads: int) -> Any:
         """Compile the network for one patch, which it takes from `_patch`."""
         import openvino
 
-        config = self._config | {"INFERENCE_NUM_THREADS": threads}
-        request = self._core.compile_model(single, "CPU", config).create_infer_request()
+        request = self._compiled(single, threads, 1).create_infer_request()
         request.set_input_tensor(openvino.Tensor(self._patch, shared_memory=True))
         return request
 
@@ -125,11 +129,30 @@ class OpenVino:
             self._patch[:] = patches
             self._single.infer()
             return tuple(answer.copy() for answer in self._answers)
-        if self._many is None:
-            compiled = self._core.compile_model(self._model, "CPU", self._config)
-            self._many = compiled.create_infer_request()
-        answers = self._many.infer([np.ascontiguousarray(patches, dtype=np.float32)])
+        values = np.ascontiguousarray(patches, dtype=np.float32)
+        shared = len(values) >= _MANY and self._counts[1] > 1
+        return self._shared(values) if shared else self._together(values)
+
+    def _together(self, values: Patches) -> Outputs:
+        """Run some patches as one patch is run: those of a live image, whose threads are busy."""
+        alone, _ = self._counts
+        if self._few is None:
+            self._few = self._compiled(self._model, alone, 1).create_infer_request()
+        answers = self._few.infer([values])
         return tuple(answers[k].copy() for k in range(_OUTPUTS))
+
+    def _shared(self, values: Patches) -> Outputs:
+        """Run many patches, a share of them on each thread."""
+        _, most = self._counts
+        if not self._shares:
+            compiled = self._compiled(self._model, most, most)
+            self._shares = [compiled.create_infer_request() for _ in range(most)]
+        for request, share in zip(self._shares, np.array_split(values, most), strict=True):
+            request.start_async([share])
+        for request in self._shares:
+            request.wait()
+        columns = ([r.get_output_tensor(k).data for r in self._shares] for k in range(_OUTPUTS))
+        return tuple(np.concatenate(column) for column in columns)
 
 
 class OnnxRuntime:

@@ -45,7 +45,7 @@ class Exported(Reads):
         Parameters
         ----------
         path : .onnx, or .xml with its .bin beside it
-        threads : of the processor; None for one or two, what is faster for one patch
+        threads : of the processor; None for two, where there are two
 
         Raises
         ------

@@ -108,7 +108,7 @@ def lab(make_archive: Callable[..., Archive], tmp_path_factory: pytest.TempPathF
 
 
 def test_an_export_answers_as_the_checkpoint(lab: Lab) -> None:
-    patches = np.concatenate([lab.archive.images[:9], np.zeros((1, 32, 32), np.uint8)])
+    patches = np.concatenate([lab.archive.images[:79], np.zeros((1, 32, 32), np.uint8)])
     own = Predictor.load(lab.run).read(patches)
     on_openvino, on_onnx = open_model(lab.onnx), Exported(OnnxRuntime(lab.onnx, 1), card(lab.onnx))
     for model in (on_openvino, on_onnx):
