@@ -6,7 +6,6 @@ import socket
 import threading
 from collections import deque
 from contextlib import suppress
-from types import TracebackType
 from typing import Final, Self
 
 from fgaf.dataset.errors import FgafError
@@ -99,12 +98,7 @@ class Publisher:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread; close() alone does not
         self._listener.close()
