@@ -47,8 +47,9 @@ demo: install
 	$(BIN)/fgaf-train demo/dataset.h5 --out demo/run
 	$(BIN)/fgaf-bench demo/dataset.h5 --preset smoke --trained demo/run --out demo/report
 
+# One worker per processor, and one thread in each: more would wait for each other.
 test: install system lint
-	$(ON_SCREEN) $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(ON_SCREEN) $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: install system
 	$(ON_SCREEN) $(BIN)/python -m pytest -m slow
