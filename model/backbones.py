@@ -206,6 +206,8 @@ class DepthNetwork(nn.Module):
     outputs : numbers per patch; as many as depth classes for most losses
     module : the FGAF readings; None leaves the network bare
     insertion : after the last map, the third stage's, or every stage's
+    view : share of the patch's side that is looked at, about the middle; 0 for all of it, as in
+        checkpoints from before there was a choice
     stem_stride : of the first convolution, 2 as published or 1
     self_norm : SelfNorm after every block
     cross_norm : the partner of CrossNorm; None for none
@@ -220,6 +222,7 @@ class DepthNetwork(nn.Module):
         *,
         module: FGAFSettings | None = None,
         insertion: Insertion = "last",
+        view: float = 1.0,
         stem_stride: int = 2,
         self_norm: bool = False,
         cross_norm: Partner | None = None,
@@ -232,6 +235,7 @@ class DepthNetwork(nn.Module):
         if isinstance(network, GoogLeNet):
             network.aux_logits, network.aux1, network.aux2 = False, None, None
         _grayscale(network, chosen.stem, stem_stride)
+        self.view = view or 1.0
         self.cross_norm_p = cross_norm_p
         self.cross_norm_sites = cross_norm_sites
         self._sites: list[NormSite] = []
@@ -252,8 +256,11 @@ class DepthNetwork(nn.Module):
         x : (B, 1, S, S) normalised patches
         classes : (B,) depth classes, for CrossNorm between equal depths in training
         """
+        side = x.shape[-1]
+        looked = round(self.view * side)
+        seen = slice((side - looked) // 2, (side + looked) // 2)
         with self._swapping(classes):
-            logits: Tensor = self.network(x)
+            logits: Tensor = self.network(x[..., seen, seen])
         return logits
 
     @contextmanager

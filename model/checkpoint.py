@@ -159,6 +159,7 @@ def build_network(settings: TrainSettings, n_classes: int) -> DepthNetwork:
         outputs(settings.loss, n_classes),
         module=module if settings.fgaf else None,
         insertion=settings.insertion,
+        view=settings.view,
         stem_stride=settings.stem_stride,
         self_norm=settings.self_norm,
         cross_norm=None if settings.cross_norm == "off" else settings.cross_norm,

@@ -34,7 +34,9 @@ class TrainSettings:
     Network
     -------
     backbone : one of the nine.
-    stem_stride : of its first layer, 2 as published or 1; 0 for 1 on patches under 64 px.
+    view : share of a patch's side that it looks at, about the middle; 0 for a half, though no
+        less than 48 px, or what the start was trained with.
+    stem_stride : of its first layer, 2 as published or 1; 0 for 1 where it looks at up to 64 px.
     fgaf, width, fg, af, insertion, residual, pooling, branch_input, attention : the module
         and its open readings, see `fgaf.model.fgaf.FGAFSettings`.
     self_norm, cross_norm, cross_norm_p, cross_norm_sites : see `fgaf.model.norms`;
@@ -77,6 +79,7 @@ class TrainSettings:
     """
 
     backbone: BackboneName = "shufflenet_v2_x1_0"
+    view: float = 0.0
     stem_stride: Literal[0, 1, 2] = 0
     fgaf: bool = True
     width: int = 256
@@ -158,6 +161,7 @@ class TrainSettings:
 
 _TYPES: dict[str, Any] = get_type_hints(TrainSettings)
 _BOUNDS: dict[str, tuple[float, float]] = {
+    "view": (0, 1),
     "width": (4, 4096),
     "cross_norm_p": (0, 1),
     "cross_norm_sites": (1, 100),
@@ -185,6 +189,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "paper": {
         "backbone": "resnet34",
+        "view": 1.0,
+        "stem_stride": 2,
         "insertion": "last",
         "residual": False,
         "pooling": "halve",
@@ -208,6 +214,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "fluorescence": {
         "backbone": "resnet18",
+        "view": 1.0,
         "normalise": "flux",
         "shift_px": 1,
         "gain": 0.0,

@@ -63,6 +63,7 @@ FILES = (
 )
 """Everything a run writes into its folder."""
 
+_VIEW, _LEAST_VIEW_PX = 0.5, 48
 _SMALL_PX, _AT_ONCE = 64, 4096
 
 Row = dict[str, float]
@@ -172,17 +173,36 @@ def suiting(archive: Archive, start: str) -> str:
 
 
 def settle(settings: TrainSettings, archive: Archive) -> TrainSettings:
-    """Replace the zeros that stand for "what suits the archive" by numbers."""
-    stride: Literal[1, 2] = 1 if archive.header.patch_px < _SMALL_PX else 2
+    """Replace the zeros that stand for "what suits the archive and the start" by numbers.
+
+    Raises
+    ------
+    FgafError
+        The start cannot be read.
+    """
+    view, stride = _looking(settings, archive.header.patch_px)
     patches = int((archive.split_of_rows(settings.split) == TRAIN).sum())
     schedule = _FROM_RANDOM if settings.start == RANDOM else _FROM_TRAINED
     epochs = max(schedule.epochs, ceil(schedule.steps / _steps_per_epoch(patches, settings)))
     return replace(
         settings,
-        stem_stride=settings.stem_stride or stride,
+        view=view,
+        stem_stride=stride,
         epochs=settings.epochs or epochs,
         lr=settings.lr or schedule.lr,
     )
+
+
+def _looking(settings: TrainSettings, side: int) -> tuple[float, Literal[1, 2]]:
+    """Find how much of a patch to look at, and how finely."""
+    start = Start.load(settings.start)
+    its = start.checkpoint.settings if start and start.checkpoint else None
+    suiting_view = (its.view or 1.0) if its else 1.0
+    if start is None:
+        suiting_view = min(1.0, max(_VIEW, _LEAST_VIEW_PX / side))
+    view = settings.view or suiting_view
+    fine = round(view * side) <= _SMALL_PX or (its is not None and its.stem_stride == 1)
+    return view, settings.stem_stride or (1 if fine else 2)
 
 
 class _Run:
