@@ -66,7 +66,7 @@ class Contender:
 
 def untrained(backbone: str, patches: np.ndarray) -> Checkpoint:
     """A checkpoint with FGAF as the default places it for this backbone's size, weights random."""
-    settings = TrainSettings(backbone=backbone, stem_stride=2, tta=False)
+    settings = TrainSettings(backbone=backbone, view=0.5, stem_stride=1, tta=False)
     torch.manual_seed(0)
     network = build_network(settings, CLASSES)
     scale = Scale.of(patches, "level")

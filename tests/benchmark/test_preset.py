@@ -129,6 +129,7 @@ def test_table_1_has_every_network_bare_and_with_fgaf() -> None:
     told = {method.id: method.settings for method in table.methods}
     assert len({settings["backbone"] for settings in told.values()}) == 9
     for name, over in table.pairs.items():
-        assert told[name] == {"backbone": told[over]["backbone"], "fgaf": True}
+        whole = {"view": 1.0, "stem_stride": 2}
+        assert told[name] == {"backbone": told[over]["backbone"], "fgaf": True, **whole}
         assert told[over]["fgaf"] is False
     assert len(table.pairs) == 9
