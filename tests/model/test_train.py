@@ -30,7 +30,7 @@ train = partial(train_and_draw, pictures=False)
 
 QUICK: dict[str, Any] = {
     "backbone": "shufflenet_v2_x0_5", "width": 32, "epochs": 2, "batch": 16, "threads": 1,
-    "shift_px": 2, "stem_stride": 2,
+    "shift_px": 2, "view": 1.0, "stem_stride": 2,
 }  # fmt: skip
 
 
@@ -289,4 +289,4 @@ def test_zeros_are_settled_by_the_archive(make_archive: Callable[..., Archive]) 
     assert (whole.view, whole.stem_stride) == (1, 2)
     tuned = settle(open_settings.with_values({"start": "sim"}), make_archive(side=96))
     assert (tuned.view, tuned.stem_stride) == (1, 2)
-    assert settle(quick(), make_archive()) == quick(lr=0.05, view=1.0)
+    assert settle(quick(), make_archive()) == quick(lr=0.05)
