@@ -64,7 +64,7 @@ FILES = (
 """Everything a run writes into its folder."""
 
 _VIEW, _LEAST_VIEW_PX = 0.5, 48
-_SMALL_PX, _AT_ONCE = 64, 4096
+_FEWEST_PX, _SMALL_PX, _AT_ONCE = 8, 64, 4096
 
 Row = dict[str, float]
 Bar = Callable[[Iterable[int], str, int], Iterator[int]]
@@ -178,7 +178,7 @@ def settle(settings: TrainSettings, archive: Archive) -> TrainSettings:
     Raises
     ------
     FgafError
-        The start cannot be read.
+        The start cannot be read, or hardly a pixel is left to look at.
     """
     view, stride = _looking(settings, archive.header.patch_px)
     patches = int((archive.split_of_rows(settings.split) == TRAIN).sum())
@@ -201,7 +201,13 @@ def _looking(settings: TrainSettings, side: int) -> tuple[float, Literal[1, 2]]:
     if start is None:
         suiting_view = min(1.0, max(_VIEW, _LEAST_VIEW_PX / side))
     view = settings.view or suiting_view
-    fine = round(view * side) <= _SMALL_PX or (its is not None and its.stem_stride == 1)
+    seen_px = round(view * side)
+    if seen_px < min(side, _FEWEST_PX):
+        raise SettingError(
+            f"view = {view:g} leaves {seen_px} of {side} px to look at; "
+            f"give {_FEWEST_PX / side:.2g} or more"
+        )
+    fine = seen_px <= _SMALL_PX or (its is not None and its.stem_stride == 1)
     return view, settings.stem_stride or (1 if fine else 2)
 
 

@@ -95,6 +95,7 @@ def test_settings_stack_up(tmp_path: Path) -> None:
         (["data.h5", "--out", "new", "--weights", "patch.png", *QUICK], 1, "holds no weights"),
         (["data.h5", "--out", "new", "--pretrained", "sim", *QUICK], 2, "--set backbone="),
         (["data.h5", "--out", "new", "--folds", "1", *QUICK], 2, "folds"),
+        (["data.h5", "--out", "new", "--set", "view=0.1", *QUICK], 2, "leaves 3 of 32 px"),
     ],
 )
 def test_train_refuses_in_one_line(
