@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from fgaf.model.augment import AugmentSettings, augment
-from fgaf.model.backbones import BACKBONES, evaluating
+from fgaf.model.backbones import BACKBONES, DepthNetwork, evaluating
 from fgaf.model.images import Scale
 from fgaf.model.settings import TrainSettings
 
@@ -147,7 +147,7 @@ class Novelty(nn.Module):
 
         Parameters
         ----------
-        x : (B, 1, S, S) as the network sees them
+        x : (B, 1, S, S), what the network looks at of them
         early : (B, C, H, W) the early map of these
 
         Returns
@@ -222,7 +222,7 @@ def watching(network: nn.Module, backbone: str) -> Iterator[list[Tensor]]:
 
 
 def learn(
-    network: nn.Module, settings: TrainSettings, scale: Scale, training: Any, validation: Any
+    network: DepthNetwork, settings: TrainSettings, scale: Scale, training: Any, validation: Any
 ) -> Familiar:
     """Learn what training patches look like to a network, and how far is too far.
 
@@ -261,7 +261,7 @@ def _limit(distances: Tensor) -> float:
 
 
 def _features(
-    network: nn.Module, settings: TrainSettings, scale: Scale, images: Any, seed: int
+    network: DepthNetwork, settings: TrainSettings, scale: Scale, images: Any, seed: int
 ) -> list[Tensor]:
     """Both views of patches as a detector may place them, each (N, D) on the CPU."""
     places = torch.arange(0, len(images), 1 + (len(images) - 1) // _MOST)
@@ -273,5 +273,5 @@ def _features(
         for part in torch.split(places, _BATCH):
             x = augment(scale(images[part]).to(device), moves, generator)
             network(x)
-            found.append((rings(seen.pop()).cpu(), energies(x).cpu()))
+            found.append((rings(seen.pop()).cpu(), energies(network.seen(x)).cpu()))
     return [torch.cat(view) for view in zip(*found, strict=True)]
