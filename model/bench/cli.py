@@ -225,7 +225,7 @@ def _next(results: dict[str, Any]) -> str | None:
     given = click.get_current_context().params
     words = ["fgaf-bench", str(given["dataset"]), "--preset", given["preset_name"]]
     words += ["--out", str(given["out"])]
-    for name in ("folds", "split", "scheduler"):
+    for name in ("trained", "folds", "split", "scheduler"):
         if given[name] not in (None, "default"):
             words += [f"--{name}", str(given[name])]
     for path in given["beside"]:
