@@ -72,7 +72,7 @@ def lab(make_archive: Callable[..., Archive], tmp_path_factory: pytest.TempPathF
     write_archive(folder / "data.h5", make_archive(cells=20))
     archive = Archive.read(folder / "data.h5")
     torch.manual_seed(0)
-    settings = TrainSettings(backbone="resnet18", width=32, stem_stride=2, tta=False)
+    settings = TrainSettings(backbone="resnet18", width=32, view=0.75, stem_stride=2, tta=False)
     network = build_network(settings, archive.n_classes)
     sides = [archive.images[archive.split_of_rows() == side] for side in (0, 1)]
     scale = Scale.of(sides[0], "level")
