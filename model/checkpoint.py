@@ -27,8 +27,8 @@ from fgaf.model.settings import TrainSettings
 
 FORMAT = "fgaf-checkpoint"
 STATE_FORMAT = "fgaf-training-state"
-FORMAT_VERSION = 2
-"""2: may tell what patches of training look like."""
+FORMAT_VERSION = 3
+"""3: may tell what patches of training look like; 2 told it by less, which is left unread."""
 SAFETENSORS = ".safetensors"
 
 
@@ -116,6 +116,7 @@ class Checkpoint:
             own = {name for name in content["weights"] if name.startswith(_FAMILIAR)}
             tensors = {name.removeprefix(_FAMILIAR): content["weights"].pop(name) for name in own}
             numbers = header.pop("familiar", None)
+            numbers = numbers if int(content["format_version"]) >= FORMAT_VERSION else None
             return cls(
                 settings=TrainSettings().with_values(header.pop("settings")),
                 scale=Scale(**header.pop("scale")),

@@ -1,9 +1,10 @@
 """Whether a patch is like those of training: how far it lies from them, ring by ring.
 
 A depth network answers whatever it is shown, and its last features say little of that: an empty
-patch looks to them like a faint cell in focus. Two things are looked at instead, both averaged
-over a disc and two rings about the centre: an early map of the network, and the energy of the
-patch itself at four scales. The distance from the training patches in either is Mahalanobis', of
+patch looks to them like a faint cell in focus. Three things are looked at instead: an early map of
+the network and the energy of the patch at four scales, both averaged over a disc and two rings
+about the centre, and the mean grey value of narrow rings, which far from focus reach beyond what
+the network looks at. The distance from the training patches in either is Mahalanobis', of
 the main axes and, alike in all others, of the rest (probabilistic principal components, Tipping
 and Bishop, J. R. Stat. Soc. B 61, 1999).
 """
@@ -29,6 +30,7 @@ FALSE_ALARM = 0.01
 """Share of validation patches that is called out of range."""
 
 _RINGS = (0.25, 0.5, 0.8)
+_NARROW = tuple(1.1 * k / 12 for k in range(1, 13))
 _SCALES, _FAINT = 4, 1e-6
 _AXES, _SHRINK = 64, 0.2
 _LEAST = 0.1
@@ -85,26 +87,30 @@ class Familiar:
 
     Attributes
     ----------
-    early, energy
-        In an early map of the network, and in the energy of the patch itself.
+    early, energy, profile
+        In an early map of the network, and in energy and rings of the patch itself.
     false_alarm
         Share of validation patches that is called out of range.
     """
 
     early: Likeness
     energy: Likeness
+    profile: Likeness
     false_alarm: float
+
+    def _views(self) -> dict[str, Likeness]:
+        return {"early": self.early, "energy": self.energy, "profile": self.profile}
 
     def numbers(self) -> dict[str, Any]:
         """What is no tensor, for a file's header; see `restore`."""
-        views = {"early": self.early, "energy": self.energy}
-        own = {name: {"rest": v.rest, "threshold": v.threshold} for name, v in views.items()}
+        views = self._views().items()
+        own = {name: {"rest": v.rest, "threshold": v.threshold} for name, v in views}
         return own | {"false_alarm": self.false_alarm}
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors by name; see `restore`."""
-        views = {"early": self.early, "energy": self.energy}
-        return {f"{view}.{key}": getattr(v, key) for view, v in views.items() for key in _TENSORS}
+        views = self._views().items()
+        return {f"{view}.{key}": getattr(v, key) for view, v in views for key in _TENSORS}
 
     @classmethod
     def restore(cls, numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Familiar:
@@ -114,7 +120,7 @@ class Familiar:
             mean, unit, axes, excess = (tensors[f"{name}.{key}"] for key in _TENSORS)
             return Likeness(mean, unit, axes, excess, **numbers[name])
 
-        return cls(view("early"), view("energy"), numbers["false_alarm"])
+        return cls(view("early"), view("energy"), view("profile"), numbers["false_alarm"])
 
 
 class Distance(nn.Module):
@@ -141,37 +147,40 @@ class Novelty(nn.Module):
     def __init__(self, familiar: Familiar) -> None:
         super().__init__()
         self.early, self.energy = Distance(familiar.early), Distance(familiar.energy)
+        self.profile = Distance(familiar.profile)
 
     def forward(self, x: Tensor, early: Tensor) -> Tensor:
         """Judge patches.
 
         Parameters
         ----------
-        x : (B, 1, S, S), what the network looks at of them
+        x : (B, 1, S, S), whole: what lies about the view tells as well what is no sperm in focus
         early : (B, C, H, W) the early map of these
 
         Returns
         -------
         (B,)
         """
-        return torch.maximum(self.early(rings(early)), self.energy(energies(x)))
+        of_patch = torch.maximum(self.energy(energies(x)), self.profile(rings(x, _NARROW)))
+        return torch.maximum(self.early(rings(early)), of_patch)
 
 
-def rings(maps: Tensor) -> Tensor:
-    """Average maps over a disc and two rings about the centre.
+def rings(maps: Tensor, radii: tuple[float, ...] = _RINGS) -> Tensor:
+    """Average maps over a disc and rings about the centre.
 
     Parameters
     ----------
     maps : (B, C, H, W)
+    radii : where the disc and the R - 1 rings about it end, in half sides
 
     Returns
     -------
-    (B, 3 C) float32; the radii end at a quarter, half and four fifths of the half side
+    (B, C R) float32
     """
     y, x = ((torch.arange(n, device=maps.device) - (n - 1) / 2) / (n / 2) for n in maps.shape[2:])
     radius = (y[:, None] ** 2 + x[None] ** 2).sqrt().flatten()
-    inner = (0.0, *_RINGS[:-1])
-    inside = [(radius >= a) & (radius < b) for a, b in zip(inner, _RINGS, strict=True)]
+    inner = (0.0, *radii[:-1])
+    inside = [(radius >= a) & (radius < b) for a, b in zip(inner, radii, strict=True)]
     shares = torch.stack([mask / mask.sum().clamp_min(1) for mask in inside])
     return (maps.float().flatten(2) @ shares.T).flatten(1)
 
@@ -247,23 +256,26 @@ def learn(
     apart = [Distance(like)(view) for like, view in zip(likenesses, held, strict=True)]
     limits = [_limit(distances) for distances in apart]
     both = torch.stack([d / limit for d, limit in zip(apart, limits, strict=True)]).amax(dim=0)
-    early, energy = (
+    early, energy, profile = (
         replace(like, threshold=limit * _limit(both))
         for like, limit in zip(likenesses, limits, strict=True)
     )
-    return Familiar(early, energy, max(FALSE_ALARM, 1 / (len(both) + 1)))
+    return Familiar(early, energy, profile, max(FALSE_ALARM, 1 / (len(both) + 1)))
 
 
 def _limit(distances: Tensor) -> float:
-    """The distance that the share `FALSE_ALARM` of patches exceeds, or the largest of few."""
+    """The distance that the share `FALSE_ALARM` of patches exceeds, or the largest of few.
+
+    A hair more, so that the patch that sets the limit is within it in any arithmetic.
+    """
     place = min(len(distances), ceil((1 - FALSE_ALARM) * (len(distances) + 1)))
-    return float(distances.sort().values[place - 1].clamp_min(1e-9))
+    return 1.001 * float(distances.sort().values[place - 1].clamp_min(1e-9))
 
 
 def _features(
     network: DepthNetwork, settings: TrainSettings, scale: Scale, images: Any, seed: int
 ) -> list[Tensor]:
-    """Both views of patches as a detector may place them, each (N, D) on the CPU."""
+    """All views of patches as a detector may place them, each (N, D) on the CPU."""
     places = torch.arange(0, len(images), 1 + (len(images) - 1) // _MOST)
     device = next(network.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
@@ -273,5 +285,6 @@ def _features(
         for part in torch.split(places, _BATCH):
             x = augment(scale(images[part]).to(device), moves, generator)
             network(x)
-            found.append((rings(seen.pop()).cpu(), energies(network.seen(x)).cpu()))
+            views = rings(seen.pop()), energies(x), rings(x, _NARROW)
+            found.append(tuple(view.cpu() for view in views))
     return [torch.cat(view) for view in zip(*found, strict=True)]

@@ -87,7 +87,7 @@ class Predictor(Reads):
         with watching(self.network, self.card.backbone) as seen:
             logits = network_logits(self.network, x, self.tta)
         with torch.inference_mode():
-            return logits, self._novelty(self.network.seen(x), seen[0])
+            return logits, self._novelty(x, seen[0])
 
 
 def load_checkpoint(run: Path) -> Checkpoint:

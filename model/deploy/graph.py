@@ -69,9 +69,7 @@ class DepthGraph(nn.Module):
         grid = self.get_buffer("grid")
         depth = p @ grid
         spread = (p * (grid[None] - depth[:, None]).square()).sum(dim=1).sqrt()
-        novelty = torch.zeros_like(depth)
-        if self.novelty is not None:
-            novelty = self.novelty(self.network.seen(x), early)
+        novelty = torch.zeros_like(depth) if self.novelty is None else self.novelty(x, early)
         return depth, spread, p, novelty
 
 
