@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from fgaf.model.augment import AugmentSettings, augment
-from fgaf.model.backbones import BACKBONES, DepthNetwork, evaluating
+from fgaf.model.backbones import BACKBONES, evaluating
 from fgaf.model.images import Scale
 from fgaf.model.settings import TrainSettings
 
@@ -231,7 +231,7 @@ def watching(network: nn.Module, backbone: str) -> Iterator[list[Tensor]]:
 
 
 def learn(
-    network: DepthNetwork, settings: TrainSettings, scale: Scale, training: Any, validation: Any
+    network: nn.Module, settings: TrainSettings, scale: Scale, training: Any, validation: Any
 ) -> Familiar:
     """Learn what training patches look like to a network, and how far is too far.
 
@@ -273,7 +273,7 @@ def _limit(distances: Tensor) -> float:
 
 
 def _features(
-    network: DepthNetwork, settings: TrainSettings, scale: Scale, images: Any, seed: int
+    network: nn.Module, settings: TrainSettings, scale: Scale, images: Any, seed: int
 ) -> list[Tensor]:
     """All views of patches as a detector may place them, each (N, D) on the CPU."""
     places = torch.arange(0, len(images), 1 + (len(images) - 1) // _MOST)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,6 @@ from fgaf.model.settings import TrainSettings
 
 _THREADS = 2
 """More are left to whoever asks for them: on patches this small they mostly wait for each other."""
-_Network = TypeVar("_Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,9 @@ class Machine:
         """Compute in bfloat16 inside the block where that is chosen."""
         return torch.autocast(self.device, torch.bfloat16) if self.bf16 else nullcontext()
 
-    def place(self, network: _Network) -> _Network:
+    def place(self, network: nn.Module) -> nn.Module:
         """Put a network on the device, in the memory format."""
-        placed: _Network = network.to(self.device).to(memory_format=self._format)
+        placed: nn.Module = network.to(self.device).to(memory_format=self._format)
         return placed
 
     def arrange(self, images: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class DepthGraph(nn.Module):
 
     def __init__(self, checkpoint: Checkpoint, tta: bool, precision: Precision = "fp32") -> None:
         super().__init__()
-        self.network = checkpoint.network().eval()
+        self.network = checkpoint.network()
         if precision == "bf16":
             fold_shuffles(self.network)
         self.settings = checkpoint.settings
