@@ -81,7 +81,7 @@ def untrained(backbone: str, patches: np.ndarray) -> Checkpoint:
         archive_name="",
         archive_fingerprint="",
         epoch=0,
-        familiar=learn(network.eval(), settings, scale, patches, patches),
+        familiar=learn(settings, scale, patches, patches),
     )
 
 

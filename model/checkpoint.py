@@ -27,7 +27,7 @@ from fgaf.model.settings import TrainSettings
 
 FORMAT = "fgaf-checkpoint"
 STATE_FORMAT = "fgaf-training-state"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """3: may tell what patches of training look like; 2 told it by less, which is left unread."""
 SAFETENSORS = ".safetensors"
 

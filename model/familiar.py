@@ -1,20 +1,19 @@
-"""Whether a patch is like those of training: how far it lies from them, ring by ring.
+"""Whether a patch is like those of training: how far it lies from them.
 
-A depth network answers whatever it is shown, and its last features say little of that: an empty
-patch looks to them like a faint cell in focus. Three things are looked at instead: an early map of
-the network and the energy of the patch at four scales, both averaged over a disc and two rings
-about the centre, and the mean grey value of narrow rings, which far from focus reach beyond what
-the network looks at. The distance from the training patches in either is Mahalanobis', of
-the main axes and, alike in all others, of the rest (probabilistic principal components, Tipping
-and Bishop, J. R. Stat. Soc. B 61, 1999).
+A depth network answers whatever it is shown, and its features say little of that: an empty patch
+looks to them like a faint cell in focus. The patch itself is looked at instead, and all of it,
+whatever the network looks at: its power spectrum, whose rings move with defocus; its energy at
+four scales in a disc and two rings about the centre, which tells other things from a head; and the
+mean grey value of narrow rings. The distance from the training patches is Mahalanobis', under a
+covariance that is shrunk towards a multiple of the identity (Ledoit and Wolf, J. Multivar. Anal.
+88, 2004).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, pi
 from typing import Any
 
 import torch
@@ -22,7 +21,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from fgaf.model.augment import AugmentSettings, augment
-from fgaf.model.backbones import BACKBONES, evaluating
 from fgaf.model.images import Scale
 from fgaf.model.settings import TrainSettings
 
@@ -32,113 +30,57 @@ FALSE_ALARM = 0.01
 _RINGS = (0.25, 0.5, 0.8)
 _NARROW = tuple(1.1 * k / 12 for k in range(1, 13))
 _SCALES, _FAINT = 4, 1e-6
-_AXES, _SHRINK = 64, 0.2
-_LEAST = 0.1
+_FINEST = 0.15
+_SHRINK, _LEAST = 0.2, 0.25
 _MOST, _BATCH = 4096, 128
 _SHIFT_PX = 2
-_TENSORS = ("mean", "unit", "axes", "excess")
-
-
-@dataclass(frozen=True)
-class Likeness:
-    """Where training patches lie in one view of them.
-
-    Attributes
-    ----------
-    mean, unit
-        (D,) of each feature: its mean, and one over its deviation.
-    axes
-        (K, D) main axes of what is left.
-    excess
-        (K,) weight of a squared coordinate along each, less that of all others.
-    rest
-        Weight of the squared length.
-    threshold
-        Squared distance from which a patch is out of range.
-    """
-
-    mean: Tensor
-    unit: Tensor
-    axes: Tensor
-    excess: Tensor
-    rest: float
-    threshold: float = 1.0
-
-    @classmethod
-    def of(cls, features: Tensor) -> Likeness:
-        """Fit to the features (N, D) of training patches."""
-        looked = features.double()
-        mean, deviation = looked.mean(dim=0), looked.std(dim=0, correction=0)
-        unit = 1 / deviation.clamp_min(_LEAST * float(deviation.mean()) + 1e-6)
-        away = (looked - mean) * unit
-        _, singular, axes = torch.linalg.svd(away, full_matrices=False)
-        variance = singular**2 / len(away)
-        level = float(variance.sum()) / away.shape[1]
-        count = max(0, min(_AXES, len(variance) - 1))
-        left = float(variance[count:].sum()) / max(1, away.shape[1] - count)
-        rest = 1 / ((1 - _SHRINK) * left + _SHRINK * level + 1e-9)
-        excess = 1 / ((1 - _SHRINK) * variance[:count] + _SHRINK * level + 1e-9) - rest
-        return cls(_plain(mean), _plain(unit), _plain(axes[:count]), _plain(excess), rest)
 
 
 @dataclass(frozen=True)
 class Familiar:
-    """What training patches look like.
+    """Where training patches lie among all that could be shown.
 
     Attributes
     ----------
-    early, energy, profile
-        In an early map of the network, and in energy and rings of the patch itself.
+    mean
+        (D,) of the features.
+    whitening
+        (D, D) makes of what is left numbers of unit variance that know nothing of each other.
+    threshold
+        Squared length of these from which a patch is out of range.
     false_alarm
-        Share of validation patches that is called out of range.
+        Share of validation patches that is called so.
     """
 
-    early: Likeness
-    energy: Likeness
-    profile: Likeness
-    false_alarm: float
+    mean: Tensor
+    whitening: Tensor
+    threshold: float = 1.0
+    false_alarm: float = FALSE_ALARM
 
-    def _views(self) -> dict[str, Likeness]:
-        return {"early": self.early, "energy": self.energy, "profile": self.profile}
+    @classmethod
+    def of(cls, looked: Tensor) -> Familiar:
+        """Fit to the features (N, D) of training patches; the threshold is yet to be set."""
+        away = looked.double() - looked.double().mean(dim=0)
+        deviation = away.square().mean(dim=0).sqrt()
+        unit = 1 / deviation.clamp_min(_LEAST * float(deviation.mean()) + 1e-6)
+        covariance = (away * unit).T @ (away * unit) / len(away)
+        level = float(covariance.trace()) / len(covariance) + 1e-9
+        shrunk = (1 - _SHRINK) * covariance + _SHRINK * level * torch.eye(len(covariance))
+        whitening = torch.linalg.inv(torch.linalg.cholesky(shrunk)) * unit
+        return cls(looked.mean(dim=0), whitening.float().contiguous())
 
-    def numbers(self) -> dict[str, Any]:
+    def numbers(self) -> dict[str, float]:
         """What is no tensor, for a file's header; see `restore`."""
-        views = self._views().items()
-        own = {name: {"rest": v.rest, "threshold": v.threshold} for name, v in views}
-        return own | {"false_alarm": self.false_alarm}
+        return {"threshold": self.threshold, "false_alarm": self.false_alarm}
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors by name; see `restore`."""
-        views = self._views().items()
-        return {f"{view}.{key}": getattr(v, key) for view, v in views for key in _TENSORS}
+        return {"mean": self.mean, "whitening": self.whitening}
 
     @classmethod
-    def restore(cls, numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Familiar:
+    def restore(cls, numbers: Mapping[str, float], tensors: Mapping[str, Tensor]) -> Familiar:
         """Put together what `numbers` and `tensors` took apart."""
-
-        def view(name: str) -> Likeness:
-            mean, unit, axes, excess = (tensors[f"{name}.{key}"] for key in _TENSORS)
-            return Likeness(mean, unit, axes, excess, **numbers[name])
-
-        return cls(view("early"), view("energy"), view("profile"), numbers["false_alarm"])
-
-
-class Distance(nn.Module):
-    """Distance (B,) of features (B, D) from a likeness, over its threshold."""
-
-    def __init__(self, likeness: Likeness) -> None:
-        super().__init__()
-        for name in _TENSORS:
-            self.register_buffer(name, getattr(likeness, name))
-        self.rest, self.threshold = likeness.rest, likeness.threshold
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Measure features (B, D)."""
-        mean, unit, axes, excess = (self.get_buffer(name) for name in _TENSORS)
-        away = (features - mean) * unit
-        along = away @ axes.T
-        squared = self.rest * (away * away).sum(dim=1) + (along * along * excess).sum(dim=1)
-        return squared / self.threshold
+        return cls(tensors["mean"], tensors["whitening"], **numbers)
 
 
 class Novelty(nn.Module):
@@ -146,23 +88,57 @@ class Novelty(nn.Module):
 
     def __init__(self, familiar: Familiar) -> None:
         super().__init__()
-        self.early, self.energy = Distance(familiar.early), Distance(familiar.energy)
-        self.profile = Distance(familiar.profile)
+        self.register_buffer("mean", familiar.mean)
+        self.register_buffer("whitening", familiar.whitening / familiar.threshold**0.5)
 
-    def forward(self, x: Tensor, early: Tensor) -> Tensor:
-        """Judge patches.
+    def forward(self, x: Tensor) -> Tensor:
+        """Judge patches (B, 1, S, S), whole: (B,)."""
+        return self.distance(features(x))
 
-        Parameters
-        ----------
-        x : (B, 1, S, S), whole: what lies about the view tells as well what is no sperm in focus
-        early : (B, C, H, W) the early map of these
+    def distance(self, looked: Tensor) -> Tensor:
+        """Squared distance (B,) of features (B, D), over the threshold."""
+        away = looked - self.get_buffer("mean")
+        return (away @ self.get_buffer("whitening").T).square().sum(dim=1)
 
-        Returns
-        -------
-        (B,)
-        """
-        of_patch = torch.maximum(self.energy(energies(x)), self.profile(rings(x, _NARROW)))
-        return torch.maximum(self.early(rings(early)), of_patch)
+
+def features(x: Tensor) -> Tensor:
+    """Everything that is looked at in patches (B, 1, S, S): (B, D)."""
+    return torch.cat([spectrum(x), energies(x), rings(x, _NARROW)], dim=1)
+
+
+def spectrum(x: Tensor) -> Tensor:
+    """Measure the power of patches by spatial frequency, inside a window that fades to the sides.
+
+    Two products with a table of cosines and sines take the place of a Fourier transform: only the
+    lowest frequencies are wanted, and every engine knows products.
+
+    Parameters
+    ----------
+    x : (B, 1, S, S)
+
+    Returns
+    -------
+    (B, K) log of the mean power of the frequencies about 1, 2, ... K cycles per side, up to 0.15
+    per pixel
+    """
+    side = x.shape[-1]
+    place = torch.arange(side, device=x.device) - (side - 1) / 2
+    radius = (place[:, None] ** 2 + place**2).sqrt() / (side / 2)
+    window = torch.cos(radius.clamp_max(1) * pi / 2) ** 2
+    mean = (x[:, 0] * (window / window.sum())).sum(dim=(1, 2), keepdim=True)
+    seen = (x[:, 0] - mean) * (window / (window * window).sum().sqrt())
+
+    cycles = torch.arange(max(4, int(_FINEST * side)) + 1, device=x.device)
+    turn = cycles[:, None] * place * (2 * pi / side)
+    waves = torch.cat([turn.cos(), turn[1:].sin()])
+    power = (waves @ seen @ waves.T).square()
+
+    each = torch.cat([cycles, cycles[1:]])
+    shell = (each[:, None] ** 2 + each**2).float().sqrt().round().flatten()
+    inside = shell == cycles[1:, None]
+    oblique = (each[:, None] * each > 0).flatten()  # stands for two directions
+    share = inside * (2 + 2 * oblique) / inside.sum(dim=1, keepdim=True)
+    return (power.flatten(1) @ share.T + _FAINT).log()
 
 
 def rings(maps: Tensor, radii: tuple[float, ...] = _RINGS) -> Tensor:
@@ -209,38 +185,14 @@ def _plain(values: Tensor) -> Tensor:
     return values.float().contiguous()
 
 
-def early_layer(backbone: str) -> str:
-    """Name the layer of a network whose map is looked at: of an eighth of the patch's size."""
-    return BACKBONES[backbone].stages[-3][0]
-
-
-@contextmanager
-def watching(network: nn.Module, backbone: str) -> Iterator[list[Tensor]]:
-    """Collect the early maps of all that a `DepthNetwork` is shown inside the block."""
-    seen: list[Tensor] = []
-
-    def keep(_: nn.Module, __: Any, early: Tensor) -> None:
-        seen.append(early)
-
-    inner = network.get_submodule("network")
-    handle = inner.get_submodule(early_layer(backbone)).register_forward_hook(keep)
-    try:
-        yield seen
-    finally:
-        handle.remove()
-
-
-def learn(
-    network: nn.Module, settings: TrainSettings, scale: Scale, training: Any, validation: Any
-) -> Familiar:
-    """Learn what training patches look like to a network, and how far is too far.
+def learn(settings: TrainSettings, scale: Scale, training: Any, validation: Any) -> Familiar:
+    """Learn what training patches look like, and how far from them is too far.
 
     Patches are turned, flipped and shifted by a pixel or two, as a detector may place them.
 
     Parameters
     ----------
-    network : the trained `DepthNetwork`
-    settings : of its training
+    settings : of the training
     scale : grey values to network input
     training, validation : (N, S, S) patches of either side, N above 0; of many, some thousand
         are looked at
@@ -250,17 +202,10 @@ def learn(
     Familiar
         Its false alarm is `FALSE_ALARM`, or what the strangest of few validation patches allows.
     """
-    views = _features(network, settings, scale, training, settings.seed)
-    held = _features(network, settings, scale, validation, settings.seed + 1)
-    likenesses = [Likeness.of(view) for view in views]
-    apart = [Distance(like)(view) for like, view in zip(likenesses, held, strict=True)]
-    limits = [_limit(distances) for distances in apart]
-    both = torch.stack([d / limit for d, limit in zip(apart, limits, strict=True)]).amax(dim=0)
-    early, energy, profile = (
-        replace(like, threshold=limit * _limit(both))
-        for like, limit in zip(likenesses, limits, strict=True)
-    )
-    return Familiar(early, energy, profile, max(FALSE_ALARM, 1 / (len(both) + 1)))
+    familiar = Familiar.of(_as_placed(settings, scale, training, settings.seed))
+    held = _as_placed(settings, scale, validation, settings.seed + 1)
+    limit = _limit(Novelty(familiar).distance(held))
+    return replace(familiar, threshold=limit, false_alarm=max(FALSE_ALARM, 1 / (len(held) + 1)))
 
 
 def _limit(distances: Tensor) -> float:
@@ -272,19 +217,10 @@ def _limit(distances: Tensor) -> float:
     return 1.001 * float(distances.sort().values[place - 1].clamp_min(1e-9))
 
 
-def _features(
-    network: nn.Module, settings: TrainSettings, scale: Scale, images: Any, seed: int
-) -> list[Tensor]:
-    """All views of patches as a detector may place them, each (N, D) on the CPU."""
+def _as_placed(settings: TrainSettings, scale: Scale, images: Any, seed: int) -> Tensor:
+    """Features (N, D) of patches as a detector may place them."""
     places = torch.arange(0, len(images), 1 + (len(images) - 1) // _MOST)
-    device = next(network.parameters()).device
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     moves = AugmentSettings(settings.turns, _SHIFT_PX, gain=0.0, offset=0.0, noise=0.0)
-    found = []
-    with evaluating(network), torch.inference_mode(), watching(network, settings.backbone) as seen:
-        for part in torch.split(places, _BATCH):
-            x = augment(scale(images[part]).to(device), moves, generator)
-            network(x)
-            views = rings(seen.pop()), energies(x), rings(x, _NARROW)
-            found.append(tuple(view.cpu() for view in views))
-    return [torch.cat(view) for view in zip(*found, strict=True)]
+    parts = (scale(images[part]).cpu() for part in torch.split(places, _BATCH))
+    return torch.cat([features(augment(part, moves, generator)) for part in parts])

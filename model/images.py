@@ -51,7 +51,10 @@ class Scale:
             images = torch.from_numpy(np.array(images, dtype=np.float32))
         x: Tensor = images.float()[:, None]
         if self.normalise == "level":
-            x = x / x.mean(dim=(1, 2, 3), keepdim=True).clamp_min(_LEAST)
+            level = x.mean(dim=(1, 2, 3), keepdim=True).clamp_min(_LEAST)
+            x = x - level
+            rest = x.mean(dim=(1, 2, 3), keepdim=True)  # what an engine in bf16 rounds away
+            x = 1 + (x - rest) / (level + rest).clamp_min(_LEAST)
         elif self.normalise == "flux":
             light = x - _ground(x)
             flux = light.clamp_min(0).mean(dim=(1, 2, 3), keepdim=True).clamp_min(_LEAST)

@@ -13,7 +13,7 @@ from fgaf.model.card import ModelCard
 from fgaf.model.checkpoint import Checkpoint
 from fgaf.model.decode import class_probabilities, depth_spread, expected_depth
 from fgaf.model.depth import Readings, Reads
-from fgaf.model.familiar import Novelty, watching
+from fgaf.model.familiar import Novelty
 from fgaf.model.images import check_patches
 from fgaf.model.start import SHIPPED, shipped
 
@@ -82,12 +82,11 @@ class Predictor(Reads):
     def _batch(self, patches: Any) -> tuple[Tensor, Tensor]:
         """Logits (B, outputs) and novelty (B,), 0 where it is not known."""
         x = self.card.scale(patches)
+        logits = network_logits(self.network, x, self.tta)
         if self._novelty is None:
-            return network_logits(self.network, x, self.tta), torch.zeros(len(patches))
-        with watching(self.network, self.card.backbone) as seen:
-            logits = network_logits(self.network, x, self.tta)
+            return logits, torch.zeros(len(patches))
         with torch.inference_mode():
-            return logits, self._novelty(x, seen[0])
+            return logits, self._novelty(x)
 
 
 def load_checkpoint(run: Path) -> Checkpoint:

@@ -319,7 +319,7 @@ class _Run:
             logits = self._logits(network, held, self.settings.tta)
             temperature = fit_temperature(logits, held.targets.cpu(), loss)
             training = self.sides[TRAIN].images
-            familiar = learn(network, self.settings, self.scale, training, held.images)
+            familiar = learn(self.settings, self.scale, training, held.images)
             checkpoint = replace(checkpoint, temperature=temperature, familiar=familiar)
         test = self.sides[TEST]
         logits = self._logits(network, test, self.settings.tta)

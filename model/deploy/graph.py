@@ -16,7 +16,7 @@ from fgaf.model.checkpoint import Checkpoint
 from fgaf.model.decode import class_probabilities
 from fgaf.model.deploy.shuffles import fold_shuffles
 from fgaf.model.extras import require
-from fgaf.model.familiar import Novelty, watching
+from fgaf.model.familiar import Novelty
 
 INPUT = "patches"
 OUTPUTS = ("depth_um", "spread_um", "probabilities", "novelty")
@@ -59,17 +59,14 @@ class DepthGraph(nn.Module):
         """
         x = self.scale(patches)
         views = symmetries(x).flatten(0, 1) if self.tta else x
-        with watching(self.network, self.settings.backbone) as seen:
-            logits = self.network(views)
-        early = seen[0]
+        logits = self.network(views)
         if self.tta:
             logits = logits.reshape(8, -1, logits.shape[1]).mean(dim=0)
-            early = early.reshape(8, -1, *early.shape[1:])[0]
         p = class_probabilities(logits, self.settings.loss, self.temperature, torch.float32)
         grid = self.get_buffer("grid")
         depth = p @ grid
         spread = (p * (grid[None] - depth[:, None]).square()).sum(dim=1).sqrt()
-        novelty = torch.zeros_like(depth) if self.novelty is None else self.novelty(x, early)
+        novelty = torch.zeros_like(depth) if self.novelty is None else self.novelty(x)
         return depth, spread, p, novelty
 
 

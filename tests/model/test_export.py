@@ -88,7 +88,7 @@ def lab(make_archive: Callable[..., Archive], tmp_path_factory: pytest.TempPathF
         archive_fingerprint=archive.fingerprint,
         epoch=1,
         temperature=0.7,
-        familiar=learn(network, settings, scale, sides[0], sides[1]),
+        familiar=learn(settings, scale, sides[0], sides[1]),
     )
     lab = Lab(folder, archive, checkpoint)
     lab.run.parent.mkdir()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from fgaf.acquire.simulation import sensor
 from fgaf.acquire.simulation.cells import simulate_cells
@@ -12,7 +13,7 @@ from fgaf.acquire.simulation.scene import Canvas, Painter
 from fgaf.acquire.simulation.scenery import draw_debris, draw_round_cell
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.model.checkpoint import Checkpoint
-from fgaf.model.familiar import FALSE_ALARM, learn
+from fgaf.model.familiar import FALSE_ALARM, learn, spectrum
 from fgaf.model.predict import Predictor
 from fgaf.model.start import shipped
 
@@ -31,8 +32,8 @@ class Strange:
 
 EMPTY, DEBRIS, ROUND = (
     Strange("empty", 0, 0.9),
-    Strange("debris", 2, 0.01),
-    Strange("round", 1, 0.6),
+    Strange("debris", 2, 0.25),
+    Strange("round", 1, 0.8),
 )
 
 
@@ -61,7 +62,7 @@ def model() -> Predictor:
     archive = simulate_cells(cells=30, seed=11)
     checkpoint, side = shipped(), archive.split_of_rows()
     sides = (archive.images[side == 0], archive.images[side == 1])
-    familiar = learn(checkpoint.network(), checkpoint.settings, checkpoint.scale, *sides)
+    familiar = learn(checkpoint.settings, checkpoint.scale, *sides)
     return Predictor(replace(checkpoint, familiar=familiar), tta=False)
 
 
@@ -70,16 +71,33 @@ def test_what_is_no_sperm_is_out_of_range(kind: Strange, model: Predictor) -> No
     assert 1 - model.in_range(patches_of(kind)).mean() >= kind.least
 
 
-def test_far_from_focus_is_out_of_range_and_cells_like_those_of_training_are_not(
-    model: Predictor,
-) -> None:
-    far = simulate_cells(cells=6, seed=12, step_um=4.0, half_range_um=8.0)
-    assert (~model.in_range(far.images[np.abs(far.depth_um) > 7])).mean() > 0.5
+@pytest.mark.parametrize(("beyond_um", "least"), [(4.0, 0.9), (8.0, 1.0)])
+def test_far_from_focus_is_out_of_range(beyond_um: float, least: float, model: Predictor) -> None:
+    far = simulate_cells(cells=6, seed=12, step_um=beyond_um, half_range_um=beyond_um)
+    assert (~model.in_range(far.images[far.depth_um != 0])).mean() >= least
+
+
+def test_cells_like_those_of_training_are_in_range(model: Predictor) -> None:
     near = simulate_cells(cells=8, seed=13)
     assert (~model.in_range(near.images)).mean() < 0.1
     assert model.card.tells_range
     assert model.card.false_alarm is not None
     assert FALSE_ALARM <= model.card.false_alarm < 0.05
+
+
+@pytest.mark.parametrize("side", [32, 96])
+def test_the_spectrum_is_that_of_a_fourier_transform(side: int) -> None:
+    patch = np.random.default_rng(3).normal(1, 0.1, (side, side)).astype(np.float32)
+    place = np.arange(side) - (side - 1) / 2
+    radius = np.hypot(place[:, None], place) / (side / 2)
+    window = np.where(radius < 1, np.cos(radius * np.pi / 2), 0) ** 2
+    seen = (patch - (patch * window).sum() / window.sum()) * window
+    power = np.abs(np.fft.fft2(seen)) ** 2 / (window**2).sum()
+    cycles = np.fft.fftfreq(side, 1 / side)
+    shell = np.hypot(cycles[:, None], cycles).round()
+    found = spectrum(torch.from_numpy(patch)[None, None])[0].numpy()
+    expected = [np.log(power[shell == k].mean()) for k in range(1, len(found) + 1)]
+    assert found == pytest.approx(expected, abs=1e-3)
 
 
 def test_it_travels_in_the_checkpoint(model: Predictor, tmp_path: Path) -> None:
