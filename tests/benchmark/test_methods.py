@@ -112,6 +112,20 @@ def test_the_fourier_network_follows_its_seed(exam: Exam) -> None:
     assert np.abs(first - other).max() > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("middle", "settings", "suits"),
+    [(0, {}, "level"), (200, {}, "flux"), (200, {"preset": "paper"}, "level")],
+    ids=["dark ones", "shining ones", "a preset named"],
+)
+def test_a_classifier_trains_with_what_suits_the_archive(
+    middle: int, settings: dict[str, Any], suits: str, exam: Exam
+) -> None:
+    images = np.full_like(exam.archive.images, 20)
+    images[:, 28:36, 28:36] = middle
+    method = method_of(Case("", "classifier", 0, {"settings": settings}))
+    assert method.told(Exam(replace(exam.archive, images=images)), 0)["normalise"] == suits
+
+
 def test_a_window_that_leaves_the_patch_is_refused(exam: Exam) -> None:
     method = method_of(Case("wide", "library", 0, {"window_px": 62, "shift_px": 4}))
     with pytest.raises(SettingError, match="62 px shifted by 4 px needs"):

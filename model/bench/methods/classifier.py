@@ -12,7 +12,7 @@ from pydantic import Field
 from fgaf.model.bench.exam import Exam
 from fgaf.model.bench.methods.method import Method, Prediction
 from fgaf.model.bench.methods.trained import PREDICTING, ask_network
-from fgaf.model.settings import TrainSettings
+from fgaf.model.settings import RANDOM, TrainSettings
 from fgaf.model.settings import preset as training_preset
 
 
@@ -22,7 +22,8 @@ class ClassifierMethod(Method):
     Attributes
     ----------
     settings
-        Training settings that differ from the defaults, by name.
+        Training settings that differ from those of the preset, by name; `preset` names it. Without
+        that it is the one that `fgaf-train` would take for the archive.
     """
 
     kind: Literal["classifier"]
@@ -42,8 +43,11 @@ class ClassifierMethod(Method):
 
     def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:
         """List all training settings, those of the preset replaced by the given ones."""
+        from fgaf.model.train import suiting
+
         given = dict(self.settings)
-        base = training_preset(str(given.pop("preset", "default")))
+        suits = suiting(exam.archive, str(given.get("start", RANDOM)))
+        base = training_preset(str(given.pop("preset", suits)))
         return asdict(base.with_values({**given, "seed": seed, "split": exam.split}))
 
     def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:
