@@ -64,7 +64,7 @@ class DepthGraph(nn.Module):
             logits = logits.reshape(8, -1, logits.shape[1]).mean(dim=0)
         p = class_probabilities(logits, self.settings.loss, self.temperature, torch.float32)
         grid = self.get_buffer("grid")
-        depth = p @ grid
+        depth = (p * grid).sum(dim=1)
         spread = (p * (grid[None] - depth[:, None]).square()).sum(dim=1).sqrt()
         novelty = torch.zeros_like(depth) if self.novelty is None else self.novelty(x)
         return depth, spread, p, novelty
