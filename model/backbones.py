@@ -256,16 +256,12 @@ class DepthNetwork(nn.Module):
         x : (B, 1, S, S) normalised patches
         classes : (B,) depth classes, for CrossNorm between equal depths in training
         """
-        with self._swapping(classes):
-            logits: Tensor = self.network(self.seen(x))
-        return logits
-
-    def seen(self, x: Tensor) -> Tensor:
-        """The part of patches (B, 1, S, S) that is looked at."""
         side = x.shape[-1]
         looked = round(self.view * side)
-        middle = slice((side - looked) // 2, (side + looked) // 2)
-        return x[..., middle, middle]
+        seen = slice((side - looked) // 2, (side + looked) // 2)
+        with self._swapping(classes):
+            logits: Tensor = self.network(x[..., seen, seen])
+        return logits
 
     @contextmanager
     def _swapping(self, classes: Tensor | None) -> Iterator[None]:

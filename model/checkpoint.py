@@ -28,7 +28,7 @@ from fgaf.model.settings import TrainSettings
 FORMAT = "fgaf-checkpoint"
 STATE_FORMAT = "fgaf-training-state"
 FORMAT_VERSION = 4
-"""3: may tell what patches of training look like; 2 told it by less, which is left unread."""
+"""4: may tell what patches of training look like; what 2 and 3 tell of them is left unread."""
 SAFETENSORS = ".safetensors"
 
 

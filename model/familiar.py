@@ -123,14 +123,12 @@ def spectrum(x: Tensor) -> Tensor:
     per pixel
     """
     side = x.shape[-1]
-    place = torch.arange(side, device=x.device) - (side - 1) / 2
-    radius = (place[:, None] ** 2 + place**2).sqrt() / (side / 2)
-    window = torch.cos(radius.clamp_max(1) * pi / 2) ** 2
+    window = torch.cos(_radius(x).clamp_max(1) * pi / 2) ** 2
     mean = (x[:, 0] * (window / window.sum())).sum(dim=(1, 2), keepdim=True)
     seen = (x[:, 0] - mean) * (window / (window * window).sum().sqrt())
 
     cycles = torch.arange(max(4, int(_FINEST * side)) + 1, device=x.device)
-    turn = cycles[:, None] * place * (2 * pi / side)
+    turn = cycles[:, None] * torch.arange(side, device=x.device) * (2 * pi / side)
     waves = torch.cat([turn.cos(), turn[1:].sin()])
     power = (waves @ seen @ waves.T).square()
 
@@ -154,12 +152,17 @@ def rings(maps: Tensor, radii: tuple[float, ...] = _RINGS) -> Tensor:
     -------
     (B, C R) float32
     """
-    y, x = ((torch.arange(n, device=maps.device) - (n - 1) / 2) / (n / 2) for n in maps.shape[2:])
-    radius = (y[:, None] ** 2 + x[None] ** 2).sqrt().flatten()
+    radius = _radius(maps).flatten()
     inner = (0.0, *radii[:-1])
     inside = [(radius >= a) & (radius < b) for a, b in zip(inner, radii, strict=True)]
     shares = torch.stack([mask / mask.sum().clamp_min(1) for mask in inside])
     return (maps.float().flatten(2) @ shares.T).flatten(1)
+
+
+def _radius(maps: Tensor) -> Tensor:
+    """Distance (H, W) of the pixels of maps (B, C, H, W) from the centre, in half sides."""
+    y, x = ((torch.arange(n, device=maps.device) - (n - 1) / 2) / (n / 2) for n in maps.shape[2:])
+    return (y[:, None] ** 2 + x[None] ** 2).sqrt()
 
 
 def energies(x: Tensor) -> Tensor:
@@ -180,10 +183,6 @@ def energies(x: Tensor) -> Tensor:
         found.append((rings(variance) + _FAINT).log())
         x = mean
     return torch.cat(found, dim=1)
-
-
-def _plain(values: Tensor) -> Tensor:
-    return values.float().contiguous()
 
 
 def learn(settings: TrainSettings, scale: Scale, training: Any, validation: Any) -> Familiar:

@@ -58,7 +58,7 @@ def patches_of(kind: Strange, count: int = 12) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def model() -> Predictor:
-    """The network that ships, and what thirty simulated cells look like to it."""
+    """The network that ships, and what thirty simulated cells look like."""
     archive = simulate_cells(cells=30, seed=11)
     checkpoint, side = shipped(), archive.split_of_rows()
     sides = (archive.images[side == 0], archive.images[side == 1])

@@ -46,9 +46,10 @@ class ClassifierMethod(Method):
         from fgaf.model.train import suiting
 
         given = dict(self.settings)
-        suits = suiting(exam.archive, str(given.get("start", RANDOM)))
-        base = training_preset(str(given.pop("preset", suits)))
-        return asdict(base.with_values({**given, "seed": seed, "split": exam.split}))
+        named = given.pop("preset", None)
+        base = named or suiting(exam.archive, str(given.get("start", RANDOM)))
+        values = {**given, "seed": seed, "split": exam.split}
+        return asdict(training_preset(str(base)).with_values(values))
 
     def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:
         """Train in `folder`, or go on with a training that was stopped there, then predict."""
