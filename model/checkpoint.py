@@ -1,10 +1,11 @@
 """Checkpoints: a network with all that using it needs, and the state a run resumes from.
 
-Both are written whole or not at all, and read without executing anything they hold.
+Both are written whole or not at all, carry a checksum of their content that is compared when they
+are read, and are read without executing anything they hold.
 """
 
 import json
-import pickle
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from fgaf.dataset.files import publishing
 from fgaf.dataset.header import software, utc_now
 from fgaf.dataset.optics import Optics
 from fgaf.model.backbones import DepthNetwork
+from fgaf.model.digest import digest_of
 from fgaf.model.familiar import Familiar
 from fgaf.model.fgaf import FGAFSettings
 from fgaf.model.images import Scale
@@ -27,8 +29,9 @@ from fgaf.model.settings import TrainSettings
 
 FORMAT = "fgaf-checkpoint"
 STATE_FORMAT = "fgaf-training-state"
-FORMAT_VERSION = 4
-"""4: may tell what patches of training look like; what 2 and 3 tell of them is left unread."""
+FORMAT_VERSION = 5
+"""4: may tell what patches of training look like; what 2 and 3 tell of them is left unread.
+5: carries a checksum of its content."""
 SAFETENSORS = ".safetensors"
 
 
@@ -96,8 +99,7 @@ class Checkpoint:
         if path.suffix == SAFETENSORS:
             _write_safetensors(path, header, tensors)
             return
-        content = {"header": json.dumps(header), "weights": tensors}
-        _write(path, {"format": FORMAT, "format_version": FORMAT_VERSION, **content})
+        _write(path, FORMAT, {"header": json.dumps(header), "weights": tensors})
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
@@ -116,7 +118,7 @@ class Checkpoint:
             own = {name for name in content["weights"] if name.startswith(_FAMILIAR)}
             tensors = {name.removeprefix(_FAMILIAR): content["weights"].pop(name) for name in own}
             numbers = header.pop("familiar", None)
-            numbers = numbers if int(content["format_version"]) >= FORMAT_VERSION else None
+            numbers = numbers if content["format_version"] >= _TELLS_FAMILIAR else None
             return cls(
                 settings=TrainSettings().with_values(header.pop("settings")),
                 scale=Scale(**header.pop("scale")),
@@ -129,6 +131,8 @@ class Checkpoint:
             raise FormatError(f"{path} is damaged: {error}; train again") from error
 
 
+SHA256 = "sha256"
+_TELLS_FAMILIAR, _SEALED = 4, 5
 _FAMILIAR = "familiar."
 _PLAIN = (
     "step_um",
@@ -171,7 +175,7 @@ def build_network(settings: TrainSettings, n_classes: int) -> DepthNetwork:
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write what a run resumes from: tensors, numbers, texts, in dicts and lists."""
-    _write(path, {"format": STATE_FORMAT, "format_version": FORMAT_VERSION, **state})
+    _write(path, STATE_FORMAT, state)
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -179,48 +183,112 @@ def load_state(path: Path) -> dict[str, Any]:
     return _read(path, STATE_FORMAT)
 
 
+def read_torch(path: Path) -> Any:
+    """Read what `torch.save` wrote, as data; of damaged bytes not one is interpreted.
+
+    Torch itself leaves the checksums in its files alone.
+
+    Raises
+    ------
+    FormatError
+        Damaged, truncated, or nothing that can be read without executing it.
+    """
+    try:
+        with path.open("rb") as file:
+            archive = file.read(4) == b"PK\3\4"  # before 1.6, torch wrote without checksums
+        if archive:
+            with zipfile.ZipFile(path) as container:
+                damaged = container.testzip()
+            if damaged is not None:
+                raise zipfile.BadZipFile(damaged)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # whatever torch, pickle and zip stumble over
+        raise FormatError(f"{path} is damaged, or holds no weights that can be read safely") from (
+            error
+        )
+
+
 def _write_safetensors(path: Path, header: dict[str, Any], weights: dict[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
-    metadata = {"format": FORMAT, "format_version": str(FORMAT_VERSION)}
+    content = _sealed(FORMAT, {"header": json.dumps(header), "weights": weights})
+    metadata = {key: str(value) for key, value in content.items() if key != "weights"}
     with publishing(path, overwrite=True) as part:
-        save_file(weights, part, metadata | {"header": json.dumps(header)})
+        save_file(weights, part, metadata)
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    if not path.is_file():
-        raise FgafError(f"{path} is not there; give the checkpoint of a training run")
+    _require_there(path)
     try:
         with safe_open(path, "pt") as file:
             content: dict[str, Any] = dict(file.metadata() or {})
             content["weights"] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise FormatError(f"{path} is damaged or no safetensors file ({error})") from error
+        content["format_version"] = int(content.get("format_version", 0))
+    except OSError:
+        raise
+    except Exception as error:  # whatever torch and safetensors stumble over
+        raise FormatError(
+            f"{path} is damaged or no safetensors file; take it from its source again"
+        ) from error
     return _checked(path, content, FORMAT)
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
+def _write(path: Path, kind: str, content: dict[str, Any]) -> None:
     with publishing(path, overwrite=True) as part:
-        torch.save(content, part)
+        torch.save(_sealed(kind, content), part)
 
 
 def _read(path: Path, expected: str) -> dict[str, Any]:
-    if not path.is_file():
-        raise FgafError(f"{path} is not there; give the folder of a finished training run")
+    _require_there(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        content = read_torch(path)
+    except FormatError as error:
         raise FormatError(
-            f"{path} is no checkpoint of this software, or is truncated; train again"
+            f"{path} is no checkpoint of this software, or is damaged or truncated; "
+            "take it from its source again, or train again"
         ) from error
     return _checked(path, content, expected)
 
 
+def _require_there(path: Path) -> None:
+    if not path.is_file():
+        raise FgafError(
+            f"{path} is not there; give a checkpoint, or the folder of a finished training run"
+        )
+
+
+def _sealed(kind: str, content: dict[str, Any]) -> dict[str, Any]:
+    """Content with its format, version and checksum."""
+    whole = {"format": kind, "format_version": FORMAT_VERSION, **content}
+    return whole | {SHA256: digest_of(whole)}
+
+
 def _checked(path: Path, content: Any, expected: str) -> dict[str, Any]:
+    """Refuse content of another format, of a newer version, or other than it was written."""
     if not isinstance(content, dict) or content.get("format") != expected:
         raise FormatError(f"{path} is no {expected} file; give the folder of a training run")
-    if int(content["format_version"]) > FORMAT_VERSION:
+    version = content.get("format_version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
         raise FormatError(f"{path} is of a newer version of fgaf; update this installation")
+    seal = content.pop(SHA256, None)
+    if (
+        not isinstance(version, int)
+        or (seal is None and version >= _SEALED)
+        or not (seal is None or _matches(seal, content))
+    ):
+        raise FormatError(
+            f"{path} is damaged or was altered: its checksum differs; "
+            "take it from its source again, or train again"
+        )
     return content
+
+
+def _matches(seal: object, content: dict[str, Any]) -> bool:
+    try:
+        return seal == digest_of(content)
+    except TypeError:  # nothing that this program writes
+        return False

@@ -6,20 +6,18 @@ where they are not.
 """
 
 import hashlib
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fgaf.dataset.archive import ArchiveHeader
-from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.dataset.errors import FgafError, FormatError, SettingError
 from fgaf.model.backbones import BACKBONES, DepthNetwork
-from fgaf.model.checkpoint import Checkpoint
+from fgaf.model.checkpoint import Checkpoint, read_torch
 from fgaf.model.settings import RANDOM, TrainSettings
 
 SHIPPED = "sim"
@@ -87,11 +85,9 @@ class Start:
         if path.suffix == ".safetensors":
             return cls(name, Checkpoint.load(path), {}, digest)
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-            raise FgafError(
-                f"{path} holds no weights that can be read safely; give a state dict (.pth)"
-            ) from error
+            content = read_torch(path)
+        except FormatError as error:
+            raise FormatError(f"{error}; give a whole checkpoint or state dict (.pth)") from error
         if isinstance(content, dict) and content.get("format"):
             return cls(name, Checkpoint.load(path), {}, digest)
         if not isinstance(content, dict) or not all(
