@@ -193,7 +193,7 @@ def _detected(
     if path.name.endswith(SUFFIX):
         from fgaf.curate.candidates import pixel_size_of, times_of
 
-        with RawStack.open(path) as stack:
+        with RawStack.open(path, whole=True) as stack:
             pixel = pixel_size_of(stack, pixel_size_um)
             tracks = link(
                 search(stack.frames, pixel, head_um=head_um),

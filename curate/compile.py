@@ -133,8 +133,7 @@ class _Part:
 def _part(state: State, ref: StackRef, kept: list[Kept]) -> _Part:
     require_unchanged(ref)
     settings = state.settings
-    with RawStack.open(Path(ref.path)) as stack:
-        stack.verify()
+    with RawStack.open(Path(ref.path), whole=True) as stack:
         z = stack.z_um
         stride = stride_of(settings, stack.header.step_um, stack.path.name)
         truth = stack.truth()

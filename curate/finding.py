@@ -192,9 +192,9 @@ def find_cells(path: Path, state: State) -> Found | None:
     SettingError
         The step is no multiple of the stack's, or its pixel size is not known.
     FormatError
-        The file is no raw stack.
+        The file is no raw stack, or a checksum differs.
     """
-    with RawStack.open(path) as stack:
+    with RawStack.open(path, whole=True) as stack:
         pixel = pixel_size_of(stack, state.pixel_size_um)
         ref = StackRef.of(stack, pixel)
         if ref.fingerprint in state.stacks:

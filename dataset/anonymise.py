@@ -107,8 +107,7 @@ def write_copy(
         with Archive.open(source, whole=True) as archive:
             copy = anonymous_archive(archive, pseudonyms, settings)
             return write_archive(target, copy, overwrite=True)
-    with RawStack.open(source) as stack:
-        stack.verify()
+    with RawStack.open(source, whole=True) as stack:
         header, planes = anonymous_stack(stack, pseudonyms, settings)
         return write_whole_stack(target, header, stack.frames, planes)
 

@@ -15,7 +15,15 @@ from fgaf.dataset.columns import TEXT, Schema, dataset_of, read_columns, write_c
 from fgaf.dataset.errors import FgafError, FormatError
 from fgaf.dataset.files import publishing, require_free
 from fgaf.dataset.header import read_header, software, utc_now, write_header
-from fgaf.dataset.integrity import fingerprint_of, open_format, reading, seal, seal_end, verify
+from fgaf.dataset.integrity import (
+    Bar,
+    fingerprint_of,
+    open_format,
+    reading,
+    seal,
+    seal_end,
+    verify,
+)
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.steady import writing
 from fgaf.dataset.url import Location, Url, location
@@ -194,7 +202,7 @@ class Archive:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Location, whole: bool = False) -> Iterator[Self]:
+    def open(cls, path: Location, whole: bool = False, progress: Bar = iter) -> Iterator[Self]:
         """Open an archive; tables are read, images stay on disk until indexed.
 
         Parameters
@@ -203,6 +211,8 @@ class Archive:
             The file, or its address; of the latter only what is looked at is fetched.
         whole
             Compare all of it with its checksums first.
+        progress
+            Wraps the blocks while it is compared.
 
         Raises
         ------
@@ -213,7 +223,7 @@ class Archive:
         path = location(path)
         with open_format(path, FORMAT, FORMAT_VERSION) as file:
             if whole:
-                verify(file, path)
+                verify(file, path, progress=progress)
             with reading(path):
                 archive = cls._from_file(file, path)
             yield archive

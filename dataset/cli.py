@@ -9,7 +9,7 @@ import click
 
 from fgaf.dataset import derive_cli, interchange_cli, share_cli
 from fgaf.dataset.console import Program, Tool, finish, progress
-from fgaf.dataset.options import LOCATION, PATH, json_option, overwrite_option
+from fgaf.dataset.options import LOCATION, PATH, json_option, overwrite_option, verify_option
 from fgaf.dataset.url import Url
 
 
@@ -25,15 +25,21 @@ for command in (*interchange_cli.COMMANDS, *derive_cli.COMMANDS, *share_cli.COMM
 @main.command(cls=Tool)
 @click.argument("path", type=LOCATION, metavar="FILE|URL")
 @click.option("--image", type=PATH, help="Write a contact sheet of an archive, cells x depths.")
+@verify_option
 @overwrite_option
 @json_option
-def info(path: Path | Url, image: Path | None, overwrite: bool, as_json: bool) -> None:
-    """Say what a raw stack or an archive holds; of a URL only what is needed is fetched."""
+def info(
+    path: Path | Url, image: Path | None, verify: bool, overwrite: bool, as_json: bool
+) -> None:
+    """Say what a raw stack or an archive holds.
+
+    A file is compared with its checksums first; of a URL only what is needed is fetched.
+    """
     from fgaf.dataset.archive import Archive
     from fgaf.dataset.contact_sheet import write_contact_sheet
     from fgaf.dataset.info import as_text, describe
 
-    summary = describe(path)
+    summary = describe(path, verify, lambda blocks: progress(blocks, "verifying", len(blocks)))
     text = as_text(summary)
     if image is not None:
         with Archive.open(path) as archive:

@@ -11,26 +11,37 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.history import split_fingerprints
-from fgaf.dataset.integrity import format_of
+from fgaf.dataset.integrity import Bar, format_of
 from fgaf.dataset.raw import FORMAT as RAW_FORMAT
 from fgaf.dataset.raw import RawStack
 from fgaf.dataset.split import SIDES
 from fgaf.dataset.url import Url
 
 
-def describe(path: Path | Url) -> dict[str, Any]:
+def describe(path: Path | Url, verify: bool = True, progress: Bar = iter) -> dict[str, Any]:
     """Summarise a raw stack or an archive in plain types, fit for JSON.
+
+    Parameters
+    ----------
+    path
+        The file; of an address only what is looked at is fetched.
+    verify
+        Compare all of a file with its checksums first.
+    progress
+        Wraps the blocks while it is compared.
 
     Raises
     ------
     FormatError
-        Neither of the two, or unreadable.
+        Neither of the two, unreadable, or a checksum that was compared differs.
     """
+    whole = verify and isinstance(path, Path)
+    known = {"path": str(path), "checksums": "agree" if whole else "not compared"}
     if format_of(path) == RAW_FORMAT:
-        with RawStack.open(path) as stack:
-            return {"path": str(path), "format": RAW_FORMAT} | describe_stack(stack)
-    with Archive.open(path) as archive:
-        return {"path": str(path), "format": "fgaf-dataset"} | describe_archive(archive)
+        with RawStack.open(path, whole, progress) as stack:
+            return known | {"format": RAW_FORMAT} | describe_stack(stack)
+    with Archive.open(path, whole, progress) as archive:
+        return known | {"format": "fgaf-dataset"} | describe_archive(archive)
 
 
 def describe_stack(stack: RawStack) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ END_SEAL = "end_seal"
 _END_LINE = re.compile(rb"\nfgaf end (\d{16}) crc32 ([0-9a-f]{8})\n")
 _END_BYTES = 42
 _BLOCK_BYTES = 1 << 24
+Bar = Callable[[Sequence[int]], Iterable[int]]
 # What h5py raises on a damaged file, depending on which bytes are hit.
 _DAMAGE = (
     OSError,
@@ -193,8 +194,17 @@ def end_is_whole(path: Path) -> bool:
     return line is not None and (int(line[1]), int(line[2], 16)) == (length, checksum)
 
 
-def broken_seals(file: h5py.File, but: str = "") -> list[str]:
-    """Compare a file with its seals, reading all of it, but for the dataset `but`.
+def broken_seals(file: h5py.File, but: str = "", progress: Bar = iter) -> list[str]:
+    """Compare a file with its seals, reading all of it.
+
+    Parameters
+    ----------
+    file
+        The file.
+    but
+        A dataset that is left out, as somebody else has checked it.
+    progress
+        Wraps the first rows of the blocks of each dataset that is larger than one.
 
     Returns
     -------
@@ -206,7 +216,7 @@ def broken_seals(file: h5py.File, but: str = "") -> list[str]:
         if name == but:
             continue
         try:
-            whole = _is_sealed(dataset)
+            whole = _is_sealed(dataset, progress)
         except _DAMAGE:
             whole = False
         if not whole:
@@ -229,16 +239,21 @@ def fingerprint_of(file: h5py.File) -> str:
     return str(read_attribute(file, FILE_SEAL) or "")
 
 
-def verify(file: h5py.File, path: object, but: str = "") -> None:
-    """Check all seals, but that of the dataset `but`, which somebody else has checked.
+def verify(file: h5py.File, path: object, but: str = "", progress: Bar = iter) -> None:
+    """Check all seals; the parameters are those of `broken_seals`.
 
     Raises
     ------
     FormatError
-        A checksum differs; the line names where.
+        There are none, or a checksum differs; the line names where.
     """
     with reading(path):
-        differing = broken_seals(file, but)
+        if not fingerprint_of(file):
+            raise FormatError(
+                f"{path} has no checksum: it was never finished, or is damaged; `acq recover` "
+                "publishes what a broken run left in a .part"
+            )
+        differing = broken_seals(file, but, progress)
     if differing:
         raise FormatError(
             f"{path}: checksum differs in {', '.join(differing)}; the file was altered or damaged, "
@@ -382,20 +397,21 @@ def _datasets(file: h5py.File) -> list[tuple[str, h5py.Dataset]]:
     return sorted(found, key=lambda pair: pair[0])
 
 
-def _is_sealed(dataset: h5py.Dataset) -> bool:
+def _is_sealed(dataset: h5py.Dataset, progress: Bar) -> bool:
     if SUMS_SEAL in dataset.attrs:
-        return read_attribute(dataset, SUMS_SEAL) == _sums_digest(dataset)
-    return read_attribute(dataset, SEAL) == _digest(dataset)
+        return read_attribute(dataset, SUMS_SEAL) == _sums_digest(dataset, progress)
+    return read_attribute(dataset, SEAL) == _digest(dataset, progress)
 
 
-def _sums_digest(dataset: h5py.Dataset) -> str:
+def _sums_digest(dataset: h5py.Dataset, progress: Bar) -> str:
     digest = SumsDigest(dataset.dtype, dataset.shape)
-    for row in range(dataset.shape[0]):
+    rows = range(dataset.shape[0])
+    for row in progress(rows) if dataset.nbytes > _BLOCK_BYTES else rows:
         digest.update(RowSums.of(dataset[row]))
     return digest.hexdigest()
 
 
-def _digest(dataset: h5py.Dataset) -> str:
+def _digest(dataset: h5py.Dataset, progress: Bar = iter) -> str:
     text = h5py.check_string_dtype(dataset.dtype) is not None
     digest = Digest(None if text else dataset.dtype, dataset.shape)
     if dataset.ndim == 0:
@@ -404,7 +420,8 @@ def _digest(dataset: h5py.Dataset) -> str:
     source = dataset.asstr() if text else dataset
     row_bytes = max(1, dataset.dtype.itemsize * int(np.prod(dataset.shape[1:])))
     step = max(1, _BLOCK_BYTES // row_bytes)
-    for start in range(0, dataset.shape[0], step):
+    starts = range(0, dataset.shape[0], step)
+    for start in progress(starts) if len(starts) > 1 else starts:
         digest.update(source[start : start + step])
     return digest.hexdigest()
 

@@ -66,6 +66,12 @@ def optics_of(values: dict[str, Any]) -> Optics:
         raise SettingError(f"{flag} {given[str(name)]:g}: give a number above 0") from error
 
 
+verify_option = click.option(
+    "--verify/--no-verify",
+    default=True,
+    show_default=True,
+    help="Compare raw stacks and archives with their checksums before they are used.",
+)
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 

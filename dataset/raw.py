@@ -20,6 +20,7 @@ from fgaf.dataset.errors import FgafError, FormatError, SettingError
 from fgaf.dataset.files import cannot_write, publish, require_free, require_new, sync
 from fgaf.dataset.header import read_header, software, utc_now, write_header
 from fgaf.dataset.integrity import (
+    Bar,
     RowSums,
     SumsDigest,
     fingerprint_of,
@@ -385,18 +386,28 @@ class RawStack:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Location) -> Iterator[Self]:
-        """Open a published stack, also at an address; attributes and columns are checked.
+    def open(cls, path: Location, whole: bool = False, progress: Bar = iter) -> Iterator[Self]:
+        """Open a published stack; attributes and columns are checked.
 
-        Pixels are read, and fetched, when they are asked for.
+        Parameters
+        ----------
+        path
+            The file, or its address; pixels are read, or fetched, when they are asked for.
+        whole
+            Compare all of it with its checksums first.
+        progress
+            Wraps the planes while it is compared.
 
         Raises
         ------
         FormatError
-            Not a raw stack, newer, truncated, or a column is missing.
+            Not a raw stack, newer, truncated, a column is missing, or a checksum that was compared
+            differs.
         """
         path = location(path)
         with _open(path) as file:
+            if whole:
+                verify(file, path, progress=progress)
             with reading(path):
                 frames = _frames(file, path)
                 planes = read_columns(_group(file, path), PLANE_COLUMNS, frames.shape[0], path)

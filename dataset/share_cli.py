@@ -50,7 +50,7 @@ def card_command(
         require_new(target, overwrite)
     facts = read_about(about) if about else About()
     agreed = read_agreement(agreement) if agreement else None
-    with Archive.open(path) as archive:
+    with Archive.open(path, whole=True) as archive:
         texts = {
             out: card(archive, facts, agreed),
             croissant: as_croissant(archive, facts, agreed),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from fgaf.dataset.batches import BlockCache, CachedImages
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.names import nearest
 from fgaf.dataset.split import SIDES
-from fgaf.dataset.url import Location
+from fgaf.dataset.url import Location, location
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def load_side(where: Location, side: str = "train", split: str = DEFAULT_SPLIT) 
     Raises
     ------
     FormatError
-        No archive, or damaged.
+        No archive, or damaged: a file is compared with its checksums, what lies elsewhere is not.
     SettingError
         No such side.
     FgafError
@@ -85,7 +86,8 @@ def load_side(where: Location, side: str = "train", split: str = DEFAULT_SPLIT) 
     >>> train = load_side("dataset.h5")  # doctest: +SKIP
     >>> train.images.shape, train.depth_class.shape  # doctest: +SKIP
     """
-    with Archive.open(where) as archive:
+    where = location(where)
+    with Archive.open(where, whole=isinstance(where, Path)) as archive:
         rows = rows_of_side(archive, side, split)
         cell = archive.cell[rows]
         return Side(

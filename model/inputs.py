@@ -76,6 +76,7 @@ def read_patches(
     head_um: float | None = None,
     *,
     force: bool = False,
+    verify: bool = True,
     warn: Callable[[str], None] = lambda _: None,
 ) -> Patches:
     """Read a file as patches of the size the network takes.
@@ -91,10 +92,13 @@ def read_patches(
     pixel_size_um : pixel in the specimen; None for the stack's own, else the network's
     head_um : length of the cells to find, µm; None for a sperm head
     force : read images of other optics than the model's all the same
+    verify : compare a raw stack or an archive with its checksums first
     warn : told what differs then
 
     Raises
     ------
+    FormatError
+        A checksum differs.
     FgafError
         Other optics than the model's, another depth grid, or no cell is found.
     """
@@ -110,11 +114,11 @@ def read_patches(
 
     name = path.name.lower()
     if name.endswith(STACK):
-        with RawStack.open(path) as stack:
+        with RawStack.open(path, verify) as stack:
             pixel = pixel_size(stack.header.optics)
             return _field(path, stack.frames[:], card.patch_px, pixel, head_um)
     if name.endswith(ARCHIVE):
-        patches, optics = _archive(path, card)
+        patches, optics = _archive(path, card, verify)
         require_same(card, optics, source=str(path), force=force, warn=warn)
         return patches
     if not name.endswith(IMAGES):
@@ -128,8 +132,8 @@ def read_patches(
     return Patches(np.asarray(pages), numbers, np.zeros_like(numbers), centre, centre)
 
 
-def _archive(path: Path, card: ModelCard) -> tuple[Patches, Optics]:
-    with Archive.open(path) as archive:
+def _archive(path: Path, card: ModelCard, verify: bool) -> tuple[Patches, Optics]:
+    with Archive.open(path, verify) as archive:
         header = archive.header
         for key in ("step_um", "half_range_um"):
             mine, its = getattr(card, key), getattr(header, key)

@@ -7,6 +7,7 @@ import click
 
 from fgaf.dataset.console import Tool, progress
 from fgaf.dataset.files import require_new
+from fgaf.dataset.options import verify_option
 
 _FILE = click.Path(path_type=Path)
 
@@ -22,6 +23,7 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--head", "head_um", type=float, help="Length of the cells to find in fields, µm.")
 @click.option("--force", is_flag=True, help="Go on with images of other optics than the model's.")
+@verify_option
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
 @click.option("--json", "as_json", is_flag=True, help="Print the predictions as JSON.")
 def predict(
@@ -33,6 +35,7 @@ def predict(
     pixel_size: float | None,
     head_um: float | None,
     force: bool,
+    verify: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -46,6 +49,7 @@ def predict(
     whole fields, at least twice that size, in which the cells are found; a STACK is a raw
     stack file or an archive; a folder stands for all of these in it. Depth is positive with the
     objective above the cell's focus. A patch unlike those of training is out of range.
+    Stacks and archives are compared with their checksums first.
     """
     from fgaf.model.depth import open_model
     from fgaf.model.predictions import predict_files, table, write_csv, write_parquet
@@ -64,6 +68,7 @@ def predict(
         pixel_size_um=pixel_size,
         head_um=head_um,
         force=force,
+        verify=verify,
         warn=warn,
         progress=lambda files: progress(files, "predicting"),
     )

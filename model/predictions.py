@@ -41,6 +41,7 @@ def predict_files(
     pixel_size_um: float | None = None,
     head_um: float | None = None,
     force: bool = False,
+    verify: bool = True,
     warn: Callable[[str], None] = lambda _: None,
     progress: Callable[[list[Path]], Iterable[Path]] = iter,
 ) -> list[Row]:
@@ -52,6 +53,7 @@ def predict_files(
     paths : images, raw stacks, archives, and folders of them
     pixel_size_um, head_um : to find cells in fields, see `fgaf.model.inputs.read_patches`
     force : use the model although pixels or optics are others than it was trained on
+    verify : compare raw stacks and archives with their checksums first
     warn : told what differs then
     progress : wraps the files
 
@@ -67,7 +69,9 @@ def predict_files(
     """
     rows: list[Row] = []
     for path in progress(find_files(paths)):
-        patches = read_patches(path, model.card, pixel_size_um, head_um, force=force, warn=warn)
+        patches = read_patches(
+            path, model.card, pixel_size_um, head_um, force=force, verify=verify, warn=warn
+        )
         rows += _rows(path, patches, model)
     return rows
 

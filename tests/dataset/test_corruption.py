@@ -10,10 +10,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from fgaf.dataset.archive import Archive
+from fgaf.dataset.cli import main
 from fgaf.dataset.errors import FormatError
 from fgaf.dataset.raw import RawStack
+from fgaf.dataset.sides import load_side
 from fgaf.dataset.validate import validate
 
 Change = Callable[[h5py.File], Any]
@@ -247,3 +250,60 @@ def test_what_is_no_file_of_ours_is_refused(tmp_path: Path) -> None:
     with h5py.File(other, "w") as file:
         file["images"] = [1]
     assert "fgaf did not write" in str(validate(other).findings[0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "arguments"),
+    [
+        (RAW, "frames", ["info"]),
+        (RAW, "frames", ["export", "--to", "ome-tiff", "--out", "out"]),
+        (RAW, "frames", ["export", "--to", "ome-zarr", "--out", "out"]),
+        (ARCHIVE, "images", ["info"]),
+        (ARCHIVE, "images", ["export", "--to", "npz", "--out", "out.npz"]),
+        (ARCHIVE, "images", ["split", "--name", "new", "--out", "out.h5"]),
+        (ARCHIVE, "images", ["subset", "--sample", "donor 1", "--out", "out.h5"]),
+        (ARCHIVE, "images", ["card", "--out", "card.md"]),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else value,
+)
+def test_a_wrong_pixel_is_reported_by_whatever_reads_the_file(
+    kind: str,
+    name: str,
+    arguments: list[str],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    good: Path = request.getfixturevalue(kind)
+    broken = tmp_path / good.name
+    broken.write_bytes(good.read_bytes())
+    with h5py.File(broken, "r+") as file:
+        set_value(name, (2, 3, 4), 1)(file)
+    call = CliRunner().invoke(main, [arguments[0], str(broken), *arguments[1:]])
+    assert (call.exit_code, call.stdout) == (1, "")
+    assert call.stderr.startswith(f"error: {broken}: checksum differs in /{name};")
+    assert not list(tmp_path.glob("out*")) or not any(Path("out").iterdir())
+    if arguments == ["info"]:
+        found = CliRunner().invoke(main, ["info", "--no-verify", str(broken)]).stdout
+        assert "checksums  not compared" in found
+
+
+def test_a_wrong_pixel_is_not_trained_on_elsewhere(good_archive: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.h5"
+    broken.write_bytes(good_archive.read_bytes())
+    with h5py.File(broken, "r+") as file:
+        set_value("images", (2, 3, 4), 1)(file)
+    with pytest.raises(FormatError, match="checksum differs in /images"):
+        load_side(broken)
+
+
+def test_info_tells_what_an_unfinished_stack_needs(good_stack: Path, tmp_path: Path) -> None:
+    part = tmp_path / "s.stack.h5.part"
+    part.write_bytes(good_stack.read_bytes())
+    with h5py.File(part, "r+") as file:
+        remove_attribute("content_sha256")(file)
+    call = CliRunner().invoke(main, ["info", str(part)])
+    assert call.exit_code == 1
+    assert "`acq recover`" in call.stderr
+    assert CliRunner().invoke(main, ["info", "--no-verify", str(part)]).exit_code == 0

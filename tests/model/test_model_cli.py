@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -193,6 +194,18 @@ def test_cells_of_fields_are_found(folder: Path, tmp_path: Path) -> None:
         places = np.array([(row["y_px"], row["x_px"]) for row in found])
         assert np.linalg.norm(places[:, None] - known, axis=2).min() < 12
         assert {row["plane"] for row in found} == planes
+
+
+def test_a_wrong_pixel_of_an_archive_is_reported(folder: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "data.h5"
+    broken.write_bytes((folder / "data.h5").read_bytes())
+    with h5py.File(broken, "r+") as file:
+        file["images"][3, 16, 16] ^= 128
+    arguments = [str(folder / "run"), str(broken)]
+    call = CliRunner().invoke(predict, arguments)
+    assert (call.exit_code, call.stdout, call.stderr.count("\n")) == (1, "", 1)
+    assert "checksum differs in /images" in call.stderr
+    assert CliRunner().invoke(predict, [*arguments, "--no-verify"]).exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -84,11 +84,11 @@ def from_archive(path: Path) -> list[SecondLabel]:
     SettingError
         There is no such file.
     FormatError
-        It is no archive.
+        It is no archive, or damaged.
     """
     if not path.is_file():
         raise SettingError(f"no archive {path}; name one that another person has labelled")
-    with Archive.open(path) as archive:
+    with Archive.open(path, whole=True) as archive:
         cells = archive.cells
         return [
             SecondLabel(
