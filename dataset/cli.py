@@ -83,14 +83,17 @@ def validate(context: click.Context, paths: tuple[Path, ...], as_json: bool) -> 
 def diff(context: click.Context, first: Path, second: Path, as_json: bool) -> None:
     """Say how two archives differ; exit code 1 when they do.
 
-    Compared are settings, cells by name, their labels and pixels, and the sides of splits; when
-    and by which program a file was written is not.
+    Compared are settings, cells by name, their labels and pixels, the sides of splits, types of
+    attributes, and each file with its checksums; when and by which program it was written is not.
     """
     from fgaf.dataset.archive import Archive
     from fgaf.dataset.diff import difference
+    from fgaf.dataset.integrity import reading
 
-    with Archive.open(first) as one, Archive.open(second) as other:
-        found = difference(one, other)
+    with Archive.open(first) as one, Archive.open(second) as other, reading(f"{first} or {second}"):
+        found = difference(
+            one, other, lambda blocks: progress(blocks, "comparing checksums", len(blocks))
+        )
     finish(str(found), None, found.as_dict(), as_json)
     if not found.same:
         context.exit(1)

@@ -239,6 +239,19 @@ def fingerprint_of(file: h5py.File) -> str:
     return str(read_attribute(file, FILE_SEAL) or "")
 
 
+def attribute_types(file: h5py.File) -> dict[str, dict[str, str]]:
+    """Every group and dataset of a file, and the type and value of its attributes but the seals."""
+    seals = {SEAL, SUMS_SEAL, FILE_SEAL, END_SEAL}
+    found: dict[str, dict[str, str]] = {}
+
+    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        found[name] = {key: _typed(item.attrs[key]) for key in item.attrs if key not in seals}
+
+    visit("/", file)
+    file.visititems(lambda name, item: visit(f"/{name}", item))
+    return found
+
+
 def verify(file: h5py.File, path: object, but: str = "", progress: Bar = iter) -> None:
     """Check all seals; the parameters are those of `broken_seals`.
 
@@ -448,3 +461,12 @@ def _canonical(value: object) -> list[object]:
         return ["text", value]
     array = np.asarray(value)
     return [array.dtype.str, list(array.shape), array.tobytes().hex()]
+
+
+def _typed(value: object) -> str:
+    """Type and value as a person may compare them."""
+    if isinstance(value, str | bytes):
+        text = value if isinstance(value, str) else value.decode(errors="replace")
+        return f"{'text' if isinstance(value, bytes) else 'text of variable length'} {text!r}"
+    array = np.asarray(value)
+    return f"{array.dtype}{list(array.shape) if array.shape else ''} {array.tolist()!r}"

@@ -8,15 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fgaf.dataset.archive import Archive, write_archive
+from fgaf.dataset.cli import main
 from fgaf.dataset.diff import difference
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.groups import fields_of, linked_cells
+from fgaf.dataset.integrity import seal
 from fgaf.dataset.lazy import JoinedImages, PickedImages
 from fgaf.dataset.merge import MergeSettings, merge
 from fgaf.dataset.resample import Scaling
@@ -259,7 +263,16 @@ def one_side(archive: Archive) -> Archive:
     return replace(archive, splits={"default": sides})
 
 
+def one_truth(archive: Archive) -> Archive:
+    assert archive.true_depth_um is not None
+    truth = archive.true_depth_um.copy()
+    truth[5] += 0.3
+    return replace(archive, true_depth_um=truth)
+
+
 CHANGES = [
+    Change("1 cell with other depths, planes or places: cell-1", one_truth),
+    Change("truth_known: True, second False", lambda a: replace(a, true_depth_um=None)),
     Change("no difference", lambda a: headed(a, created_utc="later")),
     Change("step_um: 0.5, second 0.25", lambda a: headed(a, step_um=0.25)),
     Change("9 cells only in the first: cell-1, cell-2, ", lambda a: donors(a, 0)),
@@ -280,6 +293,57 @@ def test_differences_are_named(case: Change, archive: Archive) -> None:
     assert case.says in str(found)
     assert found.same == (str(found) == "no difference")
     assert found.same == json.loads(json.dumps(found.as_dict()))["same"]
+
+
+def attribute(place: str, name: str, value: object) -> Callable[[h5py.File], None]:
+    return lambda file: file[place].attrs.__setitem__(name, value)
+
+
+def resealed(change: Callable[[h5py.File], None]) -> Callable[[h5py.File], None]:
+    def both(file: h5py.File) -> None:
+        change(file)
+        seal(file)
+
+    return both
+
+
+def repack(name: str) -> Callable[[h5py.File], None]:
+    """Store a text attribute as other programs do."""
+    return lambda file: attribute("/", name, file.attrs[name].decode())(file)
+
+
+BROKEN = "the second is damaged or was altered: checksum differs in "
+REWRITTEN = [
+    ("/ step_um: float64 0.5, second float32 0.5", attribute("/", "step_um", np.float32(0.5))),
+    ("/ patch_px: int64 16, second int32 16", attribute("/", "patch_px", np.int32(16))),
+    ("half_range_um: float64 1.0, second int64 1", resealed(attribute("/", "half_range_um", 1))),
+    ("/ format: text 'fgaf-dataset', second text of variable length", resealed(repack("format"))),
+    ("/cells note: absent, second int64 1", attribute("/cells", "note", 1)),
+    ("/more: absent, second present", resealed(lambda f: f.create_dataset("more", data=[1]))),
+    (BROKEN + "the attributes", attribute("/", "step_um", np.float32(0.5))),
+    (BROKEN + "/images, the attributes", attribute("images", "sha256", "0" * 64)),
+    (BROKEN + "the attributes", attribute("/", "content_sha256", "0" * 64)),
+    (BROKEN + "/cells/id, the attributes", lambda f: f["cells/id"].attrs.__delitem__("sha256")),
+    (BROKEN + "the attributes", lambda f: f.attrs.__delitem__("end_seal")),
+]
+
+
+@pytest.mark.parametrize(("says", "change"), REWRITTEN)
+def test_retyped_attributes_and_broken_seals_are_differences(
+    says: str, change: Callable[[h5py.File], None], archive: Archive, tmp_path: Path
+) -> None:
+    first = write_archive(tmp_path / "first.h5", archive)
+    second = tmp_path / "second.h5"
+    second.write_bytes(first.read_bytes())
+    assert CliRunner().invoke(main, ["diff", str(first), str(second)]).exit_code == 0
+    with h5py.File(second, "r+") as file:
+        change(file)
+    call = CliRunner().invoke(main, ["diff", str(first), str(second)])
+    assert call.exit_code == 1
+    assert says in call.stdout
+    back = CliRunner().invoke(main, ["diff", str(second), str(first), "--json"])
+    assert back.exit_code == 1
+    assert json.loads(back.stdout)["same"] is False
 
 
 @given(st.data())
