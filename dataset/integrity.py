@@ -10,6 +10,7 @@ line.
 
 import hashlib
 import json
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,9 @@ import numpy as np
 
 from fgaf.dataset.attributes import read_attribute, write_attribute
 from fgaf.dataset.crc import joined
+from fgaf.dataset.declared import require_held
 from fgaf.dataset.errors import FormatError
+from fgaf.dataset.inputs import require_file
 from fgaf.dataset.url import Url
 
 SEAL, SUMS_SEAL = "sha256", "sums_sha256"
@@ -275,7 +278,9 @@ def verify(file: h5py.File, path: object, but: str = "", progress: Bar = iter) -
 
 
 @contextmanager
-def open_format(path: Path | Url, kind: str, version: int) -> Iterator[h5py.File]:
+def open_format(
+    path: Path | Url, kind: str, version: int, unfinished: bool = False
+) -> Iterator[h5py.File]:
     """Open one of our files for reading, and refuse anything else in one line.
 
     Parameters
@@ -286,13 +291,16 @@ def open_format(path: Path | Url, kind: str, version: int) -> Iterator[h5py.File
         Expected value of the attribute ``format``.
     version
         Newest ``format_version`` this program reads.
+    unfinished
+        Whether a broken run may have left it, with room for images that were never taken.
 
     Raises
     ------
     FormatError
-        Missing, no HDF5, truncated, in use, of another format, or newer.
+        Missing, no HDF5, truncated, in use, of another format, or newer; or it refers to other
+        files or holds less than it declares.
     """
-    with open_hdf5(path) as file:
+    with open_hdf5(path, unfinished) as file:
         with reading(path):
             found = read_attribute(file, "format")
             stored = read_attribute(file, "format_version")
@@ -342,22 +350,21 @@ def reading(path: object) -> Iterator[None]:
 
 
 @contextmanager
-def open_hdf5(path: Path | Url) -> Iterator[h5py.File]:
-    """Open any HDF5 file for reading.
+def open_hdf5(path: Path | Url, unfinished: bool = False) -> Iterator[h5py.File]:
+    """Open any HDF5 file for reading that holds what it declares; see `open_format`.
 
     Raises
     ------
     FormatError
-        Missing, no HDF5, truncated or in use.
+        Missing, no HDF5, truncated or in use; or it refers to other files or holds less than it
+        declares.
     """
     if isinstance(path, Url):
         with path.open() as remote, _remote_hdf5(path, remote) as file:
+            _require_held(file, path, remote.seek(0, os.SEEK_END), unfinished)
             yield file
         return
-    if path.is_dir():
-        raise FormatError(f"{path} is a folder; name the files in it")
-    if not path.is_file():
-        raise FormatError(f"{path} is not there; check the name")
+    require_file(path)
     try:
         file = h5py.File(path, "r")
     except BlockingIOError as error:
@@ -367,7 +374,13 @@ def open_hdf5(path: Path | Url) -> Iterator[h5py.File]:
     except OSError as error:
         raise FormatError(_cannot_open(path, error)) from error
     with file:
+        _require_held(file, path, path.stat().st_size, unfinished)
         yield file
+
+
+def _require_held(file: h5py.File, path: Path | Url, size: int, unfinished: bool) -> None:
+    with reading(path):
+        require_held(file, path, size, unfinished)
 
 
 def _remote_hdf5(url: Url, remote: IO[bytes]) -> h5py.File:

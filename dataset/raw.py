@@ -485,7 +485,7 @@ def recover(part: Path, overwrite: bool = False) -> Recovery:
     target = part.with_name(part.name.removesuffix(".part"))
     require_new(target, overwrite)
     work = target.with_name("recovered-" + target.name)
-    with _open(part) as file:
+    with _open(part, unfinished=True) as file:
         with reading(part):
             frames = _frames(file, part)
             planned = frames.shape[0]
@@ -509,8 +509,8 @@ def recover(part: Path, overwrite: bool = False) -> Recovery:
     return Recovery(target, held, header.planned_planes)
 
 
-def _open(path: Path | Url) -> Any:
-    return open_format(path, FORMAT, FORMAT_VERSION)
+def _open(path: Path | Url, unfinished: bool = False) -> Any:
+    return open_format(path, FORMAT, FORMAT_VERSION, unfinished)
 
 
 def _frames(file: h5py.File, path: Path | Url) -> h5py.Dataset:

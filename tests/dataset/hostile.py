@@ -1,0 +1,69 @@
+"""Runs commands in a process that may take no more memory, and tells what each said and took."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MOST_BYTES = 500 << 20
+MOST_S = 10.0
+"""Far above the second that is promised, as other tests run at the same time."""
+
+_SCRIPT = """
+import json, sys, time
+from pathlib import Path
+from click.testing import CliRunner
+from importlib import import_module
+
+most, wanted = json.loads(sys.argv[1])
+commands = {name: import_module(name).main for name in {module for module, *_ in wanted}}
+for name in ("h5py", "numpy", "tifffile", "PIL.Image", "zarr"):
+    import_module(name)
+try:
+    import resource
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + most, held + most))
+except ImportError:
+    pass
+for module, *words in wanted:
+    begun = time.perf_counter()
+    done = CliRunner().invoke(commands[module], words)
+    broke = done.exception is not None and not isinstance(done.exception, SystemExit)
+    said = repr(done.exception) if broke else done.output
+    print(json.dumps([said, -1 if broke else done.exit_code, time.perf_counter() - begun]))
+"""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said, its exit code (-1 for a traceback) and the seconds it took."""
+
+    text: str
+    code: int
+    seconds: float
+
+
+def run(commands: Sequence[Sequence[str]]) -> list[Said]:
+    """Run commands one after the other in one process; each is a module and its words."""
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, json.dumps([MOST_BYTES, [list(c) for c in commands]])],
+        capture_output=True,
+        timeout=60 + MOST_S * len(commands),
+        text=True,
+        check=False,
+    )
+    said = [Said(*json.loads(line)) for line in done.stdout.splitlines()]
+    assert len(said) == len(commands), done.stderr
+    return said
+
+
+def require_refused(said: Said, *words: str) -> None:
+    """One line that holds `words`, in time, exit code 1 or 2."""
+    assert said.code in (1, 2), said
+    assert said.text.count("\n") == 1, said
+    assert said.seconds < MOST_S, said
+    for word in words:
+        assert word in said.text, said
