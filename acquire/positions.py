@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fgaf.dataset.errors import SettingError
+from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.files import reason
+from fgaf.dataset.inputs import read_text
 from fgaf.dataset.names import nearest
 
 _NUMBERS = {"x_um": True, "y_um": True, "z_um": False}
@@ -58,15 +60,16 @@ def read_positions(path: Path) -> tuple[Position, ...]:
         The file cannot be read, or a column, a number or a name is wrong; the line says where.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            reader = csv.DictReader(handle)
-            rows, headings = list(reader), reader.fieldnames or ()
+        reader = csv.DictReader(io.StringIO(read_text(path)))
+        rows, headings = list(reader), reader.fieldnames or ()
     except OSError as error:
         raise SettingError(
             f"{path} cannot be read as a list of positions ({reason(error)}); check the name"
         ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SettingError(f"{path} is no CSV file in UTF-8; save it as one") from error
+    except FormatError as error:
+        raise SettingError(str(error)) from error
+    except csv.Error as error:
+        raise SettingError(f"{path} is no CSV file ({error}); save it as one") from error
     if not rows:
         raise SettingError(
             f"{path} holds no position; write a line x_um,y_um and then one line for each"

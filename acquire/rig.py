@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from importlib import import_module
@@ -24,6 +23,7 @@ from fgaf.acquire.devices import Camera, DeviceError, Devices, Opening, Stage, W
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.acquire.tables import parse_table, vendor_module
 from fgaf.dataset.errors import SettingError
+from fgaf.dataset.inputs import parse_toml
 from fgaf.dataset.names import nearest
 from fgaf.dataset.optics import Optics
 
@@ -203,8 +203,8 @@ def load_rig(name: str | Path, overrides: Iterable[str] = ()) -> Rig:
     """
     text, where = _text(name)
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        table = parse_toml(text)
+    except ValueError as error:
         raise SettingError(f"{where} is no valid TOML: {error}") from error
     for override in overrides:
         _override(table, override)
@@ -292,8 +292,8 @@ def _override(table: dict[str, Any], override: str) -> None:
             raise SettingError(f"{override!r}: {name} is a value, not a table")
         table = inner
     try:
-        table[last] = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        table[last] = parse_toml(f"value = {value}")["value"]
+    except ValueError:
         table[last] = value.strip()
 
 

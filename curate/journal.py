@@ -17,6 +17,7 @@ from typing import Any, Final
 from fgaf.curate.lock import FolderLock
 from fgaf.dataset.errors import FgafError, FormatError
 from fgaf.dataset.files import cannot_write
+from fgaf.dataset.inputs import parse_json, require_file
 
 FORMAT: Final = "fgaf-session"
 FORMAT_VERSION: Final = 1
@@ -130,9 +131,10 @@ class Journal:
 def begun(folder: Path) -> bool:
     """Whether a folder holds a journal; one that was torn in its first line was never begun."""
     try:
-        start = (folder / JOURNAL).read_bytes()
-    except FileNotFoundError:
+        require_file(folder / JOURNAL)
+    except FormatError:
         return False
+    start = (folder / JOURNAL).read_bytes()
     first = b'{"number": 1, '
     return b"\n" in start or not (first.startswith(start) or start.startswith(first))
 
@@ -196,7 +198,7 @@ def set_aside(folder: Path) -> None:
 
 def _parsed(line: bytes) -> Record | None:
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except ValueError:
         return None
     if not isinstance(record, dict) or "record" not in record or "number" not in record:

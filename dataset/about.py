@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fgaf.dataset.errors import SettingError
+from fgaf.dataset.inputs import read_toml
 from fgaf.dataset.names import nearest
 
 TEMPLATE: Final = """\
@@ -78,12 +78,7 @@ def read_about(path: Path) -> About:
     SettingError
         Not there, no TOML, an unknown key or a value of the wrong type; the line names it.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SettingError(f"{path} is not there; check the name") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingError(f"{path} is no TOML ({error}); mend it") from error
+    values = read_toml(path)
     unknown = sorted(values.keys() - About.model_fields.keys())
     if unknown:
         hint = nearest(unknown[0], About.model_fields)

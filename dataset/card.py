@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +11,8 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.about import About
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import SettingError
+from fgaf.dataset.errors import FormatError, SettingError
+from fgaf.dataset.inputs import parse_json, read_bytes
 from fgaf.dataset.split import SIDES
 
 METHODS: Final = {
@@ -48,11 +48,11 @@ def read_agreement(path: Path) -> dict[str, float]:
         Not there, or something else.
     """
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
+        read = parse_json(read_bytes(path))
         known = {name: read[name] for name in _AGREEMENT}
         return {name: float(value) for name, value in known.items() if value is not None}
-    except FileNotFoundError as error:
-        raise SettingError(f"{path} is not there; check the name") from error
+    except FormatError as error:
+        raise SettingError(str(error)) from error
     except (ValueError, KeyError, TypeError) as error:
         raise SettingError(
             f"{path} is not what `fgaf-curate agreement SESSION --json` prints; write it anew"

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.dataset.header import software, utc_now
+from fgaf.dataset.inputs import parse_json
 
 if TYPE_CHECKING:
     from fgaf.dataset.archive import Archive
@@ -70,7 +71,7 @@ def split_fingerprints(archive: Archive) -> dict[str, str]:
 def changed_splits(archive: Archive) -> list[str]:
     """Names of the splits that differ from what the last line of the history says of them."""
     try:
-        known = json.loads(archive.history[-1])["splits"] if archive.history else {}
+        known = parse_json(archive.history[-1])["splits"] if archive.history else {}
         known = dict(known)
     except (ValueError, KeyError, TypeError):
         return sorted(archive.splits)

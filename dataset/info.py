@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.history import split_fingerprints
+from fgaf.dataset.inputs import parse_json
 from fgaf.dataset.integrity import Bar, format_of
 from fgaf.dataset.raw import FORMAT as RAW_FORMAT
 from fgaf.dataset.raw import RawStack
@@ -102,7 +102,7 @@ def as_text(summary: dict[str, Any]) -> str:
 def _step(line: str) -> str:
     """What a line of the history says was done."""
     try:
-        return str(json.loads(line)["did"])
+        return str(parse_json(line)["did"])
     except (ValueError, KeyError, TypeError):
         return "unreadable"
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from fgaf.dataset.errors import FgafError, FormatError, SettingError
+from fgaf.dataset.errors import FormatError, SettingError
 
 MOST_TEXT_BYTES: Final = 1 << 26
 """Largest text file that is read, in bytes."""
+_MOST_TOML_BYTES: Final = 1 << 20
+# The TOML reader's time grows with the square of a dotted key's length.
+_ENDLESS_KEY: Final = re.compile(r"""(?<![\w"'-])(?:[\w"'-]+[ \t]*\.[ \t]*){64}""")
 _KINDS: Final = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
@@ -42,90 +45,92 @@ def require_file(path: Path) -> None:
         raise FormatError(f"{path} is {what} and no file; copy its contents into a file")
 
 
-def read_text(path: Path) -> str:
-    """Read a text file in UTF-8; a byte order mark is left out.
+def read_bytes(path: Path, most: int = MOST_TEXT_BYTES) -> bytes:
+    """Read a file of at most `most` bytes.
 
     Raises
     ------
     FormatError
-        No regular file, larger than `MOST_TEXT_BYTES`, or not in UTF-8; the line names the first
-        wrong byte.
+        No regular file, or larger.
     OSError
         It may not be read.
     """
     require_file(path)
     with path.open("rb") as handle:
-        data = handle.read(MOST_TEXT_BYTES + 1)
-    if len(data) > MOST_TEXT_BYTES:
+        data = handle.read(most + 1)
+    if len(data) > most:
         raise FormatError(
-            f"{path} is larger than {MOST_TEXT_BYTES >> 20} MB, too large for its kind; name "
-            "another file"
+            f"{path} is larger than {most >> 20} MB, too large for its kind; name another file"
         )
-    return decoded(data, path)
+    return data
 
 
-def decoded(data: bytes, where: object) -> str:
-    """Decode UTF-8, with line ends as in any text file; a byte order mark is left out.
+def read_text(path: Path, most: int = MOST_TEXT_BYTES) -> str:
+    """Read a text file in UTF-8 of at most `most` bytes; a byte order mark is left out.
 
     Raises
     ------
     FormatError
-        Not UTF-8; the line names `where` and the first wrong byte.
+        No regular file, larger, or not in UTF-8; the line names the first wrong byte.
+    OSError
+        It may not be read.
     """
+    data = read_bytes(path, most)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FormatError(
-            f"{where} is not UTF-8 text (byte {error.start} is 0x{data[error.start]:02x}); save it "
+            f"{path} is not UTF-8 text (byte {error.start} is 0x{data[error.start]:02x}); save it "
             "as UTF-8"
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file of settings; see `read_text` and `parse_toml` for the errors."""
-    return parse_toml(read_text(path), path)
-
-
-def parse_toml(text: str, where: object) -> dict[str, Any]:
-    """Parse TOML.
+    """Read a TOML file of settings, of at most 1 MB.
 
     Raises
     ------
     SettingError
-        It is none, or nested too deeply; the line begins with `where`.
+        As `read_text`, or no TOML; the line names the file.
+    OSError
+        It may not be read.
     """
-    parsed: dict[str, Any] = _parsed(tomllib.loads, text, where, "TOML", SettingError)
-    return parsed
+    try:
+        text = read_text(path, _MOST_TOML_BYTES)
+    except FormatError as error:
+        raise SettingError(str(error)) from error
+    try:
+        return parse_toml(text)
+    except ValueError as error:
+        raise SettingError(f"{path} is no TOML: {error}; correct it there") from error
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; see `read_text` and `parse_json` for the errors."""
-    return parse_json(read_text(path), path)
+def parse_toml(text: str) -> dict[str, Any]:
+    """Parse TOML.
+
+    Raises
+    ------
+    ValueError
+        It is none, or nested too deeply.
+    """
+    if _ENDLESS_KEY.search(text):
+        raise ValueError("a key has more than 64 parts")
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
-def parse_json(text: str, where: object) -> Any:
+def parse_json(text: str | bytes) -> Any:
     """Parse JSON.
 
     Raises
     ------
-    FormatError
-        It is none, or nested too deeply; the line begins with `where`.
+    ValueError
+        It is none, or nested too deeply.
     """
-    return _parsed(json.loads, text, where, "JSON", FormatError)
-
-
-def _parsed(
-    parse: Callable[[str], Any],
-    text: str,
-    where: object,
-    kind: str,
-    failure: type[FgafError],
-) -> Any:
     try:
-        return parse(text)
+        return json.loads(text)
     except RecursionError as error:
-        raise failure(f"{where}: nested too deeply for {kind}; take it from its source") from error
-    except ValueError as error:
-        said = " ".join(str(error).split())[:200]
-        raise failure(f"{where}: no {kind} ({said}); correct it there") from error
+        raise ValueError("nested too deeply") from error

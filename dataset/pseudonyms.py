@@ -13,6 +13,7 @@ from typing import Final
 
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.files import require_new
+from fgaf.dataset.inputs import read_bytes
 
 _LEAST_KEY_BYTES: Final = 16
 _LEAST_PASSPHRASE: Final = 12
@@ -62,10 +63,9 @@ def read_key(path: Path) -> bytes:
     SettingError
         Not there, or fewer than 16 bytes.
     """
-    try:
-        key = path.read_bytes().rstrip()
-    except FileNotFoundError as error:
-        raise SettingError(f"{path} is not there; make a key with --new-key {path}") from error
+    if not path.exists():
+        raise SettingError(f"{path} is not there; make a key with --new-key {path}")
+    key = read_bytes(path).rstrip()
     if len(key) < _LEAST_KEY_BYTES:
         raise SettingError(
             f"{path} holds {len(key)} bytes; a key has at least {_LEAST_KEY_BYTES}: make one with "

@@ -20,6 +20,7 @@ from fgaf.dataset import raw
 from fgaf.dataset.archive import CELL_COLUMNS, ROW_COLUMNS, Archive, ArchiveHeader, Cells
 from fgaf.dataset.columns import TEXT, Schema
 from fgaf.dataset.errors import FormatError
+from fgaf.dataset.inputs import parse_json
 from fgaf.dataset.integrity import Digest
 from fgaf.dataset.raw import PLANE_COLUMNS, RawHeader, RawStack
 
@@ -62,7 +63,7 @@ def restore_stack(
         was written for: another program changed them, and what was true of the old need not be.
     """
     try:
-        read = json.loads(record)
+        read = parse_json(record)
         if read["format"] != raw.FORMAT or read["format_version"] > raw.FORMAT_VERSION:
             return None
         if read["pixels_sha256"] != digest_of(frames):
@@ -161,7 +162,7 @@ def digest_of(pixels: Any) -> str:
 
 def _archive_record(record: str, path: object) -> dict[str, Any]:
     try:
-        read = json.loads(record)
+        read = parse_json(record)
         known = read["format"] == archives.FORMAT
         version = read["format_version"]
     except (ValueError, KeyError, TypeError) as error:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fgaf.dataset.errors import FormatError
 from fgaf.dataset.files import write_text
+from fgaf.dataset.inputs import require_file
 
 _STACK = ".stack.h5"
 
@@ -87,6 +88,7 @@ def read_truth(stack: Path) -> StackTruth | None:
     path = truth_path(stack)
     if not path.exists():
         return None
+    require_file(path)
     try:
         return StackTruth.model_validate_json(path.read_bytes())
     except ValidationError as error:

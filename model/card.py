@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fgaf.dataset.errors import FgafError, FormatError
+from fgaf.dataset.inputs import parse_json
 from fgaf.dataset.optics import Optics
 from fgaf.model.images import Scale
 
@@ -115,7 +116,7 @@ class ModelCard:
             It is no card, or a damaged one.
         """
         try:
-            values = json.loads(text)
+            values = parse_json(text)
             scale, optics = Scale(**values.pop("scale")), Optics(**values.pop("optics"))
             return cls(scale=scale, optics=optics, **values)
         except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -18,6 +18,7 @@ from torch import Tensor
 from fgaf.dataset.errors import FgafError, FormatError
 from fgaf.dataset.files import publishing
 from fgaf.dataset.header import software, utc_now
+from fgaf.dataset.inputs import parse_json
 from fgaf.dataset.optics import Optics
 from fgaf.model.backbones import DepthNetwork
 from fgaf.model.digest import digest_of
@@ -114,7 +115,7 @@ class Checkpoint:
         """
         content = _read_safetensors(path) if path.suffix == SAFETENSORS else _read(path, FORMAT)
         try:
-            header = json.loads(content["header"])
+            header = parse_json(content["header"])
             own = {name for name in content["weights"] if name.startswith(_FAMILIAR)}
             tensors = {name.removeprefix(_FAMILIAR): content["weights"].pop(name) for name in own}
             numbers = header.pop("familiar", None)

@@ -1,12 +1,12 @@
 """Everything that decides a training run: one frozen dataclass, from a preset, TOML or flags."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from fgaf.dataset.errors import SettingError
+from fgaf.dataset.inputs import parse_toml, read_toml
 from fgaf.dataset.names import nearest
 
 RANDOM = "random"
@@ -251,10 +251,10 @@ def read_settings(path: Path, base: str = "default") -> TrainSettings:
     SettingError
         Not TOML, an unknown key or a wrong value; the line names the file.
     """
+    values = read_toml(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
         return preset(str(values.pop("preset", base))).with_values(values)
-    except (SettingError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except SettingError as error:
         raise SettingError(f"{path}: {error}") from error
 
 
@@ -270,8 +270,8 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     if not equals:
         raise SettingError(f"--set {text!r} is no key=value")
     try:
-        return key.strip(), tomllib.loads(f"value = {value.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+        return key.strip(), parse_toml(f"value = {value.strip()}")["value"]
+    except ValueError:
         return key.strip(), value.strip()
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
 from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
 from fgaf.dataset.files import write_text
+from fgaf.dataset.inputs import parse_json, read_bytes
 from fgaf.model.bench.exam import Exam
 from fgaf.model.bench.motility import peak_measures
 from fgaf.model.bench.preset import Preset
@@ -199,7 +200,7 @@ def _enter(out: Path, preset: Preset, exam: Exam, overwrite: bool) -> None:
 
 def _read_card(card: Path) -> dict[str, Any]:
     try:
-        held = json.loads(card.read_text(encoding="utf-8"))
+        held = parse_json(read_bytes(card))
     except ValueError as error:
         raise FormatError(
             f"{card} is damaged; choose another folder, or remove it with all of its folder"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
+
+from fgaf.dataset.inputs import parse_toml
 
 _WHOLE: Final = {"fg": True, "af": True, "cross_norm": True, "self_norm": True, "loss": "wloss"}
 """The switches of Table II as its first row has them."""
@@ -80,4 +81,4 @@ def _quoted(
 @cache
 def _figures() -> dict[str, Any]:
     text = (files("fgaf.model.bench") / "paper.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    return parse_toml(text)

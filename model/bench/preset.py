@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -12,6 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fgaf.dataset.errors import SettingError
+from fgaf.dataset.inputs import read_toml
 from fgaf.dataset.names import nearest
 from fgaf.model.bench.methods import AnyMethod, Name, TrainedMethod
 from fgaf.model.bench.methods.classifier import ClassifierMethod
@@ -153,8 +153,6 @@ def _shipped_file(name: str) -> Traversable:
 def _parse(entry: Traversable) -> Preset:
     try:
         return Preset.model_validate(_expanded(entry))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingError(f"preset {entry.name} is not TOML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "preset"
@@ -163,7 +161,7 @@ def _parse(entry: Traversable) -> Preset:
 
 def _expanded(entry: Traversable) -> dict[str, Any]:
     """Read a preset file and resolve what `_Head` says of it."""
-    written = tomllib.loads(entry.read_text(encoding="utf-8"))
+    written = read_toml(Path(str(entry)))
     head = _Head.model_validate(written)
     own = {key: value for key, value in written.items() if key not in _Head.model_fields}
     methods: list[Any] = []

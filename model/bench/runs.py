@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.files import write_text
+from fgaf.dataset.inputs import parse_json, read_bytes
 from fgaf.model.bench.exam import Exam
 from fgaf.model.bench.methods import Method, TrainedMethod
 from fgaf.model.bench.preset import CLASSIFIER, Preset
@@ -175,7 +176,7 @@ def load(run: Run, out: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        answer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        answer: dict[str, Any] = parse_json(read_bytes(path))
         return answer if answer["fingerprint"] == run.fingerprint else None
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError(f"{path} is damaged; remove it and its run is repeated") from error

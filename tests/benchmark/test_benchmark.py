@@ -322,7 +322,7 @@ class Text:
 
 ONE = '[[methods]]\nid = "a"\nkind = "constant"\n'
 TEXTS = [
-    Text("not TOML", "name = ", "is not TOML"),
+    Text("not TOML", "name = ", "is no TOML"),
     Text("unknown key", f'name = "p"\nreference = "a"\nspeed = 3\n{ONE}', "speed: extra inputs"),
     Text("unknown reference", f'name = "p"\nreference = "b"\n{ONE}', "'b' is not among"),
     Text("same id twice", f'name = "p"\nreference = "a"\n{ONE}{ONE}', "two methods have the same"),
@@ -346,7 +346,7 @@ TEXTS = [
 def test_a_wrong_preset_file_is_one_line(tmp_path, case: Text) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(case.toml)
-    with pytest.raises(SettingError, match=r"preset mine\.toml") as caught:
+    with pytest.raises(SettingError, match=r"mine\.toml") as caught:
         load_preset(str(path))
     assert case.message in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -17,9 +17,12 @@ import json, sys, time
 from pathlib import Path
 from click.testing import CliRunner
 from importlib import import_module
+from importlib.metadata import entry_points
 
 most, wanted = json.loads(sys.argv[1])
-commands = {name: import_module(name).main for name in {module for module, *_ in wanted}}
+names = {name for name, *_ in wanted}
+scripts = entry_points(group="console_scripts")
+commands = {script.name: script.load() for script in scripts if script.name in names}
 for name in ("h5py", "numpy", "tifffile", "PIL.Image", "zarr"):
     import_module(name)
 try:
@@ -28,9 +31,9 @@ try:
     resource.setrlimit(resource.RLIMIT_AS, (held + most, held + most))
 except ImportError:
     pass
-for module, *words in wanted:
+for name, *words in wanted:
     begun = time.perf_counter()
-    done = CliRunner().invoke(commands[module], words)
+    done = CliRunner().invoke(commands[name], words)
     broke = done.exception is not None and not isinstance(done.exception, SystemExit)
     said = repr(done.exception) if broke else done.output
     print(json.dumps([said, -1 if broke else done.exit_code, time.perf_counter() - begun]))
@@ -47,7 +50,7 @@ class Said:
 
 
 def run(commands: Sequence[Sequence[str]]) -> list[Said]:
-    """Run commands one after the other in one process; each is a module and its words."""
+    """Run commands one after the other in one process; each is its name and its words."""
     done = subprocess.run(
         [sys.executable, "-c", _SCRIPT, json.dumps([MOST_BYTES, [list(c) for c in commands]])],
         capture_output=True,

@@ -19,7 +19,7 @@ from fgaf.dataset.errors import FormatError
 from fgaf.dataset.raw import SUFFIX, RawStack, RawWriter, recover
 
 Change = Callable[[h5py.File], Any]
-DATA = "fgaf.dataset.cli"
+DATA = "fgaf-data"
 
 
 def instead(name: str, **made: Any) -> Change:
