@@ -158,7 +158,8 @@ def detect_command(
     Writes one line per head: image, y, x, height, width, score, plane. (y, x) is the CENTRE of
     the box, in pixels; its corner is (y - height/2, x - width/2). Every page of a TIFF is
     searched by itself (plane = page); in a raw stack, cells are followed through the planes and
-    given once, at the middle plane. Images need --pixel-size: camera pitch / magnification.
+    given once, at the middle plane. Images that do not say their pixel size need --pixel-size:
+    camera pitch / magnification.
     """
     from fgaf.curate.pictures import find_images
     from fgaf.dataset.files import publishing, require_new
@@ -187,7 +188,8 @@ def _detected(
 ) -> list[tuple[str, float, float, float, float, float, int]]:
     from fgaf.curate.detect import detect
     from fgaf.curate.follow import link, search
-    from fgaf.curate.pictures import read_pages
+    from fgaf.dataset.importers.images import pixel_size_of as pixel_size_of_image
+    from fgaf.dataset.importers.images import read_images
     from fgaf.dataset.raw import SUFFIX, RawStack
 
     if path.name.endswith(SUFFIX):
@@ -205,13 +207,14 @@ def _detected(
             )
             k = stack.n_planes // 2
         return [(str(path), t.y[k], t.x[k], t.height, t.width, t.score, k) for t in tracks]
-    if pixel_size_um is None:
+    pixel_um = pixel_size_of_image(path, pixel_size_um)
+    if pixel_um is None:
         raise SettingError(
             f"{path.name} does not say its pixel size: give --pixel-size (in µm, in the specimen)"
         )
     rows = []
-    for page, image in enumerate(read_pages(path)):
-        found = detect(image, pixel_size_um, head_um=head_um, least_score=least_score)
+    for page, image in enumerate(read_images(path)):
+        found = detect(image, pixel_um, head_um=head_um, least_score=least_score)
         columns = zip(found.y, found.x, found.height, found.width, found.score, strict=True)
         rows += [(str(path), *map(float, values), page) for values in columns]
     return rows  # type: ignore[return-value]

@@ -34,6 +34,18 @@ from fgaf.dataset.options import (
     help="Of TIFFs whose pages run through z again and again without saying so: planes in a pass.",
 )
 @click.option(
+    "--axes",
+    default="",
+    metavar="LETTERS",
+    help="Of TIFFs with more than three axes and no names for them: a letter for each in their "
+    "order, as TZYX (T time, C channel, P position, Z planes).",
+)
+@click.option(
+    "--highest-first",
+    is_flag=True,
+    help="Of files that do not say the order of their planes: the first is the highest.",
+)
+@click.option(
     "--take",
     "takes",
     multiple=True,
@@ -44,7 +56,8 @@ from fgaf.dataset.options import (
 @click.option(
     "--ignore-metadata",
     is_flag=True,
-    help="The files' own z step, positions and pixel size are wrong: go by the options alone.",
+    help="The files' own z step, positions, order of planes and pixel size are wrong: go by the "
+    "options alone.",
 )
 @overwrite_option
 @json_option
@@ -58,22 +71,32 @@ def import_command(
 ) -> None:
     """Turn z-stacks into raw stack files NAME.stack.h5.
 
-    FILES are z-stacks: TIFF, OME-TIFF, ImageJ or Micro-Manager TIFF, ND2. A FOLDER is an OME-Zarr
-    image, an NDTiff dataset, one stack of numbered images (TIFF, PNG, BMP, JPEG), or holds such
-    stacks. The z step
-    and the pixel size come from the metadata or from the options; where they differ, nothing is
-    guessed. Exports of fgaf come back as they were.
+    FILES are z-stacks: TIFF, OME-TIFF, ImageJ or Micro-Manager TIFF, LSM, ND2. A FOLDER is an
+    OME-Zarr image, an NDTiff dataset, one stack of numbered images (TIFF, PNG, BMP, JPEG), or
+    holds such stacks. Of a set of files that one recording is in, name one or all: it is taken
+    once. The z step and the pixel size come from the metadata or from the options; where they
+    differ, nothing is guessed. Planes come out with z ascending. Exports of fgaf come back as
+    they were.
     """
     from fgaf.dataset.importers.plan import ImportSettings, find_sources, plan_stacks
     from fgaf.dataset.importers.stacks import import_planned
 
     settings = ImportSettings(optics=optics_of(values), take=_takes(takes), **values)
-    planned = plan_stacks(find_sources(sources), folder, settings, overwrite)
+    planned = plan_stacks(
+        find_sources(sources), folder, settings, overwrite, lambda line: click.echo(line, err=True)
+    )
     done = list(progress(import_planned(planned, settings), "import", len(planned)))
     planes = sum(stack.shape[0] for stack in done)
     steps = ", ".join(sorted({f"{s.step_um:g} µm by {s.step_source}" for s in done}))
+    turned = sum(stack.planes_reversed for stack in done)
+    notes = [f"z step {steps}"]
+    if turned:
+        notes.append(f"{turned} stored from the highest plane down and turned round")
+    for bits in sorted({stack.shifted_bits for stack in done} - {0}):
+        n = sum(stack.shifted_bits == bits for stack in done)
+        notes.append(f"{n} of {16 - bits} bits that were shifted into 16 and shifted back")
     finish(
-        f"wrote {count(len(done), 'stack')}, {planes} planes, to {folder} (z step {steps})",
+        f"wrote {count(len(done), 'stack')}, {planes} planes, to {folder} ({'; '.join(notes)})",
         f"fgaf-curate auto {folder} --out dataset.h5",
         {"stacks": [vars(stack) for stack in done]},
         as_json,

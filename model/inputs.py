@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 
 from fgaf.curate.detect import HEAD_UM, detect
 from fgaf.curate.follow import link, search
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.dataset.importers.folder import read_image
+from fgaf.dataset.importers.images import IMAGE_SUFFIXES, pixel_size_of, read_image
 from fgaf.dataset.importers.tiff import read_tiff
+from fgaf.dataset.importers.tiff_file import holds_pages
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawStack
 from fgaf.model.card import ModelCard, require_same
@@ -22,8 +22,8 @@ from fgaf.model.card import ModelCard, require_same
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-IMAGES = (".tif", ".tiff", ".png")
 STACK, ARCHIVE = ".stack.h5", ".h5"
+_KNOWN = (*IMAGE_SUFFIXES, ARCHIVE)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def find_files(paths: list[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.name.lower().endswith((*IMAGES, ".h5")))
+            inside = sorted(p for p in path.iterdir() if p.name.lower().endswith(_KNOWN))
             if not inside:
                 raise FgafError(f"{path} holds no TIFF, PNG or HDF5 files; name the files")
             found += inside
@@ -121,11 +121,11 @@ def read_patches(
         patches, optics = _archive(path, card, verify)
         require_same(card, optics, source=str(path), force=force, warn=warn)
         return patches
-    if not name.endswith(IMAGES):
+    if not name.endswith(IMAGE_SUFFIXES):
         raise FgafError(f"{path} is no TIFF, PNG or raw stack; convert it to one of these")
-    pages = read_tiff(path).frames if _page_count(path) > 1 else read_image(path)[None]
+    pages = read_tiff(path).frames if holds_pages(path) else read_image(path)[None]
     if min(pages.shape[1:]) >= 2 * card.patch_px:
-        pixel = pixel_size(Optics())
+        pixel = pixel_size(Optics(pixel_size_um=pixel_size_of(path, pixel_size_um)))
         return _field(path, np.asarray(pages), card.patch_px, pixel, head_um)
     centre = np.full(len(pages), np.nan)
     numbers = np.arange(len(pages), dtype=np.int64)
@@ -186,14 +186,3 @@ def _places(
     for cell, track in enumerate(link(planes, pixel_um, shape, head_um=head_um)):
         for plane, (y, x) in enumerate(zip(track.y, track.x, strict=True)):
             yield cell, plane, float(y), float(x)
-
-
-def _page_count(path: Path) -> int:
-    """Count the pages of a TIFF; 1 where that fails, since reading it then says why."""
-    if path.suffix.lower() == ".png":
-        return 1
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            return len(tiff.pages)
-    except (tifffile.TiffFileError, OSError, ValueError, KeyError, IndexError):
-        return 1

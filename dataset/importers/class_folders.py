@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import FormatError, SettingError
-from fgaf.dataset.importers.folder import read_image
+from fgaf.dataset.importers.images import IMAGE_SUFFIXES, read_image
 from fgaf.dataset.importers.labelled import Labelled, archive_of, count_classes
 from fgaf.dataset.importers.patches import PatchSettings, name_from
-from fgaf.dataset.importers.zstack import IMAGE_SUFFIXES, Claim
+from fgaf.dataset.importers.zstack import Claim
 
 Labels = Literal["class", "um"]
 _SIDES: Final = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}

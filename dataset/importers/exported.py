@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import FgafError, FormatError
-from fgaf.dataset.importers.folder import read_image
+from fgaf.dataset.importers.images import read_image
 from fgaf.dataset.record import NAME, files_of, restore_archive
 
 TAR: Final = ".tar"

@@ -14,18 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.dataset.errors import FormatError
-from fgaf.dataset.importers.tiff import read_page
-from fgaf.dataset.importers.zstack import (
-    IMAGE_SUFFIXES,
-    Claim,
-    Series,
-    ZStack,
-    check_pixels,
-    colour_error,
-    micromanager_claims,
-)
-
-_GREY_MODES = {"L": "u1", "I;16": "<u2", "I;16L": "<u2", "I;16B": ">u2"}
+from fgaf.dataset.importers.images import IMAGE_SUFFIXES, read_image
+from fgaf.dataset.importers.zstack import Claim, Series, ZStack, micromanager_claims
 
 
 @contextmanager
@@ -117,31 +107,6 @@ def in_order(folder: Path, names: list[str]) -> list[str]:
             "images without gaps if none is missing"
         )
     return sorted(names, key=lambda name: numbers[name][varying[0]])
-
-
-def read_image(path: Path) -> NDArray[Any]:
-    """Read one grey image, (Y, X) uint8 or uint16.
-
-    Raises
-    ------
-    FormatError
-        Damaged, colour, or not counts.
-    """
-    if path.suffix.lower() in (".tif", ".tiff"):
-        return read_page(path)
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            if image.mode in ("P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV"):
-                raise colour_error(path)
-            if image.mode not in _GREY_MODES:
-                check_pixels(path, np.asarray(image).dtype)
-                raise FormatError(f"{path} is of PIL mode {image.mode}; convert it to 8-bit grey")
-            pixels = np.asarray(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise FormatError(f"{path} is damaged or no image ({error}); export it again") from error
-    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
 def _micromanager_claims(path: Path) -> tuple[tuple[Claim, ...], tuple[Claim, ...]]:

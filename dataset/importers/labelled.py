@@ -14,7 +14,8 @@ from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, ArchiveHeader, Cells
 from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.header import utc_now
 from fgaf.dataset.importers.patches import METHOD, PatchSettings
-from fgaf.dataset.importers.zstack import Claim, check_pixels, settle
+from fgaf.dataset.importers.pixels import check_pixels
+from fgaf.dataset.importers.zstack import Claim, settle
 from fgaf.dataset.split import SIDES, make_split
 
 

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.errors import FormatError
 from fgaf.dataset.importers.ome import integer, number, positive
+from fgaf.dataset.importers.pixels import colour_error
 from fgaf.dataset.importers.zstack import (
     AXES,
     Claim,
     Series,
     ZStack,
-    colour_error,
     complete,
     micromanager_claims,
     positions_of,

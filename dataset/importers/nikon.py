@@ -15,15 +15,8 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.errors import FgafError, FormatError
 from fgaf.dataset.importers.ome import positive
-from fgaf.dataset.importers.zstack import (
-    AXES,
-    Claim,
-    Series,
-    ZStack,
-    check_pixels,
-    colour_error,
-    complete,
-)
+from fgaf.dataset.importers.pixels import check_pixels, colour_error
+from fgaf.dataset.importers.zstack import AXES, Claim, Series, ZStack, complete
 
 if TYPE_CHECKING:
     import nd2

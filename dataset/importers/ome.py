@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -48,29 +49,23 @@ class OmeImage:
     pixels: ElementTree.Element
 
     @classmethod
-    def parse(cls, path: Path, xml: str, position: int = 0) -> OmeImage:
-        """Parse the OME-XML of the file `path`, for one of its images.
+    def every(cls, path: Path, xml: str) -> list[OmeImage]:
+        """Parse the OME-XML of the file `path`: every image that has pixels.
 
         Raises
         ------
         FormatError
             It cannot be parsed, or describes no image.
         """
-        try:
-            # The standard parser resolves no external entities and limits their expansion.
-            root = ElementTree.fromstring(xml)  # noqa: S314
-        except ElementTree.ParseError as error:
-            raise FormatError(
-                f"{path}: its OME-XML cannot be parsed ({error}); export it again"
-            ) from error
-        for element in root.iter():
-            element.tag = element.tag.rpartition("}")[2]
-        images = root.findall("Image")
-        image = images[position] if position < len(images) else None
-        pixels = None if image is None else image.find("Pixels")
-        if image is None or pixels is None:
+        root = parse_ome(path, xml)
+        found = [
+            cls(root, image, pixels)
+            for image in root.findall("Image")
+            if (pixels := image.find("Pixels")) is not None
+        ]
+        if not found:
             raise FormatError(f"{path}: its OME-XML describes no image; export it again")
-        return cls(root, image, pixels)
+        return found
 
     def length(self, element: ElementTree.Element, name: str) -> float | None:
         """Length in µm; None where absent or without a unit of length. OME's default is µm."""
@@ -88,15 +83,26 @@ class OmeImage:
     ) -> list[float | None]:
         """One attribute of the Plane elements at a time point and channel, in the base unit."""
         found: list[float | None] = [None] * n
-        for plane in self.pixels.iter("Plane"):
-            k = integer(plane.get("TheZ"))
-            if (integer(plane.get("TheT")) or 0, integer(plane.get("TheC")) or 0) != at:
-                continue
+        for k, plane in self._planes(n, at):
             value = number(plane.get(name))
             unit = units.get(plane.get(f"{name}Unit", default_unit or "").lower())
-            if k is not None and 0 <= k < n and value is not None and unit is not None:
+            if value is not None and unit is not None:
                 found[k] = value * unit
         return found
+
+    def numbers(self, n: int, at: tuple[int, int], name: str) -> list[float | None]:
+        """One attribute of the Plane elements at a time point and channel, whatever its unit."""
+        found: list[float | None] = [None] * n
+        for k, plane in self._planes(n, at):
+            found[k] = number(plane.get(name))
+        return found
+
+    def _planes(self, n: int, at: tuple[int, int]) -> Iterator[tuple[int, ElementTree.Element]]:
+        for plane in self.pixels.iter("Plane"):
+            k = integer(plane.get("TheZ"))
+            here = (integer(plane.get("TheT")) or 0, integer(plane.get("TheC")) or 0)
+            if here == at and k is not None and 0 <= k < n:
+                yield k, plane
 
     def of_objective(self, name: str) -> float | None:
         """One attribute of the image's objective; None where it is not described."""
@@ -127,6 +133,26 @@ class OmeImage:
         except ValueError:
             return None
         return start.timestamp() if start.tzinfo is not None else None
+
+
+def parse_ome(path: Path, xml: str) -> ElementTree.Element:
+    """Parse the OME-XML of the file `path`, its names freed of their namespace.
+
+    Raises
+    ------
+    FormatError
+        It cannot be parsed.
+    """
+    try:
+        # The standard parser resolves no external entities and limits their expansion.
+        root = ElementTree.fromstring(xml)  # noqa: S314
+    except ElementTree.ParseError as error:
+        raise FormatError(
+            f"{path}: its OME-XML cannot be parsed ({error}); export it again"
+        ) from error
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return root
 
 
 def micrometres(unit: str) -> float | None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from fgaf.dataset.errors import FgafError, FormatError
 from fgaf.dataset.importers.ome import micrometres, positive
-from fgaf.dataset.importers.zstack import AXES, Claim, Series, ZStack, check_pixels
+from fgaf.dataset.importers.pixels import check_pixels
+from fgaf.dataset.importers.zstack import AXES, Claim, Series, ZStack
 
 RECORD_KEY: Final = "fgaf"
 """Attribute of an exported raw stack that holds its record."""

@@ -15,9 +15,10 @@ from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, ArchiveHeader, Cells
 from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.files import sha256_of
 from fgaf.dataset.header import utc_now
+from fgaf.dataset.importers.images import IMAGE_SUFFIXES
 from fgaf.dataset.importers.plan import stack_name
-from fgaf.dataset.importers.tiff import holds_pages
-from fgaf.dataset.importers.zstack import IMAGE_SUFFIXES, Claim, ZStack, read_zstack, settle
+from fgaf.dataset.importers.tiff_file import holds_pages, is_tiff
+from fgaf.dataset.importers.zstack import Claim, ZStack, read_zstack, settle
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.split import make_split
 
@@ -130,7 +131,7 @@ def import_cell_stacks(
                 f"{option} is for folders of single patches, and {folder} holds a stack per cell; "
                 "leave it out"
             )
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".tif", ".tiff"))
+    files = sorted(p for p in folder.rglob("*") if is_tiff(p))
     if not files:
         raise FormatError(f"{folder} holds no TIFF; name the folder of the cells' patch stacks")
     _require_distinct(files, folder)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.files import require_new
+from fgaf.dataset.importers.images import IMAGE_SUFFIXES
 from fgaf.dataset.importers.ndtiff import ndtiff_folder
 from fgaf.dataset.importers.ome_zarr import is_zarr
-from fgaf.dataset.importers.zstack import AXES, IMAGE_SUFFIXES, open_series
+from fgaf.dataset.importers.tiff_file import holds_pages, is_tiff
+from fgaf.dataset.importers.zstack import AXES, Series, open_series
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import SUFFIX
 
@@ -33,10 +35,14 @@ class ImportSettings:
     sample_id, operator, field
         Recorded with every stack. `field` names the field of view that repeats share.
     ignore_metadata
-        Take z step, positions and pixel size from these settings alone.
+        Take z step, positions, order of planes and pixel size from these settings alone.
+    highest_first
+        Of files that do not say in which order their planes are: the first one is the highest.
     planes
         Of TIFFs whose pages run through z again and again without saying so: planes of one pass,
         which are a time point then.
+    axes
+        Of TIFFs with more than three axes and no names for them: letters, see `open_tiff`.
     take
         Of files with several positions, time points or channels: which. Axis name, as in `AXES`,
         to a number, a range ``start:stop:step`` or ``all``, counted from 0.
@@ -49,7 +55,9 @@ class ImportSettings:
     operator: str = ""
     field: str = ""
     ignore_metadata: bool = False
+    highest_first: bool = False
     planes: int | None = None
+    axes: str = ""
     take: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -76,16 +84,41 @@ class Planned:
 
 
 def plan_stacks(
-    sources: Iterable[Path], folder: Path, settings: ImportSettings, overwrite: bool = False
+    sources: Iterable[Path],
+    folder: Path,
+    settings: ImportSettings,
+    overwrite: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> list[Planned]:
     """List what an import would write, without writing.
+
+    A set of files is one source: of those named that are of one set the first is taken.
+
+    Parameters
+    ----------
+    sources, folder, settings, overwrite
+        As `import_stacks`.
+    tell
+        Is told in a line which of the sources are of one set.
 
     Raises
     ------
     SettingError, FormatError, ExistsError
         As `import_stacks`, which writes it.
     """
-    planned = [plan for source in sources for plan in _plans_of(source, folder, settings)]
+    planned: list[Planned] = []
+    sets: list[tuple[Path, set[Path]]] = []
+    repeats: dict[Path, list[Path]] = {}
+    for source in sources:
+        first = next((first for first, others in sets if source.resolve() in others), None)
+        if first is not None:
+            repeats.setdefault(first, []).append(source)
+            continue
+        with open_series(source, settings.planes, settings.axes) as series:
+            planned += _plans_of(series, source, folder, settings)
+            sets.append((source, {member.resolve() for member in series.members}))
+    for first, others in repeats.items():
+        tell(f"{first.name} and {', '.join(p.name for p in others)} are one set, taken once")
     times = Counter(plan.target for plan in planned)
     twice = [target.name for target, n in times.items() if n > 1]
     if twice:
@@ -144,14 +177,13 @@ def stack_name(source: Path) -> str:
 
 
 def _holds_stacks(images: Sequence[Path]) -> bool:
-    from fgaf.dataset.importers.tiff import holds_pages
-
-    return all(p.suffix.lower() in (".tif", ".tiff") for p in images) and holds_pages(images[0])
+    return all(is_tiff(p) for p in images) and holds_pages(images[0])
 
 
-def _plans_of(source: Path, folder: Path, settings: ImportSettings) -> list[Planned]:
-    with open_series(source, settings.planes) as series:
-        sizes, described = series.sizes, str(series)
+def _plans_of(
+    series: Series, source: Path, folder: Path, settings: ImportSettings
+) -> list[Planned]:
+    sizes = series.sizes
     for axis, which in settings.take.items():
         if axis not in sizes and which not in ("0", "all"):
             raise SettingError(f"--take {axis}={which}: {source} has only one {axis}; leave it out")
@@ -159,11 +191,11 @@ def _plans_of(source: Path, folder: Path, settings: ImportSettings) -> list[Plan
     if untold:
         told = " ".join(f"--take {axis}=0" for axis in untold)
         raise SettingError(
-            f"{source} holds several z-stacks ({described}); say which with {told}, or all, each a "
+            f"{source} holds several z-stacks ({series}); say which with {told}, or all, each a "
             "stack of its own"
         )
     chosen = {axis: _numbers(source, axis, settings.take[axis], n) for axis, n in sizes.items()}
-    name = stack_name(source)
+    name = series.name or stack_name(source)
     found = []
     for numbers in itertools.product(*chosen.values()):
         index = dict(zip(chosen, numbers, strict=True))

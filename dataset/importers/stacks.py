@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.files import sha256_of
+from fgaf.dataset.importers.order import require_alike, require_even, settle_order
+from fgaf.dataset.importers.pixels import held_bit_depth, shifted_bits
 from fgaf.dataset.importers.plan import ImportSettings, Planned, plan_stacks
 from fgaf.dataset.importers.zstack import (
     Claim,
     ZStack,
-    held_bit_depth,
+    magnitudes,
     open_series,
     settle,
 )
@@ -43,6 +45,8 @@ class Imported:
     step_source: str
     pixel_size_um: float | None
     bit_depth: int
+    planes_reversed: bool
+    shifted_bits: int
 
 
 def import_stacks(
@@ -50,6 +54,7 @@ def import_stacks(
     folder: Path,
     settings: ImportSettings | None = None,
     overwrite: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Imported]:
     """Write every stack of every source as ``NAME.stack.h5``, one by one as they are drawn.
 
@@ -63,6 +68,8 @@ def import_stacks(
         What is known besides the metadata.
     overwrite
         Whether existing files may be replaced.
+    tell
+        See `plan_stacks`.
 
     Yields
     ------
@@ -80,13 +87,14 @@ def import_stacks(
         An output exists and `overwrite` is false. Nothing has been written then.
     """
     settings = settings or ImportSettings()
-    yield from import_planned(plan_stacks(sources, folder, settings, overwrite), settings)
+    planned = plan_stacks(sources, folder, settings, overwrite, tell)
+    yield from import_planned(planned, settings)
 
 
 def import_planned(planned: Iterable[Planned], settings: ImportSettings) -> Iterator[Imported]:
     """Write what `plan_stacks` listed; whether a target may be replaced was settled there."""
     for source, plans in itertools.groupby(planned, key=lambda plan: plan.source):
-        with open_series(source, settings.planes) as series:
+        with open_series(source, settings.planes, settings.axes) as series:
             for plan in plans:
                 yield _write(series.read(plan.index), plan, settings)
 
@@ -100,22 +108,24 @@ def _write(stack: ZStack, plan: Planned, settings: ImportSettings) -> Imported:
     step = _step(stack, settings)
     pixel = _pixel_size(stack, settings)
     z_um, z_source = _positions(stack, settings, step.value)
-    down = bool(z_um[0] > z_um[-1])
+    down = settle_order(stack, settings)
     order = slice(None, None, -1 if down else 1)
-    frames, z_um = stack.frames[order], z_um[order]
+    z_um = np.sort(z_um)
+    shift = shifted_bits(stack.frames, stack.bit_depth)
+    frames = stack.frames[order] >> shift
     n = len(frames)
     header = RawHeader.new(
         step_um=step.value,
         half_range_um=step.value * (n - 1) / 2,
         center_um=float(z_um[(n - 1) // 2] + z_um[n // 2]) / 2,
         optics=_optics(stack, settings, pixel),
-        bit_depth=held_bit_depth(frames, stack.bit_depth),
+        bit_depth=16 - shift if shift else held_bit_depth(frames, stack.bit_depth),
         sample_id=settings.sample_id,
         operator=settings.operator,
         field=plan.field,
         camera="imported",
         stage="imported",
-        rig=_provenance(stack, step, pixel, z_source, down),
+        rig=_provenance(stack, step, pixel, z_source, down, shift),
     )
     device_ns, host_ns = _times(stack, order)
     planes: dict[str, NDArray[Any]] = {
@@ -128,6 +138,7 @@ def _write(stack: ZStack, plan: Planned, settings: ImportSettings) -> Imported:
     }
     kept = restore_stack(stack.record, stack.frames) if stack.record else None
     if kept is not None and not settings.ignore_metadata:
+        down, shift = False, 0
         frames, planes = stack.frames, kept[1]
         header = _with_settings(kept[0], settings, plan)
     write_whole_stack(plan.target, header, frames, planes)
@@ -139,6 +150,8 @@ def _write(stack: ZStack, plan: Planned, settings: ImportSettings) -> Imported:
         step_source=step.source,
         pixel_size_um=header.optics.pixel_size_um,
         bit_depth=header.bit_depth,
+        planes_reversed=down,
+        shifted_bits=shift,
     )
 
 
@@ -162,20 +175,17 @@ def _with_settings(header: RawHeader, settings: ImportSettings, plan: Planned) -
 
 def _step(stack: ZStack, settings: ImportSettings) -> Claim:
     given = Claim("--step", settings.step_um) if settings.step_um is not None else None
-    claims = () if settings.ignore_metadata else stack.steps_um
+    claims = () if settings.ignore_metadata else magnitudes(stack.steps_um)
     step = settle("z step", stack.path, claims, given)
     z = None if settings.ignore_metadata else stack.z_um
     if z is None:
         if step is None:
             raise SettingError(f"{stack.path} does not say its z step; give it with --step (µm)")
         return step
-    spacing = np.diff(z)
-    if not ((spacing > 0).all() or (spacing < 0).all()):
-        raise SettingError(
-            f"{stack.path}: the positions by {stack.z_source} go up and down; sort the planes, or "
-            "give --step with --ignore-metadata"
-        )
-    mean = abs(float(spacing.mean()))
+    mean = require_even(stack, z, stack.z_source)
+    for other in stack.other_heights:
+        if other.in_um:
+            require_alike(stack, other)
     if step is None:
         return Claim(stack.z_source, round(mean, 4))
     if abs(mean - step.value) > _SPACING_TOLERANCE * step.value:
@@ -233,7 +243,9 @@ def _column(values: NDArray[np.float64] | None, order: slice, n: int) -> NDArray
     return np.zeros(n) if values is None else values[order]
 
 
-def _provenance(stack: ZStack, step: Claim, pixel: Claim | None, z_source: str, down: bool) -> str:
+def _provenance(
+    stack: ZStack, step: Claim, pixel: Claim | None, z_source: str, down: bool, shift: int
+) -> str:
     """Where a stack came from, as TOML, kept in the place of the rig's settings."""
     entries: dict[str, Any] = {
         "reader": stack.reader,
@@ -241,6 +253,7 @@ def _provenance(stack: ZStack, step: Claim, pixel: Claim | None, z_source: str, 
         "pixel_size_from": pixel.source if pixel else "",
         "z_from": z_source,
         "planes_reversed": down,
+        "shifted_bits": shift,
         "n_files": len(stack.files),
         "first_file": stack.files[0].name,
         "last_file": stack.files[-1].name,

@@ -1,78 +1,124 @@
-"""What the metadata of ImageJ, Micro-Manager and OME in a TIFF say of a stack read from it."""
+"""What the metadata of ImageJ, LSM, Micro-Manager and OME in a TIFF say of a stack in it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
 
-from fgaf.dataset.importers.ome import MICROMETRES, SECONDS, OmeImage, integer, micrometres, number
+from fgaf.dataset.importers.ome import (
+    MICROMETRES,
+    SECONDS,
+    OmeImage,
+    integer,
+    micrometres,
+    number,
+    parse_ome,
+    positive,
+)
+from fgaf.dataset.importers.tiff_file import micromanager_tag
 from fgaf.dataset.importers.zstack import (
     Claim,
+    Heights,
     ZStack,
     complete,
+    filled_up,
     micromanager_claims,
     positions_of,
 )
 
+Claims = tuple[Claim, ...]
+
+
+def imagej_claims(tiff: tifffile.TiffFile) -> tuple[Claims, Claims, tuple[Heights, ...]]:
+    """Read spacing, pixel size and the order of planes, where ImageJ wrote the file.
+
+    x and y may have units of their own; a spacing in no unit of length tells the order alone.
+    """
+    meta = tiff.imagej_metadata if tiff.is_imagej else None
+    if meta is None:
+        return (), (), ()
+    unit, y_unit, z_unit = (
+        micrometres(str(meta.get(name) or meta.get("unit") or ""))
+        for name in ("unit", "yunit", "zunit")
+    )
+    spacing = number(meta.get("spacing")) or 0.0
+    steps: Claims = ()
+    order: tuple[Heights, ...] = ()
+    if spacing and z_unit is not None:
+        steps = (Claim("ImageJ spacing", spacing * z_unit),)
+    elif spacing < 0:
+        order = (Heights("ImageJ spacing", np.array([0.0, spacing]), in_um=False),)
+    tags = tiff.pages.first.tags
+    if tags.valueof(296) == tifffile.RESUNIT.CENTIMETER and unit is not None:
+        unit = y_unit = MICROMETRES["cm"]  # as Micro-Manager writes it, and ImageJ reads it
+    sides = [
+        (_inverse(tags[name].value), um)
+        for name, um in (("XResolution", unit), ("YResolution", y_unit))
+        if name in tags and um is not None
+    ]
+    return steps, tuple(Claim("ImageJ resolution", side * um) for side, um in sides if side), order
+
 
 def with_imagej(stack: ZStack, tiff: tifffile.TiffFile) -> ZStack:
     """Add spacing and pixel size, where ImageJ wrote the file and gave their unit."""
-    meta = tiff.imagej_metadata if tiff.is_imagej else None
-    if meta is None:
+    if not tiff.is_imagej:
         return stack
-    unit = micrometres(str(meta.get("unit", "")))
-    spacing = abs(float(meta.get("spacing") or 0))
-    steps, pixels = stack.steps_um, stack.pixel_sizes_um
-    if unit is not None:
-        if spacing:
-            steps += (Claim("ImageJ spacing", spacing * unit),)
-        tags = tiff.pages.first.tags
-        sides = [
-            _inverse(tags[name].value) for name in ("XResolution", "YResolution") if name in tags
-        ]
-        pixels += tuple(Claim("ImageJ resolution", side * unit) for side in sides if side)
-    return replace(stack, reader="ImageJ TIFF", steps_um=steps, pixel_sizes_um=pixels)
+    steps, pixels, order = imagej_claims(tiff)
+    return replace(
+        stack,
+        reader="ImageJ TIFF",
+        steps_um=stack.steps_um + steps,
+        pixel_sizes_um=stack.pixel_sizes_um + pixels,
+        other_heights=stack.other_heights + order,
+    )
+
+
+def lsm_claims(tiff: tifffile.TiffFile) -> tuple[Claims, Claims]:
+    """Read z step and pixel size of a Zeiss LSM file, which has them in metres."""
+    told = tiff.lsm_metadata or {}
+    step, *sides = (number(told.get(f"VoxelSize{axis}")) for axis in "ZXY")
+    pixels = tuple(
+        Claim(f"LSM VoxelSize{axis}", m * 1e6) for axis, m in zip("XY", sides, strict=True) if m
+    )
+    return (Claim("LSM VoxelSizeZ", step * 1e6),) if step else (), pixels
+
+
+def with_lsm(stack: ZStack, tiff: tifffile.TiffFile) -> ZStack:
+    """Add what a Zeiss LSM file says of its voxels."""
+    if not tiff.is_lsm:
+        return stack
+    steps, pixels = lsm_claims(tiff)
+    return replace(stack, reader="LSM", steps_um=steps, pixel_sizes_um=pixels)
 
 
 def with_micromanager(
-    stack: ZStack,
-    tiff: tifffile.TiffFile,
-    series: tifffile.TiffPageSeries,
-    planes: NDArray[np.intp],
+    stack: ZStack, summary: Mapping[str, Any], pages: Sequence[Mapping[str, Any]]
 ) -> ZStack:
-    """Add what Micro-Manager says of all images and of each; `planes` are the stack's pages."""
-    if not tiff.is_micromanager:
-        return stack
-    steps: tuple[Claim, ...] = ()
-    pixels: tuple[Claim, ...] = ()
-    try:
-        summary = tifffile.read_micromanager_metadata(tiff.filehandle, keys={"Summary"})
-        steps, pixels = micromanager_claims(summary.get("Summary", {}))
-    except (ValueError, TypeError):
-        pass  # a file re-saved by another program keeps the page tags alone
-    held = [series.pages[int(k)] for k in planes if k < len(series.pages)]
-    tags = [page.aspage().tags.get(51123) for page in held if page is not None]
-    pages = [tag.value if tag is not None and isinstance(tag.value, dict) else {} for tag in tags]
-    if not pages:
-        pages = [{}]
+    """Add what Micro-Manager says of all images and of each of the stack's."""
+    steps, pixels = micromanager_claims(dict(summary))
+    first = pages[0] if pages else {}
+    own = positive(first.get("PixelSizeUm"))
+    if own is not None:
+        pixels = (*pixels, Claim("Micro-Manager PixelSizeUm", own))
     stack = replace(
         stack,
         reader="Micro-Manager TIFF",
         steps_um=stack.steps_um + steps,
         pixel_sizes_um=stack.pixel_sizes_um + pixels,
-        bit_depth=integer(pages[0].get("BitDepth")),
+        bit_depth=integer(first.get("BitDepth")) or integer(summary.get("BitDepth")),
     )
     if len(pages) != len(stack.frames):
         return stack
-    z, elapsed, exposure = (
+    elapsed, exposure = (
         complete([number(page.get(key)) for page in pages])
-        for key in ("ZPositionUm", "ElapsedTime-ms", "Exposure-ms")
+        for key in ("ElapsedTime-ms", "Exposure-ms")
     )
+    z = filled_up([number(page.get("ZPositionUm")) for page in pages])
     return replace(
         stack,
         **positions_of(z, "Micro-Manager ZPositionUm"),
@@ -81,37 +127,53 @@ def with_micromanager(
     )
 
 
-def with_ome(stack: ZStack, tiff: tifffile.TiffFile, index: Mapping[str, int]) -> ZStack:
-    """Add what the OME-XML says of the stack at a position, time point and channel."""
-    xml = tiff.ome_metadata
-    if xml is None:
-        return stack
-    ome = OmeImage.parse(stack.path, xml, index.get("position", 0))
-    n = len(stack.frames)
-    at = (index.get("time", 0), index.get("channel", 0))
-    pixel_sizes = [
+def micromanager_summary(tiff: tifffile.TiffFile) -> dict[str, Any]:
+    """Read what Micro-Manager says of all images of a file."""
+    try:
+        told = tifffile.read_micromanager_metadata(tiff.filehandle, keys={"Summary"})
+    except (ValueError, TypeError):
+        return {}  # a file re-saved by another program keeps the page tags alone
+    summary = told.get("Summary")
+    return summary if isinstance(summary, dict) else {}
+
+
+def ome_claims(ome: OmeImage) -> tuple[Claims, Claims]:
+    """Read z step and pixel size from OME-XML."""
+    sides = (
         Claim(f"OME {name}", value)
         for name in ("PhysicalSizeX", "PhysicalSizeY")
         if (value := ome.length(ome.pixels, name)) is not None
-    ]
+    )
     step = ome.length(ome.pixels, "PhysicalSizeZ")
-    steps = (Claim("OME PhysicalSizeZ", step),) if step is not None else ()
+    return (Claim("OME PhysicalSizeZ", step),) if step is not None else (), tuple(sides)
+
+
+def with_ome(stack: ZStack, ome: OmeImage, at: tuple[int, int]) -> ZStack:
+    """Add what the OME-XML of an image says of its stack at a time point and channel."""
+    n = len(stack.frames)
+    steps, pixels = ome_claims(ome)
     stack = replace(
         stack,
-        reader="OME-TIFF",
         steps_um=steps + stack.steps_um,
-        pixel_sizes_um=(*pixel_sizes, *stack.pixel_sizes_um),
+        pixel_sizes_um=pixels + stack.pixel_sizes_um,
         bit_depth=integer(ome.pixels.get("SignificantBits")) or stack.bit_depth,
         numerical_aperture=ome.of_objective("LensNA"),
         magnification=ome.of_objective("NominalMagnification"),
         medium_index=ome.medium_index(),
         record=ome.record() or "",
     )
-    z = complete(ome.per_plane(n, at, "PositionZ", MICROMETRES, default_unit=None))
+    z = filled_up(ome.per_plane(n, at, "PositionZ", MICROMETRES, default_unit=None))
+    if z is not None and stack.z_um is None:
+        stack = replace(stack, **positions_of(z, "OME PositionZ"))
+    elif z is not None:
+        stack = replace(stack, other_heights=(*stack.other_heights, Heights("OME PositionZ", z)))
+    else:
+        order = filled_up(ome.numbers(n, at, "PositionZ"))
+        if order is not None:
+            heights = Heights("OME PositionZ", order, in_um=False)
+            stack = replace(stack, other_heights=(*stack.other_heights, heights))
     taken = complete(ome.per_plane(n, at, "DeltaT", SECONDS, default_unit="s"))
     exposed = complete(ome.per_plane(n, at, "ExposureTime", SECONDS, default_unit="s"))
-    if stack.z_um is None:
-        stack = replace(stack, **positions_of(z, "OME PositionZ"))
     if taken is not None:
         start = ome.acquired_s()
         stack = replace(
@@ -122,6 +184,17 @@ def with_ome(stack: ZStack, tiff: tifffile.TiffFile, index: Mapping[str, int]) -
     if exposed is not None:
         stack = replace(stack, exposure_us=exposed * 1e6)
     return stack
+
+
+def pixel_claims(path: Path, tiff: tifffile.TiffFile) -> Claims:
+    """Read what a TIFF says of its pixel size, whichever program wrote it."""
+    claims = (*imagej_claims(tiff)[1], *lsm_claims(tiff)[1])
+    if tiff.is_micromanager:
+        told = (micromanager_summary(tiff), [micromanager_tag(tiff.pages.first)])
+        claims += with_micromanager(ZStack(path, "", np.empty(0), ()), *told).pixel_sizes_um
+    if tiff.ome_metadata and parse_ome(path, tiff.ome_metadata).find("Image") is not None:
+        claims += ome_claims(OmeImage.every(path, tiff.ome_metadata)[0])[1]
+    return claims
 
 
 def _inverse(rational: Any) -> float | None:

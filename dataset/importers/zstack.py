@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.errors import FormatError, SettingError
 
-IMAGE_SUFFIXES: Final = (".tif", ".tiff", ".png", ".bmp", ".jpg", ".jpeg")
 AXES: Final = {"position": "positions", "time": "time points", "channel": "channels"}
 """What a file may hold several stacks of, and its plural."""
-_BIT_DEPTHS: Final = (8, 10, 12, 14, 16)
 _CLOSE: Final = 0.005
 
 
@@ -27,6 +25,25 @@ class Claim:
 
     source: str
     value: float
+
+
+@dataclass(frozen=True)
+class Heights:
+    """Numbers recorded for every plane, and where they were read.
+
+    Attributes
+    ----------
+    source
+        Where.
+    values
+        (P,) float64.
+    in_um
+        Whether they are positions in µm; else only their order counts.
+    """
+
+    source: str
+    values: NDArray[np.float64]
+    in_um: bool = True
 
 
 @dataclass(frozen=True)
@@ -44,11 +61,14 @@ class ZStack:
     files : tuple of Path
         Every file that pixels came from.
     steps_um, pixel_sizes_um : tuple of Claim
-        What the metadata says of the z step and the pixel; empty where it is silent.
+        What the metadata says of the z step and the pixel; empty where it is silent. A negative
+        step says that the planes are stored from the highest to the lowest.
     z_um : (P,) float64 or None
         Drive position of every plane, where recorded and where it changes.
     z_source : str
         Where `z_um` was read.
+    other_heights : tuple of Heights
+        What else was recorded for every plane, by other programs or without a unit.
     bit_depth : int or None
         Significant bits as the metadata has them.
     numerical_aperture, magnification, medium_index : float or None
@@ -72,6 +92,7 @@ class ZStack:
     pixel_sizes_um: tuple[Claim, ...] = ()
     z_um: NDArray[np.float64] | None = None
     z_source: str = ""
+    other_heights: tuple[Heights, ...] = ()
     bit_depth: int | None = None
     numerical_aperture: float | None = None
     magnification: float | None = None
@@ -94,11 +115,18 @@ class Series:
         Reads one stack, given an index into every axis of `sizes`.
     sizes
         How many stacks along each of `AXES`; only those with more than one.
+    members
+        Every file of the set that the named one is of, there or not; empty for a file that stands
+        alone.
+    name
+        Name of the set; empty for a file that stands alone.
     """
 
     path: Path
     read: Callable[[Mapping[str, int]], ZStack]
     sizes: dict[str, int] = field(default_factory=dict)
+    members: tuple[Path, ...] = ()
+    name: str = ""
 
     def __str__(self) -> str:
         return ", ".join(f"{AXES[axis]}: {n}" for axis, n in self.sizes.items())
@@ -123,14 +151,14 @@ def read_zstack(path: Path) -> ZStack:
 
 
 @contextmanager
-def open_series(path: Path, planes: int | None = None) -> Iterator[Series]:
+def open_series(path: Path, planes: int | None = None, axes: str = "") -> Iterator[Series]:
     """Open a TIFF (OME, ImageJ, Micro-Manager), NDTiff, OME-Zarr, ND2 or a folder of images.
 
     Parameters
     ----------
     path
         The file or folder.
-    planes
+    planes, axes
         See `open_tiff`.
 
     Raises
@@ -139,15 +167,16 @@ def open_series(path: Path, planes: int | None = None) -> Iterator[Series]:
         Missing, damaged, colour, float, a single plane, images of different sizes, gaps or
         repeats in the numbering. The line names which.
     SettingError
-        `planes` contradicts the file.
+        `planes` or `axes` contradicts the file.
     """
     opener = _opener(path)
-    if planes is not None:
+    if planes is not None or axes:
         from fgaf.dataset.importers.tiff import open_tiff
 
         if opener is not open_tiff:
-            raise SettingError(f"--planes is for TIFF, which {path} is not; leave it out")
-        opener = partial(open_tiff, planes=planes)
+            option = "--axes" if axes else "--planes"
+            raise SettingError(f"{option} is for TIFF, which {path} is not; leave it out")
+        opener = partial(open_tiff, planes=planes, axes=axes)
     with opener(path) as series:
         yield series
 
@@ -173,7 +202,8 @@ def _opener(path: Path) -> Callable[[Path], AbstractContextManager[Series]]:
     from fgaf.dataset.importers.ndtiff import ndtiff_folder, open_ndtiff
     from fgaf.dataset.importers.nikon import open_nd2
     from fgaf.dataset.importers.ome_zarr import is_zarr, open_ome_zarr
-    from fgaf.dataset.importers.tiff import open_tiff
+    from fgaf.dataset.importers.tiff import open_companion, open_tiff
+    from fgaf.dataset.importers.tiff_file import is_tiff
 
     if path.is_dir():
         if is_zarr(path):
@@ -183,12 +213,19 @@ def _opener(path: Path) -> Callable[[Path], AbstractContextManager[Series]]:
         raise FormatError(f"{path} is not there; check the name")
     if path.suffix.lower() == ".nd2":
         return open_nd2
-    if path.suffix.lower() not in (".tif", ".tiff"):
+    if path.suffix.lower() == ".ome" or path.name.lower().endswith(".ome.xml"):
+        return open_companion
+    if not is_tiff(path):
         raise FormatError(
             f"{path} is neither TIFF nor ND2; import takes those, OME-Zarr, NDTiff, or a folder of "
             "numbered images"
         )
     return open_tiff
+
+
+def magnitudes(claims: Sequence[Claim]) -> tuple[Claim, ...]:
+    """Take the size of steps of which some tell the direction too."""
+    return tuple(Claim(claim.source, abs(claim.value)) for claim in claims)
 
 
 def settle(what: str, path: Path, claims: Sequence[Claim], option: Claim | None) -> Claim | None:
@@ -216,24 +253,12 @@ def settle(what: str, path: Path, claims: Sequence[Claim], option: Claim | None)
     return said[0] if said else None
 
 
-def check_pixels(path: Path, dtype: np.dtype[Any]) -> None:
-    """Refuse pixels that are not camera counts.
-
-    Raises
-    ------
-    FormatError
-        Neither uint8 nor uint16.
-    """
-    if dtype.kind != "u" or dtype.itemsize > 2:
-        raise FormatError(
-            f"{path} has {dtype.name} pixels, stacks hold uint8 or uint16 counts; convert it "
-            "(ImageJ: Image > Type > 16-bit, with scaling off)"
-        )
-
-
 def micromanager_claims(summary: dict[str, Any]) -> tuple[tuple[Claim, ...], tuple[Claim, ...]]:
-    """Read z step and pixel size from a Micro-Manager summary; 0 means not known there."""
-    step = abs(float(summary.get("z-step_um") or 0))
+    """Read z step and pixel size from a Micro-Manager summary; 0 means not known there.
+
+    The step is negative where the planes were taken downwards.
+    """
+    step = float(summary.get("z-step_um") or 0)
     pixel = float(summary.get("PixelSize_um") or 0)
     return (
         (Claim("Micro-Manager z-step_um", step),) if step else (),
@@ -255,16 +280,19 @@ def complete(values: list[float | None]) -> NDArray[np.float64] | None:
     return np.array(values, dtype=np.float64)
 
 
-def colour_error(path: Path) -> FormatError:
-    """Say that an image is colour."""
-    return FormatError(
-        f"{path} is a colour image; convert it to grey (ImageJ: Image > Type > 8-bit or 16-bit)"
-    )
+def filled_up(values: Sequence[float | None]) -> NDArray[np.float64] | None:
+    """Make an array of positions, those missing on the line through their neighbours.
 
-
-def held_bit_depth(frames: NDArray[Any], stated: int | None) -> int:
-    """Find the significant bits: as stated, or the least usual number that holds the brightest."""
-    needed = int(frames.max(initial=0)).bit_length()
-    if stated is not None and needed <= stated <= 8 * frames.dtype.itemsize:
-        return stated
-    return next(bits for bits in _BIT_DEPTHS if bits >= needed)
+    None where fewer than two are recorded.
+    """
+    known = [k for k, value in enumerate(values) if value is not None]
+    if len(known) < 2:
+        return None
+    held = np.array([values[k] for k in known], dtype=np.float64)
+    filled: NDArray[np.float64] = np.interp(np.arange(len(values)), known, held)
+    for k in range(len(values)):
+        a, b = (0, 1) if k < known[0] else (-2, -1)
+        if k < known[0] or k > known[-1]:
+            slope = (held[b] - held[a]) / (known[b] - known[a])
+            filled[k] = held[a] + slope * (k - known[a])
+    return filled

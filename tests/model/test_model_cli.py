@@ -213,7 +213,7 @@ def test_a_wrong_pixel_of_an_archive_is_reported(folder: Path, tmp_path: Path) -
     [
         (np.zeros((3, 32, 32), "f4"), "float"),
         (np.full((32, 32), np.nan, "f4"), "float"),
-        (np.zeros((32, 32, 3), "u1"), "colour"),
+        (np.eye(3, dtype="u1")[np.zeros((32, 32), int)], "colour"),
         (np.zeros((48, 48), "u1"), "48 x 48 px and the network takes 32 x 32"),
         (np.full((100, 100), 90, "u1"), "no cell was found"),
     ],

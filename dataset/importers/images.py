@@ -1,0 +1,142 @@
+"""Single images out of files, read in one way by everything that takes images."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from fgaf.dataset.errors import FormatError
+from fgaf.dataset.importers.pixels import check_pixels, first_of_equal
+from fgaf.dataset.importers.tiff_file import (
+    TIFF_SUFFIXES,
+    contiguous,
+    grey_pages,
+    is_tiff,
+    opened_tiff,
+    require_held,
+)
+from fgaf.dataset.importers.tiff_metadata import pixel_claims
+from fgaf.dataset.importers.zstack import Claim, settle
+
+OTHER_SUFFIXES: Final = (".png", ".bmp", ".jpg", ".jpeg")
+IMAGE_SUFFIXES: Final = (*TIFF_SUFFIXES, *OTHER_SUFFIXES)
+_GREY_MODES: Final = {"L": "u1", "I;16": "<u2", "I;16L": "<u2", "I;16B": ">u2"}
+_COLOUR_MODES: Final = {
+    "P": "RGB",
+    "PA": "RGBA",
+    "RGB": "RGB",
+    "RGBA": "RGBA",
+    "LA": "LA",
+    "YCbCr": "RGB",
+    "CMYK": "RGB",
+}
+
+
+def read_image(path: Path) -> NDArray[Any]:
+    """Read the only image of a file, (Y, X) uint8 or uint16.
+
+    Raises
+    ------
+    FormatError
+        As `read_images`, or there are several.
+    """
+    image, *others = itertools.islice(read_images(path), 2)
+    if others:
+        raise FormatError(
+            f"{path} holds several pages: name the stack files themselves, or keep one plane to a "
+            "file in a folder of numbered images"
+        )
+    return image
+
+
+def read_images(path: Path) -> Iterator[NDArray[Any]]:
+    """Read the images of a file one by one, each (Y, X) uint8 or uint16: the pages of a TIFF.
+
+    Colours that are all equal are grey. Of pages that store white as zero more light is a larger
+    number all the same.
+
+    Raises
+    ------
+    FormatError
+        Damaged, colour, or not counts.
+    """
+    if not is_tiff(path):
+        yield _other(path)
+        return
+    with opened_tiff(path) as tiff:
+        for page, decoded in _pages(path, tiff):
+            pixels = grey_pages(path, tiff, page, decoded)
+            if pixels.ndim != 2:
+                shape = " x ".join(str(n) for n in pixels.shape)
+                raise FormatError(f"{path} has pages of {shape} pixels; save single grey planes")
+            yield pixels
+
+
+def read_alike(path: Path) -> NDArray[Any]:
+    """Read all images of a file, (N, Y, X) uint8 or uint16.
+
+    Raises
+    ------
+    FormatError
+        As `read_images`, or they differ in size or type.
+    """
+    images = list(read_images(path))
+    if len({(image.shape, image.dtype) for image in images}) > 1:
+        raise FormatError(f"{path} has pages of different sizes or types; save alike ones together")
+    return np.stack(images)
+
+
+def _pages(path: Path, tiff: tifffile.TiffFile) -> Iterator[tuple[tifffile.TiffPage, NDArray[Any]]]:
+    """Decode every page but thumbnails; ImageJ describes only the first page of a large file."""
+    first = tiff.pages.first
+    if len(tiff.pages) == 1 and np.prod(tiff.series[0].shape) > np.prod(first.shape):
+        for pixels in contiguous(path, tiff.series[0]):
+            yield first, pixels
+        return
+    for page in (held.aspage() for held in tiff.pages):
+        if not page.is_reduced:
+            require_held(path, page)
+            yield page, page.asarray()
+
+
+def pixel_size_of(path: Path, given: float | None) -> float | None:
+    """Find the pixel size of an image file, µm, as given or as a TIFF's metadata say.
+
+    Raises
+    ------
+    SettingError
+        Two of them differ.
+    FormatError
+        The TIFF is damaged.
+    """
+    option = Claim("--pixel-size", given) if given is not None else None
+    claims: tuple[Claim, ...] = ()
+    if is_tiff(path):
+        with opened_tiff(path) as tiff:
+            claims = pixel_claims(path, tiff)
+    settled = settle("pixel size", path, claims, option)
+    return settled.value if settled else None
+
+
+def _other(path: Path) -> NDArray[Any]:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            if image.mode in _COLOUR_MODES:
+                colours = np.asarray(image.convert(_COLOUR_MODES[image.mode]))
+                return first_of_equal(path, colours)
+            pixels = np.asarray(image)
+            mode = image.mode
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise FormatError(f"{path} is damaged or no image ({error}); export it again") from error
+    if mode not in _GREY_MODES:
+        check_pixels(path, pixels.dtype)
+        raise FormatError(f"{path} is of PIL mode {mode}; convert it to 8-bit grey")
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)

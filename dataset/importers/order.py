@@ -1,0 +1,94 @@
+"""In which order the planes of a stack are stored, and how far apart: by all that tell of it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgaf.dataset.errors import SettingError
+from fgaf.dataset.importers.plan import ImportSettings
+from fgaf.dataset.importers.zstack import Heights, ZStack
+
+_UNEVEN: Final = 0.5
+_TOLERANCE: Final = 0.1
+
+
+def settle_order(stack: ZStack, settings: ImportSettings) -> bool:
+    """Find whether the planes are stored from the highest to the lowest.
+
+    Positions tell it, with a unit or without, and steps that are negative. A positive step does
+    not tell: programs write its size there. Where nothing tells, the first plane is the lowest.
+
+    Raises
+    ------
+    SettingError
+        Two of them differ, or positions go up and down; the line has both.
+    """
+    down: dict[str, bool] = {"--highest-first": True} if settings.highest_first else {}
+    if not settings.ignore_metadata:
+        for heights in _recorded(stack):
+            down[heights.source] = bool(_steps(stack, heights)[0] < 0)
+        down |= {claim.source: True for claim in stack.steps_um if claim.value < 0}
+    first = {told: source for source, told in reversed(down.items())}
+    if len(first) > 1:
+        raise SettingError(
+            f"{stack.path}: its planes go down by {first[True]} and up by {first[False]}; leave "
+            "the wrong one out, or pass --ignore-metadata, and --highest-first where they go down"
+        )
+    return True in first
+
+
+def require_even(stack: ZStack, z_um: NDArray[np.float64], source: str) -> float:
+    """Find the mean distance of planes, µm, by their positions.
+
+    Raises
+    ------
+    SettingError
+        They go up and down, or two neighbours are much farther apart than others.
+    """
+    spacing = np.abs(_steps(stack, Heights(source, z_um)))
+    usual = float(np.median(spacing))
+    odd = int(np.argmax(np.abs(spacing - usual)))
+    if abs(spacing[odd] - usual) > _UNEVEN * usual:
+        raise SettingError(
+            f"{stack.path}: planes {odd} and {odd + 1} are {spacing[odd]:g} µm apart by {source}, "
+            f"others {usual:g} µm; planes of a stack are evenly spaced, or give --step with "
+            "--ignore-metadata"
+        )
+    return float(spacing.mean())
+
+
+def require_alike(stack: ZStack, other: Heights) -> None:
+    """Refuse positions that differ from the stack's own by more than where they count from.
+
+    Raises
+    ------
+    SettingError
+        They do; the line has both spacings.
+    """
+    if stack.z_um is None:
+        return
+    own = require_even(stack, stack.z_um, stack.z_source)
+    its = require_even(stack, other.values, other.source)
+    if abs(own - its) > _TOLERANCE * own:
+        raise SettingError(
+            f"{stack.path}: its planes are {own:g} µm apart by {stack.z_source} and {its:g} µm by "
+            f"{other.source}; pass --ignore-metadata to go by the options alone"
+        )
+
+
+def _recorded(stack: ZStack) -> list[Heights]:
+    own = [] if stack.z_um is None else [Heights(stack.z_source, stack.z_um)]
+    return [heights for heights in (*own, *stack.other_heights) if np.ptp(heights.values) > 0]
+
+
+def _steps(stack: ZStack, heights: Heights) -> NDArray[np.float64]:
+    steps: NDArray[np.float64] = np.diff(heights.values)
+    if not ((steps > 0).all() or (steps < 0).all()):
+        raise SettingError(
+            f"{stack.path}: the positions by {heights.source} go up and down; sort the planes, or "
+            "give --step with --ignore-metadata"
+        )
+    return steps

@@ -1,0 +1,281 @@
+"""An open TIFF: whatever is wrong with it becomes one line, and its pages become grey counts."""
+
+from __future__ import annotations
+
+import logging
+import re
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from fgaf.dataset.errors import FormatError
+from fgaf.dataset.importers.pixels import check_pixels, first_of_equal
+
+TIFF_SUFFIXES: Final = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm")
+# What a damaged file makes the TIFF reader raise: it trusts offsets and counts it reads.
+_DAMAGE: Final = (
+    tifffile.TiffFileError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether a file's name is one of a TIFF."""
+    return path.suffix.lower() in TIFF_SUFFIXES
+
+
+@contextmanager
+def opened_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
+    """Open a TIFF; what the reader logs as an error, and any way it fails, becomes one line.
+
+    Raises
+    ------
+    FormatError
+        Damaged, no TIFF, or compressed in a way that needs the package imagecodecs.
+    """
+    log = logging.getLogger("tifffile")
+    heard = _Listener()
+    log.addHandler(heard)
+    loud, log.propagate = log.propagate, False
+    how = ""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            how = getattr(tiff.pages.first.compression, "name", "")
+            yield tiff
+        problem = heard.problem
+    except ImportError as error:
+        raise _packed(path, how) from error
+    except FormatError as error:
+        if heard.problem:
+            raise _damaged(path, heard.problem) from error
+        raise
+    except _DAMAGE as error:
+        if "imagecodecs" in str(error):
+            raise _packed(path, how) from error
+        raise _damaged(path, str(error) or type(error).__name__) from error
+    finally:
+        log.propagate = loud
+        log.removeHandler(heard)
+    if problem:
+        raise _damaged(path, problem)
+
+
+def holds_pages(path: Path) -> bool:
+    """Whether a file is a TIFF of several pages."""
+    if not is_tiff(path):
+        return False
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return len(tiff.pages) > 1
+    except _DAMAGE:
+        return False
+
+
+def grey_pages(
+    path: Path,
+    tiff: tifffile.TiffFile,
+    page: tifffile.TiffPage,
+    pixels: NDArray[Any],
+    axes: str = "",
+) -> NDArray[Any]:
+    """Turn decoded pages into grey counts in which more light is a larger number.
+
+    Parameters
+    ----------
+    path
+        The file, for errors.
+    tiff
+        The same, opened.
+    page
+        The page, or one of several that are alike.
+    pixels
+        As the page decodes to, (..., Y, X), (..., Y, X, S) or (..., S, Y, X).
+    axes
+        The page's axes, where the file says more of them than the page.
+
+    Returns
+    -------
+    (..., Y, X) uint8 or uint16
+        Of colours that are all equal, one; of pages that store white as zero, the complement.
+
+    Raises
+    ------
+    FormatError
+        Colour, or no counts.
+    """
+    axes = axes or page.axes
+    if "S" in axes:
+        pixels = first_of_equal(path, np.moveaxis(pixels, axes.index("S") - len(axes), -1))
+    check_pixels(path, pixels.dtype)
+    table = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
+    if table is not None and not (tiff.is_imagej or tiff.is_ome):
+        # Palettes of ImageJ and OME files are display tables over counts; others are colours.
+        levels = first_of_equal(path, np.moveaxis(table, 0, -1)[pixels])
+        pixels = (levels >> 8).astype(np.uint8)
+    # The reader takes a page that does not say for one with white as zero.
+    if 262 in page.tags and page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        pixels = (2**page.bitspersample - 1) - pixels
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a page is: its file, and its number there or the offset of its directory."""
+
+    file: Path
+    page: int | None = None
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page read from its place: (Y, X) counts, and what Micro-Manager says of it."""
+
+    pixels: NDArray[Any]
+    told: dict[str, Any]
+
+
+def read_places(path: Path, places: Iterable[Place]) -> Iterator[Page]:
+    """Read the pages of one stack, which may lie in several files of a set.
+
+    Parameters
+    ----------
+    path
+        The file that was named, for errors.
+    places
+        Where the pages are.
+
+    Raises
+    ------
+    FormatError
+        A file is missing or truncated, or a page is no grey plane.
+    """
+    opened: dict[Path, tifffile.TiffFile] = {}
+    with ExitStack() as stack:
+        for place in places:
+            if place.file not in opened:
+                if not place.file.is_file():
+                    raise FormatError(
+                        f"{path} belongs to a set of files, and {place.file.name} of it is not "
+                        "beside it; copy the whole set"
+                    )
+                opened[place.file] = stack.enter_context(opened_tiff(place.file))
+            tiff = opened[place.file]
+            page = _page_at(tiff, place)
+            require_held(place.file, page)
+            pixels = grey_pages(place.file, tiff, page.keyframe, page.asarray())
+            if pixels.ndim != 2:
+                raise FormatError(f"{place.file} has planes in one page; save one plane to a page")
+            yield Page(pixels, micromanager_tag(page))
+
+
+def micromanager_tag(page: tifffile.TiffPage) -> dict[str, Any]:
+    """Read what Micro-Manager says of a page; nothing where it did not write it."""
+    told = page.tags.valueof(51123)
+    return told if isinstance(told, dict) else {}
+
+
+def _page_at(tiff: tifffile.TiffFile, place: Place) -> tifffile.TiffPage:
+    size = tiff.filehandle.size
+    if place.page is None:
+        if not 8 <= place.offset < size:
+            require_end(place.file, size, place.offset or size + 1)
+        tiff.filehandle.seek(place.offset)
+        return tifffile.TiffPage(tiff, index=0 if place.offset == tiff.pages.first.offset else 1)
+    if place.page >= len(tiff.pages):
+        raise FormatError(
+            f"{place.file} has {len(tiff.pages)} pages and is said to have more; it is truncated, "
+            "copy or export it again"
+        )
+    return tiff.pages[place.page].aspage()
+
+
+def contiguous(path: Path, series: tifffile.TiffPageSeries) -> NDArray[Any]:
+    """Map pages that follow each other without gap, (P, *page), without reading them.
+
+    Raises
+    ------
+    FormatError
+        They do not, or the file ends before they do.
+    """
+    page = series.keyframe
+    handle = page.parent.filehandle
+    if series.dataoffset is None:
+        raise FormatError(f"{path} describes pages that it does not hold; export it again")
+    require_end(path, handle.size, series.dataoffset + series.nbytes)
+    mapped: NDArray[Any] = np.memmap(
+        handle.path,
+        np.dtype(series.dtype).newbyteorder(page.parent.byteorder),
+        "r",
+        series.dataoffset,
+        (int(np.prod(series.shape)) // int(np.prod(page.shape)), *page.shape),
+    )
+    return mapped
+
+
+def require_held(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame) -> None:
+    """Refuse a page whose pixels reach beyond the end of its file.
+
+    Raises
+    ------
+    FormatError
+        They do.
+    """
+    ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
+    require_end(path, page.parent.filehandle.size, max(ends, default=0))
+
+
+def require_end(path: Path, size: int, end: int) -> None:
+    """Refuse a file that ends before its pixels do.
+
+    Raises
+    ------
+    FormatError
+        It does.
+    """
+    if end > size:
+        raise FormatError(
+            f"{path} is truncated: it has {size} bytes and its pixels reach to byte {end}; "
+            "copy or export it again"
+        )
+
+
+class _Listener(logging.Handler):
+    """Keeps the first error that the TIFF reader logs instead of raising."""
+
+    def __init__(self) -> None:
+        super().__init__(level=logging.ERROR)
+        self.problem = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.problem = self.problem or record.getMessage()
+
+
+def _packed(path: Path, how: str) -> FormatError:
+    return FormatError(
+        f"{path} is compressed in a way ({how}) that needs the package imagecodecs; save it "
+        "uncompressed, or pip install 'fgaf[interchange]'"
+    )
+
+
+def _damaged(path: Path, problem: str) -> FormatError:
+    cause = re.sub(r"^<[^>]*>\s*", "", problem).strip()[:120]
+    return FormatError(f"{path} is truncated, damaged or no TIFF ({cause}); export it again")

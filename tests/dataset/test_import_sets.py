@@ -1,0 +1,165 @@
+"""Files that are one recording together: each position once, with what is said of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from click.testing import CliRunner
+from microscope_tiffs import MmStack, write_ome_set
+from numpy.typing import NDArray
+
+from fgaf.dataset.cli import main
+from fgaf.dataset.errors import FgafError
+from fgaf.dataset.importers.plan import ImportSettings
+from fgaf.dataset.importers.stacks import import_stacks
+from fgaf.dataset.importers.tiff import read_tiff
+from fgaf.dataset.raw import RawStack
+
+PIXELS = np.random.default_rng(8).integers(1, 4000, (3, 5, 20, 30), dtype=np.uint16)
+STEPS = (0.5, 0.25, 1.0)
+Write = Callable[[Path], list[Path]]
+
+
+def mm(folder: Path) -> list[Path]:
+    return MmStack(PIXELS[:, None, :, None]).write(folder)
+
+
+def ome(folder: Path) -> list[Path]:
+    return write_ome_set(folder, PIXELS, STEPS)
+
+
+def companion(folder: Path) -> list[Path]:
+    return write_ome_set(folder, PIXELS, STEPS, companion=True)
+
+
+SETS: dict[str, tuple[Write, str, tuple[float, ...]]] = {
+    "Micro-Manager": (mm, "cells_1_MMStack", (0.5, 0.5, 0.5)),
+    "OME": (ome, "plate", STEPS),
+    "OME companion": (companion, "plate", STEPS),
+}
+
+
+def imported(sources: list[Path], out: Path, **take: str) -> dict[str, RawStack]:
+    found = {}
+    for done in import_stacks(sources, out, ImportSettings(take=take)):
+        with RawStack.open(done.path) as s:
+            found[done.path.name.removesuffix(".stack.h5")] = RawStack(
+                s.path, s.header, s.frames[:], s.planes, s.fingerprint
+            )
+    return found
+
+
+@pytest.mark.parametrize("case", SETS)
+@pytest.mark.parametrize("member", [0, 1, 2])
+def test_any_file_of_a_set_gives_each_position_once(case: str, member: int, tmp_path: Path) -> None:
+    write, name, steps = SETS[case]
+    stacks = imported([write(tmp_path / "in")[member]], tmp_path / "raw", position="all")
+    assert list(stacks) == [f"{name}_p{r}" for r in range(3)]
+    for stack, pixels, step in zip(stacks.values(), PIXELS, steps, strict=True):
+        np.testing.assert_array_equal(stack.frames, pixels)
+        assert stack.header.step_um == step
+
+
+@pytest.mark.parametrize("case", SETS)
+@pytest.mark.parametrize(("take", "n"), [("0", 1), ("all", 3), ("1:", 2)])
+def test_all_files_of_a_set_are_one_source(case: str, take: str, n: int, tmp_path: Path) -> None:
+    files = SETS[case][0](tmp_path / "in")
+    args = ["import", *map(str, files), "--out", str(tmp_path / "raw"), "--json"]
+    result = CliRunner().invoke(main, [*args, "--take", f"position={take}"])
+    assert result.exit_code == 0, result.output
+    assert len(json.loads(result.stdout)["stacks"]) == n
+    assert "are one set, taken once" in result.stderr
+    assert len(list((tmp_path / "raw").iterdir())) == n
+
+
+@pytest.mark.parametrize("case", SETS)
+def test_a_file_that_is_alone_keeps_what_is_said_of_it(case: str, tmp_path: Path) -> None:
+    write, _, steps = SETS[case]
+    files = write(tmp_path / "in")
+    for file in files[-3:-1]:
+        file.unlink()
+    if case == "Micro-Manager":  # its own file says all; the OME-XML is gone with the first
+        assert not (tmp_path / "in" / "cells_1_MMStack_Pos0.ome.tif").exists()
+    (alone,) = imported([files[-1]], tmp_path / "raw", position="2").values()
+    np.testing.assert_array_equal(alone.frames, PIXELS[2])
+    assert alone.header.step_um == steps[2]
+    with pytest.raises(FgafError, match=r"not beside it") as caught:
+        imported([files[-1]], tmp_path / "other", position="all")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    ome_files, mm_files = ome(tmp_path / "a"), mm(tmp_path / "b")
+    for files, gone in ((ome_files, "plate_s1.ome.tif"), (mm_files, "cells_1_MMStack_Pos1.ome")):
+        files[1].unlink()
+        with pytest.raises(FgafError, match=gone):
+            imported([files[0]], tmp_path / "raw", position="1")
+
+
+def test_without_the_file_that_describes_it_one_line_says_so(tmp_path: Path) -> None:
+    described, *files = companion(tmp_path)
+    stacks = imported([described], tmp_path / "raw", position="1")
+    np.testing.assert_array_equal(stacks["plate_p1"].frames, PIXELS[1])
+    described.unlink()
+    with pytest.raises(FgafError, match=r"a set that plate\.companion\.ome describes"):
+        imported(files[:1], tmp_path / "other")
+
+
+def test_a_file_that_was_renamed_is_still_read(tmp_path: Path) -> None:
+    (file,) = write_ome_set(tmp_path, PIXELS[:1], STEPS[:1])
+    renamed = file.rename(tmp_path / "mine.ome.tif")
+    np.testing.assert_array_equal(read_tiff(renamed).frames, PIXELS[0])
+
+
+def test_another_recording_of_the_same_name_is_left_out(tmp_path: Path) -> None:
+    pixels = PIXELS[:2, None, :, None]
+    first = MmStack(pixels).write(tmp_path)
+    other = MmStack(PIXELS[2:, None, :, None], prefix="cells_1_MMStack_Pos", taken="later")
+    (stranger,) = other.write(tmp_path)
+    assert stranger.name.startswith("cells_1_MMStack")
+    assert len(imported([first[0]], tmp_path / "raw", position="all")) == 2
+
+
+def test_times_and_channels_of_a_set_are_taken_apart(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(9).integers(1, 4000, (2, 3, 5, 2, 20, 30), dtype=np.uint16)
+    files = MmStack(pixels, planned_times=100).write(tmp_path)
+    take = {"position": "1", "time": "all", "channel": "1"}
+    stacks = imported(files, tmp_path / "raw", **take)
+    for t, stack in enumerate(stacks.values()):
+        np.testing.assert_array_equal(stack.frames, pixels[1, t, :, 1])
+        np.testing.assert_allclose(stack.z_um, [103, 103.5, 104, 104.5, 105])
+        np.testing.assert_array_equal(stack.planes["time_device_ns"][0], t * 10**9)
+    assert len(stacks) == 3
+
+
+def test_a_recording_that_was_cut_off_is_one_line(tmp_path: Path) -> None:
+    first, second, _ = mm(tmp_path)
+    second.write_bytes(second.read_bytes()[: second.stat().st_size // 2])
+    assert len(imported([first], tmp_path / "raw", position="0")) == 1
+    with pytest.raises(FgafError, match="truncated"):
+        imported([first], tmp_path / "raw", position="1")
+
+
+def test_the_sets_of_these_tests_are_read_by_tifffile(tmp_path: Path) -> None:
+    with tifffile.TiffFile(mm(tmp_path / "mm")[1]) as tiff:
+        assert tiff.is_mmstack
+        np.testing.assert_array_equal(tiff.series[0].asarray(), PIXELS)
+    with tifffile.TiffFile(ome(tmp_path / "ome")[0]) as tiff:
+        assert [series.shape for series in tiff.series] == [PIXELS[0].shape] * 3
+
+
+def _claims(pixels: NDArray[np.uint16]) -> str:
+    return f'SizeZ="{len(pixels)}"'
+
+
+def test_absurd_sizes_are_refused_at_once(tmp_path: Path) -> None:
+    (file,) = write_ome_set(tmp_path, PIXELS[:1], STEPS[:1])
+    xml = tifffile.tiffcomment(file).replace(_claims(PIXELS[0]), 'SizeZ="99999999999"')
+    tifffile.imwrite(file, PIXELS[0], description=xml, metadata=None)
+    with pytest.raises(FgafError, match="its OME-XML claims"):
+        imported([file], tmp_path / "raw")
