@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from fgaf.acquire.live_cli import live
-from fgaf.acquire.options import FILE, count, json_option, overwrite_option
+from fgaf.acquire.options import FILE, json_option, overwrite_option
 from fgaf.acquire.recording_cli import stack, sweep
 from fgaf.acquire.setup_cli import check, devices, rig
-from fgaf.dataset.console import Program, Tool, finish, progress
+from fgaf.dataset.console import Program, Tool, count, finish, progress
 
 
 @click.group(cls=Program)

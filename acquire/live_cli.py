@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fgaf.acquire.options import json_option, rig_option, set_option
-from fgaf.dataset.console import Tool, finish
+from fgaf.dataset.console import Tool, finish, printable
 
 if TYPE_CHECKING:
     from fgaf.acquire.devices import Frame
@@ -121,7 +121,7 @@ class Screen:
     def _draw(lines: list[str], again: bool) -> None:
         up = f"\x1b[{len(lines)}A" if again else ""
         clear = "\x1b[K" if again else ""
-        click.echo(up + "\n".join(clear + line for line in lines))
+        click.echo(up + "\n".join(clear + printable(line) for line in lines))
 
 
 def show(images: Iterator[Frame], title: str) -> None:

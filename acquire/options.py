@@ -25,9 +25,3 @@ set_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
-
-
-def count(number: int, noun: str) -> str:
-    """Write a number with its noun, in the plural where it is due."""
-    plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
-    return f"{number} {noun if number == 1 else plural}"

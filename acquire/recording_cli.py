@@ -11,13 +11,12 @@ import click
 
 from fgaf.acquire.options import (
     FILE,
-    count,
     json_option,
     overwrite_option,
     rig_option,
     set_option,
 )
-from fgaf.dataset.console import Tool, finish, progress
+from fgaf.dataset.console import Tool, count, echo, finish, progress
 
 if TYPE_CHECKING:
     from fgaf.acquire.devices import Devices
@@ -245,9 +244,9 @@ def _record(request: Request, way: Way) -> None:
         stage = devices.stage
         travel = Travel(stage, devices.clock, rig.stage, interrupt) if positions else None
         check_series(method, plan, positions, travel)
-        click.echo(way.describe(plan), err=request.as_json)
+        echo(way.describe(plan), err=request.as_json)
         if positions:
-            click.echo(describe_all(positions), err=request.as_json)
+            echo(describe_all(positions), err=request.as_json)
         if not request.dry_run:
             recorded = record_stacks(
                 devices,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fgaf.acquire.options import json_option, set_option
-from fgaf.dataset.console import Program, Tool, finish
+from fgaf.dataset.console import Program, Tool, echo, finish
 
 if TYPE_CHECKING:
     from fgaf.acquire.check_plan import CheckPlan
@@ -76,7 +76,7 @@ def show(name: str, overrides: tuple[str, ...]) -> None:
     """Print the rig NAME with all its settings, defaults included, as a TOML file."""
     from fgaf.acquire.rig import load_rig
 
-    click.echo(load_rig(name, overrides).to_toml(), nl=False)
+    echo(load_rig(name, overrides).to_toml(), nl=False)
 
 
 @rig.command(cls=Tool)
@@ -191,7 +191,7 @@ def check(
 
     def tell(verdict: Verdict) -> None:
         if not as_json:
-            click.echo(verdict.line())
+            echo(verdict.line())
 
     report = _measure(loaded, plan, tell, as_json)
     advice = ", ".join(f"{key} = {value:g}" for key, value in report.recommended.items())
@@ -240,7 +240,7 @@ def _measure(rig: Rig, plan: CheckPlan, tell: Any, as_json: bool) -> Report:
             return Report([verdict])
         with opened:
             bounds = Bounds.of(opened, rig, plan)
-            click.echo(bounds.describe(), err=as_json)
+            echo(bounds.describe(), err=as_json)
             return check_rig(opened, rig, plan, bounds, interrupt, tell)
 
 

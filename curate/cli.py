@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fgaf.dataset.console import Program, Tool, finish, progress
+from fgaf.dataset.console import Program, Tool, echo, finish, progress
 from fgaf.dataset.errors import FgafError, SettingError
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ def auto_command(
         progress=lambda items: progress(items, "curate", len(items)),
     )
     for stack in report.stacks:
-        click.echo(stack.line(), err=as_json)
+        echo(stack.line(), err=as_json)
     for names in report.repeats:
-        click.echo(f"one field, cells in the same places: {', '.join(names)}", err=as_json)
+        echo(f"one field, cells in the same places: {', '.join(names)}", err=as_json)
     if not report.kept:
         raise FgafError(
             f"no cell of {len(paths)} stacks was kept (see the counts above); "
@@ -302,7 +302,7 @@ def open_command(
         read_only=read_only,
     )
     if note:
-        click.echo(note, err=True)
+        echo(note, err=True)
     if network is not None and not session.read_only:
         network.suggest_all(session, lambda cells: progress(cells, "suggest", len(cells)))
     window.open_window(session, queue, paths, annotator=annotator, note=note, network=network)
@@ -347,7 +347,7 @@ def export_command(
     require_new(out, overwrite)
     records, torn = read_journal(session)
     if torn is not None:
-        click.echo(f"line {torn} of the journal was torn by a crash and does not count", err=True)
+        echo(f"line {torn} of the journal was torn by a crash and does not count", err=True)
     state = read_state(records, session)
     archive = compile_archive(
         state,

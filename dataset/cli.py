@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from fgaf.dataset import derive_cli, interchange_cli, share_cli
-from fgaf.dataset.console import Program, Tool, finish, progress
+from fgaf.dataset.console import Program, Tool, echo, finish, progress
 from fgaf.dataset.options import LOCATION, PATH, json_option, overwrite_option, verify_option
 from fgaf.dataset.url import Url
 
@@ -66,11 +66,11 @@ def validate(context: click.Context, paths: tuple[Path, ...], as_json: bool) -> 
         reports.append(report)
         if not as_json:
             for finding in report.findings:
-                click.echo(f"{path}: {finding}")
+                echo(f"{path}: {finding}")
             if report.ok:
-                click.echo(f"{path}: good ({report.format})")
+                echo(f"{path}: good ({report.format})")
     if as_json:
-        click.echo(json.dumps([report.as_dict() for report in reports], indent=2))
+        echo(json.dumps([report.as_dict() for report in reports], indent=2))
     if not all(report.ok for report in reports):
         context.exit(1)
 

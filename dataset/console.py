@@ -1,6 +1,7 @@
 """What all commands share: errors in one line, progress with ETA, a closing line or JSON."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -11,6 +12,14 @@ from fgaf.dataset.errors import FgafError
 from fgaf.dataset.files import reason
 
 Item = TypeVar("Item")
+
+
+# Control characters but for tab and new line, what turns the direction of writing or cannot be
+# seen, and halves of characters, as which Python reads bytes of file names that are not UTF-8.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ud800-\udfff]"
+)
 
 
 class _OneLine(click.Command):
@@ -34,10 +43,10 @@ class _OneLine(click.Command):
             error.show()
             code = error.exit_code
         except click.ClickException as error:
-            click.echo(f"error: {_usage_line(error)}", err=True)
+            echo(f"error: {_usage_line(error)}", err=True)
             code = error.exit_code
         except click.Abort:
-            click.echo("error: stopped by the keyboard", err=True)
+            echo("error: stopped by the keyboard", err=True)
             code = 1
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -47,7 +56,7 @@ class _OneLine(click.Command):
         except (FgafError, OSError, KeyboardInterrupt) as error:
             if "--debug" in sys.argv or isinstance(error, BrokenPipeError):
                 raise
-            click.echo(f"error: {_line(error)}", err=True)
+            echo(f"error: {_line(error)}", err=True)
             ctx.exit(getattr(error, "exit_code", 1))
 
 
@@ -68,6 +77,47 @@ def progress(items: Iterable[Item], label: str, length: int | None = None) -> It
         yield from bar
 
 
+def printable(text: str) -> str:
+    r"""Show what would steer a terminal, as names in files may hold it, by its escape.
+
+    Examples
+    --------
+    >>> print(printable("donor \x1b[31m1"))
+    donor \x1b[31m1
+    """
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def echo(text: str, err: bool = False, nl: bool = True) -> None:
+    """Print to stdout, or to stderr; no text can steer the terminal or fail for its encoding.
+
+    Parameters
+    ----------
+    text
+        What to print.
+    err
+        Whether it goes to stderr.
+    nl
+        Whether a new line ends it.
+    """
+    stream = sys.stderr if err else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    shown = printable(text).encode(encoding, "backslashreplace").decode(encoding)
+    click.echo(shown, err=err, nl=nl)
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun, in the plural where it is due.
+
+    Examples
+    --------
+    >>> count(1, "patch"), count(2, "patch"), count(1200, "plane")
+    ('1 patch', '2 patches', '1200 planes')
+    """
+    plural = f"{noun}es" if noun.endswith(("ch", "sh", "s", "x")) else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
+
+
 def finish(
     lines: str,
     next_command: str | None = None,
@@ -76,11 +126,11 @@ def finish(
 ) -> None:
     """Say what was done and what to run next, or print `result` as JSON for a script."""
     if as_json:
-        click.echo(json.dumps(result, indent=2, default=str))
+        echo(json.dumps(result, indent=2, default=str))
         return
-    click.echo(lines)
+    echo(lines)
     if next_command:
-        click.echo(f"next: {next_command}")
+        echo(f"next: {next_command}")
 
 
 def _usage_line(error: click.ClickException) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fgaf.dataset.console import Tool, finish, progress
+from fgaf.dataset.console import Tool, echo, finish, progress
 from fgaf.dataset.errors import SettingError
 from fgaf.model.settings import (
     BACKBONE_NAMES,
@@ -102,7 +102,7 @@ def train(
     flags["start"] = pretrained or (str(weights) if weights else None)
     settings = _settings(base, file, flags, assignments)
     if show_settings and dataset is None:
-        click.echo(to_toml(settings), nl=False)
+        echo(to_toml(settings), nl=False)
         return
     if dataset is None or (out is None and not show_settings):
         raise SettingError("give an archive and --out FOLDER, as in: fgaf-train data.h5 --out run")
@@ -119,9 +119,9 @@ def train(
         if free and (suits := suiting(archive, settings.start)) != "default":
             settings = _settings(suits, None, flags, assignments)
             if leads():
-                click.echo(f"these shine on a dark ground: --preset {suits}", err=True)
+                echo(f"these shine on a dark ground: --preset {suits}", err=True)
         if out is None or show_settings:
-            click.echo(to_toml(settings), nl=False)
+            echo(to_toml(settings), nl=False)
             return
         if folds is None:
             metrics, network = train_once(archive, settings, out, **how), out

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from fgaf.dataset.console import Tool, progress
+from fgaf.dataset.console import Tool, echo, progress
 from fgaf.dataset.files import require_new
 from fgaf.dataset.options import verify_option
 
@@ -59,7 +59,7 @@ def predict(
             require_new(path, overwrite)
 
     def warn(line: str) -> None:
-        click.echo(f"warning: {line}", err=True)
+        echo(f"warning: {line}", err=True)
 
     depths = open_model(model, tta)
     rows = predict_files(
@@ -79,9 +79,9 @@ def predict(
     if parquet_file is not None:
         write_parquet(parquet_file, rows, overwrite)
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        echo(json.dumps(rows, indent=2))
         return
-    click.echo(table(rows))
+    echo(table(rows))
     for path in (csv_file, parquet_file):
         if path is not None:
-            click.echo(f"wrote {path}: {len(rows)} patches")
+            echo(f"wrote {path}: {len(rows)} patches")

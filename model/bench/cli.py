@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from fgaf.dataset.console import Tool, finish
+from fgaf.dataset.console import Tool, echo, finish
 from fgaf.dataset.errors import SettingError
 from fgaf.model.settings import parse_assignment
 
@@ -31,9 +31,9 @@ def _show_presets(ctx: click.Context, _param: click.Parameter, wanted: bool) -> 
             runs += f", of which {preset.seeded * len(preset.seeds)} again for every seed more"
         elif preset.seeded:
             runs += ", all again for every seed more"
-        click.echo(f"{preset.name}: {preset.description} ({runs})")
+        echo(f"{preset.name}: {preset.description} ({runs})")
         ids = ", ".join(method.id for method in preset.methods)
-        click.echo(_WRAPPED.fill(ids))
+        echo(_WRAPPED.fill(ids))
     ctx.exit()
 
 
@@ -172,7 +172,7 @@ def bench(
         _show_plan(runs, out, as_json)
         return
     for notice in notices(exam):
-        click.echo(f"{notice['level']}: {notice['text']}", err=as_json)
+        echo(f"{notice['level']}: {notice['text']}", err=as_json)
     results = run_benchmark(
         archive,
         preset,
@@ -184,7 +184,7 @@ def bench(
         keep_models=keep_models,
         scheduler=scheduler,
         beside=[read_group(path, archive.header) for path in beside],
-        say=lambda line: click.echo(line, err=True),
+        say=lambda line: echo(line, err=True),
     )
     finish(
         f"{_table(results)}\n{results['headline']}\n{results['summary']}\n"
@@ -211,11 +211,11 @@ def _show_plan(planned: Sequence[Any], out: Path, as_json: bool) -> None:
             }
             for run, finished in runs
         ]
-        click.echo(json.dumps({"runs": listed}, indent=2))
+        echo(json.dumps({"runs": listed}, indent=2))
         return
     for run, finished in runs:
-        click.echo(f"{'finished' if finished else 'to do':8}  {run.name}")
-    click.echo(f"{sum(finished for _, finished in runs)} of {len(runs)} runs are finished")
+        echo(f"{'finished' if finished else 'to do':8}  {run.name}")
+    echo(f"{sum(finished for _, finished in runs)} of {len(runs)} runs are finished")
 
 
 def _next(results: dict[str, Any]) -> str | None:

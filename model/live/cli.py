@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fgaf.acquire.options import FILE, count, overwrite_option, set_option
-from fgaf.dataset.console import Tool, finish
+from fgaf.acquire.options import FILE, overwrite_option, set_option
+from fgaf.dataset.console import Tool, count, echo, finish, printable
 
 if TYPE_CHECKING:
     from fgaf.model.live.message import LiveFrame
@@ -134,7 +134,7 @@ def live(
             frames=frames,
             seconds=seconds,
             model_name=str(model),
-            say=lambda line: click.echo(line, err=True),
+            say=lambda line: echo(line, err=True),
             watch=screen.watch,
         )
     finish(
@@ -167,7 +167,7 @@ class Screen:
                     f"{frame.latency_p50_ms:.1f} ms (99 % {frame.latency_p99_ms:.1f}), "
                     f"{frame.dropped} dropped, drive {frame.drive_um:+.2f} µm{follows}{limit}"
                 )
-                click.echo(f"\r\x1b[K{line}", nl=False, err=True)
+                click.echo(f"\r\x1b[K{printable(line)}", nl=False, err=True)
             yield frame
         if self._draws:
-            click.echo(err=True)
+            echo("", err=True)

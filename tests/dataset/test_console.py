@@ -1,11 +1,17 @@
 """What every command does with an error: one line, an exit code, a traceback only when asked."""
 
+import io
+import re
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 import pytest
 
-from fgaf.dataset.console import Program, Tool, finish
+from fgaf.dataset.cli import main
+from fgaf.dataset.console import Program, Tool, count, echo, finish, printable
 from fgaf.dataset.errors import FgafError, SettingError
 
 
@@ -85,3 +91,67 @@ def test_json_takes_the_place_of_words(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out == '{\n  "planes": 9\n}\n'
     finish("wrote it", "go on")
     assert capsys.readouterr().out == "wrote it\nnext: go on\n"
+
+
+HOSTILE = "a\x1b]0;b\x07\x1b[31m\x9b2J\u202ec\rd\udce9\u2028\x7f\u2066"
+
+
+def test_names_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = r"a\x1b]0;b\x07\x1b[31m\x9b2J\u202ec\rd\udce9\u2028\x7f\u2066"
+    assert printable(HOSTILE) == shown
+    plain = "µm ± λ, Łódź, 精子, ligne\n\ttab"
+    assert printable(plain) == plain
+
+    @click.command(cls=Tool)
+    @click.argument("name")
+    def tool(name: str) -> None:
+        if name == "bad":
+            raise FgafError(f"no {HOSTILE}")
+        finish(f"wrote {name}", f"show {name}")
+
+    assert outcome(tool, HOSTILE) == 0
+    assert capsys.readouterr().out == f"wrote {shown}\nnext: show {shown}\n"
+    assert outcome(tool, "bad") == 1
+    assert outcome(tool, "x", f"--{HOSTILE}") == 2
+    said = capsys.readouterr().err
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e]", said)
+
+
+def test_names_inside_files_are_shown_escaped(
+    tmp_path: Path, write_stack: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_stack(tmp_path / "a\x1b[2J.stack.h5", sample_id="donor \x1b]0;owned\x07")
+    for words in (["info", str(path)], ["validate", str(path)]):
+        assert outcome(main, *words) == 0
+        said = capsys.readouterr().out
+        assert "\x1b" not in said
+        assert r"a\x1b[2J" in said
+
+
+def test_a_terminal_of_few_letters_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "cp1252", newline="\n"))
+    echo("5 µm, Łódź")
+    sys.stdout.flush()
+    assert written.getvalue() == "5 µm, \\u0141ód\\u017a\n".encode("cp1252")
+
+
+def test_all_output_goes_through_echo() -> None:
+    rooms = Path(__file__).parents[2]
+    found = [
+        f"{path}: {line}"
+        for room in ("dataset", "acquire", "curate", "model")
+        for path in (rooms / room).rglob("*.py")
+        if path != rooms / "dataset" / "console.py"
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(r"click\.s?echo|secho\(|\bprint\(", line) and "printable(" not in line
+    ]
+    assert not found
+
+
+def test_numbers_have_their_nouns() -> None:
+    assert [count(n, noun) for n in (0, 1, 2) for noun in ("plane", "patch")] == [
+        *("0 planes", "0 patches"),
+        *("1 plane", "1 patch"),
+        *("2 planes", "2 patches"),
+    ]

@@ -86,7 +86,7 @@ def test_settings_stack_up(tmp_path: Path) -> None:
         (["data.h5", "--out", "new", "--backbone", "resnet"], 2, "did you mean"),
         (["data.h5", "--out", "new", "--set", "epoch=3"], 2, "did you mean epochs"),
         (["data.h5", "--out", "new", "--split", "mine", *QUICK], 1, "no split 'mine'"),
-        (["data.h5", "--out", "new", "--settings", "no.toml"], 1, "No such file"),
+        (["data.h5", "--out", "new", "--settings", "no.toml"], 2, "is not there"),
         (["patch.png", "--out", "new"], 1, "patch.png"),
         (["nothing.h5", "--out", "new"], 1, "nothing.h5"),
         (["--list", "vgg*"], 2, "no network fits"),
