@@ -17,8 +17,8 @@ import numpy as np
 from fgaf.acquire.camera_trial import FrameTrial, disk_rate, try_frames
 from fgaf.acquire.check_plan import Bounds, CheckPlan
 from fgaf.acquire.devices import Devices
+from fgaf.acquire.drive import Drive
 from fgaf.acquire.drive_trial import DriveTrial, Travel
-from fgaf.acquire.engine import Engine
 from fgaf.acquire.image_ladder import Ladder
 from fgaf.acquire.image_trial import ImageTrial, Visit
 from fgaf.acquire.interrupt import Interrupt, InterruptError
@@ -117,9 +117,9 @@ class _Checkup:
         self._interrupt, self._tell = interrupt, tell
         self._report = Report()
         within = (bounds.low_um, bounds.high_um)
-        self._drive = DriveTrial(devices, rig.stage, within, interrupt)
         narrow = rig.stage.model_copy(update={"limits_um": within})
-        self._engine = Engine(devices, rig.camera, narrow, interrupt)
+        self._mover = Drive(devices.stage, devices.clock, narrow, interrupt)
+        self._drive = DriveTrial(self._mover, within)
         self._noise_um = 0.0
 
     def run(self) -> Report:
@@ -129,7 +129,7 @@ class _Checkup:
         self._attempt("frames", self._judge_frames)
         self._attempt("disk", self._judge_disk)
         try:
-            with self._engine.returning():
+            with self._mover.returning("the check was made"):
                 if self._attempt("step", self._judge_step):
                     self._attempt("backlash", self._judge_arrivals_and_images)
         except InterruptError:

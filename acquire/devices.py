@@ -151,7 +151,11 @@ class StreamingCamera(Camera, Protocol):
 
 @runtime_checkable
 class Stage(Protocol):
-    """A focus drive."""
+    """A focus drive.
+
+    A driver may also offer ``reopen()``, which opens a lost link once more: after an error the
+    position is then read through that, before anything moves.
+    """
 
     @property
     def name(self) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from fgaf.acquire.arrival import Axes, arrive
+from fgaf.acquire.arrival import Axes, DisplacedError, Mover
 from fgaf.acquire.devices import Clock, DeviceError, Stage
 from fgaf.acquire.interrupt import Interrupt, InterruptError
 from fgaf.acquire.plan import StackPlan
@@ -16,6 +16,8 @@ from fgaf.dataset.errors import FgafError, SettingError
 
 class Drive:
     """Moves a stage that is open. Every wait goes through the clock and is finite.
+
+    Before each move the position is compared with what the moves so far allow (`arrival.Mover`).
 
     Parameters
     ----------
@@ -30,18 +32,25 @@ class Drive:
     def __init__(
         self, stage: Stage, clock: Clock, settings: StageTable, interrupt: Interrupt
     ) -> None:
-        self.settings = settings
-        self.interrupt = interrupt
-        self._stage, self._clock = stage, clock
+        self.settings, self.clock = settings, clock
+        self._stage = stage
         self._from_below_um = math.inf
-        self._axes = Axes(
+        axes = Axes(
             "the drive",
-            lambda place: stage.move_to(*place),
-            stage.moving,
-            lambda: (self.position_um(),),
-            "stage.tolerance_um",
-            settings.tolerance_um,
+            go=lambda place: stage.move_to(*place),
+            moving=stage.moving,
+            read=lambda: (stage.position_um(),),
+            halt=stage.stop,
+            reopen=getattr(stage, "reopen", None),
+            tolerance="stage.tolerance_um",
+            tolerance_um=settings.tolerance_um,
         )
+        self._mover = Mover(axes, settings, clock, interrupt)
+
+    @property
+    def interrupt(self) -> Interrupt:
+        """What ends its waits."""
+        return self._mover.interrupt
 
     @property
     def limits_um(self) -> tuple[float, float]:
@@ -70,10 +79,12 @@ class Drive:
         DeviceError
             The drive does not say, or says no number.
         """
-        z_um = self._stage.position_um()
-        if not math.isfinite(z_um):
-            raise DeviceError(f"the drive gives {z_um} as its position; check its connection")
+        (z_um,) = self._mover.read()
         return z_um
+
+    def moving(self) -> bool:
+        """Whether the drive says that it moves."""
+        return self._mover.moving()
 
     def check(self, plan: StackPlan, below_um: float, above_um: float = 0.0) -> None:
         """Refuse, before anything moves, a plan that this drive cannot carry out.
@@ -113,6 +124,9 @@ class Drive:
     def returning(self, done: str = "all planes were taken") -> Iterator[float]:
         """Bring the drive back to where it stands now, whatever happens in the block.
 
+        It stays where it is when that is not where it was last read: after a restart of its
+        controller, or with a hand on the joystick, nobody knows what a move would do.
+
         Parameters
         ----------
         done
@@ -128,7 +142,7 @@ class Drive:
         FgafError
             What ended the block, with what became of the drive; or the drive could not go back.
         """
-        start_um = self.position_um()
+        (start_um,) = self._mover.anchor()
         try:
             yield start_um
         except FgafError as error:
@@ -139,7 +153,7 @@ class Drive:
         except BaseException as error:
             error.add_note(self._fate(start_um))
             raise
-        if lost := self._not_returned(start_um):
+        if lost := self._bring_back(start_um):
             raise DeviceError(f"{done}, but {lost}")
 
     def forget(self) -> None:
@@ -157,7 +171,8 @@ class Drive:
         Raises
         ------
         DeviceError
-            It did not arrive within the time-out, or came to rest elsewhere.
+            It is not where it was last read, did not arrive within the time-out, or came to rest
+            elsewhere.
         """
         approach_um = self.settings.approach_um
         if z_um < self._from_below_um and approach_um > 0:
@@ -168,7 +183,7 @@ class Drive:
         return here_um
 
     def go_to(self, z_um: float, tolerance_um: float) -> float:
-        """Go to `z_um` the shortest way, and wait until the drive stands there; see `arrive`.
+        """Go to `z_um` the shortest way, and wait until the drive stands there; see `Mover.arrive`.
 
         Parameters
         ----------
@@ -177,36 +192,69 @@ class Drive:
         tolerance_um
             Largest distance between `z_um` and the position read back, which is returned.
         """
-        (here_um,) = arrive(
-            self._axes, (z_um,), tolerance_um, self.settings, self._clock, self.interrupt
-        )
+        (here_um,) = self._mover.arrive((z_um,), tolerance_um)
         return here_um
+
+    def send(
+        self, z_um: float, go: Callable[[], None] | None = None, seen_um: float | None = None
+    ) -> float:
+        """Start a move and return at once; see `Mover.send`.
+
+        Parameters
+        ----------
+        z_um
+            Where to, in µm.
+        go
+            Starts the move in another way than `Stage.move_to` does.
+        seen_um
+            Where it is, if that was read just now.
+
+        Returns
+        -------
+        float
+            Where it began, in µm.
+        """
+        seen = None if seen_um is None else (seen_um,)
+        (here_um,) = self._mover.send((z_um,), go, seen)
+        return here_um
+
+    def accept(self, z_um: float) -> None:
+        """Take a position at which a trial has ended for right; see `Mover.accept`."""
+        self._mover.accept((z_um,))
+
+    def halt(self) -> None:
+        """Stop where it is, and make sure of where that is; see `Mover.halt`."""
+        self._mover.halt()
+
+    def displacement(self, z_um: float, last_um: float) -> DisplacedError:
+        """Make the error for a position in which it cannot be; see `Mover.displacement`."""
+        return self._mover.displacement((z_um,), (last_um,))
+
+    def distrust(self) -> None:
+        """Move it no more, as what it has told cannot all be true; see `Mover.distrust`."""
+        self._mover.distrust()
 
     def settle(self) -> None:
         """Rest between arrival and exposure."""
-        self._clock.sleep(self.settings.settle_ms / 1e3)
+        self.clock.sleep(self.settings.settle_ms / 1e3)
         self.interrupt.check()
 
     def _fate(self, start_um: float) -> str:
-        return self._not_returned(start_um) or f"the drive is back at {start_um:.3f} µm"
+        return self._bring_back(start_um) or f"the drive is back at {start_um:.3f} µm"
 
-    def _not_returned(self, start_um: float) -> str | None:
-        """Bring the drive back; say what went wrong, or None.
+    def _bring_back(self, start_um: float) -> str:
+        """Bring the drive back; see `Mover.bring_back`."""
 
-        The cause that led here may have left the drive moving, so it is halted first. Drivers are
-        foreign code and may raise anything, which must not hide that first cause.
-        """
-        self.interrupt = Interrupt()
-        self.forget()
-        try:
-            self._stage.stop()
-            self.move_to(start_um)
-        except Exception as error:
-            return f"the drive could not return to {start_um:.3f} µm ({error}); {self._where()}"
-        return None
+        def go_back() -> None:
+            low, high = self.limits_um
+            home_um = min(max(start_um, low), high)  # it may have stood outside, by the tolerance
+            self.forget()
+            try:
+                self.move_to(home_um)
+            except DisplacedError:
+                raise
+            except DeviceError:  # the way below may be closed, by limits that only the device knows
+                self.halt()
+                self.go_to(home_um, self.settings.tolerance_um)
 
-    def _where(self) -> str:
-        try:
-            return f"it is at {self.position_um():.3f} µm"
-        except Exception:
-            return "and where it is cannot be read"
+        return self._mover.bring_back((start_um,), go_back)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.acquire.devices import DeviceError, Devices
-from fgaf.acquire.interrupt import Interrupt
-from fgaf.acquire.rig import StageTable
+from fgaf.acquire.devices import DeviceError
+from fgaf.acquire.drive import Drive
 
 _STANDS_S = 0.06
 _STANDING_READS = 4
@@ -97,14 +97,10 @@ class DriveTrial:
 
     Parameters
     ----------
-    devices
-        The open devices; every wait goes through their clock.
-    settings
-        Poll time, time-out and tolerance.
+    drive
+        The drive; every wait goes through its clock and looks at its interrupt.
     bounds_um
         Lowest and highest z that may be visited.
-    interrupt
-        Looked at in every wait.
 
     Attributes
     ----------
@@ -112,15 +108,8 @@ class DriveTrial:
         How far from its target each `travel` so far has ended.
     """
 
-    def __init__(
-        self,
-        devices: Devices,
-        settings: StageTable,
-        bounds_um: tuple[float, float],
-        interrupt: Interrupt,
-    ) -> None:
-        self._stage, self._clock = devices.stage, devices.clock
-        self._settings, self._interrupt = settings, interrupt
+    def __init__(self, drive: Drive, bounds_um: tuple[float, float]) -> None:
+        self._drive, self._clock, self._settings = drive, drive.clock, drive.settings
         self.bounds_um = bounds_um
         self.errors_um: list[float] = []
 
@@ -128,9 +117,9 @@ class DriveTrial:
         """Ask a standing drive for its position several times."""
         times_s, positions_um = [], []
         for _ in range(questions):
-            self._interrupt.check()
+            self._drive.interrupt.check()
             begun_ns = self._clock.now_ns()
-            positions_um.append(self._position_um())
+            positions_um.append(self._drive.position_um())
             times_s.append((self._clock.now_ns() - begun_ns) / 1e9)
         return RoundTrip(float(np.median(times_s)), max(times_s), float(np.std(positions_um)))
 
@@ -161,17 +150,17 @@ class DriveTrial:
             raise DeviceError(
                 f"{z_um:g} µm is outside the range {low:g} to {high:g} µm of the check"
             )
-        from_um = self._position_um()
+        from_um = self._drive.position_um()
         begun_ns = self._clock.now_ns()
-        self._stage.move_to(min(max(z_um, low), high))
+        self._drive.send(min(max(z_um, low), high), seen_um=from_um)
         times_s: list[float] = []
         positions_um: list[float] = []
         idle_s = math.inf
         while True:
-            self._interrupt.check()
+            self._drive.interrupt.check()
             asked_ns = self._clock.now_ns()
-            moving = self._stage.moving()
-            positions_um.append(self._position_um())
+            moving = self._drive.moving()
+            positions_um.append(self._drive.position_um())
             now_s = (self._clock.now_ns() - begun_ns) / 1e9
             times_s.append(now_s)
             self._check_bounds(positions_um[-1], from_um)
@@ -181,6 +170,7 @@ class DriveTrial:
                 idle_s = min(idle_s, (asked_ns - begun_ns) / 1e9)
                 travel = Travel(from_um, z_um, np.array(times_s), np.array(positions_um), idle_s)
                 if ended(travel):
+                    self._rest(travel)
                     return travel
             if now_s > self._settings.timeout_s:
                 raise DeviceError(
@@ -196,18 +186,22 @@ class DriveTrial:
             return False
         return bool(np.ptp(travel.positions_um[recent]) <= self._settings.tolerance_um / 2)
 
-    def _check_bounds(self, here_um: float, from_um: float) -> None:
+    def _rest(self, travel: Travel) -> None:
+        """Go on from where a move has ended: how far off that is, is what is to be found out."""
+        if abs(travel.error_um) <= self._spare_um:
+            self._drive.accept(float(travel.positions_um[-1]))
+
+    @property
+    def _spare_um(self) -> float:
         low, high = self.bounds_um
-        spare = max(0.2 * (high - low), self._settings.tolerance_um)
+        return max(0.2 * (high - low), self._settings.tolerance_um)
+
+    def _check_bounds(self, here_um: float, from_um: float) -> None:
+        (low, high), spare = self.bounds_um, self._spare_um
         if not min(low, from_um) - spare <= here_um <= max(high, from_um) + spare:
-            self._stage.stop()
+            with suppress(DeviceError):  # where it stands is said here, and asked again at the end
+                self._drive.halt()
             raise DeviceError(
                 f"the drive ran to {here_um:.3f} µm, out of the range {low:g} to {high:g} µm, and "
                 "was halted"
             )
-
-    def _position_um(self) -> float:
-        here_um = self._stage.position_um()
-        if not math.isfinite(here_um):
-            raise DeviceError(f"the drive gives {here_um} as its position")
-        return here_um

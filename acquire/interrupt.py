@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -10,7 +11,9 @@ from types import FrameType
 from fgaf.dataset.errors import FgafError
 
 _SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    if hasattr(signal, name)
 )
 
 
@@ -46,18 +49,26 @@ class Interrupt:
     @classmethod
     @contextmanager
     def on_signals(cls) -> Iterator[Interrupt]:
-        """Turn the first Ctrl-C or SIGTERM into a request; a second one ends the process at once.
+        """Turn Ctrl-C, SIGTERM and SIGHUP into a request; the first of them counts.
 
-        To be used in the main thread.
+        Later ones change nothing: the drive must still go back, and every wait on the way is
+        finite. A SIGHUP that is ignored, as under nohup, stays ignored. Outside the main thread,
+        where signals never arrive, there is nothing to do.
         """
         interrupt = cls()
+        if threading.current_thread() is not threading.main_thread():
+            yield interrupt
+            return
 
-        def first(number: int, _frame: FrameType | None) -> None:
-            interrupt.request(number)
-            for each in _SIGNALS:
-                signal.signal(each, signal.default_int_handler)
+        def note(number: int, _frame: FrameType | None) -> None:
+            if interrupt._signal is None:
+                interrupt.request(number)
 
-        before = {number: signal.signal(number, first) for number in _SIGNALS}
+        before = {
+            number: signal.signal(number, note)
+            for number in _SIGNALS
+            if not (number.name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN)
+        }
         try:
             yield interrupt
         finally:

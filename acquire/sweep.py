@@ -32,6 +32,7 @@ from fgaf.dataset.errors import SettingError
 
 _LARGEST_BYTES = 2 << 30
 _SAME_SPEED = 2e-3
+_FASTEST = 5.0
 
 
 @dataclass(frozen=True)
@@ -217,8 +218,8 @@ class Sweep:
         tolerance_um = max(self._drive.settings.tolerance_um, run_um / 4)
         here_um = self._drive.go_to(plan.z_um(0) - run_um, tolerance_um)
         end_um = plan.z_um(len(plan) - 1) + run_um
-        if isinstance(self._stage, TrialRampStage):
-            self._stage.try_speed(end_um)
+        if isinstance(stage := self._stage, TrialRampStage):
+            self._drive.send(end_um, lambda: stage.try_speed(end_um))
             here_um = self._drive.go_to(plan.z_um(0) - run_um, tolerance_um)
         self._drive.settle()
         self._frames.begin()
@@ -226,9 +227,10 @@ class Sweep:
             self._camera.stream()
             way_s = (plan.center_um - here_um) / (speed * self._expected)
             begun_ns = self._wait_to_begin(way_s + self._lag_s)
-            self._stage.ramp_to(end_um, speed * self._faster)
-            frames, readings = self._follow(end_um - run_um / 2, (end_um - here_um) / speed)
-        self._stage.stop()
+            pace = speed * self._faster
+            self._drive.send(end_um, lambda: self._stage.ramp_to(end_um, pace))
+            frames, readings = self._follow(end_um - run_um / 2, (end_um - here_um) / speed, pace)
+        self._drive.halt()
         half_way_um = plan.z_um(0) - run_um / 2
         ramp = Ramp.fit([each for each in readings if half_way_um <= each.z_um])
         self._learn(ramp, frames, plan, here_um, begun_ns)
@@ -242,7 +244,9 @@ class Sweep:
         self._drive.interrupt.check()
         return self._clock.now_ns()
 
-    def _follow(self, pass_um: float, ramp_s: float) -> tuple[list[Frame], list[Reading]]:
+    def _follow(
+        self, pass_um: float, ramp_s: float, speed_um_s: float
+    ) -> tuple[list[Frame], list[Reading]]:
         """Collect frames, and ask the drive between them, until one was exposed beyond."""
         frames: list[Frame] = []
         readings: list[Reading] = []
@@ -265,7 +269,10 @@ class Sweep:
             answered_ns = self._clock.now_ns()
             passed = z_um >= pass_um
             if not passed:
-                readings.append(Reading(asked_ns, answered_ns, z_um))
+                reading = Reading(asked_ns, answered_ns, z_um)
+                if readings and not self._can_follow(readings[-1], reading, speed_um_s):
+                    raise self._drive.displacement(z_um, readings[-1].z_um)
+                readings.append(reading)
             elif frames and readings and frames[-1].time_host_ns > readings[-1].time_ns:
                 return frames, readings
             if answered_ns > deadline_ns:
@@ -276,6 +283,13 @@ class Sweep:
             if answered_ns - last_ns > patience_ns:
                 raise DeviceError(f"the camera gave no frame for {patience_ns / 1e9:.3g} s")
             self._clock.sleep(self._drive.settings.poll_ms / 1e3)
+
+    def _can_follow(self, before: Reading, after: Reading, speed_um_s: float) -> bool:
+        """Whether a drive that goes up can give these answers one after the other."""
+        tolerance_um = self._drive.settings.tolerance_um
+        longest_s = (after.answered_ns - before.asked_ns) / 1e9
+        way_um = after.z_um - before.z_um
+        return -tolerance_um <= way_um <= tolerance_um + _FASTEST * speed_um_s * longest_s
 
     def _next_frame(self, timeout_s: float) -> Frame:
         frame = self._camera.next_frame(
@@ -305,6 +319,7 @@ class Sweep:
         tolerance_um = self._tolerance_um(plan)
         straight_um = self._drive.settings.tolerance_um
         if ramp.residual_um > straight_um:
+            self._drive.distrust()
             raise DeviceError(
                 f"the drive strayed {ramp.residual_um:.3f} µm from an even ramp, {straight_um:g} "
                 "are allowed; keep hands off it, or raise stage.tolerance_um"

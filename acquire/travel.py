@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from fgaf.acquire.arrival import Axes, Place, arrive, shown
+from fgaf.acquire.arrival import Axes, Mover, Place, shown
 from fgaf.acquire.causes import named
 from fgaf.acquire.devices import Clock, DeviceError, Stage, XYStage
 from fgaf.acquire.interrupt import Interrupt, InterruptError
@@ -40,16 +40,18 @@ class Travel:
             raise SettingError(
                 f"{stage.name} does not move in x and y; take the stacks without --positions"
             )
-        self._stage, self._clock, self._settings = stage, clock, settings
-        self._interrupt = interrupt
-        self._axes = Axes(
+        self._stage, self._settings = stage, settings
+        axes = Axes(
             "the x/y stage",
-            lambda place: stage.move_xy_to(*place),
-            stage.moving_xy,
-            self.position_um,
-            "stage.xy_tolerance_um",
-            settings.xy_tolerance_um,
+            go=lambda place: stage.move_xy_to(*place),
+            moving=stage.moving_xy,
+            read=stage.position_xy_um,
+            halt=stage.stop,
+            reopen=getattr(stage, "reopen", None),
+            tolerance="stage.xy_tolerance_um",
+            tolerance_um=settings.xy_tolerance_um,
         )
+        self._mover = Mover(axes, settings, clock, interrupt)
 
     @property
     def limits_um(self) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -81,10 +83,7 @@ class Travel:
         DeviceError
             It does not say, or says no number.
         """
-        place = self._stage.position_xy_um()
-        if not all(map(math.isfinite, place)):
-            raise DeviceError(f"the x/y stage gives {place} as its position; check its connection")
-        return place
+        return self._mover.read()
 
     def check(self, positions: Sequence[Position]) -> None:
         """Refuse, before anything moves, a list that this stage cannot visit whole.
@@ -112,23 +111,25 @@ class Travel:
     def returning(self) -> Iterator[Place]:
         """Bring the specimen back to where it stands now, whatever happens in the block.
 
+        It stays where it is when that is not where it was last read; see `Drive.returning`.
+
         Raises
         ------
         FgafError
             What ended the block, with what became of x and y; or they could not be brought back.
         """
-        start = self.position_um()
+        start = self._mover.anchor()
         try:
             yield start
         except FgafError as error:
-            line = f"{error}; {self._not_returned(start) or f'x, y are back at {shown(start)}'}"
+            line = f"{error}; {self._fate(start)}"
             if isinstance(error, InterruptError):
                 raise InterruptError(line, error.exit_code) from error
             raise DeviceError(line) from error
         except BaseException as error:
-            error.add_note(self._not_returned(start) or f"x, y are back at {shown(start)}")
+            error.add_note(self._fate(start))
             raise
-        if lost := self._not_returned(start):
+        if lost := self._bring_back(start):
             raise DeviceError(f"all stacks were taken, but {lost}")
 
     def go_to(self, position: Position) -> Place:
@@ -137,26 +138,17 @@ class Travel:
         Raises
         ------
         DeviceError
-            It did not arrive within the time-out, or came to rest elsewhere.
+            It is not where it was last read, did not arrive within the time-out, or came to rest
+            elsewhere.
         """
         with named(f"position {position.name}"):
             return self._arrive((position.x_um, position.y_um))
 
     def _arrive(self, place: Place) -> Place:
-        return arrive(
-            self._axes,
-            place,
-            self._settings.xy_tolerance_um,
-            self._settings,
-            self._clock,
-            self._interrupt,
-        )
+        return self._mover.arrive(place, self._settings.xy_tolerance_um)
 
-    def _not_returned(self, start: Place) -> str | None:
-        """Bring the specimen back; say what went wrong, or None. Drivers may raise anything."""
-        self._interrupt = Interrupt()
-        try:
-            self._arrive(start)
-        except Exception as error:
-            return f"the specimen could not return to {shown(start)} ({error})"
-        return None
+    def _fate(self, start: Place) -> str:
+        return self._bring_back(start) or f"x, y are back at {shown(start)}"
+
+    def _bring_back(self, start: Place) -> str:
+        return self._mover.bring_back(start, lambda: self._arrive(start))

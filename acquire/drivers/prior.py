@@ -231,6 +231,7 @@ class PriorStage(SerialStage):
         return readings
 
     def _greet(self) -> None:
+        self._move = ""
         proscan = self._settings.model == "proscan"
         self._unit_um = self._greet_proscan() if proscan else self._greet_nanoscanz()
 

@@ -8,6 +8,7 @@ line has been silent for one time-out.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import re
 import threading
@@ -53,7 +54,22 @@ class SerialLink:
         self.timeout_s = timeout_s
         self._lock = threading.RLock()
         self._in_step = True
-        self._serial = _open(port, device, baud, stop_bits, timeout_s)
+        self._open = lambda: _open(port, device, baud, stop_bits, timeout_s)
+        self._serial = self._open()
+
+    def reopen(self) -> None:
+        """Give the port back and open it once more, for a cable that is in again.
+
+        Raises
+        ------
+        DeviceError
+            The port does not open.
+        """
+        with self._lock:
+            with contextlib.suppress(OSError):
+                self._serial.close()
+            self._serial = self._open()
+            self._in_step = False
 
     @contextmanager
     def exchange(self, *, urgent: bool = False) -> Iterator[None]:

@@ -73,6 +73,17 @@ class SerialStage:
                 self.close()
             raise
 
+    def reopen(self) -> None:
+        """Open a lost link once more and greet the controller anew: it may have been switched off.
+
+        Raises
+        ------
+        DeviceError
+            The port does not open, or what answers there is no such controller.
+        """
+        self._link.reopen()
+        self._greet()
+
     def close(self) -> None:
         """Restore the settings found when it was opened, and give the port back."""
         if self._closed:

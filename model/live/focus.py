@@ -7,7 +7,8 @@ from bisect import bisect_left
 from collections import deque
 from typing import Final
 
-from fgaf.acquire.devices import Clock, DeviceError, Stage
+from fgaf.acquire.devices import DeviceError
+from fgaf.acquire.drive import Drive
 from fgaf.dataset.errors import FgafError
 
 _REMEMBERED: Final = 256
@@ -18,17 +19,16 @@ class Focus:
     """Reads the drive's position again and again, and sends it to the newest target.
 
     A new target is sent only when the drive stands: what a controller does with a command during a
-    move differs from maker to maker. Targets beyond the limits become the limit.
+    move differs from maker to maker. Targets beyond the limits become the limit. A drive that does
+    not stand where its moves can have brought it is not moved any more: that is an error.
 
     In real time a thread of its own talks to the drive (`start`, `stop`), since a serial drive
     takes a frame's time to answer; in simulated time the loop calls `look`.
 
     Parameters
     ----------
-    stage, clock
-        The device and the time its positions are stamped by.
-    limits_um
-        Lowest and highest z it may be sent to.
+    drive
+        The drive; its limits hold, and its clock stamps the positions.
     play_um
         Play of the drive: the objective stays where it is for so long when the direction turns
         down. Positions are then those of the objective, as if pushed from below, and moves down go
@@ -40,10 +40,8 @@ class Focus:
         Whether the newest target was beyond the limits.
     """
 
-    def __init__(
-        self, stage: Stage, clock: Clock, limits_um: tuple[float, float], play_um: float = 0.0
-    ) -> None:
-        self._stage, self._clock, self._limits_um = stage, clock, limits_um
+    def __init__(self, drive: Drive, play_um: float = 0.0) -> None:
+        self._drive, self._clock, self._limits_um = drive, drive.clock, drive.limits_um
         self._seen: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
         self._lock = threading.Lock()
         self._target_um: float | None = None
@@ -94,24 +92,22 @@ class Focus:
         Raises
         ------
         DeviceError
-            The drive is gone, or says no number.
+            The drive is gone, says no number, or is not where its moves have brought it.
         """
         try:
             asked_ns = self._clock.now_ns()
-            z_um = self._stage.position_um()
+            z_um = self._drive.position_um()
             answered_ns = self._clock.now_ns()
-            if not abs(z_um) < float("inf"):
-                raise DeviceError(f"the drive gives {z_um} as its position; check its connection")
             with self._lock:
                 before_um = z_um if self._objective_um is None else self._objective_um
                 self._objective_um = min(max(before_um, z_um), z_um + self._play_um)
                 self._seen.append(((asked_ns + answered_ns) // 2, self._objective_um))
                 wanted = self._target_um
-            if wanted is not None and not self._stage.moving():
+            if wanted is not None and not self._drive.moving():
                 with self._lock:
                     if self._target_um == wanted:
                         self._target_um = None
-                self._stage.move_to(wanted)
+                self._drive.send(wanted, seen_um=z_um)
         except FgafError:
             raise
         except Exception as error:

@@ -140,9 +140,7 @@ class Live:
             )
         self._pixel_um = pixel_um
         self._drive = Drive(devices.stage, devices.clock, rig.stage, self._interrupt)
-        self._focus = Focus(
-            devices.stage, devices.clock, self._drive.limits_um, self.settings.play_um
-        )
+        self._focus = Focus(self._drive, self.settings.play_um)
         self.pursuit = (
             Pursuit(self._focus, shape, self.settings.target) if self.settings.track else None
         )

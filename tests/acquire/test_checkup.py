@@ -254,7 +254,7 @@ BAD = [
     Bad(Slipping, "image and z", "does not always move the objective"),
     Bad(NeverIdle, "step", "still moving", returns=False),
     Bad(Disconnected, "backlash", "OSError: device disconnected"),
-    Bad(RunsAway, "step", "out of the range -5 to 5 µm, and was halted"),
+    Bad(RunsAway, "step", "out of the range -5 to 5 µm, and was halted", returns=False),
     Bad(IdleTooEarly, "step", "it says it is idle", "warning"),
     Bad(Drops, "frames", "check cable"),
     Bad(Torn, "frames", "incompletely grabbed"),

@@ -325,13 +325,30 @@ class Fault:
     planes: int
     stage: type[PlainStage] = PlainStage
     camera: type[PlainCamera] = PlainCamera
+    stays: str = ""
 
 
 FAULTS = [
     Fault(r"plane 2 of 5 .*not arrived at 9.5 µm after 3 s.*still moving", 1, stage=NeverArrives),
-    Fault(r"plane 4 of 5 .*came to rest at 10.800 µm", 3, stage=ArrivesElsewhere),
-    Fault(r"plane 3 of 5 .*gives nan as its position", 2, stage=NoNumber),
-    Fault(r"plane 3 of 5 .*moved during the exposure", 2, stage=MovedByHand),
+    Fault(
+        r"plane 4 of 5 .*came to rest at 10.800 µm",
+        3,
+        stage=ArrivesElsewhere,
+        stays="not brought back to 7.000 µm (the drive stands at 10.800 µm, but 10.000 µm was last",
+    ),
+    Fault(
+        r"plane 3 of 5 .*gives nan as its position",
+        2,
+        stage=NoNumber,
+        stays="could not return to 7.000 µm (the drive gives nan as its position; check its "
+        "connection); and where it is cannot be read",
+    ),
+    Fault(
+        r"plane 3 of 5 .*moved during the exposure",
+        2,
+        stage=MovedByHand,
+        stays="µm, but 10.000 µm was last read",
+    ),
     Fault(r"plane 3 of 5 .*frame 1 twice", 2, camera=SameFrameTwice),
     Fault(r"plane 3 of 5 .*frame 1 twice", 2, camera=SameIdTwice),
     Fault(r"plane 3 of 5 .*same image twice", 2, camera=SamePixelsTwice),
@@ -359,8 +376,97 @@ def test_a_fault_stops_the_run_names_the_plane_and_the_drive_goes_back(fault: Fa
         taken.extend(engine.expose(PLAN))
     assert len(taken) == fault.planes
     assert "\n" not in str(caught.value)
-    assert "the drive is back at 7.000 µm" in str(caught.value)
+    if fault.stays:
+        assert fault.stays in str(caught.value)
+        assert min(stage.moves[1:]) > START_UM
+    else:
+        assert "the drive is back at 7.000 µm" in str(caught.value)
+        assert stage.position_um() == START_UM
+
+
+def displaced(stage: PlainStage, by_um: float) -> None:
+    """Let the position read so much more: by a new count, or by a hand."""
+    stage.origin = stage.target = stage.position_um() + by_um
+
+
+@pytest.mark.parametrize("by_um", [-10.0, 1.5, 0.15])
+def test_a_position_that_jumps_between_two_planes_stops_the_run(by_um: float) -> None:
+    devices, stage, _ = devices_of()
+    engine = engine_of(devices)
+    taken: list[Exposure] = []
+
+    def run() -> None:
+        with engine.returning():
+            for exposure in engine.expose(PLAN):
+                taken.append(exposure)
+                if exposure.plane == 2:
+                    displaced(stage, by_um)
+
+    with pytest.raises(DeviceError) as caught:
+        run()
+    assert len(taken) == 3
+    assert str(caught.value) == (
+        f"plane 4 of 5 (z = 10.5 µm): the drive stands at {10 + by_um:.3f} µm, but 10.000 µm was "
+        "last read: its controller was restarted, its counter was set, or it was moved by hand; "
+        "the drive was not brought back to 7.000 µm; make sure where it really is before anything "
+        "moves"
+    )
+    assert stage.moves[-1] == 10.0
+
+
+def test_drift_and_noise_within_the_tolerance_stop_nothing() -> None:
+    class Noisy(PlainStage):
+        noise = np.random.default_rng(0)
+
+        def position_um(self) -> float:
+            return super().position_um() + float(self.noise.normal(scale=0.035))
+
+    devices, stage, _ = devices_of(stage=Noisy)
+    engine = engine_of(devices)
+    with engine.returning():
+        for exposure in engine.expose(StackPlan(0.5, 30.0, 10.0)):
+            if exposure.plane % 4 == 0:
+                stage.origin = stage.target = stage.target + 0.04
+
+
+def test_a_drive_moved_after_the_last_plane_stays_there() -> None:
+    devices, stage, _ = devices_of()
+    engine = engine_of(devices)
+    says = r"all planes were taken, but the drive was not brought back .*at 14.000 µm, but 11.000"
+
+    def run() -> None:
+        with engine.returning():
+            list(engine.expose(PLAN))
+            displaced(stage, 3.0)
+
+    with pytest.raises(DeviceError, match=says):
+        run()
+    assert stage.moves[-1] == 11.0
+
+
+def test_the_way_back_is_direct_where_the_approach_is_closed() -> None:
+    class Floor(PlainStage):
+        """Its controller has a lower limit that it does not tell."""
+
+        def move_to(self, z_um: float) -> None:
+            if z_um < START_UM - 1:
+                raise DeviceError("refused: the value is out of range")
+            super().move_to(z_um)
+
+    devices, stage, _ = devices_of(stage=Floor)
+    engine = engine_of(devices)
+    with engine.returning():
+        list(engine.expose(PLAN))
     assert stage.position_um() == START_UM
+
+
+def test_a_drive_that_began_a_little_outside_its_limits_goes_back_to_the_limit() -> None:
+    devices, stage, _ = devices_of()
+    engine = engine_of(devices, limits_um=(START_UM + 0.06, 50.0), approach_um=1.0)
+    engine.check(PLAN)
+    with engine.returning():
+        list(engine.expose(PLAN))
+    assert stage.position_um() == pytest.approx(START_UM + 0.06)
 
 
 def test_a_drive_that_does_not_move_is_an_error() -> None:

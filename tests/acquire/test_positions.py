@@ -169,7 +169,7 @@ class Stuck:
     ("after", "says"),
     [
         (1, r"position right: the x/y stage came to rest at 50\.250, 5\.000 µm, .*1 of 2 stacks"),
-        (2, r"all stacks were taken, but the specimen could not return to 0\.000, 0\.000 µm"),
+        (2, r"all stacks were taken, but the x/y stage could not return to 0\.000, 0\.000 µm"),
     ],
     ids=["on the way", "on the way back"],
 )

@@ -275,8 +275,35 @@ def test_a_hand_on_the_drive_ends_the_sweep(rig: Rig) -> None:
         stage = devices.stage
         assert isinstance(stage, SimulatedStage)
         turned = Around(stage, position_um=Stray(stage))
-        with pytest.raises(DeviceError, match=r"strayed 0\.\d+ µm from an even ramp"):
-            list(sweep_of(replace(devices, stage=turned), rig).expose(PLAN))
+        sweep = sweep_of(replace(devices, stage=turned), rig)
+        says = r"strayed 0\.\d+ µm from an even ramp.*not brought back to 0.000 µm; make sure"
+        with pytest.raises(DeviceError, match=says), sweep.returning():
+            list(sweep.expose(PLAN))
+
+
+def test_a_counter_that_is_set_during_a_ramp_ends_the_sweep(rig: Rig) -> None:
+    """The new count lies between the ramp's ends, so only the jump itself shows."""
+    with open_rig(rig) as devices:
+        stage = devices.stage
+        assert isinstance(stage, SimulatedStage)
+        sent: list[float] = []
+
+        def ramp_to(z_um: float, speed_um_s: float) -> None:
+            sent.append(z_um)
+            stage.ramp_to(z_um, speed_um_s)
+
+        def position_um() -> float:
+            here = stage.position_um()
+            return here - 1.5 if sent and here > 4.0 else here
+
+        counting = Around(stage, position_um=position_um, ramp_to=ramp_to)
+        sweep = sweep_of(replace(devices, stage=counting), rig)
+        says = (
+            r"stands at 2\.\d+ µm, but \d\.\d+ µm was last read.*not brought back to 0.000 µm; make"
+        )
+        with pytest.raises(DeviceError, match=says), sweep.returning():
+            list(sweep.expose(PLAN))
+        assert stage.objective_um(devices.clock.now_ns()) > 4.0
 
 
 def test_a_drive_that_stops_half_way_ends_the_sweep(rig: Rig) -> None:

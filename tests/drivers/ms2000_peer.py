@@ -56,12 +56,16 @@ class Ms2000Peer(SerialPeer):
     LINE_END = " \r\n"
 
     def __init__(self, personality: AsiPersonality) -> None:
-        self.backlash_mm = personality.backlash_mm
         self._is = personality
+        self.restart()
         self._axis = ""
         self.xy_um = (100.0, -50.0)
         self._xy_until_s = 0.0
         super().__init__(personality)
+
+    def restart(self) -> None:
+        """Take the settings that hold when it is switched on."""
+        self.backlash_mm = self._is.backlash_mm
 
     def obey(self, line: str) -> None:
         """Carry out one command line and answer it."""
@@ -101,10 +105,10 @@ class Ms2000Peer(SerialPeer):
         self.say(":A")
 
     def _where(self, _: str) -> None:
-        self.say(f":A {self.position_um / self._is.unit_um:.1f}")
+        self.say(f":A {self.counter_um / self._is.unit_um:.1f}")
 
     def _move(self, argument: str) -> None:
-        target_um = float(argument.removeprefix("=") or 0) * self._is.unit_um
+        target_um = self.zero_um + float(argument.removeprefix("=") or 0) * self._is.unit_um
         if not self.reaches(target_um):
             self.say(":N-4")
             return

@@ -64,12 +64,16 @@ class ProScanPeer(SerialPeer):
 
     def __init__(self, personality: Personality) -> None:
         self.model = personality.model
-        self.backlash = personality.backlash
-        self.compatibility = personality.compatibility
-        self.readable_errors = personality.readable_errors
         self._is = personality
-        self.percent = personality.percent
+        self.restart()
         super().__init__(personality)
+
+    def restart(self) -> None:
+        """Take the settings that hold when it is switched on."""
+        self.backlash = self._is.backlash
+        self.compatibility = self._is.compatibility
+        self.readable_errors = self._is.readable_errors
+        self.percent = self._is.percent
 
     def obey(self, line: str) -> None:
         """Carry out one command line and answer it."""
@@ -171,7 +175,7 @@ class ProScanPeer(SerialPeer):
         self.say(self._units())
 
     def _units(self) -> str:
-        here = self.position_um - self._is.display_zero_um
+        here = self.counter_um - self._is.display_zero_um
         return f"{here:.3f}" if self._is.model == "nanoscanz" else str(round(here / self._unit()))
 
     def _unit(self) -> float:
@@ -184,7 +188,7 @@ class ProScanPeer(SerialPeer):
         self.say(*(["R", "R"] if owed else ["R"]))
 
     def _go(self, arguments: list[str]) -> None:
-        target = float(arguments[0]) * self._unit()
+        target = self.zero_um + float(arguments[0]) * self._unit()
         if not self.reaches(target):
             self._error(8)
             return

@@ -29,8 +29,9 @@ class SerialPersonality:
         The axis stops this far into every move.
     joystick
         Before the move of this number begins, a hand moves the axis by so many µm.
-    off_at
-        When the move of this number is asked for, the power fails.
+    off_at, on_again_s, restart_um
+        When the move of this number is asked for, the power fails. It comes back so long after,
+        and the counter then begins at so many µm.
     """
 
     delay_s: float = 0.0
@@ -41,6 +42,8 @@ class SerialPersonality:
     stalls_after_um: float = float("inf")
     joystick: tuple[int, float] = (0, 0.0)
     off_at: int = 0
+    on_again_s: float = float("inf")
+    restart_um: float = 0.0
     start_um: float = 10.0
     travel_um: tuple[float, float] = (-1000.0, 1000.0)
     speed_um_per_s: float = 200.0
@@ -69,6 +72,8 @@ class SerialPeer:
         Lowest point that any move has touched.
     speed_um_per_s
         Of the moves to come.
+    zero_um
+        Where the axis really is when its counter reads 0.
     """
 
     LINE_END = "\r"
@@ -77,13 +82,15 @@ class SerialPeer:
         self.commands: list[str] = []
         self.lowest_um = personality.start_um
         self.speed_um_per_s = personality.speed_um_per_s
+        self.zero_um = 0.0
         self._like = personality
         self._rest_um = personality.start_um
         self._legs: list[_Leg] = []
         self._moves = 0
         self._outbox: list[tuple[float, bytes]] = []
         self._wire: list[tuple[float, bytes]] = []
-        self._mute = False
+        self._mute_until_s = 0.0
+        self._cut = False
         self._lock = threading.RLock()
         self._server = socket.create_server(("127.0.0.1", 0))
         self._client: socket.socket | None = None
@@ -108,13 +115,38 @@ class SerialPeer:
             self.halt()
             self._rest_um += by_um
 
+    @property
+    def counter_um(self) -> float:
+        """Where the controller takes the axis to be."""
+        return self.position_um - self.zero_um
+
+    def recount(self, counter_um: float) -> None:
+        """Let the counter read so many µm from now on; the axis does not move."""
+        with self._lock:
+            self.zero_um = self._position(time.monotonic()) - counter_um
+
+    def power_cycle(self, counter_um: float = 0.0) -> None:
+        """Switch off and on: the axis stands, settings and counter begin anew."""
+        with self._lock:
+            self.halt()
+            self.recount(counter_um)
+            self.restart()
+
+    def restart(self) -> None:
+        """Take the settings that hold when it is switched on."""
+
     def unplug(self) -> None:
         """End the stream of replies, as a pulled adapter does, and hear nothing more."""
         with self._lock:
-            self._mute = True
+            self._mute_until_s, self._cut = float("inf"), True
             self._outbox, self._wire = [], []
             if self._client is not None:
                 self._client.shutdown(socket.SHUT_WR)
+
+    def replug(self) -> None:
+        """Hear whoever connects anew."""
+        with self._lock:
+            self._mute_until_s = 0.0
 
     def chatter(self, raw: bytes) -> None:
         """Send bytes that nobody asked for."""
@@ -162,8 +194,11 @@ class SerialPeer:
         number, by_um = self._like.joystick
         if self._moves == number:
             self.push(by_um)
-        self._mute |= self._moves == self._like.off_at
         now = time.monotonic()
+        if self._moves == self._like.off_at:
+            self._mute_until_s = now + self._like.on_again_s
+            self.power_cycle(self._like.restart_um)
+            return 0.0
         here = self._position(now)
         if not self._legs or self._legs[-1].end_s <= now:
             self._rest_um, self._legs = here, []
@@ -203,7 +238,7 @@ class SerialPeer:
                     chunk = b""
                 if not chunk:
                     self._client.close()
-                    self._client, received = None, b""
+                    self._client, received, self._cut = None, b"", False
                     self._outbox, self._wire = [], []
                     continue
                 *lines, received = (received + chunk).split(b"\r")
@@ -214,7 +249,7 @@ class SerialPeer:
                 self._speak()
 
     def _hear(self, line: str) -> None:
-        if self._mute:
+        if self._cut or time.monotonic() < self._mute_until_s:
             return
         self.commands.append(line)
         if line in self._like.answers:
@@ -242,6 +277,8 @@ class SerialPeer:
                 self._wire.append((due, raw[begin : begin + size]))
 
     def _send(self, raw: bytes, after_s: float = 0.0) -> None:
+        if self._cut or time.monotonic() < self._mute_until_s:
+            return
         self._outbox.append((time.monotonic() + after_s + self._like.delay_s, raw))
         self._outbox.sort(key=lambda reply: reply[0])
 

@@ -7,24 +7,33 @@ from typing import Any
 
 import pytest
 
-from fgaf.acquire import DeviceError, WallClock
+from fgaf.acquire import Clock, DeviceError, Interrupt, Stage, WallClock
+from fgaf.acquire.drive import Drive
 from fgaf.acquire.drivers.simulated import SimulatedClock
+from fgaf.acquire.rig import StageTable
 from fgaf.model.live.focus import Focus
 
 
+def focus_of(
+    stage: Stage, clock: Clock, limits_um: tuple[float, float], play_um: float = 0.0
+) -> Focus:
+    settings = StageTable(driver="test", limits_um=limits_um)
+    return Focus(Drive(stage, clock, settings, Interrupt()), play_um)
+
+
 class Line:
-    """A drive that rises by 1 µm at every reading."""
+    """A drive that rises by 1 µm at every reading, until it is told to stand."""
 
     name = "line"
     limits_um = (-5.0, 5.0)
 
     def __init__(self) -> None:
         self.z_um = 0.0
-        self.busy = False
+        self.busy = self.stands = False
         self.went: list[float] = []
 
     def position_um(self) -> float:
-        self.z_um += 1.0
+        self.z_um += 0.0 if self.stands else 1.0
         return self.z_um
 
     def moving(self) -> bool:
@@ -42,7 +51,7 @@ class Line:
 
 def test_between_two_readings_the_drive_was_between_them() -> None:
     clock = SimulatedClock()
-    focus = Focus(Line(), clock, (-5.0, 5.0))
+    focus = focus_of(Line(), clock, (-5.0, 5.0))
     begun_ns = clock.now_ns()
     for _ in range(3):
         focus.look()
@@ -54,8 +63,8 @@ def test_between_two_readings_the_drive_was_between_them() -> None:
 
 def test_targets_stay_within_the_limits_and_the_newest_counts() -> None:
     stage = Line()
-    focus = Focus(stage, SimulatedClock(), (-2.0, 2.0))
-    stage.busy = True
+    focus = focus_of(stage, SimulatedClock(), (-2.0, 2.0))
+    stage.busy = stage.stands = True
     focus.aim(1.0)
     focus.look()
     assert stage.went == []
@@ -70,7 +79,7 @@ def test_targets_stay_within_the_limits_and_the_newest_counts() -> None:
 def test_moves_go_beyond_the_play_and_positions_are_the_objectives() -> None:
     stage = MemoryStage()
     clock = SimulatedClock()
-    focus = Focus(stage, clock, (-5.0, 5.0), play_um=0.4)
+    focus = focus_of(stage, clock, (-5.0, 5.0), play_um=0.4)
 
     def objective_after(z_um: float) -> float:
         focus.aim(z_um)
@@ -82,6 +91,22 @@ def test_moves_go_beyond_the_play_and_positions_are_the_objectives() -> None:
     focus.look()
     assert [objective_after(z) for z in (1.0, 0.5, 0.2, 0.7)] == pytest.approx([1.0, 0.5, 0.2, 0.7])
     assert stage.went == pytest.approx([1.0, 0.1, -0.2, 0.7])
+
+
+@pytest.mark.parametrize("by_um", [-0.9, 3.0])
+def test_a_drive_that_is_not_where_it_was_sent_is_not_moved_any_more(by_um: float) -> None:
+    """Its controller was restarted, or somebody turns the knob while a cell is followed."""
+    stage = MemoryStage()
+    focus = focus_of(stage, SimulatedClock(), (-5.0, 5.0))
+    for z_um in (0.0, 1.0):
+        focus.aim(z_um)
+        focus.look()
+    focus.look()
+    stage.z_um += by_um
+    focus.aim(1.5)
+    with pytest.raises(DeviceError, match=rf"stands at {1 + by_um:.3f} µm, but 1.000 µm was last"):
+        focus.look()
+    assert stage.went == [0.0, 1.0]
 
 
 class MemoryStage:
@@ -128,7 +153,7 @@ def test_a_drive_that_is_gone_is_an_error_in_the_loop(position: Any) -> None:
             return 0.0
 
     stage = Gone()
-    focus = Focus(stage, WallClock(), (-5.0, 5.0))
+    focus = focus_of(stage, WallClock(), (-5.0, 5.0))
     focus.start()
     focus.aim(1.0)
     with pytest.raises(DeviceError, match=r"the drive( gives nan|: RuntimeError: unplugged)"):
