@@ -1,9 +1,11 @@
 """What all commands share: errors in one line, progress with ETA, a closing line or JSON."""
 
+import io
 import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import click
@@ -56,7 +58,8 @@ class _OneLine(click.Command):
         except (FgafError, OSError, KeyboardInterrupt) as error:
             if "--debug" in sys.argv or isinstance(error, BrokenPipeError):
                 raise
-            echo(f"error: {_line(error)}", err=True)
+            with suppress(OSError):  # where the terminal is gone the exit code still counts
+                echo(f"error: {_line(error)}", err=True)
             ctx.exit(getattr(error, "exit_code", 1))
 
 
@@ -73,8 +76,24 @@ def progress(items: Iterable[Item], label: str, length: int | None = None) -> It
     if not sys.stderr.isatty():
         yield from items
         return
-    with click.progressbar(items, length=length, label=label, file=sys.stderr) as bar:
+    with click.progressbar(items, length=length, label=label, file=_Terminal()) as bar:
         yield from bar
+
+
+class _Terminal(io.TextIOBase):
+    """The terminal on stderr, for a bar: when it is closed, the work goes on without one."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return True
 
 
 def printable(text: str) -> str:

@@ -104,14 +104,26 @@ def test_sigkill_at_random_moments_publishes_no_part_and_loses_no_plane(
     assert sum(0 < planes < PLANES for planes in recovered) >= kills // 4
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_the_run_politely(number: signal.Signals, tmp_path: Path) -> None:
+SIGNALS = {
+    "Ctrl-C": ("SIGINT",),
+    "SIGTERM": ("SIGTERM",),
+    "a closed terminal": ("SIGHUP",),
+    "Ctrl-C twice": ("SIGINT", "SIGINT"),
+    "SIGTERM twice and more": ("SIGTERM", "SIGTERM", "SIGHUP", "SIGINT"),
+}
+
+
+@pytest.mark.parametrize("names", SIGNALS.values(), ids=SIGNALS)
+def test_a_signal_stops_the_run_politely(names: tuple[str, ...], tmp_path: Path) -> None:
     part, copies = tmp_path / "x.stack.h5.part", tmp_path / "copies"
     copies.mkdir()
+    number = signal.Signals[names[0]]
     with running(tmp_path, "--range", "60", "--realtime", "--center", "1") as process:
         wait_for(lambda: held_by_a_copy(part, copies) > 2, process)
-        process.send_signal(number)
         begun = time.monotonic()
+        for each in names:
+            process.send_signal(signal.Signals[each])
+            time.sleep(0.03)
         _, errors = process.communicate(timeout=PATIENCE_S)
     assert time.monotonic() - begun < 5
     assert process.returncode == 128 + number, errors
