@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fgaf.dataset.csv_tables import read_table
 from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.files import reason
 from fgaf.dataset.inputs import read_text
@@ -60,8 +60,7 @@ def read_positions(path: Path) -> tuple[Position, ...]:
         The file cannot be read, or a column, a number or a name is wrong; the line says where.
     """
     try:
-        reader = csv.DictReader(io.StringIO(read_text(path)))
-        rows, headings = list(reader), reader.fieldnames or ()
+        headings, rows = read_table(read_text(path))
     except OSError as error:
         raise SettingError(
             f"{path} cannot be read as a list of positions ({reason(error)}); check the name"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -162,6 +161,7 @@ def detect_command(
     camera pitch / magnification.
     """
     from fgaf.curate.pictures import find_images
+    from fgaf.dataset.csv_tables import write_table
     from fgaf.dataset.files import publishing, require_new
 
     require_new(out, overwrite)
@@ -170,11 +170,14 @@ def detect_command(
     for path in progress(paths, "detect", len(paths)):
         rows += _detected(path, pixel_size_um, head_um, least_score)
     with publishing(out, overwrite) as part, part.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(("image", "y", "x", "height", "width", "score", "plane"))
-        for image, y, x, height, width, score, plane in rows:
-            numbers = (f"{v:.2f}" for v in (y, x, height, width))
-            table.writerow((image, *numbers, f"{score:.3f}", plane))
+        write_table(
+            file,
+            ("image", "y", "x", "height", "width", "score", "plane"),
+            (
+                (image, *(f"{v:.2f}" for v in box), f"{score:.3f}", plane)
+                for image, *box, score, plane in rows
+            ),
+        )
     finish(
         f"wrote {out}: {len(rows)} heads in {len(paths)} files",
         None,

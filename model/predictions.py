@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fgaf.dataset.csv_tables import write_table
 from fgaf.dataset.files import publishing
 from fgaf.model.depth import DepthModel
 from fgaf.model.extras import require
@@ -130,9 +130,8 @@ def table(rows: list[Row]) -> str:
 def write_csv(path: Path, rows: list[Row], overwrite: bool = False) -> None:
     """Write rows as CSV, unknown values empty; see `fgaf.dataset.files.publishing`."""
     with publishing(path, overwrite) as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=[name for name, _ in COLUMNS])
-        writer.writeheader()
-        writer.writerows(rows)
+        names = [name for name, _ in COLUMNS]
+        write_table(file, names, ([row[name] for name in names] for row in rows))
 
 
 def write_parquet(path: Path, rows: list[Row], overwrite: bool = False) -> None:

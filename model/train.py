@@ -6,7 +6,6 @@ from its last epoch and ends with the same numbers as the unbroken one. Under `t
 processes take their parts of every batch (`fgaf.model.parallel`).
 """
 
-import csv
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from fgaf.dataset import console
 from fgaf.dataset.archive import Archive
+from fgaf.dataset.csv_tables import write_table
 from fgaf.dataset.errors import ExistsError, FgafError, SettingError
 from fgaf.dataset.files import publishing
 from fgaf.dataset.header import software
@@ -513,7 +513,8 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def _write_history(path: Path, history: list[Row]) -> None:
-    with publishing(path, overwrite=True) as part, part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(history[0]))
-        writer.writeheader()
-        writer.writerows(history)
+    with (
+        publishing(path, overwrite=True) as part,
+        part.open("w", newline="", encoding="utf-8") as file,
+    ):
+        write_table(file, list(history[0]), (row.values() for row in history))

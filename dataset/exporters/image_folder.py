@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
+from fgaf.dataset.csv_tables import write_table
 from fgaf.dataset.exporters.patches import (
     PNG,
     class_names,
@@ -58,8 +58,7 @@ def write_image_folder(
             (part / file).write_bytes(png_of(archive.images[row]))
         columns = patch_columns(archive)
         with (part / "metadata.csv").open("w", encoding="utf-8", newline="") as table:
-            writer = csv.writer(table)
-            writer.writerow(["file_name", *columns])
-            writer.writerows(zip(files, *columns.values(), strict=True))
+            rows = zip(files, *columns.values(), strict=True)
+            write_table(table, ["file_name", *columns], rows)
         (part / NAME).write_text(archive_record(archive, files), encoding="utf-8")
     return path

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Sequence
 from typing import Any, Final
 
+from fgaf.dataset.csv_tables import write_table
 from fgaf.model.bench.compare import COMPARED
 from fgaf.model.bench.results import METRICS
 
@@ -37,17 +37,14 @@ def results_csv(results: dict[str, Any]) -> str:
     cells), ``top1_seed_std``; ``top1_difference`` to the reference with ``_low``, ``_high``,
     ``_p`` and ``_p_holm``. Empty where there is no such number.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     ends = ("", "_low", "_high", "_seed_std")
     tests = ("", "_low", "_high", "_p", "_p_holm")
-    writer.writerow(
-        [
-            *("id", "label", "kind", "seeds", "judged_by", "seconds", *COSTS, "calibration_error"),
-            *(f"{key}{end}" for key in METRICS for end in ends),
-            *(f"{key}_difference{end}" for key in COMPARED for end in tests),
-        ]
-    )
+    headings = [
+        *("id", "label", "kind", "seeds", "judged_by", "seconds", *COSTS, "calibration_error"),
+        *(f"{key}{end}" for key in METRICS for end in ends),
+        *(f"{key}_difference{end}" for key in COMPARED for end in tests),
+    ]
+    rows = []
     for row in results["methods"]:
         cost, against = row["cost"] or {}, row["against_reference"] or {}
         line = [row["id"], row["label"], row["kind"], " ".join(map(str, row["seeds"]))]
@@ -58,7 +55,9 @@ def results_csv(results: dict[str, Any]) -> str:
             line.append((row["seed_spread"][key] or {}).get("std"))
         for key in COMPARED:
             line += [against.get(key, {}).get(end) for end in (*_ENDS, "p", "p_holm")]
-        writer.writerow(line)
+        rows.append(line)
+    text = io.StringIO()
+    write_table(text, headings, rows)
     return text.getvalue()
 
 
