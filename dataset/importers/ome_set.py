@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -20,8 +20,9 @@ from fgaf.dataset.importers.tiff_axes import stack_sizes
 from fgaf.dataset.importers.tiff_file import Place, is_tiff, opened_tiff, read_places
 from fgaf.dataset.importers.tiff_metadata import with_ome
 from fgaf.dataset.importers.zstack import Series, ZStack
+from fgaf.dataset.inputs import read_text
 
-_MOST_PLANES: Final = 10_000_000
+_MOST_PLANES: Final = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def describing(path: Path, xml: str) -> Description:
         with opened_tiff(other) as tiff:
             text = tiff.ome_metadata or ""
     else:
-        text = other.read_text(encoding="utf-8", errors="replace")
+        text = read_text(other)
     if not text or parse_ome(other, text).find("BinaryOnly") is not None:
         raise FormatError(f"{other} does not describe the set that {path} is of; copy it again")
     return Description(other, text)
@@ -166,16 +167,20 @@ class PlacedImage:
             A plane or its file is missing, or pages are not as the XML says.
         """
         t, c = index.get("time", 0), index.get("channel", 0)
-        places = []
-        for z in range(self.sizes["Z"]):
-            place = self.place(t, c, z)
-            if place is None:
-                raise FormatError(
-                    f"{path} lacks plane {z} of the {self.sizes['Z']} that its OME-XML describes; "
-                    "the recording is not whole: --take another, or export it again"
-                )
-            places.append(place)
-        frames = [page.pixels for page in read_places(path, places)]
+        files: dict[Path, None] = {}
+
+        def places() -> Iterator[Place]:
+            for z in range(self.sizes["Z"]):
+                place = self.place(t, c, z)
+                if place is None:
+                    raise FormatError(
+                        f"{path} lacks plane {z} of the {self.sizes['Z']} that its OME-XML "
+                        "describes; the recording is not whole: --take another, or export it again"
+                    )
+                files[place.file] = None
+                yield place
+
+        frames = [page.pixels for page in read_places(path, places())]
         shape = self.layout[1][-2:]
         odd = next((frame for frame in frames if frame.shape != shape), None)
         if odd is not None or len({frame.dtype for frame in frames}) > 1:
@@ -184,8 +189,8 @@ class PlacedImage:
                 f"{path} has pages of {found}, and {shape[0]} x {shape[1]} of one type by its "
                 "OME-XML; export it again"
             )
-        files = tuple(dict.fromkeys(place.file for place in places))
-        return with_ome(ZStack(path, "OME-TIFF", np.stack(frames), files), self.ome, (t, c))
+        stack = ZStack(path, "OME-TIFF", np.stack(frames), tuple(files))
+        return with_ome(stack, self.ome, (t, c))
 
     def _number(self, at: Mapping[str, int]) -> int:
         number = 0

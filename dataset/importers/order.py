@@ -8,26 +8,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.dataset.errors import SettingError
-from fgaf.dataset.importers.plan import ImportSettings
 from fgaf.dataset.importers.zstack import Heights, ZStack
 
 _UNEVEN: Final = 0.5
 _TOLERANCE: Final = 0.1
 
 
-def settle_order(stack: ZStack, settings: ImportSettings) -> bool:
+def stored_downwards(
+    stack: ZStack, highest_first: bool = False, ignore_metadata: bool = False
+) -> bool:
     """Find whether the planes are stored from the highest to the lowest.
 
     Positions tell it, with a unit or without, and steps that are negative. A positive step does
     not tell: programs write its size there. Where nothing tells, the first plane is the lowest.
+
+    Parameters
+    ----------
+    stack
+        The planes, and what was recorded of them.
+    highest_first
+        Whether the person who imports it says so.
+    ignore_metadata
+        Whether that alone counts.
 
     Raises
     ------
     SettingError
         Two of them differ, or positions go up and down; the line has both.
     """
-    down: dict[str, bool] = {"--highest-first": True} if settings.highest_first else {}
-    if not settings.ignore_metadata:
+    down: dict[str, bool] = {"--highest-first": True} if highest_first else {}
+    if not ignore_metadata:
         for heights in _recorded(stack):
             down[heights.source] = bool(_steps(stack, heights)[0] < 0)
         down |= {claim.source: True for claim in stack.steps_um if claim.value < 0}

@@ -16,9 +16,10 @@ from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.files import sha256_of
 from fgaf.dataset.header import utc_now
 from fgaf.dataset.importers.images import IMAGE_SUFFIXES
+from fgaf.dataset.importers.order import stored_downwards
 from fgaf.dataset.importers.plan import stack_name
 from fgaf.dataset.importers.tiff_file import holds_pages, is_tiff
-from fgaf.dataset.importers.zstack import Claim, ZStack, read_zstack, settle
+from fgaf.dataset.importers.zstack import Claim, ZStack, magnitudes, read_zstack, settle
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.split import make_split
 
@@ -106,7 +107,8 @@ def import_cell_stacks(
     ----------
     folder
         Holds, at any depth, one multi-page TIFF per cell: an odd number of square pages, the
-        same in every file, the lowest plane first, the middle page in focus.
+        same in every file, the middle page in focus; the lowest plane first, but for files that
+        say otherwise.
     settings
         What is known besides the pixels.
     progress
@@ -151,8 +153,9 @@ def import_cell_stacks(
     for k, file in enumerate(progress(files)):
         stack = read_zstack(file)
         _require_like(stack, first)
+        down = stored_downwards(stack)
         _require_same_scales(stack, settings, step, pixel)
-        images[k] = stack.frames
+        images[k] = stack.frames[::-1] if down else stack.frames
     cells = Cells.from_columns(
         {
             "id": [_cell_id(file, folder) for file in files],
@@ -270,7 +273,7 @@ def _scales(stack: ZStack, settings: PatchSettings) -> tuple[Claim, Claim | None
     given = Claim("--step", settings.step_um) if settings.step_um is not None else None
     size = settings.optics.pixel_size_um
     given_pixel = Claim("--pixel-size", size) if size is not None else None
-    step = settle("z step", stack.path, stack.steps_um, given)
+    step = settle("z step", stack.path, magnitudes(stack.steps_um), given)
     pixel = settle("pixel size", stack.path, stack.pixel_sizes_um, given_pixel)
     if step is None:
         raise SettingError(f"{stack.path} does not say its z step; give it with --step (µm)")

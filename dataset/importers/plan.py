@@ -14,6 +14,7 @@ from fgaf.dataset.files import require_new
 from fgaf.dataset.importers.images import IMAGE_SUFFIXES
 from fgaf.dataset.importers.ndtiff import ndtiff_folder
 from fgaf.dataset.importers.ome_zarr import is_zarr
+from fgaf.dataset.importers.tiff import is_of_set
 from fgaf.dataset.importers.tiff_file import holds_pages, is_tiff
 from fgaf.dataset.importers.zstack import AXES, Series, open_series
 from fgaf.dataset.optics import Optics
@@ -118,7 +119,8 @@ def plan_stacks(
             planned += _plans_of(series, source, folder, settings)
             sets.append((source, {member.resolve() for member in series.members}))
     for first, others in repeats.items():
-        tell(f"{first.name} and {', '.join(p.name for p in others)} are one set, taken once")
+        more = others[0].name if len(others) == 1 else f"{len(others)} more of the files named"
+        tell(f"{first.name} and {more} are one set, taken once")
     times = Counter(plan.target for plan in planned)
     twice = [target.name for target, n in times.items() if n > 1]
     if twice:
@@ -133,8 +135,8 @@ def plan_stacks(
 def find_sources(paths: Iterable[Path]) -> list[Path]:
     """Resolve what was named: what is one stack or file stays; a folder of such stands for them.
 
-    A folder of TIFFs of several pages each stands for those files; of images of one page each, it
-    is one stack.
+    A folder of TIFFs of several pages each, or of a set that says itself which is which, stands for
+    those files; of other images of one page each, it is one stack.
 
     Raises
     ------
@@ -177,7 +179,7 @@ def stack_name(source: Path) -> str:
 
 
 def _holds_stacks(images: Sequence[Path]) -> bool:
-    return all(is_tiff(p) for p in images) and holds_pages(images[0])
+    return all(is_tiff(p) for p in images) and (holds_pages(images[0]) or is_of_set(images[0]))
 
 
 def _plans_of(

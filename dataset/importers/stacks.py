@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.files import sha256_of
-from fgaf.dataset.importers.order import require_alike, require_even, settle_order
+from fgaf.dataset.importers.order import require_alike, require_even, stored_downwards
 from fgaf.dataset.importers.pixels import held_bit_depth, shifted_bits
 from fgaf.dataset.importers.plan import ImportSettings, Planned, plan_stacks
 from fgaf.dataset.importers.zstack import (
@@ -105,10 +105,13 @@ def _write(stack: ZStack, plan: Planned, settings: ImportSettings) -> Imported:
     Planes are stored with z ascending. Times and exposures are those of the metadata, 0 where it
     has none.
     """
+    kept = restore_stack(stack.record, stack.frames) if stack.record else None
+    if kept is not None and not settings.ignore_metadata:
+        return _restored(stack, plan, settings, *kept)
     step = _step(stack, settings)
     pixel = _pixel_size(stack, settings)
     z_um, z_source = _positions(stack, settings, step.value)
-    down = settle_order(stack, settings)
+    down = stored_downwards(stack, settings.highest_first, settings.ignore_metadata)
     order = slice(None, None, -1 if down else 1)
     z_um = np.sort(z_um)
     shift = shifted_bits(stack.frames, stack.bit_depth)
@@ -136,16 +139,38 @@ def _write(stack: ZStack, plan: Planned, settings: ImportSettings) -> Imported:
         "frame_id": np.arange(n),
         "exposure_us": _column(stack.exposure_us, order, n),
     }
-    kept = restore_stack(stack.record, stack.frames) if stack.record else None
-    if kept is not None and not settings.ignore_metadata:
-        down, shift = False, 0
-        frames, planes = stack.frames, kept[1]
-        header = _with_settings(kept[0], settings, plan)
     write_whole_stack(plan.target, header, frames, planes)
+    return _imported(plan, frames, header, step, down, shift)
+
+
+def _restored(
+    stack: ZStack,
+    plan: Planned,
+    settings: ImportSettings,
+    header: RawHeader,
+    planes: dict[str, NDArray[Any]],
+) -> Imported:
+    """Write a stack that fgaf exported as it was."""
+    step = _told_step(stack, settings) or Claim("the export's record", header.step_um)
+    _pixel_size(stack, settings)
+    header = _with_settings(header, settings, plan)
+    write_whole_stack(plan.target, header, stack.frames, planes)
+    return _imported(plan, stack.frames, header, step)
+
+
+def _imported(
+    plan: Planned,
+    frames: NDArray[Any],
+    header: RawHeader,
+    step: Claim,
+    down: bool = False,
+    shift: int = 0,
+) -> Imported:
+    n, rows, columns = frames.shape
     return Imported(
         path=plan.target,
         source=plan.source,
-        shape=(n, int(frames.shape[1]), int(frames.shape[2])),
+        shape=(n, rows, columns),
         step_um=step.value,
         step_source=step.source,
         pixel_size_um=header.optics.pixel_size_um,
@@ -173,10 +198,14 @@ def _with_settings(header: RawHeader, settings: ImportSettings, plan: Planned) -
     return header.model_copy(update=changes)
 
 
-def _step(stack: ZStack, settings: ImportSettings) -> Claim:
+def _told_step(stack: ZStack, settings: ImportSettings) -> Claim | None:
     given = Claim("--step", settings.step_um) if settings.step_um is not None else None
     claims = () if settings.ignore_metadata else magnitudes(stack.steps_um)
-    step = settle("z step", stack.path, claims, given)
+    return settle("z step", stack.path, claims, given)
+
+
+def _step(stack: ZStack, settings: ImportSettings) -> Claim:
+    step = _told_step(stack, settings)
     z = None if settings.ignore_metadata else stack.z_um
     if z is None:
         if step is None:

@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from fgaf.dataset.errors import FormatError, SettingError
+from fgaf.dataset.errors import FgafError, FormatError, SettingError
 from fgaf.dataset.importers.mmstack import open_mmstack
 from fgaf.dataset.importers.ome_set import open_ome
 from fgaf.dataset.importers.pixels import check_pixels, colour_error
@@ -31,6 +31,7 @@ from fgaf.dataset.importers.tiff_metadata import (
     with_micromanager,
 )
 from fgaf.dataset.importers.zstack import Series, ZStack, count_passes
+from fgaf.dataset.inputs import read_text
 
 
 def read_tiff(path: Path) -> ZStack:
@@ -91,7 +92,7 @@ def open_companion(path: Path) -> Iterator[Series]:
     FormatError
         As `open_tiff`.
     """
-    yield open_ome(path, path.read_text(encoding="utf-8", errors="replace"))
+    yield open_ome(path, read_text(path))
 
 
 def _set(path: Path, tiff: tifffile.TiffFile) -> Series | None:
@@ -99,6 +100,16 @@ def _set(path: Path, tiff: tifffile.TiffFile) -> Series | None:
     xml = tiff.ome_metadata
     found = open_mmstack(path, xml) if tiff.is_micromanager else None
     return open_ome(path, xml) if found is None and xml else found
+
+
+def is_of_set(path: Path) -> bool:
+    """Whether a TIFF says that it is one recording together with other files."""
+    try:
+        with opened_tiff(path) as tiff:
+            found = _set(path, tiff)
+    except FgafError:
+        return False
+    return found is not None and bool(found.members)
 
 
 @dataclass(frozen=True)
@@ -194,6 +205,11 @@ def _only_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries
     held = [series for series in tiff.series if not series.keyframe.is_reduced]
     if len(held) == 1:
         return held[0]
+    if len({(series.shape, series.dtype.str) for series in held}) == 1:
+        raise FormatError(
+            f"{path} holds {len(held)} images that are not said to be planes of one; save each as "
+            "a file of its own"
+        )
     shapes = " and ".join(sorted({"x".join(map(str, s.shape[-2:])) for s in held}))
     raise FormatError(
         f"{path} has pages of different sizes or types ({shapes} pixels); the planes of a stack "

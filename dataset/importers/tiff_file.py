@@ -200,7 +200,7 @@ def _page_at(tiff: tifffile.TiffFile, place: Place) -> tifffile.TiffPage:
             require_end(place.file, size, place.offset or size + 1)
         tiff.filehandle.seek(place.offset)
         return tifffile.TiffPage(tiff, index=0 if place.offset == tiff.pages.first.offset else 1)
-    if place.page >= len(tiff.pages):
+    if not 0 <= place.page < len(tiff.pages):
         raise FormatError(
             f"{place.file} has {len(tiff.pages)} pages and is said to have more; it is truncated, "
             "copy or export it again"

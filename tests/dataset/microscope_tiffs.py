@@ -178,17 +178,20 @@ def write_ome_set(
 
 
 def write_lsm(path: Path, pixels: NDArray[Any], step_um: float, pixel_um: float) -> Path:
-    """Write (Z, Y, X) pixels as Zeiss does: every page with a thumbnail, voxels in metres."""
-    planes, rows, columns = pixels.shape
+    """Write (Z, Y, X) or (Z, C, Y, X) as Zeiss does: pages with thumbnails, voxels in metres."""
+    planes, *channels, rows, columns = pixels.shape
+    n = channels[0] if channels else 1
+    apart = {"planarconfig": "separate"} if channels else {}
     info = struct.pack("<Ii", 0x00400494C, 500)
-    info += struct.pack("<8i", columns, rows, planes, 1, 1, 1, 2, 2)
+    info += struct.pack("<8i", columns, rows, planes, n, 1, 1, 2, 2)
     info += struct.pack("<6d", pixel_um * 1e-6, pixel_um * 1e-6, step_um * 1e-6, 0, 0, 0)
     info += b"\0" * (500 - len(info))
     with tifffile.TiffWriter(path) as tiff:
         for plane in pixels:
             tags = [(34412, 1, len(info), info, True)]
-            tiff.write(plane, metadata=None, extratags=tags, photometric="minisblack")
-            tiff.write(plane[::4, ::4], metadata=None, subfiletype=1, photometric="minisblack")
+            tiff.write(plane, metadata=None, extratags=tags, photometric="minisblack", **apart)
+            small = plane[..., ::4, ::4]
+            tiff.write(small, metadata=None, subfiletype=1, photometric="minisblack", **apart)
     return path
 
 

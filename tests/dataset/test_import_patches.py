@@ -49,6 +49,17 @@ def test_a_patch_set_becomes_a_sound_archive(tmp_path: Path) -> None:
         assert len(set(read.splits["default"][read.cells.sample_id == donor].tolist())) == 1
 
 
+def test_a_stack_that_is_stored_downwards_is_turned_round(tmp_path: Path) -> None:
+    for k, cell in enumerate(SET):
+        down = k % 2 == 1
+        told = {"axes": "ZYX", "spacing": -0.5 if down else 0.5, "unit": "um"}
+        pages = cell[::-1] if down else cell
+        tifffile.imwrite(tmp_path / f"cell{k}.tif", pages, imagej=True, metadata=told)
+    archive = import_patches(tmp_path)
+    for k, name in enumerate(archive.cells.id):
+        np.testing.assert_array_equal(archive.images[archive.rows_of(k)], SET[int(name[4:])])
+
+
 @dataclass(frozen=True)
 class Bad:
     """A file added to a good set, and what the line says."""

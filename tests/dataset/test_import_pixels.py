@@ -102,6 +102,23 @@ def test_counts_come_out_as_the_camera_gave_them(case: Case, tmp_path: Path) -> 
         assert (stack.header.bit_depth, stack.header.step_um) == (case.bits, 0.5)
 
 
+def test_channels_of_an_lsm_file_are_taken_apart(tmp_path: Path) -> None:
+    three = np.stack([PIXELS, PIXELS[::-1], PIXELS], axis=1)
+    source = write_lsm(tmp_path / "s.lsm", three, 0.5, 0.2)
+    (done,) = import_stacks([source], tmp_path / "raw", ImportSettings(take={"channel": "1"}))
+    with RawStack.open(done.path) as stack:
+        np.testing.assert_array_equal(stack.frames, PIXELS[::-1])
+        assert stack.header.optics.pixel_size_um == pytest.approx(0.2)
+
+
+def test_images_that_are_not_said_to_be_one_are_not_joined(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "s.tif") as writer:
+        writer.write(PIXELS)
+        writer.write(PIXELS)
+    with pytest.raises(FgafError, match="holds 2 images that are not said to be planes of one"):
+        list(import_stacks([tmp_path / "s.tif"], tmp_path / "raw", STEP))
+
+
 def test_bits_that_were_shifted_are_told(tmp_path: Path) -> None:
     source = tiff(np.full_like(PIXELS, 4095) << 4)(tmp_path)
     args = ["import", str(source), "--out", str(tmp_path / "raw"), "--step", "0.5"]

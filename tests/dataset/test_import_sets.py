@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +12,10 @@ import pytest
 import tifffile
 from click.testing import CliRunner
 from microscope_tiffs import MmStack, write_ome_set
-from numpy.typing import NDArray
 
 from fgaf.dataset.cli import main
 from fgaf.dataset.errors import FgafError
-from fgaf.dataset.importers.plan import ImportSettings
+from fgaf.dataset.importers.plan import ImportSettings, find_sources
 from fgaf.dataset.importers.stacks import import_stacks
 from fgaf.dataset.importers.tiff import read_tiff
 from fgaf.dataset.raw import RawStack
@@ -153,13 +153,53 @@ def test_the_sets_of_these_tests_are_read_by_tifffile(tmp_path: Path) -> None:
         assert [series.shape for series in tiff.series] == [PIXELS[0].shape] * 3
 
 
-def _claims(pixels: NDArray[np.uint16]) -> str:
-    return f'SizeZ="{len(pixels)}"'
+LAUGHS = '<!DOCTYPE a [<!ENTITY a "ha">' + "".join(
+    f'<!ENTITY {b} "{f"&{a};" * 20}">' for a, b in itertools.pairwise("abcdefghij")
+)
+HOSTILE = [
+    ('SizeZ="5"', 'SizeZ="99999999999"', "its OME-XML claims"),
+    ('SizeZ="5"', 'SizeZ="900000"', "lacks plane 5"),
+    ('PlaneCount="5"', 'PlaneCount="99999999999"', ""),
+    ('IFD="0"', 'IFD="99999999999"', "is said to have more"),
+    ('IFD="0"', 'IFD="-3"', "is said to have more"),
+    ('FileName="plate_s0.ome.tif">urn:uuid:0', 'FileName="../secret.tif">urn:uuid:9', ""),
+    ('<?xml version="1.0"?><OME', LAUGHS + ']><OME Creator="&j;"', "cannot be parsed"),
+    ("<Pixels ", "<Pixels><Pixels ", "cannot be parsed"),
+]
 
 
-def test_absurd_sizes_are_refused_at_once(tmp_path: Path) -> None:
-    (file,) = write_ome_set(tmp_path, PIXELS[:1], STEPS[:1])
-    xml = tifffile.tiffcomment(file).replace(_claims(PIXELS[0]), 'SizeZ="99999999999"')
-    tifffile.imwrite(file, PIXELS[0], description=xml, metadata=None)
-    with pytest.raises(FgafError, match="its OME-XML claims"):
-        imported([file], tmp_path / "raw")
+@pytest.mark.parametrize(("old", "new", "says"), HOSTILE, ids=[c[1][:24] for c in HOSTILE])
+def test_what_ome_xml_claims_is_held_against_the_file(
+    old: str, new: str, says: str, tmp_path: Path
+) -> None:
+    (file,) = write_ome_set(tmp_path / "in", PIXELS[:1], STEPS[:1])
+    tifffile.imwrite(tmp_path / "secret.tif", PIXELS[1], metadata=None)
+    xml = tifffile.tiffcomment(file)
+    assert old in xml
+    tifffile.imwrite(file, PIXELS[0], description=xml.replace(old, new), metadata=None)
+    if says:
+        with pytest.raises(FgafError, match=says) as caught:
+            imported([file], tmp_path / "raw")
+        assert "\n" not in str(caught.value)
+    else:
+        (stack,) = imported([file], tmp_path / "raw").values()
+        np.testing.assert_array_equal(stack.frames, PIXELS[0])
+
+
+def test_a_folder_of_a_set_with_a_file_for_each_plane_is_that_set(tmp_path: Path) -> None:
+    names = [f"f_z{z}.ome.tif" for z in range(5)]
+    data = "".join(
+        f'<TiffData FirstZ="{4 - z}" IFD="0" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{z}'
+        "</UUID></TiffData>"
+        for z, name in enumerate(names)
+    )
+    for z, name in enumerate(names):
+        xml = (
+            f'<?xml version="1.0"?><OME UUID="urn:uuid:{z}"><Image ID="Image:0"><Pixels '
+            'ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="30" SizeY="20" SizeZ="5" '
+            f'SizeC="1" SizeT="1" PhysicalSizeZ="0.5">{data}</Pixels></Image></OME>'
+        )
+        tifffile.imwrite(tmp_path / name, PIXELS[0, z], description=xml, metadata=None)
+    (stack,) = imported(find_sources([tmp_path]), tmp_path / "raw").values()
+    np.testing.assert_array_equal(stack.frames, PIXELS[0, ::-1])
+    assert stack.header.step_um == 0.5

@@ -229,6 +229,31 @@ def test_predict_refuses_images_in_one_line(
     assert "mine.tif" in call.stderr
 
 
+def test_predict_goes_by_the_pixel_size_in_the_image(folder: Path, tmp_path: Path) -> None:
+    image = np.full((100, 100), 90, np.uint8)
+    scale = {"imagej": True, "resolution": (2, 2), "metadata": {"unit": "um"}}
+    tifffile.imwrite(tmp_path / "mine.tif", image, **scale)
+    call = CliRunner().invoke(predict, [str(folder / "run"), str(tmp_path / "mine.tif")])
+    assert (call.exit_code, call.stderr.count("\n")) == (1, 1)
+    assert "0.5" in call.stderr
+    assert "pixel" in call.stderr
+
+
+@pytest.mark.parametrize("name", ["mine.btf", "mine.tif"])
+def test_predict_reads_images_as_import_does(name: str, folder: Path, tmp_path: Path) -> None:
+    patches = tifffile.imread(folder / "patches.tif")
+    if name == "mine.tif":
+        patches = np.repeat(patches[..., None], 3, axis=-1)
+    photometric = "rgb" if patches.ndim == 4 else "minisblack"
+    tifffile.imwrite(tmp_path / name, patches, metadata=None, photometric=photometric)
+    rows = []
+    for path in (folder / "patches.tif", tmp_path / name):
+        call = CliRunner().invoke(predict, [str(folder / "run"), str(path), "--json"])
+        assert call.exit_code == 0, call.stderr
+        rows.append([row["depth_um"] for row in json.loads(call.stdout)])
+    assert rows[0] == rows[1]
+
+
 def test_predict_refuses_other_grids_files_and_places(
     folder: Path, make_archive: Callable[..., Archive], tmp_path: Path
 ) -> None:
