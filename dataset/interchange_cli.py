@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fgaf.dataset.console import Tool, finish, progress
+from fgaf.dataset.console import Tool, echo, finish, progress
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.options import (
     PATH,
@@ -83,7 +83,7 @@ def import_command(
 
     settings = ImportSettings(optics=optics_of(values), take=_takes(takes), **values)
     planned = plan_stacks(
-        find_sources(sources), folder, settings, overwrite, lambda line: click.echo(line, err=True)
+        find_sources(sources), folder, settings, overwrite, lambda line: echo(line, err=True)
     )
     done = list(progress(import_planned(planned, settings), "import", len(planned)))
     planes = sum(stack.shape[0] for stack in done)
