@@ -153,8 +153,10 @@ class StreamingCamera(Camera, Protocol):
 class Stage(Protocol):
     """A focus drive.
 
-    A driver may also offer ``reopen()``, which opens a lost link once more: after an error the
-    position is then read through that, before anything moves.
+    A driver may offer two members more. ``reopen()`` opens a lost link once more: after an error
+    the position is then read through that, before anything moves. ``unit_um`` is the size of the
+    units that the drive counts in, where it stands at whole units only: planes that would lie
+    unevenly are then refused. None, or no such member, is a drive that stands anywhere.
     """
 
     @property

@@ -71,6 +71,11 @@ class Drive:
             )
         return low, high
 
+    @property
+    def unit_um(self) -> float | None:
+        """Size of the units that the drive counts in; None where it stands anywhere."""
+        return getattr(self._stage, "unit_um", None)
+
     def position_um(self) -> float:
         """Where the drive stands.
 

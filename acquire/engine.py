@@ -47,6 +47,8 @@ class Engine:
         How they are to be used: exposure, limits, approach, tolerance, settling, time-outs.
     interrupt
         Looked at in every wait.
+    allow_uneven
+        Accept planes that the drive, which counts in whole units, sets unevenly.
 
     Attributes
     ----------
@@ -60,8 +62,11 @@ class Engine:
         camera: CameraTable,
         stage: StageTable,
         interrupt: Interrupt | None = None,
+        *,
+        allow_uneven: bool = False,
     ) -> None:
         self.retried = 0
+        self._allow_uneven = allow_uneven
         self._camera, self._clock = devices.camera, devices.clock
         self._settings = camera
         self._frames = FrameCheck(devices.camera, camera)
@@ -90,12 +95,14 @@ class Engine:
         Raises
         ------
         SettingError
-            A plane, the approach or the present position is outside the limits, or the tolerance
-            could not tell neighbouring planes apart.
+            A plane, the approach or the present position is outside the limits, the tolerance
+            could not tell neighbouring planes apart, or the drive's unit does not divide the step.
         """
         moves = self._drive.settings
         self._drive.check(plan, below_um=moves.approach_um)
         plan.check_tolerance(moves.tolerance_um, "set stage.tolerance_um")
+        if self._drive.unit_um and not self._allow_uneven:
+            plan.check_unit(self._drive.unit_um, "; --allow-uneven takes it all the same")
 
     def expose(self, plan: StackPlan) -> Generator[Exposure, None, None]:
         """Take every plane of `plan`, lowest first.

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
+from fgaf.acquire.units import whole
 from fgaf.dataset.errors import SettingError
 
 _WHOLE = 1e-6
+_SAME_UNIT = 0.01
 _SHOWN = 21
 
 
@@ -131,6 +134,33 @@ class StackPlan:
                 f"a tolerance of {tolerance_um:g} µm cannot tell planes {self.step_um:g} µm apart; "
                 f"{mend} below {self.step_um / 2:g}"
             )
+
+    def check_unit(self, unit_um: float, mend: str) -> None:
+        """Refuse planes that a drive which counts in whole units would set unevenly.
+
+        Parameters
+        ----------
+        unit_um
+            Size of the drive's unit, in µm.
+        mend
+            What else may be done, at the end of the line.
+
+        Raises
+        ------
+        SettingError
+            Neighbouring planes would not lie a step apart; the line names the nearest steps.
+        """
+        units = self.step_um / unit_um
+        steps = {after - before for before, after in pairwise(whole(z / unit_um) for z in self)}
+        if all(abs(each - units) <= _SAME_UNIT for each in steps):
+            return
+        apart = " and ".join(f"{each * unit_um:.6g}" for each in sorted(steps))
+        fitting = {math.floor(units), math.ceil(units)} - {0}
+        nearest = " and ".join(f"{each * unit_um:.6g}" for each in sorted(fitting))
+        raise SettingError(
+            f"a step of {self.step_um:g} µm is no multiple of the drive's unit of {unit_um:g} µm: "
+            f"planes would lie {apart} µm apart; the nearest that fit: {nearest} µm{mend}"
+        )
 
     def describe(self) -> str:
         """Say in one line which planes will be taken; of many, the first and the last."""

@@ -130,11 +130,14 @@ class Way:
 class Stepwise(Way):
     """Plane by plane, with the drive at rest."""
 
+    def __init__(self, allow_uneven: bool) -> None:
+        self._allow_uneven = allow_uneven
+
     def open(self, devices: Devices, rig: Rig, interrupt: Interrupt) -> Any:
         """Make the engine."""
         from fgaf.acquire.engine import Engine
 
-        return Engine(devices, rig.camera, rig.stage, interrupt)
+        return Engine(devices, rig.camera, rig.stage, interrupt, allow_uneven=self._allow_uneven)
 
 
 class InOneRamp(Way):
@@ -171,13 +174,18 @@ def _recording_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command(cls=Tool)
 @_recording_options
-def stack(**options: Any) -> None:
+@click.option(
+    "--allow-uneven",
+    is_flag=True,
+    help="Take a step that is no multiple of the drive's unit: planes then lie unevenly.",
+)
+def stack(allow_uneven: bool, **options: Any) -> None:
     """Take focus stacks: move, wait for arrival, settle, expose, check, plane by plane.
 
     The drive is returned to where it was, also after an error or Ctrl-C. A broken run leaves what
     it has in a .part file: `acq recover` publishes it.
     """
-    _record(Request(**options), Stepwise())
+    _record(Request(**options), Stepwise(allow_uneven))
 
 
 @click.command(cls=Tool)

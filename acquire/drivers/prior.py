@@ -26,6 +26,7 @@ from fgaf.acquire.drivers.serial_stage import RefusedError, SerialSettings, Seri
 from fgaf.acquire.found import Found
 from fgaf.acquire.ramp import Ramp, Reading
 from fgaf.acquire.tables import parse_table
+from fgaf.acquire.units import whole
 
 REQUIRES: Final = (("serial", "serial"),)
 ASK_FIRST: Final = True
@@ -110,6 +111,11 @@ class PriorStage(SerialStage):
         self._um_s_per_percent = 0.0
         self.backlash: tuple[bool, int] | None = None
         super().__init__(link, limits_um)
+
+    @property
+    def unit_um(self) -> float | None:
+        """Size of the unit that a ProScan counts in; None for a NanoScanZ, which takes any µm."""
+        return self._unit_um if self._settings.model == "proscan" else None
 
     def position_um(self) -> float:
         """Ask the controller where the axis is (`PZ`), in µm."""
@@ -199,7 +205,7 @@ class PriorStage(SerialStage):
 
     def _go(self, z_um: float) -> None:
         units = z_um * self._settings.direction / self._unit_um
-        command = f"GZ,{round(units)}" if self._settings.model == "proscan" else f"V {units:.3f}"
+        command = f"GZ,{whole(units)}" if self._settings.model == "proscan" else f"V {units:.3f}"
         with self._link.exchange():
             if not self._move:
                 self._link.drop_waiting()

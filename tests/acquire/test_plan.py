@@ -94,3 +94,30 @@ def test_description_of_many_planes_stays_short() -> None:
     text = StackPlan(0.5, 60.0).describe()
     assert text.startswith("241 planes, ")
     assert text.endswith("z = -60, -59.5, -59, ..., 60 µm")
+
+
+@dataclass(frozen=True)
+class Unit:
+    plan: StackPlan
+    unit_um: float
+    says: str = ""
+
+
+UNITS = [
+    Unit(StackPlan(0.5, 2.0, 10.0), 0.1),
+    Unit(StackPlan(0.5, 2.0, 10.05), 0.1),
+    Unit(StackPlan(0.5, 2.0, -3.15), 0.1),
+    Unit(StackPlan(0.1, 2.0, 1.037), 0.0333),
+    Unit(StackPlan(0.25, 1.0, 10.0), 0.1, "planes would lie 0.2 and 0.3 µm apart; .*: 0.2 and 0.3"),
+    Unit(StackPlan(0.25, 1.0), 1.0, "0 and 1 µm apart; the nearest that fit: 1 µm; or so"),
+    Unit(StackPlan(0.25, 0.25, 10.0), 0.1, "no multiple of the drive's unit of 0.1 µm"),
+]
+
+
+@pytest.mark.parametrize("case", UNITS, ids=str)
+def test_planes_that_a_drive_would_set_unevenly_are_refused(case: Unit) -> None:
+    if case.says:
+        with pytest.raises(SettingError, match=case.says):
+            case.plan.check_unit(case.unit_um, "; or so")
+    else:
+        case.plan.check_unit(case.unit_um, "; or so")

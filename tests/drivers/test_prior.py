@@ -102,6 +102,20 @@ def test_counts_in_the_unit_the_controller_reports(
     assert peer.position_um == pytest.approx(12.0)
 
 
+def test_planes_lie_evenly_about_a_centre_between_two_units(
+    start_peer: StartPeer, open_prior: OpenPrior
+) -> None:
+    peer = start_peer(MANUAL)
+    stage = open_prior(peer)
+    assert stage.unit_um == 0.1
+    for k in range(4):
+        arrive(stage, 10.05 + 0.5 * k)
+    assert [line for line in peer.commands if line[:2] == "GZ"] == [
+        *("GZ,101", "GZ,106", "GZ,111", "GZ,116"),
+    ]
+    assert open_prior(start_peer(NANOSCANZ)).unit_um is None
+
+
 def test_the_direction_can_be_turned(start_peer: StartPeer, open_prior: OpenPrior) -> None:
     peer = start_peer(MANUAL)
     stage = open_prior(peer, direction=-1)

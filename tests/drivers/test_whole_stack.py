@@ -114,6 +114,23 @@ def test_the_command_says_what_it_wrote(
         assert stack.n_planes == len(images)
 
 
+def test_a_step_that_the_drive_cannot_do_is_refused_or_taken_as_it_is(
+    start_peer: StartPeer, images: list[np.ndarray], tmp_path: Path
+) -> None:
+    peer = start_peer(MANUAL)
+    arguments = ["stack", "--rig", str(rig_file(tmp_path, peer)), "--out", str(tmp_path / "out")]
+    arguments += ["--step", "0.25", "--range", "1", "--name", "one"]
+    refused = CliRunner().invoke(main, arguments)
+    assert refused.exit_code == 2
+    assert "the nearest that fit: 0.2 and 0.3 µm; --allow-uneven takes it" in refused.stderr
+    assert not [line for line in peer.commands if line.startswith("GZ")]
+    taken = CliRunner().invoke(main, [*arguments, "--allow-uneven"])
+    assert taken.exit_code == 0, taken.output
+    with RawStack.open(tmp_path / "out" / "one.stack.h5") as stack:
+        assert stack.n_planes == len(images)
+        np.testing.assert_allclose(np.diff(stack.z_um), [0.3, 0.2] * 4, atol=1e-6)
+
+
 @dataclass(frozen=True)
 class Meddling:
     """What is done, with the camera and the drive's controller, before which exposure."""
