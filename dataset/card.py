@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.about import About
 from fgaf.dataset.archive import Archive
+from fgaf.dataset.console import printable
 from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.inputs import parse_json, read_bytes
 from fgaf.dataset.split import SIDES
@@ -22,6 +24,9 @@ METHODS: Final = {
     "import": "the labels of whoever provided the patches",
 }
 _NOT_STATED: Final = "*not stated*"
+# Of Markdown: what begins a heading or a list, what marks within a line, and underscores at the
+# edge of a word.
+_SIGNS: Final = re.compile(r"^[#+-]|[\\`*\[\]>~]|(?<!\w)_|_(?!\w)")
 _OPTICS: Final = {
     "pixel_size_um": "Pixel in the specimen, µm",
     "numerical_aperture": "Numerical aperture",
@@ -80,8 +85,8 @@ def card(
     """
     about = about or About()
     parts = [
-        f"# {title(archive, about)}",
-        description(archive, about),
+        f"# {_literal(title(archive, about))}",
+        _described(archive, about),
         _table(("", ""), _facts(archive, about)),
         "## Optics",
         _table(("", ""), _optics(archive)),
@@ -90,22 +95,22 @@ def card(
         _table(("Sample", "Cells", "Patches"), _samples(archive)),
         _table(("Split", *SIDES), _splits(archive)),
         "## How the images were taken",
-        about.collected or _NOT_STATED,
+        _text(about.collected) or _NOT_STATED,
         "## How the labels were made",
-        about.labelled,
+        _text(about.labelled),
         _table(("Method", "Cells", "Median confidence"), _methods(archive)),
         _table(("Annotator", "Cells"), _tally(archive.cells.annotator)),
         "### Agreement",
         _table(("", ""), _agreement(agreement)) if agreement else _NOT_STATED,
         "## Known limits",
-        "\n".join(f"- {_plain(limit)}" for limit in limits(archive, about)),
+        "\n".join(f"- {_text(_plain(limit))}" for limit in limits(archive, about)),
         "## Uses",
-        about.uses or _NOT_STATED,
+        _text(about.uses) or _NOT_STATED,
         "## Ethics and consent",
-        f"Approval: {about.ethics or _NOT_STATED}",
-        f"Consent: {about.consent or _NOT_STATED}",
+        f"Approval: {_text(about.ethics) or _NOT_STATED}",
+        f"Consent: {_text(about.consent) or _NOT_STATED}",
         "## Citation",
-        about.citation or _NOT_STATED,
+        _text(about.citation) or _NOT_STATED,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -169,15 +174,15 @@ def _facts(archive: Archive, about: About) -> list[tuple[str, str]]:
         ("Patches", f"{len(archive.images)}, {archive.images.dtype}, {header.patch_px} px square"),
         ("Cells", str(archive.n_cells)),
         ("Depth classes", f"{archive.n_classes}, step {header.step_um:g} µm"),
-        ("Version", about.version or _NOT_STATED),
+        ("Version", _text(about.version) or _NOT_STATED),
         ("Published", about.published.isoformat() if about.published else _NOT_STATED),
-        ("Creators", ", ".join(about.creators) or _NOT_STATED),
-        ("Contact", about.contact or _NOT_STATED),
-        ("Licence", about.license or header.license or _NOT_STATED),
-        ("DOI", about.doi_url or _NOT_STATED),
-        ("Address", about.url or _NOT_STATED),
-        ("Compiled", f"{header.created_utc} by {header.software}"),
-        ("Fingerprint", f"`{archive.fingerprint}`"),
+        ("Creators", _text(", ".join(about.creators)) or _NOT_STATED),
+        ("Contact", _text(about.contact) or _NOT_STATED),
+        ("Licence", _text(about.license) or _literal(header.license) or _NOT_STATED),
+        ("DOI", _text(about.doi_url) or _NOT_STATED),
+        ("Address", _text(about.url) or _NOT_STATED),
+        ("Compiled", _literal(f"{header.created_utc} by {header.software}")),
+        ("Fingerprint", f"`{_literal(archive.fingerprint)}`"),
     ]
 
 
@@ -193,29 +198,32 @@ def _depths(archive: Archive) -> list[tuple[str, str, str]]:
 
 
 def _samples(archive: Archive) -> list[tuple[str, str, str]]:
-    return [(name or _NOT_STATED, str(k), str(m)) for name, (k, m) in samples(archive).items()]
+    return [
+        (_literal(name) or _NOT_STATED, str(k), str(m)) for name, (k, m) in samples(archive).items()
+    ]
 
 
 def _splits(archive: Archive) -> list[tuple[str, ...]]:
     return [
-        (name, *(f"{int((sides == number).sum())} cells" for number in range(len(SIDES))))
+        (_literal(name), *(f"{int((sides == number).sum())} cells" for number in range(len(SIDES))))
         for name, sides in archive.splits.items()
     ]
 
 
 def _methods(archive: Archive) -> list[tuple[str, str, str]]:
     cells, found = archive.cells, []
-    for name, n in _tally(cells.method):
+    names, counts = np.unique(cells.method.astype(str), return_counts=True)
+    for name, n in zip(names.tolist(), map(str, counts.tolist()), strict=True):
         sure = cells.confidence[cells.method.astype(str) == name]
         sure = sure[np.isfinite(sure)]
         median = f"{np.median(sure):.2f}" if len(sure) else _NOT_STATED
-        found.append((f"{name}: {METHODS[name]}" if name in METHODS else name, n, median))
+        found.append((f"{name}: {METHODS[name]}" if name in METHODS else _literal(name), n, median))
     return found
 
 
 def _tally(values: NDArray[Any]) -> list[tuple[str, str]]:
     names, counts = np.unique(values.astype(str), return_counts=True)
-    return [(str(a) or _NOT_STATED, str(n)) for a, n in zip(names, counts, strict=True)]
+    return [(_literal(str(a)) or _NOT_STATED, str(n)) for a, n in zip(names, counts, strict=True)]
 
 
 def _agreement(agreement: Mapping[str, float]) -> list[tuple[str, str]]:
@@ -232,6 +240,22 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _cell(text: str) -> str:
     return _plain(text).replace("|", r"\|")
+
+
+def _described(archive: Archive, about: About) -> str:
+    """The description: a person's own Markdown, or the archive's words as they are."""
+    said = description(archive, about)
+    return _text(said) if about.description else _literal(said)
+
+
+def _text(text: str) -> str:
+    """Markdown that a person wrote for the card, without its HTML."""
+    return printable(text).replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _literal(text: str) -> str:
+    """What a file holds, as Markdown that shows it letter by letter."""
+    return _text(_SIGNS.sub(r"\\\g<0>", _plain(text)))
 
 
 def _plain(text: str) -> str:

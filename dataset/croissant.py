@@ -110,7 +110,11 @@ def croissant(
         "distribution": [_file(archive.path)],
         "recordSet": [_depth_table(archive), _sample_table(archive)],
     }
-    return json.dumps(described, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(described, indent=2, ensure_ascii=False)
+    # Such JSON is put into web pages as it is: no name may end the element that holds it.
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text + "\n"
 
 
 def _file(path: Path) -> dict[str, Any]:

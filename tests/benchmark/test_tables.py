@@ -66,7 +66,7 @@ def test_latex_compiles(made: tuple[dict, Path], tmp_path: Path) -> None:
 
 def test_csv_holds_every_number_under_its_name(made: tuple[dict, Path]) -> None:
     results, out = made
-    text = (out / "results.csv").read_text(encoding="utf-8")
+    text = (out / "results.csv").read_bytes().decode()
     assert text == results_csv(results)
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["id"] for row in rows] == ["tenengrad", "entropy", "constant"]

@@ -160,3 +160,47 @@ def test_wrong_calls_are_one_line(good_archive: Path, good_stack: Path, tmp_path
     assert "exists already" in run("card", good_archive, "--out", out, code=1)
     said = run("card", good_archive, "--new-about", tmp_path / "about.toml")
     assert "next: fgaf-data card" in said
+
+
+HOSTILE = (
+    "<script>alert(1)</script> [a](javascript:b) ![c](http://d) *e* _f_ `g` ~~h~~ i | j &lt; # k "
+    "<img src=x onerror=l>"
+)
+
+
+def test_names_in_a_card_are_shown_letter_by_letter(archive: Archive) -> None:
+    """Read by a real Markdown reader: no name becomes HTML, a link, a picture or a mark."""
+    markdown = pytest.importorskip("markdown_it")
+    for column in ("sample_id", "annotator", "method"):
+        getattr(archive.cells, column)[:] = HOSTILE
+    texts = {"name": HOSTILE, "description": f"# {HOSTILE}\n\n- \x1b[31m", "license": HOSTILE}
+    hostile = replace(
+        archive,
+        header=archive.header.model_copy(update=texts),
+        splits={HOSTILE: archive.splits["default"]},
+    )
+    tokens = (
+        markdown.MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(card(hostile))
+    )
+    inline = [child for token in tokens for child in token.children or ()]
+    kinds = {token.type for token in [*tokens, *inline]}
+    assert not kinds & {"html_block", "html_inline", "link_open", "image", "s_open", "strong_open"}
+    shown = ["".join(child.content for child in token.children or ()) for token in tokens]
+    assert [text.removesuffix(r" - \x1b[31m").removeprefix("# ") for text in shown].count(
+        HOSTILE
+    ) == 7
+    assert {child.content for child in inline if child.type == "code_inline"} <= {""}
+    assert "<" not in card(hostile)
+
+
+def test_facts_of_a_person_keep_their_markdown_but_no_html(archive: Archive) -> None:
+    about = About(description="See *this* [page](https://a.b).", uses="<b>x</b>")
+    assert "See *this* [page](https://a.b)." in card(archive, about)
+    assert "&lt;b>x&lt;/b>" in card(archive, about)
+
+
+def test_croissant_can_be_put_into_a_web_page(good_archive: Path) -> None:
+    about = About(description="</script><script>alert(1)</script> & more")
+    text = croissant(Archive.read(good_archive), about)
+    assert not set("<>&") & set(text)
+    assert json.loads(text)["description"] == about.description
