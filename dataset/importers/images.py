@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,17 +13,25 @@ import tifffile
 from numpy.typing import NDArray
 
 from fgaf.dataset.errors import FormatError
+from fgaf.dataset.importers.ome_set import describing, placed_images
 from fgaf.dataset.importers.pixels import check_pixels, first_of_equal
 from fgaf.dataset.importers.tiff_file import (
     TIFF_SUFFIXES,
     contiguous,
     grey_pages,
     is_tiff,
+    micromanager_tag,
     opened_tiff,
     require_held,
 )
-from fgaf.dataset.importers.tiff_metadata import pixel_claims
-from fgaf.dataset.importers.zstack import Claim, settle
+from fgaf.dataset.importers.tiff_metadata import (
+    imagej_claims,
+    lsm_claims,
+    micromanager_summary,
+    ome_claims,
+    with_micromanager,
+)
+from fgaf.dataset.importers.zstack import Claim, ZStack, settle
 
 OTHER_SUFFIXES: Final = (".png", ".bmp", ".jpg", ".jpeg")
 IMAGE_SUFFIXES: Final = (*TIFF_SUFFIXES, *OTHER_SUFFIXES)
@@ -119,9 +128,23 @@ def pixel_size_of(path: Path, given: float | None) -> float | None:
     claims: tuple[Claim, ...] = ()
     if is_tiff(path):
         with opened_tiff(path) as tiff:
-            claims = pixel_claims(path, tiff)
+            claims = _pixel_claims(path, tiff)
     settled = settle("pixel size", path, claims, option)
     return settled.value if settled else None
+
+
+def _pixel_claims(path: Path, tiff: tifffile.TiffFile) -> tuple[Claim, ...]:
+    """Read what a TIFF says of its pixel size: of a set, what is said of its own images."""
+    claims = (*imagej_claims(tiff)[1], *lsm_claims(tiff)[1])
+    if tiff.is_micromanager:
+        blank = ZStack(path, "", np.empty(0), ())
+        told = [micromanager_tag(tiff.pages.first)]
+        claims += with_micromanager(blank, micromanager_summary(tiff), told).pixel_sizes_um
+    if tiff.ome_metadata:
+        with suppress(FormatError):  # the description of the set is elsewhere
+            for image in placed_images(describing(path, tiff.ome_metadata)):
+                claims += ome_claims(image.ome)[1] if path in image.files else ()
+    return claims
 
 
 def _other(path: Path) -> NDArray[Any]:

@@ -18,7 +18,7 @@ from fgaf.dataset.errors import FormatError
 from fgaf.dataset.importers.ome import OmeImage, integer, parse_ome
 from fgaf.dataset.importers.tiff_axes import stack_sizes
 from fgaf.dataset.importers.tiff_file import Place, is_tiff, opened_tiff, read_places
-from fgaf.dataset.importers.tiff_metadata import with_ome
+from fgaf.dataset.importers.tiff_metadata import with_micromanager, with_ome
 from fgaf.dataset.importers.zstack import Series, ZStack
 from fgaf.dataset.inputs import read_text
 
@@ -180,7 +180,8 @@ class PlacedImage:
                 files[place.file] = None
                 yield place
 
-        frames = [page.pixels for page in read_places(path, places())]
+        pages = list(read_places(path, places()))
+        frames = [page.pixels for page in pages]
         shape = self.layout[1][-2:]
         odd = next((frame for frame in frames if frame.shape != shape), None)
         if odd is not None or len({frame.dtype for frame in frames}) > 1:
@@ -190,6 +191,8 @@ class PlacedImage:
                 "OME-XML; export it again"
             )
         stack = ZStack(path, "OME-TIFF", np.stack(frames), tuple(files))
+        if any(page.told for page in pages):
+            stack = with_micromanager(stack, {}, [page.told for page in pages])
         return with_ome(stack, self.ome, (t, c))
 
     def _number(self, at: Mapping[str, int]) -> int:

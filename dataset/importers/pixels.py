@@ -76,9 +76,10 @@ def shifted_bits(frames: NDArray[Any], stated: int | None) -> int:
     -------
     int
         4 for 12 bits, whose largest count is 65520 then; 0 where the lowest bits are in use, or
-        the counts fit into fewer bits as they are.
+        the counts fit into as few bits without.
     """
     used = int(np.bitwise_or.reduce(frames, axis=None))
-    if frames.dtype.itemsize == 1 or used.bit_length() <= min(stated or 15, 15):
+    needed = used.bit_length()
+    if frames.dtype.itemsize == 1 or needed <= (stated or 0) < 16:
         return 0
-    return next((bits for bits in _SHIFTS if used % (1 << bits) == 0), 0)
+    return next((s for s in _SHIFTS if used % (1 << s) == 0 and needed > 16 - s), 0)

@@ -25,6 +25,7 @@ from fgaf.dataset.importers.tiff_file import (
     require_held,
 )
 from fgaf.dataset.importers.tiff_metadata import (
+    micromanager_major,
     micromanager_summary,
     with_imagej,
     with_lsm,
@@ -97,6 +98,8 @@ def open_companion(path: Path) -> Iterator[Series]:
 
 def _set(path: Path, tiff: tifffile.TiffFile) -> Series | None:
     """Open what describes the places of its planes: Micro-Manager's and OME's files."""
+    if micromanager_major(tiff) > 0:
+        raise FormatError(f"{path} is a file of an NDTiff dataset; name its folder {path.parent}")
     xml = tiff.ome_metadata
     found = open_mmstack(path, xml) if tiff.is_micromanager else None
     return open_ome(path, xml) if found is None and xml else found

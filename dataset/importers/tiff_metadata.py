@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,8 @@ from fgaf.dataset.importers.ome import (
     integer,
     micrometres,
     number,
-    parse_ome,
     positive,
 )
-from fgaf.dataset.importers.tiff_file import micromanager_tag
 from fgaf.dataset.importers.zstack import (
     Claim,
     Heights,
@@ -137,6 +134,14 @@ def micromanager_summary(tiff: tifffile.TiffFile) -> dict[str, Any]:
     return summary if isinstance(summary, dict) else {}
 
 
+def micromanager_major(tiff: tifffile.TiffFile) -> int:
+    """Find the version of Micro-Manager's NDTiff that a file has; 0 where it is none."""
+    if not tiff.is_micromanager:
+        return 0
+    told = tifffile.read_micromanager_metadata(tiff.filehandle, keys=())
+    return integer(told.get("MajorVersion")) or 0
+
+
 def ome_claims(ome: OmeImage) -> tuple[Claims, Claims]:
     """Read z step and pixel size from OME-XML."""
     sides = (
@@ -184,17 +189,6 @@ def with_ome(stack: ZStack, ome: OmeImage, at: tuple[int, int]) -> ZStack:
     if exposed is not None:
         stack = replace(stack, exposure_us=exposed * 1e6)
     return stack
-
-
-def pixel_claims(path: Path, tiff: tifffile.TiffFile) -> Claims:
-    """Read what a TIFF says of its pixel size, whichever program wrote it."""
-    claims = (*imagej_claims(tiff)[1], *lsm_claims(tiff)[1])
-    if tiff.is_micromanager:
-        told = (micromanager_summary(tiff), [micromanager_tag(tiff.pages.first)])
-        claims += with_micromanager(ZStack(path, "", np.empty(0), ()), *told).pixel_sizes_um
-    if tiff.ome_metadata and parse_ome(path, tiff.ome_metadata).find("Image") is not None:
-        claims += ome_claims(OmeImage.every(path, tiff.ome_metadata)[0])[1]
-    return claims
 
 
 def _inverse(rational: Any) -> float | None:

@@ -18,10 +18,11 @@ _OME = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
 
 @dataclass(frozen=True)
 class MmStack:
-    """A recording by Micro-Manager with a file for each position, after its MultipageTiffWriter.
+    """A recording by Micro-Manager, after its MultipageTiffWriter.
 
-    The first file holds the OME-XML of all, the others refer to it. `z_um` are the positions of
-    the drive, for every position of the stage the same ones plus 100 µm.
+    Each position has a file, or with `together` all have one. The first file holds the OME-XML of
+    all, the others refer to it. `z_um` are the positions of the drive, for every position of the
+    stage the same ones plus 100 µm.
     """
 
     pixels: NDArray[np.uint16]
@@ -32,15 +33,17 @@ class MmStack:
     steps_of_images: Sequence[float] = ()
     planned_times: int = 0
     ome_z_um: Sequence[float] = ()
+    together: bool = False
 
     def name(self, position: int) -> str:
-        return f"{self.prefix}_MMStack_Pos{position}.ome.tif"
+        place = "" if self.together else f"_Pos{position}"
+        return f"{self.prefix}_MMStack{place}.ome.tif"
 
     def write(self, folder: Path) -> list[Path]:
         """Write (R, T, Z, C, Y, X) pixels; return the files."""
         folder.mkdir(parents=True, exist_ok=True)
         positions, times, planes, channels = self.pixels.shape[:4]
-        self_summary = {
+        summary = {
             "Prefix": self.prefix,
             "MicroManagerVersion": "2.0.1",
             "StartTime": self.taken,
@@ -54,16 +57,18 @@ class MmStack:
             "TimeFirst": False,
         }
         files = []
-        for r in range(positions):
+        for r in range(1 if self.together else positions):
             text = self._ome() if r == 0 else self._pointer()
             files.append(folder / self.name(r))
-            files[-1].write_bytes(self._file(r, self_summary, text))
+            held = range(positions) if self.together else range(r, r + 1)
+            files[-1].write_bytes(self._file(held, summary, text))
         return files
 
-    def _file(self, r: int, summary: dict[str, Any], ome: str) -> bytes:
+    def _file(self, held: range, summary: dict[str, Any], ome: str) -> bytes:
         times, planes, channels, rows, columns = self.pixels.shape[1:]
         told = json.dumps(summary).encode()
-        room = 8 + 20 * (times * planes * channels + 3)
+        images = [(r, *at) for r in held for at in np.ndindex(times, planes, channels)]
+        room = 8 + 20 * (len(images) + 3)
         head = struct.pack("<8I", 54773648, 40 + len(told), 0, 0, 0, 0, 2355492, len(told))
         body = bytearray(struct.pack("<2sHI", b"II", 42, 40 + len(told) + room) + head + told)
         index_at = len(body)
@@ -73,7 +78,7 @@ class MmStack:
         entries = []
         fixups: list[tuple[int, bytes]] = []
         link = 0
-        for k, (t, z, c) in enumerate(np.ndindex(times, planes, channels)):
+        for k, (r, t, z, c) in enumerate(images):
             at = len(body)
             entries.append(struct.pack("<5I", c, z, t, r, at))
             tag = json.dumps(self._tag(r, t, z)).encode() + b" \0"
@@ -123,8 +128,11 @@ class MmStack:
         for r in range(positions):
             data = "".join(
                 f'<TiffData FirstC="{c}" FirstT="{t}" FirstZ="{z}" IFD="{k}" PlaneCount="1">'
-                f'<UUID FileName="{self.name(r)}">urn:uuid:{r}</UUID></TiffData>'
-                for k, (t, z, c) in enumerate(np.ndindex(times, planes, channels))
+                f'<UUID FileName="{self.name(r)}">urn:uuid:{self.name(r)}</UUID></TiffData>'
+                for k, (t, z, c) in enumerate(
+                    np.ndindex(times, planes, channels),
+                    r * times * planes * channels if self.together else 0,
+                )
             )
             heights = self.ome_z_um or self.z_um
             data += "".join(

@@ -195,6 +195,11 @@ BAD = [
     Bad("NDTiff, index cut", cut(ndtiff, "NDTiff.index"), "is damaged; copy"),
     Bad("NDTiff, pixels cut", cut(ndtiff, "field_NDTiffStack.tif"), "is truncated"),
     Bad("NDTiff, no pixels", without(ndtiff, "field_NDTiffStack.tif"), "is missing beside"),
+    Bad(
+        "NDTiff, one of its files",
+        lambda f: ndtiff(f, PIXELS) / "field_NDTiffStack.tif",
+        "is a file of an NDTiff dataset; name its folder",
+    ),
     Bad("NDTiff, one plane", lambda f: ndtiff(f, ONE[:, :1]), "no z-stack of two or more planes"),
     Bad("NDTiff, steps differ", lambda f: ndtiff(f, summary={"z-step_um": 1.0}), "1 µm by Micro"),
     Bad("ND2, cut", cut(nikon, ""), "is damaged or no ND2"),

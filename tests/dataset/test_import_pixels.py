@@ -75,6 +75,8 @@ CASES = [
         BYTES[:1].repeat(5, 0),
         8,
     ),
+    Case("R = G = B, OME", tiff(colours(BYTES), ome=True, photometric="rgb",
+         metadata={"axes": "ZYXS"}), BYTES, 8),
     Case("white is zero", tiff(255 - BYTES, photometric="miniswhite"), BYTES, 8),
     Case("white is zero, 16 bit", tiff(65535 - PIXELS, photometric="miniswhite")),
     Case("grey palette", tiff(255 - BYTES, photometric="palette", colormap=grey_table()), BYTES, 8),

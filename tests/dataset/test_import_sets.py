@@ -15,6 +15,7 @@ from microscope_tiffs import MmStack, write_ome_set
 
 from fgaf.dataset.cli import main
 from fgaf.dataset.errors import FgafError
+from fgaf.dataset.importers.images import pixel_size_of
 from fgaf.dataset.importers.plan import ImportSettings, find_sources
 from fgaf.dataset.importers.stacks import import_stacks
 from fgaf.dataset.importers.tiff import read_tiff
@@ -135,6 +136,39 @@ def test_times_and_channels_of_a_set_are_taken_apart(tmp_path: Path) -> None:
         np.testing.assert_allclose(stack.z_um, [103, 103.5, 104, 104.5, 105])
         np.testing.assert_array_equal(stack.planes["time_device_ns"][0], t * 10**9)
     assert len(stacks) == 3
+
+
+def test_positions_in_one_file_are_taken_apart(tmp_path: Path) -> None:
+    (file,) = MmStack(PIXELS[:, None, :, None], together=True).write(tmp_path)
+    stacks = imported([file], tmp_path / "raw", position="all")
+    assert list(stacks) == [f"cells_1_MMStack_p{r}" for r in range(3)]
+    for r, stack in enumerate(stacks.values()):
+        np.testing.assert_array_equal(stack.frames, PIXELS[r])
+        assert stack.z_um[0] == 3.0 + 100 * r
+
+
+def test_a_recording_without_its_index_keeps_what_each_page_says(tmp_path: Path) -> None:
+    (file,) = MmStack(PIXELS[:1, None, :, None], z_um=(5.0, 4.5, 4.0, 3.5, 3.0)).write(tmp_path)
+    data = bytearray(file.read_bytes())
+    data[8:12] = b"none"
+    file.write_bytes(data)
+    (stack,) = imported([file], tmp_path / "raw").values()
+    np.testing.assert_array_equal(stack.frames, PIXELS[0, ::-1])
+    np.testing.assert_allclose(stack.planes["exposure_us"], 20000)
+
+
+def test_an_image_of_a_set_has_the_pixel_size_said_of_it(tmp_path: Path) -> None:
+    files = ome(tmp_path)
+    for file in files:
+        xml = tifffile.tiffcomment(file)
+        for r, size in enumerate(("0.1", "0.2", "0.3")):
+            head, pixels, tail = xml.partition(f'<Pixels ID="Pixels:{r}"')
+            xml = head + pixels + tail.replace("0.1465", size, 2)
+        tifffile.imwrite(file, PIXELS[0], description=xml, metadata=None)
+    assert [pixel_size_of(file, None) for file in files] == [0.1, 0.2, 0.3]
+    first, lone, _ = mm(tmp_path / "mm")
+    first.unlink()
+    assert pixel_size_of(lone, None) == pytest.approx(0.1465, rel=1e-4)
 
 
 def test_a_recording_that_was_cut_off_is_one_line(tmp_path: Path) -> None:
