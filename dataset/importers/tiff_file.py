@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.errors import FormatError
 from fgaf.dataset.importers.pixels import check_pixels, first_of_equal
+from fgaf.dataset.inputs import require_file
 
 TIFF_SUFFIXES: Final = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm")
+_LARGE: Final = 1 << 28
+_MOST_PACKED: Final = 100
 # What a damaged file makes the TIFF reader raise: it trusts offsets and counts it reads.
 _DAMAGE: Final = (
     tifffile.TiffFileError,
@@ -49,8 +52,10 @@ def opened_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
     Raises
     ------
     FormatError
-        Damaged, no TIFF, or compressed in a way that needs the package imagecodecs.
+        Not there, no regular file, damaged, no TIFF, or compressed in a way that needs the package
+        imagecodecs.
     """
+    require_file(path)
     log = logging.getLogger("tifffile")
     heard = _Listener()
     log.addHandler(heard)
@@ -80,7 +85,7 @@ def opened_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
 
 def holds_pages(path: Path) -> bool:
     """Whether a file is a TIFF of several pages."""
-    if not is_tiff(path):
+    if not is_tiff(path) or not path.is_file():
         return False
     try:
         with tifffile.TiffFile(path) as tiff:
@@ -232,15 +237,27 @@ def contiguous(path: Path, series: tifffile.TiffPageSeries) -> NDArray[Any]:
 
 
 def require_held(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame) -> None:
-    """Refuse a page whose pixels reach beyond the end of its file.
+    """Refuse a page whose pixels are not all in its file; the reader would make them black.
 
     Raises
     ------
     FormatError
-        They do.
+        They reach beyond its end, some are left out, or far more are claimed than are stored.
     """
-    ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
-    require_end(path, page.parent.filehandle.size, max(ends, default=0))
+    places = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+    require_end(path, page.parent.filehandle.size, max((o + n for o, n in places), default=0))
+    stored = sum(page.databytecounts)
+    bits = page.keyframe.bitspersample * int(np.prod(page.shape))
+    short = page.compression == tifffile.COMPRESSION.NONE and 8 * stored < bits
+    if short or not all(o and n for o, n in places):
+        raise FormatError(
+            f"{path} lacks a part of the pixels of page {page.index}; copy or export it again"
+        )
+    if page.nbytes > max(_LARGE, _MOST_PACKED * stored):
+        raise FormatError(
+            f"{path} claims {page.nbytes >> 20} MB of pixels on page {page.index} and stores "
+            f"{stored} bytes of them; export it again"
+        )
 
 
 def require_end(path: Path, size: int, end: int) -> None:

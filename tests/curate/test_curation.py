@@ -12,6 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import tifffile
 from click.testing import CliRunner, Result
 from PIL import Image
 
@@ -21,6 +22,8 @@ from fgaf.curate.fields import coincide, same_fields
 from fgaf.curate.journal import JOURNAL, read_journal
 from fgaf.curate.state import read_state
 from fgaf.dataset.archive import Archive, write_archive
+from fgaf.dataset.importers.stacks import import_stacks
+from fgaf.dataset.raw import RawStack
 
 BEADS = Path(__file__).parents[3] / "shared" / "real" / "idpt_beads"
 
@@ -245,3 +248,26 @@ def test_a_wrong_step_leaves_nothing_in_the_way_of_the_right_one(
     assert wrong.exit_code == 2
     assert "whole multiple" in wrong.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["raw.stack.h5"]
+
+
+def test_a_stack_exported_downwards_gives_the_same_labels(raw_folder: Path, tmp_path: Path) -> None:
+    """ImageJ writes a stack taken downwards with a negative spacing."""
+    with RawStack.open(raw_folder / "third.stack.h5") as stack:
+        frames, pixel = stack.frames[:], stack.header.optics.pixel_size_um
+    assert pixel is not None
+    found = []
+    for name, pixels, spacing in (("up", frames, 0.5), ("down", frames[::-1], -0.5)):
+        folder = tmp_path / name
+        folder.mkdir()
+        told = {"axes": "ZYX", "spacing": spacing, "unit": "um"}
+        source, scale = folder / "cells.tif", (1 / pixel, 1 / pixel)
+        tifffile.imwrite(source, pixels, imagej=True, resolution=scale, metadata=told)
+        list(import_stacks([source], folder))
+        out = folder / "d.h5"
+        assert run("auto", folder / "cells.stack.h5", "--out", out).exit_code == 0
+        found.append(Archive.read(out))
+    up, down = found
+    assert up.n_cells > 0
+    np.testing.assert_array_equal(up.images, down.images)
+    np.testing.assert_array_equal(up.depth_um, down.depth_um)
+    np.testing.assert_array_equal(up.cells.focus_um, down.cells.focus_um)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
@@ -119,6 +120,51 @@ def test_images_that_are_not_said_to_be_one_are_not_joined(tmp_path: Path) -> No
         writer.write(PIXELS)
     with pytest.raises(FgafError, match="holds 2 images that are not said to be planes of one"):
         list(import_stacks([tmp_path / "s.tif"], tmp_path / "raw", STEP))
+
+
+def patched(path: Path, tag: int, value: int, page: int = 1) -> Path:
+    """Change a number that a page says of itself."""
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[page].tags[tag].overwrite(value)
+    return path
+
+
+INCOMPLETE_SAYS = "lacks a part of the pixels|truncated, damaged or no TIFF"
+INCOMPLETE = [
+    ("no place", 273, 0, None),
+    ("no bytes", 279, 0, "zlib"),
+    ("too few bytes", 279, 100, None),
+    ("strips left out", 278, 5, "zlib"),
+    ("more lines than are stored", 257, 40, None),
+]
+
+
+@pytest.mark.parametrize("case", INCOMPLETE, ids=[case[0] for case in INCOMPLETE])
+def test_pixels_that_were_never_written_are_not_black(
+    case: tuple[str, int, int, str | None], tmp_path: Path
+) -> None:
+    _, tag, value, compression = case
+    path = tiff(compression=compression, rowsperstrip=20)(tmp_path)
+    with pytest.raises(FgafError, match=INCOMPLETE_SAYS):
+        list(import_stacks([patched(path, tag, value)], tmp_path / "raw", STEP))
+    first = tiff(PIXELS[:1], name="a.tif", compression=compression, rowsperstrip=20)(tmp_path)
+    with pytest.raises(FgafError, match=INCOMPLETE_SAYS):
+        read_image(patched(first, tag, value, page=0))
+
+
+def test_a_page_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
+    path = tiff(PIXELS[:1], compression="zlib")(tmp_path)
+    for tag in (256, 257, 278):
+        patched(path, tag, 30_000, page=0)
+    with pytest.raises(FgafError, match=r"claims 1716 MB of pixels on page 0"):
+        read_image(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes in folders are POSIX")
+def test_a_pipe_is_no_image(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "s.tif")
+    with pytest.raises(FgafError, match="is a pipe and no file"):
+        read_image(tmp_path / "s.tif")
 
 
 def test_bits_that_were_shifted_are_told(tmp_path: Path) -> None:
