@@ -105,12 +105,12 @@ class Engine:
             plan.check_unit(self._drive.unit_um, "; --allow-uneven takes it all the same")
 
     def expose(self, plan: StackPlan) -> Generator[Exposure, None, None]:
-        """Take every plane of `plan`, lowest first.
+        """Take every plane of `plan`, each approached from below.
 
         Yields
         ------
         Exposure
-            One for each plane, in order, none left out.
+            One for each plane, in the plan's order, none left out.
 
         Raises
         ------
@@ -124,7 +124,8 @@ class Engine:
         with stopping(self._camera):
             with named("the camera cannot start"):
                 self._camera.start()
-            for plane, z_um in enumerate(plan):
+            for plane in plan.order:
+                z_um = plan.z_um(plane)
                 with named(f"plane {plane + 1} of {len(plan)} (z = {z_um:.6g} µm)"):
                     taken = self._expose(plane, z_um)
                 yield taken

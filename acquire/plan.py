@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -17,9 +17,9 @@ _SHOWN = 21
 
 @dataclass(frozen=True)
 class StackPlan:
-    """Equally spaced planes about a centre, lowest first.
+    """Equally spaced planes about a centre, counted from the lowest.
 
-    Plane k of ``2 n + 1`` lies at ``center_um + (k - n) * step_um``: computed from the integer,
+    Plane k of n lies at ``center_um + (k - (n - 1) / 2) * step_um``: computed from the integer,
     so that no rounding adds up.
 
     Attributes
@@ -30,6 +30,12 @@ class StackPlan:
         Distance of the outermost planes from the centre, in µm: a whole number of steps.
     center_um
         Drive position of the middle plane, in µm.
+    between
+        Whether the centre lies between two planes: their number is then even, and the half range
+        half a step more than a whole number of steps. See `spanning`.
+    downwards
+        Whether the planes are taken from the highest to the lowest, each approached from below all
+        the same.
 
     Raises
     ------
@@ -45,6 +51,8 @@ class StackPlan:
     step_um: float
     half_range_um: float
     center_um: float = 0.0
+    between: bool = False
+    downwards: bool = False
 
     def __post_init__(self) -> None:
         for name in ("step_um", "half_range_um", "center_um"):
@@ -54,7 +62,7 @@ class StackPlan:
             raise SettingError(f"a step of {self.step_um:g} µm goes nowhere; give one above 0")
         if self.half_range_um < 0:
             raise SettingError(f"a range of ±{self.half_range_um:g} µm is negative; give 0 or more")
-        steps = self.half_range_um / self.step_um
+        steps = self.half_range_um / self.step_um - 0.5 * self.between
         if abs(steps - round(steps)) > _WHOLE * max(1.0, steps):
             below, above = (
                 f"±{count * self.step_um:.6g}" for count in (math.floor(steps), math.ceil(steps))
@@ -64,15 +72,67 @@ class StackPlan:
                 f"{self.step_um:g} µm; the nearest that are: {below} and {above} µm"
             )
 
+    @classmethod
+    def spanning(
+        cls, step_um: float, low_um: float, high_um: float, *, downwards: bool = False
+    ) -> StackPlan:
+        """Plan the planes from one z to another; their number may be even.
+
+        Parameters
+        ----------
+        step_um
+            Distance of neighbouring planes, in µm.
+        low_um, high_um
+            The lowest and the highest plane, in µm: a whole number of steps apart.
+        downwards
+            See `StackPlan`.
+
+        Raises
+        ------
+        SettingError
+            A number is not finite, they do not ascend, or the step does not divide their distance.
+
+        Examples
+        --------
+        >>> list(StackPlan.spanning(0.5, 10.0, 11.5))
+        [10.0, 10.5, 11.0, 11.5]
+        """
+        if not (math.isfinite(low_um) and math.isfinite(high_um)):
+            raise SettingError(f"planes from {low_um} to {high_um} µm cannot be; give numbers")
+        if low_um > high_um:
+            raise SettingError(
+                f"planes from {low_um:g} to {high_um:g} µm: give the lower end first, and "
+                "--downwards to begin at the upper one"
+            )
+        cls(step_um, 0.0)  # refuses the step
+        steps = (high_um - low_um) / step_um
+        if abs(steps - round(steps)) > _WHOLE * max(1.0, steps):
+            below, above = (
+                f"{low_um + count * step_um:.6g}" for count in (math.floor(steps), math.ceil(steps))
+            )
+            raise SettingError(
+                f"from {low_um:g} to {high_um:g} µm is no whole number of steps of {step_um:g} "
+                f"µm; the nearest that are: from {low_um:g} to {below} and to {above} µm"
+            )
+        half_range_um = round(steps) * step_um / 2
+        odd = round(steps) % 2 == 1
+        return cls(step_um, half_range_um, low_um + half_range_um, odd, downwards)
+
     def __len__(self) -> int:
-        return 2 * self._n_side + 1
+        return round(2 * self.half_range_um / self.step_um) + 1
 
     def __iter__(self) -> Iterator[float]:
         return (self.z_um(plane) for plane in range(len(self)))
 
     def z_um(self, plane: int) -> float:
         """Drive position of plane `plane` (0 is the lowest), in µm."""
-        return self.center_um + (plane - self._n_side) * self.step_um
+        return self.center_um + (plane - (len(self) - 1) / 2) * self.step_um
+
+    @property
+    def order(self) -> Sequence[int]:
+        """Indices of the planes as they are taken."""
+        planes = range(len(self))
+        return planes[::-1] if self.downwards else planes
 
     def about(self, center_um: float) -> StackPlan:
         """Return the same planes about another centre."""
@@ -171,8 +231,5 @@ class StackPlan:
         return (
             f"{len(self)} planes, {self.step_um:g} µm apart, ±{self.half_range_um:g} µm "
             f"({2 * self.half_range_um:g} µm in total): z = {planes} µm"
+            f"{', the highest first' if self.downwards else ''}"
         )
-
-    @property
-    def _n_side(self) -> int:
-        return round(self.half_range_um / self.step_um)

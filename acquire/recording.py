@@ -111,7 +111,7 @@ class Method(Protocol):
         ...
 
     def expose(self, plan: StackPlan) -> Generator[Exposure, None, None]:
-        """Take every plane, lowest first."""
+        """Take every plane, in the plan's order."""
         ...
 
 
@@ -223,6 +223,7 @@ def record_stacks(
                     _pixels(devices),
                     overwrite,
                     compress=rig.compress,
+                    downwards=plan.downwards,
                 )
                 _record(method.expose(here), writer, truth, planes)
                 if every_s and number < len(paths) and stop is stops[-1]:
@@ -281,7 +282,7 @@ def _counted(done: int, of: int) -> Iterator[None]:
 def _record(
     planes: Generator[Exposure, None, None], writer: RawWriter, truth: bool, progress: Progress
 ) -> None:
-    known: list[FrameTruth] = []
+    known: dict[int, FrameTruth] = {}
     total = writer.n_planes
     try:
         with writer:
@@ -289,8 +290,8 @@ def _record(
                 for exposure in progress(exposures, f"{total} planes", total):
                     background.put(exposure)
                     if truth and exposure.frame.truth is not None:
-                        known.append(exposure.frame.truth)
-            _publish(writer, known)
+                        known[exposure.plane] = exposure.frame.truth
+            _publish(writer, [known[plane] for plane in sorted(known)])
     except FgafError as error:
         kept = _kept(writer)
         if isinstance(error, InterruptError):

@@ -25,17 +25,25 @@ if TYPE_CHECKING:
     from fgaf.acquire.recording import Recorded
     from fgaf.acquire.rig import Rig
 
+_HALF_RANGE_UM = 2.0
 _OPTIONS = (
     click.option("--step", type=float, default=0.5, show_default=True, help="µm between planes."),
     click.option(
         "--range",
         "half_range",
         type=float,
-        default=2.0,
-        show_default=True,
-        help="Half range in µm: 2 is ±2 µm about the centre. Other tools take the total.",
+        help="Half range in µm: 2 is ±2 µm about the centre. Other tools take the total.  "
+        "[default: 2]",
     ),
     click.option("--center", type=float, help="Middle plane in µm.  [default: where the drive is]"),
+    click.option("--from", "low", type=float, metavar="Z", help="Lowest plane in µm, with --to."),
+    click.option(
+        "--to",
+        "high",
+        type=float,
+        metavar="Z",
+        help="Highest plane in µm, with --from; in place of --range and --center.",
+    ),
     click.option("--out", type=FILE, required=True, metavar="DIR", help="Folder for the stacks."),
     rig_option,
     set_option,
@@ -89,8 +97,10 @@ class Request:
     """What the options of both commands ask for."""
 
     step: float
-    half_range: float
+    half_range: float | None
     center: float | None
+    low: float | None
+    high: float | None
     out: Path
     rig_name: str
     overrides: tuple[str, ...]
@@ -109,6 +119,32 @@ class Request:
     dry_run: bool
     overwrite: bool
     as_json: bool
+    downwards: bool = False
+
+    def plan(self) -> StackPlan:
+        """Plan the planes; without a centre, about 0.
+
+        Raises
+        ------
+        SettingError
+            They are not said, said twice, or impossible.
+        """
+        from fgaf.acquire.plan import StackPlan
+        from fgaf.dataset.errors import SettingError
+
+        if self.low is None and self.high is None:
+            half_range = _HALF_RANGE_UM if self.half_range is None else self.half_range
+            return StackPlan(self.step, half_range, self.center or 0.0, downwards=self.downwards)
+        if self.low is None or self.high is None:
+            raise SettingError("--from and --to belong together; give both")
+        if self.half_range is not None or self.center is not None:
+            raise SettingError("--from and --to say all; leave --range and --center out")
+        return StackPlan.spanning(self.step, self.low, self.high, downwards=self.downwards)
+
+    @property
+    def centered_here(self) -> bool:
+        """Whether the middle plane is to be where the drive is."""
+        return self.center is None and self.low is None
 
 
 class Way:
@@ -179,6 +215,11 @@ def _recording_options(command: Callable[..., None]) -> Callable[..., None]:
     is_flag=True,
     help="Take a step that is no multiple of the drive's unit: planes then lie unevenly.",
 )
+@click.option(
+    "--downwards",
+    is_flag=True,
+    help="Begin at the highest plane. Each is approached from below, and stored in order of z.",
+)
 def stack(allow_uneven: bool, **options: Any) -> None:
     """Take focus stacks: move, wait for arrival, settle, expose, check, plane by plane.
 
@@ -226,7 +267,6 @@ def sweep(frames_per_plane: int, tolerance_um: float | None, keep: str, **option
 
 def _record(request: Request, way: Way) -> None:
     from fgaf.acquire.interrupt import Interrupt
-    from fgaf.acquire.plan import StackPlan
     from fgaf.acquire.positions import describe_all, read_positions
     from fgaf.acquire.recording import (
         Labels,
@@ -238,7 +278,7 @@ def _record(request: Request, way: Way) -> None:
     from fgaf.acquire.rig import open_rig
     from fgaf.acquire.travel import Travel
 
-    plan = StackPlan(request.step, request.half_range, request.center or 0.0)
+    plan = request.plan()
     positions = read_positions(request.positions) if request.positions else ()
     paths = stack_paths(
         request.out, request.repeat, request.name, request.sample, positions=positions
@@ -247,7 +287,7 @@ def _record(request: Request, way: Way) -> None:
     recorded = Recorded()
     with Interrupt.on_signals() as interrupt, open_rig(rig) as devices:
         method = way.open(devices, rig, interrupt)
-        if request.center is None:
+        if request.centered_here:
             plan = plan.about(round(method.position_um(), 3))
         stage = devices.stage
         travel = Travel(stage, devices.clock, rig.stage, interrupt) if positions else None
@@ -282,6 +322,7 @@ def _record(request: Request, way: Way) -> None:
             "step_um": plan.step_um,
             "half_range_um": plan.half_range_um,
             "center_um": plan.center_um,
+            "downwards": plan.downwards,
             "dry_run": request.dry_run,
             **asdict(recorded),
             **way.report(),

@@ -146,9 +146,11 @@ class Sweep:
         Raises
         ------
         SettingError
-            The ramp would leave the limits, its frames would not fit into memory, or their z could
-            not be known well enough.
+            The ramp would leave the limits or go downwards, its frames would not fit into memory,
+            or their z could not be known well enough.
         """
+        if plan.downwards:
+            raise SettingError("a sweep goes upwards, to keep backlash out; use acq stack")
         run_um = self._run_um(plan)
         self._drive.check(plan, below_um=run_um, above_um=run_um)
         tolerance_um = self._tolerance_um(plan)

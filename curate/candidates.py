@@ -165,9 +165,13 @@ def objection(
 
 
 def times_of(stack: RawStack) -> npt.NDArray[np.float64] | None:
-    """Times of the planes, s from the first; None where the file holds none that ascend."""
+    """Times of the planes, s from the first; None where the file holds none.
+
+    Of a stack that was taken downwards they count backwards, which a path looks the same in.
+    """
     for name in ("time_device_ns", "time_host_ns"):
         stamps = stack.planes[name]
-        if len(stamps) > 1 and (np.diff(stamps) > 0).all():
-            return np.asarray((stamps - stamps[0]) * 1e-9, dtype=np.float64)
+        steps = np.diff(stamps)
+        if len(steps) and ((steps > 0).all() or (steps < 0).all()):
+            return np.asarray(np.abs(stamps - stamps[0]) * 1e-9, dtype=np.float64)
     return None

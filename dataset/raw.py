@@ -128,6 +128,9 @@ class RawWriter:
         program left there is worth nothing, and is replaced.
     compress
         Whether to make the file smaller, without loss, at the cost of some speed.
+    downwards
+        Whether the planes come from the last to the first. They lie in the file in order of z all
+        the same; what a broken run leaves are its last planes then.
 
     Attributes
     ----------
@@ -155,6 +158,7 @@ class RawWriter:
         overwrite: bool = False,
         scratch: Path | None = None,
         compress: bool = False,
+        downwards: bool = False,
     ) -> None:
         if not path.name.endswith(SUFFIX):
             raise SettingError(f"a raw stack's name ends in {SUFFIX}: {path} does not")
@@ -167,8 +171,8 @@ class RawWriter:
         require_new(self.part, overwrite or scratch is not None)
         require_free(path, int(np.prod(shape)) * pixels.itemsize + _SPARE_BYTES)
         self._shape, self._dtype = shape, pixels
-        self._digest = SumsDigest(pixels, shape)
-        self._n_written = 0
+        self._sums: dict[int, RowSums] = {}
+        self._planes = range(shape[0])[::-1] if downwards else range(shape[0])
         self.header = header.model_copy(
             update={"planned_planes": header.planned_planes or shape[0]}
         )
@@ -212,7 +216,7 @@ class RawWriter:
     @property
     def n_written(self) -> int:
         """Planes written so far."""
-        return self._n_written
+        return len(self._sums)
 
     def write(
         self,
@@ -232,7 +236,7 @@ class RawWriter:
         Parameters
         ----------
         plane
-            Index of the plane: planes are written in order, none is left out.
+            Index of the plane, from the lowest: planes are written in order, none is left out.
         frame
             (Y, X) pixels of the stack's type.
         z_requested_um, z_measured_um
@@ -251,8 +255,9 @@ class RawWriter:
         FgafError
             Out of order, another shape or type, a position that is not finite, or a full disk.
         """
-        if plane != self._n_written:
-            raise FgafError(f"plane {plane} came when plane {self._n_written} was due")
+        due = self._planes[self.n_written] if self.n_written < self.n_planes else self.n_planes
+        if plane != due:
+            raise FgafError(f"plane {plane} came when plane {due} was due")
         if frame.shape != self._shape[1:] or frame.dtype != self._dtype:
             raise FgafError(
                 f"plane {plane} is {frame.dtype}{list(frame.shape)}, "
@@ -271,7 +276,6 @@ class RawWriter:
         }
         try:
             sums = self._chunks.write(plane, frame, hurry)
-            self._digest.update(sums)
             for name, value in {**values, "crc32": _crc32(sums.crc32, values)}.items():
                 if name != "frame_id":
                     self._rows.write(plane, name, value)
@@ -281,7 +285,7 @@ class RawWriter:
             self._disk.check()
         except OSError as error:
             raise cannot_write(self.part, error) from error
-        self._n_written += 1
+        self._sums[plane] = sums
 
     def sync(self) -> None:
         """Wait until all that is written is on the disk; planes get there by and by without it.
@@ -304,13 +308,16 @@ class RawWriter:
         FgafError
             A plane is missing, or the file read back differs from what was written.
         """
-        if self._n_written != self._shape[0]:
+        if self.n_written != self._shape[0]:
             raise FgafError(
-                f"{self.path.name} holds {self._n_written} of {self._shape[0]} planes and is not "
+                f"{self.path.name} holds {self.n_written} of {self._shape[0]} planes and is not "
                 f"published; `acq recover {self.part}` keeps them"
             )
         try:
-            seal(self._file, known={"frames": self._digest})
+            digest = SumsDigest(self._dtype, self._shape)
+            for plane in range(self._shape[0]):
+                digest.update(self._sums[plane])
+            seal(self._file, known={"frames": digest})
             pixels = self._chunks.stretches()
             self._file.close()
             self._disk.close()
@@ -470,7 +477,8 @@ class Recovery:
 def recover(part: Path, overwrite: bool = False) -> Recovery:
     """Publish the planes that a broken run left in its ``.part``, marked incomplete.
 
-    Each plane is checked against its checksum; the first missing or damaged one ends the stack.
+    Each plane is checked against its checksum; the first missing or damaged one, in the order in
+    which they were taken, ends the stack.
     The ``.part`` is removed only when the recovered file is published.
 
     Raises
@@ -492,21 +500,21 @@ def recover(part: Path, overwrite: bool = False) -> Recovery:
             header = read_header(file, RawHeader, part)
             columns = read_columns(_group(file, part), PLANE_COLUMNS, planned, part)
             held = _held(frames, columns, part)
-        if held == 0:
+        if not held:
             raise FgafError(f"{part} holds no whole plane; delete it and take the stack again")
-        header = header.model_copy(update={"complete": held == header.planned_planes})
-        shape = (held, *frames.shape[1:])
+        header = header.model_copy(update={"complete": len(held) == header.planned_planes})
+        shape = (len(held), *frames.shape[1:])
         compress = frames.compression is not None
         with RawWriter(
             work, header, shape, frames.dtype, overwrite=True, compress=compress
         ) as writer:
-            for plane in range(held):
+            for number, plane in enumerate(held):
                 values = {name: columns[name][plane].item() for name in columns if name != "crc32"}
-                writer.write(plane, frames[plane], **values)
+                writer.write(number, frames[plane], **values)
             writer.publish()
     publish(work, target)
     part.unlink()
-    return Recovery(target, held, header.planned_planes)
+    return Recovery(target, len(held), header.planned_planes)
 
 
 def _open(path: Path | Url, unfinished: bool = False) -> Any:
@@ -530,19 +538,30 @@ def _group(file: h5py.File, path: Path | Url) -> h5py.Group:
     return group
 
 
-def _held(frames: h5py.Dataset, columns: dict[str, NDArray[Any]], path: Path) -> int:
-    for plane in range(frames.shape[0]):
-        row = {name: columns[name][plane] for name in columns}
-        if row["frame_id"] == _NOT_WRITTEN:
-            return plane
-        try:
-            with reading(path):
-                pixels = RowSums.of(frames[plane]).crc32
-        except FormatError:  # a torn block of deflated pixels cannot even be read
-            return plane
-        if _crc32(pixels, row) != row["crc32"]:
-            return plane
-    return int(frames.shape[0])
+def _held(frames: h5py.Dataset, columns: dict[str, NDArray[Any]], path: Path) -> range:
+    """Planes that are whole, from the one that was taken first to the first that is not."""
+    planes, ids = range(frames.shape[0]), columns["frame_id"]
+    downwards = ids[-1] != _NOT_WRITTEN and not _NOT_WRITTEN < ids[0] <= ids[-1]
+    held = 0
+    for plane in planes[::-1] if downwards else planes:
+        if not _is_whole(plane, frames, columns, path):
+            break
+        held += 1
+    return planes[len(planes) - held :] if downwards else planes[:held]
+
+
+def _is_whole(
+    plane: int, frames: h5py.Dataset, columns: dict[str, NDArray[Any]], path: Path
+) -> bool:
+    row = {name: columns[name][plane] for name in columns}
+    if row["frame_id"] == _NOT_WRITTEN:
+        return False
+    try:
+        with reading(path):
+            pixels = RowSums.of(frames[plane]).crc32
+    except FormatError:  # a torn block of deflated pixels cannot even be read
+        return False
+    return bool(_crc32(pixels, row) == row["crc32"])
 
 
 def _crc32(pixels: int, row: Mapping[str, Any]) -> int:

@@ -40,6 +40,7 @@ def _numbers(stack: RawStack) -> Iterator[Finding]:
             "check the drive and take the stack again",
         )
     ids = stack.planes["frame_id"]
+    forwards = -1 if len(ids) > 1 and (np.diff(ids) < 0).all() else 1  # taken downwards
     if len(set(ids.tolist())) < len(ids):
         yield Finding(
             "frame-repeated",
@@ -47,7 +48,7 @@ def _numbers(stack: RawStack) -> Iterator[Finding]:
             "one camera frame number stands for several planes",
             "take the stack again",
         )
-    elif (np.diff(ids) != 1).any():
+    elif (np.diff(ids) != forwards).any():
         yield Finding(
             "frame-skipped",
             "note",
@@ -56,7 +57,7 @@ def _numbers(stack: RawStack) -> Iterator[Finding]:
         )
     for name in ("time_device_ns", "time_host_ns"):
         times = stack.planes[name]
-        if (times != 0).any() and (np.diff(times) < 0).any():
+        if (times != 0).any() and (forwards * np.diff(times) < 0).any():
             yield Finding("time-order", "warning", f"{name} goes back", "check the clocks")
 
 

@@ -30,7 +30,7 @@ def ome_xml(stack: RawStack) -> str:
     image = ElementTree.SubElement(
         root, "Image", ID="Image:0", Name=stack.path.name.removesuffix(SUFFIX)
     )
-    start_ns = int(stack.planes["time_host_ns"][0])
+    start_ns = int(stack.planes["time_host_ns"].min())
     if start_ns > 0:
         started = datetime.fromtimestamp(start_ns // 10**9, UTC)
         ElementTree.SubElement(image, "AcquisitionDate").text = started.isoformat()

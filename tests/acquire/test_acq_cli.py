@@ -61,6 +61,40 @@ def test_dry_run_moves_and_writes_nothing(stack: Acq, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_planes_from_one_z_to_another_and_downwards(stack: Acq) -> None:
+    words = ("--out", "raw", "--name", "x", "--step", 0.5, "--from", 10, "--to", 12.5)
+    done = stack(*words, "--downwards")
+    assert done.exit_code == 0, done.stderr
+    assert "6 planes, 0.5 µm apart" in done.stdout
+    assert "z = 10, 10.5, 11, 11.5, 12, 12.5 µm, the highest first" in done.stdout
+    with RawStack.open(Path("raw/x.stack.h5")) as raw:
+        header = raw.header
+        assert raw.planes["z_requested_um"].tolist() == [10, 10.5, 11, 11.5, 12, 12.5]
+        assert raw.planes["frame_id"].tolist() == [5, 4, 3, 2, 1, 0]
+    assert (header.step_um, header.half_range_um, header.center_um) == (0.5, 1.25, 11.25)
+    assert header.planned_planes == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--from", 1), "--from and --to belong together; give both"),
+        (("--from", 1, "--to", 3, "--range", 1), "leave --range and --center out"),
+        (("--from", 1, "--to", 3, "--center", 2), "leave --range and --center out"),
+        (("--from", 3, "--to", 1), "give the lower end first"),
+        (("--from", 1, "--to", 2.2), "from 1 to 2 and to 2.5 µm"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_planes_that_are_said_wrongly_are_one_line(
+    words: tuple[object, ...], says: str, stack: Acq
+) -> None:
+    done = stack("--out", "raw", *words)
+    assert done.exit_code == 2
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_options_reach_the_file(stack: Acq) -> None:
     words = ("--seed", 7, "--exposure-ms", 2, "--center", 3, "--field", "F", "--operator", "me")
     done = stack("--out", "raw", "--name", "x", "--range", 0, "--no-truth", *words)

@@ -298,6 +298,16 @@ def test_arrives_from_below_with_one_overshoot_at_the_start_and_one_at_the_retur
     assert stage.moves == [7.0, *PLAN, START_UM - 2.0, START_UM]
 
 
+def test_downwards_every_plane_is_approached_from_below() -> None:
+    devices, stage, camera = devices_of()
+    engine = engine_of(devices, approach_um=2.0)
+    plan = StackPlan(0.5, 0.5, 10.0, downwards=True)
+    taken = list(engine.expose(plan))
+    assert [exposure.plane for exposure in taken] == [2, 1, 0]
+    assert camera.exposed_at == [10.5, 10.0, 9.5]
+    assert stage.moves == [8.5, 10.5, 8.0, 10.0, 7.5, 9.5]
+
+
 def test_every_stack_of_a_series_approaches_anew() -> None:
     devices, stage, _ = devices_of()
     engine = engine_of(devices, approach_um=2.0)

@@ -121,3 +121,45 @@ def test_planes_that_a_drive_would_set_unevenly_are_refused(case: Unit) -> None:
             case.plan.check_unit(case.unit_um, "; or so")
     else:
         case.plan.check_unit(case.unit_um, "; or so")
+
+
+@dataclass(frozen=True)
+class Span:
+    step: float
+    low: float
+    high: float
+    says: str = ""
+
+
+SPANS = [
+    Span(0.5, 10.0, 12.0),
+    Span(0.5, 10.0, 12.5),
+    Span(0.1, -0.3, 0.4),
+    Span(0.5, 3.0, 3.0),
+    Span(0.5, 10.0, 12.2, "the nearest that are: from 10 to 12 and to 12.5 µm"),
+    Span(0.5, 12.0, 10.0, "give the lower end first, and --downwards"),
+    Span(0.0, 1.0, 2.0, "give one above 0"),
+    Span(0.5, float("nan"), 2.0, "give numbers"),
+]
+
+
+@pytest.mark.parametrize("case", SPANS, ids=str)
+def test_planes_from_one_z_to_another(case: Span) -> None:
+    if case.says:
+        with pytest.raises(SettingError, match=case.says):
+            StackPlan.spanning(case.step, case.low, case.high)
+        return
+    plan = StackPlan.spanning(case.step, case.low, case.high)
+    planes = list(plan)
+    assert len(planes) == len(plan) == round((case.high - case.low) / case.step) + 1
+    assert planes == pytest.approx([case.low + case.step * k for k in range(len(plan))])
+    assert 2 * plan.half_range_um == pytest.approx((len(plan) - 1) * case.step)
+    moved = plan.about(plan.center_um + 1)
+    assert list(moved) == pytest.approx([z + 1 for z in planes])
+
+
+def test_downwards_the_planes_keep_their_numbers() -> None:
+    plan = StackPlan.spanning(0.5, 10.0, 11.5, downwards=True)
+    assert list(plan) == [10.0, 10.5, 11.0, 11.5]
+    assert list(plan.order) == [3, 2, 1, 0]
+    assert plan.describe().endswith("z = 10, 10.5, 11, 11.5 µm, the highest first")

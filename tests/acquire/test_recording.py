@@ -31,6 +31,7 @@ from fgaf.acquire import (
     stack_paths,
 )
 from fgaf.acquire.writing import BackgroundWriter
+from fgaf.curate.candidates import times_of
 from fgaf.dataset import (
     ExistsError,
     FgafError,
@@ -41,6 +42,7 @@ from fgaf.dataset import (
     read_truth,
     recover,
 )
+from fgaf.dataset.validate_raw import raw_findings
 
 PLAN = StackPlan(0.5, 1.0)
 NOON = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
@@ -173,6 +175,48 @@ def test_a_fault_keeps_the_planes_before_it(rig: Rig, tmp_path: Path) -> None:
     assert (found.planes, found.planned) == (3, 5)
     with RawStack.open(found.path) as stack:
         stack.verify()
+        assert not stack.header.complete
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_stack_taken_downwards_lies_in_order_of_z(
+    compress: bool, rig: Rig, tmp_path: Path
+) -> None:
+    rig = rig.model_copy(update={"compress": compress})
+    plan = StackPlan.spanning(0.5, -1.0, 1.5, downwards=True)
+    (path,) = stack_paths(tmp_path, name="x")
+    with open_rig(rig) as devices:
+        record_stacks(devices, rig, plan, [path])
+    with RawStack.open(path) as stack:
+        stack.verify()
+        assert stack.planes["z_requested_um"].tolist() == list(plan)
+        assert np.abs(stack.z_um - list(plan)).max() < 0.1
+        assert stack.planes["frame_id"].tolist() == [5, 4, 3, 2, 1, 0]
+        assert (np.diff(stack.planes["time_host_ns"]) < 0).all()
+        truth = stack.truth()
+        times = stack.planes["time_host_ns"].tolist()
+        assert list(raw_findings(stack)) == []
+        assert times_of(stack) is not None
+    assert truth is not None
+    assert [frame.time_ns for frame in truth.frames] == times
+
+
+def test_of_a_broken_stack_downwards_the_highest_planes_are_kept(rig: Rig, tmp_path: Path) -> None:
+    def unplug() -> None:
+        raise OSError("unplugged")
+
+    plan = StackPlan(0.5, 1.0, downwards=True)
+    (path,) = stack_paths(tmp_path, name="x")
+    with open_rig(rig) as devices:
+        broken = Devices(CameraThat(devices.camera, 4, unplug), devices.stage, devices.clock)
+        with pytest.raises(FgafError, match=r"plane 2 of 5 .*unplugged; 3 planes are kept"):
+            record_stacks(broken, rig, plan, [path])
+    found = recover(path.with_name(path.name + ".part"))
+    assert (found.planes, found.planned) == (3, 5)
+    with RawStack.open(path) as stack:
+        stack.verify()
+        assert stack.planes["z_requested_um"].tolist() == [0.0, 0.5, 1.0]
+        assert stack.planes["frame_id"].tolist() == [2, 1, 0]
         assert not stack.header.complete
 
 

@@ -136,6 +136,7 @@ REFUSED = [
     Refused("approached from -1002", StackPlan(0.5, 1.0, -999)),
     Refused("give one below 0.25", how=(("tolerance_um", 0.3),)),
     Refused("holds nothing", how=(("tolerance_um", 0.0),)),
+    Refused("a sweep goes upwards", StackPlan(0.5, 1.0, downwards=True)),
     Refused("0 frames per plane are none", how=(("frames_per_plane", 0),)),
     Refused(
         "GB in memory",
