@@ -58,7 +58,7 @@ def write_image_folder(
             (part / file).write_bytes(png_of(archive.images[row]))
         columns = patch_columns(archive)
         with (part / "metadata.csv").open("w", encoding="utf-8", newline="") as table:
-            rows = zip(files, *columns.values(), strict=True)
-            write_table(table, ["file_name", *columns], rows)
+            lines = zip(files, *columns.values(), strict=True)
+            write_table(table, ["file_name", *columns], lines)
         (part / NAME).write_text(archive_record(archive, files), encoding="utf-8")
     return path

@@ -62,7 +62,15 @@ class _Port(click.ParamType):  # type: ignore[type-arg]
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address both listen on; open to all who reach it, without a password.",
+    help="Address both listen on. All who reach it may look; to follow a cell takes the token in "
+    "the page's address.",
+)
+@click.option(
+    "--allow-host",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Another name of this computer by which the page may be asked for; may be repeated.",
 )
 @click.option("--record", type=FILE, metavar="FILE.h5", help="Write all results to a file.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End after so long.")
@@ -82,6 +90,7 @@ def live(
     page: int | None,
     tcp: int | None,
     host: str,
+    names: tuple[str, ...],
     record: Path | None,
     seconds: float | None,
     frames: int | None,
@@ -122,7 +131,9 @@ def live(
     if head_um is not None:
         settings = replace(settings, head_um=head_um)
     rig = load_rig(rig_name, overrides)
-    outlets = Outlets(page=page, tcp=tcp, host=host, record=record, overwrite=overwrite)
+    outlets = Outlets(
+        page=page, tcp=tcp, host=host, names=names, record=record, overwrite=overwrite
+    )
     screen = Screen(quiet=as_json)
     with Interrupt.on_signals() as interrupt:
         done = outlets.run(

@@ -62,6 +62,8 @@ class Outlets:
         Ports of the page and of the lines of JSON; 0 for any that is free, None for none.
     host
         Address that both listen on.
+    names
+        Names by which the page may be asked for, beside those of this computer.
     record
         File to write; None for none.
     overwrite
@@ -71,6 +73,7 @@ class Outlets:
     page: int | None = None
     tcp: int | None = None
     host: str = "127.0.0.1"
+    names: tuple[str, ...] = ()
     record: Path | None = None
     overwrite: bool = False
 
@@ -136,6 +139,7 @@ class Outlets:
                         model.card.half_range_um,
                         loop.pursuit.choose if loop.pursuit is not None else None,
                         self.host,
+                        self.names,
                     )
                 )
                 say(f"page: {page.address}")

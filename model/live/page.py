@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
+import re
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from functools import cache
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from fgaf.dataset.inputs import parse_json
+from fgaf.model.live.access import Access, address_for_others
 from fgaf.model.live.message import LiveFrame
 from fgaf.model.live.publisher import port_error
+from fgaf.model.live.web import Handler, Server, is_number
 
 _WIDEST: Final = 960
 _QUALITY: Final = 80
 _WAIT_S: Final = 2.0
-_MOST_BYTES: Final = 1000
+_MOST_NUMBER: Final = 2**53
 
 Choose = Callable[[int | None], None]
 
@@ -45,11 +49,16 @@ class Page:
         the drive follows no cell.
     host
         Address to listen on; by default only this computer can look.
+    names
+        Names by which the page may be asked for, beside those of this computer.
 
     Attributes
     ----------
     host, port
         Where it listens.
+    token
+        What a click must bring that makes the drive follow a cell, when the page is open to other
+        computers; else empty.
 
     Raises
     ------
@@ -65,6 +74,7 @@ class Page:
         half_range_um: float,
         choose: Choose | None = None,
         host: str = "127.0.0.1",
+        names: Sequence[str] = (),
     ) -> None:
         self._about = {
             "title": title,
@@ -75,24 +85,30 @@ class Page:
         self._frame: LiveFrame | None = None
         self._news = threading.Condition()
         self._ended = False
-        page = self
+        self._made: tuple[LiveFrame, dict[str, Any]] | None = None
+        self._making = threading.Lock()
 
-        class Handler(_Handler):
-            owner = page
+        class Bound(_Handler):
+            owner = self
+            policy = _policy()
 
         try:
-            self._server = _Server((host, port), Handler)
+            self._server = Server((host, port), Bound)
         except OSError as error:
             raise port_error("--page", host, port, error) from error
         self.host, self.port = str(self._server.server_address[0]), self._server.server_address[1]
+        Bound.access = Access.to(self.host, (host, *names), moves=choose is not None)
+        self.token = Bound.access.token
+        self._about["needs_token"] = bool(self.token)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="page", daemon=True
         )
 
     @property
     def address(self) -> str:
-        """What to type into a browser."""
-        return f"http://{self.host}:{self.port}/"
+        """What to type into a browser, with the token where one is needed."""
+        query = f"?token={self.token}" if self.token else ""
+        return f"http://{address_for_others(self.host)}:{self.port}/{query}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -136,6 +152,12 @@ class Page:
             frame = self._frame
         if self._ended or frame is None or frame.frame_id == after:
             return {**self._about, "frame": None, "ended": self._ended}
+        with self._making:  # one picture serves all who look
+            if self._made is None or self._made[0] is not frame:
+                self._made = frame, self._picture(frame)
+            return self._made[1]
+
+    def _picture(self, frame: LiveFrame) -> dict[str, Any]:
         step = max(1, -(-frame.pixels.shape[1] // _WIDEST))
         picture = _jpeg(frame.pixels[::step, ::step], self._bit_depth)
         return {
@@ -147,79 +169,61 @@ class Page:
         }
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    allow_reuse_address = True
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     """Answers the browser: the page, snapshots, and clicks."""
 
     owner: Page
-    protocol_version = "HTTP/1.1"
-    timeout = 30
 
-    def do_GET(self) -> None:
-        if not self._own():
-            return
-        path, _, query = self.path.partition("?")
+    def get(self, path: str, query: str) -> None:
         if path == "/":
-            self._answer(
-                resources.files("fgaf.model.live").joinpath("page.html").read_bytes(),
-                "text/html; charset=utf-8",
-            )
+            self.answer(_html(), "text/html; charset=utf-8")
         elif path == "/snapshot":
             word = query.removeprefix("after=")
-            after = int(word) if word.isdigit() else None
-            self._answer(json.dumps(self.owner.snapshot(after)).encode(), "application/json")
+            after = int(word) if is_number(word, _MOST_NUMBER) else None
+            self.answer(json.dumps(self.owner.snapshot(after)).encode(), "application/json")
         else:
-            self._answer(b"there is nothing here", "text/plain", HTTPStatus.NOT_FOUND)
+            self.refuse(HTTPStatus.NOT_FOUND, "there is nothing here")
 
-    def do_POST(self) -> None:
-        if not self._own():
-            return
-        length = self.headers.get("Content-Length", "")
-        body = self.rfile.read(int(length)) if _few(length) else b""
+    def post(self, path: str, body: bytes) -> None:
         try:
-            number = json.loads(body)["id"]
+            number = parse_json(body)["id"]
         except (ValueError, KeyError, TypeError):
             number = ""
-        # JSON only: a page from elsewhere cannot send it without being asked first.
-        json_sent = self.headers.get("Content-Type", "").startswith("application/json")
-        known = number is None or (type(number) is int and number > 0)
-        if self.path != "/track" or not json_sent or not known:
-            self.close_connection = True
-            self._answer(b'send {"id": NUMBER or null}', "text/plain", HTTPStatus.BAD_REQUEST)
+        known = number is None or (type(number) is int and 0 < number <= _MOST_NUMBER)
+        if path != "/track" or not known:
+            self.refuse(HTTPStatus.BAD_REQUEST, 'send {"id": NUMBER or null} to /track')
         elif self.owner.choose(number):
-            self._answer(b"{}", "application/json")
+            self.answer(b"{}", "application/json")
         else:
-            self._answer(b"start with --track", "text/plain", HTTPStatus.CONFLICT)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Stay silent: the terminal belongs to the loop."""
-
-    def _own(self) -> bool:
-        """Refuse what a foreign name was led here for (DNS rebinding)."""
-        host = self.headers.get("Host", "").rsplit(":", 1)[0].strip("[]")
-        if host in ("localhost", self.owner.host) or self.owner.host in ("0.0.0.0", "::"):  # noqa: S104
-            return True
-        self.close_connection = True
-        self._answer(b"ask by this computer's address", "text/plain", HTTPStatus.FORBIDDEN)
-        return False
-
-    def _answer(self, body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK) -> None:
-        with suppress(OSError):  # the browser left
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Cache-Control", "no-store")
-            self.end_headers()
-            self.wfile.write(body)
+            self.refuse(HTTPStatus.CONFLICT, "start with --track")
 
 
-def _few(length: str) -> bool:
-    return length.isdigit() and int(length) <= _MOST_BYTES
+@cache
+def _html() -> bytes:
+    return resources.files("fgaf.model.live").joinpath("page.html").read_bytes()
+
+
+@cache
+def _policy() -> str:
+    """Of the page nothing runs but its own script, known by its checksum."""
+
+    def own(element: str) -> str:
+        inside = re.search(f"<{element}>(.*?)</{element}>", _html().decode(), re.DOTALL)
+        digest = hashlib.sha256(inside[1].encode() if inside else b"").digest()
+        return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+    return "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src {own('script')}",
+            f"style-src {own('style')}",
+            "img-src data:",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        ]
+    )
 
 
 def _jpeg(pixels: npt.NDArray[Any], bit_depth: int) -> bytes:

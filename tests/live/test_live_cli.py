@@ -95,3 +95,13 @@ def test_ctrl_c_ends_a_run_with_its_line_and_its_file(
     assert out.startswith("live for ")
     with h5py.File(path) as file:
         assert file.attrs["complete"]
+
+
+def test_a_page_open_to_others_is_told_with_its_token(small: tuple[str, ...]) -> None:
+    words = ("--frames", "2", "--tcp", "off", "--page", "0", "--host", "0.0.0.0")
+    settings = [word for value in small for word in ("--set", value)]
+    names = ("--allow-host", "scope.example")
+    for more, token in ((("--track", "centre", *names), True), (names, False)):
+        done = CliRunner().invoke(live, ["sim", "sim", *settings, *words, *more])
+        assert done.exit_code == 0, done.output
+        assert ("/?token=" in done.stderr) == token

@@ -8,9 +8,12 @@ import io
 import json
 import shutil
 import socket
+import struct
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ import pytest
 from PIL import Image
 
 from fgaf.dataset import FgafError
-from fgaf.model.live import LiveFrame
+from fgaf.model.live import LiveFrame, web
 from fgaf.model.live.page import Page
 
 PATIENCE_S = 60.0
@@ -40,7 +43,7 @@ def page(chosen: list[int | None], result: Callable[..., LiveFrame]) -> Iterator
 
 
 def ask(page: Page, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(page.host, page.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=10)
     connection.request(method, path, body, headers)
     answer = connection.getresponse()
     read = answer.read()
@@ -90,6 +93,173 @@ def test_without_track_a_click_is_refused() -> None:
 def test_a_port_that_is_taken_is_one_line(page: Page) -> None:
     with pytest.raises(FgafError, match="choose another port with --page"):
         Page(page.port, "x", 8, 2.0)
+
+
+def talk(page: Page, data: bytes) -> bytes:
+    """Send bytes as they are, and read until the other side closes."""
+    with socket.create_connection(("127.0.0.1", page.port), timeout=10) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        found = b""
+        while block := connection.recv(1 << 16):
+            found += block
+        return found
+
+
+HOST = b"Host: localhost\r\n"
+TRACK = b"POST /track HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
+MALFORMED = {
+    "nothing": (b"", b""),
+    "noise": (bytes(range(256)) * 8, b"400"),
+    "half a request": (b"GET / HT", b"400"),
+    "a long line": (b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n", b"414"),
+    "a long header": (b"GET / HTTP/1.1\r\nA: " + b"a" * 100_000 + b"\r\n\r\n", b"431"),
+    "many headers": (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 500 + b"\r\n", b"431"),
+    "another method": (b"BREW / HTTP/1.1\r\n" + HOST + b"\r\n", b"501"),
+    "another version": (b"GET / HTTP/9.9\r\n" + HOST + b"\r\n", b"505"),
+    "no host": (b"GET / HTTP/1.1\r\n\r\n", b"403"),
+    "two hosts": (b"GET / HTTP/1.1\r\n" + HOST * 2 + b"\r\n", b"403"),
+    "a bad host": (b"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", b"403"),
+    "a user as host": (b"GET / HTTP/1.1\r\nHost: a@localhost\r\n\r\n", b"403"),
+    "an odd digit": (b"GET /snapshot?after=\xb2 HTTP/1.1\r\n" + HOST + b"\r\n", b"200"),
+    "a long number": (
+        b"GET /snapshot?after=" + b"9" * 9000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"200",
+    ),
+    "an odd length": (TRACK + b"Content-Length: \xb2\r\n\r\n{}", b"400"),
+    "a negative length": (TRACK + b"Content-Length: -1\r\n\r\n{}", b"400"),
+    "too much": (TRACK + b"Content-Length: 99999999999\r\n\r\n{}", b"400"),
+    "less than said": (TRACK + b"Content-Length: 900\r\n\r\n{}", b"400"),
+    "in pieces": (TRACK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", b"400"),
+    "nested": (TRACK + b"Content-Length: 1000\r\n\r\n" + b"[" * 1000, b"400"),
+    "no text": (TRACK + b"Content-Length: 2\r\n\r\n\xff\xfe", b"400"),
+    "a huge cell": (TRACK + b'Content-Length: 400\r\n\r\n{"id": ' + b"9" * 392 + b"}", b"400"),
+    "another page": (TRACK + b"Origin: http://evil.example\r\nContent-Length: 2\r\n\r\n{}", b"403"),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_requests_are_answered_in_silence(
+    name: str, page: Page, chosen: list[int | None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    data, status = MALFORMED[name]
+    answer = talk(page, data)
+    if status:
+        assert status in answer[:400]
+    else:
+        assert answer == b""
+    assert ask(page, "GET", "/")[0] == 200
+    assert chosen == []
+    assert capfd.readouterr().err == ""
+
+
+def test_clients_that_leave_are_no_error(page: Page, capfd: pytest.CaptureFixture[str]) -> None:
+    """Before the request, within it, within the answer, and while the page waits for news."""
+    reset = struct.pack("ii", 1, 0)
+    whole = b"GET /snapshot HTTP/1.1\r\n" + HOST + b"\r\n"
+    waits = whole.replace(b"snapshot", b"snapshot?after=7")
+    for sent, read in ((b"", 0), (whole[:20], 0), (whole * 50, 1), (whole * 50, 0), (waits, 0)):
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", page.port), timeout=10) as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+                connection.sendall(sent)
+                connection.recv(read)
+    deadline = time.monotonic() + PATIENCE_S
+    while any("process_request" in thread.name for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert ask(page, "GET", "/")[0] == 200
+    assert capfd.readouterr().err == ""
+
+
+def test_a_request_that_never_ends_is_ended(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "_PATIENCE_S", 0.3)
+    with socket.create_connection(("127.0.0.1", page.port), timeout=10) as connection:
+        begun = time.monotonic()
+        connection.settimeout(0.02)
+        while True:
+            try:
+                connection.sendall(b"G")
+                if connection.recv(100) == b"":
+                    break
+            except TimeoutError:
+                assert time.monotonic() - begun < PATIENCE_S
+            except ConnectionError:
+                break
+    assert time.monotonic() - begun >= 0.25
+
+
+def test_too_many_connections_are_closed_and_do_not_count_for_ever(page: Page) -> None:
+    with ExitStack() as opened:
+        held = [
+            opened.enter_context(socket.create_connection(("127.0.0.1", page.port), timeout=10))
+            for _ in range(65)
+        ]
+        with suppress(ConnectionError):
+            assert held[-1].recv(1) == b""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        with suppress(OSError, http.client.HTTPException):
+            assert ask(page, "GET", "/")[0] == 200
+            break
+        assert time.monotonic() < deadline
+
+
+def test_every_answer_keeps_other_pages_out(page: Page) -> None:
+    for path, host in (("/", "localhost"), ("/snapshot", "localhost"), ("/", "evil"), ("/no", "")):
+        connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=10)
+        connection.request("GET", path, headers={"Host": host})
+        headers = connection.getresponse().headers
+        connection.close()
+        assert headers["X-Frame-Options"] == "DENY"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        policy = headers["Content-Security-Policy"]
+        assert "frame-ancestors 'none'" in policy
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "Python" not in headers["Server"]
+
+
+@pytest.fixture
+def open_page(chosen: list[int | None], result: Callable[..., LiveFrame]) -> Iterator[Page]:
+    """A page for other computers too, of a run with --track."""
+    with Page(0, "x", 8, 2.0, chosen.append, "0.0.0.0", ["Scope.Lab.example"]) as served:
+        served.show(result(7))
+        yield served
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("127.0.0.1", 200),
+        (f"{socket.gethostname().upper()}:8765", 200),
+        ("scope.lab.example:1", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("localhost.evil.example", 403),
+        ("203.0.113.7", 403),
+    ],
+)
+def test_the_host_is_checked_when_open_to_others(host: str, status: int, open_page: Page) -> None:
+    assert ask(open_page, "GET", "/", Host=host)[0] == status
+
+
+def test_a_page_open_to_others_needs_its_token_to_move_the_drive(
+    open_page: Page, page: Page, chosen: list[int | None]
+) -> None:
+    kind = {"Content-Type": "application/json"}
+    assert len(open_page.token) > 20
+    assert open_page.address.endswith(f"/?token={open_page.token}")
+    for wrong in ({}, {"X-Fgaf-Token": ""}, {"X-Fgaf-Token": "x"}, {"X-Fgaf-Token": "\xe4"}):
+        assert ask(open_page, "POST", "/track", '{"id": 2}', **kind, **wrong)[0] == 403
+    assert chosen == []
+    assert ask(open_page, "GET", "/snapshot")[0] == 200
+    right = {"X-Fgaf-Token": open_page.token}
+    assert ask(open_page, "POST", "/track", '{"id": 2}', **kind, **right)[0] == 200
+    assert chosen == [2]
+    assert (page.token, page.address) == ("", f"http://127.0.0.1:{page.port}/")
 
 
 class Browser:
@@ -186,3 +356,31 @@ def test_a_browser_shows_the_cells_and_chooses_one(
     while chosen != [2]:
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_browser_keeps_the_token_and_runs_no_foreign_script(
+    browser: Browser, open_page: Page, chosen: list[int | None]
+) -> None:
+    plain = f"http://127.0.0.1:{open_page.port}/"
+    follow = "document.getElementById('centre')"
+    browser.visit(plain)
+    browser.wait("document.getElementById('frame').textContent === '7'")
+    assert browser.run("return document.getElementById('choice').hidden")
+    browser.run(f"{follow}.click()")
+    browser.wait("document.getElementById('refused').textContent.includes('with its token')")
+    browser.visit(f"{plain}?token={open_page.token}")
+    browser.wait("document.getElementById('choice').hidden === false")
+    assert browser.run("return location.href") == plain
+    browser.visit(plain)
+    browser.wait("document.getElementById('choice').hidden === false")
+    browser.run(f"{follow}.click()")
+    deadline = time.monotonic() + PATIENCE_S
+    while chosen != [None]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    browser.run(
+        "const s = document.createElement('script'); s.textContent = 'window.foreign = 1';"
+        "document.body.append(s); document.body.insertAdjacentHTML("
+        "'beforeend', '<img src=x onerror=\"window.foreign = 2\">')"
+    )
+    assert browser.run("return typeof window.foreign") == "undefined"

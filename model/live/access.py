@@ -1,0 +1,90 @@
+"""Who may ask the page for what: by which names it is reached, and the token that moves a drive."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import re
+import secrets
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+_HOST = re.compile(r"(\[[0-9a-f:.%]+\]|[^\s:\[\]@/?#\\]+)(:\d{1,5})?", re.IGNORECASE)
+_NO_NET = ("192.0.2.1", 9)  # of the block for documentation: nothing is sent there
+_TOKEN_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a request must bring.
+
+    A browser can be led to this computer by a foreign name (DNS rebinding), so a request must ask
+    by a known name, or by the address at which it arrived.
+
+    Attributes
+    ----------
+    names
+        Names of this computer, in small letters.
+    token
+        What a request that moves something must bring; empty where none is needed.
+    """
+
+    names: frozenset[str]
+    token: str = ""
+
+    @classmethod
+    def to(cls, bound: str, names: Iterable[str], moves: bool) -> Self:
+        """Settle the access to a server.
+
+        Parameters
+        ----------
+        bound
+            The address it listens on.
+        names
+            Names by which it may be asked, beside those of this computer.
+        moves
+            Whether requests can move something; they need a token then, if `bound` is open to
+            other computers.
+        """
+        own = socket.gethostname()
+        known = {"localhost", bound, own, f"{own}.local", *names}
+        token = secrets.token_urlsafe(_TOKEN_BYTES) if moves and not is_loopback(bound) else ""
+        return cls(frozenset(name.strip("[]").rstrip(".").lower() for name in known), token)
+
+    def knows(self, hosts: Sequence[str], reached: str) -> bool:
+        """Whether a request asks for this computer.
+
+        Parameters
+        ----------
+        hosts
+            The values of its ``Host`` headers, of which there must be one.
+        reached
+            The address of this computer at which it arrived.
+        """
+        if len(hosts) != 1 or (found := _HOST.fullmatch(hosts[0])) is None:
+            return False
+        name = found[1].strip("[]").rstrip(".").lower()
+        return name in self.names or name == reached.lower()
+
+    def may_move(self, token: str) -> bool:
+        """Whether a request with this token may move something."""
+        return hmac.compare_digest(token.encode(), self.token.encode())
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this computer reaches an address."""
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
+def address_for_others(bound: str) -> str:
+    """Where other computers find a server: its address, or this computer's where it has none."""
+    if not ipaddress.ip_address(bound.partition("%")[0]).is_unspecified:
+        return bound
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            asked.connect(_NO_NET)
+            return str(asked.getsockname()[0])
+        except OSError:
+            return socket.gethostname()
