@@ -13,12 +13,10 @@ from typing import Any, Final
 import h5py
 
 from fgaf.dataset.errors import FormatError
+from fgaf.dataset.inputs import MOST_PACKED, SPARE_BYTES
 
 _DEEPEST: Final = 4
 _MOST_ITEMS: Final = 10_000
-_SPARE_BYTES: Final = 1 << 26
-_MOST_PACKED: Final = 100
-"""Most bytes that one byte of a compressed dataset may stand for; images reach ten."""
 _NUMBERS: Final = "biufS"
 
 
@@ -66,13 +64,13 @@ def require_held(file: h5py.File, path: object, size: int, unfinished: bool = Fa
         shape = found.shape or ()
         declared += math.prod(shape[1:] if unfinished and found.chunks else shape) * kind.itemsize
         stored += held
-        expands += held * (_MOST_PACKED if settings.get_nfilters() else 1)
+        expands += held * (MOST_PACKED if settings.get_nfilters() else 1)
         if held > size:
             raise FormatError(
                 f"{path}: {name} claims {_bytes(held)} of a file of {_bytes(size)}; "
                 "take the file from its source again"
             )
-    if declared > min(expands, size * _MOST_PACKED) + _SPARE_BYTES:
+    if declared > min(expands, size * MOST_PACKED) + SPARE_BYTES:
         raise FormatError(
             f"{path} declares {_bytes(declared)} and holds {_bytes(min(stored, size))}; "
             "take the file from its source again"

@@ -13,6 +13,10 @@ from fgaf.dataset.errors import FormatError, SettingError
 
 MOST_TEXT_BYTES: Final = 1 << 26
 """Largest text file that is read, in bytes."""
+SPARE_BYTES: Final = 1 << 26
+"""What may be declared without being stored: too little to do harm."""
+MOST_PACKED: Final = 100
+"""Most bytes that one stored byte may stand for; images reach ten."""
 _MOST_TOML_BYTES: Final = 1 << 20
 # The TOML reader's time grows with the square of a dotted key's length.
 _ENDLESS_KEY: Final = re.compile(r"""(?<![\w"'-])(?:[\w"'-]+[ \t]*\.[ \t]*){64}""")
@@ -43,6 +47,30 @@ def require_file(path: Path) -> None:
     if not stat.S_ISREG(mode):
         what = _KINDS.get(stat.S_IFMT(mode), "no regular file")
         raise FormatError(f"{path} is {what} and no file; copy its contents into a file")
+
+
+def require_stored(path: object, declared: int, stored: int) -> None:
+    """Refuse what would unpack to far more than is stored: a trap, or a file that was cut.
+
+    Parameters
+    ----------
+    path
+        What is read, for the message.
+    declared
+        Bytes that it says it holds.
+    stored
+        Bytes that are there, packed as they may be.
+
+    Raises
+    ------
+    FormatError
+        More than 64 MB, and more than a hundred times what is stored.
+    """
+    if declared > SPARE_BYTES and declared > MOST_PACKED * stored:
+        raise FormatError(
+            f"{path} claims {declared >> 20} MB and stores {stored} bytes of them; take it from "
+            "its source again"
+        )
 
 
 def read_bytes(path: Path, most: int = MOST_TEXT_BYTES) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -16,6 +16,13 @@ from numpy.typing import NDArray
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import FgafError, FormatError
 from fgaf.dataset.importers.images import read_image
+from fgaf.dataset.inputs import (
+    MOST_TEXT_BYTES,
+    SPARE_BYTES,
+    read_text,
+    require_file,
+    require_stored,
+)
 from fgaf.dataset.record import NAME, files_of, restore_archive
 
 TAR: Final = ".tar"
@@ -61,13 +68,20 @@ def import_export(folder: Path) -> Archive:
         The package pyarrow is missing.
     """
     path = folder / NAME
-    record = path.read_text(encoding="utf-8")
+    require_file(path)
+    most = MOST_TEXT_BYTES
+    if path.stat().st_size > most:  # a record is smaller than the patches that it is of
+        most = _stored_bytes(folder) - path.stat().st_size
+    record = read_text(path, most)
     names = files_of(record, path)
     if not names:
         raise FormatError(f"{path} does not list the files of its patches; export it again")
+    _require_inside(path, names)
     with ExitStack() as stack:
         read = _reader(folder, stack)
         first = read(names[0])
+        if len(names) * first.nbytes > SPARE_BYTES:
+            require_stored(folder, len(names) * first.nbytes, _stored_bytes(folder))
         images = np.empty((len(names), *first.shape), first.dtype)
         for k, name in enumerate(names):
             patch = read(name)
@@ -77,16 +91,39 @@ def import_export(folder: Path) -> Archive:
     return restore_archive(record, images, path)
 
 
+def _require_inside(path: Path, names: Sequence[str]) -> None:
+    """Refuse files that lie elsewhere, and one file for two patches."""
+    for name in names:
+        place = PurePosixPath(name)
+        if place.is_absolute() or ".." in place.parts or "\\" in name or ":" in name:
+            raise FormatError(
+                f"{path} names the file {name}, which is not in its folder; take the export from "
+                "its source again"
+            )
+    if len(set(names)) < len(names):
+        raise FormatError(f"{path} names a file for two patches; export it again")
+
+
+def _stored_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
 def _reader(folder: Path, stack: ExitStack) -> Callable[[str], NDArray[Any]]:
     @cache
     def opened_tar(file: str) -> tuple[tarfile.TarFile, dict[str, tarfile.TarInfo]]:
-        tar = tarfile.open(folder / file)  # noqa: SIM115 -- the stack closes it
+        require_file(folder / file)
+        tar = tarfile.open(folder / file, "r:")  # noqa: SIM115 -- the stack closes it
         stack.enter_context(tar)
-        return tar, {member.name: member for member in tar}
+        plain = (member for member in tar if member.isreg() and not member.issparse())
+        return tar, {member.name: member for member in plain}
 
     @cache
     def column(file: str) -> Any:
         _, parquet = import_parquet()
+        require_file(folder / file)
+        told = parquet.read_metadata(folder / file)
+        claimed = sum(told.row_group(k).total_byte_size for k in range(told.num_row_groups))
+        require_stored(folder / file, claimed, (folder / file).stat().st_size)
         return parquet.read_table(folder / file, columns=["image"])["image"]
 
     def read(name: str) -> NDArray[Any]:
@@ -114,5 +151,6 @@ def _decoded(data: bytes) -> NDArray[Any]:
     from PIL import Image
 
     with Image.open(io.BytesIO(data)) as image:
+        require_stored("a patch of the export", image.width * image.height * 2, len(data))
         pixels = np.asarray(image)
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)

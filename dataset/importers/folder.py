@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from fgaf.dataset.errors import FormatError
 from fgaf.dataset.importers.images import IMAGE_SUFFIXES, read_image
 from fgaf.dataset.importers.zstack import Claim, Series, ZStack, micromanager_claims
+from fgaf.dataset.inputs import parse_json, read_bytes
 
 
 @contextmanager
@@ -113,7 +113,7 @@ def _micromanager_claims(path: Path) -> tuple[tuple[Claim, ...], tuple[Claim, ..
     if not path.is_file():
         return (), ()
     try:
-        summary = json.loads(path.read_text(encoding="utf-8", errors="replace")).get("Summary", {})
+        summary = parse_json(read_bytes(path)).get("Summary", {})
     except (ValueError, AttributeError):
         return (), ()
     return micromanager_claims(summary)

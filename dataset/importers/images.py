@@ -32,10 +32,12 @@ from fgaf.dataset.importers.tiff_metadata import (
     with_micromanager,
 )
 from fgaf.dataset.importers.zstack import Claim, ZStack, settle
+from fgaf.dataset.inputs import require_file, require_stored
 
 OTHER_SUFFIXES: Final = (".png", ".bmp", ".jpg", ".jpeg")
 IMAGE_SUFFIXES: Final = (*TIFF_SUFFIXES, *OTHER_SUFFIXES)
 _GREY_MODES: Final = {"L": "u1", "I;16": "<u2", "I;16L": "<u2", "I;16B": ">u2"}
+_MOST_PIXEL_BYTES: Final = 4
 _COLOUR_MODES: Final = {
     "P": "RGB",
     "PA": "RGBA",
@@ -150,8 +152,11 @@ def _pixel_claims(path: Path, tiff: tifffile.TiffFile) -> tuple[Claim, ...]:
 def _other(path: Path) -> NDArray[Any]:
     from PIL import Image
 
+    require_file(path)
     try:
         with Image.open(path) as image:
+            claimed = image.width * image.height * _MOST_PIXEL_BYTES
+            require_stored(path, claimed, path.stat().st_size)
             if image.mode in _COLOUR_MODES:
                 colours = np.asarray(image.convert(_COLOUR_MODES[image.mode]))
                 return first_of_equal(path, colours)

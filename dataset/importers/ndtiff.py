@@ -8,7 +8,6 @@ metadata.
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,10 +31,12 @@ from fgaf.dataset.importers.zstack import (
     micromanager_claims,
     positions_of,
 )
+from fgaf.dataset.inputs import parse_json, read_bytes
 
 _INDEX: Final = "NDTiff.index"
 _FULL: Final = "Full resolution"
 _RGB: Final = 2
+_MOST_INDEX_BYTES: Final = 1 << 30
 _BITS: Final = {0: 8, 1: None, 3: 10, 4: 12, 5: 14, 6: 11}
 _MAGIC: Final = 483729
 _SUMMARY: Final = 2355492
@@ -100,7 +101,7 @@ def open_ndtiff(path: Path) -> Iterator[Series]:
 
 
 def _index(folder: Path) -> list[_Image]:
-    data = (folder / _INDEX).read_bytes()
+    data = read_bytes(folder / _INDEX, _MOST_INDEX_BYTES)
     found, at = [], 0
     try:
         while at < len(data):
@@ -108,12 +109,18 @@ def _index(folder: Path) -> list[_Image]:
             if not axes:
                 break
             file, at = _text(data, at)
-            found.append(_Image(json.loads(axes), file, *struct.unpack_from("<8I", data, at)))
+            found.append(_Image(parse_json(axes), file, *struct.unpack_from("<8I", data, at)))
             at += 32
     except (struct.error, ValueError, TypeError) as error:
         raise FormatError(f"{folder / _INDEX} is damaged; copy the dataset again") from error
     if not found:
         raise FormatError(f"{folder / _INDEX} lists no images; copy the dataset again")
+    for image in found:
+        if Path(image.file).name != image.file or "\\" in image.file:
+            raise FormatError(
+                f"{folder / _INDEX} names the file {image.file}, which is not beside it; copy the "
+                "dataset again"
+            )
     if any(image.compression or image.metadata_compression for image in found):
         raise FormatError(f"{folder} is compressed; save it uncompressed")
     return found
@@ -179,7 +186,7 @@ def _plane(folder: Path, image: _Image) -> NDArray[Any]:
 def _metadata(folder: Path, image: _Image) -> dict[str, Any]:
     data = _bytes(folder / image.file, image.metadata_offset, image.metadata_length)
     try:
-        read = json.loads(data)
+        read = parse_json(data)
     except ValueError as error:
         raise FormatError(f"{folder / image.file} is damaged; copy the dataset again") from error
     return read if isinstance(read, dict) else {}
@@ -190,22 +197,20 @@ def _summary(file: Path) -> dict[str, Any]:
     if magic != _MAGIC or mark != _SUMMARY:
         return {}
     try:
-        read = json.loads(_bytes(file, 28, length))
+        read = parse_json(_bytes(file, 28, length))
     except ValueError:
         return {}
     return read if isinstance(read, dict) else {}
 
 
 def _bytes(file: Path, offset: int, length: int) -> bytes:
-    try:
-        with file.open("rb") as handle:
-            handle.seek(offset)
-            data = handle.read(length)
-    except FileNotFoundError as error:
-        raise FormatError(f"{file} is missing beside its index; copy the whole folder") from error
-    if len(data) < length:
+    if not file.is_file():
+        raise FormatError(f"{file} is missing beside its index; copy the whole folder")
+    if offset + length > file.stat().st_size:
         raise FormatError(f"{file} is truncated; copy the dataset again")
-    return data
+    with file.open("rb") as handle:
+        handle.seek(offset)
+        return handle.read(length)
 
 
 def _first(page: Mapping[str, Any], *names: str) -> float | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,28 @@ from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.importers.labelled import Labelled, archive_of, count_classes
 from fgaf.dataset.importers.patches import PatchSettings
+from fgaf.dataset.inputs import require_file, require_stored
 from fgaf.dataset.record import restore_archive
 
 SIDE_KEYS: Final = {"train": "train", "validation": "val", "test": "test"}
 """Sides of a split to the first part of the arrays' names."""
 RECORD_KEY: Final = "fgaf"
 """Name of the array that holds the record of an exported archive."""
+_SINGLE: Final = b"\x93NUMPY"
+_HEADERS: Final = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+_DAMAGE: Final = (
+    OSError,
+    ValueError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+)
 
 
 def import_npz(path: Path, settings: PatchSettings | None = None) -> Archive:
@@ -91,16 +108,39 @@ def import_npz(path: Path, settings: PatchSettings | None = None) -> Archive:
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
-    if not path.is_file():
-        raise FormatError(f"{path} is not there; check the name")
+    require_file(path)
     try:
         with path.open("rb") as handle:
-            file = np.load(handle, allow_pickle=False)
-            if isinstance(file, np.ndarray):
+            if handle.read(len(_SINGLE)) == _SINGLE:
                 raise FormatError(f"{path} is a single array; save images and labels as .npz")
+            handle.seek(0)
+            _require_held(path, handle)
+            file = np.load(handle, allow_pickle=False)
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+    except _DAMAGE as error:
         raise FormatError(f"{path} is damaged or no .npz of plain arrays; take it again") from error
+
+
+def _require_held(path: Path, handle: IO[bytes]) -> None:
+    """Compare what the arrays say of themselves with what is stored of them; memory is had then."""
+    with zipfile.ZipFile(handle) as archive:
+        entries = archive.infolist()
+        stored = min(sum(entry.compress_size for entry in entries), path.stat().st_size)
+        require_stored(path, sum(entry.file_size for entry in entries), stored)
+        for entry in entries:
+            with archive.open(entry) as file:
+                read = _HEADERS.get(np.lib.format.read_magic(file))
+                if read is None:
+                    raise ValueError("an array of an unknown version")
+                shape, _, dtype = read(file)
+                if dtype.hasobject:
+                    raise ValueError("an array of objects")
+                if file.tell() + math.prod(shape) * dtype.itemsize != entry.file_size:
+                    raise FormatError(
+                        f"{path}: {entry.filename} is said to be {dtype}{list(shape)}, and holds "
+                        "another number of bytes; take it again"
+                    )
+    handle.seek(0)
 
 
 def _labelled(

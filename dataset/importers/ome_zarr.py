@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -14,6 +15,7 @@ from fgaf.dataset.errors import FgafError, FormatError
 from fgaf.dataset.importers.ome import micrometres, positive
 from fgaf.dataset.importers.pixels import check_pixels
 from fgaf.dataset.importers.zstack import AXES, Claim, Series, ZStack
+from fgaf.dataset.inputs import require_stored
 
 RECORD_KEY: Final = "fgaf"
 """Attribute of an exported raw stack that holds its record."""
@@ -107,6 +109,10 @@ def _read(
     index: Mapping[str, int],
 ) -> ZStack:
     where = tuple(index.get(_AXES[axis], 0) if axis in _AXES else slice(None) for axis in axes)
+    files = tuple(sorted(p for p in path.rglob("*") if p.is_file()))
+    n_bytes = math.prod(array.shape[k] for k, n in enumerate(where) if isinstance(n, slice))
+    stored = sum(file.stat().st_size for file in files)
+    require_stored(path, n_bytes * np.dtype(array.dtype).itemsize, stored)
     try:
         frames = np.asarray(array[where])
     except (ValueError, OSError, RuntimeError, KeyError) as error:
@@ -116,7 +122,7 @@ def _read(
         path=path,
         reader="OME-Zarr",
         frames=frames.astype(frames.dtype.newbyteorder("="), copy=False),
-        files=tuple(sorted(p for p in path.rglob("*") if p.is_file())),
+        files=files,
         steps_um=steps,
         pixel_sizes_um=pixels,
         record=record,

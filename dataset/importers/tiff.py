@@ -32,7 +32,7 @@ from fgaf.dataset.importers.tiff_metadata import (
     with_micromanager,
 )
 from fgaf.dataset.importers.zstack import Series, ZStack, count_passes
-from fgaf.dataset.inputs import read_text
+from fgaf.dataset.inputs import read_text, require_stored
 
 
 def read_tiff(path: Path) -> ZStack:
@@ -232,4 +232,9 @@ def _require_whole(path: Path, series: tifffile.TiffPageSeries) -> tuple[Path, .
     for page in pages:
         files[Path(page.parent.filehandle.path)] = None
         require_held(path, page)
+    require_stored(
+        path,
+        sum(page.nbytes for page in pages),
+        sum(sum(page.databytecounts) for page in pages),
+    )
     return tuple(files)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.errors import FormatError
 from fgaf.dataset.importers.pixels import check_pixels, first_of_equal
-from fgaf.dataset.inputs import require_file
+from fgaf.dataset.inputs import require_file, require_stored
 
 TIFF_SUFFIXES: Final = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm")
 _LARGE: Final = 1 << 28
@@ -55,6 +55,7 @@ def opened_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
         Not there, no regular file, damaged, no TIFF, or compressed in a way that needs the package
         imagecodecs.
     """
+    require_file(path)
     require_file(path)
     log = logging.getLogger("tifffile")
     heard = _Listener()
@@ -174,6 +175,7 @@ def read_places(path: Path, places: Iterable[Place]) -> Iterator[Page]:
         A file is missing or truncated, or a page is no grey plane.
     """
     opened: dict[Path, tifffile.TiffFile] = {}
+    claimed = stored = 0
     with ExitStack() as stack:
         for place in places:
             if place.file not in opened:
@@ -186,6 +188,8 @@ def read_places(path: Path, places: Iterable[Place]) -> Iterator[Page]:
             tiff = opened[place.file]
             page = _page_at(tiff, place)
             require_held(place.file, page)
+            claimed, stored = claimed + page.nbytes, stored + sum(page.databytecounts)
+            require_stored(place.file, claimed, stored)
             pixels = grey_pages(place.file, tiff, page.keyframe, page.asarray())
             if pixels.ndim != 2:
                 raise FormatError(f"{place.file} has planes in one page; save one plane to a page")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.dataset.errors import FormatError, SettingError
+from fgaf.dataset.inputs import require_file
 
 AXES: Final = {"position": "positions", "time": "time points", "channel": "channels"}
 """What a file may hold several stacks of, and its plural."""
@@ -209,8 +210,7 @@ def _opener(path: Path) -> Callable[[Path], AbstractContextManager[Series]]:
         if is_zarr(path):
             return open_ome_zarr
         return open_ndtiff if ndtiff_folder(path) else open_folder
-    if not path.is_file():
-        raise FormatError(f"{path} is not there; check the name")
+    require_file(path)
     if path.suffix.lower() == ".nd2":
         return open_nd2
     if path.suffix.lower() == ".ome" or path.name.lower().endswith(".ome.xml"):
