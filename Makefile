@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+HERE := $(CURDIR)/$(BIN)
 SITE := build/site
 DEMO_SEEDS := 1 2 3 4 5 6 7 8 9 10 11 12
 
@@ -38,14 +39,15 @@ system:
 
 demo: install
 	rm -rf demo
+	mkdir demo
 	for seed in $(DEMO_SEEDS); do \
-		$(BIN)/acq stack --rig sim --step 0.5 --range 4 --seed $$seed --sample sample$$seed \
-			--out demo/raw || exit 1; \
+		(cd demo && $(HERE)/acq stack --step 0.5 --range 4 --seed $$seed --sample sample$$seed) \
+			|| exit 1; \
 	done
-	$(BIN)/fgaf-curate auto demo/raw --step 0.5 --half-range 2 --out demo/dataset.h5
-	$(BIN)/fgaf-data validate demo/dataset.h5
-	$(BIN)/fgaf-train demo/dataset.h5 --out demo/run
-	$(BIN)/fgaf-bench demo/dataset.h5 --preset smoke --trained demo/run --out demo/report
+	cd demo && $(HERE)/fgaf-curate auto raw
+	cd demo && $(HERE)/fgaf-data validate dataset.h5
+	cd demo && $(HERE)/fgaf-train dataset.h5
+	cd demo && $(HERE)/fgaf-bench dataset.h5 --trained dataset-run
 
 # One worker per processor, and one thread in each: more would wait for each other.
 test: install system lint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from fgaf.acquire.options import FILE, json_option, overwrite_option
 from fgaf.acquire.recording_cli import stack, sweep
 from fgaf.acquire.setup_cli import check, devices, rig
 from fgaf.dataset.console import Program, Tool, count, finish, progress
+from fgaf.dataset.outputs import output_file
 
 
 @click.group(cls=Program)
@@ -33,7 +35,7 @@ def recover(part: Path, overwrite: bool, as_json: bool) -> None:
     found = publish(part, overwrite)
     finish(
         f"recovered {found.planes} of {found.planned} planes: {found.path}",
-        f"fgaf-curate auto {found.path} --out {found.path.parent / 'dataset.h5'}",
+        f"fgaf-curate auto {shlex.quote(str(found.path))}",
         {"file": found.path, "planes": found.planes, "planned": found.planned},
         as_json,
     )
@@ -55,7 +57,9 @@ def recover(part: Path, overwrite: bool, as_json: bool) -> None:
 )
 @click.option("--patch", type=int, default=96, show_default=True, help="Side of a patch in pixels.")
 @click.option("--off-grid", is_flag=True, help="Draw depths uniformly, not at whole steps.")
-@click.option("--out", type=FILE, required=True, metavar="FILE", help="The archive to write.")
+@click.option(
+    "--out", type=FILE, metavar="FILE", help="The archive to write.  [default: simulated.h5]"
+)
 @overwrite_option
 @json_option
 def simulate_cells(
@@ -67,7 +71,7 @@ def simulate_cells(
     half_range: float,
     patch: int,
     off_grid: bool,
-    out: Path,
+    out: Path | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -79,6 +83,7 @@ def simulate_cells(
     from fgaf.dataset.archive import write_archive
     from fgaf.dataset.files import require_new
 
+    out = output_file(out, Path("simulated.h5"), overwrite, as_json)
     require_new(out, overwrite)
     archive = simulate(
         cells,
@@ -94,7 +99,7 @@ def simulate_cells(
     write_archive(out, archive, overwrite)
     finish(
         f"wrote {count(archive.n_cells, 'cell')}, {count(len(archive.depth_um), 'patch')}: {out}",
-        f"fgaf-train {out} --out {out.with_suffix('')}-run",
+        f"fgaf-train {shlex.quote(str(out))}",
         {"file": out, "cells": archive.n_cells, "patches": len(archive.depth_um)},
         as_json,
     )

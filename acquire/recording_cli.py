@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,7 +45,14 @@ _OPTIONS = (
         metavar="Z",
         help="Highest plane in µm, with --from; in place of --range and --center.",
     ),
-    click.option("--out", type=FILE, required=True, metavar="DIR", help="Folder for the stacks."),
+    click.option(
+        "--out",
+        type=FILE,
+        default=Path("raw"),
+        show_default=True,
+        metavar="DIR",
+        help="Folder for the stacks.",
+    ),
     rig_option,
     set_option,
     click.option(
@@ -292,6 +300,8 @@ def _record(request: Request, way: Way) -> None:
         stage = devices.stage
         travel = Travel(stage, devices.clock, rig.stage, interrupt) if positions else None
         check_series(method, plan, positions, travel)
+        if not request.dry_run:
+            echo(f"writing {paths[0]}", err=request.as_json)
         echo(way.describe(plan), err=request.as_json)
         if positions:
             echo(describe_all(positions), err=request.as_json)
@@ -313,7 +323,7 @@ def _record(request: Request, way: Way) -> None:
     one = len(paths) == 1
     finish(
         "\n".join([_wrote(request, plan, paths), *_remarks(recorded, request)]),
-        f"fgaf-curate auto {paths[0] if one else request.out} --out {request.out / 'dataset.h5'}",
+        f"fgaf-curate auto {shlex.quote(str(paths[0] if one else request.out))}",
         {
             "files": paths,
             "positions": [asdict(position) for position in positions],

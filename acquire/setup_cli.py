@@ -10,6 +10,7 @@ import click
 
 from fgaf.acquire.options import json_option, set_option
 from fgaf.dataset.console import Program, Tool, echo, finish
+from fgaf.dataset.outputs import output_file
 
 if TYPE_CHECKING:
     from fgaf.acquire.check_plan import CheckPlan
@@ -80,7 +81,7 @@ def show(name: str, overrides: tuple[str, ...]) -> None:
 
 
 @rig.command(cls=Tool)
-@click.argument("file", type=_FILE)
+@click.argument("file", type=_FILE, required=False)
 @click.option("--camera", metavar="DRIVER[:SERIAL]", help="Which camera, as `acq devices` says.")
 @click.option("--stage", metavar="DRIVER[:PORT]", help="Which drive, as `acq devices` says.")
 @click.option("--name", default="", help="What the rig is called.  [default: FILE's name]")
@@ -88,7 +89,7 @@ def show(name: str, overrides: tuple[str, ...]) -> None:
 @_ports
 @json_option
 def new(
-    file: Path,
+    file: Path | None,
     camera: str | None,
     stage: str | None,
     name: str,
@@ -96,7 +97,7 @@ def new(
     ports: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Write FILE, a commented rig file, from what is attached.
+    """Write FILE (by default rig.toml), a commented rig file, from what is attached.
 
     The limits of a real drive are left blank: the rig does not open before you have filled them in.
     """
@@ -105,6 +106,7 @@ def new(
     from fgaf.dataset.errors import ExistsError
     from fgaf.dataset.files import write_text
 
+    file = output_file(file, Path("rig.toml"), overwrite=False, as_json=as_json)
     if file.exists():
         raise ExistsError(f"{file} exists already; choose another name")
     found = [] if camera == stage == SIMULATED else find_devices(ports or None, probe)
@@ -204,9 +206,7 @@ def check(
     lines.append(f"verdict: {report.level}")
     finish(
         "\n".join(lines),
-        f"acq stack --rig {write or rig_name} --out {out / 'raw'}"
-        if report.level != "bad"
-        else None,
+        f"acq stack --rig {write or rig_name}" if report.level != "bad" else None,
         {
             "level": report.level,
             "verdicts": [vars(verdict) for verdict in report.verdicts],

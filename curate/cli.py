@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import click
 
 from fgaf.dataset.console import Program, Tool, echo, finish, progress
 from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.dataset.outputs import output_file
 
 if TYPE_CHECKING:
     from fgaf.curate.queue import Order, Task
@@ -50,7 +52,7 @@ def main() -> None:
 
 @main.command("auto", cls=Tool)
 @click.argument("raw", type=PATH, nargs=-1, required=True, metavar="RAW...")
-@click.option("--out", type=PATH, required=True, help="Archive to write.")
+@click.option("--out", type=PATH, help="Archive to write.  [default: dataset.h5]")
 @click.option(
     "--session",
     "folder",
@@ -64,7 +66,7 @@ def main() -> None:
 @json_option
 def auto_command(
     raw: tuple[Path, ...],
-    out: Path,
+    out: Path | None,
     folder: Path | None,
     split_seed: int,
     pixel_size_um: float | None,
@@ -91,6 +93,7 @@ def auto_command(
 
     settings = PatchSettings(patch_px, step_um, half_range_um)
     paths = find_stacks(raw)
+    out = output_file(out, Path("dataset.h5"), overwrite, as_json, beside=".session")
     require_new(out, overwrite)
     place = folder or out.with_suffix(".session")
     report = auto(
@@ -116,7 +119,7 @@ def auto_command(
     finish(
         f"wrote {out}: {archive.n_cells} of {report.found} cells x {archive.n_classes} depths, "
         f"±{half_range_um:g} µm; session in {place}",
-        f"fgaf-train {out} --out RUN",
+        f"fgaf-train {shlex.quote(str(out))}",
         {
             "path": str(out),
             "session": str(place),
@@ -135,7 +138,7 @@ for option in reversed(patch_options):
 
 @main.command("detect", cls=Tool)
 @click.argument("sources", type=PATH, nargs=-1, required=True, metavar="IMAGES|RAW...")
-@click.option("--out", type=PATH, required=True, help="CSV file to write.")
+@click.option("--out", type=PATH, help="CSV file to write.  [default: heads.csv]")
 @click.option(
     "--least-score", default=0.5, show_default=True, help="Leave out what scores less, 0 to 1."
 )
@@ -145,7 +148,7 @@ for option in reversed(patch_options):
 @json_option
 def detect_command(
     sources: tuple[Path, ...],
-    out: Path,
+    out: Path | None,
     least_score: float,
     pixel_size_um: float | None,
     head_um: float,
@@ -164,6 +167,7 @@ def detect_command(
     from fgaf.dataset.csv_tables import write_table
     from fgaf.dataset.files import publishing, require_new
 
+    out = output_file(out, Path("heads.csv"), overwrite, as_json)
     require_new(out, overwrite)
     paths = find_images(sources)
     rows: list[tuple[str, float, float, float, float, float, int]] = []
@@ -225,7 +229,14 @@ def _detected(
 
 @main.command("open", cls=Tool)
 @click.argument("raw", type=PATH, nargs=-1, metavar="[RAW...]")
-@click.option("--session", "folder", type=PATH, required=True, help="Folder of the session.")
+@click.option(
+    "--session",
+    "folder",
+    type=PATH,
+    default=Path("session"),
+    show_default=True,
+    help="Folder of the session.",
+)
 @click.option("--annotator", default="", help="Who decides; default: napari's preference, or you.")
 @click.option(
     "--task",
@@ -317,7 +328,7 @@ def open_command(
 
 def _next(session: Path, told: Status) -> str:
     if told.ready:
-        return f"fgaf-curate export {session} --out dataset.h5"
+        return f"fgaf-curate export {session}"
     return f"fgaf-curate open --session {session}"
 
 
@@ -333,12 +344,12 @@ def _window() -> ModuleType:
 
 @main.command("export", cls=Tool)
 @click.argument("session", type=PATH)
-@click.option("--out", type=PATH, required=True, help="Archive to write.")
+@click.option("--out", type=PATH, help="Archive to write.  [default: dataset.h5]")
 @seed_option
 @overwrite_option
 @json_option
 def export_command(
-    session: Path, out: Path, split_seed: int, overwrite: bool, as_json: bool
+    session: Path, out: Path | None, split_seed: int, overwrite: bool, as_json: bool
 ) -> None:
     """Compile the kept cells of a session into an archive."""
     from fgaf.curate.compile import compile_archive
@@ -347,6 +358,7 @@ def export_command(
     from fgaf.dataset.archive import write_archive
     from fgaf.dataset.files import require_new
 
+    out = output_file(out, Path("dataset.h5"), overwrite, as_json)
     require_new(out, overwrite)
     records, torn = read_journal(session)
     if torn is not None:
@@ -360,7 +372,7 @@ def export_command(
     write_archive(out, archive, overwrite)
     finish(
         f"wrote {out}: {archive.n_cells} cells x {archive.n_classes} depths",
-        f"fgaf-train {out} --out RUN",
+        f"fgaf-train {shlex.quote(str(out))}",
         {"path": str(out), "cells": archive.n_cells},
         as_json,
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import click
 
 from fgaf.dataset import derive_cli, interchange_cli, share_cli
 from fgaf.dataset.console import Program, Tool, echo, finish, progress
+from fgaf.dataset.errors import SettingError
 from fgaf.dataset.options import LOCATION, PATH, json_option, overwrite_option, verify_option
 from fgaf.dataset.url import Url
 
@@ -23,29 +25,39 @@ for command in (*interchange_cli.COMMANDS, *derive_cli.COMMANDS, *share_cli.COMM
 
 
 @main.command(cls=Tool)
-@click.argument("path", type=LOCATION, metavar="FILE|URL")
-@click.option("--image", type=PATH, help="Write a contact sheet of an archive, cells x depths.")
+@click.argument("paths", type=LOCATION, nargs=-1, required=True, metavar="FILES|URLS...")
+@click.option("--image", type=PATH, help="Write a contact sheet of the archive, cells x depths.")
 @verify_option
 @overwrite_option
 @json_option
 def info(
-    path: Path | Url, image: Path | None, verify: bool, overwrite: bool, as_json: bool
+    paths: tuple[Path | Url, ...], image: Path | None, verify: bool, overwrite: bool, as_json: bool
 ) -> None:
-    """Say what a raw stack or an archive holds.
+    """Say what raw stacks and archives hold.
 
-    A file is compared with its checksums first; of a URL only what is needed is fetched.
+    Files are compared with their checksums first; of a URL only what is needed is fetched.
     """
-    from fgaf.dataset.archive import Archive
+    from fgaf.dataset.archive import FORMAT, Archive
     from fgaf.dataset.contact_sheet import write_contact_sheet
     from fgaf.dataset.info import as_text, describe
 
-    summary = describe(path, verify, lambda blocks: progress(blocks, "verifying", len(blocks)))
-    text = as_text(summary)
+    if image is not None and len(paths) > 1:
+        raise SettingError("--image shows one archive; name one file")
+    summaries = [
+        describe(path, verify, lambda blocks: progress(blocks, "verifying", len(blocks)))
+        for path in paths
+    ]
+    text = "\n\n".join(map(as_text, summaries))
+    sheet = None
     if image is not None:
-        with Archive.open(path) as archive:
+        with Archive.open(paths[0]) as archive:
             write_contact_sheet(image, archive, overwrite)
         text += f"\nwrote {image}"
-    finish(text, None, summary, as_json)
+    elif len(paths) == 1 and summaries[0]["format"] == FORMAT:
+        name = shlex.quote(str(paths[0]))
+        sheet = f"fgaf-data info {name} --image {shlex.quote(Path(str(paths[0])).stem)}.png"
+    one = len(paths) == 1
+    finish(text, sheet, summaries[0] if one else summaries, as_json)
 
 
 @main.command(cls=Tool)

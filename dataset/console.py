@@ -140,7 +140,7 @@ def count(number: int, noun: str) -> str:
 def finish(
     lines: str,
     next_command: str | None = None,
-    result: dict[str, Any] | None = None,
+    result: dict[str, Any] | list[Any] | None = None,
     as_json: bool = False,
 ) -> None:
     """Say what was done and what to run next, or print `result` as JSON for a script."""

@@ -13,19 +13,24 @@ import click
 from fgaf.dataset.console import Tool, finish
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.options import PATH, json_option, overwrite_option
+from fgaf.dataset.outputs import output_file
 
 if TYPE_CHECKING:
     from fgaf.dataset.archive import Archive
 
-out_option = click.option(
-    "--out", type=PATH, required=True, help="Archive to write; what is read stays as it is."
-)
+
+def _out_option(usual: str) -> Any:
+    return click.option(
+        "--out",
+        type=PATH,
+        help=f"Archive to write; what is read stays as it is.  [default: {usual}]",
+    )
 
 
 @click.command(cls=Tool)
 @click.argument("path", type=PATH, metavar="FILE")
 @click.option("--name", required=True, help="Name of the new split; with --folds NAME_1, NAME_2...")
-@out_option
+@_out_option("FILE-split.h5")
 @click.option(
     "--by",
     type=click.Choice(["auto", "sample", "field", "cell"]),
@@ -52,7 +57,7 @@ out_option = click.option(
 def split(
     path: Path,
     name: str,
-    out: Path,
+    out: Path | None,
     by: str,
     fractions: str,
     folds: int | None,
@@ -71,6 +76,7 @@ def split(
     from fgaf.dataset.split import SIDES, TEST, with_folds, with_split
 
     shares = _shares(fractions)
+    out = output_file(out, Path(f"{path.stem}-split.h5"), overwrite, as_json)
     with ExitStack() as files:
         (archive,) = _opened([path], out, overwrite, files)
         if folds is None:
@@ -82,7 +88,7 @@ def split(
         write_archive(out, archive, overwrite)
     finish(
         "\n".join(f"wrote {out} with split {name!r}: {made[name]}" for name in made),
-        f"fgaf-train {shlex.quote(str(out))} --split {next(iter(made))} --out RUN",
+        f"fgaf-train {shlex.quote(str(out))} --split {next(iter(made))}",
         {
             "path": str(out),
             "splits": {
@@ -101,7 +107,7 @@ def split(
 
 @click.command(cls=Tool)
 @click.argument("path", type=PATH, metavar="FILE")
-@out_option
+@_out_option("FILE-subset.h5")
 @click.option("--sample", "samples", multiple=True, help="Cells of this sample; repeatable.")
 @click.option("--method", "methods", multiple=True, help="Cells labelled so, as person.")
 @click.option("--cell", "cells", multiple=True, metavar="ID", help="This cell; repeatable.")
@@ -116,7 +122,7 @@ def split(
 )
 @overwrite_option
 @json_option
-def subset(path: Path, out: Path, overwrite: bool, as_json: bool, **wishes: Any) -> None:
+def subset(path: Path, out: Path | None, overwrite: bool, as_json: bool, **wishes: Any) -> None:
     """Take some cells, or fewer depths, of an archive into a new one.
 
     A cell must meet every wish. Splits keep the sides of the cells that stay.
@@ -125,6 +131,7 @@ def subset(path: Path, out: Path, overwrite: bool, as_json: bool, **wishes: Any)
     from fgaf.dataset.subset import Selection
     from fgaf.dataset.subset import subset as take
 
+    out = output_file(out, Path(f"{path.stem}-subset.h5"), overwrite, as_json)
     with ExitStack() as files:
         (archive,) = _opened([path], out, overwrite, files)
         part = take(archive, Selection(**wishes))
@@ -139,7 +146,7 @@ def subset(path: Path, out: Path, overwrite: bool, as_json: bool, **wishes: Any)
 
 @click.command(cls=Tool)
 @click.argument("paths", type=PATH, nargs=-1, required=True, metavar="FILES...")
-@out_option
+@_out_option("merged.h5")
 @click.option(
     "--resample",
     type=click.Choice(["crop", "scale"]),
@@ -167,7 +174,7 @@ def subset(path: Path, out: Path, overwrite: bool, as_json: bool, **wishes: Any)
 @overwrite_option
 @json_option
 def merge(
-    paths: tuple[Path, ...], out: Path, overwrite: bool, as_json: bool, **settings: Any
+    paths: tuple[Path, ...], out: Path | None, overwrite: bool, as_json: bool, **settings: Any
 ) -> None:
     """Make one archive of several.
 
@@ -178,6 +185,7 @@ def merge(
     from fgaf.dataset.merge import MergeSettings
     from fgaf.dataset.merge import merge as join
 
+    out = output_file(out, Path("merged.h5"), overwrite, as_json)
     with ExitStack() as files:
         merged = join(_opened(paths, out, overwrite, files), MergeSettings(**settings))
         archive = merged.archive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,19 @@ from fgaf.dataset.options import (
     optics_options,
     overwrite_option,
 )
+from fgaf.dataset.outputs import output_file
 
 
 @click.command("import", cls=Tool)
 @click.argument("sources", type=PATH, nargs=-1, required=True, metavar="FILES|FOLDER...")
-@click.option("--out", "folder", type=PATH, required=True, help="Folder for the raw stack files.")
+@click.option(
+    "--out",
+    "folder",
+    type=PATH,
+    default=Path("raw"),
+    show_default=True,
+    help="Folder for the stacks.",
+)
 @click.option("--step", "step_um", type=float, help="Distance of the planes, µm of the drive.")
 @click.option("--center", "center_um", type=float, help="Drive position of the middle plane, µm.")
 @optics_options
@@ -97,7 +106,7 @@ def import_command(
         notes.append(f"{n} of {16 - bits} bits that were shifted into 16 and shifted back")
     finish(
         f"wrote {count(len(done), 'stack')}, {planes} planes, to {folder} ({'; '.join(notes)})",
-        f"fgaf-curate auto {folder} --out dataset.h5",
+        f"fgaf-curate auto {shlex.quote(str(folder))}",
         {"stacks": [vars(stack) for stack in done]},
         as_json,
     )
@@ -105,7 +114,7 @@ def import_command(
 
 @click.command("import-patches", cls=Tool)
 @click.argument("path", type=PATH, metavar="FOLDER|FILE")
-@click.option("--out", type=PATH, required=True, help="Archive to write.")
+@click.option("--out", type=PATH, help="Archive to write.  [default: dataset.h5]")
 @click.option(
     "--step", "step_um", type=float, help="Distance of pages or classes, µm of the drive."
 )
@@ -136,7 +145,7 @@ def import_command(
 @overwrite_option
 @json_option
 def import_patches_command(
-    path: Path, out: Path, overwrite: bool, as_json: bool, **values: Any
+    path: Path, out: Path | None, overwrite: bool, as_json: bool, **values: Any
 ) -> None:
     """Turn ready patches into an archive.
 
@@ -151,6 +160,7 @@ def import_patches_command(
     from fgaf.dataset.importers.patches import PatchSettings, import_patches
     from fgaf.dataset.info import describe_archive
 
+    out = output_file(out, Path("dataset.h5"), overwrite, as_json)
     require_new(out, overwrite)
     settings = PatchSettings(optics=optics_of(values), **values)
     archive = import_patches(path, settings, lambda files: progress(files, "import", len(files)))
@@ -160,7 +170,7 @@ def import_patches_command(
     half = archive.header.half_range_um
     finish(
         f"wrote {out}: {archive.n_cells} cells x {archive.n_classes} depths, ±{half:g} µm; {sides}",
-        f"fgaf-train {out} --out RUN",
+        f"fgaf-train {shlex.quote(str(out))}",
         {"path": str(out)} | summary,
         as_json,
     )
@@ -176,7 +186,11 @@ def import_patches_command(
     help="For raw stacks: ome-tiff, ome-zarr. For an archive: npz (as MedMNIST), imagefolder, "
     "webdataset, huggingface.",
 )
-@click.option("--out", type=PATH, required=True, help="For stacks a folder; else what to write.")
+@click.option(
+    "--out",
+    type=PATH,
+    help="For stacks a folder; else what to write.  [default: FORMAT/, FILE.npz or FILE-FORMAT/]",
+)
 @click.option("--split", default="default", show_default=True, help="Archives: its sides.")
 @click.option(
     "--ome-zarr",
@@ -195,7 +209,7 @@ def import_patches_command(
 def export_command(
     sources: tuple[Path, ...],
     kind: str,
-    out: Path,
+    out: Path | None,
     about: Path | None,
     as_json: bool,
     **values: Any,
@@ -206,8 +220,10 @@ def export_command(
     along, so that import and import-patches bring the same file back.
     """
     from fgaf.dataset.about import read_about
-    from fgaf.dataset.exporters.export import ExportSettings, export
+    from fgaf.dataset.exporters.export import ExportSettings, export, usual_output
 
+    usual = usual_output(sources[0], kind)
+    out = output_file(out, usual, values["overwrite"], as_json)
     written = export(
         sources,
         kind,

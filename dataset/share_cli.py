@@ -10,11 +10,12 @@ import click
 from fgaf.dataset.console import Tool, finish, progress
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.options import PATH, json_option, overwrite_option
+from fgaf.dataset.outputs import output_file
 
 
 @click.command("card", cls=Tool)
 @click.argument("path", type=PATH, metavar="FILE")
-@click.option("--out", type=PATH, help="Write the card as Markdown.")
+@click.option("--out", type=PATH, help="Write the card as Markdown.  [default: FILE-card.md]")
 @click.option("--croissant", type=PATH, help="Write it as Croissant JSON-LD, for machines.")
 @click.option("--about", type=PATH, help="TOML: licence, DOI, consent, known limits, ...")
 @click.option("--agreement", type=PATH, help="Output of `fgaf-curate agreement SESSION --json`.")
@@ -43,8 +44,8 @@ def card_command(
     from fgaf.dataset.croissant import croissant as as_croissant
     from fgaf.dataset.files import require_new, write_text
 
-    if not (out or croissant or new_about):
-        raise SettingError("nothing to write; give --out CARD.md, --croissant FILE or --new-about")
+    if not (croissant or new_about):
+        out = output_file(out, Path(f"{path.stem}-card.md"), overwrite, as_json)
     targets = [target for target in (out, croissant, new_about) if target]
     for target in targets:
         require_new(target, overwrite)
@@ -60,7 +61,7 @@ def card_command(
         write_text(target, texts[target], overwrite)
     finish(
         "\n".join(f"wrote {target}" for target in targets),
-        f"fgaf-data card {path} --about {new_about} --out CARD.md" if new_about else None,
+        f"fgaf-data card {path} --about {new_about}" if new_about else None,
         {"paths": [str(target) for target in targets]},
         as_json,
     )
@@ -68,7 +69,11 @@ def card_command(
 
 @click.command("anonymise", cls=Tool)
 @click.argument("sources", type=PATH, nargs=-1, required=True, metavar="FILES...")
-@click.option("--out", type=PATH, required=True, help="Folder; for one archive, a file NAME.h5.")
+@click.option(
+    "--out",
+    type=PATH,
+    help="Folder; for one archive, a file NAME.h5.  [default: anonymised]",
+)
 @click.option("--key-file", type=PATH, help="The key; without it a passphrase is asked for.")
 @click.option("--new-key", type=PATH, help="Make a key, keep it in this file, and use it.")
 @click.option("--keep-times", is_flag=True, help="Keep dates and clock times.")
@@ -78,7 +83,7 @@ def card_command(
 @json_option
 def anonymise_command(
     sources: tuple[Path, ...],
-    out: Path,
+    out: Path | None,
     key_file: Path | None,
     new_key: Path | None,
     overwrite: bool,
@@ -106,6 +111,7 @@ def anonymise_command(
     else:
         asked = click.prompt("passphrase", hide_input=True, confirmation_prompt=True, err=True)
         key = pseudonyms.key_of(asked)
+    out = output_file(out, Path("anonymised"), overwrite, as_json)
     names, settings = pseudonyms.Pseudonyms(key), AnonymiseSettings(**values)
     planned = plan_copies(sources, out, names, overwrite)
     if new_key:

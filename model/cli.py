@@ -10,6 +10,8 @@ import click
 
 from fgaf.dataset.console import Tool, echo, finish, progress
 from fgaf.dataset.errors import SettingError
+from fgaf.dataset.inputs import read_toml
+from fgaf.dataset.outputs import free_path, kept_if_used, output_folder
 from fgaf.model.settings import (
     BACKBONE_NAMES,
     PRESETS,
@@ -26,7 +28,7 @@ _FILE = click.Path(path_type=Path)
 
 @click.command(cls=Tool)
 @click.argument("dataset", type=_FILE, required=False)
-@click.option("--out", type=_FOLDER, help="Folder of the run; made when missing.")
+@click.option("--out", type=_FOLDER, help="Folder of the run.  [default: DATASET-run]")
 @click.option(
     "--preset",
     "base",
@@ -49,8 +51,13 @@ _FILE = click.Path(path_type=Path)
 @click.option("--precision", help="fp32, bf16, or auto: a few timed steps decide.")
 @click.option("--threads", type=int, help="Of the processor; 0: two, where there are two.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting.")
-@click.option("--resume", is_flag=True, help="Go on where a stopped run in --out stands.")
-@click.option("--overwrite", is_flag=True, help="Replace the run in --out.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on where a stopped run stands, with its settings: the one in --out, or the only "
+    "unfinished one of DATASET.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the run that is there.")
 @click.option("--show-settings", is_flag=True, help="Print the settings as TOML and stop.")
 @click.option(
     "--list",
@@ -87,12 +94,13 @@ def train(
     together under torchrun.
 
     \b
-    fgaf-train dataset.h5 --out run
-    fgaf-train dataset.h5 --out run34 --preset paper --epochs 30
-    fgaf-train dataset.h5 --out small --backbone shufflenet_v2_x0_5 --set loss=wloss
-    fgaf-train dataset.h5 --out few --pretrained sim
-    fgaf-train dataset.h5 --out all --folds 5
-    torchrun --nproc-per-node 2 -m fgaf.model.cli dataset.h5 --out both
+    fgaf-train dataset.h5
+    fgaf-train dataset.h5 --preset paper --epochs 30 --out run34
+    fgaf-train dataset.h5 --backbone shufflenet_v2_x0_5 --set loss=wloss
+    fgaf-train dataset.h5 --pretrained sim
+    fgaf-train dataset.h5 --folds 5
+    fgaf-train dataset.h5 --resume
+    torchrun --nproc-per-node 2 -m fgaf.model.cli dataset.h5
     """  # noqa: D301 - click reads the backspace
     if pattern is not None:
         _list(pattern, as_json)
@@ -104,33 +112,49 @@ def train(
     if show_settings and dataset is None:
         echo(to_toml(settings), nl=False)
         return
-    if dataset is None or (out is None and not show_settings):
-        raise SettingError("give an archive and --out FOLDER, as in: fgaf-train data.h5 --out run")
+    if dataset is None:
+        raise SettingError("give an archive, as in: fgaf-train dataset.h5")
 
     from fgaf.model.folds import cross_validate
     from fgaf.model.large import opened
     from fgaf.model.parallel import leads
+    from fgaf.model.resume import FIRST_FOLD, Resumed, unfinished_run, usual_folder
     from fgaf.model.train import suiting
     from fgaf.model.train import train as train_once
 
     how: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "progress": progress}
     free = base is None and file is None
     with opened(dataset) as archive:
-        if free and (suits := suiting(archive, settings.start)) != "default":
+        begun = None
+        if resume:
+            out = out or unfinished_run(dataset, folds)
+            begun = Resumed.of(out)
+        if begun is not None:
+            begun.check(_given(base, file), None, f"--preset {base}" if base else str(file))
+            begun.check(_flags(flags, assignments), folds, "the command line")
+            settings, folds = begun.settings, begun.folds
+        elif free and (suits := suiting(archive, settings.start)) != "default":
             settings = _settings(suits, None, flags, assignments)
             if leads():
                 echo(f"these shine on a dark ground: --preset {suits}", err=True)
-        if out is None or show_settings:
+        if show_settings:
             echo(to_toml(settings), nl=False)
             return
-        if folds is None:
-            metrics, network = train_once(archive, settings, out, **how), out
+        usual = usual_folder(dataset, folds)
+        if leads():
+            folder = output_folder(out, usual, overwrite, as_json)
         else:
-            metrics, network = cross_validate(archive, settings, out, folds, **how), out / "fold-1"
+            folder = out or free_path(usual)
+        with kept_if_used(folder):
+            if folds is None:
+                metrics = train_once(archive, settings, folder, **how)
+            else:
+                metrics = cross_validate(archive, settings, folder, folds, **how)
     if not leads():
         return
+    network = folder if folds is None else folder / FIRST_FOLD
     finish(
-        f"wrote {out}: {_summary(metrics)}",
+        f"wrote {folder}: {_summary(metrics)}",
         f"fgaf-predict {shlex.quote(str(network))} IMAGES",
         metrics,
         as_json,
@@ -138,7 +162,13 @@ def train(
 
 
 @click.command(cls=Tool)
-@click.option("--out", type=_FOLDER, required=True, help="Folder for all that is made.")
+@click.option(
+    "--out",
+    type=_FOLDER,
+    default=Path("pretrained"),
+    show_default=True,
+    help="Folder for all that is made; what was begun there goes on.",
+)
 @click.option("--cells", type=click.IntRange(min=3), default=6000, show_default=True)
 @click.option("--microscopes", type=click.IntRange(min=3), default=300, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True, help="Of everything simulated.")
@@ -176,7 +206,7 @@ def pretrain(
     weights = shlex.quote(str(out / WEIGHTS))
     finish(
         f"wrote {out}: {_summary(metrics)}",
-        f"fgaf-train dataset.h5 --pretrained {weights} --out run",
+        f"fgaf-train dataset.h5 --pretrained {weights}",
         metrics,
         as_json,
     )
@@ -195,8 +225,21 @@ def _settings(
     if file is not None and base is not None:
         raise SettingError("give --preset or --settings, not both: a file names its own preset")
     settings = preset(base or "default") if file is None else read_settings(file)
+    return settings.with_values(_flags(flags, assignments))
+
+
+def _flags(flags: dict[str, Any], assignments: tuple[str, ...]) -> dict[str, Any]:
+    """Settings given by flags and by --set."""
     given = {key: value for key, value in flags.items() if value is not None}
-    return settings.with_values(given | dict(map(parse_assignment, assignments)))
+    return given | dict(map(parse_assignment, assignments))
+
+
+def _given(base: str | None, file: Path | None) -> dict[str, Any]:
+    """Settings given by --preset or --settings."""
+    if file is None:
+        return dict(PRESETS[base]) if base else {}
+    values = read_toml(file)
+    return dict(PRESETS.get(str(values.pop("preset", "default")), {})) | values
 
 
 def _summary(metrics: dict[str, Any]) -> str:

@@ -18,8 +18,9 @@ from fgaf.dataset.split import TEST, TRAIN, VALIDATION, group_cells
 from fgaf.model.metrics import judge
 from fgaf.model.parallel import leads
 from fgaf.model.predict import Predictor
+from fgaf.model.resume import METRICS
 from fgaf.model.settings import TrainSettings
-from fgaf.model.train import METRICS, train
+from fgaf.model.train import train
 
 _VALIDATION_SHARE = 0.1
 _AT_ONCE = 4096

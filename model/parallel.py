@@ -5,11 +5,12 @@ same steps as one process would, up to the order of sums. Only the choice of par
 CrossNorm and of dropped units is each process's own.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -30,6 +31,7 @@ class Team:
 
     rank: int = 0
     size: int = 1
+    _wrapped: list["_Stepping"] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def leads(self) -> bool:
@@ -57,12 +59,30 @@ class Team:
         return [float(value) for value in total]
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """Make a network's training steps the team's; its weights stay in `network` itself."""
+        """Make a network's training steps the team's; its weights stay in `network` itself.
+
+        Parameters
+        ----------
+        network
+            The network; its batch norms become the team's.
+
+        Returns
+        -------
+        nn.Module
+            What to call in place of `network`, as long as the `teamed` block lasts.
+        """
         if self.size == 1:
             return network
         _join_norms(network)
-        wrapped: nn.Module = DistributedDataParallel(network)
-        return wrapped
+        stepping = _Stepping(network)
+        self._wrapped.append(stepping)
+        return stepping
+
+    def _disband(self) -> None:
+        """Free what needs the process group, whoever still holds a wrapped network."""
+        for stepping in self._wrapped:
+            stepping.end()
+        gc.collect()
 
 
 def leads() -> bool:
@@ -81,10 +101,46 @@ def teamed() -> Iterator[Team]:
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     distributed.init_process_group("nccl" if cuda else "gloo")
+    team = Team(distributed.get_rank(), size)
     try:
-        yield Team(distributed.get_rank(), size)
+        yield team
     finally:
+        team._disband()
         distributed.destroy_process_group()
+
+
+class _Stepping(nn.Module):
+    """A network whose gradients are averaged over the team, until the team ends.
+
+    The process aborts when a DistributedDataParallel outlives its process group. So it is held
+    here alone, and freed before the group is destroyed.
+
+    Parameters
+    ----------
+    network
+        The network.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        # In a list: a submodule would be registered, and its parameters listed twice.
+        self._parallel = [DistributedDataParallel(network)]
+
+    def forward(self, *inputs: Any) -> Any:
+        """Call the network."""
+        if not self._parallel:
+            raise RuntimeError("the team of this network has ended; wrap it in a new one")
+        return self._parallel[0](*inputs)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the network's mode too."""
+        for parallel in self._parallel:
+            parallel.train(mode)
+        return super().train(mode)
+
+    def end(self) -> None:
+        """Free the network's part of the process group."""
+        self._parallel.clear()
 
 
 class _Sum(torch.autograd.Function):

@@ -8,6 +8,7 @@ import click
 from fgaf.dataset.console import Tool, echo, progress
 from fgaf.dataset.files import require_new
 from fgaf.dataset.options import verify_option
+from fgaf.dataset.outputs import output_file
 
 _FILE = click.Path(path_type=Path)
 
@@ -16,6 +17,7 @@ _FILE = click.Path(path_type=Path)
 @click.argument("model", type=_FILE)
 @click.argument("inputs", type=_FILE, nargs=-1, required=True, metavar="IMAGES|STACK...")
 @click.option("--csv", "csv_file", type=_FILE, help="Write the predictions as CSV.")
+@click.option("--save", is_flag=True, help="Write them as CSV: depths.csv, or depths-2.csv, ...")
 @click.option("--parquet", "parquet_file", type=_FILE, help="Write them as Parquet.")
 @click.option("--tta/--no-tta", default=None, help="Average the eight symmetries, or not.")
 @click.option(
@@ -30,6 +32,7 @@ def predict(
     model: Path,
     inputs: tuple[Path, ...],
     csv_file: Path | None,
+    save: bool,
     parquet_file: Path | None,
     tta: bool | None,
     pixel_size: float | None,
@@ -54,6 +57,8 @@ def predict(
     from fgaf.model.depth import open_model
     from fgaf.model.predictions import predict_files, table, write_csv, write_parquet
 
+    if save and csv_file is None:
+        csv_file = output_file(None, Path("depths.csv"), overwrite, as_json)
     for path in (csv_file, parquet_file):
         if path is not None:
             require_new(path, overwrite)

@@ -43,12 +43,13 @@ from fgaf.model.optimise import (
 from fgaf.model.parallel import Team, teamed
 from fgaf.model.plots import plot_confusion, plot_depths, plot_history, plot_reliability
 from fgaf.model.predict import CHECKPOINT, network_logits
+from fgaf.model.resume import METRICS, SETTINGS
 from fgaf.model.settings import RANDOM, TrainSettings, to_toml
 from fgaf.model.sides import TEST, TRAIN, VALIDATION, Data, load_sides
 from fgaf.model.start import Start, facts
 
 BEST, LAST = "best.pt", "last.pt"
-METRICS, HISTORY, SETTINGS = "metrics.json", "history.csv", "settings.toml"
+HISTORY = "history.csv"
 FILES = (
     CHECKPOINT,
     BEST,

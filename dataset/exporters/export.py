@@ -50,6 +50,21 @@ FORMATS: Final = (*STACK_FORMATS, *ARCHIVE_FORMATS)
 Progress = Callable[[Sequence[Any]], Any]
 
 
+def usual_output(source: Path, kind: str) -> Path:
+    """Name what an export writes when nobody names it.
+
+    Parameters
+    ----------
+    source
+        The first file to export.
+    kind
+        Name of the format.
+    """
+    if kind in ARCHIVE_FORMATS:
+        return Path(f"{source.stem}.npz" if kind == "npz" else f"{source.stem}-{kind}")
+    return Path(kind)
+
+
 def export(
     sources: Sequence[Path],
     kind: str,

@@ -17,6 +17,7 @@ from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
 from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
 from fgaf.dataset.files import write_text
 from fgaf.dataset.inputs import parse_json, read_bytes
+from fgaf.dataset.outputs import numbered
 from fgaf.model.bench.exam import Exam
 from fgaf.model.bench.motility import peak_measures
 from fgaf.model.bench.preset import Preset
@@ -24,6 +25,8 @@ from fgaf.model.bench.report import render_report
 from fgaf.model.bench.results import judge_runs
 from fgaf.model.bench.runs import Run, load, perform, plan_runs, save
 from fgaf.model.bench.tables import results_csv, results_tex
+
+_CARD = "benchmark.json"
 
 Say = Callable[[str], None]
 Outcome = tuple[Run, dict[str, Any] | Exception]
@@ -171,15 +174,44 @@ def _forget_states(folder: Path) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-def _enter(out: Path, preset: Preset, exam: Exam, overwrite: bool) -> None:
-    """Claim the folder for this benchmark, or refuse one that holds something else."""
-    identity = {
+def folder_for(usual: Path, preset: Preset, exam: Exam) -> Path:
+    """Choose the folder of a benchmark that nobody named.
+
+    Parameters
+    ----------
+    usual
+        The name wanted.
+    preset, exam
+        The benchmark.
+
+    Returns
+    -------
+    Path
+        The first of ``usual``, ``usual-2``, ... that is free or holds the same benchmark, which
+        then goes on.
+    """
+    identity = _identity(preset, exam)
+    return next(
+        folder
+        for folder in numbered(usual)
+        if not folder.exists()
+        or ((folder / _CARD).is_file() and _read_card(folder / _CARD) == identity)
+    )
+
+
+def _identity(preset: Preset, exam: Exam) -> dict[str, Any]:
+    return {
         "format": "fgaf-benchmark-folder",
         "preset": preset.model_dump(mode="json", exclude={"seeds", "folds", "description"}),
         "archive": exam.archive.fingerprint,
         "split": exam.title,
     }
-    card = out / "benchmark.json"
+
+
+def _enter(out: Path, preset: Preset, exam: Exam, overwrite: bool) -> None:
+    """Claim the folder for this benchmark, or refuse one that holds something else."""
+    identity = _identity(preset, exam)
+    card = out / _CARD
     if card.is_file():
         held = _read_card(card)
         if held == identity:

@@ -61,8 +61,8 @@ def _numbers(
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    required=True,
-    help="Folder for the runs, results and report. A stopped benchmark goes on there.",
+    help="Folder for the runs, results and report. A stopped benchmark goes on there.  "
+    "[default: DATASET-PRESET]",
 )
 @click.option(
     "--seeds",
@@ -125,7 +125,7 @@ def _numbers(
 def bench(
     dataset: Path,
     preset_name: str,
-    out: Path,
+    out: Path | None,
     seeds: tuple[int, ...],
     folds: int | None,
     assignments: tuple[str, ...],
@@ -146,14 +146,14 @@ def bench(
     same command to go on with a stopped benchmark.
 
     \b
-    fgaf-bench dataset.h5 --out bench
-    fgaf-bench dataset.h5 --preset table1 --seeds 0,1,2 --set epochs=10 --out table1
-    fgaf-bench dataset.h5 --preset readings --folds 5 --out readings
-    fgaf-bench motile.h5 --preset fig6 --beside immotile.h5 --out fig6
-    fgaf-bench dataset.h5 --preset table2 --scheduler tcp://10.0.0.1:8786 --out table2
+    fgaf-bench dataset.h5
+    fgaf-bench dataset.h5 --preset table1 --seeds 0,1,2 --set epochs=10
+    fgaf-bench dataset.h5 --preset readings --folds 5
+    fgaf-bench motile.h5 --preset fig6 --beside immotile.h5
+    fgaf-bench dataset.h5 --preset table2 --scheduler tcp://10.0.0.1:8786
     """  # noqa: D301 - click reads the backspace
     from fgaf.dataset.archive import Archive
-    from fgaf.model.bench.benchmark import run_benchmark
+    from fgaf.model.bench.benchmark import folder_for, run_benchmark
     from fgaf.model.bench.exam import Exam, notices
     from fgaf.model.bench.motility import read_group
     from fgaf.model.bench.preset import load_preset, with_settings, with_trained
@@ -168,6 +168,11 @@ def bench(
     exam = Exam(archive, split, preset.folds if folds is None else folds)
     exam.check()
     runs = plan_runs(preset, exam, seeds)
+    if out is None:
+        usual = Path(f"{dataset.stem}-{Path(preset_name).stem}")
+        out = usual if overwrite else folder_for(usual, preset, exam)
+        if not dry_run:
+            echo(f"writing {out}", err=as_json)
     if dry_run:
         _show_plan(runs, out, as_json)
         return
@@ -224,7 +229,8 @@ def _next(results: dict[str, Any]) -> str | None:
         return None
     given = click.get_current_context().params
     words = ["fgaf-bench", str(given["dataset"]), "--preset", given["preset_name"]]
-    words += ["--out", str(given["out"])]
+    if given["out"] is not None:
+        words += ["--out", str(given["out"])]
     for name in ("trained", "folds", "split", "scheduler"):
         if given[name] not in (None, "default"):
             words += [f"--{name}", str(given[name])]

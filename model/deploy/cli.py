@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from fgaf.dataset.console import Tool, finish, progress
+from fgaf.dataset.outputs import output_file
 
 _FILE = click.Path(path_type=Path)
 
@@ -63,9 +64,8 @@ def export(
     from fgaf.model.deploy.export import ExportSettings, default_name, export_model
 
     settings = ExportSettings(to=to, precision=precision, tta=tta, force=force, overwrite=overwrite)
-    files, verdict = export_model(
-        run, archive, out or default_name(run, settings), settings, progress
-    )
+    out = output_file(out, default_name(run, settings), overwrite, as_json)
+    files, verdict = export_model(run, archive, out, settings, progress)
     views = (
         ""
         if verdict.run_mae_um == verdict.checkpoint_mae_um
