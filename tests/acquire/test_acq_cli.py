@@ -35,11 +35,12 @@ def stack(acq: Acq, small: tuple[str, ...]) -> Acq:
 def test_stack_echoes_the_planes_writes_and_says_what_is_next(stack: Acq, tmp_path: Path) -> None:
     done = stack("--out", "raw", "--step", 0.5, "--range", 1, "--sample", "S1")
     assert done.exit_code == 0
-    planes, wrote, after = done.stdout.splitlines()
+    first, planes, wrote, after = done.stdout.splitlines()
     assert planes == "5 planes, 0.5 µm apart, ±1 µm (2 µm in total): z = -1, -0.5, 0, 0.5, 1 µm"
     (path,) = (tmp_path / "raw").glob("S1_*_r001.stack.h5")
     assert wrote == f"wrote 1 stack of 5 planes: {Path('raw') / path.name}"
-    assert after.startswith(f"next: fgaf-curate auto {Path('raw') / path.name} --out ")
+    assert first == f"writing {Path('raw') / path.name}"
+    assert after == f"next: fgaf-curate auto {Path('raw') / path.name}"
     with RawStack.open(path) as raw:
         assert raw.header.sample_id == "S1"
 
@@ -257,7 +258,7 @@ def test_check_says_where_it_moves_then_a_line_for_each_finding(acq: Acq) -> Non
     first, *lines = done.stdout.splitlines()
     assert first.startswith("the drive will move between -5 and 5 µm (limits -1000 to 1000 µm)")
     assert "verdict: ok" in lines
-    assert "next: acq stack --rig advised.toml --out raw" in lines
+    assert "next: acq stack --rig advised.toml" in lines
     assert load_rig("advised.toml").stage.tolerance_um < 0.1
 
 

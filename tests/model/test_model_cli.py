@@ -80,8 +80,7 @@ def test_settings_stack_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "needle"),
     [
-        ([], 2, "give an archive and --out"),
-        (["data.h5"], 2, "give an archive and --out"),
+        ([], 2, "give an archive"),
         (["data.h5", "--out", "run", *QUICK], 1, "pass --resume or --overwrite"),
         (["data.h5", "--out", "new", "--backbone", "resnet"], 2, "did you mean"),
         (["data.h5", "--out", "new", "--set", "epoch=3"], 2, "did you mean epochs"),
