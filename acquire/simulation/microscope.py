@@ -25,6 +25,13 @@ SLIT_CENTRE, SLIT_WIDTH, SLIT_LENGTH = 0.55, 0.2, 1.3
 # would balance the whole pupil.
 _BALANCE = 0.75
 
+FADE_UM, HORIZON_UM = 12.0, 20.0
+"""Drive µm out of focus at which the image of a thing begins to fade, and from which it is ground.
+
+So far away the few points of the source no longer stand for the whole condenser, and the window
+that holds the blur, with the memory for it, grows with the square of the distance.
+"""
+
 
 @dataclass(frozen=True)
 class Microscope:
@@ -102,6 +109,12 @@ class Microscope:
         s = self.settings
         square = (s.medium_index / s.wavelength_um) ** 2 - fy**2 - fx**2
         result: Array = np.sqrt(np.maximum(square, 0.0))
+        return result
+
+    def fade(self, distance_um: Array | float) -> Array:
+        """Weight of the contrast of what is `distance_um` out of focus: 1 near, 0 when ground."""
+        beyond = (np.abs(distance_um) - FADE_UM) / (HORIZON_UM - FADE_UM)
+        result: Array = np.clip(1 - beyond, 0.0, 1.0)
         return result
 
     def spread_um(self, distance_um: float) -> float:

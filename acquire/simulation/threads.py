@@ -56,6 +56,9 @@ class ThreadImager:
             (N,) phase integrated over the bead's area, rad µm².
         """
         rows, columns = image.shape
+        strength = strength * self.windows.microscope.fade(depth_um)
+        seen = strength != 0
+        y_px, x_px, depth_um, strength = (a[seen] for a in (y_px, x_px, depth_um, strength))
         farthest = self.windows.microscope.spread_um(float(np.abs(depth_um).max(initial=0)))
         reach = farthest / self.pixel_um + 1
         near = (np.abs(y_px - rows / 2) < rows / 2 + reach) & (

@@ -103,7 +103,7 @@ class WaveImager:
         order: int | None = None,
         keep: bool = False,
     ) -> Patch:
-        """Image one thing.
+        """Image one thing; far out of focus it fades and is ground.
 
         Parameters
         ----------
@@ -122,6 +122,10 @@ class WaveImager:
         """
         if abs(slices.pitch_um / self.microscope.settings.raster_um - 1) > 1e-6:
             raise ValueError("the slices are not sampled on this microscope's raster")
+        near = min(max(depth_um, slices.bottom_um), slices.top_um)
+        seen = np.float32(self.microscope.fade(depth_um - near))
+        if not seen:
+            return Patch(round(y_px), round(x_px), np.ones((1, 1), np.float32))
         far = max(abs(slices.top_um - depth_um), abs(slices.bottom_um - depth_um))
         spread = self.microscope.spread_um(far) + _FADE_PX / 2 * self.pixel_um
         if order is None:
@@ -143,7 +147,10 @@ class WaveImager:
         intensity = np.einsum(
             "s,syx->yx", window.weights, np.square(wave.real) + np.square(wave.imag)
         )
-        return Patch(top, left, self._to_camera(window, intensity, smear_um))
+        image = self._to_camera(window, intensity, smear_um)
+        if seen < 1:
+            image = 1 + seen * (image - 1)
+        return Patch(top, left, image)
 
     def _transform(self, slices: Slices, window: Window, y_um: float, x_um: float) -> Array:
         """Fourier transform of each slice's term at the frequencies the optics can pass.

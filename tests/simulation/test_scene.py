@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from fgaf.acquire.simulation.microscope import FADE_UM, HORIZON_UM
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import Contrast, SimulationSettings
 from fgaf.dataset.truth import CellTruth
@@ -210,3 +211,29 @@ def test_pipette_and_droplet_come_when_asked(thing: str, contrast: Contrast) -> 
 def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         SimulationSettings(**wrong)
+
+
+@pytest.mark.parametrize("contrast", ["brightfield", "relief"])
+@pytest.mark.parametrize("focus_um", [40.0, 98.0, -1000.0])
+def test_a_field_far_out_of_focus_is_ground_and_costs_nothing(
+    contrast: Contrast, focus_um: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = field(seed=1, contrast=contrast, pipette=False)
+    empty = field(seed=1, contrast=contrast, cells=0, debris=0, round_cells=0)
+    sides: list[int] = []
+    windows = scene._painter.waves.windows
+    make = windows.get
+    monkeypatch.setattr(
+        windows, "get", lambda shape, order: (sides.extend(shape), make(shape, order))[1]
+    )
+    pixels, truth = scene.expose(0.0, EXPOSURE_S, focus_um)
+    np.testing.assert_array_equal(pixels, empty.expose(0.0, EXPOSURE_S, focus_um)[0])
+    assert truth
+    assert not sides
+
+
+def test_contrast_falls_without_a_step_until_it_is_ground() -> None:
+    scope = field()._painter.waves.microscope
+    assert scope.fade(np.array([0, -FADE_UM])).tolist() == [1, 1]
+    assert scope.fade(np.array([HORIZON_UM, -1e4])).tolist() == [0, 0]
+    assert 0 < float(scope.fade(HORIZON_UM - 0.01)) < 0.01
