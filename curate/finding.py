@@ -13,11 +13,11 @@ from fgaf.curate.crop import AT_BORDER, PatchSettings, stride_of
 from fgaf.curate.detect import HEAD_UM
 from fgaf.curate.fields import same_fields
 from fgaf.curate.journal import begun
-from fgaf.curate.lock import LockedError
 from fgaf.curate.session import Session, decision_of
 from fgaf.curate.state import AUTO, CellState, StackRef, State, Suggested, obstacle
 from fgaf.curate.suggest import Suggestion
 from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.dataset.folder_lock import LockedError
 from fgaf.dataset.raw import SUFFIX, RawStack
 
 FOCUS_CURVE = "focus-curve"

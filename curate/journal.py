@@ -14,15 +14,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from fgaf.curate.lock import FolderLock
 from fgaf.dataset.errors import FgafError, FormatError
 from fgaf.dataset.files import cannot_write
+from fgaf.dataset.folder_lock import FolderLock
 from fgaf.dataset.inputs import parse_json, require_file
 
 FORMAT: Final = "fgaf-session"
 FORMAT_VERSION: Final = 1
 JOURNAL: Final = "journal.jsonl"
 LOCK: Final = "journal.lock"
+_REFUSAL: Final = (
+    "is open in another window{holder}: decide there, or close it; here the session can only be "
+    "looked at"
+)
 
 Record = dict[str, Any]
 
@@ -54,7 +58,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / JOURNAL
-        self._lock = FolderLock(folder / LOCK)
+        self._lock = FolderLock(folder / LOCK, _REFUSAL)
         self._handle: int | None = None
         try:
             fresh = not begun(folder)
@@ -186,7 +190,7 @@ def set_aside(folder: Path) -> None:
     journal = folder / JOURNAL
     if not journal.exists():
         return
-    lock = FolderLock(folder / LOCK)
+    lock = FolderLock(folder / LOCK, _REFUSAL)
     try:
         number = 1
         while (kept := folder / f"journal-{number}.jsonl").exists():

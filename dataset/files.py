@@ -1,15 +1,19 @@
 """Whole files or none: outputs are built beside their target and published in one step."""
 
 import errno
+import functools
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fgaf.dataset.errors import ExistsError, FgafError
+from fgaf.dataset.errors import ExistsError, FgafError, SettingError
+from fgaf.dataset.lock import try_lock
+from fgaf.dataset.names import alike, folded, require_distinct, require_portable
 
 _BLOCK = 1 << 20
 _CAUSES = tuple(
@@ -17,26 +21,116 @@ _CAUSES = tuple(
     for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EIO")
     if hasattr(errno, name)
 )
+_HERE = ("", ".", "..")
+_ALIVE = "lock"
+_LONG_AGO_S = 3600.0
+_TRIES = 100
+_RENAME_WAITS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 3.0)
+_HELD_ON_WINDOWS = (5, 32, 33)
+"""ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION."""
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
 
 def require_new(path: Path, overwrite: bool = False) -> None:
-    """Refuse an output that exists, or whose folder cannot be made.
+    """Refuse an output that exists, that has no good name, or whose folder cannot be made.
+
+    Nothing is made yet.
 
     Raises
     ------
     ExistsError
         `path` exists and `overwrite` is false.
+    SettingError
+        Its name, or that of a folder to be made for it, is one that Windows forbids; or a
+        neighbour's name differs from it by case only.
     FgafError
         The folder of `path` cannot be created.
     """
+    require_all_new([path], overwrite)
+
+
+def require_all_new(paths: Iterable[Path], overwrite: bool = False) -> None:
+    """Refuse outputs of which one is impossible, as `require_new`, or two have one name."""
+    by_folder: dict[Path, list[Path]] = {}
+    for path in paths:
+        by_folder.setdefault(path.parent, []).append(path)
+    for folder, outputs in by_folder.items():
+        _require_makeable(folder)
+        require_distinct(path.name for path in outputs)
+        there = {folded(p.name): p.name for p in folder.iterdir()} if folder.is_dir() else {}
+        for path in outputs:
+            _require_free_name(path, overwrite)
+            neighbour = there.get(folded(path.name), path.name)
+            if neighbour != path.name:
+                raise SettingError(f"{folder}: {alike(path.name, neighbour)}")
+
+
+def _require_free_name(path: Path, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise ExistsError(f"{path} exists already; choose another name or pass --overwrite")
+    if path.name not in _HERE:
+        require_portable(path.name)
+
+
+def _require_makeable(folder: Path) -> None:
+    for place in (folder, *folder.parents):
+        if place.is_dir():
+            return
+        if place.exists():
+            raise _cannot_make(
+                folder, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            )
+        if place.name not in _HERE:
+            require_portable(place.name)
+
+
+@contextmanager
+def making_folder(folder: Path) -> Iterator[None]:
+    """Make a folder with its parents; when the block fails, those that stayed empty go again.
+
+    Raises
+    ------
+    SettingError
+        A folder to be made has a name that Windows forbids.
+    FgafError
+        It cannot be made.
+    """
+    made = make_folder(folder)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        remove_empty(made)
+        raise
+
+
+def make_folder(folder: Path) -> list[Path]:
+    """Make a folder with its parents, and tell which of them were missing, the deepest first.
+
+    Raises
+    ------
+    SettingError
+        A folder to be made has a name that Windows forbids.
+    FgafError
+        It cannot be made.
+    """
+    _require_makeable(folder)
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FgafError(
-            f"cannot make the folder {path.parent} ({reason(error)}); choose another place"
-        ) from error
+        raise _cannot_make(folder, error) from error
+    return missing
+
+
+def remove_empty(made: Iterable[Path]) -> None:
+    """Remove folders that `make_folder` made, as far as they are empty."""
+    for folder in made:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _cannot_make(folder: Path, error: OSError) -> FgafError:
+    return FgafError(f"cannot make the folder {folder} ({reason(error)}); choose another place")
 
 
 def require_free(path: Path, n_bytes: int) -> None:
@@ -68,20 +162,71 @@ def sync(path: Path) -> None:
         os.fsync(handle.fileno())
 
 
-def publish(part: Path, target: Path) -> None:
-    """Give a finished, synced file its name; the old file or the new one, never a mixture."""
-    part.replace(target)
+def publish(
+    part: Path,
+    target: Path,
+    overwrite: bool = True,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Give a finished, synced file or folder its name; the old one or the new, never a mixture.
+
+    On Windows a file may be held for a moment by whoever looks at it, such as a virus scanner:
+    the renaming is tried again for some seconds.
+
+    Parameters
+    ----------
+    part, target
+        What is finished, and its name.
+    overwrite
+        Whether a `target` that has come up meanwhile may be replaced.
+    sleep
+        Waits so many seconds.
+
+    Raises
+    ------
+    FileExistsError
+        `target` is there, and may not be replaced.
+    OSError
+        It cannot be renamed.
+    """
+    rename = Path.replace if overwrite or part.is_dir() else _rename_to_new
+    for wait_s in (*_RENAME_WAITS_S, None):
+        try:
+            rename(part, target)
+            break
+        except OSError as error:
+            if wait_s is None or getattr(error, "winerror", None) not in _HELD_ON_WINDOWS:
+                raise
+            sleep(wait_s)
     if os.name == "posix":  # the new name itself must survive a power loss
         folder = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
+        except OSError as error:
+            if error.errno not in _NO_FOLDER_SYNC:
+                raise
         finally:
             os.close(folder)
 
 
+def _rename_to_new(part: Path, target: Path) -> object:
+    """Rename to a name that is free; that of another's file is not taken, even if it comes now."""
+    if os.name != "posix":
+        return part.rename(target)  # which refuses a name that is taken
+    try:
+        target.hardlink_to(part)
+    except FileExistsError:
+        raise
+    except OSError as error:  # no hard links in this file system
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
+        return part.replace(target)
+    return part.unlink()
+
+
 @contextmanager
 def publishing(path: Path, overwrite: bool = False) -> Iterator[Path]:
-    """Build a file beside `path` and publish it when the block ends well.
+    """Build a file in a folder beside `path` and publish it when the block ends well.
 
     Parameters
     ----------
@@ -93,7 +238,7 @@ def publishing(path: Path, overwrite: bool = False) -> Iterator[Path]:
     Yields
     ------
     Path
-        A temporary file in the folder of `path` to write to. It is removed when the block fails.
+        Where to write a new file. It is removed when the block fails.
 
     Raises
     ------
@@ -102,22 +247,95 @@ def publishing(path: Path, overwrite: bool = False) -> Iterator[Path]:
     FgafError
         The folder cannot be made or written, or the disk is full.
     """
-    require_new(path, overwrite)
+    _require_free_name(path, overwrite)
+    with making_folder(path.parent):
+        try:
+            with scratch_folder(path.parent) as folder:
+                part = folder / (path.name + ".tmp")
+                yield part
+                sync(part)
+                try:
+                    publish(part, path, overwrite)
+                except FileExistsError:
+                    _require_free_name(path, overwrite)
+                    raise
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+
+@contextmanager
+def scratch_folder(place: Path) -> Iterator[Path]:
+    """Make a folder in `place` for what is not finished; it is removed when the block ends.
+
+    A lock in it tells that its maker is alive. What killed programs left in `place` is removed
+    when this one first builds something there.
+
+    Raises
+    ------
+    OSError
+        It cannot be made.
+    """
+    _clean(place.resolve())
+    folder, lock = _new_scratch(place)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
-        part = Path(name)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    try:
-        yield part
-        _open_permissions(part)
-        sync(part)
-        publish(part, path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+        yield folder
     finally:
-        part.unlink(missing_ok=True)
+        os.close(lock)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_scratch(place: Path) -> tuple[Path, int]:
+    """Make a scratch folder and lock it; others may clean or remove `place` at the same time."""
+    for _ in range(_TRIES):
+        folder = place / f".fgaf-{secrets.token_hex(4)}.tmp"
+        try:
+            folder.mkdir()
+            lock = os.open(folder / _ALIVE, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            continue
+        except FileNotFoundError:  # who made `place` has failed and removed it
+            place.mkdir(parents=True, exist_ok=True)
+            continue
+        except OSError:
+            remove_empty([folder])
+            raise
+        if try_lock(lock) is not False and still_named(lock, folder / _ALIVE):
+            return folder, lock
+        os.close(lock)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
+
+
+@functools.cache
+def _clean(place: Path) -> None:
+    """Remove the scratch folders of programs that are dead."""
+    for folder in place.glob(".fgaf-*.tmp"):
+        with suppress(OSError):
+            _remove_dead(folder)
+
+
+def _remove_dead(folder: Path) -> None:
+    try:
+        lock = os.open(folder / _ALIVE, os.O_RDWR)
+    except FileNotFoundError:  # its maker died, or is about to lock it
+        if time.time() - folder.stat().st_mtime > _LONG_AGO_S:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
+    try:
+        dead = try_lock(lock) is True
+        if dead:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)
+    if dead:  # Windows keeps what is open
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def still_named(handle: int, path: Path) -> bool:
+    """Tell whether an open file still has its name: another may have renamed or removed it."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def write_text(path: Path, text: str, overwrite: bool = False) -> None:
@@ -146,14 +364,6 @@ def reason(error: OSError) -> str:
         if error.errno == number or f"errno = {number}," in str(error):
             return os.strerror(number)
     return error.strerror or str(error).splitlines()[0]
-
-
-def _open_permissions(part: Path) -> None:
-    """Temporary files are private; a published one gets the permissions any new file would."""
-    if os.name == "posix":
-        mask = os.umask(0)
-        os.umask(mask)
-        part.chmod(0o666 & ~mask)
 
 
 def _megabytes(n_bytes: int) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from fgaf.dataset.errors import FgafError
-from fgaf.dataset.files import cannot_write, require_new
+from fgaf.dataset.files import cannot_write, making_folder, publish, require_new, scratch_folder
 
 _MARKS: Final = ("fgaf.json", "zarr.json", ".zattrs")
 """A folder with one of these was written by an export, and may be replaced by another."""
@@ -24,6 +22,8 @@ def require_new_folder(path: Path, overwrite: bool = False) -> None:
     ------
     ExistsError
         `path` exists and `overwrite` is false; an empty folder is taken.
+    SettingError
+        Its name cannot be; see `fgaf.dataset.files.require_new`.
     FgafError
         `path` is a file, or a folder of other things, which is not deleted; or its parent cannot
         be made.
@@ -47,7 +47,7 @@ def publishing_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
         The target. Its parent is made when missing.
     overwrite
         Whether an earlier export at `path` may be replaced. It is set aside only when the new one
-        is whole, under a name that ends in ``.old``, and then removed.
+        is whole, as ``.NAME.old``, and then removed.
 
     Yields
     ------
@@ -56,29 +56,24 @@ def publishing_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
 
     Raises
     ------
-    ExistsError, FgafError
+    ExistsError, SettingError, FgafError
         See `require_new_folder`; or the disk is full or cannot be written.
     """
     require_new_folder(path, overwrite)
-    try:
-        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    try:
-        yield part
-        part.chmod(0o777 & ~_umask())
-        old = part.with_suffix(".old")
-        if path.exists():
-            path.replace(old)
-        part.replace(path)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with making_folder(path.parent):
+        try:
+            with scratch_folder(path.parent) as scratch:
+                part, old = scratch / "new.tmp", path.with_name(f".{path.name}.old")
+                part.mkdir()
+                yield part
+                if path.exists():
+                    publish(path, old)
+                try:
+                    publish(part, path)
+                except OSError:
+                    if old.exists():
+                        publish(old, path)
+                    raise
+                shutil.rmtree(old, ignore_errors=True)
+        except OSError as error:
+            raise cannot_write(path, error) from error

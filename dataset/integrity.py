@@ -27,6 +27,7 @@ from fgaf.dataset.crc import joined
 from fgaf.dataset.declared import require_held
 from fgaf.dataset.errors import FormatError
 from fgaf.dataset.inputs import require_file
+from fgaf.dataset.lock import lacks_locks
 from fgaf.dataset.url import Url
 
 SEAL, SUMS_SEAL = "sha256", "sums_sha256"
@@ -366,7 +367,7 @@ def open_hdf5(path: Path | Url, unfinished: bool = False) -> Iterator[h5py.File]
         return
     require_file(path)
     try:
-        file = h5py.File(path, "r")
+        file = _opened(path)
     except BlockingIOError as error:
         raise FormatError(
             f"{path} is being written by another program; wait for its end"
@@ -376,6 +377,16 @@ def open_hdf5(path: Path | Url, unfinished: bool = False) -> Iterator[h5py.File]
     with file:
         _require_held(file, path, path.stat().st_size, unfinished)
         yield file
+
+
+def _opened(path: Path) -> h5py.File:
+    """Open with HDF5's own lock, and without it where the file system has none."""
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if isinstance(error, BlockingIOError) or not lacks_locks(error):
+            raise
+        return h5py.File(path, "r", locking=False)
 
 
 def _require_held(file: h5py.File, path: Path | Url, size: int, unfinished: bool) -> None:

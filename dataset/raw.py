@@ -1,5 +1,6 @@
 """Raw stack files ``NAME.stack.h5``: the planes as the camera gave them, one file per stack."""
 
+import os
 import uuid
 import zlib
 from collections.abc import Iterator, Mapping
@@ -16,8 +17,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fgaf.dataset.chunks import PlaneChunks
 from fgaf.dataset.columns import Schema, dataset_of, read_columns
-from fgaf.dataset.errors import FgafError, FormatError, SettingError
-from fgaf.dataset.files import cannot_write, publish, require_free, require_new, sync
+from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
+from fgaf.dataset.files import (
+    cannot_write,
+    make_folder,
+    publish,
+    publishing,
+    remove_empty,
+    require_free,
+    require_new,
+    sync,
+)
 from fgaf.dataset.header import read_header, software, utc_now, write_header
 from fgaf.dataset.integrity import (
     Bar,
@@ -30,6 +40,7 @@ from fgaf.dataset.integrity import (
     seal_end,
     verify,
 )
+from fgaf.dataset.lock import is_written
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.steady import SteadyFile
 from fgaf.dataset.truth import StackTruth, read_truth
@@ -37,6 +48,7 @@ from fgaf.dataset.url import Location, Url, location
 
 FORMAT, FORMAT_VERSION = "fgaf-raw", 2
 SUFFIX = ".stack.h5"
+_PART = ".part"
 
 PLANE_COLUMNS: Schema = {
     "z_requested_um": "<f8",
@@ -109,7 +121,8 @@ class RawWriter:
     """Writes one stack plane by plane into ``NAME.stack.h5.part`` and publishes it when whole.
 
     A plane is on its way to the disk when `write` returns: a killed process loses none of them
-    (`recover`). Leaving the ``with`` block without `publish` keeps the ``.part``.
+    (`recover`). Leaving the ``with`` block without `publish` keeps the ``.part``, if it holds a
+    plane.
 
     Parameters
     ----------
@@ -124,8 +137,8 @@ class RawWriter:
     overwrite
         Whether existing files may be replaced.
     scratch
-        Where to build a stack that can be made again, in place of the ``.part``: what a killed
-        program left there is worth nothing, and is replaced.
+        Where to build a stack that can be made again, in place of the ``.part``; who gives it
+        publishes what `seal` has finished there.
     compress
         Whether to make the file smaller, without loss, at the cost of some speed.
     downwards
@@ -166,9 +179,11 @@ class RawWriter:
         if pixels not in (np.dtype("u1"), np.dtype("u2")):
             raise SettingError(f"raw stacks hold uint8 or uint16, not {pixels}; convert the images")
         self.path = path
-        self.part = scratch or path.with_name(path.name + ".part")
+        self.part = scratch or part_of(path)
+        self._overwrite = overwrite
         require_new(path, overwrite)
-        require_new(self.part, overwrite or scratch is not None)
+        if scratch is None:
+            require_no_part(path, overwrite)
         require_free(path, int(np.prod(shape)) * pixels.itemsize + _SPARE_BYTES)
         self._shape, self._dtype = shape, pixels
         self._sums: dict[int, RowSums] = {}
@@ -176,9 +191,11 @@ class RawWriter:
         self.header = header.model_copy(
             update={"planned_planes": header.planned_planes or shape[0]}
         )
+        self._made = make_folder(self.part.parent)
         try:
-            self._disk = SteadyFile(self.part)
+            self._disk = SteadyFile(self.part, overwrite)
         except OSError as error:
+            remove_empty(self._made)
             raise cannot_write(self.part, error) from error
         self._file = h5py.File(self._disk, "w")
         try:
@@ -190,6 +207,7 @@ class RawWriter:
         except OSError as error:
             self._file.close()
             self._disk.close()
+            self._remove()
             raise cannot_write(self.part, error) from error
 
     def __enter__(self) -> Self:
@@ -202,6 +220,8 @@ class RawWriter:
         trace: TracebackType | None,
     ) -> None:
         self._close()
+        if self._n_written == 0:
+            self._remove()
 
     @property
     def n_planes(self) -> int:
@@ -307,6 +327,30 @@ class RawWriter:
         ------
         FgafError
             A plane is missing, or the file read back differs from what was written.
+        ExistsError
+            `path` has come up meanwhile, and may not be replaced.
+        """
+        self.seal()
+        if os.name != "posix":  # what is open there cannot be renamed
+            self._disk.close()
+        try:
+            publish(self.part, self.path, self._overwrite)
+        except FileExistsError:
+            require_new(self.path)
+            raise
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        finally:
+            self._disk.close()
+        return self.path
+
+    def seal(self) -> None:
+        """Seal, sync, reopen and verify the file; others cannot write to it meanwhile.
+
+        Raises
+        ------
+        FgafError
+            See `publish`.
         """
         if self.n_written != self._shape[0]:
             raise FgafError(
@@ -320,22 +364,19 @@ class RawWriter:
             seal(self._file, known={"frames": digest})
             pixels = self._chunks.stretches()
             self._file.close()
-            self._disk.close()
             self._disk.check()
+            self._disk.share()
             seal_end(self.part, pixels)
             sync(self.part)
             with _open(self.part) as file:
                 verify(file, self.part, but="frames")
                 self._chunks.require_whole(file, self.part)
-            publish(self.part, self.path)
         except OSError as error:
             raise cannot_write(self.path, error) from error
-        return self.path
 
-    def discard(self) -> None:
-        """Remove the unpublished ``.part``: for a stack that can be made again from its source."""
-        self._close()
+    def _remove(self) -> None:
         self.part.unlink(missing_ok=True)
+        remove_empty(self._made)
 
     def _flush(self) -> None:
         self._file.flush()
@@ -488,12 +529,11 @@ def recover(part: Path, overwrite: bool = False) -> Recovery:
     FgafError
         It holds no plane, or the target exists.
     """
-    if not part.name.endswith(SUFFIX + ".part"):
+    if not part.name.endswith(SUFFIX + _PART):
         raise SettingError(f"{part} is not a broken run; those end in {SUFFIX}.part")
-    target = part.with_name(part.name.removesuffix(".part"))
+    target = part.with_name(part.name.removesuffix(_PART))
     require_new(target, overwrite)
-    work = target.with_name("recovered-" + target.name)
-    with _open(part, unfinished=True) as file:
+    with _open(part, unfinished=True) as file, publishing(target, overwrite) as work:
         with reading(part):
             frames = _frames(file, part)
             planned = frames.shape[0]
@@ -506,15 +546,42 @@ def recover(part: Path, overwrite: bool = False) -> Recovery:
         shape = (len(held), *frames.shape[1:])
         compress = frames.compression is not None
         with RawWriter(
-            work, header, shape, frames.dtype, overwrite=True, compress=compress
+            target, header, shape, frames.dtype, overwrite, scratch=work, compress=compress
         ) as writer:
             for number, plane in enumerate(held):
                 values = {name: columns[name][plane].item() for name in columns if name != "crc32"}
                 writer.write(number, frames[plane], **values)
-            writer.publish()
-    publish(work, target)
+            writer.seal()
     part.unlink()
     return Recovery(target, len(held), header.planned_planes)
+
+
+def require_no_part(path: Path, overwrite: bool = False) -> None:
+    """Refuse to record over the ``.part`` of another run.
+
+    Raises
+    ------
+    ExistsError
+        A program records this stack now; or a broken run left planes, and `overwrite` is false.
+    """
+    part = part_of(path)
+    if is_written(part):
+        raise ExistsError(f"{part} is being written by another program; choose another name")
+    if part.exists() and not overwrite:
+        raise ExistsError(
+            f"{part} holds what a broken run left; publish it with `acq recover {part}`, choose "
+            "another name, or pass --overwrite"
+        )
+
+
+def broken_runs(folder: Path) -> list[Path]:
+    """List the ``.part`` files that nobody writes any more; `recover` publishes their planes."""
+    return [part for part in sorted(folder.glob(f"*{SUFFIX}{_PART}")) if not is_written(part)]
+
+
+def part_of(path: Path) -> Path:
+    """Where a stack is recorded until it is whole."""
+    return path.with_name(path.name + _PART)
 
 
 def _open(path: Path | Url, unfinished: bool = False) -> Any:

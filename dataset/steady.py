@@ -11,6 +11,7 @@ the disk is never idle, a power loss costs little, and the system's memory does 
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from collections.abc import Iterator
@@ -21,11 +22,8 @@ from typing import TYPE_CHECKING
 
 import h5py
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
+from fgaf.dataset.files import still_named
+from fgaf.dataset.lock import share_lock, try_lock
 
 SYNC_BYTES, MOST_UNSYNCED_BYTES = 1 << 26, 1 << 28
 
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class SteadyFile(io.RawIOBase):
-    """A new file, locked as HDF5 would lock it, that never fails towards its reader or writer.
+    """A new file, locked as HDF5 would lock it, that never fails towards its writer.
 
     What is written is synced behind the writer's back, `SYNC_BYTES` at a time; when a slow disk
     leaves `MOST_UNSYNCED_BYTES` in the system's memory, writing waits for it.
@@ -44,27 +42,70 @@ class SteadyFile(io.RawIOBase):
     Parameters
     ----------
     path
-        The file; an existing one is emptied.
+        The file.
+    overwrite
+        Whether an existing file may be emptied.
 
     Raises
     ------
+    FileExistsError
+        It is there, and `overwrite` is false.
+    BlockingIOError
+        Another program writes it.
     OSError
-        It cannot be opened, or another process has it open through HDF5.
+        It cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file = os.fdopen(os.open(path, _FLAGS, 0o666), "r+b", buffering=0)
+    def __init__(self, path: Path, overwrite: bool = False) -> None:
+        flags = _FLAGS if overwrite else _FLAGS | os.O_EXCL
+        self._file = os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
         self._error: OSError | None = None
-        self._unsynced = 0
+        self._unsynced = self._reserved = self._length = 0
         self._syncing: Future[None] | None = None
         self._syncer = ThreadPoolExecutor(1, "disk syncer")
         try:
-            if fcntl is not None:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            handle = self._file.fileno()
+            if try_lock(handle) is False or not still_named(handle, path):
+                raise BlockingIOError(errno.EAGAIN, "another program is writing it", str(path))
             self._file.truncate(0)
         except OSError:
             self._file.close()
             raise
+
+    def share(self) -> None:
+        """Let others open the file for reading, while none can write to it."""
+        share_lock(self._file.fileno())
+
+    def reserve(self, n_bytes: int) -> None:
+        """Take room on the disk for what is written next, so that it cannot fail half way.
+
+        Parameters
+        ----------
+        n_bytes
+            Most that the file will grow.
+
+        Raises
+        ------
+        OSError
+            There is no such room; the file is as it was.
+        """
+        self.check()
+        handle, wanted = self._file.fileno(), self._length + n_bytes
+        size = os.fstat(handle).st_size
+        if wanted <= size:
+            return
+        here = self._file.seek(0, os.SEEK_CUR)
+        try:
+            self._file.seek(size)
+            left = memoryview(bytes(wanted - size))
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError:
+            self._file.truncate(size)
+            raise
+        finally:
+            self._file.seek(here)
+        self._reserved = wanted
 
     def check(self) -> None:
         """Raise the first error that a write met.
@@ -120,6 +161,7 @@ class SteadyFile(io.RawIOBase):
         except OSError as error:
             self._error = error
         self._unsynced += whole
+        self._length = max(self._length, self._file.tell())
         if self._unsynced >= SYNC_BYTES:
             self._sync_behind()
         return whole
@@ -127,12 +169,9 @@ class SteadyFile(io.RawIOBase):
     def truncate(self, size: int | None = None, /) -> int:
         """Cut or lengthen; see `io.IOBase`."""
         wanted = self._file.tell() if size is None else size
-        try:
-            # HDF5 cuts at every flush; the same length again would cost a journal's entry each.
-            if self._error is None and os.fstat(self._file.fileno()).st_size != wanted:
-                self._file.truncate(wanted)
-        except OSError as error:
-            self._error = error
+        self._length = wanted
+        if wanted > self._reserved:
+            self._cut(wanted)
         return wanted
 
     def close(self) -> None:
@@ -140,8 +179,18 @@ class SteadyFile(io.RawIOBase):
         if not self.closed:
             self._await_sync()
             self._syncer.shutdown()
+            if self._reserved:
+                self._cut(self._length)
             self._file.close()
         super().close()
+
+    def _cut(self, size: int) -> None:
+        try:
+            # HDF5 cuts at every flush; the same length again would cost a journal's entry each.
+            if self._error is None and os.fstat(self._file.fileno()).st_size != size:
+                self._file.truncate(size)
+        except OSError as error:
+            self._error = error
 
     def _sync_behind(self) -> None:
         busy = self._syncing is not None and not self._syncing.done()
@@ -161,6 +210,23 @@ class SteadyFile(io.RawIOBase):
 
 
 @contextmanager
+def steady(path: Path) -> Iterator[SteadyFile]:
+    """Write a new file that takes everything, and tell at the end what the disk did not take.
+
+    Raises
+    ------
+    OSError
+        The first error that the disk gave, once the block has ended.
+    """
+    disk = SteadyFile(path)
+    try:
+        yield disk
+    finally:
+        disk.close()
+    disk.check()
+
+
+@contextmanager
 def writing(path: Path) -> Iterator[h5py.File]:
     """Build a new HDF5 file on a `SteadyFile`.
 
@@ -174,10 +240,5 @@ def writing(path: Path) -> Iterator[h5py.File]:
     OSError
         The first error that the disk gave, once the block has ended.
     """
-    disk = SteadyFile(path)
-    try:
-        with h5py.File(disk, "w") as file:
-            yield file
-    finally:
-        disk.close()
-    disk.check()
+    with steady(path) as disk, h5py.File(disk, "w") as file:
+        yield file

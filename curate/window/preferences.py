@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fgaf.curate.lock import user_name
 from fgaf.curate.queue import Order
 from fgaf.curate.shortcuts import SHORTCUTS
+from fgaf.dataset.folder_lock import user_name
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ import pytest
 
 from fgaf.curate.crop import OFF_STACK, PatchSettings
 from fgaf.curate.journal import JOURNAL, LOCK, read_journal
-from fgaf.curate.lock import LockedError
 from fgaf.curate.session import Session
 from fgaf.curate.state import CellState, StackRef, Suggested, read_state
 from fgaf.dataset.errors import ExistsError, FgafError, FormatError
+from fgaf.dataset.folder_lock import LockedError
 
 FlatStack = Callable[..., Path]
 ReadOnly = Callable[[Path], AbstractContextManager[Path]]
