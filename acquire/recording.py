@@ -22,8 +22,8 @@ from fgaf.acquire.rig import Rig
 from fgaf.acquire.travel import Travel
 from fgaf.acquire.writing import BackgroundWriter
 from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.dataset.files import free_bytes, require_free, require_new
-from fgaf.dataset.raw import SUFFIX, RawHeader, RawWriter
+from fgaf.dataset.files import free_bytes, require_all_new, require_free
+from fgaf.dataset.raw import SUFFIX, RawHeader, RawWriter, require_no_part
 from fgaf.dataset.truth import FrameTruth, StackTruth, truth_path, write_truth
 
 Progress = Callable[[Iterable[Any], str, int | None], Iterator[Any]]
@@ -309,16 +309,15 @@ def _publish(writer: RawWriter, known: list[FrameTruth]) -> None:
 
 def _kept(writer: RawWriter) -> str:
     if writer.n_written == 0:
-        writer.part.unlink(missing_ok=True)
         return "no plane was kept"
     return f"{writer.n_written} planes are kept, publish them with `acq recover {writer.part}`"
 
 
 def _check_outputs(paths: list[Path], plan: StackPlan, devices: Devices, overwrite: bool) -> None:
+    require_all_new(paths, overwrite)
+    require_all_new(map(truth_path, paths), overwrite)
     for path in paths:
-        require_new(path, overwrite)
-        require_new(truth_path(path), overwrite)
-        require_new(path.with_name(path.name + ".part"), overwrite)
+        require_no_part(path, overwrite)
     require_free(paths[0], len(paths) * _bytes_of_one(plan, devices))
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fgaf.dataset.archive import FORMAT as ARCHIVE_FORMAT
 from fgaf.dataset.archive import Archive, ArchiveHeader, Cells, write_archive
 from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.dataset.files import require_new
+from fgaf.dataset.files import require_all_new
 from fgaf.dataset.header import software, utc_now
 from fgaf.dataset.history import recorded
 from fgaf.dataset.integrity import format_of
@@ -95,7 +95,7 @@ def plan_copies(
     for source, target in pairs:
         if target.resolve() == source.resolve():
             raise SettingError(f"{target} is the source, which stays as it is; name another --out")
-        require_new(target, overwrite)
+    require_all_new((target for _, target in pairs), overwrite)
     return pairs
 
 

@@ -1,7 +1,6 @@
 """Whole files or none: outputs are built beside their target and published in one step."""
 
 import errno
-import functools
 import hashlib
 import os
 import secrets
@@ -267,15 +266,14 @@ def publishing(path: Path, overwrite: bool = False) -> Iterator[Path]:
 def scratch_folder(place: Path) -> Iterator[Path]:
     """Make a folder in `place` for what is not finished; it is removed when the block ends.
 
-    A lock in it tells that its maker is alive. What killed programs left in `place` is removed
-    when this one first builds something there.
+    A lock in it tells that its maker is alive. What killed programs left in `place` is removed.
 
     Raises
     ------
     OSError
         It cannot be made.
     """
-    _clean(place.resolve())
+    _clean(place)
     folder, lock = _new_scratch(place)
     try:
         yield folder
@@ -305,7 +303,6 @@ def _new_scratch(place: Path) -> tuple[Path, int]:
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
 
 
-@functools.cache
 def _clean(place: Path) -> None:
     """Remove the scratch folders of programs that are dead."""
     for folder in place.glob(".fgaf-*.tmp"):

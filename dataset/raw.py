@@ -207,7 +207,8 @@ class RawWriter:
         except OSError as error:
             self._file.close()
             self._disk.close()
-            self._remove()
+            self.part.unlink(missing_ok=True)
+            remove_empty(self._made)
             raise cannot_write(self.part, error) from error
 
     def __enter__(self) -> Self:
@@ -219,9 +220,10 @@ class RawWriter:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._close()
-        if self._n_written == 0:
-            self._remove()
+        if self._n_written:
+            self._close()
+        else:
+            self.discard()
 
     @property
     def n_planes(self) -> int:
@@ -374,7 +376,9 @@ class RawWriter:
         except OSError as error:
             raise cannot_write(self.path, error) from error
 
-    def _remove(self) -> None:
+    def discard(self) -> None:
+        """Remove the unpublished ``.part``, and the folders that were made for it."""
+        self._close()
         self.part.unlink(missing_ok=True)
         remove_empty(self._made)
 

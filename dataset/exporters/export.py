@@ -11,7 +11,7 @@ from fgaf.dataset.about import About
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
 from fgaf.dataset.archive import FORMAT as ARCHIVE_FORMAT
 from fgaf.dataset.errors import SettingError
-from fgaf.dataset.files import require_new
+from fgaf.dataset.files import require_all_new
 from fgaf.dataset.folders import require_new_folder
 from fgaf.dataset.integrity import format_of
 from fgaf.dataset.raw import SUFFIX as RAW_SUFFIX
@@ -129,10 +129,11 @@ def _export_stacks(
         raise SettingError(
             f"several stacks would become {min(twice)}; export them into two folders"
         )
+    require_all_new(targets, overwrite=settings.overwrite or kind == "ome-zarr")
     for source, target in zip(sources, targets, strict=True):
         _require(source, RAW_FORMAT, kind)
-        new = require_new_folder if kind == "ome-zarr" else require_new
-        new(target, settings.overwrite)
+        if kind == "ome-zarr":
+            require_new_folder(target, settings.overwrite)
     for source, target in progress(list(zip(sources, targets, strict=True))):
         with RawStack.open(source) as stack:
             _write_stack(stack, kind, target, settings)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.dataset.files import require_new
+from fgaf.dataset.files import require_all_new
 from fgaf.dataset.importers.images import IMAGE_SUFFIXES
 from fgaf.dataset.importers.ndtiff import ndtiff_folder
 from fgaf.dataset.importers.ome_zarr import is_zarr
@@ -76,12 +76,15 @@ class Planned:
         The raw stack file.
     field
         Name of the field of view; empty for a field of its own.
+    overwrite
+        Whether the target may be replaced.
     """
 
     source: Path
     index: dict[str, int]
     target: Path
     field: str
+    overwrite: bool = False
 
 
 def plan_stacks(
@@ -127,9 +130,8 @@ def plan_stacks(
         raise SettingError(
             f"several sources would become {twice[0]}; rename one or import them into two folders"
         )
-    for plan in planned:
-        require_new(plan.target, overwrite)
-    return planned
+    require_all_new((plan.target for plan in planned), overwrite)
+    return [dataclasses.replace(plan, overwrite=overwrite) for plan in planned]
 
 
 def find_sources(paths: Iterable[Path]) -> list[Path]:

@@ -92,7 +92,7 @@ def import_stacks(
 
 
 def import_planned(planned: Iterable[Planned], settings: ImportSettings) -> Iterator[Imported]:
-    """Write what `plan_stacks` listed; whether a target may be replaced was settled there."""
+    """Write what `plan_stacks` listed."""
     for source, plans in itertools.groupby(planned, key=lambda plan: plan.source):
         with open_series(source, settings.planes, settings.axes) as series:
             for plan in plans:
@@ -139,7 +139,7 @@ def _write(stack: ZStack, plan: Planned, settings: ImportSettings) -> Imported:
         "frame_id": np.arange(n),
         "exposure_us": _column(stack.exposure_us, order, n),
     }
-    write_whole_stack(plan.target, header, frames, planes)
+    write_whole_stack(plan.target, header, frames, planes, plan.overwrite)
     return _imported(plan, frames, header, step, down, shift)
 
 
@@ -154,7 +154,7 @@ def _restored(
     step = _told_step(stack, settings) or Claim("the export's record", header.step_um)
     _pixel_size(stack, settings)
     header = _with_settings(header, settings, plan)
-    write_whole_stack(plan.target, header, stack.frames, planes)
+    write_whole_stack(plan.target, header, stack.frames, planes, plan.overwrite)
     return _imported(plan, stack.frames, header, step)
 
 

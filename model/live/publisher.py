@@ -13,6 +13,7 @@ from fgaf.dataset.files import reason
 
 _WAITING: Final = 50
 _SEND_S: Final = 5.0
+_AGAIN_S: Final = 0.1
 _MOST_CLIENTS: Final = 32
 
 
@@ -92,6 +93,7 @@ class Publisher:
         self._clients: list[_Client] = []
         self._lost = 0
         self._lock = threading.Lock()
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._accept, name="publisher", daemon=True)
 
     def __enter__(self) -> Self:
@@ -99,6 +101,7 @@ class Publisher:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread; close() alone does not
         self._listener.close()
@@ -136,8 +139,10 @@ class Publisher:
         while True:
             try:
                 connection, _ = self._listener.accept()
-            except OSError:  # closed
-                return
+            except OSError:  # closed; or the system is short of descriptors, or the client left
+                if self._ended.wait(_AGAIN_S):
+                    return
+                continue
             with self._lock:
                 self._sweep()
                 if len(self._clients) < _MOST_CLIENTS:

@@ -120,7 +120,8 @@ def test_names_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> 
 def test_names_inside_files_are_shown_escaped(
     tmp_path: Path, write_stack: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = write_stack(tmp_path / "a\x1b[2J.stack.h5", sample_id="donor \x1b]0;owned\x07")
+    path = tmp_path / "a\x1b[2J.stack.h5"
+    write_stack(tmp_path / "a.stack.h5", sample_id="donor \x1b]0;owned\x07").rename(path)
     for words in (["info", str(path)], ["validate", str(path)]):
         assert outcome(main, *words) == 0
         said = capsys.readouterr().out

@@ -437,7 +437,7 @@ def test_after_a_killed_import_the_same_command_simply_works(tmp_path: Path) -> 
         "from fgaf.dataset import import_stacks\n"
         "from fgaf.dataset.raw import RawWriter\n"
         "def die(self): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "RawWriter.publish = die\n"
+        "RawWriter.seal = die\n"
         "list(import_stacks([Path(sys.argv[1])], Path(sys.argv[2])))\n"
     )
     raw = tmp_path / "raw"
