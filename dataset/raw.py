@@ -220,7 +220,7 @@ class RawWriter:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._n_written:
+        if self.n_written:
             self._close()
         else:
             self.discard()
