@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fgaf.curate.state import AUTO, CellState, Decision, State
+from fgaf.dataset.console import count
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class Agreement:
         if not self.cells:
             return ["no cell was labelled twice yet: `fgaf-curate open --task second` does that"]
         lines = [
-            f"{self.cells} cells labelled twice, {_percent(self.same_verdict)} alike in whether "
-            "they are kept"
+            f"{count(self.cells, 'cell')} labelled twice, {_percent(self.same_verdict)} alike in "
+            "whether they are kept"
         ]
         if self.both_kept:
             lines.append(

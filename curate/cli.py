@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fgaf.dataset.console import Program, Tool, echo, finish, progress
+from fgaf.dataset.console import Program, Tool, count, echo, finish, progress
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.outputs import output_file
 
@@ -111,7 +111,7 @@ def auto_command(
         echo(f"one field, cells in the same places: {', '.join(names)}", err=as_json)
     if not report.kept:
         raise FgafError(
-            f"no cell of {len(paths)} stacks was kept (see the counts above); "
+            f"no cell of {count(len(paths), 'stack')} was kept (see the counts above); "
             f"the session is in {place}"
         )
     archive = compile_archive(report.state, split_seed=split_seed)
@@ -183,7 +183,7 @@ def detect_command(
             ),
         )
     finish(
-        f"wrote {out}: {len(rows)} heads in {len(paths)} files",
+        f"wrote {out}: {count(len(rows), 'head')} in {count(len(paths), 'file')}",
         None,
         {"path": str(out), "heads": len(rows), "files": len(paths)},
         as_json,
@@ -371,7 +371,7 @@ def export_command(
     )
     write_archive(out, archive, overwrite)
     finish(
-        f"wrote {out}: {archive.n_cells} cells x {archive.n_classes} depths",
+        f"wrote {out}: {count(archive.n_cells, 'cell')} x {archive.n_classes} depths",
         f"fgaf-train {shlex.quote(str(out))}",
         {"path": str(out), "cells": archive.n_cells},
         as_json,

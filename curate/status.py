@@ -11,6 +11,7 @@ from typing import Any
 from fgaf.curate.agreement import Agreement, agreement, disagreements
 from fgaf.curate.queue import QueueSettings, is_done, queue_of
 from fgaf.curate.state import AUTO, CellState, Decision, State
+from fgaf.dataset.console import count
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class Status:
     def lines(self) -> list[str]:
         """Say it, line by line."""
         lines = [
-            f"{self.stacks} stacks, {self.found} cells: {self.labelled} labelled by a person, "
+            f"{count(self.stacks, 'stack')}, {count(self.found, 'cell')}: "
+            f"{self.labelled} labelled by a person, "
             f"{self.kept} kept, {self.unsure} unsure, {self.left} to do"
         ]
         if self.rejected:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.about import About
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.console import printable
+from fgaf.dataset.console import count, printable
 from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.inputs import parse_json, read_bytes
 from fgaf.dataset.split import SIDES
@@ -127,8 +127,8 @@ def description(archive: Archive, about: About) -> str:
     return (
         about.description
         or archive.header.description
-        or f"{len(archive.images)} patches of {archive.n_cells} cells through focus, each labelled "
-        f"with its depth from {-half:g} to {half:+g} µm."
+        or f"{count(len(archive.images), 'patch')} of {count(archive.n_cells, 'cell')} "
+        f"through focus, each labelled with its depth from {-half:g} to {half:+g} µm."
     )
 
 
@@ -205,7 +205,10 @@ def _samples(archive: Archive) -> list[tuple[str, str, str]]:
 
 def _splits(archive: Archive) -> list[tuple[str, ...]]:
     return [
-        (_literal(name), *(f"{int((sides == number).sum())} cells" for number in range(len(SIDES))))
+        (
+            _literal(name),
+            *(f"{count(int((sides == number).sum()), 'cell')}" for number in range(len(SIDES))),
+        )
         for name, sides in archive.splits.items()
     ]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fgaf.dataset.console import Tool, finish
+from fgaf.dataset.console import Tool, count, finish
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.options import PATH, json_option, overwrite_option
 from fgaf.dataset.outputs import output_file
@@ -137,7 +137,8 @@ def subset(path: Path, out: Path | None, overwrite: bool, as_json: bool, **wishe
         part = take(archive, Selection(**wishes))
         write_archive(out, part, overwrite)
         finish(
-            f"wrote {out}: {part.n_cells} of {archive.n_cells} cells, {len(part.images)} patches",
+            f"wrote {out}: {part.n_cells} of {archive.n_cells} cells, "
+            f"{count(len(part.images), 'patch')}",
             f"fgaf-data info {shlex.quote(str(out))}",
             {"path": str(out), "cells": part.n_cells, "patches": len(part.images)},
             as_json,
@@ -197,7 +198,7 @@ def merge(
     }
     said = "".join(f", {n} {what}" for what, n in facts.items() if n)
     finish(
-        f"wrote {out}: {archive.n_cells} cells, {len(archive.images)} patches of "
+        f"wrote {out}: {count(archive.n_cells, 'cell')}, {count(len(archive.images), 'patch')} of "
         f"{archive.header.patch_px} px from {len(paths)} archives{said}",
         f"fgaf-data validate {shlex.quote(str(out))}",
         {

@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from fgaf.dataset.console import Tool, echo, finish, progress
+from fgaf.dataset.console import Tool, count, echo, finish, progress
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.options import (
     PATH,
-    count,
     json_option,
     optics_of,
     optics_options,
@@ -105,7 +104,8 @@ def import_command(
         n = sum(stack.shifted_bits == bits for stack in done)
         notes.append(f"{n} of {16 - bits} bits that were shifted into 16 and shifted back")
     finish(
-        f"wrote {count(len(done), 'stack')}, {planes} planes, to {folder} ({'; '.join(notes)})",
+        f"wrote {count(len(done), 'stack')}, {count(planes, 'plane')}, to {folder} "
+        f"({'; '.join(notes)})",
         f"fgaf-curate auto {shlex.quote(str(folder))}",
         {"stacks": [vars(stack) for stack in done]},
         as_json,
@@ -169,7 +169,8 @@ def import_patches_command(
     sides = ", ".join(f"{n} {side}" for side, n in summary["splits"][DEFAULT_SPLIT].items())
     half = archive.header.half_range_um
     finish(
-        f"wrote {out}: {archive.n_cells} cells x {archive.n_classes} depths, ±{half:g} µm; {sides}",
+        f"wrote {out}: {count(archive.n_cells, 'cell')} x {archive.n_classes} depths, "
+        f"±{half:g} µm; {sides}",
         f"fgaf-train {shlex.quote(str(out))}",
         {"path": str(out)} | summary,
         as_json,

@@ -74,8 +74,3 @@ verify_option = click.option(
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-
-
-def count(number: int, noun: str) -> str:
-    """Write a number with its noun, in the plural where it is due."""
-    return f"{number} {noun if number == 1 else noun + 's'}"

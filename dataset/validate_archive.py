@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.dataset.archive import Archive
+from fgaf.dataset.console import count
 from fgaf.dataset.duplicates import Pairs, copies, near_copies
 from fgaf.dataset.findings import Finding, some
 from fgaf.dataset.groups import linked_cells
@@ -145,7 +146,7 @@ def _patches(archive: Archive, seen: PatchSurvey, copied: Pairs, alike: Pairs) -
         yield Finding(
             "constant-image",
             "error",
-            f"every pixel is the same in {len(seen.constant)} patches, of cell "
+            f"every pixel is the same in {count(len(seen.constant), 'patch')}, of cell "
             f"{_ids(archive, seen.constant)}",
             _TAKE_OUT,
         )
@@ -158,7 +159,7 @@ def _patches(archive: Archive, seen: PatchSurvey, copied: Pairs, alike: Pairs) -
                 "saturated-image",
                 "warning",
                 f"more than {_SATURATED_SHARE:.0%} of the pixels are at {brightest} in "
-                f"{len(saturated)} patches, of cell {_ids(archive, saturated)}",
+                f"{count(len(saturated), 'patch')}, of cell {_ids(archive, saturated)}",
                 "lower the exposure, or take these cells out with `fgaf-data subset --without`",
             )
     if len(copied):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from fgaf.dataset.console import Tool, echo, progress
+from fgaf.dataset.console import Tool, count, echo, progress
 from fgaf.dataset.files import require_new
 from fgaf.dataset.options import verify_option
 from fgaf.dataset.outputs import output_file
@@ -89,4 +89,4 @@ def predict(
     echo(table(rows))
     for path in (csv_file, parquet_file):
         if path is not None:
-            echo(f"wrote {path}: {len(rows)} patches")
+            echo(f"wrote {path}: {count(len(rows), 'patch')}")

@@ -40,6 +40,7 @@ from fgaf.curate.window.preferences import Preferences
 from fgaf.curate.window.search import Search
 from fgaf.curate.window.views import CurveView, FilmStrip, PatchView
 from fgaf.dataset.archive import write_archive
+from fgaf.dataset.console import count
 from fgaf.dataset.errors import FgafError, SettingError
 
 _SOON_MS: Final = 15
@@ -163,7 +164,7 @@ class Panel(QWidget):
         """Compile the kept cells into an archive, and say so."""
         archive = compile_archive(self.session.state)
         write_archive(path, archive, overwrite)
-        self.say(f"wrote {path}: {archive.n_cells} cells x {archive.n_classes} depths")
+        self.say(f"wrote {path}: {count(archive.n_cells, 'cell')} x {archive.n_classes} depths")
 
     def shut(self) -> None:
         """End as when the window is closed, and take the layers away; may be called again."""
@@ -482,7 +483,7 @@ class Panel(QWidget):
                 return
             cells, stacks = len(self.session.state.cells), len(self.session.state.stacks)
             also = "".join(f"; one field: {', '.join(names)}" for names in repeats)
-            self.say(f"searched: {cells} cells in {stacks} stacks{also}")
+            self.say(f"searched: {count(cells, 'cell')} in {count(stacks, 'stack')}{also}")
         self.refresh()
 
     def _cancel(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fgaf.dataset.console import count
 from fgaf.dataset.errors import FormatError
 from fgaf.dataset.importers.images import IMAGE_SUFFIXES, read_image
 from fgaf.dataset.importers.zstack import Claim, Series, ZStack, micromanager_claims
@@ -43,7 +44,7 @@ def read_folder(folder: Path) -> ZStack:
     )
     if len(names) < 2:
         raise FormatError(
-            f"{folder} holds {len(names)} images; a stack is two or more numbered images "
+            f"{folder} holds {count(len(names), 'image')}; a stack is two or more numbered images "
             f"({', '.join(IMAGE_SUFFIXES)})"
         )
     files = tuple(folder / name for name in in_order(folder, names))

@@ -174,7 +174,7 @@ class Screen:
                 follows = f", follows {frame.target}" if frame.target else ""
                 limit = ", at the drive's limit" if frame.at_limit else ""
                 line = (
-                    f"{frame.rate_hz:5.1f} frames/s, {len(frame.cells)} cells, latency "
+                    f"{frame.rate_hz:5.1f} frames/s, {count(len(frame.cells), 'cell')}, latency "
                     f"{frame.latency_p50_ms:.1f} ms (99 % {frame.latency_p99_ms:.1f}), "
                     f"{frame.dropped} dropped, drive {frame.drive_um:+.2f} µm{follows}{limit}"
                 )
