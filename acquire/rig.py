@@ -22,8 +22,8 @@ from pydantic import (
 from fgaf.acquire.devices import Camera, DeviceError, Devices, Opening, Stage, WallClock
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.acquire.tables import parse_table, vendor_module
-from fgaf.dataset.errors import SettingError
-from fgaf.dataset.inputs import parse_toml
+from fgaf.dataset.errors import FormatError, SettingError
+from fgaf.dataset.inputs import parse_toml, read_text
 from fgaf.dataset.names import nearest
 from fgaf.dataset.optics import Optics
 
@@ -205,7 +205,10 @@ def load_rig(name: str | Path, overrides: Iterable[str] = ()) -> Rig:
     try:
         table = parse_toml(text)
     except ValueError as error:
-        raise SettingError(f"{where} is no valid TOML: {error}") from error
+        slips = ("Unescaped '\\'", "hex value")
+        backslash = any(slip in str(error) for slip in slips)
+        hint = "; put a text with backslashes between single quotes" if backslash else ""
+        raise SettingError(f"{where} is no valid TOML: {error}{hint}") from error
     for override in overrides:
         _override(table, override)
     return parse_table(Rig, table, where)
@@ -276,9 +279,9 @@ def _text(name: str | Path) -> tuple[str, str]:
             f"built in are {' and '.join(BUILT_IN)}, any other is the path of a TOML file"
         )
     try:
-        return path.read_text(encoding="utf-8"), str(path)
-    except UnicodeDecodeError as error:
-        raise SettingError(f"{path} is no text in UTF-8; save it as UTF-8") from error
+        return read_text(path), str(path)
+    except FormatError as error:
+        raise SettingError(str(error)) from error
 
 
 def _override(table: dict[str, Any], override: str) -> None:

@@ -53,7 +53,7 @@ class BaslerSettings(BaseModel):
         ``{GammaEnable = false, BlackLevel = 0.0}``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     exposure_ms: Annotated[float, Field(gt=0)]
     serial_number: str | None = None

@@ -101,6 +101,8 @@ class BadFile:
 BAD_FILES = [
     BadFile(b"name = ", "no valid TOML"),
     BadFile(b"\xff\xfe", "UTF-8"),
+    BadFile(rb'name = "C:\Users\lab"', "single quotes"),
+    BadFile(rb'name = "D:\lab"', "single quotes"),
     BadFile(b"[camera]\ndriver = 'simulated'\n", "key stage is missing"),
     BadFile(b"[camera]\n[stage]\n", r"key camera\.driver is missing"),
     BadFile(b"[camera]\ndrivr = 'simulated'\n", r"key camera\.drivr; did you mean driver\?"),
@@ -114,6 +116,12 @@ def test_broken_rig_files_are_named(case: BadFile, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=case.says) as caught:
         load_rig(path)
     assert "broken.toml" in str(caught.value)
+
+
+def test_a_rig_saved_by_notepad_with_a_byte_order_mark_loads(tmp_path: Path) -> None:
+    path = tmp_path / "rig.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + BUILT_IN["sim"].replace("\n", "\r\n").encode())
+    assert load_rig(path) == load_rig("sim")
 
 
 def test_an_unknown_rig_names_the_built_in_ones() -> None:

@@ -176,9 +176,12 @@ def test_which_camera_is_never_guessed(
         open_camera({"exposure_ms": 1} | options, opening)
 
 
-def test_the_camera_asked_for_is_opened(monkeypatch: pytest.MonkeyPatch, opening: Opening) -> None:
+@pytest.mark.parametrize("given", ["2", 2])
+def test_the_camera_asked_for_is_opened(
+    given: str | int, monkeypatch: pytest.MonkeyPatch, opening: Opening
+) -> None:
     install(monkeypatch, FakeCamera(serial_number="1"), FakeCamera(serial_number="2"))
-    camera = open_camera({"exposure_ms": 1, "serial_number": "2"}, opening)
+    camera = open_camera({"exposure_ms": 1, "serial_number": given}, opening)
     assert camera.name == "Basler acA1920-40um, serial 2"
 
 
