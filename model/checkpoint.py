@@ -20,6 +20,7 @@ from fgaf.dataset.files import publishing
 from fgaf.dataset.header import software, utc_now
 from fgaf.dataset.inputs import parse_json
 from fgaf.dataset.optics import Optics
+from fgaf.dataset.steady import steady
 from fgaf.model.backbones import DepthNetwork
 from fgaf.model.digest import digest_of
 from fgaf.model.familiar import Familiar
@@ -239,8 +240,8 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, kind: str, content: dict[str, Any]) -> None:
-    with publishing(path, overwrite=True) as part:
-        torch.save(_sealed(kind, content), part)
+    with publishing(path, overwrite=True) as part, steady(part) as disk:
+        torch.save(_sealed(kind, content), disk)
 
 
 def _read(path: Path, expected: str) -> dict[str, Any]:

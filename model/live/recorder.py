@@ -14,6 +14,7 @@ import numpy as np
 from fgaf.dataset.errors import FgafError
 from fgaf.dataset.files import cannot_write, publish, require_new, sync
 from fgaf.dataset.header import software, utc_now
+from fgaf.dataset.steady import SteadyFile
 from fgaf.model.live.message import LiveCell, LiveFrame
 
 FORMAT: Final = "fgaf-live"
@@ -91,7 +92,11 @@ class Recorder:
         self._ended = False
         self._error: Exception | None = None
         try:
-            self._file = h5py.File(self.part, "w")
+            self._disk = SteadyFile(self.part, overwrite)
+        except OSError as error:
+            raise cannot_write(self.part, error) from error
+        self._file = h5py.File(self._disk, "w")
+        try:
             self._file.attrs.update(
                 {"format": FORMAT, "format_version": FORMAT_VERSION, "created_utc": utc_now()}
                 | {"software": software(), "complete": False}
@@ -103,7 +108,10 @@ class Recorder:
                         f"{group}/{name}", (0,), kind, maxshape=(None,), chunks=(_CHUNK,)
                     )
             self._file.flush()
+            self._disk.check()
         except OSError as error:
+            self._close()
+            self.part.unlink()
             raise cannot_write(self.part, error) from error
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
@@ -143,18 +151,28 @@ class Recorder:
             raise FgafError(
                 f"the disk of {self.part} has taken nothing for {_END_S:g} s; write to a faster one"
             )
+        try:
+            if self._error is None:
+                self._file.attrs["complete"] = whole
+        finally:
+            self._close()
         self._check()
         try:
-            self._file.attrs["complete"] = whole
-            self._file.close()
+            self._disk.check()
             sync(self.part)
             publish(self.part, self.path)
         except OSError as failure:
             raise cannot_write(self.path, failure) from failure
 
+    def _close(self) -> None:
+        self._file.close()
+        self._disk.close()
+
     def _check(self) -> None:
         if self._error is not None:
-            raise cannot_write(self.part, OSError(str(self._error))) from self._error
+            error = self._error
+            cause = error if isinstance(error, OSError) else OSError(str(error))
+            raise cannot_write(self.part, cause) from error
 
     def _run(self) -> None:
         while True:
@@ -191,6 +209,7 @@ class Recorder:
                 column.resize(begin + len(values), axis=0)
                 column[begin:] = np.array(values, column.dtype)
         self._file.flush()
+        self._disk.check()
         self.frames += len(frames)
 
 

@@ -118,3 +118,15 @@ def test_a_killed_run_leaves_a_readable_part(tmp_path: Path) -> None:
     with h5py.File(part) as file:
         assert len(file["frames/frame_id"]) > 0
         assert not file.attrs["complete"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
+def test_a_full_disk_ends_a_recording_with_one_line(tmp_path: Path) -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))\n"
+    command = [sys.executable, "-c", limit + ENDLESS, str(tmp_path / "swim.h5")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert "FgafError: cannot write " in last
+    assert "File too large" in last
+    assert not (tmp_path / "swim.h5").exists()

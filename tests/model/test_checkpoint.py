@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from safetensors.torch import save_file
 
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import FgafError, FormatError
-from fgaf.model.checkpoint import Checkpoint, load_state
+from fgaf.model.checkpoint import Checkpoint, load_state, save_state
 from fgaf.model.digest import digest_of
 from fgaf.model.settings import TrainSettings
 from fgaf.model.start import Start
@@ -137,3 +138,21 @@ def test_the_checksum_is_that_of_the_content_in_any_container(run: Path) -> None
 def test_the_checksum_tells_types_shapes_and_values_apart(one: Any, other: Any) -> None:
     assert digest_of({"it": one}) != digest_of({"it": other})
     assert digest_of({"it": one, "x": 1}) == digest_of({"x": 1, "it": one})
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX limits")
+def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_of_before(tmp_path: Path) -> None:
+    import resource
+
+    path = tmp_path / "last.pt"
+    save_state(path, {"x": torch.zeros(10)})
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(FgafError, match=r"cannot write .*last.pt \(File too large\)"):
+            save_state(path, {"x": torch.zeros(1_000_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
