@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fgaf.acquire.simulation import sensor
+from fgaf.acquire.simulation.microscope import FADE_UM
 from fgaf.acquire.simulation.scene import Canvas, Painter, Swimmer
 from fgaf.acquire.simulation.scenery import draw_debris
 from fgaf.acquire.simulation.settings import Contrast, SimulationSettings
@@ -26,6 +27,7 @@ Progress = Callable[[Iterable[int]], Iterable[int]]
 INTERVAL_S = 0.03
 """Time from plane to plane: a fast drive's step and a short exposure."""
 
+_MOST_PATCH_PX, _MOST_BYTES = 512, 16e9
 _NEIGHBOUR, _DEBRIS = 0.3, 0.35
 
 
@@ -86,11 +88,28 @@ def simulate_cells(
     Raises
     ------
     SettingError
-        Less than one cell, a patch under 16 px, or a range the step does not divide.
+        Less than one cell, patches under 16 or over 512 px, a step or range that is no number or
+        reaches to where cells fade, a range the step does not divide, or more than 16 GB.
     """
+    if cells < 1 or not 16 <= patch_px <= _MOST_PATCH_PX:
+        raise SettingError(
+            f"at least one cell and patches of 16 to {_MOST_PATCH_PX} px are needed, "
+            f"not {cells} of {patch_px} px"
+        )
+    if seed < 0:
+        raise SettingError(f"the seed is {seed}; give 0 or more")
+    if not (0 < step_um <= half_range_um <= FADE_UM):
+        raise SettingError(
+            f"the step must be above 0 and the half range from it to {FADE_UM:g} µm, "
+            f"not {step_um:g} and {half_range_um:g}"
+        )
     steps = half_range_um / step_um
-    if cells < 1 or patch_px < 16:
-        raise SettingError("at least one cell and patches of at least 16 px are needed")
+    size = cells * (2 * steps + 1) * patch_px**2 * (1 if bit_depth == 8 else 2)
+    if size > _MOST_BYTES:
+        raise SettingError(
+            f"{cells} cells make {size / 1e9:.0f} GB of images, more than {_MOST_BYTES / 1e9:g}; "
+            "give fewer, smaller patches or larger steps"
+        )
     if round(steps) < 1 or abs(steps - round(steps)) > 1e-6:
         raise SettingError(
             f"a half range of {half_range_um:g} µm is no whole multiple of {step_um:g} µm; "

@@ -106,3 +106,28 @@ def test_what_cannot_be_simulated_is_one_line(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingError) as caught:
         simulate_cells(**wrong)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "silly",
+    [
+        {"cells": 0},
+        {"cells": -3},
+        {"cells": 10**9},
+        {"seed": -1},
+        {"patch_px": 1},
+        {"patch_px": 10**6},
+        {"step_um": 0.0},
+        {"step_um": -0.5},
+        {"step_um": float("nan")},
+        {"step_um": 1e-9},
+        {"half_range_um": float("nan")},
+        {"half_range_um": float("inf")},
+        {"half_range_um": 2.1},
+        {"half_range_um": 40.0},
+    ],
+    ids=str,
+)
+def test_silly_values_are_one_line(silly: dict[str, Any]) -> None:
+    with pytest.raises(SettingError):
+        simulate_cells(**silly)
