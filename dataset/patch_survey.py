@@ -85,6 +85,16 @@ def survey(archive: Archive, progress: Bar = iter) -> PatchSurvey:
     return PatchSurvey(darkest, brightest, at_brightest, digest, sharpness, looked, look)
 
 
+def constant_rows(archive: Archive) -> NDArray[np.intp]:
+    """Find the patches whose pixels are all alike, `BLOCK` patches in memory at a time."""
+    found = [np.zeros(0, np.intp)]
+    for start in range(0, len(archive.images), BLOCK):
+        block: NDArray[Any] = archive.images[start : start + BLOCK]
+        flat = block.reshape(len(block), -1)
+        found.append(start + np.flatnonzero(flat.min(axis=1) == flat.max(axis=1)))
+    return np.concatenate(found)
+
+
 def _looked(archive: Archive) -> NDArray[np.int64]:
     first, count = np.unique(archive.cell, return_index=True, return_counts=True)[1:]
     places = np.linspace(0, 1, _PLANES_PER_CELL)[None] * (count[:, None] - 1)

@@ -15,7 +15,7 @@ from fgaf.dataset.findings import Finding, some
 from fgaf.dataset.groups import linked_cells
 from fgaf.dataset.label_check import label_suspects
 from fgaf.dataset.leaks import split_findings
-from fgaf.dataset.patch_survey import Bar, PatchSurvey, survey
+from fgaf.dataset.patch_survey import Bar, PatchSurvey, constant_rows, survey
 
 METHODS: Final = ("person", "focus-curve", "simulation", "import")
 _SATURATED_SHARE: Final = 0.05
@@ -37,6 +37,12 @@ def archive_findings(archive: Archive, progress: Bar = iter) -> Iterator[Finding
     copied, alike = copies(seen), near_copies(archive, seen, linked)
     yield from _patches(archive, seen, copied, alike)
     yield from split_findings(archive, linked, copied, alike)
+
+
+def training_findings(archive: Archive) -> Iterator[Finding]:
+    """Check what a training needs: patches that show something, of every depth; one pass."""
+    yield from _constant(archive, constant_rows(archive))
+    yield from _absent_classes(archive)
 
 
 def _labels(archive: Archive) -> Iterator[Finding]:
@@ -85,14 +91,7 @@ def _labels(archive: Archive) -> Iterator[Finding]:
             f"plane numbers do not ascend with depth in cell {_ids(archive, rows)}",
             "check the direction of z where the stacks came from",
         )
-    absent = sorted(set(range(archive.n_classes)) - set(archive.depth_class.tolist()))
-    if absent:
-        yield Finding(
-            "class-empty",
-            "warning",
-            f"no patch at depth {some(f'{archive.class_depths_um[c]:g} µm' for c in absent)}",
-            "add cells, or compile with a smaller half range",
-        )
+    yield from _absent_classes(archive)
     counts = np.bincount(archive.depth_class, minlength=archive.n_classes)
     if counts.min() and counts.max() > _UNEVEN * counts.min():
         rare, common = (archive.class_depths_um[c] for c in (counts.argmin(), counts.argmax()))
@@ -101,6 +100,27 @@ def _labels(archive: Archive) -> Iterator[Finding]:
             "warning",
             f"{counts.min()} patches at {rare:g} µm and {counts.max()} at {common:g} µm",
             "add cells, or train with balanced classes",
+        )
+
+
+def _absent_classes(archive: Archive) -> Iterator[Finding]:
+    absent = sorted(set(range(archive.n_classes)) - set(archive.depth_class.tolist()))
+    if absent:
+        yield Finding(
+            "class-empty",
+            "warning",
+            f"no patch at depth {some(f'{archive.class_depths_um[c]:g} µm' for c in absent)}",
+            "add cells, or compile with a smaller half range",
+        )
+
+
+def _constant(archive: Archive, rows: NDArray[np.intp]) -> Iterator[Finding]:
+    if len(rows):
+        yield Finding(
+            "constant-image",
+            "error",
+            f"every pixel is the same in {len(rows)} patches, of cell {_ids(archive, rows)}",
+            _TAKE_OUT,
         )
 
 
@@ -142,14 +162,7 @@ def _cells(archive: Archive) -> Iterator[Finding]:
 
 
 def _patches(archive: Archive, seen: PatchSurvey, copied: Pairs, alike: Pairs) -> Iterator[Finding]:
-    if len(seen.constant):
-        yield Finding(
-            "constant-image",
-            "error",
-            f"every pixel is the same in {count(len(seen.constant), 'patch')}, of cell "
-            f"{_ids(archive, seen.constant)}",
-            _TAKE_OUT,
-        )
+    yield from _constant(archive, seen.constant)
     brightest = int(seen.brightest.max())
     if brightest in {2**bits - 1 for bits in (8, 10, 12, 14, 16)}:
         full = (seen.brightest == brightest) & (seen.at_brightest > _SATURATED_SHARE)

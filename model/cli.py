@@ -4,12 +4,12 @@ import os
 import shlex
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fgaf.dataset.console import Tool, echo, finish, progress
-from fgaf.dataset.errors import SettingError
+from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.inputs import read_toml
 from fgaf.dataset.outputs import free_path, kept_if_used, output_folder
 from fgaf.model.settings import (
@@ -21,6 +21,9 @@ from fgaf.model.settings import (
     read_settings,
     to_toml,
 )
+
+if TYPE_CHECKING:
+    from fgaf.dataset.archive import Archive
 
 _FOLDER = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path)
@@ -140,6 +143,7 @@ def train(
         if show_settings:
             echo(to_toml(settings), nl=False)
             return
+        _require_fit(archive, dataset)
         usual = usual_folder(dataset, folds)
         if leads():
             folder = output_folder(out, usual, overwrite, as_json)
@@ -210,6 +214,21 @@ def pretrain(
         metrics,
         as_json,
     )
+
+
+def _require_fit(archive: "Archive", path: Path) -> None:
+    """Refuse what `fgaf-data validate` finds wrong with the patches, and show its warnings."""
+    from fgaf.dataset.validate_archive import training_findings
+    from fgaf.model.parallel import leads
+
+    for finding in training_findings(archive):
+        if finding.severity == "error":
+            raise FgafError(
+                f"{path}: {finding.message}; {finding.mend}, or see "
+                f"`fgaf-data validate {shlex.quote(str(path))}`"
+            )
+        if leads():
+            echo(str(finding), err=True)
 
 
 def _list(pattern: str, as_json: bool) -> None:

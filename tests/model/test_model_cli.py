@@ -141,6 +141,20 @@ def test_patches_that_shine_are_trained_with_a_preset_of_their_own(
     assert settings.gain == (0.2 if "gain=0.2" in more else 0.0 if normalise == "flux" else 0.1)
 
 
+def test_constant_patches_are_not_trained_on(
+    make_archive: Callable[..., Archive], tmp_path: Path
+) -> None:
+    archive = make_archive()
+    archive.images[3] = 0
+    write_archive(tmp_path / "black.h5", archive)
+    run = tmp_path / "run"
+    call = CliRunner().invoke(train, [str(tmp_path / "black.h5"), "--out", str(run), *QUICK])
+    assert call.exit_code == 1
+    assert "every pixel is the same in 1 patch, of cell cell-0" in call.stderr
+    assert "fgaf-data validate" in call.stderr
+    assert not run.exists()
+
+
 def test_images_and_archives_give_the_same_depths(folder: Path) -> None:
     archive = predictions(folder, "data.h5")
     assert len(archive) == 50
