@@ -119,7 +119,8 @@ def _constant(archive: Archive, rows: NDArray[np.intp]) -> Iterator[Finding]:
         yield Finding(
             "constant-image",
             "error",
-            f"every pixel is the same in {len(rows)} patches, of cell {_ids(archive, rows)}",
+            f"every pixel is the same in {count(len(rows), 'patch')}, of cell "
+            f"{_ids(archive, rows)}",
             _TAKE_OUT,
         )
 
