@@ -137,6 +137,11 @@ def import_command(
     type=click.Choice(["class", "um"]),
     help="What bare numbers as class folders are: class numbers from 0, or depths in µm.",
 )
+@click.option(
+    "--classes",
+    type=int,
+    help="Number of depth classes, where the outermost have no patch; the middle one is in focus.",
+)
 @click.option("--annotator", default="", help="Who centred the cells on their focus.")
 @click.option("--name", default="", help="Name of the archive.")
 @click.option("--description", default="", help="What it is.")
@@ -163,7 +168,12 @@ def import_patches_command(
     out = output_file(out, Path("dataset.h5"), overwrite, as_json)
     require_new(out, overwrite)
     settings = PatchSettings(optics=optics_of(values), **values)
-    archive = import_patches(path, settings, lambda files: progress(files, "import", len(files)))
+    archive = import_patches(
+        path,
+        settings,
+        lambda files: progress(files, "import", len(files)),
+        lambda line: echo(line, err=True),
+    )
     write_archive(out, archive, overwrite)
     summary = describe_archive(archive)
     sides = ", ".join(f"{n} {side}" for side, n in summary["splits"][DEFAULT_SPLIT].items())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.importers.images import IMAGE_SUFFIXES, read_image
-from fgaf.dataset.importers.labelled import Labelled, archive_of, count_classes
+from fgaf.dataset.importers.labelled import Labelled, Say, archive_of, count_classes
 from fgaf.dataset.importers.patches import PatchSettings, name_from
 from fgaf.dataset.importers.zstack import Claim
 
@@ -25,7 +25,10 @@ Progress = Callable[[list[Path]], Iterable[Path]]
 
 
 def import_class_folders(
-    folder: Path, settings: PatchSettings | None = None, progress: Progress = iter
+    folder: Path,
+    settings: PatchSettings | None = None,
+    progress: Progress = iter,
+    say: Say = lambda _line: None,
 ) -> Archive:
     """Read ``CLASS/*.png`` or ``SIDE/CLASS/*.png``, one grey square patch to a file.
 
@@ -41,6 +44,8 @@ def import_class_folders(
         What is known besides.
     progress
         Wraps the list of files while they are read.
+    say
+        Takes a line that says what was assumed.
 
     Raises
     ------
@@ -60,7 +65,7 @@ def import_class_folders(
         raise FormatError(
             f"{folder} holds classes both in and beside train, val and test; keep to one of the two"
         )
-    depth_class, n_classes, told = _classes(folder, [p.parent.name for p in places], settings)
+    depth_class, n_classes, told = _classes(folder, [p.parent.name for p in places], settings, say)
     cells = [
         name_from("--cell-from", settings.cell_from, place.as_posix(), "cell")
         if settings.cell_from
@@ -103,13 +108,14 @@ def _side(folder: Path, place: PurePosixPath) -> int | None:
 
 
 def _classes(
-    folder: Path, names: list[str], settings: PatchSettings
+    folder: Path, names: list[str], settings: PatchSettings, say: Say
 ) -> tuple[NDArray[np.int64], int, Claim | None]:
     """Class of every name, their number, and the step where the names tell it."""
     distinct = sorted(set(names))
     depths = {name: match for name in distinct if (match := _DEPTH.search(name))}
     if len(depths) == len(distinct):
-        return _by_depth(folder, names, {n: float(m[1]) for n, m in depths.items()})
+        depth_of = {name: float(match[1]) for name, match in depths.items()}
+        return _by_depth(folder, names, depth_of, settings.classes)
     odd = [name for name in distinct if not _NUMBER.fullmatch(name)]
     if odd:
         raise FormatError(
@@ -122,17 +128,19 @@ def _classes(
             "say with --labels whether these are class numbers (class) or depths (um)"
         )
     if settings.labels == "um":
-        return _by_depth(folder, names, {name: float(name) for name in distinct})
+        return _by_depth(folder, names, {name: float(name) for name in distinct}, settings.classes)
     if any("." in name for name in distinct):
         raise FormatError(f"{folder}: {distinct[0]} is no class number; pass --labels um")
     numbers = np.array([int(name) for name in names])
-    return numbers, count_classes(folder, numbers), None
+    return numbers, count_classes(folder, numbers, settings.classes, say), None
 
 
 def _by_depth(
-    folder: Path, names: list[str], depth_of: dict[str, float]
+    folder: Path, names: list[str], depth_of: dict[str, float], classes: int | None
 ) -> tuple[NDArray[np.int64], int, Claim | None]:
     depths = sorted(set(depth_of.values()))
+    if classes is not None and len(depths) > 1:
+        return _on_grid(folder, names, depth_of, classes)
     step = (depths[-1] - depths[0]) / max(len(depths) - 1, 1)
     if (
         len(depths) < 3
@@ -142,12 +150,30 @@ def _by_depth(
         shown = ", ".join(f"{depth:g}" for depth in depths[:12])
         raise FormatError(
             f"{folder} has the depths {shown} µm; classes lie evenly round 0, as many above as "
-            "below"
+            "below; if some have no patch, give their number with --classes"
         )
     half = len(depths) // 2
     number = {name: round(depth / step) + half for name, depth in depth_of.items()}
     claim = Claim("the folders' names", round(step, 9))
     return np.array([number[name] for name in names]), len(depths), claim
+
+
+def _on_grid(
+    folder: Path, names: list[str], depth_of: dict[str, float], classes: int
+) -> tuple[NDArray[np.int64], int, Claim | None]:
+    """Number depths on a grid round 0 of which some places may have no patch."""
+    depths = np.array(sorted(set(depth_of.values())))
+    step = float(np.diff(depths).min())
+    number = {name: depth / step + classes // 2 for name, depth in depth_of.items()}
+    if any(abs(n - round(n)) > 1e-4 for n in number.values()):
+        shown = ", ".join(f"{depth:g}" for depth in depths[:12])
+        raise FormatError(
+            f"{folder} has the depths {shown} µm, which are no multiples of their least distance "
+            f"of {step:g} µm"
+        )
+    whole = np.array([round(number[name]) for name in names])
+    n_classes = count_classes(folder, whole, classes, lambda _line: None)
+    return whole, n_classes, Claim("the folders' names", round(step, 9))
 
 
 def _read(files: list[Path], progress: Progress) -> NDArray[Any]:

@@ -1,13 +1,14 @@
-"""Folders of numbered images, one per plane, read as a z-stack."""
+"""Folders of images, one per plane, read as a z-stack: numbered, or named by their depths."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,27 +16,35 @@ from numpy.typing import NDArray
 from fgaf.dataset.console import count
 from fgaf.dataset.errors import FormatError
 from fgaf.dataset.importers.images import IMAGE_SUFFIXES, read_image
-from fgaf.dataset.importers.zstack import Claim, Series, ZStack, micromanager_claims
+from fgaf.dataset.importers.ome import micrometres
+from fgaf.dataset.importers.tiff_metadata import with_micromanager
+from fgaf.dataset.importers.zstack import Heights, Series, ZStack
 from fgaf.dataset.inputs import parse_json, read_bytes
+
+_METADATA: Final = "metadata.txt"
+_BY_NAME: Final = "the files' names"
+_DEPTH: Final = re.compile(r"([+-]?)(\d+(?:\.\d+)?)\s?(um|µm|μm|microns?|nm)(?![a-z])", re.I)
+_NUMBER: Final = re.compile(r"([+-]?)(\d+)")
 
 
 @contextmanager
 def open_folder(folder: Path) -> Iterator[Series]:
-    """Open a folder of numbered images, which is one stack; see `read_folder`."""
+    """Open a folder of images, which is one stack; see `read_folder`."""
     yield Series(folder, lambda _: read_folder(folder))
 
 
 def read_folder(folder: Path) -> ZStack:
-    """Read the images of a folder in the order of their numbers, the lowest plane first.
+    """Read the images of a folder, the lowest plane first as far as their names tell.
 
-    The names differ in one number, which counts the planes without gap or repeat. A Micro-Manager
-    ``metadata.txt`` beside the images is read for the z step.
+    The names differ in one number. With a unit (``z-1.5um.png``) it is the position of the plane;
+    without one it counts the planes without gap or repeat. What a Micro-Manager ``metadata.txt``
+    beside the images says of the z step and of each plane is read too.
 
     Raises
     ------
     FormatError
-        No images, no such number, gaps or repeats in it, or images that are no grey counts of
-        one size.
+        No images, no such number, gaps or repeats in it, images that are no grey counts of one
+        size, or a metadata.txt that cannot be read.
     """
     names = sorted(
         p.name
@@ -47,7 +56,8 @@ def read_folder(folder: Path) -> ZStack:
             f"{folder} holds {count(len(names), 'image')}; a stack is two or more numbered images "
             f"({', '.join(IMAGE_SUFFIXES)})"
         )
-    files = tuple(folder / name for name in in_order(folder, names))
+    ordered = in_order(folder, names)
+    files = tuple(folder / name for name in ordered.names)
     frames: list[NDArray[Any]] = []
     for file in files:
         frame = read_image(file)
@@ -57,34 +67,104 @@ def read_folder(folder: Path) -> ZStack:
                 "the planes of a stack are alike"
             )
         frames.append(frame)
-    steps, pixel_sizes = _micromanager_claims(folder / "metadata.txt")
     kinds = sorted({file.suffix.lower().lstrip(".") for file in files})
-    return ZStack(
-        path=folder,
-        reader=f"folder of {'/'.join(kinds)}",
-        frames=np.stack(frames),
-        files=files,
-        steps_um=steps,
-        pixel_sizes_um=pixel_sizes,
-    )
+    reader = f"folder of {'/'.join(kinds)}"
+    stack = ZStack(path=folder, reader=reader, frames=np.stack(frames), files=files)
+    told = _micromanager(folder / _METADATA)
+    if told is not None:
+        pages = [told.images.get(name, {}) for name in ordered.names]
+        stack = replace(with_micromanager(stack, told.summary, pages), reader=reader)
+    if ordered.z_um is None:
+        return stack
+    if stack.z_um is None:
+        return replace(stack, z_um=ordered.z_um, z_source=_BY_NAME)
+    return replace(stack, other_heights=(Heights(_BY_NAME, ordered.z_um),))
 
 
-def in_order(folder: Path, names: list[str]) -> list[str]:
+@dataclass(frozen=True)
+class Ordered:
+    """File names from the lowest plane up.
+
+    Attributes
+    ----------
+    names
+        The names.
+    z_um
+        (P,) positions in µm, where the names have them.
+    """
+
+    names: list[str]
+    z_um: NDArray[np.float64] | None = None
+
+
+def in_order(folder: Path, names: list[str]) -> Ordered:
     """Sort file names by the one number in which they differ.
 
     Raises
     ------
     FormatError
-        The names do not differ in exactly one number, or it leaves out or repeats a plane.
+        The names do not differ in exactly one number, it leaves out or repeats a plane, or some
+        have a depth with a unit and others have none.
     """
+    with_depth = [name for name in names if _DEPTH.search(Path(name).stem)]
+    if with_depth:
+        by_depth = _by_depth(folder, names, with_depth)
+        if by_depth is not None:
+            return by_depth
+    return Ordered(_by_number(folder, names))
+
+
+def _by_depth(folder: Path, names: list[str], with_depth: list[str]) -> Ordered | None:
+    """Sort names by a depth with a unit; None where no such number varies."""
+    matches = {name: list(_DEPTH.finditer(Path(name).stem)) for name in names}
+    counts = {len(found) for found in matches.values()}
+    if len(counts) > 1:
+        without = next(name for name in names if len(matches[name]) < max(counts))
+        raise FormatError(
+            f"{folder}: {with_depth[0]} is named by a depth with a unit and {without} is not; name "
+            "all planes alike"
+        )
+    columns = list(zip(*([m[0] for m in matches[name]] for name in names), strict=True))
+    varying = [i for i, column in enumerate(columns) if len(set(column)) > 1]
+    if not varying:
+        return None
+    at = {name: matches[name][varying[0]] for name in names}
+    stems = {name: Path(name).stem for name in names}
+    rest = {stems[name][: m.start()] + "#" + stems[name][m.end() :] for name, m in at.items()}
+    if len(varying) > 1 or len(rest) > 1:
+        first, second = sorted(rest)[:2] if len(rest) > 1 else (names[0], names[-1])
+        raise FormatError(
+            f"{folder} mixes images named {first!r} and {second!r} (# a depth); keep one stack to "
+            "a folder"
+        )
+    if all(m[1] == "-" for m in at.values()):
+        raise FormatError(
+            f"{folder}: every name has a - before its depth ({names[0]}), which may be a minus or "
+            "a dash; write the depths as _2um, or number the images and give --step"
+        )
+    depth = {name: float(m[1] + m[2]) * (micrometres(m[3]) or 1.0) for name, m in at.items()}
+    twice = [z for z, times in Counter(depth.values()).items() if times > 1]
+    if twice:
+        raise FormatError(
+            f"{folder} has several images of {twice[0]:g} µm; keep one for each plane"
+        )
+    ordered = sorted(names, key=lambda name: depth[name])
+    return Ordered(ordered, np.array([depth[name] for name in ordered]))
+
+
+def _by_number(folder: Path, names: list[str]) -> list[str]:
     parts = {name: re.split(r"(\d+)", Path(name).stem) for name in names}
     texts = {tuple(part[0::2]) for part in parts.values()}
     if len(texts) > 1:
-        first, second = sorted("#".join(text) for text in texts)[:2]
-        raise FormatError(
-            f"{folder} mixes images named {first!r} and {second!r} (# a number); "
-            "keep one stack to a folder"
-        )
+        signed = _by_signed_number(names)
+        if signed is None:
+            first, second = sorted("#".join(text) for text in texts)[:2]
+            raise FormatError(
+                f"{folder} mixes images named {first!r} and {second!r} (# a number); "
+                "keep one stack to a folder"
+            )
+        _require_consecutive(folder, list(signed.values()))
+        return sorted(names, key=lambda name: signed[name])
     numbers = {name: [int(digits) for digits in part[1::2]] for name, part in parts.items()}
     columns = list(zip(*numbers.values(), strict=True))
     varying = [i for i, column in enumerate(columns) if len(set(column)) > 1]
@@ -95,7 +175,27 @@ def in_order(folder: Path, names: list[str]) -> list[str]:
         )
     if not varying:
         raise FormatError(f"{folder}: no number in the names tells the planes' order ({names[0]})")
-    counted = Counter(columns[varying[0]])
+    _require_consecutive(folder, list(columns[varying[0]]))
+    return sorted(names, key=lambda name: numbers[name][varying[0]])
+
+
+def _by_signed_number(names: list[str]) -> dict[str, int] | None:
+    """Find whole numbers of which some have a sign, such as z-1, z0 and z1; None if none."""
+    found: dict[str, int] = {}
+    rests = set()
+    for name in names:
+        stem = Path(name).stem
+        matches = list(_NUMBER.finditer(stem))
+        if not matches:
+            return None
+        last = matches[-1]
+        found[name] = int(last[1] + last[2])
+        rests.add((stem[: last.start()], stem[last.end() :]))
+    return found if len(rests) == 1 else None
+
+
+def _require_consecutive(folder: Path, numbers: list[int]) -> None:
+    counted = Counter(numbers)
     twice = sorted(n for n, times in counted.items() if times > 1)
     if twice:
         raise FormatError(
@@ -107,17 +207,51 @@ def in_order(folder: Path, names: list[str]) -> list[str]:
             f"{folder} has no image numbered {_list(gaps)}; add the missing planes, or number the "
             "images without gaps if none is missing"
         )
-    return sorted(names, key=lambda name: numbers[name][varying[0]])
 
 
-def _micromanager_claims(path: Path) -> tuple[tuple[Claim, ...], tuple[Claim, ...]]:
+@dataclass(frozen=True)
+class _Told:
+    """What a metadata.txt says of all images, and of each by its file's name."""
+
+    summary: Mapping[str, Any]
+    images: Mapping[str, Mapping[str, Any]]
+
+
+def _micromanager(path: Path) -> _Told | None:
+    """Read the metadata.txt of Micro-Manager 1.4 (FrameKey-T-C-Z) or 2.0 (Metadata-FILE)."""
     if not path.is_file():
-        return (), ()
+        return None
     try:
-        summary = parse_json(read_bytes(path)).get("Summary", {})
-    except (ValueError, AttributeError):
-        return (), ()
-    return micromanager_claims(summary)
+        told = parse_json(read_bytes(path))
+    except ValueError as error:
+        raise FormatError(
+            f"{path} is damaged ({error}); copy it again, or move it out of the folder and give "
+            "--step"
+        ) from error
+    if not isinstance(told, dict):
+        return None
+    summary = told.get("Summary")
+    images = {}
+    for key, value in told.items():
+        if not isinstance(value, dict):
+            continue
+        if key.startswith("FrameKey-") and isinstance(value.get("FileName"), str):
+            images[_base_name(value["FileName"])] = _plain(value)
+        elif key.startswith("Metadata-"):
+            images[_base_name(key.removeprefix("Metadata-"))] = _plain(value)
+    return _Told(_plain(summary) if isinstance(summary, dict) else {}, images)
+
+
+def _base_name(path: str) -> str:
+    return re.split(r"[\\/]", path)[-1]
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the values out of Micro-Manager 2's property maps."""
+    return {
+        key: value["scalar"] if isinstance(value, dict) and "scalar" in value else value
+        for key, value in values.items()
+    }
 
 
 def _describe(frame: NDArray[Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from fgaf.dataset.importers.patches import METHOD, PatchSettings
 from fgaf.dataset.importers.pixels import check_pixels
 from fgaf.dataset.importers.zstack import Claim, settle
 from fgaf.dataset.split import SIDES, make_split
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -49,26 +51,57 @@ class Labelled:
     side: NDArray[np.int8] | None
 
 
-def count_classes(path: Path, labels: ArrayLike) -> int:
-    """Count the classes of labels that start at 0.
+def count_classes(path: Path, labels: ArrayLike, classes: int | None, say: Say) -> int:
+    """Count the classes of labels that start at 0, of which the middle one is in focus.
+
+    Parameters
+    ----------
+    path
+        What the labels are of, for errors.
+    labels
+        Whole numbers.
+    classes
+        Number of classes as the person who imports it knows it; None to go by the labels. The
+        outermost classes may have no patch, and then labels alone would shift the middle.
+    say
+        Takes a line that says what was assumed.
 
     Raises
     ------
     FormatError
         A class between has no patch, or their number is even: none is the middle one in focus.
+    SettingError
+        `classes` is even, or a label is not below it.
     """
     found = np.unique(np.asarray(labels))
+    shown = ", ".join(str(k) for k in found[:12])
+    if classes is not None:
+        if classes < 3 or classes % 2 == 0:
+            raise SettingError(
+                f"--classes {classes}: give an odd number from 3 on, the middle one is in focus"
+            )
+        if found[0] < 0 or found[-1] >= classes:
+            raise SettingError(
+                f"--classes {classes}: {path} has the classes {shown}, which are not all from 0 to "
+                f"{classes - 1}"
+            )
+        return classes
     if not np.array_equal(found, np.arange(len(found))):
-        shown = ", ".join(str(k) for k in found[:12])
         raise FormatError(
             f"{path} has the classes {shown}: depth classes are numbered from 0, the lowest plane, "
-            "without gaps"
+            "without gaps; if some have no patch, give their number with --classes"
         )
     if len(found) % 2 == 0:
         raise FormatError(
             f"{path} has {len(found)} classes, an even number, so none is the middle one in focus; "
-            "an archive has as many depths above focus as below"
+            "an archive has as many depths above focus as below; if the outermost have no patch, "
+            "give their number with --classes"
         )
+    say(
+        f"{path}: {len(found)} classes are assumed, as many as have patches, with class "
+        f"{len(found) // 2} in focus; if an outermost class is empty, give their number with "
+        "--classes"
+    )
     return len(found)
 
 

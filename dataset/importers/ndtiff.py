@@ -28,6 +28,7 @@ from fgaf.dataset.importers.zstack import (
     Series,
     ZStack,
     complete,
+    filled_up,
     micromanager_claims,
     positions_of,
 )
@@ -149,6 +150,13 @@ def _read(
             f"{folder} lacks plane {absent[0]}{f' of {where}' if where else ''}; the recording is "
             "not whole: --take another, or take it again"
         )
+    numbered = [z for z in values["z"] if isinstance(z, int)]
+    gaps = sorted(set(range(min(numbered), max(numbered) + 1)) - set(numbered)) if numbered else []
+    if gaps:
+        raise FormatError(
+            f"{folder} has no image of plane {gaps[0]}, between {numbered[0]} and {numbered[-1]}; "
+            "the recording is not whole: take it again"
+        )
     images = [by_axes[key] for key in wanted]
     planes = [_plane(folder, image) for image in images]
     if len({(plane.shape, plane.dtype) for plane in planes}) > 1:
@@ -161,7 +169,7 @@ def _read(
         pixels = (Claim("NDTiff PixelSizeUm", own), *pixels)
     elapsed = complete([number(page.get("ElapsedTime-ms")) for page in pages])
     exposed = complete([_first(page, "Exposure-ms", "Exposure") for page in pages])
-    z = complete([_first(page, "ZPositionUm", "ZPosition_um_Intended") for page in pages])
+    z = filled_up([_first(page, "ZPositionUm", "ZPosition_um_Intended") for page in pages])
     return ZStack(
         path=folder,
         reader="NDTiff",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import FormatError, SettingError
-from fgaf.dataset.importers.labelled import Labelled, archive_of, count_classes
+from fgaf.dataset.importers.labelled import Labelled, Say, archive_of, count_classes
 from fgaf.dataset.importers.patches import PatchSettings
 from fgaf.dataset.inputs import require_file, require_stored
 from fgaf.dataset.record import restore_archive
@@ -39,7 +39,9 @@ _DAMAGE: Final = (
 )
 
 
-def import_npz(path: Path, settings: PatchSettings | None = None) -> Archive:
+def import_npz(
+    path: Path, settings: PatchSettings | None = None, say: Say = lambda _line: None
+) -> Archive:
     """Read an .npz as an archive.
 
     A file that `write_npz` made comes back as the archive that it was made from. Another one holds
@@ -54,6 +56,8 @@ def import_npz(path: Path, settings: PatchSettings | None = None) -> Archive:
         The file.
     settings
         What is known besides.
+    say
+        Takes a line that says what was assumed.
 
     Raises
     ------
@@ -98,7 +102,7 @@ def import_npz(path: Path, settings: PatchSettings | None = None) -> Archive:
         path=path,
         images=np.concatenate(images),
         depth_class=depth_class,
-        n_classes=count_classes(path, depth_class),
+        n_classes=count_classes(path, depth_class, settings.classes, say),
         name=[f"{path.name}/{name}" for name in names],
         cell=names,
         sample_id=[settings.sample_id] * len(names),

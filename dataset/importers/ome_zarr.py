@@ -12,9 +12,9 @@ from typing import Any, Final
 import numpy as np
 
 from fgaf.dataset.errors import FgafError, FormatError
-from fgaf.dataset.importers.ome import micrometres, positive
+from fgaf.dataset.importers.ome import micrometres
 from fgaf.dataset.importers.pixels import check_pixels
-from fgaf.dataset.importers.zstack import AXES, Claim, Series, ZStack
+from fgaf.dataset.importers.zstack import AXES, Claim, Series, ZStack, magnitudes
 from fgaf.dataset.inputs import require_stored
 
 RECORD_KEY: Final = "fgaf"
@@ -97,7 +97,15 @@ def _multiscales(path: Path, attributes: Mapping[str, Any]) -> dict[str, Any]:
         )
         hint = f", but {inside}; name one image inside it, such as {path / '0'}" if inside else ""
         raise FormatError(f"{path} is no OME-Zarr image{hint or '; it has no multiscales'}")
-    return dict(found[0])
+    described = dict(found[0])
+    axes = described.get("axes")
+    if not axes or not all(isinstance(axis, dict) for axis in axes):
+        version = described.get("version") or ome.get("version")
+        raise FormatError(
+            f"{path} is OME-Zarr {version or 'before 0.4'}, which says neither units nor places of "
+            "its axes; convert it to 0.4 or newer"
+        )
+    return described
 
 
 def _read(
@@ -137,10 +145,10 @@ def _scales(
     found: dict[str, Claim] = {}
     for axis, (scale, _) in zip(axes, _transforms(described, len(axes)), strict=True):
         unit = _unit(described, axes.index(axis))
-        if unit is not None and positive(scale) is not None:
+        if unit is not None and scale:
             found[axis] = Claim(f"OME-Zarr scale of {axis}", scale * unit)
     steps = (found["z"],) if "z" in found else ()
-    return steps, tuple(found[axis] for axis in ("y", "x") if axis in found)
+    return steps, magnitudes([found[axis] for axis in ("y", "x") if axis in found])
 
 
 def _origin(described: dict[str, Any], axes: list[str], n: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from fgaf.dataset.errors import SettingError
 from fgaf.dataset.importers.zstack import Heights, ZStack
 
 _UNEVEN: Final = 0.5
+_OFF_LINE: Final = 0.25
 _TOLERANCE: Final = 0.1
 
 
@@ -56,7 +57,8 @@ def require_even(stack: ZStack, z_um: NDArray[np.float64], source: str) -> float
     Raises
     ------
     SettingError
-        They go up and down, or two neighbours are much farther apart than others.
+        They go up and down, two neighbours are much farther apart than others, or a plane is off
+        the line through all of them by more than a quarter of the distance.
     """
     spacing = np.abs(_steps(stack, Heights(source, z_um)))
     usual = float(np.median(spacing))
@@ -66,6 +68,15 @@ def require_even(stack: ZStack, z_um: NDArray[np.float64], source: str) -> float
             f"{stack.path}: planes {odd} and {odd + 1} are {spacing[odd]:g} µm apart by {source}, "
             f"others {usual:g} µm; planes of a stack are evenly spaced, or give --step with "
             "--ignore-metadata"
+        )
+    index = np.arange(len(z_um))
+    away = np.abs(z_um - np.polyval(np.polyfit(index, z_um, 1), index))
+    worst = int(np.argmax(away))
+    if away[worst] > _OFF_LINE * spacing.mean():
+        shown = ", ".join(f"{z:g}" for z in z_um[:8])
+        raise SettingError(
+            f"{stack.path}: its planes are unevenly spaced by {source} ({shown} µm); plane {worst} "
+            f"is {away[worst]:.2g} µm off, or give --step with --ignore-metadata"
         )
     return float(spacing.mean())
 

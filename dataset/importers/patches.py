@@ -45,6 +45,8 @@ class PatchSettings:
         The same for the cell, where every patch is a file of its own.
     labels : {"class", "um"} or None
         What bare numbers as names of class folders are; None where there are none.
+    classes : int or None
+        Number of depth classes of labels that are class numbers; None to go by the labels.
     annotator, name, description, license : str
         Free text for the archive.
     seed : int
@@ -61,6 +63,7 @@ class PatchSettings:
     name: str = ""
     description: str = ""
     license: str = ""
+    classes: int | None = None
     seed: int = 0
 
 
@@ -68,6 +71,7 @@ def import_patches(
     path: Path,
     settings: PatchSettings | None = None,
     progress: Callable[[list[Path]], Iterable[Path]] = iter,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> Archive:
     """Read ready patches: an export, .npz, class folders of single patches, a stack per cell.
 
@@ -79,14 +83,14 @@ def import_patches(
     from fgaf.dataset.importers.npz import import_npz
 
     if path.suffix.lower() == ".npz":
-        return import_npz(path, settings)
+        return import_npz(path, settings, say)
     if not path.is_dir():
         raise FormatError(f"{path} is no folder and no .npz; name one of the two")
     if is_export(path):
         return import_export(path)
     if _holds_stacks(path):
         return import_cell_stacks(path, settings, progress)
-    return import_class_folders(path, settings, progress)
+    return import_class_folders(path, settings, progress, say)
 
 
 def _holds_stacks(folder: Path) -> bool:
@@ -127,7 +131,11 @@ def import_cell_stacks(
         The z step is unknown or contradicted, or `sample_from` matches nothing in a name.
     """
     settings = settings or PatchSettings()
-    for option, given in (("--cell-from", settings.cell_from), ("--labels", settings.labels)):
+    for option, given in (
+        ("--cell-from", settings.cell_from),
+        ("--labels", settings.labels),
+        ("--classes", settings.classes),
+    ):
         if given:
             raise SettingError(
                 f"{option} is for folders of single patches, and {folder} holds a stack per cell; "

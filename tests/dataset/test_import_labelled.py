@@ -92,6 +92,48 @@ def test_patches_of_one_cell_and_sides_are_known_by_their_names(tmp_path: Path) 
     assert report.ok, report.findings
 
 
+OUTER = np.zeros(6, int) + np.arange(6) % 3 + 1
+"""Classes 1 to 3 of five: the outermost have no patch."""
+
+
+@pytest.mark.parametrize(
+    ("write", "settings"),
+    [
+        (npz(images=SET[:, 0], labels=OUTER), PatchSettings(0.5, classes=5)),
+        (folders(NUMBERS[1:4], pixels=SET[:, 1:4]), PatchSettings(0.5, labels="class", classes=5)),
+        (folders(["-0.5um", "0um", "+0.5um"], pixels=SET[:, 1:4]), PatchSettings(classes=5)),
+        (folders(["-0.5um", "0um", "+1um"], pixels=SET[:, 1:4]), PatchSettings(classes=5)),
+    ],
+    ids=["npz", "class numbers", "depths", "depths on one side"],
+)
+def test_outermost_classes_may_be_empty_where_their_number_is_given(
+    write: Writer, settings: PatchSettings, tmp_path: Path
+) -> None:
+    archive = import_patches(write(tmp_path), settings)
+    assert (archive.n_classes, archive.header.half_range_um) == (5, 1.0)
+    assert set(archive.depth_um) <= {-1.0, -0.5, 0.0, 0.5, 1.0}
+    assert archive.depth_um.min() == -0.5
+
+
+def test_the_number_of_classes_that_is_assumed_is_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    source = npz(images=SET[:5, 0], labels=np.arange(5))(tmp_path)
+    import_patches(source, STEP, say=said.append)
+    assert "5 classes are assumed" in said[0]
+    assert "class 2 in focus" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("classes", "says"), [(4, "odd number"), (1, "odd number"), (3, "not all from 0 to 2")]
+)
+def test_a_number_of_classes_that_cannot_be_is_refused(
+    classes: int, says: str, tmp_path: Path
+) -> None:
+    source = npz(images=SET[:5, 0], labels=np.arange(5))(tmp_path)
+    with pytest.raises(FgafError, match=says):
+        import_patches(source, PatchSettings(0.5, classes=classes))
+
+
 def medmnist() -> dict[str, NDArray[Any]]:
     patches, labels = SET.reshape(-1, 16, 16), np.tile(np.arange(5, dtype=np.uint8), 6)[:, None]
     ends = {"train": slice(0, 20), "val": slice(20, 25), "test": slice(25, 30)}

@@ -191,6 +191,19 @@ def plate(folder: Path) -> Path:
     return folder / "p.zarr"
 
 
+def older_zarr(version: str, axes: list[str] | None) -> Callable[[Path], Path]:
+    """Write an image as versions before 0.4 have it: axes are letters, or not there at all."""
+
+    def write(folder: Path) -> Path:
+        path = folder / "old.zarr"
+        meta = {"version": version, "datasets": [{"path": "0"}]} | ({"axes": axes} if axes else {})
+        group = zarr.open_group(path, mode="w", zarr_format=2, attributes={"multiscales": [meta]})
+        group.create_array("0", data=ONE.transpose(0, 2, 1, 3, 4), chunks=(1, 1, 1, 20, 30))
+        return path
+
+    return write
+
+
 BAD = [
     Bad("NDTiff, index cut", cut(ndtiff, "NDTiff.index"), "is damaged; copy"),
     Bad("NDTiff, pixels cut", cut(ndtiff, "field_NDTiffStack.tif"), "is truncated"),
@@ -206,6 +219,11 @@ BAD = [
     Bad("ND2, one plane", lambda f: nikon(f, ONE[:, :1]), "no z-stack of two or more planes"),
     Bad("ND2, no step", lambda f: nikon(f, step_um=0.0), "does not say its z step"),
     Bad("ND2, broken off", lambda f: nikon(f, absent=(4,)), "nothing in plane 4"),
+    Bad("NDTiff, a z index missing", lambda f: ndtiff(f, leave_out=(2,)), "no image of plane 2"),
+    Bad("NDTiff, down by its step", lambda f: ndtiff(f, summary={"z-step_um": -0.5}), "go down by"),
+    Bad("Zarr 0.1", older_zarr("0.1", None), "is OME-Zarr 0.1, which says neither"),
+    Bad("Zarr 0.2", older_zarr("0.2", None), "is OME-Zarr 0.2, which says neither"),
+    Bad("Zarr 0.3", older_zarr("0.3", list("tczyx")), "is OME-Zarr 0.3, which says neither"),
     Bad("Zarr, no unit", lambda f: ome_zarr(f, unit=""), "does not say its z step"),
     Bad("Zarr, one plane", lambda f: ome_zarr(f, ONE[:, :1]), "no z-stack of two or more planes"),
     Bad("Zarr, float", lambda f: ome_zarr(f, ONE / 2.0), "float64 pixels"),
