@@ -142,6 +142,11 @@ def import_command(
     type=int,
     help="Number of depth classes, where the outermost have no patch; the middle one is in focus.",
 )
+@click.option(
+    "--ignore-metadata",
+    is_flag=True,
+    help="Stacks: their own step, positions and pixel size are wrong; the lowest plane is first.",
+)
 @click.option("--annotator", default="", help="Who centred the cells on their focus.")
 @click.option("--name", default="", help="Name of the archive.")
 @click.option("--description", default="", help="What it is.")

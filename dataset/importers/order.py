@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.dataset.errors import SettingError
-from fgaf.dataset.importers.zstack import Heights, ZStack
+from fgaf.dataset.importers.zstack import Claim, Heights, ZStack, magnitudes, settle
 
 _UNEVEN: Final = 0.5
 _OFF_LINE: Final = 0.25
@@ -49,6 +49,58 @@ def stored_downwards(
             "the wrong one out, or pass --ignore-metadata, and --highest-first where they go down"
         )
     return True in first
+
+
+def told_step(stack: ZStack, step_um: float | None, ignore_metadata: bool = False) -> Claim | None:
+    """Find the z step that metadata and option agree on; None where neither says it.
+
+    Parameters
+    ----------
+    stack
+        The planes, and what was recorded of them.
+    step_um
+        The option ``--step``, µm.
+    ignore_metadata
+        Whether the option alone counts.
+
+    Raises
+    ------
+    SettingError
+        Two of them differ.
+    """
+    given = Claim("--step", step_um) if step_um is not None else None
+    return settle(
+        "z step", stack.path, () if ignore_metadata else magnitudes(stack.steps_um), given
+    )
+
+
+def step_of(stack: ZStack, step_um: float | None, ignore_metadata: bool = False) -> Claim:
+    """Find the z step by metadata, option and recorded positions; see `told_step`.
+
+    Raises
+    ------
+    SettingError
+        Nobody says it, two of them differ, or the positions are not even.
+    """
+    step = told_step(stack, step_um, ignore_metadata)
+    z = None if ignore_metadata else stack.z_um
+    if z is None:
+        if step is None:
+            raise SettingError(f"{stack.path} does not say its z step; give it with --step (µm)")
+        return step
+    mean = require_even(stack, z, stack.z_source)
+    for other in stack.other_heights:
+        if other.in_um:
+            require_alike(stack, other)
+    if step is None:
+        return Claim(stack.z_source, round(mean, 4))
+    if abs(mean - step.value) > _TOLERANCE * step.value:
+        raise SettingError(
+            f"{stack.path}: the z step is {step.value:g} µm by {step.source} and {mean:g} µm by "
+            f"{stack.z_source}; leave the wrong one out, or pass --ignore-metadata to go by the "
+            "options alone"
+        )
+    return step
 
 
 def require_even(stack: ZStack, z_um: NDArray[np.float64], source: str) -> float:

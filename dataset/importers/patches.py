@@ -16,10 +16,10 @@ from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.files import sha256_of
 from fgaf.dataset.header import utc_now
 from fgaf.dataset.importers.images import IMAGE_SUFFIXES
-from fgaf.dataset.importers.order import stored_downwards
+from fgaf.dataset.importers.order import step_of, stored_downwards
 from fgaf.dataset.importers.plan import stack_name
 from fgaf.dataset.importers.tiff_file import holds_pages, is_tiff
-from fgaf.dataset.importers.zstack import Claim, ZStack, magnitudes, read_zstack, settle
+from fgaf.dataset.importers.zstack import Claim, ZStack, read_zstack, settle
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.split import make_split
 
@@ -47,6 +47,8 @@ class PatchSettings:
         What bare numbers as names of class folders are; None where there are none.
     classes : int or None
         Number of depth classes of labels that are class numbers; None to go by the labels.
+    ignore_metadata : bool
+        Take step, positions, order of planes and pixel size of stacks from these settings alone.
     annotator, name, description, license : str
         Free text for the archive.
     seed : int
@@ -64,6 +66,7 @@ class PatchSettings:
     description: str = ""
     license: str = ""
     classes: int | None = None
+    ignore_metadata: bool = False
     seed: int = 0
 
 
@@ -161,7 +164,7 @@ def import_cell_stacks(
     for k, file in enumerate(progress(files)):
         stack = read_zstack(file)
         _require_like(stack, first)
-        down = stored_downwards(stack)
+        down = stored_downwards(stack, ignore_metadata=settings.ignore_metadata)
         _require_same_scales(stack, settings, step, pixel)
         images[k] = stack.frames[::-1] if down else stack.frames
     cells = Cells.from_columns(
@@ -278,14 +281,15 @@ def _describe(stack: ZStack) -> str:
 
 
 def _scales(stack: ZStack, settings: PatchSettings) -> tuple[Claim, Claim | None]:
-    given = Claim("--step", settings.step_um) if settings.step_um is not None else None
     size = settings.optics.pixel_size_um
     given_pixel = Claim("--pixel-size", size) if size is not None else None
-    step = settle("z step", stack.path, magnitudes(stack.steps_um), given)
-    pixel = settle("pixel size", stack.path, stack.pixel_sizes_um, given_pixel)
-    if step is None:
-        raise SettingError(f"{stack.path} does not say its z step; give it with --step (µm)")
-    return step, pixel
+    pixel = settle(
+        "pixel size",
+        stack.path,
+        () if settings.ignore_metadata else stack.pixel_sizes_um,
+        given_pixel,
+    )
+    return step_of(stack, settings.step_um, settings.ignore_metadata), pixel
 
 
 def _require_same_scales(

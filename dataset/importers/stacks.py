@@ -9,20 +9,19 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.files import sha256_of
-from fgaf.dataset.importers.order import require_alike, require_even, stored_downwards
+from fgaf.dataset.importers.order import step_of, stored_downwards, told_step
 from fgaf.dataset.importers.pixels import held_bit_depth, shifted_bits
 from fgaf.dataset.importers.plan import ImportSettings, Planned, plan_stacks
 from fgaf.dataset.importers.zstack import (
     Claim,
     ZStack,
-    magnitudes,
     open_series,
     settle,
 )
@@ -30,8 +29,6 @@ from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawHeader
 from fgaf.dataset.record import restore_stack
 from fgaf.dataset.whole_stack import write_whole_stack
-
-_SPACING_TOLERANCE: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,7 @@ def _write(stack: ZStack, plan: Planned, settings: ImportSettings) -> Imported:
     kept = restore_stack(stack.record, stack.frames) if stack.record else None
     if kept is not None and not settings.ignore_metadata:
         return _restored(stack, plan, settings, *kept)
-    step = _step(stack, settings)
+    step = step_of(stack, settings.step_um, settings.ignore_metadata)
     pixel = _pixel_size(stack, settings)
     z_um, z_source = _positions(stack, settings, step.value)
     down = stored_downwards(stack, settings.highest_first, settings.ignore_metadata)
@@ -151,7 +148,9 @@ def _restored(
     planes: dict[str, NDArray[Any]],
 ) -> Imported:
     """Write a stack that fgaf exported as it was."""
-    step = _told_step(stack, settings) or Claim("the export's record", header.step_um)
+    step = told_step(stack, settings.step_um, settings.ignore_metadata) or Claim(
+        "the export's record", header.step_um
+    )
     _pixel_size(stack, settings)
     header = _with_settings(header, settings, plan)
     write_whole_stack(plan.target, header, stack.frames, planes, plan.overwrite)
@@ -196,34 +195,6 @@ def _with_settings(header: RawHeader, settings: ImportSettings, plan: Planned) -
     if changes:
         changes["uuid"] = str(uuid.uuid4())
     return header.model_copy(update=changes)
-
-
-def _told_step(stack: ZStack, settings: ImportSettings) -> Claim | None:
-    given = Claim("--step", settings.step_um) if settings.step_um is not None else None
-    claims = () if settings.ignore_metadata else magnitudes(stack.steps_um)
-    return settle("z step", stack.path, claims, given)
-
-
-def _step(stack: ZStack, settings: ImportSettings) -> Claim:
-    step = _told_step(stack, settings)
-    z = None if settings.ignore_metadata else stack.z_um
-    if z is None:
-        if step is None:
-            raise SettingError(f"{stack.path} does not say its z step; give it with --step (µm)")
-        return step
-    mean = require_even(stack, z, stack.z_source)
-    for other in stack.other_heights:
-        if other.in_um:
-            require_alike(stack, other)
-    if step is None:
-        return Claim(stack.z_source, round(mean, 4))
-    if abs(mean - step.value) > _SPACING_TOLERANCE * step.value:
-        raise SettingError(
-            f"{stack.path}: the z step is {step.value:g} µm by {step.source} and {mean:g} µm by "
-            f"{stack.z_source}; leave the wrong one out, or pass --ignore-metadata to go by the "
-            "options alone"
-        )
-    return step
 
 
 def _pixel_size(stack: ZStack, settings: ImportSettings) -> Claim | None:

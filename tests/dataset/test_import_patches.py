@@ -113,3 +113,26 @@ def test_the_metadata_may_tell_the_step_but_not_another(tmp_path: Path) -> None:
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FgafError, match="holds no TIFF"):
         import_patches(tmp_path, STEP)
+
+
+def with_positions(folder: Path, spacing: float) -> Path:
+    """Write the set as OME-TIFF with the position of every plane and no step."""
+    for k, cell in enumerate(SET):
+        planes = {"PositionZ": [spacing * z for z in range(len(cell))], "PositionZUnit": ["µm"] * 9}
+        told = {"axes": "ZYX", "Plane": planes}
+        tifffile.imwrite(folder / f"cell{k}.ome.tif", cell, metadata=told)
+    return folder
+
+
+def test_positions_of_the_planes_tell_the_step_and_the_order(tmp_path: Path) -> None:
+    archive = import_patches(with_positions(tmp_path, -0.4))
+    assert archive.header.step_um == 0.4
+    np.testing.assert_array_equal(archive.images[archive.rows_of(0)], SET[0][::-1])
+
+
+def test_positions_that_contradict_the_step_are_refused_or_ignored(tmp_path: Path) -> None:
+    folder = with_positions(tmp_path, 0.4)
+    with pytest.raises(FgafError, match=r"0\.5 µm by --step and 0\.4 µm by OME PositionZ"):
+        import_patches(folder, STEP)
+    archive = import_patches(folder, PatchSettings(step_um=0.5, ignore_metadata=True))
+    assert archive.header.step_um == 0.5

@@ -344,7 +344,7 @@ BAD = [
     Bad("repeat", images(["z1.png", "z01.png", "z2.png"]), "several images numbered 1"),
     Bad("no number", images(["a.png", "b.png"]), "mixes images named"),
     Bad("two numbers", images(["t1_z1.png", "t1_z2.png", "t2_z1.png"]), "differ in 2 numbers"),
-    Bad("one image", images(["1.png"]), "holds 1 images"),
+    Bad("one image", images(["1.png"]), "holds 1 image;"),
     Bad("sizes in a folder", unequal_images, "10 x 30 pixels"),
     Bad("colour in a folder", images(["1.png", "2.png"], RGB), "colour image"),
     Bad(
