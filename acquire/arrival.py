@@ -267,7 +267,7 @@ class Mover:
             self._halt()
             self.confirm()
 
-    def bring_back(self, start: Place, go_back: Callable[[], None]) -> str:
+    def bring_back(self, start: Place, go_back: Callable[[], object]) -> str:
         """Go back to a place after a run, if where the axes stand now is beyond doubt.
 
         What led here may have left them moving, so they are halted first. Signals are held back

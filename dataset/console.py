@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar, cast
 
 import click
 
@@ -76,7 +76,9 @@ def progress(items: Iterable[Item], label: str, length: int | None = None) -> It
     if not sys.stderr.isatty():
         yield from items
         return
-    with click.progressbar(items, length=length, label=label, file=_Terminal()) as bar:
+    with click.progressbar(
+        items, length=length, label=label, file=cast(TextIO, _Terminal())
+    ) as bar:
         yield from bar
 
 

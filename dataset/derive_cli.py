@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from fgaf.dataset.archive import Archive
 
 
-def _out_option(usual: str) -> Any:
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _out_option(usual: str) -> Callable[[Command], Command]:
     return click.option(
         "--out",
         type=PATH,

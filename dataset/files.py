@@ -188,7 +188,9 @@ def publish(
     OSError
         It cannot be renamed.
     """
-    rename = Path.replace if overwrite or part.is_dir() else _rename_to_new
+    rename: Callable[[Path, Path], object] = (
+        Path.replace if overwrite or part.is_dir() else _rename_to_new
+    )
     for wait_s in (*_RENAME_WAITS_S, None):
         try:
             rename(part, target)
@@ -208,10 +210,11 @@ def publish(
             os.close(folder)
 
 
-def _rename_to_new(part: Path, target: Path) -> object:
+def _rename_to_new(part: Path, target: Path) -> None:
     """Rename to a name that is free; that of another's file is not taken, even if it comes now."""
     if os.name != "posix":
-        return part.rename(target)  # which refuses a name that is taken
+        part.rename(target)  # which refuses a name that is taken
+        return
     try:
         target.hardlink_to(part)
     except FileExistsError:
@@ -219,8 +222,9 @@ def _rename_to_new(part: Path, target: Path) -> object:
     except OSError as error:  # no hard links in this file system
         if target.exists():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
-        return part.replace(target)
-    return part.unlink()
+        part.replace(target)
+    else:
+        part.unlink()
 
 
 @contextmanager

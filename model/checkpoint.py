@@ -8,7 +8,7 @@ import json
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -241,7 +241,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 def _write(path: Path, kind: str, content: dict[str, Any]) -> None:
     with publishing(path, overwrite=True) as part, steady(part) as disk:
-        torch.save(_sealed(kind, content), disk)
+        torch.save(_sealed(kind, content), cast(IO[bytes], disk))
 
 
 def _read(path: Path, expected: str) -> dict[str, Any]:

@@ -32,13 +32,13 @@ def digest_of(content: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def _pieces(value: Any) -> Iterator[bytes]:
+def _pieces(value: Any) -> Iterator[bytes | memoryview]:
     """Type, size and value of everything, so that 1, 1.0, "1" and [1] differ."""
     kind = type(value).__name__
     if isinstance(value, Tensor):
         flat = value.detach().cpu().contiguous().reshape(-1)
         yield f"{value.dtype} {list(value.shape)}\n".encode()
-        yield memoryview(flat.view(torch.uint8).numpy()).cast("B")
+        yield flat.view(torch.uint8).numpy().data
     elif isinstance(value, Mapping):
         yield f"dict {len(value)}\n".encode()
         for key in sorted(value, key=lambda key: (type(key).__name__, key)):

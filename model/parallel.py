@@ -124,7 +124,7 @@ class _Stepping(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         # In a list: a submodule would be registered, and its parameters listed twice.
-        self._parallel = [DistributedDataParallel(network)]
+        self._parallel: list[nn.Module] = [DistributedDataParallel(network)]
 
     def forward(self, *inputs: Any) -> Any:
         """Call the network."""

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from fgaf.acquire.devices import DeviceError
@@ -54,7 +55,7 @@ class SerialLink:
         self.timeout_s = timeout_s
         self._lock = threading.RLock()
         self._in_step = True
-        self._open = lambda: _open(port, device, baud, stop_bits, timeout_s)
+        self._open = partial(_open, port, device, baud, stop_bits, timeout_s)
         self._serial = self._open()
 
     def reopen(self) -> None:

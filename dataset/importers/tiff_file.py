@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import tifffile
@@ -251,7 +251,7 @@ def require_held(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame) -> No
     places = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     require_end(path, page.parent.filehandle.size, max((o + n for o, n in places), default=0))
     stored = sum(page.databytecounts)
-    bits = page.keyframe.bitspersample * int(np.prod(page.shape))
+    bits = cast(tifffile.TiffPage, page.keyframe).bitspersample * int(np.prod(page.shape))
     short = page.compression == tifffile.COMPRESSION.NONE and 8 * stored < bits
     if short or not all(o and n for o, n in places):
         raise FormatError(
