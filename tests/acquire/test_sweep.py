@@ -399,7 +399,8 @@ def test_the_command_sweeps_and_keeps_all_frames(
     words = ["sweep", *settings, "--out", ".", "--name", "x", "--range", "1", "--keep", "all"]
     done = CliRunner().invoke(main, [*words, "--frames-per-plane", "2"])
     assert done.exit_code == 0, done.stderr
-    planes, how, wrote, _ = done.stdout.splitlines()
+    first, planes, how, wrote, _ = done.stdout.splitlines()
+    assert first == "writing x.stack.h5"
     assert planes.startswith("9 planes, 0.25 µm apart")
     assert how.startswith("in one ramp of 10.42 µm/s, a frame every 24 ms")
     assert wrote == "wrote 1 stack of 9 planes: x.stack.h5"

@@ -11,15 +11,21 @@ import numpy as np
 import pytest
 
 from fgaf.acquire import DeviceError, Devices, Interrupt, InterruptError, Rig, load_rig, open_rig
-from fgaf.acquire.rig import CameraTable
+from fgaf.acquire.drive import Drive
+from fgaf.acquire.rig import CameraTable, StageTable
 from fgaf.model.live.focus import Focus
 from fgaf.model.live.frames import WAITING, Frames, frames_of
 
 SETTINGS = CameraTable(driver="memory", timeout_s=0.3)
 
 
+def focus_of(devices: Devices) -> Focus:
+    settings = StageTable(driver="memory")
+    return Focus(Drive(devices.stage, devices.clock, settings, Interrupt()))
+
+
 def frames(devices: Devices, interrupt: Interrupt | None = None, **more: Any) -> Frames:
-    focus = Focus(devices.stage, devices.clock, devices.stage.limits_um)
+    focus = focus_of(devices)
     return frames_of(devices, SETTINGS, focus, interrupt or Interrupt(), **more)
 
 
@@ -119,7 +125,7 @@ def test_where_the_drive_was_is_known_in_simulated_time() -> None:
         "sim", ["simulation.shape=[96, 96]", "simulation.cells=0", "stage.options.start_um=7"]
     )
     with open_rig(rig) as devices:
-        focus = Focus(devices.stage, devices.clock, (-50, 50))
+        focus = focus_of(devices)
         with frames_of(devices, SETTINGS, focus, Interrupt(), 0.001) as source:
             arrival = source.next()
             assert focus.at(arrival.frame.time_host_ns) == pytest.approx(7.0, abs=0.1)

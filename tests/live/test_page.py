@@ -99,7 +99,8 @@ def talk(page: Page, data: bytes) -> bytes:
     """Send bytes as they are, and read until the other side closes."""
     with socket.create_connection(("127.0.0.1", page.port), timeout=10) as connection:
         connection.sendall(data)
-        connection.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # the page may have closed already
+            connection.shutdown(socket.SHUT_WR)
         found = b""
         while block := connection.recv(1 << 16):
             found += block
