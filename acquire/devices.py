@@ -9,7 +9,8 @@ moves the specimen in x and y can visit several positions.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
@@ -62,9 +63,41 @@ class Frame:
     truth: FrameTruth | None = None
 
 
+@dataclass(frozen=True)
+class EffectiveSettings:
+    """What a camera or drive works with, read back from it after everything was set.
+
+    Attributes
+    ----------
+    values
+        Settings by name, as they are recorded: exposure, pixel format, binning, flips.
+    binning
+        Pixels of the sensor along each side of one of the image's.
+    pixel_size_um
+        Side of an image's pixel in the specimen, binning included, where the device's own
+        configuration knows it.
+    notes
+        Lines for the person at the microscope, such as an exposure other than asked for.
+    """
+
+    values: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    binning: int = 1
+    pixel_size_um: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+def effective_settings(device: object) -> EffectiveSettings:
+    """Ask a camera or drive what it works with: its attribute `effective`, if it has one."""
+    told = getattr(device, "effective", None)
+    return told if isinstance(told, EffectiveSettings) else EffectiveSettings()
+
+
 @runtime_checkable
 class Camera(Protocol):
-    """A camera that takes one frame per software trigger."""
+    """A camera that takes one frame per software trigger.
+
+    It may also have an attribute `effective`, see `EffectiveSettings`.
+    """
 
     @property
     def name(self) -> str:

@@ -39,7 +39,7 @@ _NO_LIMITS = "# limits_um = [-50, 50]     # lowest and highest z in µm; nothing
 
 _OPTICS = """\
 [optics]                    # fill in what you know: curation and training use it
-# pixel_size_um = 0.1465    # in the specimen: the camera's pitch divided by the magnification
+# pixel_size_um = 0.1465    # in the specimen, without binning: the camera's pitch / magnification
 # magnification = 40
 # numerical_aperture = 0.65
 # medium_index = 1.0        # between specimen and objective: 1.0 dry, 1.33 water, 1.52 oil

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -12,13 +13,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fgaf.acquire.devices import Devices
+from fgaf.acquire.devices import Devices, effective_settings
 from fgaf.acquire.engine import Engine, Exposure
 from fgaf.acquire.interrupt import Interrupt, InterruptError
 from fgaf.acquire.pace import Late, Pace
 from fgaf.acquire.plan import StackPlan
 from fgaf.acquire.positions import Position
-from fgaf.acquire.rig import Rig
+from fgaf.acquire.rig import Rig, effective_optics
 from fgaf.acquire.travel import Travel
 from fgaf.acquire.writing import BackgroundWriter
 from fgaf.dataset.errors import FgafError, SettingError
@@ -337,13 +338,20 @@ def _header(
     stem = re.sub(r"_r\d+$", "", first.name.removesuffix(SUFFIX))
     field = labels.field or (stem.removesuffix(f"_{positions[0].name}") if positions else stem)
     rig_toml = rig.to_toml()
+    optics = effective_optics(rig, devices.camera)
+    told = {
+        name: dict(values)
+        for name, device in (("camera", devices.camera), ("stage", devices.stage))
+        if (values := effective_settings(device).values)
+    }
+    device_settings = json.dumps(told) if told else ""
 
     def new(plan: StackPlan, stop: Position | None) -> RawHeader:
         return RawHeader.new(
             step_um=plan.step_um,
             half_range_um=plan.half_range_um,
             center_um=plan.center_um,
-            optics=rig.optics,
+            optics=optics,
             bit_depth=devices.camera.bit_depth,
             sample_id=labels.sample_id,
             operator=labels.operator,
@@ -353,6 +361,7 @@ def _header(
             camera=devices.camera.name,
             stage=devices.stage.name,
             rig=rig_toml,
+            device_settings=device_settings,
         )
 
     return new

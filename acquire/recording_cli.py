@@ -274,6 +274,7 @@ def sweep(frames_per_plane: int, tolerance_um: float | None, keep: str, **option
 
 
 def _record(request: Request, way: Way) -> None:
+    from fgaf.acquire.devices import effective_settings
     from fgaf.acquire.interrupt import Interrupt
     from fgaf.acquire.positions import describe_all, read_positions
     from fgaf.acquire.recording import (
@@ -283,7 +284,7 @@ def _record(request: Request, way: Way) -> None:
         record_stacks,
         stack_paths,
     )
-    from fgaf.acquire.rig import open_rig
+    from fgaf.acquire.rig import effective_optics, open_rig
     from fgaf.acquire.travel import Travel
 
     plan = request.plan()
@@ -303,6 +304,10 @@ def _record(request: Request, way: Way) -> None:
         if not request.dry_run:
             echo(f"writing {paths[0]}", err=request.as_json)
         echo(way.describe(plan), err=request.as_json)
+        effective_optics(rig, devices.camera)  # refuses before anything moves
+        for device in (devices.camera, devices.stage):
+            for note in effective_settings(device).notes:
+                echo(note, err=request.as_json)
         if positions:
             echo(describe_all(positions), err=request.as_json)
         if not request.dry_run:

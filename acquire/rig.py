@@ -19,7 +19,15 @@ from pydantic import (
     model_validator,
 )
 
-from fgaf.acquire.devices import Camera, DeviceError, Devices, Opening, Stage, WallClock
+from fgaf.acquire.devices import (
+    Camera,
+    DeviceError,
+    Devices,
+    Opening,
+    Stage,
+    WallClock,
+    effective_settings,
+)
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.acquire.tables import parse_table, vendor_module
 from fgaf.dataset.errors import FormatError, SettingError
@@ -55,6 +63,8 @@ contrast = "relief"
 }
 
 CAMERAS, STAGES = "fgaf.cameras", "fgaf.stages"
+
+_PIXEL_TOLERANCE = 0.01
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -238,6 +248,34 @@ def open_rig(rig: Rig) -> Devices:
         camera: Camera = _driver(CAMERAS, rig.camera.driver)(settings, opening)
         opened.pop_all()
     return Devices(camera, stage, opening.clock)
+
+
+def effective_optics(rig: Rig, camera: Camera) -> Optics:
+    """Find the optics of the images: the rig's, with the pixel that the camera's binning gives.
+
+    Parameters
+    ----------
+    rig
+        Its `optics.pixel_size_um` is that of a pixel without binning.
+    camera
+        Open, see `EffectiveSettings`.
+
+    Raises
+    ------
+    SettingError
+        The rig and the device's own configuration have other pixel sizes; the line has both.
+    """
+    told = effective_settings(camera)
+    optics = rig.optics
+    own = optics.pixel_size_um and optics.pixel_size_um * told.binning
+    its = told.pixel_size_um
+    if own and its and abs(own - its) > _PIXEL_TOLERANCE * its:
+        binned = f" x binning {told.binning}" if told.binning > 1 else ""
+        raise SettingError(
+            f"the pixel is {own:g} µm by the rig (optics.pixel_size_um{binned}) and {its:g} µm by "
+            f"the configuration of {camera.name}; correct one of them"
+        )
+    return optics.model_copy(update={"pixel_size_um": own or its})
 
 
 def drivers(group: str) -> dict[str, EntryPoint]:

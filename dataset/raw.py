@@ -86,6 +86,9 @@ class RawHeader(BaseModel):
         Where on the specimen, by the x/y stage; None where nobody said.
     camera, stage, rig
         Names of the devices, and the rig's TOML as read.
+    device_settings
+        What camera and drive worked with, read back from them, as JSON with an object for each;
+        empty where they tell nothing.
     complete
         False for the recovered part of a broken run.
     """
@@ -109,6 +112,7 @@ class RawHeader(BaseModel):
     camera: str = ""
     stage: str = ""
     rig: str = ""
+    device_settings: str = ""
     complete: bool = True
 
     @classmethod

@@ -13,12 +13,20 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from fgaf.acquire.devices import Clock, DeviceError, Frame, IncompleteFrameError, Opening
+from fgaf.acquire.devices import (
+    Clock,
+    DeviceError,
+    EffectiveSettings,
+    Frame,
+    IncompleteFrameError,
+    Opening,
+)
+from fgaf.acquire.drivers.basler_pixels import FORMATS, PixelFormat
 from fgaf.acquire.drivers.basler_stamps import LATCHES, CameraStamps
 from fgaf.acquire.drivers.region import Region
 from fgaf.acquire.found import Found
@@ -30,7 +38,33 @@ _SLICE_S: Final = 0.1
 _FIRST_BLOCKS: Final = {"BaslerUsb": (0,), "BaslerGigE": (1,)}
 _LAST_GIGE_BLOCK: Final = 65535
 _STREAM_BUFFERS: Final = 32
-_BITS: Final = {"Mono8": 8, "Mono10": 10, "Mono12": 12}
+_OWN_SETTINGS: Final = {
+    "PixelFormat": "pixel_format",
+    "BinningHorizontal": "binning",
+    "BinningVertical": "binning",
+    "ExposureTime": "exposure_ms of [camera]",
+    "ExposureTimeAbs": "exposure_ms of [camera]",
+    "Width": "region",
+    "Height": "region",
+    "OffsetX": "region",
+    "OffsetY": "region",
+    "Gain": "gain",
+    "GainRaw": "gain",
+}
+"""Features that the driver sets itself, and the setting that is for each."""
+_RECORDED: Final = (
+    "PixelFormat",
+    "BinningHorizontalMode",
+    "BinningVerticalMode",
+    "ReverseX",
+    "ReverseY",
+    "Gain",
+    "GainRaw",
+    "BlackLevel",
+    "BlackLevelRaw",
+    "Gamma",
+)
+_EXPOSURE_TOLERANCE: Final = 0.01
 
 
 class BaslerSettings(BaseModel):
@@ -43,7 +77,11 @@ class BaslerSettings(BaseModel):
     serial_number
         Which camera; needed only when there are several.
     pixel_format
-        `Mono8` gives uint8 frames, `Mono10` and `Mono12` uint16.
+        `Mono8` gives uint8 frames, `Mono10`, `Mono12` and `Mono16` uint16. Packed forms
+        (`Mono12p`, `Mono12Packed`) and Bayer patterns (`BayerRG8`, ...) are converted to grey by
+        pylon.
+    binning
+        Pixels of the sensor along each side of one of the image's.
     gain
         In dB; in the camera's own steps for older GigE models. None leaves it as it is.
     region
@@ -57,10 +95,19 @@ class BaslerSettings(BaseModel):
 
     exposure_ms: Annotated[float, Field(gt=0)]
     serial_number: str | None = None
-    pixel_format: Literal["Mono8", "Mono10", "Mono12"] = "Mono8"
+    pixel_format: Annotated[str, Field(pattern=f"^{FORMATS}$")] = "Mono8"
+    binning: Annotated[int, Field(ge=1, le=8)] = 1
     gain: float | None = None
     region: Region | None = None
     features: dict[str, bool | int | float | str] = {}
+
+    @field_validator("features")
+    @classmethod
+    def _not_its_own(cls, features: dict[str, Any]) -> dict[str, Any]:
+        for name in features:
+            if name in _OWN_SETTINGS:
+                raise ValueError(f"{name} is set by {_OWN_SETTINGS[name]}; give that instead")
+        return features
 
 
 class BaslerCamera:
@@ -76,6 +123,8 @@ class BaslerCamera:
         Significant bits of a pixel.
     frame_interval_s
         Time between two frames of a stream, as the camera computes it.
+    effective
+        What it works with, read back.
     device
         The `pypylon.pylon.InstantCamera`, for features this driver does not know.
     """
@@ -91,7 +140,9 @@ class BaslerCamera:
         self.device = device
         info = device.GetDeviceInfo()
         self.name = f"Basler {info.GetModelName()}, serial {info.GetSerialNumber()}"
-        self.bit_depth = _BITS[settings.pixel_format]
+        form = PixelFormat(settings.pixel_format)
+        self.bit_depth = form.bits
+        self._grey = form.reader(pylon)
         self._is_gige = info.GetDeviceClass() == "BaslerGigE"
         self._first_blocks = _FIRST_BLOCKS.get(info.GetDeviceClass(), (0, 1))
         with self._explained("cannot be opened; close pylon Viewer and any other program using it"):
@@ -208,6 +259,7 @@ class BaslerCamera:
         for feature, value in settings.features.items():
             self._set(feature, value)
         self._set("PixelFormat", settings.pixel_format)
+        binning = self._set_binning(settings.binning)
         self._set_region(settings.region)
         self._set_if_there("ExposureAuto", "Off")
         self._set_if_there("GainAuto", "Off")
@@ -229,6 +281,45 @@ class BaslerCamera:
         self.frame_interval_s = self._exposure_us / 1e6
         if rate := self._known("ResultingFrameRate", "ResultingFrameRateAbs"):
             self.frame_interval_s = 1 / float(self._get(rate))
+        self.effective = self._read_back(settings, binning)
+
+    def _set_binning(self, binning: int) -> int:
+        """Set the binning, also that which another program left; it is read back.
+
+        Raises
+        ------
+        DeviceError
+            The camera has none, or keeps another one or one that differs along y and x.
+        """
+        sides = ("BinningHorizontal", "BinningVertical")
+        for side in sides:
+            self._set_if_there(side, binning)
+        found = [int(self._get(side)) if self._has(side) else 1 for side in sides]
+        if found != [binning, binning]:
+            raise DeviceError(
+                f"{self.name} has binning {found[0]} x {found[1]}, not {binning} x {binning} as "
+                "camera.options.binning says; set it to one that it has"
+            )
+        return binning
+
+    def _read_back(self, settings: BaslerSettings, binning: int) -> EffectiveSettings:
+        values = {"exposure_us": self._exposure_us, "binning": binning}
+        values |= {name: self._get(name) for name in _RECORDED if self._has(name)}
+        notes = []
+        asked_us = 1e3 * settings.exposure_ms
+        if abs(self._exposure_us - asked_us) > _EXPOSURE_TOLERANCE * asked_us:
+            notes.append(
+                f"the camera exposes for {self._exposure_us / 1e3:g} ms, not for "
+                f"{settings.exposure_ms:g} ms as asked"
+            )
+        if binning > 1:
+            notes.append(f"binning {binning} x {binning}: pixels are {binning} times as large")
+        if PixelFormat(settings.pixel_format).is_colour:
+            notes.append(f"colours of {settings.pixel_format} are converted to grey by pylon")
+        flipped = [name for name in ("ReverseX", "ReverseY") if values.get(name)]
+        if flipped:
+            notes.append(f"the camera mirrors its images ({', '.join(flipped)})")
+        return EffectiveSettings(values, binning, notes=tuple(notes))
 
     def _set_region(self, region: Region | None) -> None:
         """Set the region, by way of offset zero: size and offset limit each other."""
@@ -315,7 +406,7 @@ class BaslerCamera:
             )
         if not self._latest:
             self._check_block(int(result.GetBlockID()))
-        pixels = np.array(result.GetArray(), order="C")
+        pixels = self._grey.read(result)
         kind = np.uint8 if self.bit_depth == 8 else np.uint16
         if pixels.shape != self.shape or pixels.dtype != kind:
             self._check_presence()

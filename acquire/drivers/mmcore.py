@@ -2,20 +2,21 @@
 
 Some drives say too early that they are not busy (Nikon's Ti2 among them), so a drive counts as
 moving until its position has also stood still. Continuous focus (PFS and its like) would fight
-every move: it is switched off when the drive is opened, or the drive is refused.
+every move: it is off while the drive is open and on again after it, or the drive is refused.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from fgaf.acquire.devices import Clock, DeviceError, Frame, Opening
+from fgaf.acquire.devices import Clock, DeviceError, EffectiveSettings, Frame, Opening
 from fgaf.acquire.drivers.limits import limits_of, require_within
 from fgaf.acquire.drivers.mmcore_found import find as find
 from fgaf.acquire.drivers.mmcore_session import Session, SessionSettings
@@ -30,6 +31,11 @@ _STAGE: Final = 5
 _XY_STAGE: Final = 6
 _UNLIMITED: Final = (-math.inf, math.inf)
 _Values = dict[str, bool | int | float | str]
+_FLIPS: Final = ("TransposeMirrorX", "TransposeMirrorY", "TransposeXY")
+_RECORDED: Final = (
+    *("Binning", "PixelType", "BitDepth", "Gain", "Offset", "ReadoutMode"),
+    *("TransposeCorrection", *_FLIPS),
+)
 
 
 class SpeedProperty(BaseModel):
@@ -61,10 +67,12 @@ class MmcoreStageSettings(SessionSettings):
     properties
         Properties of the drive, set in this order when it is opened.
     direction
-        -1 where growing numbers lower the objective, so that z still grows upwards.
+        -1 where growing numbers lower the objective, so that z still grows upwards; by default as
+        Micro-Manager's configuration says, where +1 is towards the sample: upwards on an inverted
+        microscope.
     continuous_focus
-        `off` switches continuous focus off when it is on, and leaves it off; `refuse` does not
-        open the drive then.
+        `off` switches continuous focus off when it is on, and on again when the drive is closed;
+        `refuse` does not open the drive then.
     still_ms
         The position must not have changed for so long before the drive counts as standing.
     speed
@@ -74,7 +82,7 @@ class MmcoreStageSettings(SessionSettings):
     device: str | None = None
     xy_device: str | None = None
     properties: _Values = Field(default_factory=dict)
-    direction: Literal[1, -1] = 1
+    direction: Literal[1, -1] | None = None
     continuous_focus: Literal["off", "refuse"] = "off"
     still_ms: Annotated[float, Field(ge=0)] = 10.0
     speed: SpeedProperty | None = None
@@ -91,6 +99,8 @@ class MmcoreCameraSettings(SessionSettings):
         Label of the camera; by default that of the configuration.
     properties
         Properties of the camera, set in this order before all else, such as ``{Gain = 1}``.
+    binning
+        Pixels of the sensor along each side of one of the image's; None leaves what is set.
     region
         Part of the sensor; None is all of it.
     bit_depth
@@ -100,8 +110,17 @@ class MmcoreCameraSettings(SessionSettings):
     exposure_ms: Annotated[float, Field(gt=0)]
     device: str | None = None
     properties: _Values = Field(default_factory=dict)
+    binning: Annotated[int, Field(ge=1, le=16)] | None = None
     region: Region | None = None
     bit_depth: Annotated[int, Field(ge=1, le=16)] | None = None
+
+    @field_validator("properties")
+    @classmethod
+    def _not_its_own(cls, properties: _Values) -> _Values:
+        for name, instead in (("Binning", "binning"), ("Exposure", "exposure_ms of [camera]")):
+            if name in properties:
+                raise ValueError(f"{name} is set by {instead}; give that instead")
+        return properties
 
 
 class MmcoreStage:
@@ -113,6 +132,8 @@ class MmcoreStage:
         Label, adapter and device, and what became of continuous focus.
     limits_um
         Lowest and highest z that may be asked for, in µm: the rig's.
+    effective
+        What became of continuous focus and of the direction.
     session
         The core, which the camera may share.
     """
@@ -133,14 +154,22 @@ class MmcoreStage:
         self.session = session
         self.limits_um = limits_um
         self._core = session.core
-        self._direction = settings.direction
+        self._focus_was_on = False
         self._still_um, self._still_ns = still_um, round(settings.still_ms * 1e6)
         self._clock = clock
         self._closed = False
         self._label = _choose(session, settings.device, _STAGE, "focus drive")
         self.name = _describe(session, self._label)
         _set_all(session, self._label, settings.properties)
-        self.name += self._end_continuous_focus(settings.continuous_focus)
+        self._direction, notes = self._find_direction(settings.direction)
+        if self._end_continuous_focus(settings.continuous_focus):
+            self._focus_was_on = True
+            self.name += ", continuous focus switched off"
+            notes.append("continuous focus is off until the drive is given back, then on again")
+        self.effective = EffectiveSettings(
+            {"direction": self._direction, "continuous_focus_switched_off": self._focus_was_on},
+            notes=tuple(notes),
+        )
         self._stood_ns, self._stood_um = clock.now_ns(), self.position_um()
         self._xy = settings.xy_device
         if self._xy is not None:
@@ -226,9 +255,34 @@ class MmcoreStage:
 
     def close(self) -> None:
         """Give the core back; harmless when already closed."""
-        if not self._closed:
-            self._closed = True
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if self._focus_was_on:
+                self.session.call(
+                    "switch continuous focus on again",
+                    lambda: self._core.enableContinuousFocus(True),
+                )
+        finally:
             self.session.release()
+
+    def _find_direction(self, given: int | None) -> tuple[int, list[str]]:
+        """Find which way z grows: as the rig says, else as the configuration does."""
+        known = int(
+            self.session.call(
+                f"read the direction of {self._label}",
+                lambda: self._core.getFocusDirection(self._label),
+            )
+        )
+        if given is None:
+            return known or 1, []
+        if known and known != given:
+            return given, [
+                f"direction is {given} by the rig and {known} (towards the sample is +1) by "
+                f"Micro-Manager's configuration: the rig's counts"
+            ]
+        return given, []
 
     def _xy_label(self) -> str:
         if self._xy is None:
@@ -242,9 +296,10 @@ class MmcoreStage:
             )
         )
 
-    def _end_continuous_focus(self, policy: str) -> str:
+    def _end_continuous_focus(self, policy: str) -> bool:
+        """Switch continuous focus off; returns whether it was on."""
         if not self._continuous_focus():
-            return ""
+            return False
         if policy == "refuse":
             raise DeviceError(
                 f"{self.name}: continuous focus is on and would fight every move; switch it off"
@@ -254,7 +309,7 @@ class MmcoreStage:
         )
         if self._continuous_focus():
             raise DeviceError(f"{self.name}: continuous focus does not go off; switch it off")
-        return ", continuous focus switched off"
+        return True
 
 
 class MmcoreRampStage(MmcoreStage):
@@ -326,6 +381,8 @@ class MmcoreCamera:
         Rows and columns (Y, X) of the frames.
     bit_depth
         Significant bits of a pixel.
+    effective
+        What it works with, read back.
     """
 
     not_for_sweeps = "Micro-Manager does not tell when a single frame was exposed"
@@ -340,6 +397,8 @@ class MmcoreCamera:
         self.name = _describe(session, self._label)
         session.call(f"use {self._label}", lambda: self._core.setCameraDevice(self._label))
         _set_all(session, self._label, settings.properties)
+        if settings.binning is not None:
+            _set_all(session, self._label, {"Binning": settings.binning})
         session.call(f"set the region of {self._label}", lambda: self._set_region(settings.region))
         session.call(
             f"set the exposure of {self._label}",
@@ -357,6 +416,9 @@ class MmcoreCamera:
             raise DeviceError(f"{self.name} gives pixels of {pixel_bytes} bytes; set 8 or 16 bits")
         bits = settings.bit_depth or bits
         self.bit_depth = min(bits, 8) if pixel_bytes == 1 else max(bits, 9)
+        self.effective = session.call(
+            f"read the settings of {self._label}", lambda: self._read_back(settings)
+        )
 
     def start(self) -> None:
         """End a live view and drop what it left; frame numbers start again at 0."""
@@ -407,6 +469,35 @@ class MmcoreCamera:
         images = core.getNumberOfComponents() * core.getNumberOfCameraChannels()
         exposure_us = 1e3 * float(core.getExposure(self._label))
         return exposure_us, form, int(images), int(core.getImageBitDepth())
+
+    def _read_back(self, settings: MmcoreCameraSettings) -> EffectiveSettings:
+        core, label = self._core, self._label
+        values: dict[str, bool | int | float | str] = {"exposure_us": self._exposure_us}
+        values |= {
+            name: str(core.getProperty(label, name))
+            for name in _RECORDED
+            if core.hasProperty(label, name)
+        }
+        binning = _binning_of(self.name, str(values.get("Binning") or "1"))
+        if settings.binning is not None and binning != settings.binning:
+            raise DeviceError(
+                f"{self.name} has binning {binning}, not {settings.binning} as "
+                "camera.options.binning says; give one that it has"
+            )
+        values["binning"] = binning
+        notes = []
+        if abs(self._exposure_us - 1e3 * settings.exposure_ms) > 10 * settings.exposure_ms:
+            notes.append(
+                f"the camera exposes for {self._exposure_us / 1e3:g} ms, not for "
+                f"{settings.exposure_ms:g} ms as asked"
+            )
+        if binning > 1:
+            notes.append(f"binning {binning} x {binning}: pixels are {binning} times as large")
+        turned = [name for name in _FLIPS if values.get(name) not in (None, "0")]
+        if turned and values.get("TransposeCorrection", "1") != "0":
+            notes.append(f"Micro-Manager turns the camera's images ({', '.join(turned)})")
+        pixel_um = float(core.getPixelSizeUm())
+        return EffectiveSettings(values, binning, pixel_um or None, tuple(notes))
 
     def _end_sequence(self) -> None:
         if self._core.isSequenceRunning(self._label):
@@ -485,6 +576,20 @@ def _session_part(settings: SessionSettings) -> SessionSettings:
     return SessionSettings(
         **{name: getattr(settings, name) for name in SessionSettings.model_fields}
     )
+
+
+def _binning_of(name: str, text: str) -> int:
+    """Read a binning, which some adapters write as 2x2.
+
+    Raises
+    ------
+    DeviceError
+        It differs along y and x, or is no number.
+    """
+    sides = {int(side) for side in re.findall(r"\d+", text)}
+    if len(sides) != 1:
+        raise DeviceError(f"{name} has binning {text!r}; set one that is equal along y and x")
+    return sides.pop()
 
 
 def _choose(session: Session, label: str | None, kind: int, what: str) -> str:

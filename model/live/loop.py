@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from fgaf.acquire.devices import Devices
 from fgaf.acquire.drive import Drive
 from fgaf.acquire.interrupt import Interrupt, InterruptError
-from fgaf.acquire.rig import Rig, load_rig, open_rig
+from fgaf.acquire.rig import Rig, effective_optics, load_rig, open_rig
 from fgaf.curate.crop import corner_of
 from fgaf.curate.detect import HEAD_UM
 from fgaf.dataset.errors import FgafError, SettingError
@@ -117,9 +117,10 @@ class Live:
         self._devices, self._rig, self._model = devices, rig, model
         self._interrupt = interrupt or Interrupt()
         warnings: list[str] = []
+        optics = effective_optics(rig, devices.camera)
         require_same(
             model.card,
-            rig.optics,
+            optics,
             source=f"the rig {rig.name}".rstrip(),
             force=force,
             warn=warnings.append,
@@ -132,7 +133,7 @@ class Live:
                 f"the camera's frames of {shape[0]} x {shape[1]} px are smaller than the model's "
                 f"patches of {self._side} px; enlarge its region"
             )
-        pixel_um = rig.optics.pixel_size_um or (model.card.optics.pixel_size_um if force else None)
+        pixel_um = optics.pixel_size_um or (model.card.optics.pixel_size_um if force else None)
         if pixel_um is None:
             raise SettingError(
                 "the rig does not say its pixel size: add pixel_size_um to its [optics], or pass "

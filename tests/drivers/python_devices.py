@@ -113,7 +113,14 @@ class Eye(SimpleCameraDevice):
         self.freed = threading.Event()
         self.shots = 0
         self._exposure_ms = 10.0
+        self._binning = 1
         type(self).made = self
+
+    def get_binning(self) -> int:
+        return self._binning
+
+    def set_binning(self, value: int) -> None:
+        self._binning = int(value)
 
     def get_exposure(self) -> float:
         return self._exposure_ms

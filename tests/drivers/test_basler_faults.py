@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from pylon_fake import FakeCamera, Shot, install
+from pylon_fake import FakeCamera, Feature, Shot, install
 
 from fgaf.acquire.devices import DeviceError, Opening, WallClock
 from fgaf.acquire.drivers.basler import BaslerCamera, open_camera
@@ -145,6 +145,24 @@ def test_older_gige_names_are_known(monkeypatch: pytest.MonkeyPatch, opening: Op
     frame = start(monkeypatch, opening, fake, gain=300.0).trigger(1)
     assert frame.exposure_us == 2000
     assert (fake.nodes["GainRaw"].Value, fake.nodes["GainAuto"].Value) == (300, "Off")
+
+
+class Clipped(Feature):
+    """A feature that takes multiples of 1500 only, as some exposure times are clipped."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        clip = name == "Value" and isinstance(value, float)
+        super().__setattr__(name, 1500.0 * round(value / 1500) if clip else value)
+
+
+def test_an_exposure_that_the_camera_clips_is_read_back_and_said(
+    monkeypatch: pytest.MonkeyPatch, opening: Opening
+) -> None:
+    fake = FakeCamera([Shot(0)])
+    fake.nodes["ExposureTime"] = Clipped(0.0)
+    camera = start(monkeypatch, opening, fake)
+    assert camera.trigger(1).exposure_us == camera.effective.values["exposure_us"] == 1500
+    assert camera.effective.notes == ("the camera exposes for 1.5 ms, not for 2 ms as asked",)
 
 
 def test_the_whole_sensor_is_read_unless_told_otherwise(

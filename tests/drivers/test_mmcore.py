@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -23,8 +24,9 @@ from fgaf.acquire import (
     stack_paths,
 )
 from fgaf.acquire.cli import main
-from fgaf.acquire.devices import Camera, DeviceError, Stage
-from fgaf.dataset import FgafError, RawStack, SettingError
+from fgaf.acquire.devices import Camera, DeviceError, Stage, effective_settings
+from fgaf.acquire.drivers.mmcore import MmcoreCameraSettings, _binning_of
+from fgaf.dataset import FgafError, Optics, RawStack, SettingError
 
 unicore = pytest.importorskip(
     "pymmcore_plus.experimental.unicore", reason="pymmcore-plus has no Python-side devices"
@@ -231,6 +233,87 @@ def focus(monkeypatch: pytest.MonkeyPatch) -> Switch:
 
     monkeypatch.setattr(unicore, "UniMMCore", CoreWithFocus)
     return switch
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["after a stack", "after an error"])
+def test_continuous_focus_is_on_again_when_the_drive_is_given_back(
+    fails: bool, focus: Switch
+) -> None:
+    with suppress(RuntimeError), open_rig(make_rig()) as devices:
+        assert not focus.on
+        assert "then on again" in effective_settings(devices.stage).notes[-1]
+        if fails:
+            raise RuntimeError("the run fails")
+    assert focus.on
+
+
+@pytest.mark.parametrize(
+    ("known", "given", "found", "said"),
+    [
+        (0, None, 1, False),
+        (-1, None, -1, False),
+        (1, -1, -1, True),
+        (-1, -1, -1, False),
+        (0, -1, -1, False),
+    ],
+)
+def test_the_direction_is_the_rigs_or_that_of_the_configuration(
+    known: int,
+    given: int | None,
+    found: int,
+    said: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    open_both: OpenRig,
+) -> None:
+    class CoreWithDirection(unicore.UniMMCore):
+        def getFocusDirection(self, _label: str) -> int:  # noqa: N802
+            return known
+
+    monkeypatch.setattr(unicore, "UniMMCore", CoreWithDirection)
+    stage = open_both(**({} if given is None else {"direction": given})).stage
+    told = effective_settings(stage)
+    assert (told.values["direction"], bool(told.notes)) == (found, said)
+    assert stage.position_um() == pytest.approx(10 * found)
+
+
+def test_the_configurations_pixel_is_recorded_and_another_one_refused(tmp_path: Path) -> None:
+    rig = make_rig()
+    with open_rig(rig) as devices:
+        core = devices.camera.session.core  # type: ignore[attr-defined]
+        core.definePixelSizeConfig("40x")
+        core.setPixelSizeUm("40x", 0.2)
+        core.setPixelSizeConfig("40x")
+        told = devices.camera._read_back(MmcoreCameraSettings(exposure_ms=2.0))  # type: ignore[attr-defined]
+        assert told.pixel_size_um == pytest.approx(0.2)
+        camera: Any = devices.camera
+        camera.effective = told
+        record_stacks(devices, rig, PLAN, [tmp_path / "one.stack.h5"])
+        other = rig.model_copy(update={"optics": Optics(pixel_size_um=0.1)})
+        with pytest.raises(SettingError, match=r"0\.1 µm by the rig .* and 0\.2 µm by"):
+            record_stacks(devices, other, PLAN, [tmp_path / "two.stack.h5"])
+    with RawStack.open(tmp_path / "one.stack.h5") as stack:
+        assert stack.header.optics.pixel_size_um == pytest.approx(0.2)
+        assert json.loads(stack.header.device_settings)["camera"]["exposure_us"] == 2000
+
+
+def test_binning_is_set_and_its_pixel_follows(open_both: OpenRig) -> None:
+    camera = open_both(camera={"binning": 2}).camera
+    assert effective_settings(camera).binning == 2
+    assert "2 times as large" in effective_settings(camera).notes[0]
+
+
+def test_binning_as_a_property_is_refused(open_both: OpenRig) -> None:
+    with pytest.raises(SettingError, match="Binning is set by binning"):
+        open_both(camera={"properties": {"Binning": 2}})
+
+
+@pytest.mark.parametrize(("text", "binning"), [("1", 1), ("2x2", 2), ("4", 4), ("1x2", None)])
+def test_a_binning_may_be_written_for_both_sides(text: str, binning: int | None) -> None:
+    if binning is None:
+        with pytest.raises(DeviceError, match="equal along y and x"):
+            _binning_of("camera", text)
+    else:
+        assert _binning_of("camera", text) == binning
 
 
 def test_continuous_focus_is_switched_off_and_told(focus: Switch, open_both: OpenRig) -> None:
