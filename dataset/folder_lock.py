@@ -17,7 +17,8 @@ from fgaf.dataset.errors import FgafError
 from fgaf.dataset.files import cannot_write, making_folder, still_named
 from fgaf.dataset.lock import try_lock
 
-_RUN: Final = "run.lock"
+RUN_LOCK: Final = "run.lock"
+"""Name of the file in a folder in which a program works."""
 
 
 class LockedError(FgafError):
@@ -119,7 +120,7 @@ def working_in(folder: Path) -> Iterator[None]:
         The folder cannot be made or written.
     """
     with making_folder(folder):
-        lock = FolderLock(folder / _RUN)
+        lock = FolderLock(folder / RUN_LOCK)
         try:
             yield
         finally:

@@ -156,6 +156,13 @@ def train(
                 metrics = cross_validate(archive, settings, folder, folds, **how)
     if not leads():
         return
+    if metrics["better_than_chance"] is False:
+        echo(
+            "warning: no better than chance: the interval of top-1 reaches down to the share of "
+            "the commonest depth; check the labels (fgaf-data validate), train longer, or add "
+            "cells",
+            err=True,
+        )
     network = folder if folds is None else folder / FIRST_FOLD
     finish(
         f"wrote {folder}: {_summary(metrics)}",

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from fgaf.dataset import console
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import ExistsError, SettingError
 from fgaf.dataset.files import write_text
+from fgaf.dataset.folder_lock import working_in
 from fgaf.dataset.lazy import read_rows
 from fgaf.dataset.split import TEST, TRAIN, VALIDATION, group_cells
-from fgaf.model.metrics import judge
+from fgaf.model.metrics import better_than_chance, judge
 from fgaf.model.parallel import leads
 from fgaf.model.predict import Predictor
 from fgaf.model.resume import METRICS
@@ -100,6 +102,19 @@ def cross_validate(
     FgafError
         As `train`; `SettingError` where the cells make no such folds.
     """
+    with working_in(out) if leads() else nullcontext():
+        return _cross_validate(archive, settings, out, folds, resume, overwrite, progress)
+
+
+def _cross_validate(
+    archive: Archive,
+    settings: TrainSettings,
+    out: Path,
+    folds: int,
+    resume: bool,
+    overwrite: bool,
+    progress: Bar,
+) -> dict[str, Any]:
     if (out / METRICS).exists() and not (resume or overwrite):
         raise ExistsError(
             f"{out} holds a training run already; choose another folder, or pass --resume "
@@ -130,6 +145,7 @@ def cross_validate(
     if not leads():
         return {}
     result = judge(shares, archive, np.arange(len(shares)), seed=settings.seed)
+    result |= {"better_than_chance": better_than_chance(result)}
     result |= {"folds": folds, "seed": settings.seed, "per_fold": per_fold}
     write_text(out / METRICS, json.dumps(result, indent=2) + "\n", overwrite=True)
     return result

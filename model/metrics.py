@@ -6,6 +6,7 @@ therefore a bootstrap over cells: whole cells are drawn with replacement.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -188,6 +189,27 @@ def judge(
         "by_label": by_label,
         "label_mae_um": float(np.abs(labels - truth).mean()),
     }
+
+
+def better_than_chance(metrics: Mapping[str, Any]) -> bool | None:
+    """Tell whether a classifier knows more than which class is the commonest.
+
+    Parameters
+    ----------
+    metrics
+        What `evaluate` or `judge` returns.
+
+    Returns
+    -------
+    bool or None
+        Whether the whole interval of its top-1 lies above the share of the commonest class; None
+        where there is no interval, with fewer than two cells.
+    """
+    interval = metrics["intervals"]["top1"]
+    if interval is None:
+        return None
+    per_class = np.sum(metrics["confusion"], axis=1)
+    return bool(interval[0] > per_class.max() / per_class.sum())
 
 
 def _check(p: Floats, true_um: Floats, grid: Floats, cell: npt.NDArray[Any]) -> None:

@@ -23,6 +23,7 @@ from fgaf.dataset import console
 from fgaf.dataset.archive import CELL_COLUMNS, DEFAULT_SPLIT, Archive, Cells, write_archive
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.files import write_text
+from fgaf.dataset.folder_lock import working_in
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.split import make_split
 from fgaf.model.checkpoint import Checkpoint
@@ -192,22 +193,22 @@ def pretrain(
         `out` holds another pretraining.
     """
     worlds = worlds or Worlds()
-    path = out / WORLDS
-    if not path.is_file():
-        out.mkdir(parents=True, exist_ok=True)
-        write_archive(path, simulate_worlds(worlds, progress, workers))
-    archive = Archive.read(path)
-    if archive.header.name != str(worlds):
-        raise FgafError(
-            f"{out} was begun with {archive.header.name}, not {worlds}; "
-            "choose another folder, or go on with those"
-        )
-    metrics = train(archive, settings, out / RUN, resume=True, progress=progress)
-    checkpoint = Checkpoint.load(out / RUN / "checkpoint.pt")
-    kept = {key: metrics[key] for key in _KEPT if key in metrics}
-    replace(checkpoint, metrics=kept).save(out / WEIGHTS)
-    write_text(out / CARD, _card(worlds, checkpoint.settings, metrics), overwrite=True)
-    return metrics
+    with working_in(out):
+        path = out / WORLDS
+        if not path.is_file():
+            write_archive(path, simulate_worlds(worlds, progress, workers))
+        archive = Archive.read(path)
+        if archive.header.name != str(worlds):
+            raise FgafError(
+                f"{out} was begun with {archive.header.name}, not {worlds}; "
+                "choose another folder, or go on with those"
+            )
+        metrics = train(archive, settings, out / RUN, resume=True, progress=progress)
+        checkpoint = Checkpoint.load(out / RUN / "checkpoint.pt")
+        kept = {key: metrics[key] for key in _KEPT if key in metrics}
+        replace(checkpoint, metrics=kept).save(out / WEIGHTS)
+        write_text(out / CARD, _card(worlds, checkpoint.settings, metrics), overwrite=True)
+        return metrics
 
 
 _KEPT = ("top1", "top3", "mae_um", "expected_mae_um", "expected_p95_um", "n_cells", "n_patches")

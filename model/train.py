@@ -9,6 +9,7 @@ processes take their parts of every batch (`fgaf.model.parallel`).
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -23,6 +24,7 @@ from fgaf.dataset.archive import Archive
 from fgaf.dataset.csv_tables import write_table
 from fgaf.dataset.errors import ExistsError, FgafError, SettingError
 from fgaf.dataset.files import publishing
+from fgaf.dataset.folder_lock import working_in
 from fgaf.dataset.header import software
 from fgaf.model.augment import AugmentSettings, augment
 from fgaf.model.backbones import macs, parameters
@@ -31,7 +33,7 @@ from fgaf.model.decode import class_probabilities, expected_depth, fit_temperatu
 from fgaf.model.familiar import learn
 from fgaf.model.images import Scale, shine
 from fgaf.model.machine import Machine, choose_machine
-from fgaf.model.metrics import judge
+from fgaf.model.metrics import better_than_chance, judge
 from fgaf.model.optimise import (
     Average,
     learning_rate,
@@ -102,11 +104,12 @@ def train(
     Raises
     ------
     FgafError
-        No cells to train on or to test on; a run in `out` already; a run that was started
-        with other settings or another archive; a training that diverged.
+        No cells to train on or to test on; a run in `out` already, or another program at work
+        there; a run that was started with other settings or another archive; a training that
+        diverged.
     """
     _check_archive(archive, settings)
-    with teamed() as team:
+    with teamed() as team, working_in(out) if team.leads else nullcontext():
         if team.leads:
             _check_folder(out, resume, overwrite)
         return team.share(_train(archive, settings, out, team, resume, pictures, progress))
@@ -326,6 +329,7 @@ class _Run:
         logits = self._logits(network, test, self.settings.tta)
         p = class_probabilities(logits, loss, checkpoint.temperature).numpy()
         metrics = judge(p, self.archive, test.rows, seed=self.settings.seed)
+        metrics |= {"better_than_chance": better_than_chance(metrics)}
         metrics |= self._facts(network, checkpoint)
         replace(checkpoint, metrics=metrics).save(self.out / CHECKPOINT)
         return metrics

@@ -16,6 +16,7 @@ from typing import Any
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
 from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
 from fgaf.dataset.files import write_text
+from fgaf.dataset.folder_lock import RUN_LOCK, working_in
 from fgaf.dataset.inputs import parse_json, read_bytes
 from fgaf.dataset.outputs import numbered
 from fgaf.model.bench.exam import Exam
@@ -88,6 +89,8 @@ def run_benchmark(
         others are kept.
     ExistsError
         The folder holds something else.
+    LockedError
+        Another program works in the folder.
     """
     if scheduler and keep_models:
         raise SettingError(
@@ -99,32 +102,33 @@ def run_benchmark(
     if beside:
         peak_measures(preset)
     runs = plan_runs(preset, exam, seeds)
-    _enter(out, preset, exam, overwrite)
-    answers = {run.name: answer for run in runs if (answer := load(run, out))}
-    for number, run in enumerate(runs, start=1):
-        if run.name in answers:
-            say(f"[{number}/{len(runs)}] {run.name} (finished before)")
-    missing = [run for run in runs if run.name not in answers]
-    failed = []
-    for run, outcome in _outcomes(missing, runs, out, scheduler, say):
-        if isinstance(outcome, Exception):
-            failed.append((run, outcome))
-            continue
-        save(run, outcome, out)
-        answers[run.name] = outcome
-        if not keep_models:
-            _forget_states(out / "models" / run.name)
-    if failed:
-        raise _failure(failed, len(runs))
-    results = judge_runs(preset, exam, runs, [answers[run.name] for run in runs], beside)
-    for name, text in (
-        ("results.json", json.dumps(results, indent=1) + "\n"),
-        ("results.csv", results_csv(results)),
-        ("tables.tex", results_tex(results)),
-        ("report.html", render_report(results, archive)),
-    ):
-        write_text(out / name, text, overwrite=True)
-    return results
+    with working_in(out):
+        _enter(out, preset, exam, overwrite)
+        answers = {run.name: answer for run in runs if (answer := load(run, out))}
+        for number, run in enumerate(runs, start=1):
+            if run.name in answers:
+                say(f"[{number}/{len(runs)}] {run.name} (finished before)")
+        missing = [run for run in runs if run.name not in answers]
+        failed = []
+        for run, outcome in _outcomes(missing, runs, out, scheduler, say):
+            if isinstance(outcome, Exception):
+                failed.append((run, outcome))
+                continue
+            save(run, outcome, out)
+            answers[run.name] = outcome
+            if not keep_models:
+                _forget_states(out / "models" / run.name)
+        if failed:
+            raise _failure(failed, len(runs))
+        results = judge_runs(preset, exam, runs, [answers[run.name] for run in runs], beside)
+        for name, text in (
+            ("results.json", json.dumps(results, indent=1) + "\n"),
+            ("results.csv", results_csv(results)),
+            ("tables.tex", results_tex(results)),
+            ("report.html", render_report(results, archive)),
+        ):
+            write_text(out / name, text, overwrite=True)
+        return results
 
 
 def _outcomes(
@@ -225,7 +229,7 @@ def _enter(out: Path, preset: Preset, exam: Exam, overwrite: bool) -> None:
             )
         for folder in ("runs", "models"):
             shutil.rmtree(out / folder, ignore_errors=True)
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif any(path.name != RUN_LOCK for path in out.iterdir()):
         raise ExistsError(f"{out} is there already and holds no benchmark; choose another folder")
     write_text(card, json.dumps(identity, indent=1) + "\n", overwrite=True)
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -113,3 +118,43 @@ def test_a_start_that_fails_leaves_no_folder(here: Path) -> None:
     call = command("data.h5", "--split", "absent")
     assert call.exit_code != 0
     assert not (here / "data-run-3").exists()
+
+
+@pytest.mark.usefixtures("here")
+def test_a_second_run_in_one_folder_is_told() -> None:
+    """The first is another process that holds the folder while it works there."""
+    holds = (
+        "import sys, pathlib; from fgaf.dataset.folder_lock import working_in\n"
+        "with working_in(pathlib.Path(sys.argv[1])):\n"
+        "    print('holds', flush=True); sys.stdin.read()"
+    )
+    for folder, arguments in (("new", QUICK), ("new-folds", [*QUICK, "--folds", "2"])):
+        first = subprocess.Popen(
+            [sys.executable, "-c", holds, folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert first.stdout is not None
+        assert first.stdout.readline() == "holds\n"
+        call = command("data.h5", "--out", folder, *arguments)
+        assert call.exit_code == 1
+        assert "is in use by another program" in call.stderr
+        first.kill()
+        first.communicate()
+    call = command("data.h5", "--out", "new", *QUICK)
+    assert call.exit_code == 0, call.output
+
+
+def test_a_network_that_learned_nothing_is_told(
+    make_archive: Callable[..., Archive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    archive = make_archive()
+    noise = np.random.default_rng(0).integers(0, 255, archive.images.shape, dtype=np.uint8)
+    write_archive(tmp_path / "noise.h5", replace(archive, images=noise))
+    call = command("noise.h5", *QUICK)
+    assert call.exit_code == 0, call.output
+    assert "warning: no better than chance" in call.stderr
+    metrics = json.loads((tmp_path / "noise-run" / "metrics.json").read_text())
+    assert metrics["better_than_chance"] is False
