@@ -286,6 +286,7 @@ def _record(request: Request, way: Way) -> None:
     )
     from fgaf.acquire.rig import effective_optics, open_rig
     from fgaf.acquire.travel import Travel
+    from fgaf.dataset.raw import broken_runs
 
     plan = request.plan()
     positions = read_positions(request.positions) if request.positions else ()
@@ -303,6 +304,10 @@ def _record(request: Request, way: Way) -> None:
         check_series(method, plan, positions, travel)
         if not request.dry_run:
             echo(f"writing {paths[0]}", err=request.as_json)
+            for part in broken_runs(request.out):
+                echo(
+                    f"{part} was left by a broken run: `acq recover {part}` publishes it", err=True
+                )
         echo(way.describe(plan), err=request.as_json)
         effective_optics(rig, devices.camera)  # refuses before anything moves
         for device in (devices.camera, devices.stage):

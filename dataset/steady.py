@@ -60,7 +60,7 @@ class SteadyFile(io.RawIOBase):
         flags = _FLAGS if overwrite else _FLAGS | os.O_EXCL
         self._file = os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
         self._error: OSError | None = None
-        self._unsynced = self._reserved = self._length = 0
+        self._unsynced = 0
         self._syncing: Future[None] | None = None
         self._syncer = ThreadPoolExecutor(1, "disk syncer")
         try:
@@ -75,37 +75,6 @@ class SteadyFile(io.RawIOBase):
     def share(self) -> None:
         """Let others open the file for reading, while none can write to it."""
         share_lock(self._file.fileno())
-
-    def reserve(self, n_bytes: int) -> None:
-        """Take room on the disk for what is written next, so that it cannot fail half way.
-
-        Parameters
-        ----------
-        n_bytes
-            Most that the file will grow.
-
-        Raises
-        ------
-        OSError
-            There is no such room; the file is as it was.
-        """
-        self.check()
-        handle, wanted = self._file.fileno(), self._length + n_bytes
-        size = os.fstat(handle).st_size
-        if wanted <= size:
-            return
-        here = self._file.seek(0, os.SEEK_CUR)
-        try:
-            self._file.seek(size)
-            left = memoryview(bytes(wanted - size))
-            while left:
-                left = left[self._file.write(left) :]
-        except OSError:
-            self._file.truncate(size)
-            raise
-        finally:
-            self._file.seek(here)
-        self._reserved = wanted
 
     def check(self) -> None:
         """Raise the first error that a write met.
@@ -161,7 +130,6 @@ class SteadyFile(io.RawIOBase):
         except OSError as error:
             self._error = error
         self._unsynced += whole
-        self._length = max(self._length, self._file.tell())
         if self._unsynced >= SYNC_BYTES:
             self._sync_behind()
         return whole
@@ -169,9 +137,12 @@ class SteadyFile(io.RawIOBase):
     def truncate(self, size: int | None = None, /) -> int:
         """Cut or lengthen; see `io.IOBase`."""
         wanted = self._file.tell() if size is None else size
-        self._length = wanted
-        if wanted > self._reserved:
-            self._cut(wanted)
+        try:
+            # HDF5 cuts at every flush; the same length again would cost a journal's entry each.
+            if self._error is None and os.fstat(self._file.fileno()).st_size != wanted:
+                self._file.truncate(wanted)
+        except OSError as error:
+            self._error = error
         return wanted
 
     def close(self) -> None:
@@ -179,18 +150,8 @@ class SteadyFile(io.RawIOBase):
         if not self.closed:
             self._await_sync()
             self._syncer.shutdown()
-            if self._reserved:
-                self._cut(self._length)
             self._file.close()
         super().close()
-
-    def _cut(self, size: int) -> None:
-        try:
-            # HDF5 cuts at every flush; the same length again would cost a journal's entry each.
-            if self._error is None and os.fstat(self._file.fileno()).st_size != size:
-                self._file.truncate(size)
-        except OSError as error:
-            self._error = error
 
     def _sync_behind(self) -> None:
         busy = self._syncing is not None and not self._syncing.done()

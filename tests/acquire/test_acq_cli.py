@@ -321,3 +321,13 @@ def test_rig_new_never_overwrites(acq: Acq) -> None:
     assert refused.exit_code == 1
     assert "x.toml exists already" in refused.stderr
     assert Path("x.toml").read_text(encoding="utf-8") == before
+
+
+def test_what_a_broken_run_left_is_named(stack: Acq) -> None:
+    assert stack("--range", 0, "--name", "x").exit_code == 0
+    whole = Path("raw/x.stack.h5")
+    whole.rename("raw/old.stack.h5.part")
+    done = stack("--range", 0, "--name", "y")
+    assert done.exit_code == 0
+    assert f"`acq recover {Path('raw', 'old.stack.h5.part')}` publishes it" in done.stderr
+    assert Path("raw/old.stack.h5.part").exists()

@@ -105,3 +105,29 @@ def test_a_page_open_to_others_is_told_with_its_token(small: tuple[str, ...]) ->
         done = CliRunner().invoke(live, ["sim", "sim", *settings, *words, *more])
         assert done.exit_code == 0, done.output
         assert ("/?token=" in done.stderr) == token
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
+def test_a_disk_that_fills_up_ends_a_run_with_one_line(
+    small: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The drive is followed by then; nothing crashes, and a file that opens is left."""
+    path = tmp_path / "swim.h5"
+    settings = [word for override in small for word in ("--set", override)]
+    limited = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, 90_000))\n"
+        "from fgaf.model.live.cli import live\nlive()"
+    )
+    words = ["sim", "sim", *settings, *OFF, "--track", "centre", "--record", path]
+    done = subprocess.run(
+        [sys.executable, "-c", limited, *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 1, done.stderr
+    assert "cannot write" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert "could not return" not in done.stderr
+    assert not path.exists()
