@@ -1,7 +1,8 @@
 """The journal of a session: one JSON record per line, on the disk before anything goes on.
 
 A journal only grows. A line that a crash has torn does not count, and is marked when the journal
-is next opened for writing; a line that a full disk has torn is taken back at once.
+is next opened for writing; a line that a full disk has torn is taken back at once. Every line ends
+with a checksum of itself and of the line before it, so that none can be changed, lost or exchanged.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import zlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +30,9 @@ _REFUSAL: Final = (
     "is open in another window{holder}: decide there, or close it; here the session can only be "
     "looked at"
 )
+
+_CRC32: Final = "crc32"
+_CHECKED: Final = re.compile(rb', "crc32": "([0-9a-f]{8})"}$')
 
 Record = dict[str, Any]
 
@@ -76,6 +82,7 @@ class Journal:
         except FgafError:
             self.close()
             raise
+        self._last = b"" if fresh else self.path.read_bytes().rstrip(b"\n").rpartition(b"\n")[2]
         self._lines = len(self.records)
         if self.records:
             self._lines = max(self._lines, int(self.records[-1]["number"]))
@@ -108,8 +115,12 @@ class Journal:
             {"number": self._lines + i + 1, "time_utc": now} | record
             for i, record in enumerate(records)
         ]
-        lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in numbered)
-        self._write(lines.encode())
+        lines, last = [], self._last
+        for record in numbered:
+            last = _with_checksum(json.dumps(record, ensure_ascii=False).encode(), last)
+            lines.append(last + b"\n")
+        self._write(b"".join(lines))
+        self._last = last
         self.records += numbered
         self._lines += len(numbered)
         return numbered
@@ -156,10 +167,13 @@ def read_journal(folder: Path) -> tuple[list[Record], int | None]:
         raise FormatError(f"{folder} holds no session ({JOURNAL} is missing); name another folder")
     lines = journal.read_bytes().split(b"\n")
     whole, tail = lines[:-1], lines[-1]
+    _require_version(journal, lines[0])
     records: list[Record] = []
     broken: int | None = None
+    before, sealed = b"", False
     for number, line in enumerate(whole, start=1):
-        record = _parsed(line)
+        record = _parsed(line, before, sealed)
+        sealed, before = sealed or _CHECKED.search(line) is not None, line
         if broken is not None and not (record and record.get("torn_line") == broken):
             break
         broken = None if record else number
@@ -167,16 +181,25 @@ def read_journal(folder: Path) -> tuple[list[Record], int | None]:
             records.append(record)
     if broken is not None:
         raise FormatError(f"{journal}: line {broken} is damaged; restore it from a copy")
+    if not records:
+        raise FormatError(f"{journal} is not the journal of a session; name another folder")
     torn = len(whole) + 1 if tail else None
-    head = records[0] if records else {}
-    if head.get("format") != FORMAT:
+    return records, torn
+
+
+def _require_version(journal: Path, line: bytes) -> None:
+    """Refuse a journal of another format or version: its lines may be sealed otherwise."""
+    try:
+        head = parse_json(line)
+    except ValueError:
+        return  # it is damaged, and told so with its number
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise FormatError(f"{journal} is not the journal of a session; name another folder")
     if head.get("format_version") != FORMAT_VERSION:
         raise FormatError(
             f"{journal} is of version {head.get('format_version')}, this program reads "
             f"{FORMAT_VERSION}; update it"
         )
-    return records, torn
 
 
 def set_aside(folder: Path) -> None:
@@ -200,11 +223,28 @@ def set_aside(folder: Path) -> None:
         lock.release()
 
 
-def _parsed(line: bytes) -> Record | None:
+def _with_checksum(line: bytes, before: bytes) -> bytes:
+    """A line that ends with the checksum of itself and of the one before it."""
+    return line[:-1] + f', "{_CRC32}": "{_chained(line, before):08x}"}}'.encode()
+
+
+def _chained(line: bytes, before: bytes) -> int:
+    return zlib.crc32(line, zlib.crc32(before + b"\n"))
+
+
+def _parsed(line: bytes, before: bytes, sealed: bool) -> Record | None:
+    """The record in a line; None where it is torn or damaged.
+
+    Lines of the first days have no checksum; none of them follows one that has.
+    """
     try:
         record = parse_json(line)
     except ValueError:
         return None
     if not isinstance(record, dict) or "record" not in record or "number" not in record:
         return None
-    return record
+    if found := _CHECKED.search(line):
+        del record[_CRC32]
+        whole = line[: found.start()] + b"}"
+        return record if int(found[1], 16) == _chained(whole, before) else None
+    return None if sealed or _CRC32 in record else record

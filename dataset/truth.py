@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fgaf.dataset.errors import FormatError
 from fgaf.dataset.files import write_text
-from fgaf.dataset.inputs import require_file
+from fgaf.dataset.inputs import parse_json, require_file
+from fgaf.dataset.sealed_json import seal_json, unseal_json
 
 _STACK = ".stack.h5"
 
@@ -54,7 +55,7 @@ class StackTruth(_Frozen):
     """The truth of a raw stack, one entry per plane."""
 
     format: Literal["fgaf-truth"] = "fgaf-truth"
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = 2
     stack_uuid: str
     frames: tuple[FrameTruth, ...]
 
@@ -73,7 +74,7 @@ def write_truth(stack: Path, truth: StackTruth, overwrite: bool = False) -> Path
         The file exists and `overwrite` is false, or cannot be written.
     """
     path = truth_path(stack)
-    write_text(path, truth.model_dump_json() + "\n", overwrite)
+    write_text(path, seal_json(truth.model_dump(mode="json")), overwrite)
     return path
 
 
@@ -83,18 +84,20 @@ def read_truth(stack: Path) -> StackTruth | None:
     Raises
     ------
     FormatError
-        The file is there and is not the truth of a stack.
+        The file is there and is not the truth of a stack, or was altered.
     """
     path = truth_path(stack)
     if not path.exists():
         return None
     require_file(path)
     try:
-        return StackTruth.model_validate_json(path.read_bytes())
+        return StackTruth.model_validate(unseal_json(parse_json(path.read_bytes())))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise FormatError(
-            f"{path} is not a readable truth file ({where}: {first['msg']}); "
-            "delete it or take the stack again"
-        ) from error
+        problem = f"{where}: {first['msg']}"
+    except ValueError as error:
+        problem = " ".join(str(error).split())
+    raise FormatError(
+        f"{path} is not a readable truth file ({problem}); delete it or take the stack again"
+    )

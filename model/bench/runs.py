@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.files import write_text
 from fgaf.dataset.inputs import parse_json, read_bytes
+from fgaf.dataset.sealed_json import seal_json, unseal_json
 from fgaf.model.bench.exam import Exam
 from fgaf.model.bench.methods import Method, TrainedMethod
 from fgaf.model.bench.preset import CLASSIFIER, Preset
@@ -135,7 +136,7 @@ def perform(run: Run, folder: Path) -> dict[str, Any]:
     seconds = round(time.perf_counter() - started, 3)
     return {
         "format": "fgaf-benchmark-run",
-        "format_version": 1,
+        "format_version": 2,
         "fingerprint": run.fingerprint,
         "method": run.method.model_dump(mode="json"),
         "seed": run.seed,
@@ -161,7 +162,7 @@ def _written(numbers: NDArray[np.float64]) -> list[Any]:
 
 def save(run: Run, answer: dict[str, Any], out: Path) -> None:
     """Write the answers of a run into the folder of its benchmark."""
-    write_text(run.path(out), json.dumps(answer) + "\n", overwrite=True)
+    write_text(run.path(out), seal_json(answer), overwrite=True)
 
 
 def load(run: Run, out: Path) -> dict[str, Any] | None:
@@ -176,7 +177,7 @@ def load(run: Run, out: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        answer: dict[str, Any] = parse_json(read_bytes(path))
+        answer = unseal_json(parse_json(read_bytes(path)))
         return answer if answer["fingerprint"] == run.fingerprint else None
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError(f"{path} is damaged; remove it and its run is repeated") from error

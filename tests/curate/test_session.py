@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from fgaf.curate.crop import OFF_STACK, PatchSettings
-from fgaf.curate.journal import JOURNAL, LOCK, read_journal
+from fgaf.curate.journal import JOURNAL, LOCK, Journal, read_journal
 from fgaf.curate.session import Session
 from fgaf.curate.state import CellState, StackRef, Suggested, read_state
 from fgaf.dataset.errors import ExistsError, FgafError, FormatError
@@ -82,6 +82,29 @@ def test_damage_in_the_middle_is_refused(session: Session) -> None:
     journal.write_bytes(b"\n".join(lines))
     with pytest.raises(FormatError, match="line 3 is damaged"):
         Session.open(session.folder)
+
+
+CHANGED = {
+    "a digit": lambda lines: [lines[0], lines[1].replace(b"1", b"2", 1), *lines[2:]],
+    "two lines exchanged": lambda lines: [lines[0], lines[2], lines[1], *lines[3:]],
+    "a line gone": lambda lines: lines[:1] + lines[2:],
+    "a line twice": lambda lines: lines[:2] + lines[1:],
+    "the checksum gone": lambda lines: [*lines[:2], lines[2].split(b', "crc32"')[0] + b"}",
+                                        *lines[3:]],
+    "another key": lambda lines: [*lines[:2], lines[2].replace(b"crc32", b"crc31"), *lines[3:]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGED.values(), ids=CHANGED.keys())
+def test_what_was_written_stays_as_it_was_written(
+    change: Callable[[list[bytes]], list[bytes]], session: Session
+) -> None:
+    session.decide("one", "accept", "ann")
+    session.close()
+    journal = session.folder / JOURNAL
+    journal.write_bytes(b"\n".join(change(journal.read_bytes().split(b"\n"))))
+    with pytest.raises(FormatError, match=r"line \d+ is damaged; restore it from a copy"):
+        read_journal(session.folder)
 
 
 def test_another_version_is_refused(session: Session) -> None:
@@ -313,8 +336,9 @@ def test_a_read_only_folder_can_be_looked_at_only(session: Session, read_only: R
 
 def test_records_of_a_newer_program_are_refused(session: Session) -> None:
     session.close()
-    with (session.folder / JOURNAL).open("a") as journal:
-        journal.write(json.dumps({"number": 99, "record": "dance"}) + "\n")
+    journal = Journal(session.folder)
+    journal.append([{"record": "dance"}])
+    journal.close()
     with pytest.raises(FormatError, match="'dance'; update this program"):
         Session.open(session.folder)
 
@@ -323,7 +347,7 @@ def test_journals_of_the_first_days_are_read(session: Session) -> None:
     session.decide("one", "accept", "ann")
     session.close()
     new = ("pixel_size_um", "head_um", "z_um", "shape", "step_um", "purpose", "suggested_um")
-    new += ("suggested_by", "seconds")
+    new += ("suggested_by", "seconds", "crc32")
     lines = [json.loads(line) for line in (session.folder / JOURNAL).read_text().splitlines()]
     old = [{k: v for k, v in line.items() if k not in new} for line in lines]
     stacks_first = sorted(old[1:-1], key=lambda record: record["record"] != "stack")
