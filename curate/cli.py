@@ -307,6 +307,8 @@ def open_command(
     usual: Order = "uncertainty" if run is not None else window.read_preferences().order
     queue = QueueSettings(task, order or usual, share, only, seed)
     network = None if run is None else Network.load(run)
+    if not read_only:
+        echo(f"writing {folder}")
     session, note = open_session(
         folder,
         paths,

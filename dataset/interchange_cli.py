@@ -90,6 +90,7 @@ def import_command(
     from fgaf.dataset.importers.stacks import import_planned
 
     settings = ImportSettings(optics=optics_of(values), take=_takes(takes), **values)
+    echo(f"writing {folder}", err=as_json)
     planned = plan_stacks(
         find_sources(sources), folder, settings, overwrite, lambda line: echo(line, err=True)
     )

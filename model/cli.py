@@ -213,6 +213,7 @@ def pretrain(
     from fgaf.model.pretrain import pretrain as pretrain_in
 
     worlds = Worlds(cells, microscopes, seed)
+    echo(f"writing {out}", err=as_json)
     metrics = pretrain_in(out, worlds, replace(SETTINGS, epochs=epochs), progress, workers)
     weights = shlex.quote(str(out / WEIGHTS))
     finish(

@@ -8,7 +8,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from click.testing import CliRunner
 
 from fgaf.dataset.cli import main
@@ -70,6 +72,16 @@ def test_a_command_writes_to_a_free_name_and_says_it_first(
         assert done.exit_code == 0, done.output
         assert done.stdout.splitlines()[0] == f"writing {wanted}"
         assert Path(wanted).exists()
+
+
+def test_an_import_says_its_folder_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    planes = np.random.default_rng(1).integers(0, 255, (5, 32, 32), dtype=np.uint8)
+    tifffile.imwrite("five.tif", planes, metadata=None, photometric="minisblack")
+    done = CliRunner().invoke(main, ["import", "five.tif", "--step", "0.5", "--pixel-size", "0.1"])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[0] == "writing raw"
+    assert Path("raw", "five.stack.h5").is_file()
 
 
 def test_json_keeps_standard_output_to_itself(

@@ -62,6 +62,31 @@ def test_steps_of_two_processes_are_those_of_one(tmp_path: Path) -> None:
     assert two == pytest.approx(one, rel=1e-8)
 
 
+HELD = """
+import gc, torch
+from torch.nn.parallel import DistributedDataParallel
+from fgaf.model.parallel import teamed
+
+with teamed() as team:
+    stepping = team.wrap(torch.nn.Linear(3, 2))
+    stepping(torch.ones(1, 3)).sum().backward()
+assert not any(isinstance(each, DistributedDataParallel) for each in gc.get_objects())
+try:
+    stepping(torch.ones(1, 3))
+except RuntimeError as error:
+    assert "has ended" in str(error), error
+else:
+    raise AssertionError("a network steps on without its team")
+"""
+
+
+def test_nothing_of_a_team_outlives_it_though_its_network_is_held(tmp_path: Path) -> None:
+    """What is left of it aborts the process at its end, in a third of all runs."""
+    script = tmp_path / "held.py"
+    script.write_text(HELD)
+    run(*TEAM, script)
+
+
 @pytest.mark.slow
 def test_a_training_of_two_processes_follows_one(
     make_archive: Callable[..., Archive], tmp_path: Path

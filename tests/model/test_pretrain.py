@@ -1,14 +1,17 @@
 """Pretraining: microscopes within their ranges, repeatable; the network that ships."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from fgaf.dataset.archive import Archive
+from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.model.cli import pretrain as command
 from fgaf.model.pretrain import (
     INTERVAL_S,
     RANGES,
@@ -46,6 +49,19 @@ def test_microscopes_are_drawn_within_their_ranges() -> None:
 def test_too_few_microscopes_are_refused(cells: int, microscopes: int) -> None:
     with pytest.raises(SettingError, match="three microscopes"):
         Worlds(cells, microscopes)
+
+
+def test_another_pretraining_is_said_and_not_replaced(
+    make_archive: Callable[..., Archive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    worlds = write_archive(tmp_path / "pretrained" / WORLDS, make_archive())
+    before = worlds.read_bytes()
+    call = CliRunner().invoke(command)
+    assert call.exit_code == 1
+    assert call.stdout.splitlines()[0] == "writing pretrained"
+    assert "choose another folder" in call.stderr
+    assert worlds.read_bytes() == before
 
 
 @pytest.mark.slow
