@@ -23,6 +23,13 @@ _UNPRINTABLE = re.compile(
     "\ufeff\ud800-\udfff]"
 )
 
+_EXTRAS = {
+    "train": ("jinja2", "matplotlib", "safetensors", "sklearn", "torch", "torchvision"),
+    "export": ("onnx", "onnxruntime", "onnxscript"),
+    "deploy": ("openvino",),
+}
+"""Packages that commands need, as they are imported, by the extra that installs them."""
+
 
 class _OneLine(click.Command):
     """A command whose failures are one line on stderr, and whose traceback needs --debug."""
@@ -61,6 +68,12 @@ class _OneLine(click.Command):
             with suppress(OSError):  # where the terminal is gone the exit code still counts
                 echo(f"error: {_line(error)}", err=True)
             ctx.exit(getattr(error, "exit_code", 1))
+        except ModuleNotFoundError as error:
+            line = _missing(error)
+            if line is None or "--debug" in sys.argv:
+                raise
+            echo(f"error: {line}", err=True)
+            ctx.exit(1)
 
 
 class Tool(_OneLine):
@@ -158,6 +171,15 @@ def _usage_line(error: click.ClickException) -> str:
     message = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
     return f"{message}; see `{context.command_path} --help`" if context else message
+
+
+def _missing(error: ModuleNotFoundError) -> str | None:
+    """Say which extra brings a package; None where it belongs to none."""
+    package = (error.name or "").partition(".")[0]
+    for extra, packages in _EXTRAS.items():
+        if package in packages:
+            return f"{package} is missing: pip install 'fgaf[{extra}]'"
+    return None
 
 
 def _line(error: BaseException) -> str:

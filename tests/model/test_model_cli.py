@@ -48,6 +48,33 @@ def test_help_does_not_wait_for_torch() -> None:
     assert done.stdout.strip() == "False"
 
 
+BARE = [
+    ("fgaf.model.cli", "train", ["data.h5"], "torch", "train"),
+    ("fgaf.model.cli", "pretrain", [], "torch", "train"),
+    ("fgaf.model.bench.cli", "bench", ["data.h5"], "jinja2", "train"),
+    ("fgaf.model.deploy.cli", "export", ["sim", "--archive", "data.h5"], "torch", "train"),
+    ("fgaf.model.predict_cli", "predict", ["sim", "data.h5"], "torch", "train"),
+]
+
+
+@pytest.mark.parametrize(("module", "name", "words", "absent", "extra"), BARE)
+def test_what_a_bare_install_lacks_is_one_line(
+    module: str, name: str, words: list[str], absent: str, extra: str, folder: Path, tmp_path: Path
+) -> None:
+    """Python finds no package that `sys.modules` maps to None."""
+    (tmp_path / "data.h5").write_bytes((folder / "data.h5").read_bytes())
+    code = (
+        f"import sys, importlib.util as u; sys.modules[{absent!r}] = None; found = u.find_spec\n"
+        f"u.find_spec = lambda n, *a: None if n == {absent!r} else found(n, *a)\n"
+        f"from {module} import {name} as command; command({words!r})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr == f"error: {absent} is missing: pip install 'fgaf[{extra}]'\n"
+
+
 def test_list() -> None:
     call = CliRunner().invoke(train, ["--list", "*shuffle*"])
     assert call.stdout.split() == [
