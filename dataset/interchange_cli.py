@@ -26,9 +26,7 @@ from fgaf.dataset.outputs import output_file
     "--out",
     "folder",
     type=PATH,
-    default=Path("raw"),
-    show_default=True,
-    help="Folder for the stacks.",
+    help="Folder for the stacks.  [default: raw]",
 )
 @click.option("--step", "step_um", type=float, help="Distance of the planes, µm of the drive.")
 @click.option("--center", "center_um", type=float, help="Drive position of the middle plane, µm.")
@@ -71,7 +69,7 @@ from fgaf.dataset.outputs import output_file
 @json_option
 def import_command(
     sources: tuple[Path, ...],
-    folder: Path,
+    folder: Path | None,
     takes: tuple[str, ...],
     overwrite: bool,
     as_json: bool,
@@ -90,10 +88,12 @@ def import_command(
     from fgaf.dataset.importers.stacks import import_planned
 
     settings = ImportSettings(optics=optics_of(values), take=_takes(takes), **values)
-    echo(f"writing {folder}", err=as_json)
+    out = folder or Path("raw")
     planned = plan_stacks(
-        find_sources(sources), folder, settings, overwrite, lambda line: echo(line, err=True)
+        find_sources(sources), out, settings, overwrite, lambda line: echo(line, err=True)
     )
+    if folder is None:
+        echo(f"writing {out}", err=as_json)
     done = list(progress(import_planned(planned, settings), "import", len(planned)))
     planes = sum(stack.shape[0] for stack in done)
     steps = ", ".join(sorted({f"{s.step_um:g} µm by {s.step_source}" for s in done}))
@@ -105,9 +105,9 @@ def import_command(
         n = sum(stack.shifted_bits == bits for stack in done)
         notes.append(f"{n} of {16 - bits} bits that were shifted into 16 and shifted back")
     finish(
-        f"wrote {count(len(done), 'stack')}, {count(planes, 'plane')}, to {folder} "
+        f"wrote {count(len(done), 'stack')}, {count(planes, 'plane')}, to {out} "
         f"({'; '.join(notes)})",
-        f"fgaf-curate auto {shlex.quote(str(folder))}",
+        f"fgaf-curate auto {shlex.quote(str(out))}",
         {"stacks": [vars(stack) for stack in done]},
         as_json,
     )
