@@ -213,12 +213,12 @@ def read_torch(path: Path) -> Any:
 
 
 def _write_safetensors(path: Path, header: dict[str, Any], weights: dict[str, Tensor]) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     content = _sealed(FORMAT, {"header": json.dumps(header), "weights": weights})
     metadata = {key: str(value) for key, value in content.items() if key != "weights"}
-    with publishing(path, overwrite=True) as part:
-        save_file(weights, part, metadata)
+    with publishing(path, overwrite=True) as part, steady(part) as disk:
+        disk.write(save(weights, metadata))
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:

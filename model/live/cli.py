@@ -152,11 +152,17 @@ def live(
         f"live for {done.seconds:.1f} s: {count(done.frames, 'frame')} "
         f"({done.rate_hz:.1f} frames/s), {count(done.cells, 'cell')}, latency "
         f"{done.latency_p50_ms:.1f} ms, 99 % within {done.latency_p99_ms:.1f} ms, "
-        f"{done.dropped} dropped" + (f"; wrote {record}" if record else ""),
+        f"{done.dropped} dropped{_recorded(record, done.frames)}",
         None if record else f"fgaf-live {rig_name} {model} --record FILE.h5",
         done.to_dict(),
         as_json,
     )
+
+
+def _recorded(record: Path | None, frames: int) -> str:
+    if record is None:
+        return ""
+    return f"; wrote {record}" if frames else f"; no frame came, so {record} was not written"
 
 
 class Screen:

@@ -118,15 +118,6 @@ class Outlets:
             if loop.differs:
                 say(f"warning: {loop.differs}")
             recorder = publisher = page = None
-            if self.record is not None:
-                about = {
-                    "rig": rig.to_toml(),
-                    "model": model_name,
-                    "card": model.card.to_json(),
-                    "camera": devices.camera.name,
-                    "stage": devices.stage.name,
-                }
-                recorder = stack.enter_context(Recorder(self.record, about, self.overwrite))
             if self.tcp is not None:
                 publisher = stack.enter_context(Publisher(self.tcp, self.host))
                 say(f"lines of JSON on {publisher.host}:{publisher.port}")
@@ -143,6 +134,15 @@ class Outlets:
                     )
                 )
                 say(f"page: {page.address}")
+            if self.record is not None:
+                about = {
+                    "rig": rig.to_toml(),
+                    "model": model_name,
+                    "card": model.card.to_json(),
+                    "camera": devices.camera.name,
+                    "stage": devices.stage.name,
+                }
+                recorder = stack.enter_context(Recorder(self.record, about, self.overwrite))
             results = loop.frames(frames)
             stack.callback(results.close)
             for result in watch(results):

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from fgaf.dataset.errors import FgafError
-from fgaf.dataset.files import cannot_write, publish, require_new, sync
+from fgaf.dataset.files import cannot_write, make_folder, publish, remove_empty, require_new, sync
 from fgaf.dataset.header import software, utc_now
 from fgaf.dataset.steady import SteadyFile
 from fgaf.model.live.message import LiveCell, LiveFrame
@@ -60,12 +60,12 @@ class Recorder:
     """Writes frames and cells in a thread of its own, twice a second, flushed each time.
 
     Beside the target stands ``NAME.part`` until the block ends well: a killed run leaves it, and
-    every HDF5 program reads it.
+    every HDF5 program reads it. Of a run without a frame nothing is left.
 
     Parameters
     ----------
     path
-        The file.
+        The file. Its folder is made when missing.
     about
         Attributes of the file: what was done with which rig and model.
     overwrite
@@ -91,9 +91,11 @@ class Recorder:
         self._wake = threading.Event()
         self._ended = False
         self._error: Exception | None = None
+        self._made = make_folder(path.parent)
         try:
             self._disk = SteadyFile(self.part, overwrite)
         except OSError as error:
+            remove_empty(self._made)
             raise cannot_write(self.part, error) from error
         self._file = h5py.File(self._disk, "w")
         try:
@@ -111,7 +113,7 @@ class Recorder:
             self._disk.check()
         except OSError as error:
             self._close()
-            self.part.unlink()
+            self._discard()
             raise cannot_write(self.part, error) from error
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
@@ -156,7 +158,11 @@ class Recorder:
                 self._file.attrs["complete"] = whole
         finally:
             self._close()
+        if self.frames == 0:
+            self._discard()
         self._check()
+        if self.frames == 0:
+            return
         try:
             self._disk.check()
             sync(self.part)
@@ -167,6 +173,10 @@ class Recorder:
     def _close(self) -> None:
         self._file.close()
         self._disk.close()
+
+    def _discard(self) -> None:
+        self.part.unlink()
+        remove_empty(self._made)
 
     def _check(self) -> None:
         if self._error is not None:

@@ -69,6 +69,31 @@ def test_a_wrong_option_is_one_line(
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("option", ["--tcp", "--page"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_start_that_fails_leaves_no_recording(
+    option: str, overwrite: bool, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "new" / "swim.h5"
+    if overwrite:
+        path.parent.mkdir()
+        path.write_bytes(b"of before")
+    words = [*OFF, "--frames", "2", "--record", str(path), *["--overwrite"] * overwrite]
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        done = run(small, *words, option, str(other.getsockname()[1]))
+    assert done.exit_code == 1
+    assert f"choose another port with {option}" in done.stderr
+    assert [p.read_bytes() for p in tmp_path.rglob("*.*")] == [b"of before"] * overwrite
+    assert path.parent.exists() == overwrite
+
+
+def test_the_folder_of_a_recording_is_made(small: tuple[str, ...], tmp_path: Path) -> None:
+    path = tmp_path / "new" / "swim.h5"
+    done = run(small, *OFF, "--frames", "2", "--record", str(path))
+    assert done.exit_code == 0, done.output
+    assert [p.name for p in path.parent.iterdir()] == ["swim.h5"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_ctrl_c_ends_a_run_with_its_line_and_its_file(
     small: tuple[str, ...], tmp_path: Path

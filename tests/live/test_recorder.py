@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -74,6 +75,15 @@ def test_a_run_that_failed_is_published_as_incomplete(
     with h5py.File(path) as file:
         assert not file.attrs["complete"]
         assert len(file["frames/frame_id"]) == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_run_without_a_frame_leaves_nothing(fails: bool, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "swim.h5"
+    with suppress(RuntimeError), Recorder(path, {}):
+        if fails:
+            raise RuntimeError("the camera broke")
+    assert list(tmp_path.iterdir()) == []
 
 
 def fail_after(recorder: Recorder, frame: LiveFrame) -> None:

@@ -140,19 +140,36 @@ def test_the_checksum_tells_types_shapes_and_values_apart(one: Any, other: Any) 
     assert digest_of({"it": one, "x": 1}) == digest_of({"x": 1, "it": one})
 
 
+def save_large(path: Path, run: Path) -> None:
+    save_state(path, {"x": torch.zeros(1_000_000)})
+
+
+def save_checkpoint(path: Path, run: Path) -> None:
+    Checkpoint.load(run / "checkpoint.pt").save(path)
+
+
+FULL_DISK: dict[str, Callable[[Path, Path], None]] = {
+    "last.pt": save_large,
+    "checkpoint.pt": save_checkpoint,
+    "checkpoint.safetensors": save_checkpoint,
+}
+
+
 @pytest.mark.skipif(os.name != "posix", reason="POSIX limits")
-def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_of_before(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", FULL_DISK)
+def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_of_before(
+    name: str, run: Path, tmp_path: Path
+) -> None:
     import resource
 
-    path = tmp_path / "last.pt"
-    save_state(path, {"x": torch.zeros(10)})
-    before = path.read_bytes()
+    path = tmp_path / name
+    path.write_bytes(b"of before")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(FgafError, match=r"cannot write .*last.pt \(File too large\)"):
-            save_state(path, {"x": torch.zeros(1_000_000)})
+        with pytest.raises(FgafError, match=rf"cannot write .*{name} \(File too large\)"):
+            FULL_DISK[name](path, run)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert path.read_bytes() == before
+    assert path.read_bytes() == b"of before"
     assert list(tmp_path.iterdir()) == [path]
