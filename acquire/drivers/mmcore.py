@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
@@ -20,6 +22,7 @@ from fgaf.acquire.devices import Clock, DeviceError, EffectiveSettings, Frame, O
 from fgaf.acquire.drivers.limits import limits_of, require_within
 from fgaf.acquire.drivers.mmcore_found import find as find
 from fgaf.acquire.drivers.mmcore_session import Session, SessionSettings
+from fgaf.acquire.drivers.mmcore_stamps import TRIAL_FRAMES, Arrivals, Latency, Pace
 from fgaf.acquire.drivers.region import Region
 from fgaf.acquire.tables import parse_table
 from fgaf.dataset.errors import SettingError
@@ -30,6 +33,7 @@ _CAMERA: Final = 2
 _STAGE: Final = 5
 _XY_STAGE: Final = 6
 _UNLIMITED: Final = (-math.inf, math.inf)
+_LOOK_S: Final = 5e-4
 _Values = dict[str, bool | int | float | str]
 _FLIPS: Final = ("TransposeMirrorX", "TransposeMirrorY", "TransposeXY")
 _RECORDED: Final = (
@@ -105,6 +109,8 @@ class MmcoreCameraSettings(SessionSettings):
         Part of the sensor; None is all of it.
     bit_depth
         Significant bits of a pixel, where Micro-Manager does not know them.
+    latency
+        Of streamed frames, for sweeps; None is up to two frame times.
     """
 
     exposure_ms: Annotated[float, Field(gt=0)]
@@ -113,6 +119,7 @@ class MmcoreCameraSettings(SessionSettings):
     binning: Annotated[int, Field(ge=1, le=16)] | None = None
     region: Region | None = None
     bit_depth: Annotated[int, Field(ge=1, le=16)] | None = None
+    latency: Latency | None = None
 
     @field_validator("properties")
     @classmethod
@@ -368,10 +375,11 @@ class MmcoreRampStage(MmcoreStage):
 
 
 class MmcoreCamera:
-    """An open camera; implements `fgaf.acquire.devices.Camera`.
+    """An open camera; implements `fgaf.acquire.devices.StreamingCamera`.
 
     Micro-Manager has no time stamps of single exposures: `time_host_ns` is half an exposure after
-    the command, and `time_device_ns` is 0.
+    the command, or the latency and half an exposure before a streamed frame's arrival, and
+    `time_device_ns` is 0.
 
     Attributes
     ----------
@@ -382,17 +390,19 @@ class MmcoreCamera:
     bit_depth
         Significant bits of a pixel.
     effective
-        What it works with, read back.
+        What it works with, read back; with pace and latency once it has run free.
     """
 
-    not_for_sweeps = "Micro-Manager does not tell when a single frame was exposed"
-
-    def __init__(self, session: Session, settings: MmcoreCameraSettings, clock: Clock) -> None:
+    def __init__(
+        self, session: Session, settings: MmcoreCameraSettings, clock: Clock, timeout_s: float
+    ) -> None:
         self.session = session
         self._core = session.core
-        self._clock = clock
-        self._started = self._closed = False
+        self._clock, self._timeout_s = clock, timeout_s
+        self._started = self._streaming = self._latest = self._closed = False
         self._count = 0
+        self._pace: Pace | None = None
+        self._latency = settings.latency
         self._label = _choose(session, settings.device, _CAMERA, "camera")
         self.name = _describe(session, self._label)
         session.call(f"use {self._label}", lambda: self._core.setCameraDevice(self._label))
@@ -422,6 +432,7 @@ class MmcoreCamera:
 
     def start(self) -> None:
         """End a live view and drop what it left; frame numbers start again at 0."""
+        self._streaming = False
         self.session.call(f"end the live view of {self._label}", self._end_sequence)
         self._started = True
         self._count = 0
@@ -447,15 +458,60 @@ class MmcoreCamera:
             exposure_us=self._exposure_us,
         )
 
+    @property
+    def frame_interval_s(self) -> float:
+        """Measured in a short stream when it is first asked for."""
+        return self._measured()[0].interval_s
+
+    @property
+    def stamp_error_s(self) -> float:
+        """Of streamed frames: what their latency and their arrivals leave open."""
+        pace, latency = self._measured()
+        return latency.error_ms / 1e3 + pace.scatter_s
+
+    def stream(self, latest: bool = False) -> None:
+        """Run free with an empty buffer; before the first time, the pace is measured."""
+        pace, _ = self._measured()
+        self._begin_stream(None if latest else pace, latest)
+
+    def next_frame(self, timeout_s: float) -> Frame | None:
+        """Return the next frame of the stream, or None when none comes in time.
+
+        Raises
+        ------
+        IncompleteFrameError
+            The frame came out of turn: one before it may be lost.
+        DeviceError
+            The camera does not run free, or a frame was lost.
+        """
+        _, latency = self._measured()
+        if (image := self._next_image(timeout_s)) is None:
+            return None
+        pixels, number, arrived_ns = image
+        before_us = 1e3 * latency.ms + self._exposure_us / 2
+        return Frame(
+            pixels=pixels,
+            frame_id=number,
+            time_device_ns=0,
+            time_host_ns=arrived_ns - round(before_us * 1e3),
+            exposure_us=self._exposure_us,
+        )
+
     def stop(self) -> None:
-        """Disarm; harmless when not started."""
+        """End the exposures; harmless when there are none."""
         self._started = False
+        if self._streaming:
+            self._streaming = False
+            self.session.call(f"stop {self._label}", self._end_sequence)
 
     def close(self) -> None:
         """Give the core back; harmless when already closed."""
-        self._started = False
-        if not self._closed:
-            self._closed = True
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self.stop()
+        finally:
             self.session.release()
 
     def _set_region(self, region: Region | None) -> None:
@@ -503,6 +559,82 @@ class MmcoreCamera:
         if self._core.isSequenceRunning(self._label):
             self._core.stopSequenceAcquisition(self._label)
         self._core.clearCircularBuffer()
+
+    def _measured(self) -> tuple[Pace, Latency]:
+        """Return pace and latency of the stream; the first time, run one for them."""
+        if self._pace is None or self._latency is None:
+            self._pace = Pace.of(self._trial())
+            self._latency = self._latency or self._pace.latency()
+            found = {
+                "frame_interval_ms": self._pace.interval_s * 1e3,
+                "latency_ms": self._latency.ms,
+                "latency_error_ms": self._latency.error_ms,
+            }
+            self.effective = replace(self.effective, values={**self.effective.values, **found})
+        return self._pace, self._latency
+
+    def _trial(self) -> list[int]:
+        """Run free for a few frames: when they arrived, in ns."""
+        arrivals_ns: list[int] = []
+        self._begin_stream(None)
+        try:
+            while len(arrivals_ns) < TRIAL_FRAMES:
+                if (image := self._next_image(self._timeout_s)) is None:
+                    raise DeviceError(
+                        f"{self.name} gave no frame for {self._timeout_s:g} s; raise "
+                        "camera.timeout_s if it is so slow"
+                    )
+                arrivals_ns.append(image[2])
+        finally:
+            self.stop()
+        return arrivals_ns
+
+    def _begin_stream(self, pace: Pace | None, latest: bool = False) -> None:
+        self.start()
+        self._started, self._streaming, self._latest = False, True, latest
+        self._last_number: int | None = None
+        self._arrivals = Arrivals(self._clock, pace)
+        self.session.call(f"start {self._label}", self._core.startContinuousSequenceAcquisition)
+
+    def _next_image(self, timeout_s: float) -> tuple[np.ndarray[Any, Any], int, int] | None:
+        """Take an image of the stream: its pixels, its number and its arrival in ns."""
+        if not self._streaming:
+            raise DeviceError(f"{self.name} does not run free")
+        deadline = time.monotonic() + timeout_s
+        while (image := self.session.call(f"stream from {self._label}", self._pop)) is None:
+            rest_s = deadline - time.monotonic()
+            if rest_s <= 0:
+                return None
+            time.sleep(min(rest_s, _LOOK_S))
+        pixels, number, told = image
+        last, self._last_number = self._last_number, number
+        if not self._latest and last is not None and number != last + 1:
+            raise DeviceError(
+                f"{self.name} gave frame {number} after {last}: a frame was lost; end other "
+                "programs, or choose a smaller region"
+            )
+        return pixels, number, self._arrivals.next_ns(told)
+
+    def _pop(self) -> tuple[np.ndarray[Any, Any], int, str] | None:
+        core = self._core
+        running, waiting = core.isSequenceRunning(self._label), core.getRemainingImageCount()
+        if not waiting:
+            if not running:
+                raise RuntimeError("the camera ended its stream; check it")
+            return None
+        if self._latest:
+            for _ in range(waiting - 1):
+                core.popNextImage()
+        elif core.isBufferOverflowed():
+            raise RuntimeError(
+                "its buffer ran over, so that frames were lost; end other programs, or choose a "
+                "smaller region"
+            )
+        pixels, told = core.popNextImageAndMD()
+        number, arrived = (told.get(key, None) for key in ("ImageNumber", "TimeReceivedByCore"))
+        if number is None or arrived is None:
+            raise RuntimeError("it does not tell when frames arrive; update it, or use acq stack")
+        return np.array(pixels, order="C"), int(number), str(arrived)
 
     def _snap(self) -> np.ndarray[Any, Any]:
         self._core.snapImage()
@@ -566,7 +698,7 @@ def open_camera(settings: Mapping[str, Any], opening: Opening) -> MmcoreCamera:
     else:
         session = Session(wanted)
     try:
-        return MmcoreCamera(session, checked, opening.clock)
+        return MmcoreCamera(session, checked, opening.clock, opening.rig.camera.timeout_s)
     except BaseException:
         session.release()
         raise

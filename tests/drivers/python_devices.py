@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 from pymmcore_plus.experimental.unicore import (
     SimpleCameraDevice,
     StageDevice,
@@ -36,8 +38,12 @@ class Drive(StageDevice):
         type(self).made = self
 
     def get_position_um(self) -> float:
+        return self.position_at(time.monotonic())
+
+    def position_at(self, time_s: float) -> float:
+        """Where it is at a time of its last move."""
         way = self._to_um - self._from_um
-        gone = (time.monotonic() - self._begun_s) * self._speed
+        gone = max(0.0, time_s - self._begun_s) * self._speed
         gone = min(gone, abs(way), float(self.get_property_value("StallsAfter")))
         return self._from_um + (gone if way > 0 else -gone)
 
@@ -101,7 +107,12 @@ class Table(XYStageDevice):
 
 
 class Eye(SimpleCameraDevice):
-    """A camera whose pixels tell the exposure's number; it hangs while `stuck` is set."""
+    """A camera whose pixels tell the exposure's number; it hangs while `stuck` is set.
+
+    Its properties say how it runs free: the time from one exposure to the next, how long after its
+    end a frame arrives, and after how many frames one is lost, one comes late, or it ends.
+    `focus_um` is where the drive was in the middle of each of those exposures, by their numbers.
+    """
 
     made: ClassVar[Eye]
 
@@ -109,6 +120,11 @@ class Eye(SimpleCameraDevice):
         super().__init__()
         self.register_property("Gain", default_value=1)
         self.register_property("Bytes", default_value=2)
+        self.register_property("Interval_ms", default_value=20.0)
+        self.register_property("Latency_ms", default_value=0.0)
+        for fault in ("LostAfter", "LateAfter", "EndsAfter"):
+            self.register_property(fault, default_value=0)
+        self.focus_um: dict[int, float] = {}
         self.stuck = threading.Event()
         self.freed = threading.Event()
         self.shots = 0
@@ -133,6 +149,34 @@ class Eye(SimpleCameraDevice):
 
     def dtype(self) -> type[np.unsignedinteger]:
         return np.uint16 if int(self.get_property_value("Bytes")) == 2 else np.uint8
+
+    def start_sequence(
+        self,
+        n: int | None,
+        get_buffer: Callable[[Sequence[int], DTypeLike], np.ndarray],
+    ) -> Iterator[Mapping[str, str]]:
+        if n is not None:
+            yield from super().start_sequence(n, get_buffer)
+            return
+        interval_s, latency_s = (
+            float(self.get_property_value(name)) / 1e3 for name in ("Interval_ms", "Latency_ms")
+        )
+        lost, late, ends = (
+            int(self.get_property_value(name)) for name in ("LostAfter", "LateAfter", "EndsAfter")
+        )
+        exposure_s, begun_s = self._exposure_ms / 1e3, time.monotonic()
+        frame = iter(super().start_sequence(None, get_buffer))
+        for number in itertools.count():
+            if ends and number == ends:
+                return
+            if lost and number == lost:
+                continue
+            end_s = begun_s + number * interval_s + exposure_s
+            delay_s = 0.4 * interval_s if late and number == late else 0.0
+            time.sleep(max(0.0, end_s + latency_s + delay_s - time.monotonic()))
+            told = next(frame)
+            self.focus_um[self.shots] = Drive.made.position_at(end_s - exposure_s / 2)
+            yield told
 
     def snap(self, buffer: np.ndarray) -> Mapping[str, str]:
         if self.stuck.is_set():

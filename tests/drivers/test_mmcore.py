@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,22 @@ from fgaf.acquire import (
     Position,
     Rig,
     StackPlan,
+    StreamingCamera,
+    WallClock,
     open_rig,
     record_stacks,
     stack_paths,
 )
 from fgaf.acquire.cli import main
-from fgaf.acquire.devices import Camera, DeviceError, Stage, effective_settings
+from fgaf.acquire.devices import (
+    Camera,
+    DeviceError,
+    IncompleteFrameError,
+    Stage,
+    effective_settings,
+)
 from fgaf.acquire.drivers.mmcore import MmcoreCameraSettings, _binning_of
+from fgaf.acquire.drivers.mmcore_stamps import Arrivals, Pace
 from fgaf.dataset import FgafError, Optics, RawStack, SettingError
 
 unicore = pytest.importorskip(
@@ -198,6 +208,114 @@ def test_bytes_are_eight_bit(open_both: OpenRig) -> None:
     assert camera.trigger(1.0).pixels.dtype == np.uint8
 
 
+def wait_until(arrived: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not arrived():
+        assert time.monotonic() < deadline
+
+
+def test_a_stream_counts_its_frames_and_ends(open_both: OpenRig) -> None:
+    camera: Any = open_both().camera
+    assert isinstance(camera, StreamingCamera)
+    assert camera.frame_interval_s == pytest.approx(0.02, abs=1e-3)
+    assert camera.stamp_error_s >= camera.frame_interval_s
+    for _ in range(2):
+        before_ns = time.time_ns()
+        camera.stream()
+        frames = [camera.next_frame(1) for _ in range(3)]
+        assert [frame.frame_id for frame in frames] == [0, 1, 2]
+        assert before_ns < frames[1].time_host_ns + 20_000_000 < time.time_ns()
+        assert camera.next_frame(0) is None
+    camera.stop()
+    with pytest.raises(DeviceError, match="does not run free"):
+        camera.next_frame(0)
+    camera.start()
+    assert camera.trigger(1.0).frame_id == 0
+
+
+def test_the_latest_frame_of_a_stream_skips_the_others(open_both: OpenRig) -> None:
+    camera: Any = open_both().camera
+    camera.stream(latest=True)
+    first = camera.next_frame(1)
+    wait_until(lambda: camera.session.core.getRemainingImageCount() >= 3)
+    assert camera.next_frame(1).frame_id >= first.frame_id + 3
+
+
+@dataclass(frozen=True)
+class StreamFault:
+    """What becomes of a stream that gave some frames, and what the line says."""
+
+    says: str
+    error: type[DeviceError] = DeviceError
+    properties: dict[str, int] = field(default_factory=dict)
+    buffer_mb: float = 1.0
+
+
+STREAM_FAULTS = [
+    StreamFault(r"came \+[12]\d\S* ms from its turn", IncompleteFrameError, {"LostAfter": 5}),
+    StreamFault("the camera ended its stream", properties={"EndsAfter": 5}),
+    StreamFault("its buffer ran over", buffer_mb=0.005),
+]
+
+
+@pytest.mark.parametrize("fault", STREAM_FAULTS, ids=lambda fault: fault.says)
+def test_a_fault_of_a_micromanager_stream_is_one_line(
+    fault: StreamFault, open_both: OpenRig
+) -> None:
+    camera: Any = open_both().camera
+    assert camera.frame_interval_s > 0
+    for name, value in fault.properties.items():
+        Eye.made.set_property_value(name, value)
+    camera.session.core.setCircularBufferMemoryFootprint(fault.buffer_mb)
+    camera.stream()
+    if fault.buffer_mb < 1:
+        wait_until(camera.session.core.isBufferOverflowed)
+    with pytest.raises(fault.error, match=fault.says) as caught:
+        all(camera.next_frame(1) for _ in range(7))
+    assert "\n" not in str(caught.value)
+    camera.stop()
+
+
+def test_a_camera_whose_frames_do_not_come_cannot_run_free(open_both: OpenRig) -> None:
+    camera: Any = open_both(camera={"properties": {"Interval_ms": 600}}).camera
+    with pytest.raises(DeviceError, match=r"gave no frame for 0\.3 s"):
+        camera.stream()
+
+
+@pytest.mark.parametrize(
+    ("arrivals_ms", "interval_ms", "scatter_ms"),
+    [
+        ([0, 99, *range(110, 310, 10)], 10, 0),
+        ([0, 10, *range(20, 200, 10), 245, 246, 247], 10, 0),
+        ([0, 10, *(10 * n + (n % 2) for n in range(2, 22))], 10, 0.5),
+    ],
+    ids=["begins unevenly", "ends late", "scatters"],
+)
+def test_the_pace_of_a_stream_is_that_of_most_frames(
+    arrivals_ms: list[int], interval_ms: float, scatter_ms: float
+) -> None:
+    pace = Pace.of([1_000_000 * each for each in arrivals_ms])
+    assert pace.interval_s * 1e3 == pytest.approx(interval_ms, rel=0.01)
+    assert pace.scatter_s * 1e3 == pytest.approx(scatter_ms, abs=0.1)
+
+
+def test_frames_that_come_at_once_have_no_pace() -> None:
+    with pytest.raises(DeviceError, match="without time between them"):
+        Pace.of([0] * 22)
+
+
+def test_a_late_arrival_counts_as_in_its_turn() -> None:
+    arrivals = Arrivals(WallClock(), Pace(0.01, 0.0))
+    begun = datetime.now()
+    late_ms = [0, 0, 0, 4, 0, 3, 3]
+    found = [
+        arrivals.next_ns(str(begun + timedelta(milliseconds=10 * n + late)))
+        for n, late in enumerate(late_ms)
+    ]
+    off_ms = [(each - found[0]) / 1e6 - 10 * n for n, each in enumerate(found)]
+    assert off_ms == pytest.approx([0, 0, 0, 0.1, 0, 0.1, 0.2], abs=0.01)
+
+
 def test_a_camera_that_hangs_ends_in_time_and_says_so(open_both: OpenRig) -> None:
     devices = open_both()
     devices.camera.start()
@@ -356,6 +474,7 @@ WRONG = [
     Wrong("cannot load its devices: ", {"load": [load("Nothing")]}),
     Wrong("has no focus drive; add one", {"load": [load("Eye")]}),
     Wrong("cannot set Sped of Drive to 1", {"properties": {"Sped": 1}}),
+    Wrong("latency.error_ms is missing", camera={"latency": {"ms": 4}}),
     Wrong("cannot set the region", camera={"region": {"y": 20, "height": 9, "width": 9}}),
     Wrong("colours at once", {"load": [load("Drive"), load("Colours")]}),
 ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -190,15 +191,69 @@ def test_a_micromanager_drive_with_a_speed_is_swept(tmp_path: Path) -> None:
         assert float(Drive.made.get_property_value("Speed")) == 500
 
 
+@dataclass(frozen=True)
+class Streamed:
+    """How far after its exposure a frame arrives, what the rig says of that, and what comes."""
+
+    latency_ms: float
+    frames_per_plane: int
+    tolerance_um: float
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+STREAMED = {
+    "at once": Streamed(0, 5, 0.125),
+    "after a frame time": Streamed(20, 5, 0.125),
+    "after nearly two": Streamed(39, 5, 0.125),
+    "one is late": Streamed(20, 5, 0.125, {"properties": {"LateAfter": 12}}),
+    "measured": Streamed(15, 1, 0.06, {"latency": {"ms": 15, "error_ms": 1}}),
+}
+
+
+def both(**camera: Any) -> Rig:
+    """A rig of a drive and a camera of Micro-Manager."""
+    load = [{"label": name, "library": "python_devices", "name": name} for name in ("Drive", "Eye")]
+    speed = {"property": "Speed", "um_s": 1}
+    rig = tables("mmcore", python_devices=True, load=load, still_ms=0, speed=speed)
+    exposing = CameraTable(driver="mmcore", exposure_ms=2, timeout_s=1.0, retries=8, options=camera)
+    return rig.model_copy(update={"camera": exposing})
+
+
+@pytest.mark.parametrize("case", STREAMED.values(), ids=STREAMED)
+def test_z_of_a_micromanager_stream_is_where_the_drive_was(case: Streamed, tmp_path: Path) -> None:
+    pytest.importorskip("pymmcore_plus.experimental.unicore")
+    from python_devices import Eye
+
+    properties = case.options.get("properties", {}) | {"Latency_ms": case.latency_ms}
+    rig = both(**(case.options | {"properties": properties}))
+    settings = SweepSettings(ramps=8, frames_per_plane=case.frames_per_plane)
+    path = tmp_path / "x.stack.h5"
+    with open_rig(rig) as devices:
+        sweep = Sweep(devices, rig.camera, rig.stage, settings)
+        record_stacks(devices, rig, PLAN, [path], method=sweep)
+    with RawStack.open(path) as stack:
+        stack.verify()
+        true_um = [Eye.made.focus_um[int(shot)] for shot in stack.frames[:, 0, 0]]
+        assert np.abs(stack.z_um - true_um).max() <= case.tolerance_um
+        told = json.loads(stack.header.device_settings)["camera"]
+        assert told["frame_interval_ms"] == pytest.approx(20, abs=0.5)
+
+
+def test_a_micromanager_stream_of_unknown_latency_is_refused_where_it_matters() -> None:
+    pytest.importorskip("pymmcore_plus.experimental.unicore")
+    rig = both()
+    with (
+        open_rig(rig) as devices,
+        pytest.raises(SettingError, match=r"may be off by 2\d ms.*-per-plane [56]"),
+    ):
+        sweep_of(devices, rig).check(PLAN)
+
+
 def test_what_cannot_be_swept_says_why(tmp_path: Path) -> None:
     pytest.importorskip("pymmcore_plus.experimental.unicore")
-    names = ("Drive", "Eye")
-    load = [{"label": name, "library": "python_devices", "name": name} for name in names]
+    load = [{"label": "Drive", "library": "python_devices", "name": "Drive"}]
     rig = tables("mmcore", python_devices=True, load=load)
-    rig = rig.model_copy(update={"camera": CameraTable(driver="mmcore", exposure_ms=2)})
-    with open_rig(rig) as devices:
-        with pytest.raises(SettingError, match=r"cannot run free \(.*when a single frame"):
-            sweep_of(devices, rig)
+    with open_rig(load_rig("sim").model_copy(update={"stage": rig.stage})) as devices:
         devices.camera = FreeCamera(WallClock())
         with pytest.raises(SettingError, match=r"cannot keep a set speed \(.*speed = \{ property"):
             sweep_of(devices, rig)
