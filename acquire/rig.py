@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from importlib import import_module
@@ -11,8 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
@@ -29,7 +28,7 @@ from fgaf.acquire.devices import (
     effective_settings,
 )
 from fgaf.acquire.simulation.settings import SimulationSettings
-from fgaf.acquire.tables import parse_table, vendor_module
+from fgaf.acquire.tables import Table, parse_table, vendor_module
 from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.inputs import parse_toml, read_text
 from fgaf.dataset.names import nearest
@@ -65,16 +64,13 @@ contrast = "relief"
 CAMERAS, STAGES = "fgaf.cameras", "fgaf.stages"
 
 _PIXEL_TOLERANCE = 0.01
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CameraTable(_Table):
+class CameraTable(Table):
     """The camera.
 
     Attributes
@@ -99,10 +95,10 @@ class CameraTable(_Table):
     timeout_s: _Positive = 2.0
     retries: Annotated[int, Field(ge=0)] = 2
     allow_identical: bool = False
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
 
-class StageTable(_Table):
+class StageTable(Table):
     """The focus drive.
 
     Attributes
@@ -141,7 +137,7 @@ class StageTable(_Table):
     x_limits_um: tuple[float, float] | None = None
     y_limits_um: tuple[float, float] | None = None
     xy_tolerance_um: _Positive = 2.0
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _limits_ascend(self) -> Self:
@@ -158,7 +154,7 @@ class StageTable(_Table):
         return self.limits_um is not None and all(map(math.isnan, self.limits_um))
 
 
-class Rig(_Table):
+class Rig(Table):
     """One microscope.
 
     Attributes
@@ -221,6 +217,7 @@ def load_rig(name: str | Path, overrides: Iterable[str] = ()) -> Rig:
         raise SettingError(f"{where} is no valid TOML: {error}{hint}") from error
     for override in overrides:
         _override(table, override)
+    _refuse_control_characters(table, where)
     return parse_table(Rig, table, where)
 
 
@@ -336,6 +333,20 @@ def _override(table: dict[str, Any], override: str) -> None:
         table[last] = parse_toml(f"value = {value}")["value"]
     except ValueError:
         table[last] = value.strip()
+
+
+def _refuse_control_characters(value: Any, where: str, path: str = "") -> None:
+    """Refuse text that a backslash between double quotes has changed into something else."""
+    if isinstance(value, str) and _CONTROL.search(value):
+        raise SettingError(
+            f"{where}: {path} = {value!r} holds a line break, tab or other control character, as a "
+            "backslash between double quotes makes them; write the text between single quotes, or "
+            "with forward slashes"
+        )
+    if isinstance(value, dict | list):
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, part in parts:
+            _refuse_control_characters(part, where, f"{path}.{key}" if path else str(key))
 
 
 def _toml(table: Mapping[str, Any], path: str = "") -> str:

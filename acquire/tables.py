@@ -7,13 +7,19 @@ from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fgaf.acquire.devices import DeviceError
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.names import nearest
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class Table(BaseModel):
+    """Settings as a rig gives them: frozen, without unknown keys; a number may stand for text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
 
 def parse_table(model: type[Model], table: Mapping[str, Any], where: str) -> Model:

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Annotated, Any, Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from fgaf.acquire.devices import (
     Clock,
@@ -30,7 +30,7 @@ from fgaf.acquire.drivers.basler_pixels import FORMATS, PixelFormat
 from fgaf.acquire.drivers.basler_stamps import LATCHES, CameraStamps
 from fgaf.acquire.drivers.region import Region
 from fgaf.acquire.found import Found
-from fgaf.acquire.tables import parse_table, vendor_module
+from fgaf.acquire.tables import Table, parse_table, vendor_module
 
 REQUIRES: Final = (("pypylon", "basler"),)
 
@@ -42,6 +42,8 @@ _OWN_SETTINGS: Final = {
     "PixelFormat": "pixel_format",
     "BinningHorizontal": "binning",
     "BinningVertical": "binning",
+    "DecimationHorizontal": "binning",
+    "DecimationVertical": "binning",
     "ExposureTime": "exposure_ms of [camera]",
     "ExposureTimeAbs": "exposure_ms of [camera]",
     "Width": "region",
@@ -67,7 +69,7 @@ _RECORDED: Final = (
 _EXPOSURE_TOLERANCE: Final = 0.01
 
 
-class BaslerSettings(BaseModel):
+class BaslerSettings(Table):
     """The `[camera.options]` of a Basler camera.
 
     Attributes
@@ -91,15 +93,13 @@ class BaslerSettings(BaseModel):
         ``{GammaEnable = false, BlackLevel = 0.0}``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
-
     exposure_ms: Annotated[float, Field(gt=0)]
     serial_number: str | None = None
     pixel_format: Annotated[str, Field(pattern=f"^{FORMATS}$")] = "Mono8"
     binning: Annotated[int, Field(ge=1, le=8)] = 1
     gain: float | None = None
     region: Region | None = None
-    features: dict[str, bool | int | float | str] = {}
+    features: dict[str, bool | int | float | str] = Field(default_factory=dict)
 
     @field_validator("features")
     @classmethod
@@ -286,11 +286,21 @@ class BaslerCamera:
     def _set_binning(self, binning: int) -> int:
         """Set the binning, also that which another program left; it is read back.
 
+        Decimation, which makes pixels as large and excludes binning, is switched off before.
+
         Raises
         ------
         DeviceError
-            The camera has none, or keeps another one or one that differs along y and x.
+            The camera has none, or keeps another one, one that differs along y and x, or its
+            decimation.
         """
+        for side in ("DecimationHorizontal", "DecimationVertical"):
+            self._set_if_there(side, 1)
+            if self._has(side) and (left := int(self._get(side))) != 1:
+                raise DeviceError(
+                    f"{self.name} keeps {side} = {left}, which makes its pixels larger; set it to "
+                    "1 in pylon Viewer"
+                )
         sides = ("BinningHorizontal", "BinningVertical")
         for side in sides:
             self._set_if_there(side, binning)

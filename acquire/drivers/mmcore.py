@@ -16,7 +16,7 @@ from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from fgaf.acquire.devices import Clock, DeviceError, EffectiveSettings, Frame, Opening
 from fgaf.acquire.drivers.limits import limits_of, require_within
@@ -24,7 +24,7 @@ from fgaf.acquire.drivers.mmcore_found import find as find
 from fgaf.acquire.drivers.mmcore_session import Session, SessionSettings
 from fgaf.acquire.drivers.mmcore_stamps import TRIAL_FRAMES, Arrivals, Latency, Pace
 from fgaf.acquire.drivers.region import Region
-from fgaf.acquire.tables import parse_table
+from fgaf.acquire.tables import Table, parse_table
 from fgaf.dataset.errors import SettingError
 
 REQUIRES: Final = (("pymmcore_plus", "mmcore"),)
@@ -42,7 +42,7 @@ _RECORDED: Final = (
 )
 
 
-class SpeedProperty(BaseModel):
+class SpeedProperty(Table):
     """The property of a drive that holds its speed.
 
     Attributes
@@ -52,8 +52,6 @@ class SpeedProperty(BaseModel):
     um_s
         What 1 of it is in µm/s: 1000 where it counts in mm/s.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     property: str
     um_s: Annotated[float, Field(gt=0)]

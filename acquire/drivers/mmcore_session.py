@@ -16,10 +16,10 @@ from queue import SimpleQueue
 from types import ModuleType
 from typing import Any, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from fgaf.acquire.devices import DeviceError
-from fgaf.acquire.tables import vendor_module
+from fgaf.acquire.tables import Table, vendor_module
 from fgaf.dataset.errors import SettingError
 
 Answer = TypeVar("Answer")
@@ -28,7 +28,7 @@ _CALL_S: Final = 10.0
 _LOADING_S: Final = 120.0
 
 
-class Load(BaseModel):
+class Load(Table):
     """One device to be loaded where there is no configuration file; hubs before what is on them.
 
     Attributes
@@ -42,15 +42,13 @@ class Load(BaseModel):
         Set before it is initialized (a port, ...).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     label: str
     library: str
     name: str
-    properties: dict[str, bool | int | float | str] = {}
+    properties: dict[str, bool | int | float | str] = Field(default_factory=dict)
 
 
-class SessionSettings(BaseModel):
+class SessionSettings(Table):
     """Which devices the core has; part of the options of drive and camera.
 
     Attributes
@@ -65,8 +63,6 @@ class SessionSettings(BaseModel):
     python_devices
         Use pymmcore-plus's experimental core, which also has devices that are written in Python.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     config: Path | None = None
     load: tuple[Load, ...] = ()

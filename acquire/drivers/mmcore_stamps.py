@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 from typing import Annotated, Final, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from fgaf.acquire.devices import Clock, DeviceError, IncompleteFrameError
+from fgaf.acquire.tables import Table
 
 TRIAL_FRAMES: Final = 22
 _UNEVEN_FRAMES: Final = 2
@@ -23,7 +24,7 @@ _CATCH_UP: Final = 1.01
 _EPOCH: Final = datetime(1970, 1, 1)
 
 
-class Latency(BaseModel):
+class Latency(Table):
     """How long frames take from the end of their exposure to their arrival, as somebody measured.
 
     Attributes
@@ -33,8 +34,6 @@ class Latency(BaseModel):
     error_ms
         How far it may be off.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     ms: Annotated[float, Field(ge=0)]
     error_ms: Annotated[float, Field(ge=0)]

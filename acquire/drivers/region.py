@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from fgaf.acquire.tables import Table
 
 _Pixels = Annotated[int, Field(gt=0)]
 _Offset = Annotated[int, Field(ge=0)]
 
 
-class Region(BaseModel):
+class Region(Table):
     """Part of the sensor that is read out, in pixels; rows first."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     y: _Offset = 0
     x: _Offset = 0

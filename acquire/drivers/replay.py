@@ -17,17 +17,16 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
 
 from fgaf.acquire.devices import Clock, DeviceError, Frame, Opening, Stage
 from fgaf.acquire.drivers.limits import require_within
 from fgaf.acquire.drivers.simulated import SimulatedClock
-from fgaf.acquire.tables import parse_table
+from fgaf.acquire.tables import Table, parse_table
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.raw import RawStack
 
 
-class ReplayStageSettings(BaseModel):
+class ReplayStageSettings(Table):
     """The `[stage.options]` of a replay.
 
     Attributes
@@ -38,13 +37,11 @@ class ReplayStageSettings(BaseModel):
         Whether exposures take the time they took; else they take none.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     stack: Path
     realtime: bool = False
 
 
-class ReplayCameraSettings(BaseModel):
+class ReplayCameraSettings(Table):
     """The `[camera.options]` of a replay.
 
     Attributes
@@ -54,8 +51,6 @@ class ReplayCameraSettings(BaseModel):
     stack
         The raw stack; by default that of the drive, when it is a replay too.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     exposure_ms: float
     stack: Path | None = None

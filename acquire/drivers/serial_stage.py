@@ -7,15 +7,16 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from fgaf.acquire.devices import DeviceError
 from fgaf.acquire.drivers.serial_link import SerialLink
+from fgaf.acquire.tables import Table
 
 _ANYTHING: Final = re.compile(r".+")
 
 
-class SerialSettings(BaseModel):
+class SerialSettings(Table):
     """What the `[stage.options]` of every controller on a serial line say.
 
     Attributes
@@ -30,8 +31,6 @@ class SerialSettings(BaseModel):
         `off` switches the controller's own backlash correction off while the drive is open: it may
         overshoot by more than a whole stack. `keep` leaves it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     port: str = Field(min_length=1)
     timeout_s: Annotated[float, Field(gt=0, le=60)] = 1.0

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from fgaf.acquire.devices import Camera, Clock, DeviceError, Frame, Opening, Stage
 from fgaf.acquire.simulation.settings import SimulationSettings
-from fgaf.acquire.tables import parse_table
+from fgaf.acquire.tables import Table, parse_table
 from fgaf.dataset.truth import FrameTruth
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _Positive = Annotated[float, Field(gt=0)]
 _NonNegative = Annotated[float, Field(ge=0)]
 
 
-class StageOptions(BaseModel):
+class StageOptions(Table):
     """``[stage.options]`` of the simulated drive.
 
     Attributes
@@ -53,8 +53,6 @@ class StageOptions(BaseModel):
         Whether simulated time waits for real time; else it runs as fast as the computer can.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     start_um: float = 0.0
     travel_um: tuple[float, float] = (-1000.0, 1000.0)
     speed_um_s: _Positive = 200.0
@@ -74,7 +72,7 @@ class StageOptions(BaseModel):
     realtime: bool = False
 
 
-class CameraOptions(BaseModel):
+class CameraOptions(Table):
     """``[camera.options]`` of the simulated camera, and the rig's exposure time.
 
     Attributes
@@ -86,8 +84,6 @@ class CameraOptions(BaseModel):
     latency_ms
         Time from the trigger to the exposure.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     exposure_ms: _Positive
     row_us: _NonNegative = 20.0

@@ -69,7 +69,7 @@ def test_a_missing_vendor_library_names_the_extra(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_rig_written_as_toml_reads_back_the_same(name: str, tmp_path: Path) -> None:
-    rig = load_rig(name, ['name="tab\\t \\"quoted\\" µ"', "stage.limits_um=[-50, 50]"])
+    rig = load_rig(name, ['name="back\\\\slash \\"quoted\\" µ"', "stage.limits_um=[-50, 50]"])
     path = tmp_path / "mine.toml"
     path.write_text(rig.to_toml(), encoding="utf-8")
     assert load_rig(path) == rig
@@ -104,6 +104,10 @@ BAD_FILES = [
     BadFile(rb'name = "C:\Users\lab"', "single quotes"),
     BadFile(rb'name = "D:\lab"', "single quotes"),
     BadFile(b"[camera]\ndriver = 'simulated'\n", "key stage is missing"),
+    BadFile(rb'name = "C:\new\tables.cfg"', r"'C:\\new\\tables.cfg' holds .* single quotes"),
+    BadFile(rb'camera = { options = { load = [{ name = "a\t" }] } }', r"load\.0\.name = 'a.*tab"),
+        rb'camera = { options = { load = [{ name = "a\t" }] } }', r"load\.0\.name = 'a\\t' holds"
+    ),
     BadFile(b"[camera]\n[stage]\n", r"key camera\.driver is missing"),
     BadFile(b"[camera]\ndrivr = 'simulated'\n", r"key camera\.drivr; did you mean driver\?"),
 ]

@@ -49,6 +49,7 @@ class Feature:
 
     Value: Any
     Max: int = 0
+    writable: bool = True
 
 
 class Result:
@@ -96,6 +97,8 @@ class FakeCamera:
         Opening fails, as when another program holds the camera.
     ready
         Whether the camera ever waits for a trigger.
+    features, fixed
+        Its features besides the usual ones (None takes one away), and those that cannot be set.
     """
 
     shots: list[Shot] = field(default_factory=list)
@@ -104,12 +107,15 @@ class FakeCamera:
     in_use: bool = False
     ready: bool = True
     features: dict[str, Any] = field(default_factory=dict)
+    fixed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         common = {"PixelFormat": "Mono8", "ExposureTime": 0.0, "OffsetX": 9, "OffsetY": 9}
         common |= {"TriggerMode": "On", "MaxNumBuffer": 10}
         self.nodes = {name: Feature(value) for name, value in (common | self.features).items()}
         self.nodes = {name: node for name, node in self.nodes.items() if node.Value is not None}
+        for name in self.fixed:
+            self.nodes[name].writable = False
         self.nodes |= {"Height": Feature(1, 4), "Width": Feature(1, 6)}
         self.results: list[Result] = []
         self.calls: list[str] = []
@@ -202,7 +208,7 @@ def install(monkeypatch: pytest.MonkeyPatch, *cameras: FakeCamera) -> None:
     vars(genicam).update(
         GenericException=GenericException,
         IsReadable=lambda node: isinstance(node, Feature),
-        IsWritable=lambda node: isinstance(node, Feature),
+        IsWritable=lambda node: isinstance(node, Feature) and node.writable,
     )
     package = ModuleType("pypylon")
     monkeypatch.setitem(sys.modules, "pypylon", package)

@@ -116,6 +116,7 @@ def test_a_binning_that_the_camera_has_not_is_refused() -> None:
     [
         ({"PixelFormat": "Mono12"}, "pixel_format"),
         ({"BinningVertical": 2}, "binning"),
+        ({"DecimationVertical": 2}, "binning"),
         ({"ExposureTime": 100.0}, "exposure_ms"),
         ({"Width": 32}, "region"),
     ],

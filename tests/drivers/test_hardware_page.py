@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -43,6 +44,28 @@ def test_every_rig_on_the_page_is_valid(text: str, tmp_path: Path) -> None:
     settings = {"exposure_ms": rig.camera.exposure_ms, **rig.camera.options}
     parse_table(CAMERAS[rig.camera.driver], settings, "camera.options")
     parse_table(STAGES[rig.stage.driver], rig.stage.options, "stage.options")
+
+
+@pytest.mark.parametrize(
+    ("model", "key"),
+    [
+        (AsiSettings, "port"),
+        (PriorSettings, "port"),
+        (BaslerSettings, "serial_number"),
+        (MmcoreCameraSettings, "device"),
+        (MmcoreStageSettings, "xy_device"),
+        (MmcoreStageSettings, "speed.property"),
+    ],
+)
+def test_a_number_without_quotes_is_taken_for_text(model: type[BaseModel], key: str) -> None:
+    required = {"exposure_ms": 1, "port": "COM3", "model": "proscan"}
+    table: dict[str, Any] = {
+        name: value for name, value in required.items() if name in model.model_fields
+    }
+    name, _, inner = key.partition(".")
+    table[name] = {inner: 24012345, "um_s": 1} if inner else 24012345
+    found = getattr(parse_table(model, table, "options"), name)
+    assert (getattr(found, inner) if inner else found) == "24012345"
 
 
 def test_the_page_shows_a_whole_rig_and_every_driver(tmp_path: Path) -> None:
