@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fgaf.dataset.console import count
 from fgaf.dataset.csv_tables import read_table
 from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.files import reason
 from fgaf.dataset.inputs import read_text
-from fgaf.dataset.names import nearest
+from fgaf.dataset.names import nearest, require_distinct
 
 _NUMBERS = {"x_um": True, "y_um": True, "z_um": False}
 _SHOWN = 9
@@ -83,9 +84,10 @@ def read_positions(path: Path) -> tuple[Position, ...]:
         _position(row, f"p{number:0{digits}}", f"{path}, line {number + 1}")
         for number, row in enumerate(rows, 1)
     )
-    names = [position.name for position in found]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise SettingError(f"{path} names two positions {twice}; give each a name of its own")
+    try:
+        require_distinct(position.name for position in found)
+    except SettingError as error:
+        raise SettingError(f"{path}: of the positions, {error}") from error
     return found
 
 
@@ -94,8 +96,7 @@ def describe_all(positions: Sequence[Position]) -> str:
     shown = [position.describe() for position in positions]
     if len(shown) > _SHOWN:
         shown[3:-1] = ["..."]
-    places = "1 position" if len(positions) == 1 else f"{len(positions)} positions"
-    return f"{places}: {'; '.join(shown)}"
+    return f"{count(len(positions), 'position')}: {'; '.join(shown)}"
 
 
 def _position(row: Mapping[str | None, str | None], name: str, where: str) -> Position:

@@ -23,7 +23,8 @@ from fgaf.acquire.rig import Rig, effective_optics
 from fgaf.acquire.travel import Travel
 from fgaf.acquire.writing import BackgroundWriter
 from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.dataset.files import free_bytes, require_all_new, require_free
+from fgaf.dataset.files import free_bytes, names_in, require_all_new, require_free
+from fgaf.dataset.names import folded
 from fgaf.dataset.raw import SUFFIX, RawHeader, RawWriter, require_no_part
 from fgaf.dataset.truth import FrameTruth, StackTruth, truth_path, write_truth
 
@@ -195,7 +196,7 @@ def record_stacks(
     pace = Pace(every_s, devices.clock, interrupt)
     travel = Travel(devices.stage, devices.clock, rig.stage, interrupt) if positions else None
     check_series(method, plan, positions, travel)
-    _check_outputs(paths, plan, devices, overwrite)
+    check_outputs(paths, plan, devices, overwrite)
     header = _header(devices, rig, labels or Labels(), paths[0], positions)
     stops: Sequence[Position | None] = positions or (None,)
     planes, stacks = (progress, _plainly) if len(paths) == 1 else (_plainly, progress)
@@ -314,7 +315,25 @@ def _kept(writer: RawWriter) -> str:
     return f"{writer.n_written} planes are kept, publish them with `acq recover {writer.part}`"
 
 
-def _check_outputs(paths: list[Path], plan: StackPlan, devices: Devices, overwrite: bool) -> None:
+def check_outputs(paths: list[Path], plan: StackPlan, devices: Devices, overwrite: bool) -> None:
+    """Refuse files of which one cannot be, or that the disk cannot hold; nothing is made.
+
+    Parameters
+    ----------
+    paths
+        The stacks.
+    plan, devices
+        What each will hold.
+    overwrite
+        Whether what is there may be replaced.
+
+    Raises
+    ------
+    SettingError, ExistsError
+        See `fgaf.dataset.files.require_all_new`; or a broken run left its ``.part``.
+    FgafError
+        The disk has too little room.
+    """
     require_all_new(paths, overwrite)
     require_all_new(map(truth_path, paths), overwrite)
     for path in paths:
@@ -382,9 +401,9 @@ def _plain(text: str) -> str:
 
 def _free_stem(folder: Path, prefix: str, now: datetime) -> str:
     stem = f"{prefix}_{now:%Y%m%d-%H%M%S}"
-    taken = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    taken = set(map(folded, names_in(folder)))
     number, free = 1, stem
-    while any(name.startswith((f"{free}_", f"{free}.")) for name in taken):
+    while any(name.startswith((folded(f"{free}_"), folded(f"{free}."))) for name in taken):
         number += 1
         free = f"{stem}-{number}"
     return free

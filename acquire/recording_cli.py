@@ -280,6 +280,7 @@ def _record(request: Request, way: Way) -> None:
     from fgaf.acquire.recording import (
         Labels,
         Recorded,
+        check_outputs,
         check_series,
         record_stacks,
         stack_paths,
@@ -302,6 +303,7 @@ def _record(request: Request, way: Way) -> None:
         stage = devices.stage
         travel = Travel(stage, devices.clock, rig.stage, interrupt) if positions else None
         check_series(method, plan, positions, travel)
+        check_outputs(paths, plan, devices, request.overwrite)
         if not request.dry_run:
             echo(f"writing {paths[0]}", err=request.as_json)
             for part in broken_runs(request.out):

@@ -89,13 +89,14 @@ def auto_command(
     from fgaf.curate.crop import PatchSettings
     from fgaf.curate.finding import find_stacks
     from fgaf.dataset.archive import write_archive
-    from fgaf.dataset.files import require_new
+    from fgaf.dataset.files import require_all_new, require_new
 
     settings = PatchSettings(patch_px, step_um, half_range_um)
     paths = find_stacks(raw)
     out = output_file(out, Path("dataset.h5"), overwrite, as_json, beside=".session")
     require_new(out, overwrite)
     place = folder or out.with_suffix(".session")
+    require_all_new([out, place], overwrite=True)
     report = auto(
         paths,
         place,

@@ -37,7 +37,7 @@ from fgaf.curate.state import (
     undo_and_redo,
 )
 from fgaf.dataset.errors import ExistsError, FgafError, FormatError
-from fgaf.dataset.files import cannot_write
+from fgaf.dataset.files import make_folder, require_new
 from fgaf.dataset.header import software
 from fgaf.dataset.raw import RawStack
 
@@ -97,19 +97,19 @@ class Session:
             There is a session already.
         LockedError
             Another window or program is about to begin one, or has the earlier one.
+        SettingError
+            The folder's name cannot be; see `fgaf.dataset.files.require_new`.
         FgafError
             The folder cannot be written.
         """
+        require_new(folder, overwrite=True)
         if begun(folder):
             if not overwrite:
                 raise ExistsError(
                     f"{folder} holds a session already; choose another --session folder"
                 )
             set_aside(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(folder, error) from error
+        make_folder(folder)
         journal = Journal(folder)
         session = cls(folder, journal, journal.records, None)
         try:

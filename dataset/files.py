@@ -40,8 +40,8 @@ def require_new(path: Path, overwrite: bool = False) -> None:
     ExistsError
         `path` exists and `overwrite` is false.
     SettingError
-        Its name, or that of a folder to be made for it, is one that Windows forbids; or a
-        neighbour's name differs from it by case only.
+        Its name, or that of a folder to be made for it, is one that Windows forbids, or differs
+        from a neighbour's by case or way of writing only.
     FgafError
         The folder of `path` cannot be created.
     """
@@ -56,12 +56,9 @@ def require_all_new(paths: Iterable[Path], overwrite: bool = False) -> None:
     for folder, outputs in by_folder.items():
         _require_makeable(folder)
         require_distinct(path.name for path in outputs)
-        there = {folded(p.name): p.name for p in folder.iterdir()} if folder.is_dir() else {}
         for path in outputs:
             _require_free_name(path, overwrite)
-            neighbour = there.get(folded(path.name), path.name)
-            if neighbour != path.name:
-                raise SettingError(f"{folder}: {alike(path.name, neighbour)}")
+        _require_no_twin(folder, {path.name for path in outputs})
 
 
 def _require_free_name(path: Path, overwrite: bool) -> None:
@@ -69,6 +66,23 @@ def _require_free_name(path: Path, overwrite: bool) -> None:
         raise ExistsError(f"{path} exists already; choose another name or pass --overwrite")
     if path.name not in _HERE:
         require_portable(path.name)
+
+
+def names_in(folder: Path) -> set[str]:
+    """Names of what lies in a folder; none where it is not there or does not tell."""
+    try:
+        return {path.name for path in folder.iterdir()}
+    except OSError:
+        return set()
+
+
+def _require_no_twin(folder: Path, names: set[str]) -> None:
+    """Refuse names that are not in a folder, but for case or way of writing."""
+    there = names_in(folder)
+    twins = {folded(name): name for name in there}
+    for name in sorted(names - there):
+        if folded(name) in twins:
+            raise SettingError(f"{folder}: {alike(name, twins[folded(name)])}")
 
 
 def _require_makeable(folder: Path) -> None:
@@ -81,6 +95,7 @@ def _require_makeable(folder: Path) -> None:
             )
         if place.name not in _HERE:
             require_portable(place.name)
+            _require_no_twin(place.parent, {place.name})
 
 
 @contextmanager
@@ -90,7 +105,8 @@ def making_folder(folder: Path) -> Iterator[None]:
     Raises
     ------
     SettingError
-        A folder to be made has a name that Windows forbids.
+        A folder to be made has a name that Windows forbids, or that differs from a neighbour's
+        by case or way of writing only.
     FgafError
         It cannot be made.
     """
@@ -108,7 +124,8 @@ def make_folder(folder: Path) -> list[Path]:
     Raises
     ------
     SettingError
-        A folder to be made has a name that Windows forbids.
+        A folder to be made has a name that Windows forbids, or that differs from a neighbour's
+        by case or way of writing only.
     FgafError
         It cannot be made.
     """
@@ -245,12 +262,12 @@ def publishing(path: Path, overwrite: bool = False) -> Iterator[Path]:
 
     Raises
     ------
-    ExistsError
-        `path` exists and `overwrite` is false.
+    ExistsError, SettingError
+        See `require_new`.
     FgafError
         The folder cannot be made or written, or the disk is full.
     """
-    _require_free_name(path, overwrite)
+    require_new(path, overwrite)
     with making_folder(path.parent):
         try:
             with scratch_folder(path.parent) as folder:

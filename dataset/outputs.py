@@ -9,7 +9,8 @@ from pathlib import Path
 
 from fgaf.dataset.console import echo
 from fgaf.dataset.errors import FgafError
-from fgaf.dataset.files import reason
+from fgaf.dataset.files import names_in, reason
+from fgaf.dataset.names import folded
 
 _DOUBLE = (".ome.zarr", ".ome.tif", ".ome.tiff", ".stack.h5")
 
@@ -43,7 +44,7 @@ def free_path(path: Path, beside: str = "") -> Path:
     return next(
         each
         for each in numbered(path)
-        if not (_is_there(each) or (beside and _is_there(each.with_suffix(beside))))
+        if not (is_taken(each) or (beside and is_taken(each.with_suffix(beside))))
     )
 
 
@@ -63,6 +64,8 @@ def claim_folder(path: Path) -> Path:
         The folder cannot be made.
     """
     for each in numbered(path):
+        if is_taken(each):
+            continue
         try:
             each.mkdir(parents=True)
         except FileExistsError:
@@ -121,5 +124,6 @@ def _said(path: Path, as_json: bool) -> Path:
     return path
 
 
-def _is_there(path: Path) -> bool:
-    return path.exists() or path.is_symlink()
+def is_taken(path: Path) -> bool:
+    """Tell whether a name is there, maybe in another case or way of writing."""
+    return folded(path.name) in set(map(folded, names_in(path.parent)))

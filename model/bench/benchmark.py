@@ -18,7 +18,7 @@ from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingErro
 from fgaf.dataset.files import write_text
 from fgaf.dataset.folder_lock import RUN_LOCK, working_in
 from fgaf.dataset.inputs import parse_json, read_bytes
-from fgaf.dataset.outputs import numbered
+from fgaf.dataset.outputs import is_taken, numbered
 from fgaf.model.bench.exam import Exam
 from fgaf.model.bench.motility import peak_measures
 from fgaf.model.bench.preset import Preset
@@ -198,7 +198,7 @@ def folder_for(usual: Path, preset: Preset, exam: Exam) -> Path:
     return next(
         folder
         for folder in numbered(usual)
-        if not folder.exists()
+        if not is_taken(folder)
         or ((folder / _CARD).is_file() and _read_card(folder / _CARD) == identity)
     )
 

@@ -45,6 +45,31 @@ def test_stack_echoes_the_planes_writes_and_says_what_is_next(stack: Acq, tmp_pa
         assert raw.header.sample_id == "S1"
 
 
+NAMES = {
+    "a device": (("--out", "raw", "--name", "nul"), "'nul.stack.h5' is a device on Windows"),
+    "a device as folder": (("--out", "aux/raw"), "'aux' is a device on Windows"),
+    "another case": (("--out", "raw", "--name", "A"), "'A.stack.h5' and 'a.stack.h5' are one name"),
+    "a folder of another case": (("--out", "Raw"), "'Raw' and 'raw' are one name"),
+    "positions": (("--positions", "twins.csv"), "'A1' and 'a1' are one name"),
+}
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["run", "dry run"])
+@pytest.mark.parametrize(("words", "says"), NAMES.values(), ids=NAMES)
+def test_names_that_some_file_system_refuses_are_refused_also_in_a_dry_run(
+    words: tuple[str, ...], says: str, dry: tuple[str, ...], stack: Acq, tmp_path: Path
+) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.stack.h5").touch()
+    (tmp_path / "twins.csv").write_text("x_um,y_um,name\n1,2,A1\n3,4,a1\n")
+    before = sorted(tmp_path.rglob("*"))
+    done = stack("--range", 0.5, *words, *dry)
+    assert done.exit_code == 2, done.output
+    assert says in done.stderr
+    assert done.stdout == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_stack_as_json(stack: Acq) -> None:
     done = stack("--out", "raw", "--range", 0.5, "--repeat", 2, "--name", "x", "--json")
     result = json.loads(done.stdout)

@@ -91,6 +91,7 @@ TEXTS = [
     Text("negative folds", "[settings]", "folds = -1\n[settings]", "folds: input should be"),
     Text("misspelt key", 'kind = "constant"', 'kind = "constant"\nlable = "C"', "lable: extra"),
     Text("unknown kind", 'kind = "constant"', 'kind = "constnat"', "kind"),
+    Text("a name in capitals", 'id = "b"', 'id = "A"', "string should match pattern '^[a-z0-9]"),
     Text("methods that are none", '[[methods]]\nid = "a"', '[methods]\nid = "a"', "mine.toml"),
 ]
 

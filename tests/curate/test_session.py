@@ -18,7 +18,7 @@ from fgaf.curate.crop import OFF_STACK, PatchSettings
 from fgaf.curate.journal import JOURNAL, LOCK, Journal, read_journal
 from fgaf.curate.session import Session
 from fgaf.curate.state import CellState, StackRef, Suggested, read_state
-from fgaf.dataset.errors import ExistsError, FgafError, FormatError
+from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
 from fgaf.dataset.folder_lock import LockedError
 
 FlatStack = Callable[..., Path]
@@ -54,6 +54,17 @@ def test_a_reopened_session_goes_on(session: Session) -> None:
         assert again.state.cells["one"].decision is None
     before = session.records
     assert [r["number"] for r in before] == list(range(1, len(before) + 1))
+
+
+@pytest.mark.parametrize("name", ["aux", "S", "new."])
+def test_a_folder_that_some_file_system_refuses_begins_no_session(
+    name: str, session: Session
+) -> None:
+    place = session.folder.parent
+    before = sorted(place.rglob("*"))
+    with pytest.raises(SettingError, match="Windows"):
+        Session.create(place / name, PatchSettings())
+    assert sorted(place.rglob("*")) == before
 
 
 @pytest.mark.parametrize("cut", [1, 20, 60])
@@ -330,7 +341,7 @@ def test_a_read_only_folder_can_be_looked_at_only(session: Session, read_only: R
             Session.open(view)
         with Session.look(view) as looked:
             assert len(looked.state.cells) == 3
-        with pytest.raises(FgafError, match=r"cannot write .*Read-only file system"):
+        with pytest.raises(FgafError, match=r"cannot make .*Read-only file system"):
             Session.create(view / "new", PatchSettings())
 
 

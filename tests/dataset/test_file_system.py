@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from click.testing import CliRunner
 
 from fgaf.dataset.cli import main
 from fgaf.dataset.errors import ExistsError, SettingError
@@ -205,6 +206,37 @@ def test_an_import_refuses_such_names_before_it_writes(
     assert ended.value.code == 2
     assert "Windows" in capsys.readouterr().err
     assert not (tmp_path / "raw").exists()
+
+
+COMMANDS = {
+    "subset": ["subset", "good.h5", "--most", "3", "--out"],
+    "split": ["split", "good.h5", "--name", "mine", "--out"],
+    "card": ["card", "good.h5", "--out"],
+    "npz": ["export", "good.h5", "--to", "npz", "--out"],
+    "imagefolder": ["export", "good.h5", "--to", "imagefolder", "--out"],
+    "anonymise": ["anonymise", "good.h5", "--new-key", "key", "--out"],
+    "contact sheet": ["info", "good.h5", "--image"],
+}
+
+
+@pytest.mark.parametrize("out", ["Nul.h5", "aux/a.h5", "GOOD.h5", "SUB/a.h5", "a\u0308.h5"])
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+def test_every_command_refuses_such_names_before_it_writes(
+    words: list[str],
+    out: str,
+    good_archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(good_archive, "good.h5")
+    Path("sub").mkdir()
+    Path("\u00e4.h5").touch()
+    before = sorted(tmp_path.rglob("*"))
+    done = CliRunner().invoke(main, [*words, out])
+    assert done.exit_code == 2, done.output
+    assert "Windows" in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_folder_serves_one_program_and_is_left_as_it_was(tmp_path: Path) -> None:

@@ -39,6 +39,12 @@ def test_a_name_whose_companion_is_taken_is_not_free(tmp_path: Path) -> None:
     assert free_path(tmp_path / "dataset.h5", beside=".session").name == "dataset-2.h5"
 
 
+def test_a_name_of_which_another_case_is_taken_is_not_free(tmp_path: Path) -> None:
+    (tmp_path / "Data-run").mkdir()
+    assert free_path(tmp_path / "data-run").name == "data-run-2"
+    assert claim_folder(tmp_path / "data-run").name == "data-run-2"
+
+
 def test_folders_claimed_at_once_are_all_different(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         claimed = list(pool.map(lambda _: claim_folder(tmp_path / "run"), range(24)))

@@ -140,7 +140,7 @@ def test_the_checksum_tells_types_shapes_and_values_apart(one: Any, other: Any) 
     assert digest_of({"it": one, "x": 1}) == digest_of({"x": 1, "it": one})
 
 
-def save_large(path: Path, run: Path) -> None:
+def save_large(path: Path, _run: Path) -> None:
     save_state(path, {"x": torch.zeros(1_000_000)})
 
 

@@ -48,6 +48,15 @@ def test_help_does_not_wait_for_torch() -> None:
     assert done.stdout.strip() == "False"
 
 
+@pytest.mark.parametrize("out", ["nul", "RUN", "new./run"])
+def test_a_run_whose_folder_some_file_system_refuses_is_not_begun(out: str, folder: Path) -> None:
+    before = sorted(folder.rglob("*"))
+    call = CliRunner().invoke(train, [str(folder / "data.h5"), "--out", str(folder / out), *QUICK])
+    assert call.exit_code == 2, call.output
+    assert "Windows" in call.stderr
+    assert sorted(folder.rglob("*")) == before
+
+
 BARE = [
     ("fgaf.model.cli", "train", ["data.h5"], "torch", "train"),
     ("fgaf.model.cli", "pretrain", [], "torch", "train"),
