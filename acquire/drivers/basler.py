@@ -38,12 +38,19 @@ _SLICE_S: Final = 0.1
 _FIRST_BLOCKS: Final = {"BaslerUsb": (0,), "BaslerGigE": (1,)}
 _LAST_GIGE_BLOCK: Final = 65535
 _STREAM_BUFFERS: Final = 32
+_RESIZING: Final = (
+    "DecimationHorizontal",
+    "DecimationVertical",
+    "ScalingHorizontal",
+    "ScalingHorizontalAbs",
+    "BslScalingFactor",
+)
+"""What else changes the size of a pixel: 1 where it does not."""
 _OWN_SETTINGS: Final = {
     "PixelFormat": "pixel_format",
     "BinningHorizontal": "binning",
     "BinningVertical": "binning",
-    "DecimationHorizontal": "binning",
-    "DecimationVertical": "binning",
+    **dict.fromkeys(_RESIZING, "binning"),
     "ExposureTime": "exposure_ms of [camera]",
     "ExposureTimeAbs": "exposure_ms of [camera]",
     "Width": "region",
@@ -286,20 +293,20 @@ class BaslerCamera:
     def _set_binning(self, binning: int) -> int:
         """Set the binning, also that which another program left; it is read back.
 
-        Decimation, which makes pixels as large and excludes binning, is switched off before.
+        Decimation, which excludes binning, and scaling are switched off before.
 
         Raises
         ------
         DeviceError
-            The camera has none, or keeps another one, one that differs along y and x, or its
-            decimation.
+            The camera has none, or keeps another one, one that differs along y and x, or another
+            feature that changes the size of a pixel.
         """
-        for side in ("DecimationHorizontal", "DecimationVertical"):
-            self._set_if_there(side, 1)
-            if self._has(side) and (left := int(self._get(side))) != 1:
+        for feature in _RESIZING:
+            self._set_if_there(feature, 1)
+            if self._has(feature) and (left := self._get(feature)) != 1:
                 raise DeviceError(
-                    f"{self.name} keeps {side} = {left}, which makes its pixels larger; set it to "
-                    "1 in pylon Viewer"
+                    f"{self.name} keeps {feature} = {left:g}, which changes the size of a pixel; "
+                    "set it to 1 in pylon Viewer"
                 )
         sides = ("BinningHorizontal", "BinningVertical")
         for side in sides:

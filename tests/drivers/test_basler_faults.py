@@ -173,19 +173,23 @@ def test_the_whole_sensor_is_read_unless_told_otherwise(
     assert (fake.nodes["OffsetX"].Value, fake.nodes["OffsetY"].Value) == (0, 0)
 
 
+RESIZED = {"DecimationHorizontal": 2, "DecimationVertical": 2, "ScalingHorizontal": 0.5}
+
+
 def test_a_decimation_that_another_program_left_is_taken_back(
     monkeypatch: pytest.MonkeyPatch, opening: Opening
 ) -> None:
-    fake = FakeCamera(features={"DecimationHorizontal": 2, "DecimationVertical": 2})
+    fake = FakeCamera(features=RESIZED)
     assert start(monkeypatch, opening, fake).effective.binning == 1
-    assert fake.nodes["DecimationHorizontal"].Value == fake.nodes["DecimationVertical"].Value == 1
+    assert [fake.nodes[feature].Value for feature in RESIZED] == [1, 1, 1]
 
 
+@pytest.mark.parametrize("feature", RESIZED)
 def test_a_decimation_that_stays_is_refused(
-    monkeypatch: pytest.MonkeyPatch, opening: Opening
+    feature: str, monkeypatch: pytest.MonkeyPatch, opening: Opening
 ) -> None:
-    fake = FakeCamera(features={"DecimationVertical": 2}, fixed=("DecimationVertical",))
-    with pytest.raises(DeviceError, match="keeps DecimationVertical = 2"):
+    fake = FakeCamera(features=RESIZED, fixed=(feature,))
+    with pytest.raises(DeviceError, match=f"keeps {feature} = {RESIZED[feature]}, which"):
         start(monkeypatch, opening, fake)
 
 
