@@ -27,6 +27,7 @@ from fgaf.acquire.devices import (
     WallClock,
     effective_settings,
 )
+from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.acquire.tables import Table, parse_table, vendor_module
 from fgaf.dataset.errors import FormatError, SettingError
@@ -221,8 +222,15 @@ def load_rig(name: str | Path, overrides: Iterable[str] = ()) -> Rig:
     return parse_table(Rig, table, where)
 
 
-def open_rig(rig: Rig) -> Devices:
+def open_rig(rig: Rig, interrupt: Interrupt | None = None) -> Devices:
     """Open the drive and the camera of a rig.
+
+    Parameters
+    ----------
+    rig
+        Names the drivers and how they are used.
+    interrupt
+        Ends an exposure too where the camera can stop within one, as the simulated one can.
 
     Raises
     ------
@@ -237,7 +245,7 @@ def open_rig(rig: Rig) -> Devices:
             "which nothing can touch into the rig, as limits_um = [-50, 50]"
         )
     with ExitStack() as opened:
-        opening = Opening(rig, WallClock())
+        opening = Opening(rig, WallClock(), interrupt=interrupt or Interrupt())
         stage: Stage = _driver(STAGES, rig.stage.driver)(rig.stage.options, opening)
         opened.callback(stage.close)
         opening.stage = stage

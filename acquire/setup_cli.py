@@ -233,7 +233,7 @@ def _measure(rig: Rig, plan: CheckPlan, tell: Any, as_json: bool) -> Report:
 
     with Interrupt.on_signals() as interrupt:
         try:
-            opened = open_rig(rig)
+            opened = open_rig(rig, interrupt)
         except DeviceError as error:
             verdict = Verdict("link", "bad", str(error))
             tell(verdict)

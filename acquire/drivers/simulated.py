@@ -18,6 +18,7 @@ from fgaf.acquire.tables import Table, parse_table
 from fgaf.dataset.truth import FrameTruth
 
 if TYPE_CHECKING:
+    from fgaf.acquire.interrupt import Interrupt
     from fgaf.acquire.simulation.scene import Scene
 
 _REMEMBERED_MOVES = 64
@@ -323,18 +324,24 @@ class SimulatedCamera:
 
     The drive may be any: of a simulated one the true position of the objective counts, of another
     one the position it reads back. Where the drive also moves the specimen, every place has a field
-    of its own.
+    of its own. A plane far out of focus takes seconds; a stop is looked for before each of its cells.
     """
 
     name = "simulated camera"
 
     def __init__(
-        self, options: CameraOptions, settings: SimulationSettings, clock: Clock, stage: Stage
+        self,
+        options: CameraOptions,
+        settings: SimulationSettings,
+        clock: Clock,
+        stage: Stage,
+        interrupt: Interrupt,
     ) -> None:
         self._options = options
         self._settings = settings
         self._clock = clock
         self._stage = stage
+        self._interrupt = interrupt
         self._opened_ns = clock.now_ns()
         self._scenes: dict[tuple[int, int], Scene] = {}
         self._armed = False
@@ -461,7 +468,9 @@ class SimulatedCamera:
 
     def _image(self, middle_ns: int) -> Frame:
         begun_s = (middle_ns - self._opened_ns) / 1e9 - self._exposure_s / 2
-        pixels, cells = self._specimen.expose(begun_s, self._exposure_s, self._focus_um(middle_ns))
+        pixels, cells = self._specimen.expose(
+            begun_s, self._exposure_s, self._focus_um(middle_ns), self._interrupt.check
+        )
         frame_id, self._frame_id = self._frame_id, self._frame_id + 1
         return Frame(
             pixels=pixels,
@@ -491,7 +500,9 @@ def open_camera(settings: Mapping[str, Any], opening: Opening) -> Camera:
     options = parse_table(CameraOptions, settings, "camera.options")
     if opening.stage is None:
         raise DeviceError("the simulated camera needs the rig's drive for its focus; open it first")
-    return SimulatedCamera(options, _simulation(opening), opening.clock, opening.stage)
+    return SimulatedCamera(
+        options, _simulation(opening), opening.clock, opening.stage, opening.interrupt
+    )
 
 
 def _simulation(opening: Opening) -> SimulationSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -183,7 +183,11 @@ class Scene:
         self._edge = self._draw_edge() if settings.droplet else None
 
     def expose(
-        self, time_s: float, exposure_s: float, focus_um: float
+        self,
+        time_s: float,
+        exposure_s: float,
+        focus_um: float,
+        before_each: Callable[[], None] = lambda: None,
     ) -> tuple[Array, tuple[CellTruth, ...]]:
         """Take one image.
 
@@ -195,6 +199,8 @@ class Scene:
             Its length.
         focus_um
             The drive's z.
+        before_each
+            Called before each cell and each thing; what it raises ends the exposure.
 
         Returns
         -------
@@ -207,10 +213,12 @@ class Scene:
         canvas = Canvas(self.settings.shape, focus_um)
         truth = []
         for number, swimmer in enumerate(self.swimmers):
+            before_each()
             shift = self._fold(swimmer, middle)
             self._painter.sperm(canvas, swimmer, middle, exposure_s, shift)
             truth.append(self._truth_of(number, swimmer, middle, shift))
         for number, thing in enumerate(self.things, len(self.swimmers)):
+            before_each()
             canvas.multiply(thing.image(self._painter.waves, focus_um))
             truth.append(self._truth_of_thing(number, thing))
         relative = canvas.relative()

@@ -22,6 +22,7 @@ from fgaf.acquire.devices import (
 from fgaf.acquire.frames import FrameCheck
 from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.rig import CameraTable
+from fgaf.dataset.errors import FgafError
 from fgaf.model.live.focus import Focus
 
 WAITING: Final = 2
@@ -129,7 +130,7 @@ class _Feed:
                 frame = self._streaming.next_frame(patience_s)
         except IncompleteFrameError:
             return None
-        except DeviceError:
+        except FgafError:
             raise
         except Exception as error:
             raise DeviceError(f"the camera: {type(error).__name__}: {error}") from error

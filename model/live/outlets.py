@@ -113,7 +113,7 @@ class Outlets:
         """
         first_ns = last_ns = None
         with ExitStack() as stack:
-            devices = stack.enter_context(open_rig(rig))
+            devices = stack.enter_context(open_rig(rig, interrupt))
             loop = Live(devices, rig, model, settings, interrupt, force=force)
             if loop.differs:
                 say(f"warning: {loop.differs}")

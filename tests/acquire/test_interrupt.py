@@ -10,13 +10,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from fgaf.acquire import Interrupt, InterruptError
+from fgaf.acquire.cli import main
+from fgaf.acquire.simulation.scene import Canvas, Painter
 from fgaf.dataset import recover
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+
+BEFORE = 3
 
 
 @contextmanager
@@ -45,6 +51,38 @@ def test_under_nohup_a_closed_terminal_stops_nothing() -> None:
     with handled(signal.SIGHUP, signal.SIG_IGN), Interrupt.on_signals() as interrupt:
         os.kill(os.getpid(), signal.SIGHUP)
         interrupt.check()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("stack", "--center", "16", "--range", "1", "--name", "x"),
+        ("sweep", "--center", "16", "--range", "1", "--name", "x"),
+        ("live", "--frames", "9"),
+    ],
+    ids=lambda words: words[0],
+)
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_no_cell_is_drawn_after_a_signal_within_a_plane(
+    words: tuple[str, ...], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plane far out of focus takes seconds, its single cells do not."""
+    drawn: list[object] = []
+    draw = Painter.sperm
+
+    def interrupted(painter: Painter, canvas: Canvas, *about: Any) -> None:
+        drawn.append(canvas)
+        if len(drawn) == BEFORE:
+            os.kill(os.getpid(), signal.Signals[name])
+        draw(painter, canvas, *about)
+
+    monkeypatch.setattr(Painter, "sperm", interrupted)
+    monkeypatch.chdir(tmp_path)
+    settings = ("simulation.shape=[48, 64]", f"simulation.cells={2 * BEFORE - 1}")
+    overrides = [word for setting in settings for word in ("--set", setting)]
+    done = CliRunner().invoke(main, [*words, *overrides])
+    assert len(drawn) == BEFORE
+    assert done.exit_code == (0 if words[0] == "live" else 128 + signal.Signals[name])
 
 
 def test_outside_the_main_thread_there_are_no_signals() -> None:
