@@ -21,7 +21,7 @@ from fgaf.dataset.pseudonyms import Pseudonyms
 from fgaf.dataset.raw import SUFFIX, RawHeader, RawStack
 from fgaf.dataset.whole_stack import write_whole_stack
 
-_ARCHIVE_SUFFIX: Final = ".h5"
+ARCHIVE_SUFFIX: Final = ".h5"
 
 
 @dataclass(frozen=True)
@@ -194,12 +194,12 @@ def anonymous_stack(
 
 def _target(source: Path, sources: Sequence[Path], out: Path, pseudonyms: Pseudonyms) -> Path:
     kind = format_of(source)
-    if out.suffix == _ARCHIVE_SUFFIX:
+    if out.suffix == ARCHIVE_SUFFIX:
         if len(sources) > 1 or kind != ARCHIVE_FORMAT:
             raise FgafError(f"--out {out} takes a single archive; name a folder for other files")
         return out
     if kind == ARCHIVE_FORMAT:
-        return out / (pseudonyms.name("archive", source.name) + _ARCHIVE_SUFFIX)
+        return out / (pseudonyms.name("archive", source.name) + ARCHIVE_SUFFIX)
     return out / _source(source.name, pseudonyms)
 
 

@@ -21,7 +21,8 @@ _CAUSES = tuple(
     if hasattr(errno, name)
 )
 _HERE = ("", ".", "..")
-_ALIVE = "lock"
+ALIVE = "lock"
+"""File in a scratch folder that is locked while its maker lives."""
 _LONG_AGO_S = 3600.0
 _TRIES = 100
 _RENAME_WAITS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 3.0)
@@ -303,13 +304,18 @@ def scratch_folder(place: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def scratch_name(mark: str) -> str:
+    """Name of a hidden folder that is removed when its maker is dead."""
+    return f".fgaf-{mark}.tmp"
+
+
 def _new_scratch(place: Path) -> tuple[Path, int]:
     """Make a scratch folder and lock it; others may clean or remove `place` at the same time."""
     for _ in range(_TRIES):
-        folder = place / f".fgaf-{secrets.token_hex(4)}.tmp"
+        folder = place / scratch_name(secrets.token_hex(4))
         try:
             folder.mkdir()
-            lock = os.open(folder / _ALIVE, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            lock = os.open(folder / ALIVE, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             continue
         except FileNotFoundError:  # who made `place` has failed and removed it
@@ -318,7 +324,7 @@ def _new_scratch(place: Path) -> tuple[Path, int]:
         except OSError:
             remove_empty([folder])
             raise
-        if try_lock(lock) is not False and still_named(lock, folder / _ALIVE):
+        if try_lock(lock) is not False and still_named(lock, folder / ALIVE):
             return folder, lock
         os.close(lock)
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
@@ -326,14 +332,14 @@ def _new_scratch(place: Path) -> tuple[Path, int]:
 
 def _clean(place: Path) -> None:
     """Remove the scratch folders of programs that are dead."""
-    for folder in place.glob(".fgaf-*.tmp"):
+    for folder in place.glob(scratch_name("*")):
         with suppress(OSError):
             _remove_dead(folder)
 
 
 def _remove_dead(folder: Path) -> None:
     try:
-        lock = os.open(folder / _ALIVE, os.O_RDWR)
+        lock = os.open(folder / ALIVE, os.O_RDWR)
     except FileNotFoundError:  # its maker died, or is about to lock it
         if time.time() - folder.stat().st_mtime > _LONG_AGO_S:
             shutil.rmtree(folder, ignore_errors=True)

@@ -37,6 +37,8 @@ class FolderLock:
         The lock's file; made when missing.
     refusal
         What a second program is told, in which ``{holder}`` becomes who has it.
+    subject
+        What the refusal is of; by default the lock's folder.
 
     Raises
     ------
@@ -51,6 +53,7 @@ class FolderLock:
         path: Path,
         refusal: str = "is in use by another program{holder}: wait for its end, or choose another "
         "folder",
+        subject: Path | None = None,
     ) -> None:
         self.path = path
         self._handle: int | None = None
@@ -61,7 +64,7 @@ class FolderLock:
             raise cannot_write(path, error) from error
         if not free:
             self.release()
-            raise LockedError(f"{path.parent} {refusal.format(holder=_holder(path))}")
+            raise LockedError(f"{subject or path.parent} {refusal.format(holder=_holder(path))}")
         self._write_holder()
 
     def release(self) -> None:

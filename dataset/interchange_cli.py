@@ -237,10 +237,15 @@ def export_command(
     along, so that import and import-patches bring the same file back.
     """
     from fgaf.dataset.about import read_about
-    from fgaf.dataset.exporters.export import ExportSettings, export, usual_output
+    from fgaf.dataset.exporters.export import (
+        STACK_FORMATS,
+        ExportSettings,
+        export,
+        usual_output,
+    )
 
-    usual = usual_output(sources[0], kind)
-    out = output_file(out, usual, values["overwrite"], as_json)
+    usual, shared = usual_output(sources[0], kind), kind in STACK_FORMATS
+    out = output_file(out, usual, values["overwrite"], as_json, shared=shared)
     written = export(
         sources,
         kind,

@@ -1,17 +1,33 @@
-"""Outputs that nobody named: the first free of NAME, NAME-2, NAME-3, said before work begins."""
+"""Outputs of commands: each has its name to itself from the start, and is said where nobody chose.
+
+Where nobody named it, it is the first free of NAME, NAME-2, NAME-3.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
+import click
+
 from fgaf.dataset.console import echo
 from fgaf.dataset.errors import FgafError
-from fgaf.dataset.files import names_in, reason
+from fgaf.dataset.files import (
+    ALIVE,
+    cannot_write,
+    make_folder,
+    names_in,
+    reason,
+    remove_empty,
+    scratch_name,
+)
+from fgaf.dataset.folder_lock import FolderLock, LockedError
 from fgaf.dataset.names import folded
 
+_REFUSAL = "is being written by another program{holder}: wait for its end, or choose another name"
 _DOUBLE = (".ome.zarr", ".ome.tif", ".ome.tiff", ".stack.h5")
 
 
@@ -41,11 +57,7 @@ def free_path(path: Path, beside: str = "") -> Path:
     Path
         `path`, or the first of its numbered names that is not there.
     """
-    return next(
-        each
-        for each in numbered(path)
-        if not (is_taken(each) or (beside and is_taken(each.with_suffix(beside))))
-    )
+    return next(each for each in numbered(path) if _is_free(each, beside))
 
 
 def claim_folder(path: Path) -> Path:
@@ -79,9 +91,18 @@ def claim_folder(path: Path) -> Path:
 
 
 def output_file(
-    given: Path | None, usual: Path, overwrite: bool, as_json: bool, beside: str = ""
+    given: Path | None,
+    usual: Path,
+    overwrite: bool,
+    as_json: bool,
+    beside: str = "",
+    *,
+    shared: bool = False,
 ) -> Path:
     """Choose the file that a command writes, and say so where nobody named it.
+
+    Until the command ends no other takes its name: one that is started meanwhile and needs no
+    particular name gets the next.
 
     Parameters
     ----------
@@ -95,10 +116,76 @@ def output_file(
         Whether standard output belongs to JSON; the line then goes to standard error.
     beside
         See `free_path`.
+    shared
+        Whether what the person named is a folder into which several commands may write at once.
+
+    Raises
+    ------
+    LockedError
+        Another program writes the file that was named.
+    FgafError
+        Its folder cannot be made or written.
     """
-    if given is not None:
+    if given is not None and shared:
         return given
-    return _said(usual if overwrite else free_path(usual, beside), as_json)
+    context = click.get_current_context()
+    if given is not None:
+        context.with_resource(claiming(given))
+        return given
+    if overwrite:
+        context.with_resource(claiming(usual))
+        return _said(usual, as_json)
+    for path in numbered(usual):
+        with ExitStack() as stack, suppress(LockedError):
+            stack.enter_context(claiming(path))
+            if _is_free(path, beside):
+                context.with_resource(stack.pop_all())
+                return _said(path, as_json)
+    raise AssertionError("names never end")
+
+
+@contextmanager
+def claiming(path: Path) -> Iterator[None]:
+    """Keep the name of a file for this program while it builds the file.
+
+    Beside the file stands a hidden folder with a lock; that of a killed program is removed by the
+    next one that writes there.
+
+    Raises
+    ------
+    LockedError
+        Another program has the name, or one that differs by case or way of writing only.
+    FgafError
+        The file's folder cannot be made or written.
+    """
+    name = folded(path.name).encode(errors="surrogateescape")
+    place = path.parent / scratch_name(hashlib.sha256(name).hexdigest()[:16])
+    made = [place, *make_folder(path.parent)]
+    try:
+        lock = _locked(place, path)
+    except FgafError:
+        remove_empty(made)
+        raise
+    try:
+        yield
+    finally:
+        lock.remove()
+        remove_empty(made)
+
+
+def _locked(place: Path, path: Path) -> FolderLock:
+    while True:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        try:
+            return FolderLock(place / ALIVE, _REFUSAL, path)
+        except LockedError:
+            raise
+        except FgafError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):  # else its holder removed it
+                raise
 
 
 def output_folder(given: Path | None, usual: Path, overwrite: bool, as_json: bool) -> Path:
@@ -122,6 +209,10 @@ def kept_if_used(folder: Path) -> Iterator[None]:
 def _said(path: Path, as_json: bool) -> Path:
     echo(f"writing {path}", err=as_json)
     return path
+
+
+def _is_free(path: Path, beside: str) -> bool:
+    return not (is_taken(path) or (beside and is_taken(path.with_suffix(beside))))
 
 
 def is_taken(path: Path) -> bool:

@@ -44,7 +44,7 @@ def card_command(
     from fgaf.dataset.croissant import croissant as as_croissant
     from fgaf.dataset.files import require_new, write_text
 
-    if not (croissant or new_about):
+    if out or not (croissant or new_about):
         out = output_file(out, Path(f"{path.stem}-card.md"), overwrite, as_json)
     targets = [target for target in (out, croissant, new_about) if target]
     for target in targets:
@@ -98,7 +98,7 @@ def anonymise_command(
     splits and the licence stay. The key is not stored in any file but its own.
     """
     from fgaf.dataset import pseudonyms
-    from fgaf.dataset.anonymise import AnonymiseSettings, plan_copies, write_copy
+    from fgaf.dataset.anonymise import ARCHIVE_SUFFIX, AnonymiseSettings, plan_copies, write_copy
     from fgaf.dataset.files import require_new
 
     if key_file and new_key:
@@ -111,7 +111,8 @@ def anonymise_command(
     else:
         asked = click.prompt("passphrase", hide_input=True, confirmation_prompt=True, err=True)
         key = pseudonyms.key_of(asked)
-    out = output_file(out, Path("anonymised"), overwrite, as_json)
+    shared = out is not None and out.suffix != ARCHIVE_SUFFIX
+    out = output_file(out, Path("anonymised"), overwrite, as_json, shared=shared)
     names, settings = pseudonyms.Pseudonyms(key), AnonymiseSettings(**values)
     planned = plan_copies(sources, out, names, overwrite)
     if new_key:

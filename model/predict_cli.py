@@ -57,8 +57,8 @@ def predict(
     from fgaf.model.depth import open_model
     from fgaf.model.predictions import predict_files, table, write_csv, write_parquet
 
-    if save and csv_file is None:
-        csv_file = output_file(None, Path("depths.csv"), overwrite, as_json)
+    if save or csv_file is not None:
+        csv_file = output_file(csv_file, Path("depths.csv"), overwrite, as_json)
     for path in (csv_file, parquet_file):
         if path is not None:
             require_new(path, overwrite)

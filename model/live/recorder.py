@@ -11,9 +11,10 @@ from typing import Any, Final, Self
 import h5py
 import numpy as np
 
-from fgaf.dataset.errors import FgafError
+from fgaf.dataset.errors import ExistsError, FgafError
 from fgaf.dataset.files import cannot_write, make_folder, publish, remove_empty, require_new, sync
 from fgaf.dataset.header import software, utc_now
+from fgaf.dataset.lock import is_written
 from fgaf.dataset.steady import SteadyFile
 from fgaf.model.live.message import LiveCell, LiveFrame
 
@@ -81,6 +82,10 @@ class Recorder:
         require_new(path, overwrite)
         self.path = path
         self.part = path.with_name(path.name + PART)
+        if is_written(self.part):
+            raise ExistsError(
+                f"{self.part} is being written by another program; choose another name"
+            )
         if self.part.exists() and not overwrite:
             raise FgafError(
                 f"{self.part} is left from a run that was killed; move it, or pass --overwrite"

@@ -134,3 +134,31 @@ def test_a_signal_stops_the_run_politely(names: tuple[str, ...], tmp_path: Path)
     assert not (tmp_path / "x.stack.h5").exists()
     found = recover(part)
     assert f"; {found.planes} planes are kept" in errors
+
+
+def test_ctrl_c_before_the_first_frame_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "raw"
+    with running(folder, "--realtime", "--exposure-ms", "20000") as process:
+        wait_for((folder / "x.stack.h5.part").exists, process)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130, errors
+    assert "no plane was kept" in errors
+    assert errors.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--set", "camera.driver=basler"), ("--set", "camera.driver=mmcore"), ("--range", "1e6")],
+    ids=["no Basler camera", "no Micro-Manager camera", "beyond the limits"],
+)
+def test_a_start_that_fails_leaves_neither_file_nor_folder(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    with running(tmp_path / "new" / "raw", *words) as process:
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode in (1, 2)
+    assert errors.startswith("error: ")
+    assert errors.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from fgaf.curate.focus import PAPER_MEASURES
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
+from fgaf.dataset.folder_lock import RUN_LOCK, working_in
 from fgaf.model.bench.benchmark import run_benchmark
 from fgaf.model.bench.cli import bench
 from fgaf.model.bench.exam import Exam
@@ -281,6 +282,17 @@ def test_data_without_an_answer_is_refused(tmp_path, texture_archive, case: Refu
         run(archive, tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_second_benchmark_in_one_folder_is_told(tmp_path, texture_archive) -> None:
+    dataset = write_archive(tmp_path / "dataset.h5", texture_archive())
+    arguments = (dataset, "--preset", "fig6", "--out", tmp_path / "out")
+    with working_in(tmp_path / "out"):
+        result = command(*arguments)
+        assert result.exit_code == 1
+        assert "out is in use by another program (" in result.stderr
+        assert [p.name for p in (tmp_path / "out").iterdir()] == [RUN_LOCK]
+    assert command(*arguments).exit_code == 0
 
 
 def test_an_error_is_one_line(tmp_path, texture_archive) -> None:

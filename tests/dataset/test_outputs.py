@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ import tifffile
 from click.testing import CliRunner
 
 from fgaf.dataset.cli import main
+from fgaf.dataset.folder_lock import user_name
 from fgaf.dataset.outputs import claim_folder, free_path
 
 NAMES = [
@@ -50,6 +54,71 @@ def test_folders_claimed_at_once_are_all_different(tmp_path: Path) -> None:
         claimed = list(pool.map(lambda _: claim_folder(tmp_path / "run"), range(24)))
     assert len(set(claimed)) == 24
     assert all(folder.is_dir() for folder in claimed)
+
+
+BUILDS = """
+import sys
+from pathlib import Path
+from fgaf.dataset.folder_lock import user_name
+from fgaf.dataset.outputs import claiming
+with claiming(Path(sys.argv[1])):
+    print("begun", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def being_built(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another program builds a file; killed when the block ends."""
+    command = [sys.executable, "-c", BUILDS, str(path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as builder:
+        assert builder.stdout is not None
+        assert builder.stdout.readline() == "begun\n"
+        try:
+            yield builder
+        finally:
+            builder.kill()
+
+
+def test_a_name_that_a_live_program_builds_is_taken_from_the_start(
+    good_archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    subset, out = ["subset", str(good_archive)], tmp_path / f"{good_archive.stem}-subset.h5"
+    with being_built(out) as builder:
+        done = CliRunner().invoke(main, subset)
+        assert done.stdout.splitlines()[0] == f"writing {out.stem}-2.h5"
+        for more in (["--out", str(out)], ["--out", out.name.upper()], ["--overwrite"]):
+            done = CliRunner().invoke(main, [*subset, *more])
+            assert done.exit_code == 1
+            assert f"being written by another program ({user_name()} on" in done.stderr
+            assert f"process {builder.pid}" in done.stderr
+    assert not out.exists()
+    assert any(tmp_path.glob(".fgaf-*"))
+    done = CliRunner().invoke(main, subset)
+    assert done.stdout.splitlines()[0] == f"writing {out.name}"
+    assert {p.name for p in tmp_path.iterdir()} == {out.name, f"{out.stem}-2.h5"}
+
+
+def test_commands_started_at_once_lose_no_work(good_archive: Path, tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("fgaf-data")
+    command = [program, "subset", good_archive, "--most", "3"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, cwd=tmp_path, **pipes) for _ in range(4)]
+    said = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, said
+    names = {out.splitlines()[0].removeprefix("writing ") for out, _ in said}
+    assert {p.name for p in tmp_path.iterdir()} == names
+    assert names == {f"{good_archive.stem}-subset{n}.h5" for n in ("", "-2", "-3", "-4")}
+
+
+def test_a_start_that_fails_leaves_no_claim(tmp_path: Path) -> None:
+    (tmp_path / "none.h5").write_bytes(b"no archive")
+    words = ["subset", str(tmp_path / "none.h5"), "--out", str(tmp_path / "new" / "a.h5")]
+    assert CliRunner().invoke(main, words).exit_code == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["none.h5"]
 
 
 COMMANDS = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -21,6 +23,44 @@ def wait_for(happened: Callable[[], bool]) -> None:
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.002)
+
+
+SHORT_OF_DESCRIPTORS = """
+import os, resource, socket
+from fgaf.model.live.publisher import Publisher
+
+publisher, end, held = Publisher(0), socket.socket(), []
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+try:
+    while True:
+        held.append(os.dup(0))
+except OSError as error:
+    print(error.strerror)
+with publisher:
+    end.settimeout(0.3)
+    end.connect((publisher.host, publisher.port))
+    publisher.publish("{}")
+    try:
+        print("served", end.recv(9))
+    except TimeoutError:
+        print("waits")
+    for each in held:
+        os.close(each)
+    end.settimeout(10)
+    while publisher.clients == 0:
+        pass
+    publisher.publish("{}")
+    print(end.recv(9))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
+def test_a_moment_without_descriptors_is_survived() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SHORT_OF_DESCRIPTORS], capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["Too many open files", "waits", "b'{}\\n'"]
 
 
 def test_every_client_gets_every_line(result: Callable[..., LiveFrame]) -> None:

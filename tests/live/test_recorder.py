@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import pytest
 
-from fgaf.dataset import FgafError
+from fgaf.dataset import ExistsError, FgafError
 from fgaf.model.live import LiveFrame
 from fgaf.model.live.recorder import PART, Recorder
 
@@ -100,6 +100,12 @@ def test_a_file_that_is_there_is_refused(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(FgafError, match="left from a run that was killed"):
         Recorder(path, {})
+
+
+def test_a_recording_under_way_is_not_taken_for_one_that_broke(tmp_path: Path) -> None:
+    path = tmp_path / "swim.h5"
+    with Recorder(path, {}), pytest.raises(ExistsError, match="is being written by another"):
+        Recorder(path, {}, overwrite=True)
 
 
 def rows_in_a_copy(part: Path) -> int:

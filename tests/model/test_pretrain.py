@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.dataset.folder_lock import RUN_LOCK, working_in
 from fgaf.model.cli import pretrain as command
 from fgaf.model.pretrain import (
     INTERVAL_S,
@@ -62,6 +63,17 @@ def test_another_pretraining_is_said_and_not_replaced(
     assert call.stdout.splitlines()[0] == "writing pretrained"
     assert "choose another folder" in call.stderr
     assert worlds.read_bytes() == before
+
+
+def test_a_second_pretraining_in_one_folder_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with working_in(Path("pretrained")):
+        call = CliRunner().invoke(command)
+        assert call.exit_code == 1
+        assert "pretrained is in use by another program (" in call.stderr
+        assert [p.name for p in Path("pretrained").iterdir()] == [RUN_LOCK]
 
 
 @pytest.mark.slow
