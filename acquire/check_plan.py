@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from fgaf.acquire.devices import Devices
 from fgaf.acquire.engine import Engine
 from fgaf.acquire.rig import Rig
+from fgaf.dataset.bounds import Bound, DurationS, HalfRangeUm, StepUm, require_bounded
 from fgaf.dataset.errors import SettingError
 
 _LEAST_STEPS = 3
@@ -32,17 +33,14 @@ class CheckPlan:
         How much is written for that.
     """
 
-    half_range_um: float = 5.0
-    step_um: float = 0.5
-    seconds: float = 10.0
+    half_range_um: HalfRangeUm = 5.0
+    step_um: StepUm = 0.5
+    seconds: DurationS = 10.0
     folder: Path = Path()
-    disk_megabytes: int = 64
+    disk_megabytes: Annotated[int, Bound(1, 10**6, "MB")] = 64
 
     def __post_init__(self) -> None:
-        for name in ("half_range_um", "step_um", "seconds"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise SettingError(f"{name} is {value:g}; give a number above 0")
+        require_bounded(self)
 
 
 @dataclass(frozen=True)

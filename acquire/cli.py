@@ -12,7 +12,9 @@ from fgaf.acquire.live_cli import live
 from fgaf.acquire.options import FILE, json_option, overwrite_option
 from fgaf.acquire.recording_cli import stack, sweep
 from fgaf.acquire.setup_cli import check, devices, rig
+from fgaf.dataset.bounds import Cells, CropPx, HalfRangeUm, Seed, StepUm
 from fgaf.dataset.console import Program, Tool, count, finish, progress
+from fgaf.dataset.options import Number
 from fgaf.dataset.outputs import output_file
 
 
@@ -42,20 +44,31 @@ def recover(part: Path, overwrite: bool, as_json: bool) -> None:
 
 
 @main.command(cls=Tool)
-@click.option("--cells", type=int, default=232, show_default=True)
+@click.option("--cells", type=Number(Cells), default=232, show_default=True)
 @click.option("--motile/--immotile", default=True, show_default=True)
-@click.option("--seed", type=int, default=2026, show_default=True, help="All follows from it.")
+@click.option(
+    "--seed", type=Number(Seed), default=2026, show_default=True, help="All follows from it."
+)
 @click.option(
     "--contrast",
     type=click.Choice(["brightfield", "relief"]),
     default="brightfield",
     show_default=True,
 )
-@click.option("--step", type=float, default=0.5, show_default=True, help="µm between planes.")
 @click.option(
-    "--range", "half_range", type=float, default=2.0, show_default=True, help="Half range in µm."
+    "--step", type=Number(StepUm), default=0.5, show_default=True, help="µm between planes."
 )
-@click.option("--patch", type=int, default=96, show_default=True, help="Side of a patch in pixels.")
+@click.option(
+    "--range",
+    "half_range",
+    type=Number(HalfRangeUm),
+    default=2.0,
+    show_default=True,
+    help="Half range in µm.",
+)
+@click.option(
+    "--patch", type=Number(CropPx), default=96, show_default=True, help="Side of a patch in pixels."
+)
 @click.option("--off-grid", is_flag=True, help="Draw depths uniformly, not at whole steps.")
 @click.option(
     "--out", type=FILE, metavar="FILE", help="The archive to write.  [default: simulated.h5]"

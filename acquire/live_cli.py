@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fgaf.acquire.options import json_option, rig_option, set_option
+from fgaf.dataset.bounds import Count, ExposureMs
 from fgaf.dataset.console import Tool, finish, printable
+from fgaf.dataset.options import Number
 
 if TYPE_CHECKING:
     from fgaf.acquire.devices import Frame
@@ -23,8 +25,8 @@ _PATIENCE_MS = 10
 @click.command(cls=Tool)
 @rig_option
 @set_option
-@click.option("--frames", type=click.IntRange(min=1), help="End after so many.")
-@click.option("--exposure-ms", type=float, help="Exposure time, instead of the rig's.")
+@click.option("--frames", type=Number(Count), help="End after so many.")
+@click.option("--exposure-ms", type=Number(ExposureMs), help="Exposure time, instead of the rig's.")
 @click.option("--viewer", is_flag=True, help="Show the image in napari.")
 @json_option
 def live(

@@ -8,6 +8,14 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from fgaf.acquire.units import whole
+from fgaf.dataset.bounds import (
+    HalfRangeUm,
+    Planes,
+    PositionUm,
+    StepUm,
+    require,
+    require_bounded,
+)
 from fgaf.dataset.errors import SettingError
 
 _WHOLE = 1e-6
@@ -40,7 +48,8 @@ class StackPlan:
     Raises
     ------
     SettingError
-        A number is not finite or out of bounds, or the step does not divide the range.
+        A number is out of its bounds, the planes are too many, or the step does not divide the
+        range.
 
     Examples
     --------
@@ -48,20 +57,15 @@ class StackPlan:
     [9.0, 9.5, 10.0, 10.5, 11.0]
     """
 
-    step_um: float
-    half_range_um: float
-    center_um: float = 0.0
+    step_um: StepUm
+    half_range_um: HalfRangeUm
+    center_um: PositionUm = 0.0
     between: bool = False
     downwards: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("step_um", "half_range_um", "center_um"):
-            if not math.isfinite(getattr(self, name)):
-                raise SettingError(f"{name} is {getattr(self, name)}; give a number")
-        if self.step_um <= 0:
-            raise SettingError(f"a step of {self.step_um:g} µm goes nowhere; give one above 0")
-        if self.half_range_um < 0:
-            raise SettingError(f"a range of ±{self.half_range_um:g} µm is negative; give 0 or more")
+        require_bounded(self)
+        require(Planes, len(self), "planes")
         steps = self.half_range_um / self.step_um - 0.5 * self.between
         if abs(steps - round(steps)) > _WHOLE * max(1.0, steps):
             below, above = (
@@ -90,15 +94,16 @@ class StackPlan:
         Raises
         ------
         SettingError
-            A number is not finite, they do not ascend, or the step does not divide their distance.
+            A number is out of its bounds, they do not ascend, or the step does not divide their
+            distance.
 
         Examples
         --------
         >>> list(StackPlan.spanning(0.5, 10.0, 11.5))
         [10.0, 10.5, 11.0, 11.5]
         """
-        if not (math.isfinite(low_um) and math.isfinite(high_um)):
-            raise SettingError(f"planes from {low_um} to {high_um} µm cannot be; give numbers")
+        for name, value in (("low_um", low_um), ("high_um", high_um)):
+            require(PositionUm, value, name)
         if low_um > high_um:
             raise SettingError(
                 f"planes from {low_um:g} to {high_um:g} µm: give the lower end first, and "

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fgaf.dataset.bounds import PositionUm, require
 from fgaf.dataset.console import count
 from fgaf.dataset.csv_tables import read_table
 from fgaf.dataset.errors import FormatError, SettingError
@@ -106,11 +106,9 @@ def _position(row: Mapping[str | None, str | None], name: str, where: str) -> Po
         if not text and not needed:
             continue
         try:
-            values[column] = float(text)
+            values[column] = require(PositionUm, float(text), f"{where}: {column}")
         except ValueError:
             raise SettingError(f"{where}: {column} is {text!r}; give a number of µm") from None
-        if not math.isfinite(float(text)):
-            raise SettingError(f"{where}: {column} is {text!r}; give a number of µm")
     if None in row:
         raise SettingError(f"{where}: more values than columns; write decimal points, not commas")
     name = (row.get("name") or "").strip() or name

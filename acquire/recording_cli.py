@@ -17,7 +17,19 @@ from fgaf.acquire.options import (
     rig_option,
     set_option,
 )
+from fgaf.dataset.bounds import (
+    ExposureMs,
+    FramesPerPlane,
+    HalfRangeUm,
+    IntervalS,
+    PositionUm,
+    Repeats,
+    Seed,
+    StepUm,
+    ToleranceUm,
+)
 from fgaf.dataset.console import Tool, count, echo, finish, progress
+from fgaf.dataset.options import Number
 
 if TYPE_CHECKING:
     from fgaf.acquire.devices import Devices
@@ -28,20 +40,28 @@ if TYPE_CHECKING:
 
 _HALF_RANGE_UM = 2.0
 _OPTIONS = (
-    click.option("--step", type=float, default=0.5, show_default=True, help="µm between planes."),
+    click.option(
+        "--step", type=Number(StepUm), default=0.5, show_default=True, help="µm between planes."
+    ),
     click.option(
         "--range",
         "half_range",
-        type=float,
+        type=Number(HalfRangeUm),
         help="Half range in µm: 2 is ±2 µm about the centre. Other tools take the total.  "
         "[default: 2]",
     ),
-    click.option("--center", type=float, help="Middle plane in µm.  [default: where the drive is]"),
-    click.option("--from", "low", type=float, metavar="Z", help="Lowest plane in µm, with --to."),
+    click.option(
+        "--center",
+        type=Number(PositionUm),
+        help="Middle plane in µm.  [default: where the drive is]",
+    ),
+    click.option(
+        "--from", "low", type=Number(PositionUm), metavar="Z", help="Lowest plane in µm, with --to."
+    ),
     click.option(
         "--to",
         "high",
-        type=float,
+        type=Number(PositionUm),
         metavar="Z",
         help="Highest plane in µm, with --from; in place of --range and --center.",
     ),
@@ -63,12 +83,16 @@ _OPTIONS = (
         "One stack at each; needs a stage with x and y.",
     ),
     click.option(
-        "--repeat", type=int, default=1, show_default=True, help="Number of stacks, or of rounds."
+        "--repeat",
+        type=Number(Repeats),
+        default=1,
+        show_default=True,
+        help="Number of stacks, or of rounds.",
     ),
     click.option(
         "--every",
         "every_s",
-        type=float,
+        type=Number(IntervalS),
         default=0.0,
         metavar="SECONDS",
         help="From the begin of one stack, or round, to that of the next.  "
@@ -78,13 +102,15 @@ _OPTIONS = (
     click.option("--sample", default="", metavar="ID", help="Recorded; groups cells in the split."),
     click.option("--field", default="", metavar="NAME", help="Field of view; repeats share it."),
     click.option("--operator", default="", help="Recorded."),
-    click.option("--exposure-ms", type=float, help="Exposure time, instead of the rig's."),
+    click.option(
+        "--exposure-ms", type=Number(ExposureMs), help="Exposure time, instead of the rig's."
+    ),
     click.option(
         "--compress",
         is_flag=True,
         help="Smaller files, without loss, that every HDF5 program reads.",
     ),
-    click.option("--seed", type=int, help="Seed of the simulated specimen."),
+    click.option("--seed", type=Number(Seed), help="Seed of the simulated specimen."),
     click.option("--realtime", is_flag=True, help="Let simulated time take as long as real time."),
     click.option(
         "--truth/--no-truth",
@@ -241,7 +267,7 @@ def stack(allow_uneven: bool, **options: Any) -> None:
 @_recording_options
 @click.option(
     "--frames-per-plane",
-    type=int,
+    type=Number(FramesPerPlane),
     default=1,
     show_default=True,
     help="Frames per step: more is slower, with less blur and nearer to the planes.",
@@ -249,7 +275,7 @@ def stack(allow_uneven: bool, **options: Any) -> None:
 @click.option(
     "--tolerance",
     "tolerance_um",
-    type=float,
+    type=Number(ToleranceUm),
     help="Largest distance of a frame from its plane, µm.  [default: a quarter of a step]",
 )
 @click.option(

@@ -30,6 +30,17 @@ from fgaf.acquire.devices import (
 from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.acquire.tables import Table, parse_table, vendor_module
+from fgaf.dataset.bounds import (
+    AnyCount,
+    DistanceUm,
+    ExposureMs,
+    LimitUm,
+    PollMs,
+    PositionUm,
+    TimeoutS,
+    ToleranceUm,
+    WaitMs,
+)
 from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.inputs import parse_toml, read_text
 from fgaf.dataset.names import nearest
@@ -67,9 +78,6 @@ CAMERAS, STAGES = "fgaf.cameras", "fgaf.stages"
 _PIXEL_TOLERANCE = 0.01
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
-_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
 
 class CameraTable(Table):
     """The camera.
@@ -92,9 +100,9 @@ class CameraTable(Table):
     """
 
     driver: str
-    exposure_ms: _Positive = 5.0
-    timeout_s: _Positive = 2.0
-    retries: Annotated[int, Field(ge=0)] = 2
+    exposure_ms: ExposureMs = 5.0
+    timeout_s: TimeoutS = 2.0
+    retries: AnyCount = 2
     allow_identical: bool = False
     options: dict[str, Any] = Field(default_factory=dict)
 
@@ -129,15 +137,15 @@ class StageTable(Table):
     """
 
     driver: str
-    limits_um: tuple[float, float] | None = None
-    approach_um: _NonNegative = 2.0
-    tolerance_um: _Positive = 0.1
-    settle_ms: _NonNegative = 20.0
-    poll_ms: _Positive = 0.2
-    timeout_s: _Positive = 10.0
-    x_limits_um: tuple[float, float] | None = None
-    y_limits_um: tuple[float, float] | None = None
-    xy_tolerance_um: _Positive = 2.0
+    limits_um: tuple[LimitUm, LimitUm] | None = None
+    approach_um: DistanceUm = 2.0
+    tolerance_um: ToleranceUm = 0.1
+    settle_ms: WaitMs = 20.0
+    poll_ms: PollMs = 0.2
+    timeout_s: TimeoutS = 10.0
+    x_limits_um: tuple[PositionUm, PositionUm] | None = None
+    y_limits_um: tuple[PositionUm, PositionUm] | None = None
+    xy_tolerance_um: ToleranceUm = 2.0
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")

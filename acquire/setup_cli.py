@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fgaf.acquire.options import json_option, set_option
+from fgaf.dataset.bounds import DurationS, HalfRangeUm, StepUm
 from fgaf.dataset.console import Program, Tool, echo, finish
+from fgaf.dataset.options import Number
 from fgaf.dataset.outputs import output_file
 
 if TYPE_CHECKING:
@@ -136,21 +138,21 @@ def new(
 @click.option(
     "--range",
     "half_range",
-    type=float,
+    type=Number(HalfRangeUm),
     default=5.0,
     show_default=True,
     help="The drive stays within ± this many µm of where it stands, and inside the limits.",
 )
 @click.option(
     "--step",
-    type=float,
+    type=Number(StepUm),
     default=0.5,
     show_default=True,
     help="µm between the planes you will take.",
 )
 @click.option(
     "--seconds",
-    type=float,
+    type=Number(DurationS),
     help="How long the camera runs at full speed.  [default: 10; 1 when simulated]",
 )
 @click.option(

@@ -28,6 +28,7 @@ from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.plan import StackPlan
 from fgaf.acquire.ramp import Ramp, Reading
 from fgaf.acquire.rig import CameraTable, StageTable
+from fgaf.dataset.bounds import FramesPerPlane, Repeats, ToleranceUm, require_bounded
 from fgaf.dataset.errors import SettingError
 
 _LARGEST_BYTES = 2 << 30
@@ -50,17 +51,12 @@ class SweepSettings:
         to start and how well it keeps its speed; the next ones begin at the right moment.
     """
 
-    frames_per_plane: int = 1
-    tolerance_um: float | None = None
-    ramps: int = 4
+    frames_per_plane: FramesPerPlane = 1
+    tolerance_um: ToleranceUm | None = None
+    ramps: Repeats = 4
 
     def __post_init__(self) -> None:
-        if self.frames_per_plane < 1:
-            raise SettingError(f"{self.frames_per_plane} frames per plane are none; give 1 or more")
-        if self.tolerance_um is not None and not self.tolerance_um > 0:
-            raise SettingError(f"a tolerance of {self.tolerance_um:g} µm holds nothing; give more")
-        if self.ramps < 1:
-            raise SettingError(f"{self.ramps} ramps are none; give 1 or more")
+        require_bounded(self)
 
 
 class Sweep:

@@ -5,15 +5,27 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Mapping
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from fgaf.acquire.devices import DeviceError
+from fgaf.dataset.bounds import Bound, first_fault
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.names import nearest
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+def _meant(value: Any) -> Any:
+    if isinstance(value, float) and (fault := _WIDEST.fault(value)):
+        raise ValueError(fault)
+    return value
+
+
+_WIDEST = Bound(-1e15, 1e15)
+Property = Annotated[bool | int | float | str, AfterValidator(_meant)]
+"""A value of a vendor's own property, whose bounds the device knows."""
 
 
 class Table(BaseModel):
@@ -52,9 +64,9 @@ def parse_table(model: type[Model], table: Mapping[str, Any], where: str) -> Mod
             raise SettingError(f"{where}: unknown key {key}; {nearest(path[-1], known)}") from error
         if first["type"] == "missing":
             raise SettingError(f"{where}: the key {key} is missing; add it") from error
-        wrong = first["msg"].removeprefix("Value error, ")
-        given = "" if first["type"] == "value_error" else f" = {first['input']!r}"
-        raise SettingError(f"{where}: {key}{given}: {wrong}") from error
+        if first["type"] in ("out_of_bounds", "value_error"):
+            raise SettingError(f"{where}: {first_fault(error)}") from error
+        raise SettingError(f"{where}: {key} = {first['input']!r}: {first['msg']}") from error
 
 
 def vendor_module(module: str, extra: str) -> ModuleType:

@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fgaf.dataset.bounds import (
+    CropPx,
+    HalfRangeUm,
+    HeadUm,
+    LeastShare,
+    PixelUm,
+    Seed,
+    Share,
+    StepUm,
+)
 from fgaf.dataset.console import Program, Tool, count, echo, finish, progress
 from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.dataset.options import Number
 from fgaf.dataset.outputs import output_file
 
 if TYPE_CHECKING:
@@ -20,26 +31,51 @@ if TYPE_CHECKING:
 PATH = click.Path(path_type=Path)
 
 patch_options = (
-    click.option("--patch", "patch_px", default=96, show_default=True, help="Side of a patch, px."),
     click.option(
-        "--step", "step_um", default=0.5, show_default=True, help="Distance of the depths, µm."
+        "--patch",
+        "patch_px",
+        type=Number(CropPx),
+        default=96,
+        show_default=True,
+        help="Side of a patch, px.",
+    ),
+    click.option(
+        "--step",
+        "step_um",
+        type=Number(StepUm),
+        default=0.5,
+        show_default=True,
+        help="Distance of the depths, µm.",
     ),
     click.option(
         "--half-range",
         "half_range_um",
+        type=Number(HalfRangeUm),
         default=2.0,
         show_default=True,
         help="Depths go from minus to plus this, µm: 2 is ±2 µm.",
     ),
 )
 pixel_option = click.option(
-    "--pixel-size", "pixel_size_um", type=float, help="Pixel in the specimen, µm; overrides files."
+    "--pixel-size",
+    "pixel_size_um",
+    type=Number(PixelUm),
+    help="Pixel in the specimen, µm; overrides files.",
 )
 head_option = click.option(
-    "--head-length", "head_um", default=4.7, show_default=True, help="Length of a head, µm."
+    "--head-length",
+    "head_um",
+    type=Number(HeadUm),
+    default=4.7,
+    show_default=True,
+    help="Length of a head, µm.",
 )
 seed_option = click.option(
-    "--split-seed", default=0, show_default=True, help="Seed of the split 'default'."
+    "--split-seed",
+    type=Number(Seed),
+    default=0,
+    show_default=True,
+    help="Seed of the split 'default'.",
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -141,7 +177,11 @@ for option in reversed(patch_options):
 @click.argument("sources", type=PATH, nargs=-1, required=True, metavar="IMAGES|RAW...")
 @click.option("--out", type=PATH, help="CSV file to write.  [default: heads.csv]")
 @click.option(
-    "--least-score", default=0.5, show_default=True, help="Leave out what scores less, 0 to 1."
+    "--least-score",
+    type=Number(Share),
+    default=0.5,
+    show_default=True,
+    help="Leave out what scores less, 0 to 1.",
 )
 @pixel_option
 @head_option
@@ -253,12 +293,22 @@ def _detected(
     help="Order of the cells; default: napari's preference, or by position.",
 )
 @click.option(
-    "--share", default=1.0, show_default=True, help="Show this share of the cells, at random."
+    "--share",
+    type=Number(LeastShare),
+    default=1.0,
+    show_default=True,
+    help="Show this share of the cells, at random.",
 )
 @click.option(
     "--only", multiple=True, metavar="PATTERN", help="Show cells whose name fits, as 'donor7*'."
 )
-@click.option("--seed", default=0, show_default=True, help="Of the share and the random order.")
+@click.option(
+    "--seed",
+    type=Number(Seed),
+    default=0,
+    show_default=True,
+    help="Of the share and the random order.",
+)
 @click.option(
     "--model",
     "run",
@@ -267,11 +317,22 @@ def _detected(
     help="Let the network of a training run suggest the focus; least certain cells first.",
 )
 @click.option("--read-only", is_flag=True, help="Only look.")
-@click.option("--patch", "patch_px", type=int, help="Side of a patch, px; new sessions: 96.")
-@click.option("--step", "step_um", type=float, help="Distance of the depths, µm; new: 0.5.")
-@click.option("--half-range", "half_range_um", type=float, help="Half range, µm; new: 2 (±2 µm).")
+@click.option(
+    "--patch", "patch_px", type=Number(CropPx), help="Side of a patch, px; new sessions: 96."
+)
+@click.option(
+    "--step", "step_um", type=Number(StepUm), help="Distance of the depths, µm; new: 0.5."
+)
+@click.option(
+    "--half-range",
+    "half_range_um",
+    type=Number(HalfRangeUm),
+    help="Half range, µm; new: 2 (±2 µm).",
+)
 @pixel_option
-@click.option("--head-length", "head_um", type=float, help="Length of a head, µm; new: 4.7.")
+@click.option(
+    "--head-length", "head_um", type=Number(HeadUm), help="Length of a head, µm; new: 4.7."
+)
 def open_command(
     raw: tuple[Path, ...],
     folder: Path,

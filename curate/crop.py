@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fgaf.curate.detect import Floats
+from fgaf.dataset.bounds import CropPx, HalfRangeUm, StepUm, require_bounded
 from fgaf.dataset.errors import SettingError
 
 OFF_STACK: Final = "range leaves the stack"
@@ -34,24 +35,20 @@ class PatchSettings:
     Raises
     ------
     SettingError
-        The half range is no whole number of steps, or the crop has no pixels.
+        A number is out of its bounds, or the half range no whole number of steps.
     """
 
-    patch_px: int = 96
-    step_um: float = 0.5
-    half_range_um: float = 2.0
+    patch_px: CropPx = 96
+    step_um: StepUm = 0.5
+    half_range_um: HalfRangeUm = 2.0
 
     def __post_init__(self) -> None:
-        if self.patch_px < 8:
-            raise SettingError(f"a patch of {self.patch_px} pixels is too small; take 8 or more")
-        if not (np.isfinite(self.step_um) and self.step_um > 0):
-            raise SettingError(f"the step is {self.step_um:g} µm; give one above 0")
+        require_bounded(self)
         steps = self.half_range_um / self.step_um
-        if not np.isfinite(steps) or round(steps) < 1 or abs(steps - round(steps)) > 1e-6:
-            near = max(1, round(steps)) if np.isfinite(steps) else 1
+        if round(steps) < 1 or abs(steps - round(steps)) > 1e-6:
             raise SettingError(
                 f"the half range {self.half_range_um:g} µm is no whole number of steps of "
-                f"{self.step_um:g} µm; take for example {near * self.step_um:g}"
+                f"{self.step_um:g} µm; take for example {max(1, round(steps)) * self.step_um:g}"
             )
 
     @property

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from fgaf.curate.agreement import disagreements
 from fgaf.curate.crop import AT_BORDER
 from fgaf.curate.state import AUTO, CellState, Purpose, State
-from fgaf.dataset.errors import SettingError
+from fgaf.dataset.bounds import LeastShare, Seed, require_bounded
 
 Task = Literal["label", "unsure", "second", "review"]
 Order = Literal["position", "uncertainty", "random"]
@@ -52,18 +52,17 @@ class QueueSettings:
     Raises
     ------
     SettingError
-        The share is not above 0 and up to 1.
+        The share or the seed is out of its bounds.
     """
 
     task: Task = "label"
     order: Order = "position"
-    share: float = 1.0
+    share: LeastShare = 1.0
     only: tuple[str, ...] = ()
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise SettingError(f"a share of {self.share:g} cannot be shown; give 0.2 for a fifth")
+        require_bounded(self)
 
     @property
     def purpose(self) -> Purpose:

@@ -4,17 +4,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
+from fgaf.dataset.bounds import HalfRangeUm, PatchPx, StepUm
 from fgaf.dataset.columns import TEXT, Schema, dataset_of, read_columns, write_columns
 from fgaf.dataset.errors import FgafError, FormatError
 from fgaf.dataset.files import publishing, require_free
-from fgaf.dataset.header import read_header, software, utc_now, write_header
+from fgaf.dataset.header import new_header, read_header, write_header
 from fgaf.dataset.integrity import (
     Bar,
     fingerprint_of,
@@ -75,9 +76,9 @@ class ArchiveHeader(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    step_um: Annotated[float, Field(gt=0)]
-    half_range_um: Annotated[float, Field(gt=0)]
-    patch_px: Annotated[int, Field(gt=0)]
+    step_um: StepUm
+    half_range_um: HalfRangeUm
+    patch_px: PatchPx
     optics: Optics = Optics()
     name: str = ""
     description: str = ""
@@ -94,8 +95,11 @@ class ArchiveHeader(BaseModel):
 
     @classmethod
     def new(cls, **values: Any) -> Self:
-        """Make a header stamped now; a `created_utc` or `software` given is kept."""
-        return cls(**({"created_utc": utc_now(), "software": software()} | values))
+        """Make a header stamped now; a `created_utc` or `software` given is kept.
+
+        See `new_header` for the errors.
+        """
+        return new_header(cls, **values)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from fgaf.dataset.bounds import Count, Folds, HalfRangeUm, Seed, Share
 from fgaf.dataset.console import Tool, count, finish
-from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.dataset.options import PATH, json_option, overwrite_option
+from fgaf.dataset.errors import FgafError
+from fgaf.dataset.options import PATH, Number, json_option, overwrite_option
 from fgaf.dataset.outputs import output_file
 
 if TYPE_CHECKING:
@@ -30,6 +31,16 @@ def _out_option(usual: str) -> Callable[[Command], Command]:
     )
 
 
+def _shares(ctx: click.Context, param: click.Parameter, fractions: str) -> list[float]:
+    """Read "0.7,0.1,0.2"."""
+    shares = fractions.split(",")
+    if len(shares) != len(("train", "validation", "test")):
+        raise click.BadParameter(
+            f"{fractions!r} is not three numbers; give for example 0.7,0.1,0.2", ctx, param
+        )
+    return [Number(Share).convert(share, param, ctx) for share in shares]
+
+
 @click.command(cls=Tool)
 @click.argument("path", type=PATH, metavar="FILE")
 @click.option("--name", required=True, help="Name of the new split; with --folds NAME_1, NAME_2...")
@@ -43,18 +54,23 @@ def _out_option(usual: str) -> Callable[[Command], Command]:
 )
 @click.option(
     "--fractions",
+    "shares",
+    callback=_shares,
+    metavar="LIST",
     default="0.7,0.1,0.2",
     show_default=True,
     help="Shares of train, validation and test, counted in cells.",
 )
 @click.option(
     "--folds",
-    type=int,
+    type=Number(Folds),
     help="Make so many splits, with one test side for all and each fold the validation side of "
     "one; with a test share of 0 each fold is the test side of one.",
 )
 @click.option("--test-of", default="", metavar="SPLIT", help="Keep the test side of this split.")
-@click.option("--seed", default=0, show_default=True, help="Another seed, another split.")
+@click.option(
+    "--seed", type=Number(Seed), default=0, show_default=True, help="Another seed, another split."
+)
 @overwrite_option
 @json_option
 def split(
@@ -62,7 +78,7 @@ def split(
     name: str,
     out: Path | None,
     by: str,
-    fractions: str,
+    shares: list[float],
     folds: int | None,
     test_of: str,
     seed: int,
@@ -78,7 +94,6 @@ def split(
     from fgaf.dataset.history import split_fingerprints
     from fgaf.dataset.split import SIDES, TEST, with_folds, with_split
 
-    shares = _shares(fractions)
     out = output_file(out, Path(f"{path.stem}-split.h5"), overwrite, as_json)
     with ExitStack() as files:
         (archive,) = _opened([path], out, overwrite, files)
@@ -115,13 +130,18 @@ def split(
 @click.option("--method", "methods", multiple=True, help="Cells labelled so, as person.")
 @click.option("--cell", "cells", multiple=True, metavar="ID", help="This cell; repeatable.")
 @click.option("--without", multiple=True, metavar="ID", help="All but this cell; repeatable.")
-@click.option("--min-confidence", type=float, default=0.0, help="Cells labelled so surely, 0 to 1.")
+@click.option(
+    "--min-confidence", type=Number(Share), default=0.0, help="Cells labelled so surely, 0 to 1."
+)
 @click.option("--split", default="", help="With --side: the cells on one side of this split.")
 @click.option("--side", default="", help="train, validation or test.")
-@click.option("--most", type=int, help="At most so many cells, drawn at random.")
-@click.option("--seed", default=0, show_default=True, help="For --most.")
+@click.option("--most", type=Number(Count), help="At most so many cells, drawn at random.")
+@click.option("--seed", type=Number(Seed), default=0, show_default=True, help="For --most.")
 @click.option(
-    "--half-range", "half_range_um", type=float, help="Depths from - to + this alone, µm."
+    "--half-range",
+    "half_range_um",
+    type=Number(HalfRangeUm),
+    help="Depths from - to + this alone, µm.",
 )
 @overwrite_option
 @json_option
@@ -174,7 +194,9 @@ def subset(path: Path, out: Path | None, overwrite: bool, as_json: bool, **wishe
 @click.option("--name", default="", help="Name of the merged archive; else the first's.")
 @click.option("--description", default="", help="What it is; else the first's.")
 @click.option("--license", default="", help="Licence of the whole, where they differ.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the split 'default'.")
+@click.option(
+    "--seed", type=Number(Seed), default=0, show_default=True, help="Seed of the split 'default'."
+)
 @overwrite_option
 @json_option
 def merge(
@@ -226,18 +248,6 @@ def _opened(paths: Sequence[Path], out: Path, overwrite: bool, files: ExitStack)
             raise FgafError(f"--out {out} is read from and stays as it is; name a new file")
     require_new(out, overwrite)
     return [files.enter_context(Archive.open(path, whole=True)) for path in paths]
-
-
-def _shares(fractions: str) -> list[float]:
-    try:
-        shares = [float(share) for share in fractions.split(",")]
-    except ValueError:
-        shares = []
-    if len(shares) != len(("train", "validation", "test")):
-        raise SettingError(
-            f"--fractions {fractions!r} is not three numbers; give for example 0.7,0.1,0.2"
-        )
-    return shares
 
 
 COMMANDS = (split, subset, merge)

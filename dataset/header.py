@@ -3,16 +3,31 @@
 import math
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import h5py
 from pydantic import BaseModel, ValidationError
 
 from fgaf.dataset.attributes import read_attribute, write_attribute
-from fgaf.dataset.errors import FormatError
+from fgaf.dataset.bounds import first_fault
+from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.optics import Optics
 
 Header = TypeVar("Header", bound=BaseModel)
+
+
+def new_header(model: type[Header], **values: Any) -> Header:
+    """Make a header stamped now; a `created_utc` or `software` given is kept.
+
+    Raises
+    ------
+    SettingError
+        A value is out of its bounds, or contradicts another; the line names it.
+    """
+    try:
+        return model(**({"created_utc": utc_now(), "software": software()} | values))
+    except ValidationError as error:
+        raise SettingError(first_fault(error)) from error
 
 
 def write_header(file: h5py.File, kind: str, format_version: int, header: BaseModel) -> None:
@@ -45,11 +60,8 @@ def read_header(file: h5py.File, model: type[Header], path: object) -> Header:
             fields | {"optics": Optics.model_validate(known, strict=True)}, strict=True
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
         raise FormatError(
-            f"{path}: attribute {where}: {first['msg'].lower()}; "
-            "take the file from its source again"
+            f"{path}: attribute {first_fault(error)}; take the file from its source again"
         ) from error
 
 

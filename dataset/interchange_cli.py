@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
+from fgaf.dataset.bounds import Classes, Count, Planes, PositionUm, Seed, StepUm
 from fgaf.dataset.console import Tool, count, echo, finish, progress
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.options import (
     PATH,
+    Number,
     json_option,
     optics_of,
     optics_options,
@@ -28,15 +30,19 @@ from fgaf.dataset.outputs import output_file
     type=PATH,
     help="Folder for the stacks.  [default: raw]",
 )
-@click.option("--step", "step_um", type=float, help="Distance of the planes, µm of the drive.")
-@click.option("--center", "center_um", type=float, help="Drive position of the middle plane, µm.")
+@click.option(
+    "--step", "step_um", type=Number(StepUm), help="Distance of the planes, µm of the drive."
+)
+@click.option(
+    "--center", "center_um", type=Number(PositionUm), help="Drive position of the middle plane, µm."
+)
 @optics_options
 @click.option("--sample", "sample_id", default="", help="Sample that the stacks are of.")
 @click.option("--operator", default="", help="Who took them.")
 @click.option("--field", default="", help="Name of the field of view, for repeats of one field.")
 @click.option(
     "--planes",
-    type=int,
+    type=Number(Planes),
     help="Of TIFFs whose pages run through z again and again without saying so: planes in a pass.",
 )
 @click.option(
@@ -117,7 +123,7 @@ def import_command(
 @click.argument("path", type=PATH, metavar="FOLDER|FILE")
 @click.option("--out", type=PATH, help="Archive to write.  [default: dataset.h5]")
 @click.option(
-    "--step", "step_um", type=float, help="Distance of pages or classes, µm of the drive."
+    "--step", "step_um", type=Number(StepUm), help="Distance of pages or classes, µm of the drive."
 )
 @optics_options
 @click.option("--sample", "sample_id", default="", help="Sample that all cells are of.")
@@ -140,7 +146,7 @@ def import_command(
 )
 @click.option(
     "--classes",
-    type=int,
+    type=Number(Classes),
     help="Number of depth classes, where the outermost have no patch; the middle one is in focus.",
 )
 @click.option(
@@ -152,7 +158,9 @@ def import_command(
 @click.option("--name", default="", help="Name of the archive.")
 @click.option("--description", default="", help="What it is.")
 @click.option("--license", default="", help="Licence of the images.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the split 'default'.")
+@click.option(
+    "--seed", type=Number(Seed), default=0, show_default=True, help="Seed of the split 'default'."
+)
 @overwrite_option
 @json_option
 def import_patches_command(
@@ -217,9 +225,15 @@ def import_patches_command(
     help="Version of OME-Zarr; older programs read 0.4.",
 )
 @click.option(
-    "--shard-patches", default=10_000, show_default=True, help="Patches in a WebDataset shard."
+    "--shard-patches",
+    type=Number(Count),
+    default=10_000,
+    show_default=True,
+    help="Patches in a WebDataset shard.",
 )
-@click.option("--seed", default=0, show_default=True, help="Order of the training shards.")
+@click.option(
+    "--seed", type=Number(Seed), default=0, show_default=True, help="Order of the training shards."
+)
 @click.option("--about", type=PATH, help="Facts for the card of huggingface, see `card`.")
 @overwrite_option
 @json_option

@@ -1,10 +1,8 @@
 """The optics that images were taken with."""
 
-from typing import Annotated
+from pydantic import BaseModel, ConfigDict
 
-from pydantic import BaseModel, ConfigDict, Field
-
-Positive = Annotated[float, Field(gt=0)]
+from fgaf.dataset.bounds import Aperture, Index, Magnification, PixelUm, WavelengthUm
 
 USUAL_WAVELENGTH_UM = 0.55
 """Green light, taken where a file does not tell its wavelength."""
@@ -29,11 +27,11 @@ class Optics(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    pixel_size_um: Positive | None = None
-    numerical_aperture: Positive | None = None
-    magnification: Positive | None = None
-    medium_index: Positive | None = None
-    wavelength_um: Positive | None = None
+    pixel_size_um: PixelUm | None = None
+    numerical_aperture: Aperture | None = None
+    magnification: Magnification | None = None
+    medium_index: Index | None = None
+    wavelength_um: WavelengthUm | None = None
 
     @property
     def cutoff_per_um(self) -> float | None:

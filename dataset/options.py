@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from fgaf.dataset.errors import SettingError
+from fgaf.dataset.bounds import (
+    Aperture,
+    Index,
+    Magnification,
+    PixelUm,
+    WavelengthUm,
+    bound_of,
+)
 from fgaf.dataset.url import Url, location
 
 if TYPE_CHECKING:
@@ -29,41 +36,51 @@ class _Location(click.ParamType):  # type: ignore[type-arg]
 
 
 LOCATION = _Location()
+
+
+class Number(click.ParamType):  # type: ignore[type-arg]
+    """A number within the bounds of its kind.
+
+    Parameters
+    ----------
+    kind
+        From `fgaf.dataset.bounds`, such as ``StepUm``; whole where the kind is.
+    """
+
+    def __init__(self, kind: Any) -> None:
+        self._plain = click.types.convert_type(get_args(kind)[0])
+        self.bound = bound_of(kind)
+        self.name = self._plain.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the number, or fail with a line that tells the bounds."""
+        number = self._plain.convert(value, param, ctx)
+        if self.bound is not None and (fault := self.bound.fault(number)):
+            self.fail(fault, param, ctx)
+        return number
+
+
 _OPTICS = (
-    ("--pixel-size", "pixel_size_um", "Side of a pixel in the specimen, µm."),
-    ("--na", "numerical_aperture", "Numerical aperture of the objective."),
-    ("--magnification", "magnification", "Magnification from specimen to camera."),
-    ("--medium-index", "medium_index", "Refractive index under the objective; 1.0 when dry."),
-    ("--wavelength", "wavelength_um", "Mean wavelength of the light, µm."),
+    ("--pixel-size", "pixel_size_um", PixelUm, "Side of a pixel in the specimen, µm."),
+    ("--na", "numerical_aperture", Aperture, "Numerical aperture of the objective."),
+    ("--magnification", "magnification", Magnification, "Magnification from specimen to camera."),
+    ("--medium-index", "medium_index", Index, "Refractive index under the objective; 1.0: dry."),
+    ("--wavelength", "wavelength_um", WavelengthUm, "Mean wavelength of the light, µm."),
 )
 
 
 def optics_options(command: Any) -> Any:
     """Add the optics' options to a command; their values arrive under the fields' names."""
-    for flag, name, text in reversed(_OPTICS):
-        command = click.option(flag, name, type=float, help=text)(command)
+    for flag, name, kind, text in reversed(_OPTICS):
+        command = click.option(flag, name, type=Number(kind), help=text)(command)
     return command
 
 
 def optics_of(values: dict[str, Any]) -> Optics:
-    """Take the optics out of a command's values.
-
-    Raises
-    ------
-    SettingError
-        One is not above zero.
-    """
-    from pydantic import ValidationError
-
+    """Take the optics out of a command's values."""
     from fgaf.dataset.optics import Optics
 
-    given = {name: values.pop(name) for _, name, _ in _OPTICS}
-    try:
-        return Optics(**given)
-    except ValidationError as error:
-        name = error.errors()[0]["loc"][0]
-        flag = next(flag for flag, field, _ in _OPTICS if field == name)
-        raise SettingError(f"{flag} {given[str(name)]:g}: give a number above 0") from error
+    return Optics(**{name: values.pop(name) for _, name, _, _ in _OPTICS})
 
 
 verify_option = click.option(

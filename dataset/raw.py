@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
+from fgaf.dataset.bounds import AnyCount, BitDepth, HalfRangeUm, PositionUm, StepUm
 from fgaf.dataset.chunks import PlaneChunks
 from fgaf.dataset.columns import Schema, dataset_of, read_columns
 from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
@@ -28,7 +29,7 @@ from fgaf.dataset.files import (
     require_new,
     sync,
 )
-from fgaf.dataset.header import read_header, software, utc_now, write_header
+from fgaf.dataset.header import new_header, read_header, write_header
 from fgaf.dataset.integrity import (
     Bar,
     RowSums,
@@ -98,17 +99,17 @@ class RawHeader(BaseModel):
     uuid: str
     created_utc: str
     software: str
-    step_um: Annotated[float, Field(gt=0)]
-    half_range_um: Annotated[float, Field(ge=0)]
-    center_um: float
-    planned_planes: Annotated[int, Field(ge=0)] = 0
+    step_um: StepUm
+    half_range_um: HalfRangeUm
+    center_um: PositionUm
+    planned_planes: AnyCount = 0
     optics: Optics = Optics()
-    bit_depth: Annotated[int, Field(ge=1, le=16)]
+    bit_depth: BitDepth
     sample_id: str = ""
     operator: str = ""
     field: str = ""
-    position_x_um: float | None = None
-    position_y_um: float | None = None
+    position_x_um: PositionUm | None = None
+    position_y_um: PositionUm | None = None
     camera: str = ""
     stage: str = ""
     rig: str = ""
@@ -117,8 +118,8 @@ class RawHeader(BaseModel):
 
     @classmethod
     def new(cls, **fields: Any) -> Self:
-        """Make a header with a new identity, stamped now."""
-        return cls(uuid=str(uuid.uuid4()), created_utc=utc_now(), software=software(), **fields)
+        """Make a header with a new identity, stamped now; see `new_header` for the errors."""
+        return new_header(cls, uuid=str(uuid.uuid4()), **fields)
 
 
 class RawWriter:

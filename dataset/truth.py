@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from fgaf.dataset.bounds import AngleRad, AnyCount, PlacePx, PositionUm, first_fault
 from fgaf.dataset.errors import FormatError
 from fgaf.dataset.files import write_text
 from fgaf.dataset.inputs import parse_json, require_file
@@ -34,14 +35,14 @@ class CellTruth(_Frozen):
         Orientation: in the image plane, out of it, about the long axis.
     """
 
-    id: int
+    id: AnyCount
     kind: str
-    y_px: float
-    x_px: float
-    focus_um: float
-    yaw_rad: float = 0.0
-    pitch_rad: float = 0.0
-    roll_rad: float = 0.0
+    y_px: PlacePx
+    x_px: PlacePx
+    focus_um: PositionUm
+    yaw_rad: AngleRad = 0.0
+    pitch_rad: AngleRad = 0.0
+    roll_rad: AngleRad = 0.0
 
 
 class FrameTruth(_Frozen):
@@ -93,9 +94,7 @@ def read_truth(stack: Path) -> StackTruth | None:
     try:
         return StackTruth.model_validate(unseal_json(parse_json(path.read_bytes())))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        problem = f"{where}: {first['msg']}"
+        problem = first_fault(error)
     except ValueError as error:
         problem = " ".join(str(error).split())
     raise FormatError(

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fgaf.dataset.bounds import Cells, Epochs, Folds, Repeats, Seed, Threads, Workers
 from fgaf.dataset.console import Tool, echo, finish, progress
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.inputs import read_toml
+from fgaf.dataset.options import Number
 from fgaf.dataset.outputs import free_path, kept_if_used, output_folder
 from fgaf.model.settings import (
     BACKBONE_NAMES,
@@ -41,8 +43,8 @@ _FILE = click.Path(path_type=Path)
 @click.option("--settings", "file", type=_FILE, help="TOML file of settings (key = value).")
 @click.option("--backbone", help="Network: see --list.")
 @click.option("--fgaf/--no-fgaf", default=None, help="With the FGAF module or bare.")
-@click.option("--epochs", type=int, help="Passes over the training cells.")
-@click.option("--seed", type=int, help="Of everything random.")
+@click.option("--epochs", type=Number(Epochs), help="Passes over the training cells.")
+@click.option("--seed", type=Number(Seed), help="Of everything random.")
 @click.option("--split", help="Name of the split in the archive.")
 @click.option(
     "--pretrained", metavar="sim|RUN", help="Start from the shipped network, or from a run's."
@@ -50,9 +52,13 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--weights", type=_FILE, help="Start from a torchvision network's weights (ImageNet's .pth)."
 )
-@click.option("--folds", type=int, help="Cross-validate: test every cell once, in so many runs.")
+@click.option(
+    "--folds", type=Number(Folds), help="Cross-validate: test every cell once, in so many runs."
+)
 @click.option("--precision", help="fp32, bf16, or auto: a few timed steps decide.")
-@click.option("--threads", type=int, help="Of the processor; 0: two, where there are two.")
+@click.option(
+    "--threads", type=Number(Threads), help="Of the processor; 0: two, where there are two."
+)
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting.")
 @click.option(
     "--resume",
@@ -180,13 +186,15 @@ def train(
     show_default=True,
     help="Folder for all that is made; what was begun there goes on.",
 )
-@click.option("--cells", type=click.IntRange(min=3), default=6000, show_default=True)
-@click.option("--microscopes", type=click.IntRange(min=3), default=300, show_default=True)
-@click.option("--seed", type=int, default=1, show_default=True, help="Of everything simulated.")
-@click.option("--epochs", type=click.IntRange(min=1), default=6, show_default=True)
+@click.option("--cells", type=Number(Cells), default=6000, show_default=True)
+@click.option("--microscopes", type=Number(Cells), default=300, show_default=True)
+@click.option(
+    "--seed", type=Number(Seed), default=1, show_default=True, help="Of everything simulated."
+)
+@click.option("--epochs", type=Number(Repeats), default=6, show_default=True)
 @click.option(
     "--workers",
-    type=click.IntRange(min=1),
+    type=Number(Workers),
     default=lambda: os.cpu_count() or 1,
     help="Processes that simulate; by default one per processor. The cells are the same.",
 )

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import click
 
+from fgaf.dataset.bounds import HeadUm, PixelUm
 from fgaf.dataset.console import Tool, count, echo, progress
 from fgaf.dataset.files import require_new
-from fgaf.dataset.options import verify_option
+from fgaf.dataset.options import Number, verify_option
 from fgaf.dataset.outputs import output_file
 
 _FILE = click.Path(path_type=Path)
@@ -21,9 +22,11 @@ _FILE = click.Path(path_type=Path)
 @click.option("--parquet", "parquet_file", type=_FILE, help="Write them as Parquet.")
 @click.option("--tta/--no-tta", default=None, help="Average the eight symmetries, or not.")
 @click.option(
-    "--pixel-size", type=float, help="Pixel in the specimen, µm, to find cells in fields."
+    "--pixel-size", type=Number(PixelUm), help="Pixel in the specimen, µm, to find cells in fields."
 )
-@click.option("--head", "head_um", type=float, help="Length of the cells to find in fields, µm.")
+@click.option(
+    "--head", "head_um", type=Number(HeadUm), help="Length of the cells to find in fields, µm."
+)
 @click.option("--force", is_flag=True, help="Go on with images of other optics than the model's.")
 @verify_option
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")

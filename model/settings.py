@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+from fgaf.dataset.bounds import Bound, Epochs, Seed, Share, Threads, require_bounded
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.inputs import parse_toml, read_toml
 from fgaf.dataset.names import nearest
@@ -79,10 +80,10 @@ class TrainSettings:
     """
 
     backbone: BackboneName = "shufflenet_v2_x1_0"
-    view: float = 0.0
+    view: Share = 0.0
     stem_stride: Literal[0, 1, 2] = 0
     fgaf: bool = True
-    width: int = 256
+    width: Annotated[int, Bound(4, 4096)] = 256
     fg: bool = True
     af: bool = True
     insertion: Literal["last", "third", "second", "every"] = "third"
@@ -92,51 +93,48 @@ class TrainSettings:
     attention: Literal["sigmoid", "tanh", "none"] = "sigmoid"
     self_norm: bool = False
     cross_norm: Literal["off", "sample", "channel", "depth"] = "off"
-    cross_norm_p: float = 0.25
-    cross_norm_sites: int = 1
+    cross_norm_p: Share = 0.25
+    cross_norm_sites: Annotated[int, Bound(1, 100)] = 1
 
     loss: Literal["ce", "smooth", "wloss", "ce_rps", "ce_distance", "soft", "corn"] = "ce_rps"
     wloss_normalise: Literal["none", "mean"] = "none"
-    smoothing: float = 0.1
-    rps_weight: float = 1.0
-    distance_weight: float = 1.0
-    soft_width: float = 0.5
+    smoothing: Annotated[float, Bound(0, 0.999)] = 0.1
+    rps_weight: Annotated[float, Bound(0, 1e6)] = 1.0
+    distance_weight: Annotated[float, Bound(0, 1e6)] = 1.0
+    soft_width: Annotated[float, Bound(0.01, 100)] = 0.5
     targets: Literal["class", "between"] = "between"
 
     split: str = "default"
     balance: bool = False
     normalise: Normalise = "level"
     turns: bool = True
-    shift_px: int = 6
-    gain: float = 0.1
-    offset: float = 0.05
-    noise: float = 0.05
+    shift_px: Annotated[int, Bound(0, 1000)] = 6
+    gain: Annotated[float, Bound(0, 10)] = 0.1
+    offset: Annotated[float, Bound(0, 10)] = 0.05
+    noise: Annotated[float, Bound(0, 10)] = 0.05
 
     start: str = RANDOM
-    epochs: int = 0
-    batch: int = 32
-    lr: float = 0.0
-    momentum: float = 0.9
+    epochs: Epochs = 0
+    batch: Annotated[int, Bound(2, 65536)] = 32
+    lr: Annotated[float, Bound(0, 10)] = 0.0
+    momentum: Annotated[float, Bound(0, 0.9999)] = 0.9
     nesterov: bool = True
-    weight_decay: float = 5e-4
+    weight_decay: Annotated[float, Bound(0, 10)] = 5e-4
     schedule: Literal["onecycle", "constant"] = "onecycle"
-    warmup: float = 0.2
-    ema: float = 0.0
+    warmup: Share = 0.2
+    ema: Annotated[float, Bound(0, 0.999999)] = 0.0
     select: Literal["last", "best"] = "last"
-    patience: int = 0
+    patience: Annotated[int, Bound(0, 100_000)] = 0
     tta: bool = True
-    seed: int = 0
+    seed: Seed = 0
 
     precision: Precision = "fp32"
-    threads: int = 0
+    threads: Threads = 0
 
     def __post_init__(self) -> None:
         for key, value in asdict(self).items():
             _check_type(key, value)
-        for key, (low, high) in _BOUNDS.items():
-            value = getattr(self, key)
-            if not low <= value <= high:
-                raise SettingError(f"{key} = {value} is out of its bounds, {low} to {high}")
+        require_bounded(self)
         if self.width % 4:
             raise SettingError(f"width = {self.width} is no multiple of 4")
         if self.fgaf and self.residual and self.pooling == "halve":
@@ -160,30 +158,6 @@ class TrainSettings:
 
 
 _TYPES: dict[str, Any] = get_type_hints(TrainSettings)
-_BOUNDS: dict[str, tuple[float, float]] = {
-    "view": (0, 1),
-    "width": (4, 4096),
-    "cross_norm_p": (0, 1),
-    "cross_norm_sites": (1, 100),
-    "smoothing": (0, 0.999),
-    "rps_weight": (0, 1e6),
-    "distance_weight": (0, 1e6),
-    "soft_width": (0.01, 100),
-    "shift_px": (0, 1000),
-    "gain": (0, 10),
-    "offset": (0, 10),
-    "noise": (0, 10),
-    "epochs": (0, 100_000),
-    "batch": (2, 65536),
-    "lr": (0, 1e3),
-    "momentum": (0, 0.9999),
-    "weight_decay": (0, 10),
-    "warmup": (0, 1),
-    "ema": (0, 0.999999),
-    "patience": (0, 100_000),
-    "seed": (0, 2**31 - 1),
-    "threads": (0, 1024),
-}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},

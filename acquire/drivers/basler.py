@@ -30,7 +30,8 @@ from fgaf.acquire.drivers.basler_pixels import FORMATS, PixelFormat
 from fgaf.acquire.drivers.basler_stamps import LATCHES, CameraStamps
 from fgaf.acquire.drivers.region import Region
 from fgaf.acquire.found import Found
-from fgaf.acquire.tables import Table, parse_table, vendor_module
+from fgaf.acquire.tables import Property, Table, parse_table, vendor_module
+from fgaf.dataset.bounds import Bound, ExposureMs
 
 REQUIRES: Final = (("pypylon", "basler"),)
 
@@ -100,13 +101,13 @@ class BaslerSettings(Table):
         ``{GammaEnable = false, BlackLevel = 0.0}``.
     """
 
-    exposure_ms: Annotated[float, Field(gt=0)]
+    exposure_ms: ExposureMs
     serial_number: str | None = None
     pixel_format: Annotated[str, Field(pattern=f"^{FORMATS}$")] = "Mono8"
-    binning: Annotated[int, Field(ge=1, le=8)] = 1
-    gain: float | None = None
+    binning: Annotated[int, Bound(1, 8)] = 1
+    gain: Annotated[float, Bound(-1000, 1e5)] | None = None
     region: Region | None = None
-    features: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    features: dict[str, Property] = Field(default_factory=dict)
 
     @field_validator("features")
     @classmethod

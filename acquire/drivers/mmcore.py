@@ -24,7 +24,8 @@ from fgaf.acquire.drivers.mmcore_found import find as find
 from fgaf.acquire.drivers.mmcore_session import Session, SessionSettings
 from fgaf.acquire.drivers.mmcore_stamps import TRIAL_FRAMES, Arrivals, Latency, Pace
 from fgaf.acquire.drivers.region import Region
-from fgaf.acquire.tables import Table, parse_table
+from fgaf.acquire.tables import Property, Table, parse_table
+from fgaf.dataset.bounds import BitDepth, Bound, ExposureMs, WaitMs
 from fgaf.dataset.errors import SettingError
 
 REQUIRES: Final = (("pymmcore_plus", "mmcore"),)
@@ -34,7 +35,7 @@ _STAGE: Final = 5
 _XY_STAGE: Final = 6
 _UNLIMITED: Final = (-math.inf, math.inf)
 _LOOK_S: Final = 5e-4
-_Values = dict[str, bool | int | float | str]
+_Values = dict[str, Property]
 _FLIPS: Final = ("TransposeMirrorX", "TransposeMirrorY", "TransposeXY")
 _RECORDED: Final = (
     *("Binning", "PixelType", "BitDepth", "Gain", "Offset", "ReadoutMode"),
@@ -54,7 +55,7 @@ class SpeedProperty(Table):
     """
 
     property: str
-    um_s: Annotated[float, Field(gt=0)]
+    um_s: Annotated[float, Bound(1e-9, 1e9, "µm/s")]
 
 
 class MmcoreStageSettings(SessionSettings):
@@ -86,7 +87,7 @@ class MmcoreStageSettings(SessionSettings):
     properties: _Values = Field(default_factory=dict)
     direction: Literal[1, -1] | None = None
     continuous_focus: Literal["off", "refuse"] = "off"
-    still_ms: Annotated[float, Field(ge=0)] = 10.0
+    still_ms: WaitMs = 10.0
     speed: SpeedProperty | None = None
 
 
@@ -111,12 +112,12 @@ class MmcoreCameraSettings(SessionSettings):
         Of streamed frames, for sweeps; None is up to two frame times.
     """
 
-    exposure_ms: Annotated[float, Field(gt=0)]
+    exposure_ms: ExposureMs
     device: str | None = None
     properties: _Values = Field(default_factory=dict)
-    binning: Annotated[int, Field(ge=1, le=16)] | None = None
+    binning: Annotated[int, Bound(1, 16)] | None = None
     region: Region | None = None
-    bit_depth: Annotated[int, Field(ge=1, le=16)] | None = None
+    bit_depth: BitDepth | None = None
     latency: Latency | None = None
 
     @field_validator("properties")

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 from pydantic import Field
 
 from fgaf.acquire.devices import DeviceError
-from fgaf.acquire.tables import Table, vendor_module
+from fgaf.acquire.tables import Property, Table, vendor_module
 from fgaf.dataset.errors import SettingError
 
 Answer = TypeVar("Answer")
@@ -45,7 +45,7 @@ class Load(Table):
     label: str
     library: str
     name: str
-    properties: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    properties: dict[str, Property] = Field(default_factory=dict)
 
 
 class SessionSettings(Table):

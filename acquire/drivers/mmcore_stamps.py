@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Final, Self
+from typing import Final, Self
 
 import numpy as np
-from pydantic import Field
 
 from fgaf.acquire.devices import Clock, DeviceError, IncompleteFrameError
 from fgaf.acquire.tables import Table
+from fgaf.dataset.bounds import WaitMs
 
 TRIAL_FRAMES: Final = 22
 _UNEVEN_FRAMES: Final = 2
@@ -35,8 +35,8 @@ class Latency(Table):
         How far it may be off.
     """
 
-    ms: Annotated[float, Field(ge=0)]
-    error_ms: Annotated[float, Field(ge=0)]
+    ms: WaitMs
+    error_ms: WaitMs
 
 
 @dataclass(frozen=True)

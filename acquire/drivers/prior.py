@@ -14,9 +14,9 @@ import contextlib
 import re
 import time
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from fgaf.acquire.devices import DeviceError, Opening
 from fgaf.acquire.drivers.limits import limits_of, require_within
@@ -27,6 +27,7 @@ from fgaf.acquire.found import Found
 from fgaf.acquire.ramp import Ramp, Reading
 from fgaf.acquire.tables import parse_table
 from fgaf.acquire.units import whole
+from fgaf.dataset.bounds import UnitUm
 
 REQUIRES: Final = (("serial", "serial"),)
 ASK_FIRST: Final = True
@@ -76,7 +77,7 @@ class PriorSettings(SerialSettings):
     model: Literal["proscan", "nanoscanz"] = "proscan"
     baud: Literal[9600, 19200, 38400, 115200] = 9600
     stop_bits: Literal[1, 2] = 1
-    unit_um: Annotated[float, Field(gt=0)] | None = None
+    unit_um: UnitUm | None = None
 
     @model_validator(mode="after")
     def _unit_fits_model(self) -> Self:

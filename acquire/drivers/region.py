@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from fgaf.acquire.tables import Table
-
-_Pixels = Annotated[int, Field(gt=0)]
-_Offset = Annotated[int, Field(ge=0)]
+from fgaf.dataset.bounds import OffsetPx, SensorPx
 
 
 class Region(Table):
     """Part of the sensor that is read out, in pixels; rows first."""
 
-    y: _Offset = 0
-    x: _Offset = 0
-    height: _Pixels
-    width: _Pixels
+    y: OffsetPx = 0
+    x: OffsetPx = 0
+    height: SensorPx
+    width: SensorPx

@@ -22,6 +22,7 @@ from fgaf.acquire.devices import Clock, DeviceError, Frame, Opening, Stage
 from fgaf.acquire.drivers.limits import require_within
 from fgaf.acquire.drivers.simulated import SimulatedClock
 from fgaf.acquire.tables import Table, parse_table
+from fgaf.dataset.bounds import ExposureMs
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.raw import RawStack
 
@@ -52,7 +53,7 @@ class ReplayCameraSettings(Table):
         The raw stack; by default that of the drive, when it is a replay too.
     """
 
-    exposure_ms: float
+    exposure_ms: ExposureMs
     stack: Path | None = None
 
 

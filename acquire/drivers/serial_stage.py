@@ -12,6 +12,7 @@ from pydantic import Field
 from fgaf.acquire.devices import DeviceError
 from fgaf.acquire.drivers.serial_link import SerialLink
 from fgaf.acquire.tables import Table
+from fgaf.dataset.bounds import Bound
 
 _ANYTHING: Final = re.compile(r".+")
 
@@ -33,7 +34,7 @@ class SerialSettings(Table):
     """
 
     port: str = Field(min_length=1)
-    timeout_s: Annotated[float, Field(gt=0, le=60)] = 1.0
+    timeout_s: Annotated[float, Bound(1e-3, 60, "s")] = 1.0
     direction: Literal[1, -1] = 1
     backlash: Literal["off", "keep"] = "off"
 

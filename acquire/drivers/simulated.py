@@ -10,11 +10,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from pydantic import Field
 
 from fgaf.acquire.devices import Camera, Clock, DeviceError, Frame, Opening, Stage
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.acquire.tables import Table, parse_table
+from fgaf.dataset.bounds import (
+    Bound,
+    DistanceUm,
+    ExposureMs,
+    FrequencyHz,
+    PollMs,
+    PositionUm,
+    SpeedUmS,
+    WaitMs,
+)
 from fgaf.dataset.truth import FrameTruth
 
 if TYPE_CHECKING:
@@ -24,8 +33,7 @@ if TYPE_CHECKING:
 _REMEMBERED_MOVES = 64
 _REMEMBERED_FIELDS = 16
 
-_Positive = Annotated[float, Field(gt=0)]
-_NonNegative = Annotated[float, Field(ge=0)]
+_Travel = tuple[PositionUm, PositionUm]
 
 
 class StageOptions(Table):
@@ -54,22 +62,22 @@ class StageOptions(Table):
         Whether simulated time waits for real time; else it runs as fast as the computer can.
     """
 
-    start_um: float = 0.0
-    travel_um: tuple[float, float] = (-1000.0, 1000.0)
-    speed_um_s: _Positive = 200.0
-    acceleration_um_s2: _Positive = 5000.0
-    backlash_um: _NonNegative = 0.4
-    ringing_um: _NonNegative = 0.1
-    ringing_hz: _Positive = 90.0
-    ringing_ms: _Positive = 6.0
-    start_xy_um: tuple[float, float] = (0.0, 0.0)
-    travel_xy_um: tuple[tuple[float, float], tuple[float, float]] = (
+    start_um: PositionUm = 0.0
+    travel_um: _Travel = (-1000.0, 1000.0)
+    speed_um_s: SpeedUmS = 200.0
+    acceleration_um_s2: Annotated[float, Bound(1e-3, 1e12, "µm/s²")] = 5000.0
+    backlash_um: DistanceUm = 0.4
+    ringing_um: DistanceUm = 0.1
+    ringing_hz: FrequencyHz = 90.0
+    ringing_ms: PollMs = 6.0
+    start_xy_um: _Travel = (0.0, 0.0)
+    travel_xy_um: tuple[_Travel, _Travel] = (
         (-50_000.0, 50_000.0),
         (-35_000.0, 35_000.0),
     )
-    speed_xy_um_s: _Positive = 5000.0
-    repeatability_um: _NonNegative = 0.01
-    reply_ms: _NonNegative = 1.0
+    speed_xy_um_s: SpeedUmS = 5000.0
+    repeatability_um: DistanceUm = 0.01
+    reply_ms: WaitMs = 1.0
     realtime: bool = False
 
 
@@ -86,9 +94,9 @@ class CameraOptions(Table):
         Time from the trigger to the exposure.
     """
 
-    exposure_ms: _Positive
-    row_us: _NonNegative = 20.0
-    latency_ms: _NonNegative = 0.2
+    exposure_ms: ExposureMs
+    row_us: Annotated[float, Bound(0, 1e6, "µs")] = 20.0
+    latency_ms: WaitMs = 0.2
 
 
 class SimulatedClock:
@@ -324,7 +332,8 @@ class SimulatedCamera:
 
     The drive may be any: of a simulated one the true position of the objective counts, of another
     one the position it reads back. Where the drive also moves the specimen, every place has a field
-    of its own. A plane far out of focus takes seconds; a stop is looked for before each of its cells.
+    of its own. A plane far out of focus takes seconds; a stop is looked for before each of its
+    cells.
     """
 
     name = "simulated camera"

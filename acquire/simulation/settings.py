@@ -3,14 +3,27 @@
 from math import ceil
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
+from fgaf.dataset.bounds import (
+    Aperture,
+    Bound,
+    DistanceUm,
+    FrequencyHz,
+    Index,
+    IntervalS,
+    Magnification,
+    PixelUm,
+    PositionUm,
+    Seed,
+    SpeedUmS,
+    WavelengthUm,
+)
 from fgaf.dataset.optics import Optics
 
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=0)]
-Side = Annotated[int, Field(ge=16)]
+Electrons = Annotated[float, Bound(1e-3, 1e9, "electrons")]
+Objects = Annotated[int, Bound(0, 100_000)]
+Side = Annotated[int, Bound(16, 65536, "px")]
 Contrast = Literal["brightfield", "relief"]
 
 
@@ -44,14 +57,14 @@ class MicroscopeSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     contrast: Contrast = "brightfield"
-    numerical_aperture: Positive = 0.65
-    magnification: Positive = 40.0
-    medium_index: Positive = 1.0
-    specimen_index: Positive = 1.335
-    wavelength_um: Positive = 0.55
-    condenser_na: NonNegative = 0.3
-    camera_pixel_um: Positive = 5.86
-    spherical_waves: float = 0.02
+    numerical_aperture: Aperture = 0.65
+    magnification: Magnification = 40.0
+    medium_index: Index = 1.0
+    specimen_index: Index = 1.335
+    wavelength_um: WavelengthUm = 0.55
+    condenser_na: Annotated[float, Bound(0, 2)] = 0.3
+    camera_pixel_um: PixelUm = 5.86
+    spherical_waves: Annotated[float, Bound(-10, 10, "waves")] = 0.02
 
     @model_validator(mode="after")
     def _apertures_possible(self) -> Self:
@@ -145,29 +158,29 @@ class SimulationSettings(MicroscopeSettings):
         Relative r.m.s. of the faint clouds that dust and films on the glass leave everywhere.
     """
 
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     shape: tuple[Side, Side] = (1200, 1920)
     bit_depth: Literal[8, 12] = 8
-    cells: Count = 20
+    cells: Objects = 20
     motile: bool = True
-    separation_um: NonNegative = 20.0
-    separation_s: NonNegative = 1.5
-    margin_um: NonNegative = 10.0
-    center_um: float = 0.0
-    depth_spread_um: NonNegative = 1.5
-    debris: Count = 25
-    round_cells: Count = 1
+    separation_um: DistanceUm = 20.0
+    separation_s: IntervalS = 1.5
+    margin_um: DistanceUm = 10.0
+    center_um: PositionUm = 0.0
+    depth_spread_um: DistanceUm = 1.5
+    debris: Objects = 25
+    round_cells: Objects = 1
     pipette: bool = False
     droplet: bool = False
-    beat_hz: tuple[Positive, Positive] = (8.0, 20.0)
-    speed_um_s: tuple[Positive, Positive] = (30.0, 100.0)
-    climb: NonNegative = 1.0
-    photons: Positive = 6000.0
-    reference_exposure_s: Positive = 0.005
-    full_well: Positive = 10000.0
-    read_noise: NonNegative = 7.0
-    unevenness: Annotated[float, Field(ge=0, lt=1)] = 0.12
-    mottle: Annotated[float, Field(ge=0, lt=0.2)] = 0.012
+    beat_hz: tuple[FrequencyHz, FrequencyHz] = (8.0, 20.0)
+    speed_um_s: tuple[SpeedUmS, SpeedUmS] = (30.0, 100.0)
+    climb: Annotated[float, Bound(0, 1000)] = 1.0
+    photons: Electrons = 6000.0
+    reference_exposure_s: Annotated[float, Bound(1e-7, 3600, "s")] = 0.005
+    full_well: Electrons = 10000.0
+    read_noise: Annotated[float, Bound(0, 1e6, "electrons")] = 7.0
+    unevenness: Annotated[float, Bound(0, 0.99)] = 0.12
+    mottle: Annotated[float, Bound(0, 0.19)] = 0.012
 
     @model_validator(mode="after")
     def _ranges_ascend(self) -> Self:

@@ -162,21 +162,22 @@ def micrometres(unit: str) -> float | None:
 
 
 def number(value: Any) -> float | None:
-    """Read a finite number; None for anything else."""
-    try:
-        found = float(value)
-    except (TypeError, ValueError):
+    """Read a number: None where nothing is told, NaN where what is told is no number."""
+    if value is None or value == "":
         return None
-    return found if math.isfinite(found) else None
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def positive(value: Any) -> float | None:
-    """Read a number above zero; None for anything else."""
+    """Read a number of which zero and less stand for unknown; see `number`."""
     found = number(value)
-    return found if found is not None and found > 0 else None
+    return None if found is None or found <= 0 else found
 
 
 def integer(value: Any) -> int | None:
     """Read a whole number; None for anything else."""
     found = number(value)
-    return None if found is None else int(found)
+    return None if found is None or not math.isfinite(found) else int(found)

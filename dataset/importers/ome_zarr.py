@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from fgaf.dataset.errors import FgafError, FormatError
-from fgaf.dataset.importers.ome import micrometres
+from fgaf.dataset.importers.ome import micrometres, number
 from fgaf.dataset.importers.pixels import check_pixels
 from fgaf.dataset.importers.zstack import AXES, Claim, Series, ZStack, magnitudes
 from fgaf.dataset.inputs import require_stored
@@ -167,15 +167,22 @@ def _unit(described: dict[str, Any], axis: int) -> float | None:
 
 
 def _transforms(described: dict[str, Any], n: int) -> list[tuple[float, float]]:
-    """Scale and translation of each axis: those of the full resolution, then those of all."""
+    """Scale and translation of each axis: those of the full resolution, then those of all.
+
+    What is no number is NaN.
+    """
     scale, shift = np.ones(n), np.zeros(n)
     steps = [
         *described["datasets"][0].get("coordinateTransformations", []),
         *described.get("coordinateTransformations", []),
     ]
     for step in steps:
-        if step.get("type") == "scale" and len(step.get("scale", ())) == n:
-            scale, shift = scale * step["scale"], shift * step["scale"]
-        if step.get("type") == "translation" and len(step.get("translation", ())) == n:
-            shift = shift + step["translation"]
+        kind = step.get("type")
+        if kind not in ("scale", "translation") or len(step.get(kind, ())) != n:
+            continue
+        told = np.array([number(value) for value in step[kind]], dtype=np.float64)
+        if kind == "scale":
+            scale, shift = scale * told, shift * told
+        else:
+            shift = shift + told
     return list(zip(scale.tolist(), shift.tolist(), strict=True))

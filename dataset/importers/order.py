@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fgaf.dataset.bounds import PositionUm, require
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.importers.zstack import Claim, Heights, ZStack, magnitudes, settle
 
@@ -154,10 +155,12 @@ def require_alike(stack: ZStack, other: Heights) -> None:
 
 def _recorded(stack: ZStack) -> list[Heights]:
     own = [] if stack.z_um is None else [Heights(stack.z_source, stack.z_um)]
-    return [heights for heights in (*own, *stack.other_heights) if np.ptp(heights.values) > 0]
+    return [heights for heights in (*own, *stack.other_heights) if np.ptp(heights.values) != 0]
 
 
 def _steps(stack: ZStack, heights: Heights) -> NDArray[np.float64]:
+    for plane, z in enumerate(heights.values):
+        require(PositionUm, z, f"{stack.path}: {heights.source} of plane {plane}")
     steps: NDArray[np.float64] = np.diff(heights.values)
     if not ((steps > 0).all() or (steps < 0).all()):
         raise SettingError(

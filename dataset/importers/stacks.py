@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from fgaf.dataset.errors import SettingError
+from fgaf.dataset.bounds import first_fault
+from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.files import sha256_of
 from fgaf.dataset.importers.order import step_of, stored_downwards, told_step
 from fgaf.dataset.importers.pixels import held_bit_depth, shifted_bits
@@ -230,7 +232,10 @@ def _optics(stack: ZStack, settings: ImportSettings, pixel: Claim | None) -> Opt
     }
     given = {k: v for k, v in settings.optics.model_dump().items() if v is not None}
     size = {"pixel_size_um": pixel.value if pixel else None}
-    return Optics(**(read | given | size))
+    try:
+        return Optics(**(read | given | size))
+    except ValidationError as error:
+        raise FormatError(f"{stack.path}: {first_fault(error)}, as an option") from error
 
 
 def _times(stack: ZStack, order: slice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -12,12 +12,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fgaf.dataset.bounds import Bound, PixelUm, StepUm, bound_of
 from fgaf.dataset.errors import FormatError, SettingError
+from fgaf.dataset.importers.ome import number
 from fgaf.dataset.inputs import require_file
 
 AXES: Final = {"position": "positions", "time": "time points", "channel": "channels"}
 """What a file may hold several stacks of, and its plural."""
 _CLOSE: Final = 0.005
+_TIME: Final = Bound(-1e9, 1e9)
 
 
 @dataclass(frozen=True)
@@ -234,14 +237,15 @@ def settle(what: str, path: Path, claims: Sequence[Claim], option: Claim | None)
     Raises
     ------
     SettingError
-        Two of them differ by more than half a per cent; the line has both numbers.
+        One is out of bounds, or two differ by more than half a per cent; the line has the numbers.
     """
     said = [*claims, *([option] if option else [])]
     for claim in said:
-        if not (np.isfinite(claim.value) and claim.value > 0):
+        bound = bound_of(PixelUm if what == "pixel size" else StepUm)
+        if bound is not None and bound.fault(claim.value):
             raise SettingError(
                 f"{path}: the {what} of {claim.value:g} µm by {claim.source} makes no sense; "
-                "give the right one with --ignore-metadata"
+                f"give {bound} with --ignore-metadata"
             )
     for other in said[1:]:
         if abs(other.value - said[0].value) > _CLOSE * said[0].value:
@@ -258,8 +262,8 @@ def micromanager_claims(summary: dict[str, Any]) -> tuple[tuple[Claim, ...], tup
 
     The step is negative where the planes were taken downwards.
     """
-    step = float(summary.get("z-step_um") or 0)
-    pixel = float(summary.get("PixelSize_um") or 0)
+    step = number(summary.get("z-step_um"))
+    pixel = number(summary.get("PixelSize_um"))
     return (
         (Claim("Micro-Manager z-step_um", step),) if step else (),
         (Claim("Micro-Manager PixelSize_um", pixel),) if pixel else (),
@@ -274,8 +278,8 @@ def positions_of(z: NDArray[np.float64] | None, source: str) -> dict[str, Any]:
 
 
 def complete(values: list[float | None]) -> NDArray[np.float64] | None:
-    """Make an array of numbers; None where one is missing."""
-    if not values or any(value is None for value in values):
+    """Make an array of times; None where one is missing or can be none."""
+    if not values or any(value is None or _TIME.fault(value) for value in values):
         return None
     return np.array(values, dtype=np.float64)
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import click
 
+from fgaf.dataset.bounds import FoldsOrNone, Seed
 from fgaf.dataset.console import Tool, echo, finish
 from fgaf.dataset.errors import SettingError
+from fgaf.dataset.options import Number
 from fgaf.model.settings import parse_assignment
 
 _WRAPPED = textwrap.TextWrapper(
@@ -37,15 +39,10 @@ def _show_presets(ctx: click.Context, _param: click.Parameter, wanted: bool) -> 
     ctx.exit()
 
 
-def _numbers(
-    _ctx: click.Context, _param: click.Parameter, lists: tuple[str, ...]
-) -> tuple[int, ...]:
+def _numbers(ctx: click.Context, param: click.Parameter, lists: tuple[str, ...]) -> tuple[int, ...]:
     """Read "0,1,2", given once or more often."""
-    words = [word.strip() for text in lists for word in text.split(",")]
-    for word in words:
-        if not word.isdecimal() or int(word) >= 2**31:
-            raise click.BadParameter(f"{word!r} is no seed; give whole numbers, such as 0,1,2")
-    return tuple(int(word) for word in words)
+    words = (word.strip() for text in lists for word in text.split(","))
+    return tuple(Number(Seed).convert(word, param, ctx) for word in words)
 
 
 @click.command(cls=Tool)
@@ -75,7 +72,7 @@ def _numbers(
 )
 @click.option(
     "--folds",
-    type=click.IntRange(0, 1000),
+    type=Number(FoldsOrNone),
     help="Test every cell once per seed, in so many folds; 0 for the archive's split.",
 )
 @click.option(

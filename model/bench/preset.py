@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fgaf.dataset.bounds import FoldsOrNone, Seed, first_fault
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.inputs import read_toml
 from fgaf.dataset.names import nearest
@@ -44,8 +45,8 @@ class Preset(BaseModel):
     name: Name
     description: str = ""
     reference: Name
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1)] = (0,)
-    folds: Annotated[int, Field(ge=0, le=1000)] = 0
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    folds: FoldsOrNone = 0
     pairs: dict[Name, Name] = Field(default_factory=dict)
     methods: Annotated[tuple[AnyMethod, ...], Field(min_length=1)]
 
@@ -154,9 +155,7 @@ def _parse(entry: Traversable) -> Preset:
     try:
         return Preset.model_validate(_expanded(entry))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "preset"
-        raise SettingError(f"preset {entry.name}: {where}: {first['msg'].lower()}") from error
+        raise SettingError(f"preset {entry.name}: {first_fault(error)}") from error
 
 
 def _expanded(entry: Traversable) -> dict[str, Any]:

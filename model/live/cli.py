@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fgaf.acquire.options import FILE, overwrite_option, set_option
+from fgaf.dataset.bounds import Count, DistanceUm, DurationS, HeadUm, Port
 from fgaf.dataset.console import Tool, count, echo, finish, printable
+from fgaf.dataset.options import Number
 
 if TYPE_CHECKING:
     from fgaf.model.live.message import LiveFrame
@@ -21,19 +23,20 @@ _OFF = "off"
 _REDRAW_S = 0.2
 
 
-class _Port(click.ParamType):  # type: ignore[type-arg]
+class _Port(Number):
     """A port's number, or "off"."""
 
-    name = "PORT|off"
+    def __init__(self) -> None:
+        super().__init__(Port)
+        self.name = "PORT|off"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> int | None:
         if value is None or value == _OFF:
             return None
-        if str(value).isdigit() and int(value) < 65536:
-            return int(value)
-        self.fail(f"{value!r} is no port; give 0 to 65535, or off", param, ctx)
+        port: int = super().convert(value, param, ctx)
+        return port
 
 
 @click.command(cls=Tool)
@@ -48,7 +51,7 @@ class _Port(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--play",
     "play_um",
-    type=click.FloatRange(min=0),
+    type=Number(DistanceUm),
     default=0.0,
     help="Play of the drive, µm, as `acq check` measures it: --track goes beyond it.",
 )
@@ -73,11 +76,9 @@ class _Port(click.ParamType):  # type: ignore[type-arg]
     help="Another name of this computer by which the page may be asked for; may be repeated.",
 )
 @click.option("--record", type=FILE, metavar="FILE.h5", help="Write all results to a file.")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End after so long.")
-@click.option("--frames", type=click.IntRange(min=1), help="End after so many frames.")
-@click.option(
-    "--head", "head_um", type=click.FloatRange(min=0, min_open=True), help="Length of a head, µm."
-)
+@click.option("--seconds", type=Number(DurationS), help="End after so long.")
+@click.option("--frames", type=Number(Count), help="End after so many frames.")
+@click.option("--head", "head_um", type=Number(HeadUm), help="Length of a head, µm.")
 @click.option("--force", is_flag=True, help="Use a model that was trained on other images.")
 @overwrite_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -166,22 +166,22 @@ class Wrong:
 
 WRONG = [
     Wrong(("--step", 0.5, "--range", 2.2), "the nearest that are: ±2 and ±2.5 µm"),
-    Wrong(("--step", 0), "give one above 0"),
+    Wrong(("--step", 0), "'--step': 0 is out of bounds; give 0.001 to 1000 µm"),
     Wrong(("--step", "half"), "'half' is not a valid float"),
     Wrong(("--rig", "smi"), "did you mean sim?"),
     Wrong(("--rig", "nowhere.toml"), "no rig 'nowhere.toml'"),
     Wrong(("--set", "stage.setle_ms=3"), "did you mean settle_ms?"),
     Wrong(("--set", "settle"), "write KEY=VALUE"),
     Wrong(("--set", "camera.driver=basle"), "no driver 'basle'"),
-    Wrong(("--repeat", 0), "give 1 or more"),
+    Wrong(("--repeat", 0), "give 1 to 100000"),
     Wrong(("--name", "../x"), "no plain file name"),
-    Wrong(("--exposure-ms", 0), "camera.exposure_ms = 0"),
+    Wrong(("--exposure-ms", 0), "give 0.0001 to 3600000 ms"),
     Wrong(("--center", 1000), "leave the drive's limits -1000 to 1000 µm"),
     Wrong(("--center", -998), "choose a centre from -996 to 998 µm"),
-    Wrong(("--center", "nan"), "center_um is nan"),
+    Wrong(("--step", 0.001, "--range", 200), "planes: 400001 is out of bounds"),
     Wrong(("--set", "stage.limits_um=[-1, 1]"), "choose a smaller range"),
     Wrong(("--step", 0.1, "--range", 0.2), "tolerance"),
-    Wrong(("--exposure-ms", 5000, "--set", "camera.timeout_s=1e-9"), "raise camera.timeout_s", 1),
+    Wrong(("--exposure-ms", 5000, "--set", "camera.timeout_s=1e-3"), "raise camera.timeout_s", 1),
 ]
 
 
@@ -303,7 +303,7 @@ def test_check_as_json_with_a_bad_drive(acq: Acq) -> None:
     [
         (("--out", "nowhere"), "no folder nowhere"),
         (("--write", "there.toml"), "there.toml exists already"),
-        (("--seconds", 0), "seconds is 0"),
+        (("--seconds", 0), "give 0.001 to 10000000 s"),
         (("--range", 1), "give --range 1.5 or more"),
     ],
 )

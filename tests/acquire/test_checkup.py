@@ -312,9 +312,9 @@ REFUSED = [
     Refused("less than 1.5 µm from its limit", ("stage.limits_um=[-1, 50]",)),
     Refused("outside its limits 1 to 50", ("stage.limits_um=[1, 50]",)),
     Refused("give --range 1.5 or more", plan=(("half_range_um", 1.0),)),
-    Refused("step_um is 0", plan=(("step_um", 0.0),)),
-    Refused("half_range_um is nan", plan=(("half_range_um", float("nan")),)),
-    Refused("seconds is -1", plan=(("seconds", -1.0),)),
+    Refused("step_um: 0 is out", plan=(("step_um", 0.0),)),
+    Refused("half_range_um: nan is out", plan=(("half_range_um", float("nan")),)),
+    Refused("seconds: -1 is out", plan=(("seconds", -1.0),)),
     Refused("still to be filled in", ("stage.limits_um=[nan, nan]",)),
 ]
 

@@ -20,12 +20,13 @@ BAD = [
     Bad(0.5, 2.2, "±2 and ±2.5 µm"),
     Bad(0.5, 0.2, "±0 and ±0.5 µm"),
     Bad(0.3, 2.0, "±1.8 and ±2.1 µm"),
-    Bad(0.0, 2.0, "give one above 0"),
-    Bad(-0.5, 2.0, "give one above 0"),
-    Bad(0.5, -2.0, "negative"),
-    Bad(float("nan"), 2.0, "step_um is nan"),
-    Bad(0.5, float("inf"), "half_range_um is inf"),
-    Bad(0.5, 2.0, "center_um is nan", center=float("nan")),
+    Bad(0.0, 2.0, "step_um: 0 is out of bounds; give 0.001 to 1000 µm"),
+    Bad(-0.5, 2.0, "step_um: -0.5 is out"),
+    Bad(0.5, -2.0, "half_range_um: -2 is out"),
+    Bad(float("nan"), 2.0, "step_um: nan is out"),
+    Bad(0.5, float("inf"), "half_range_um: inf is out"),
+    Bad(0.5, 2.0, "center_um: nan is out", center=float("nan")),
+    Bad(0.001, 1000.0, "planes: 2000001 is out"),
 ]
 
 
@@ -138,8 +139,8 @@ SPANS = [
     Span(0.5, 3.0, 3.0),
     Span(0.5, 10.0, 12.2, "the nearest that are: from 10 to 12 and to 12.5 µm"),
     Span(0.5, 12.0, 10.0, "give the lower end first, and --downwards"),
-    Span(0.0, 1.0, 2.0, "give one above 0"),
-    Span(0.5, float("nan"), 2.0, "give numbers"),
+    Span(0.0, 1.0, 2.0, "step_um: 0 is out"),
+    Span(0.5, float("nan"), 2.0, "low_um: nan is out"),
 ]
 
 

@@ -56,7 +56,7 @@ WRONG = [
     Wrong("x_um\n1\n", r"line 2: y_um is ''; give a number"),
     Wrong("x_um,y_um\n1,2\n1,far\n", "line 3: y_um is 'far'; give a number"),
     Wrong("x_um;y_um\n1,5;2\n", "separate columns by commas"),
-    Wrong("x_um,y_um\nnan,2\n", "line 2: x_um is 'nan'"),
+    Wrong("x_um,y_um\nnan,2\n", "line 2: x_um: nan is out of bounds"),
     Wrong("x_um,y_um\n1,5,2,5\n", "line 2: more values than columns"),
     Wrong("x_um,y_um,name\n1,2,a\n3,4,a\n", "two are named 'a'; give each a name of its own"),
     Wrong("x_um,y_um,name\n1,2,A1\n3,4,a1\n", "'A1' and 'a1' are one name on Windows"),

@@ -135,9 +135,9 @@ REFUSED = [
     Refused("and left for 1002.* leave the drive's limits", StackPlan(0.5, 1.0, 999)),
     Refused("approached from -1002", StackPlan(0.5, 1.0, -999)),
     Refused("give one below 0.25", how=(("tolerance_um", 0.3),)),
-    Refused("holds nothing", how=(("tolerance_um", 0.0),)),
+    Refused("tolerance_um: 0 is out", how=(("tolerance_um", 0.0),)),
     Refused("a sweep goes upwards", StackPlan(0.5, 1.0, downwards=True)),
-    Refused("0 frames per plane are none", how=(("frames_per_plane", 0),)),
+    Refused("frames_per_plane: 0 is out", how=(("frames_per_plane", 0),)),
     Refused(
         "GB in memory",
         StackPlan(0.01, 400, 0),

@@ -59,7 +59,7 @@ def test_refusals_are_one_line_with_an_exit_code(tiff: Path, tmp_path: Path) -> 
     assert "exists already" in run("import", tiff, "--out", tmp_path, "--step", 0.5, code=1).stderr
     run("import", tiff, "--out", tmp_path, "--step", 0.5, "--overwrite")
     said = run("import", tiff, "--out", tmp_path / "b", "--step", 1, "--na", -1, code=2).stderr
-    assert "--na -1: give a number above 0" in said
+    assert "'--na': -1 is out of bounds; give 0.001 to 2" in said
     assert "is not there" in run("info", tmp_path / "absent.h5", code=1).stderr
 
 

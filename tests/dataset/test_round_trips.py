@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fgaf.dataset.archive import Archive, ArchiveHeader, Cells, write_archive
+from fgaf.dataset.bounds import bound_of
 from fgaf.dataset.exporters.export import ARCHIVE_FORMATS, STACK_FORMATS, export
 from fgaf.dataset.importers.patches import import_patches
 from fgaf.dataset.importers.stacks import import_stacks
@@ -19,8 +21,14 @@ from fgaf.dataset.whole_stack import write_whole_stack
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 POSITIVE = st.floats(1e-3, 1e3)
-MAYBE = st.none() | POSITIVE
-OPTICS = st.builds(Optics, **dict.fromkeys(Optics.model_fields, MAYBE))
+OPTICS = st.builds(
+    Optics,
+    **{
+        name: st.none() | st.floats(bound.least, bound.most)
+        for name, kind in get_type_hints(Optics, include_extras=True).items()
+        if (bound := bound_of(kind)) is not None
+    },
+)
 SLOW = settings(
     max_examples=12,
     deadline=None,

@@ -56,7 +56,7 @@ def test_a_corrupt_model_is_one_line(small: tuple[str, ...], tmp_path: Path) -> 
     ("words", "says"),
     [
         (("--track", "nearest"), "give a cell's number, or centre"),
-        (("--page", "99999"), "is no port"),
+        (("--page", "99999"), "give 0 to 65535"),
         (("--frames", "0"), "--frames"),
     ],
 )

@@ -54,7 +54,7 @@ def test_assignments(text: str, expected: tuple[str, object]) -> None:
     [
         ({"bakbone": "resnet18"}, "did you mean backbone"),
         ({"backbone": "resnet19"}, "did you mean resnet18"),
-        ({"epochs": -1}, "out of its bounds"),
+        ({"epochs": -1}, "epochs: -1 is out of bounds; give 0 to 100000"),
         ({"epochs": 1.5}, "of type int"),
         ({"epochs": True}, "of type int"),
         ({"lr": "fast"}, "of type float"),

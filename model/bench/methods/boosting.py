@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
 
+from fgaf.dataset.bounds import Bound, LearningRate
 from fgaf.dataset.errors import FgafError
 from fgaf.dataset.split import VALIDATION
 from fgaf.model.bench.exam import Exam
@@ -33,9 +33,9 @@ class BoostingMethod(Method):
     """
 
     kind: Literal["boosting"]
-    rounds: Annotated[int, Field(ge=1, le=10_000)] = 150
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
-    leaves: Annotated[int, Field(ge=2, le=1024)] = 15
+    rounds: Annotated[int, Bound(1, 10_000)] = 150
+    learning_rate: LearningRate = 0.1
+    leaves: Annotated[int, Bound(2, 1024)] = 15
 
     calibrated: ClassVar[bool] = True
     code: ClassVar[tuple[str, ...]] = ("fgaf.model.bench.methods.features", "fgaf.curate.focus")

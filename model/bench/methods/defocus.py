@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
+from fgaf.dataset.bounds import Bound
 from fgaf.dataset.split import VALIDATION
 from fgaf.model.bench.exam import Exam
 from fgaf.model.bench.methods.method import Floats, Integers, Method, Prediction
@@ -33,7 +35,7 @@ class DefocusMethod(Method):
 
     kind: Literal["defocus"]
     signed: bool = True
-    degrees: tuple[int, ...] = (6, 4, 8)
+    degrees: Annotated[tuple[Annotated[int, Bound(0, 32)], ...], Field(min_length=1)] = (6, 4, 8)
 
     calibrated: ClassVar[bool] = True
     code: ClassVar[tuple[str, ...]] = (

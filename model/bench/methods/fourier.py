@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
-
+from fgaf.dataset.bounds import Bound, LearningRate, OffsetPx
 from fgaf.dataset.split import VALIDATION
 from fgaf.model.bench.exam import Exam
 from fgaf.model.bench.methods.method import Method, Prediction
@@ -31,11 +30,11 @@ class FourierMethod(Method):
     """
 
     kind: Literal["fourier"]
-    window_px: Annotated[int, Field(ge=0)] = 0
-    hidden: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = (128, 64)
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = 30
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    window_px: OffsetPx = 0
+    hidden: tuple[Annotated[int, Bound(1, 4096)], ...] = (128, 64)
+    epochs: Annotated[int, Bound(1, 10_000)] = 30
+    learning_rate: LearningRate = 2e-3
+    dropout: Annotated[float, Bound(0, 0.999)] = 0.3
 
     seeded: ClassVar[bool] = True
     calibrated: ClassVar[bool] = True

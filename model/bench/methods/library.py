@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
 
+from fgaf.dataset.bounds import Bound, OffsetPx
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.split import VALIDATION
 from fgaf.model.bench.exam import Exam
@@ -35,8 +35,8 @@ class LibraryMethod(Method):
 
     kind: Literal["library"]
     references: Literal["profiles", "images"] = "images"
-    window_px: Annotated[int, Field(ge=0)] = 0
-    shift_px: Annotated[int, Field(ge=0, le=8)] = 1
+    window_px: OffsetPx = 0
+    shift_px: Annotated[int, Bound(0, 8, "px")] = 1
 
     calibrated: ClassVar[bool] = True
     code: ClassVar[tuple[str, ...]] = (
