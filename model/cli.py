@@ -136,7 +136,10 @@ def train(
     with opened(dataset) as archive:
         begun = None
         if resume:
-            out = out or unfinished_run(dataset, folds)
+            if out is None:
+                out = unfinished_run(dataset, folds)
+                if leads() and not show_settings:
+                    echo(f"writing {out}", err=as_json)
             begun = Resumed.of(out)
         if begun is not None:
             begun.check(_given(base, file), None, f"--preset {base}" if base else str(file))

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fgaf.dataset.errors import SettingError
+from fgaf.dataset.folder_lock import RUN_LOCK
+from fgaf.dataset.lock import is_written
+from fgaf.model.parallel import leads
 from fgaf.model.settings import TrainSettings, read_settings
 
 SETTINGS, METRICS = "settings.toml", "metrics.json"
@@ -95,6 +98,8 @@ def usual_folder(dataset: Path, folds: int | None) -> Path:
 def unfinished_run(dataset: Path, folds: int | None) -> Path:
     """Find the only run of an archive, under its usual names, that has begun and not ended.
 
+    One that another program trains at this moment is none.
+
     Parameters
     ----------
     dataset
@@ -116,13 +121,14 @@ def unfinished_run(dataset: Path, folds: int | None) -> Path:
         and not (folder / METRICS).exists()
         and any((folder / place / SETTINGS).is_file() for place in ("", FIRST_FOLD))
     ]
-    if len(begun) != 1:
+    busy = [folder for folder in begun if leads() and is_written(folder / RUN_LOCK)]
+    idle = [folder for folder in begun if folder not in busy]
+    if len(idle) != 1:
         found = (
-            f"several unfinished runs ({', '.join(map(str, begun))})"
-            if begun
-            else (f"no unfinished run named {dataset.stem}{RUN} or the like")
+            f"are several unfinished runs ({', '.join(map(str, idle))})"
+            if idle
+            else f"is no unfinished run named {dataset.stem}{RUN} or the like"
         )
-        raise SettingError(
-            f"there {'are' if begun else 'is'} {found} in this folder; say which with --out RUN"
-        )
-    return begun[0]
+        trained = f"; another program trains {', '.join(map(str, busy))} now" if busy else ""
+        raise SettingError(f"there {found} in this folder{trained}; say which with --out RUN")
+    return idle[0]

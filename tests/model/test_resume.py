@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from fgaf.dataset import SettingError
 from fgaf.dataset.archive import Archive, write_archive
+from fgaf.dataset.folder_lock import working_in
 from fgaf.model.cli import train
 from fgaf.model.resume import unfinished_run
 from fgaf.model.settings import TrainSettings, to_toml
@@ -62,6 +63,7 @@ def test_the_only_unfinished_run_goes_on_with_its_settings(here: Path) -> None:
     stop(here / "data-run")
     call = command("data.h5", "--resume")
     assert call.exit_code == 0, call.output
+    assert call.stdout.splitlines()[0] == "writing data-run"
     assert "wrote data-run:" in call.stdout
     assert not (here / "data-run-3").exists()
 
@@ -97,6 +99,20 @@ def test_no_run_or_several_are_not_guessed(stopped: int, named: str, here: Path)
     assert call.exit_code == 2
     assert named in call.stderr
     assert "--out" in call.stderr
+
+
+def test_a_run_that_another_program_trains_is_not_taken_up(here: Path) -> None:
+    stop(here / "data-run")
+    with working_in(Path("data-run")):
+        call = command("data.h5", "--resume")
+        assert call.exit_code == 2
+        assert "no unfinished run" in call.stderr
+        assert "; another program trains data-run now; say which with --out RUN" in call.stderr
+        call = command("data.h5", "--resume", "--out", "data-run")
+        assert call.exit_code == 1
+        assert "data-run is in use by another program (" in call.stderr
+        stop(here / "data-run-2")
+        assert unfinished_run(Path("data.h5"), None) == Path("data-run-2")
 
 
 def test_a_cross_validation_is_found_by_its_folds(
