@@ -24,6 +24,7 @@ from fgaf.acquire.image_trial import ImageTrial, Visit
 from fgaf.acquire.interrupt import Interrupt, InterruptError
 from fgaf.acquire.rig import Rig
 from fgaf.acquire.verdict import Level, Verdict, worst
+from fgaf.dataset.console import count
 from fgaf.dataset.errors import FgafError
 
 _SLOW_REPLY_S = 0.012
@@ -301,7 +302,7 @@ class _Checkup:
         wanted = max(1.25 * largest, 4 * rms, 3 * self._noise_um, 0.02)
         self._report.measured |= {"arrivals": len(errors), "largest_error_um": largest}
         self._report.measured["error_um"] = rms
-        text = f"{len(errors)} moves ended within {largest:.3f} µm ({rms:.3f} µm r.m.s.)"
+        text = f"{count(len(errors), 'move')} ended within {largest:.3f} µm ({rms:.3f} µm r.m.s.)"
         tolerance_um, step_um = self._rig.stage.tolerance_um, self._plan.step_um
         if wanted >= step_um / 2:
             self._say(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from fgaf.acquire.options import FILE, json_option, overwrite_option
 from fgaf.acquire.recording_cli import stack, sweep
 from fgaf.acquire.setup_cli import check, devices, rig
 from fgaf.dataset.bounds import Cells, CropPx, HalfRangeUm, Seed, StepUm
-from fgaf.dataset.console import Program, Tool, count, finish, progress
+from fgaf.dataset.console import Program, Tool, count, echo, finish, progress
 from fgaf.dataset.options import Number
 from fgaf.dataset.outputs import output_file
 
@@ -33,11 +32,13 @@ def main() -> None:
 def recover(part: Path, overwrite: bool, as_json: bool) -> None:
     """Publish the planes that a broken run left in PART (NAME.stack.h5.part)."""
     from fgaf.dataset.raw import recover as publish
+    from fgaf.dataset.raw import stack_of
 
+    echo(f"writing {stack_of(part)}", err=as_json)
     found = publish(part, overwrite)
     finish(
-        f"recovered {found.planes} of {found.planned} planes: {found.path}",
-        f"fgaf-curate auto {shlex.quote(str(found.path))}",
+        f"recovered {found.planes} of {count(found.planned, 'plane')}: {found.path}",
+        ["fgaf-curate", "auto", found.path],
         {"file": found.path, "planes": found.planes, "planned": found.planned},
         as_json,
     )
@@ -107,12 +108,12 @@ def simulate_cells(
         step,
         half_range,
         patch,
-        progress=lambda each: progress(each, f"{cells} cells", cells),
+        progress=lambda each: progress(each, count(cells, "cell"), cells),
     )
     write_archive(out, archive, overwrite)
     finish(
         f"wrote {count(archive.n_cells, 'cell')}, {count(len(archive.depth_um), 'patch')}: {out}",
-        f"fgaf-train {shlex.quote(str(out))}",
+        ["fgaf-train", out],
         {"file": out, "cells": archive.n_cells, "patches": len(archive.depth_um)},
         as_json,
     )

@@ -11,7 +11,7 @@ import click
 
 from fgaf.acquire.options import json_option, rig_option, set_option
 from fgaf.dataset.bounds import Count, ExposureMs
-from fgaf.dataset.console import Tool, finish, printable
+from fgaf.dataset.console import Tool, count, finish, printable
 from fgaf.dataset.options import Number
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def live(
             for _ in images:
                 pass
     finish(
-        f"looked at {screen.shown} frames",
+        f"looked at {count(screen.shown, 'frame')}",
         None,
         {"frames": screen.shown, "incomplete": preview.incomplete, **screen.last},
         as_json,

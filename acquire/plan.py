@@ -16,6 +16,7 @@ from fgaf.dataset.bounds import (
     require,
     require_bounded,
 )
+from fgaf.dataset.console import count
 from fgaf.dataset.errors import SettingError
 
 _WHOLE = 1e-6
@@ -234,7 +235,7 @@ class StackPlan:
             shown[3:-1] = ["..."]
         planes = ", ".join(shown)
         return (
-            f"{len(self)} planes, {self.step_um:g} µm apart, ±{self.half_range_um:g} µm "
+            f"{count(len(self), 'plane')}, {self.step_um:g} µm apart, ±{self.half_range_um:g} µm "
             f"({2 * self.half_range_um:g} µm in total): z = {planes} µm"
             f"{', the highest first' if self.downwards else ''}"
         )

@@ -22,6 +22,7 @@ from fgaf.acquire.positions import Position
 from fgaf.acquire.rig import Rig, effective_optics
 from fgaf.acquire.travel import Travel
 from fgaf.acquire.writing import BackgroundWriter
+from fgaf.dataset.console import command_line, count
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.files import free_bytes, names_in, require_all_new, require_free
 from fgaf.dataset.names import folded
@@ -205,7 +206,7 @@ def record_stacks(
         travel.returning() if travel else nullcontext(),
         method.returning() as start_um,
     ):
-        for number, path in enumerate(stacks(paths, f"{len(paths)} stacks", len(paths)), 1):
+        for number, path in enumerate(stacks(paths, count(len(paths), "stack"), len(paths)), 1):
             with _counted(number - 1, len(paths)):
                 earlier, place = divmod(number - 1, len(stops))
                 if place == 0:
@@ -275,7 +276,7 @@ def _counted(done: int, of: int) -> Iterator[None]:
     except FgafError as error:
         if of == 1:
             raise
-        line = f"{error}; {done} of {of} stacks were done"
+        line = f"{error}; {done} of {count(of, 'stack')} were done"
         if isinstance(error, InterruptError):
             raise InterruptError(line, error.exit_code) from error
         raise FgafError(line) from error
@@ -289,7 +290,7 @@ def _record(
     try:
         with writer:
             with closing(planes) as exposures, BackgroundWriter(writer) as background:
-                for exposure in progress(exposures, f"{total} planes", total):
+                for exposure in progress(exposures, count(total, "plane"), total):
                     background.put(exposure)
                     if truth and exposure.frame.truth is not None:
                         known[exposure.plane] = exposure.frame.truth
@@ -312,7 +313,9 @@ def _publish(writer: RawWriter, known: list[FrameTruth]) -> None:
 def _kept(writer: RawWriter) -> str:
     if writer.n_written == 0:
         return "no plane was kept"
-    return f"{writer.n_written} planes are kept, publish them with `acq recover {writer.part}`"
+    are = "plane is" if writer.n_written == 1 else "planes are"
+    command = command_line("acq", "recover", writer.part)
+    return f"{writer.n_written} {are} kept, publish with `{command}`"
 
 
 def check_outputs(paths: list[Path], plan: StackPlan, devices: Devices, overwrite: bool) -> None:

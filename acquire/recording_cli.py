@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from fgaf.dataset.bounds import (
     StepUm,
     ToleranceUm,
 )
-from fgaf.dataset.console import Tool, count, echo, finish, progress
+from fgaf.dataset.console import Tool, command_line, count, echo, finish, progress
 from fgaf.dataset.options import Number
 
 if TYPE_CHECKING:
@@ -334,7 +333,9 @@ def _record(request: Request, way: Way) -> None:
             echo(f"writing {paths[0]}", err=request.as_json)
             for part in broken_runs(request.out):
                 echo(
-                    f"{part} was left by a broken run: `acq recover {part}` publishes it", err=True
+                    f"{part} was left by a broken run: "
+                    f"`{command_line('acq', 'recover', part)}` publishes it",
+                    err=True,
                 )
         echo(way.describe(plan), err=request.as_json)
         effective_optics(rig, devices.camera)  # refuses before anything moves
@@ -361,7 +362,7 @@ def _record(request: Request, way: Way) -> None:
     one = len(paths) == 1
     finish(
         "\n".join([_wrote(request, plan, paths), *_remarks(recorded, request)]),
-        f"fgaf-curate auto {shlex.quote(str(paths[0] if one else request.out))}",
+        ["fgaf-curate", "auto", paths[0] if one else request.out],
         {
             "files": paths,
             "positions": [asdict(position) for position in positions],

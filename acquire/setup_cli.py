@@ -121,7 +121,7 @@ def new(
         lines.append(f"fill in stage.limits_um (line {blank}) before the rig can be used")
     finish(
         "\n".join(lines),
-        f"acq check {file}",
+        ["acq", "check", file],
         {
             "file": file,
             "camera": _as_json(chosen_camera),
@@ -208,7 +208,7 @@ def check(
     lines.append(f"verdict: {report.level}")
     finish(
         "\n".join(lines),
-        f"acq stack --rig {write or rig_name}" if report.level != "bad" else None,
+        ["acq", "stack", "--rig", write or rig_name] if report.level != "bad" else None,
         {
             "level": report.level,
             "verdicts": [vars(verdict) for verdict in report.verdicts],

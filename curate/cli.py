@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -154,9 +153,9 @@ def auto_command(
     archive = compile_archive(report.state, split_seed=split_seed)
     write_archive(out, archive, overwrite)
     finish(
-        f"wrote {out}: {archive.n_cells} of {report.found} cells x {archive.n_classes} depths, "
-        f"±{half_range_um:g} µm; session in {place}",
-        f"fgaf-train {shlex.quote(str(out))}",
+        f"wrote {out}: {archive.n_cells} of {count(report.found, 'cell')} x "
+        f"{count(archive.n_classes, 'depth')}, ±{half_range_um:g} µm; session in {place}",
+        ["fgaf-train", out],
         {
             "path": str(out),
             "session": str(place),
@@ -390,10 +389,10 @@ def open_command(
     finish("\n".join(told.lines()), _next(folder, told))
 
 
-def _next(session: Path, told: Status) -> str:
+def _next(session: Path, told: Status) -> list[object]:
     if told.ready:
-        return f"fgaf-curate export {session}"
-    return f"fgaf-curate open --session {session}"
+        return ["fgaf-curate", "export", session]
+    return ["fgaf-curate", "open", "--session", session]
 
 
 def _window() -> ModuleType:
@@ -435,8 +434,8 @@ def export_command(
     )
     write_archive(out, archive, overwrite)
     finish(
-        f"wrote {out}: {count(archive.n_cells, 'cell')} x {archive.n_classes} depths",
-        f"fgaf-train {shlex.quote(str(out))}",
+        f"wrote {out}: {count(archive.n_cells, 'cell')} x {count(archive.n_classes, 'depth')}",
+        ["fgaf-train", out],
         {"path": str(out), "cells": archive.n_cells},
         as_json,
     )
@@ -483,7 +482,7 @@ def agreement_command(session: Path, as_json: bool) -> None:
         lines.append(f"differing: {', '.join(differing)}")
     finish(
         "\n".join(lines),
-        f"fgaf-curate open --session {session} --task review" if differing else None,
+        ["fgaf-curate", "open", "--session", session, "--task", "review"] if differing else None,
         result.as_dict() | {"differing": differing},
         as_json,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 
 import click
@@ -48,14 +47,14 @@ def info(
         for path in paths
     ]
     text = "\n\n".join(map(as_text, summaries))
-    sheet = None
+    sheet: list[object] | None = None
     if image is not None:
         with Archive.open(paths[0]) as archive:
             write_contact_sheet(image, archive, overwrite)
         text += f"\nwrote {image}"
     elif len(paths) == 1 and summaries[0]["format"] == FORMAT:
-        name = shlex.quote(str(paths[0]))
-        sheet = f"fgaf-data info {name} --image {shlex.quote(Path(str(paths[0])).stem)}.png"
+        picture = f"{Path(str(paths[0])).stem}.png"
+        sheet = ["fgaf-data", "info", paths[0], "--image", picture]
     one = len(paths) == 1
     finish(text, sheet, summaries[0] if one else summaries, as_json)
 

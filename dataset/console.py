@@ -3,8 +3,10 @@
 import io
 import json
 import re
+import shlex
+import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, TextIO, TypeVar, cast
 
@@ -152,19 +154,41 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun if number == 1 else plural}"
 
 
+def command_line(*words: object) -> str:
+    """Write a command as the shell of this system takes it: what holds spaces is quoted.
+
+    Examples
+    --------
+    >>> print(command_line("fgaf-data", "info", "day 1.h5"))
+    fgaf-data info 'day 1.h5'
+    """
+    join = subprocess.list2cmdline if sys.platform == "win32" else shlex.join
+    return join(list(map(str, words)))
+
+
 def finish(
     lines: str,
-    next_command: str | None = None,
+    next_command: Sequence[object] | None = None,
     result: dict[str, Any] | list[Any] | None = None,
     as_json: bool = False,
 ) -> None:
-    """Say what was done and what to run next, or print `result` as JSON for a script."""
+    """Say what was done and what to run next, or print `result` as JSON for a script.
+
+    Parameters
+    ----------
+    lines
+        What was done.
+    next_command
+        Words of the command that comes next.
+    result, as_json
+        What a script wants to know, and whether it is printed in their place.
+    """
     if as_json:
         echo(json.dumps(result, indent=2, default=str))
         return
     echo(lines)
     if next_command:
-        echo(f"next: {next_command}")
+        echo(f"next: {command_line(*next_command)}")
 
 
 def _usage_line(error: click.ClickException) -> str:

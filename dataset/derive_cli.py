@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -106,7 +105,7 @@ def split(
         write_archive(out, archive, overwrite)
     finish(
         "\n".join(f"wrote {out} with split {name!r}: {made[name]}" for name in made),
-        f"fgaf-train {shlex.quote(str(out))} --split {next(iter(made))}",
+        ["fgaf-train", out, "--split", next(iter(made))],
         {
             "path": str(out),
             "splits": {
@@ -160,9 +159,9 @@ def subset(path: Path, out: Path | None, overwrite: bool, as_json: bool, **wishe
         part = take(archive, Selection(**wishes))
         write_archive(out, part, overwrite)
         finish(
-            f"wrote {out}: {part.n_cells} of {archive.n_cells} cells, "
+            f"wrote {out}: {part.n_cells} of {count(archive.n_cells, 'cell')}, "
             f"{count(len(part.images), 'patch')}",
-            f"fgaf-data info {shlex.quote(str(out))}",
+            ["fgaf-data", "info", out],
             {"path": str(out), "cells": part.n_cells, "patches": len(part.images)},
             as_json,
         )
@@ -217,15 +216,15 @@ def merge(
         archive = merged.archive
         write_archive(out, archive, overwrite)
     facts = {
-        "taken once": merged.twice,
-        "renamed": merged.renamed,
-        "patches left out": merged.dropped_patches,
+        f"{merged.twice} taken once": merged.twice,
+        f"{merged.renamed} renamed": merged.renamed,
+        f"{count(merged.dropped_patches, 'patch')} left out": merged.dropped_patches,
     }
-    said = "".join(f", {n} {what}" for what, n in facts.items() if n)
+    said = "".join(f", {what}" for what, n in facts.items() if n)
     finish(
         f"wrote {out}: {count(archive.n_cells, 'cell')}, {count(len(archive.images), 'patch')} of "
-        f"{archive.header.patch_px} px from {len(paths)} archives{said}",
-        f"fgaf-data validate {shlex.quote(str(out))}",
+        f"{archive.header.patch_px} px from {count(len(paths), 'archive')}{said}",
+        ["fgaf-data", "validate", out],
         {
             "path": str(out),
             "cells": archive.n_cells,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +112,7 @@ def import_command(
     finish(
         f"wrote {count(len(done), 'stack')}, {count(planes, 'plane')}, to {out} "
         f"({'; '.join(notes)})",
-        f"fgaf-curate auto {shlex.quote(str(out))}",
+        ["fgaf-curate", "auto", out],
         {"stacks": [vars(stack) for stack in done]},
         as_json,
     )
@@ -193,9 +192,9 @@ def import_patches_command(
     sides = ", ".join(f"{n} {side}" for side, n in summary["splits"][DEFAULT_SPLIT].items())
     half = archive.header.half_range_um
     finish(
-        f"wrote {out}: {count(archive.n_cells, 'cell')} x {archive.n_classes} depths, "
+        f"wrote {out}: {count(archive.n_cells, 'cell')} x {count(archive.n_classes, 'depth')}, "
         f"±{half:g} µm; {sides}",
-        f"fgaf-train {shlex.quote(str(out))}",
+        ["fgaf-train", out],
         {"path": str(out)} | summary,
         as_json,
     )

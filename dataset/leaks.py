@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
+from fgaf.dataset.console import count
 from fgaf.dataset.duplicates import Pairs
 from fgaf.dataset.findings import Finding, some
 from fgaf.dataset.groups import divided_groups, fields_of
@@ -102,6 +103,6 @@ def _group_leaks(
             "leak-field",
             "warning" if n_fields >= _ENOUGH_GROUPS else "note",
             f"split {name!r} has cells of one field on two sides, in {len(shared)} of "
-            f"{n_fields} fields",
+            f"{count(n_fields, 'field')}",
             "make a split with `fgaf-data split --by field`",
         )

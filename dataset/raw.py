@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from fgaf.dataset.bounds import AnyCount, BitDepth, HalfRangeUm, PositionUm, StepUm
 from fgaf.dataset.chunks import PlaneChunks
 from fgaf.dataset.columns import Schema, dataset_of, read_columns
+from fgaf.dataset.console import command_line, count
 from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
 from fgaf.dataset.files import (
     cannot_write,
@@ -361,8 +362,8 @@ class RawWriter:
         """
         if self.n_written != self._shape[0]:
             raise FgafError(
-                f"{self.path.name} holds {self.n_written} of {self._shape[0]} planes and is not "
-                f"published; `acq recover {self.part}` keeps them"
+                f"{self.path.name} holds {self.n_written} of {count(self.n_planes, 'plane')} "
+                f"and is not published; `{command_line('acq', 'recover', self.part)}` keeps them"
             )
         try:
             digest = SumsDigest(self._dtype, self._shape)
@@ -538,9 +539,7 @@ def recover(part: Path, overwrite: bool = False) -> Recovery:
     FgafError
         It holds no plane, or the target exists.
     """
-    if not part.name.endswith(SUFFIX + _PART):
-        raise SettingError(f"{part} is not a broken run; those end in {SUFFIX}.part")
-    target = part.with_name(part.name.removesuffix(_PART))
+    target = stack_of(part)
     require_new(target, overwrite)
     with _open(part, unfinished=True) as file, publishing(target, overwrite) as work:
         with reading(part):
@@ -578,8 +577,8 @@ def require_no_part(path: Path, overwrite: bool = False) -> None:
         raise ExistsError(f"{part} is being written by another program; choose another name")
     if part.exists() and not overwrite:
         raise ExistsError(
-            f"{part} holds what a broken run left; publish it with `acq recover {part}`, choose "
-            "another name, or pass --overwrite"
+            f"{part} holds what a broken run left; publish it with "
+            f"`{command_line('acq', 'recover', part)}`, choose another name, or pass --overwrite"
         )
 
 
@@ -591,6 +590,19 @@ def broken_runs(folder: Path) -> list[Path]:
 def part_of(path: Path) -> Path:
     """Where a stack is recorded until it is whole."""
     return path.with_name(path.name + _PART)
+
+
+def stack_of(part: Path) -> Path:
+    """Where the planes of a ``.part`` are published.
+
+    Raises
+    ------
+    SettingError
+        It is not the name of one.
+    """
+    if not part.name.endswith(SUFFIX + _PART):
+        raise SettingError(f"{part} is not a broken run; those end in {SUFFIX}.part")
+    return part.with_name(part.name.removesuffix(_PART))
 
 
 def _open(path: Path | Url, unfinished: bool = False) -> Any:

@@ -61,7 +61,7 @@ def card_command(
         write_text(target, texts[target], overwrite)
     finish(
         "\n".join(f"wrote {target}" for target in targets),
-        f"fgaf-data card {path} --about {new_about}" if new_about else None,
+        ["fgaf-data", "card", path, "--about", new_about] if new_about else None,
         {"paths": [str(target) for target in targets]},
         as_json,
     )
@@ -123,7 +123,7 @@ def anonymise_command(
     ]
     finish(
         "\n".join(f"wrote {path}" for path in written),
-        f"fgaf-data info {written[0]}",
+        ["fgaf-data", "info", written[0]],
         {"paths": [str(path) for path in written]},
         as_json,
     )

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fgaf.dataset.allot import allot
+from fgaf.dataset.console import count
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.findings import some
 from fgaf.dataset.groups import UnionFind, fields_of, linked_cells
@@ -62,7 +63,7 @@ class Split:
 
     def __str__(self) -> str:
         named = ", ".join(f"{n} {side}" for n, side in zip(self.counts, SIDES, strict=True))
-        return f"{named} (cells; split by {self.by}, {self.groups} groups)"
+        return f"{named} (cells; split by {self.by}, {count(self.groups, 'group')})"
 
 
 def make_split(
@@ -178,7 +179,7 @@ def make_folds(
     common = 0 if rotating or test is not None else 1
     if len(free) < folds + common:
         raise SettingError(
-            f"{len(free)} groups (by {by}) do not fill {folds} folds"
+            f"{count(len(free), 'group')} (by {by}) cannot fill {folds} folds"
             f"{' and a test side' if common else ''}; take fewer folds, or another --by"
         )
     shares = [test_share] * common

@@ -61,7 +61,8 @@ def _labels(archive: Archive) -> Iterator[Finding]:
         yield Finding(
             "depth-beyond-range",
             "error",
-            f"{beyond.sum()} depths beyond ±{half:g} µm in cell {_ids(archive, beyond)}",
+            f"{count(int(beyond.sum()), 'depth')} beyond ±{half:g} µm in cell "
+            f"{_ids(archive, beyond)}",
             "compile the archive again with a wider half range, or without these planes",
         )
     off = np.abs(depth - np.rint(depth / step) * step) > 0.1 * step
@@ -78,7 +79,7 @@ def _labels(archive: Archive) -> Iterator[Finding]:
             yield Finding(
                 "planes-missing",
                 "note",
-                f"{(~complete).sum()} of {archive.n_cells} cells lack some of the "
+                f"{(~complete).sum()} of {count(archive.n_cells, 'cell')} lack some of the "
                 f"{archive.n_classes} depths",
                 "nothing, or take these cells out with `fgaf-data subset --without`",
             )
@@ -98,7 +99,8 @@ def _labels(archive: Archive) -> Iterator[Finding]:
         yield Finding(
             "class-balance",
             "warning",
-            f"{counts.min()} patches at {rare:g} µm and {counts.max()} at {common:g} µm",
+            f"{count(int(counts.min()), 'patch')} at {rare:g} µm and {counts.max()} at "
+            f"{common:g} µm",
             "add cells, or train with balanced classes",
         )
 
@@ -199,8 +201,8 @@ def _patches(archive: Archive, seen: PatchSurvey, copied: Pairs, alike: Pairs) -
         yield Finding(
             "label-suspect",
             "warning",
-            f"the sharpness of {len(suspects)} of {archive.n_cells} cells changes as if their "
-            f"depths were others: {some(named)}",
+            f"the sharpness of {len(suspects)} of {count(archive.n_cells, 'cell')} changes as if "
+            f"their depths were others: {some(named)}",
             "look at them again, or take them out with `fgaf-data subset --without`",
         )
 

@@ -1,7 +1,6 @@
 """The commands `fgaf-train` and `fgaf-pretrain`: parse, call the library, print."""
 
 import os
-import shlex
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fgaf.dataset.bounds import Cells, Epochs, Folds, Repeats, Seed, Threads, Workers
-from fgaf.dataset.console import Tool, echo, finish, progress
+from fgaf.dataset.console import Tool, command_line, count, echo, finish, progress
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.inputs import read_toml
 from fgaf.dataset.options import Number
@@ -175,7 +174,7 @@ def train(
     network = folder if folds is None else folder / FIRST_FOLD
     finish(
         f"wrote {folder}: {_summary(metrics)}",
-        f"fgaf-predict {shlex.quote(str(network))} IMAGES",
+        ["fgaf-predict", network, "IMAGES"],
         metrics,
         as_json,
     )
@@ -226,10 +225,9 @@ def pretrain(
     worlds = Worlds(cells, microscopes, seed)
     echo(f"writing {out}", err=as_json)
     metrics = pretrain_in(out, worlds, replace(SETTINGS, epochs=epochs), progress, workers)
-    weights = shlex.quote(str(out / WEIGHTS))
     finish(
         f"wrote {out}: {_summary(metrics)}",
-        f"fgaf-train dataset.h5 --pretrained {weights}",
+        ["fgaf-train", "dataset.h5", "--pretrained", out / WEIGHTS],
         metrics,
         as_json,
     )
@@ -244,7 +242,7 @@ def _require_fit(archive: "Archive", path: Path) -> None:
         if finding.severity == "error":
             raise FgafError(
                 f"{path}: {finding.message}; {finding.mend}, or see "
-                f"`fgaf-data validate {shlex.quote(str(path))}`"
+                f"`{command_line('fgaf-data', 'validate', path)}`"
             )
         if leads():
             echo(str(finding), err=True)
@@ -289,7 +287,7 @@ def _summary(metrics: dict[str, Any]) -> str:
     return (
         f"top-1 {percent('top1')}, top-3 {percent('top3')}, mean error {metrics['mae_um']:.3f} µm, "
         f"of the expected depth {metrics['expected_mae_um']:.3f} µm, "
-        f"on {metrics['n_cells']} test cells, judged by the {metrics['judged_by']}"
+        f"on {count(metrics['n_cells'], 'test cell')}, judged by the {metrics['judged_by']}"
     )
 
 

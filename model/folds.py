@@ -51,7 +51,7 @@ def make_folds(archive: Archive, folds: int, seed: int) -> list[npt.NDArray[np.i
             f"{len(sizes)} groups of cells (by {by}) make no {folds} folds; "
             f"give 2 to {len(sizes) - 1} folds"
             if len(sizes) > 2
-            else f"{len(sizes)} groups of cells (by {by}) are too few for folds"
+            else f"{console.count(len(sizes), 'group')} of cells (by {by}): too few for folds"
         )
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(sizes))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fgaf.dataset.console import count
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.folder_lock import RUN_LOCK
 from fgaf.dataset.lock import is_written
@@ -83,7 +84,7 @@ class Resumed:
                 "leave it out to go on, or train into another folder"
             )
         if folds is not None and folds != self.folds:
-            begun = "without folds" if self.folds is None else f"with {self.folds} folds"
+            begun = "without folds" if self.folds is None else f"with {count(self.folds, 'fold')}"
             raise SettingError(
                 f"{self.folder} was begun {begun}, and --folds says {folds}; "
                 "leave it out to go on, or train into another folder"

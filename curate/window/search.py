@@ -13,6 +13,7 @@ from qtpy.QtCore import QObject, Signal
 from fgaf.curate.finding import Found, find_cells
 from fgaf.curate.network import Network
 from fgaf.curate.state import State
+from fgaf.dataset.console import count
 from fgaf.dataset.errors import FgafError
 
 
@@ -95,7 +96,7 @@ class Search(QObject):
         self.running = False
         if self._stopped and not self._problem:
             self._problem = (
-                f"searched {self.done} of {len(self._paths)} stacks; open the session with the "
-                "same stacks to go on"
+                f"searched {self.done} of {count(len(self._paths), 'stack')}; open the session "
+                "with the same stacks to go on"
             )
         self.ended.emit(self._problem)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
+from fgaf.dataset.console import count
 from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
 from fgaf.dataset.files import write_text
 from fgaf.dataset.folder_lock import RUN_LOCK, working_in
@@ -163,7 +164,7 @@ def _failure(failed: Sequence[tuple[Run, Exception]], n_runs: int) -> FgafError:
     others = "" if len(failed) == 1 else f" (and {len(failed) - 1} more)"
     error = FgafError(
         f"{run.name}{others} failed: {cause}; the answers of the other "
-        f"{n_runs - len(failed)} of {n_runs} runs are kept, run again to go on"
+        f"{n_runs - len(failed)} of {count(n_runs, 'run')} are kept, run again to go on"
     )
     error.__cause__ = cause
     return error

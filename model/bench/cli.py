@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import click
 
 from fgaf.dataset.bounds import FoldsOrNone, Seed
-from fgaf.dataset.console import Tool, echo, finish
+from fgaf.dataset.console import Tool, count, echo, finish
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.options import Number
 from fgaf.model.settings import parse_assignment
@@ -28,7 +27,7 @@ def _show_presets(ctx: click.Context, _param: click.Parameter, wanted: bool) -> 
     from fgaf.model.bench.preset import shipped
 
     for preset in shipped().values():
-        runs = f"{preset.n_runs()} runs"
+        runs = count(preset.n_runs(), "run")
         if preset.seeded and preset.seeded < len(preset.methods):
             runs += f", of which {preset.seeded * len(preset.seeds)} again for every seed more"
         elif preset.seeded:
@@ -217,25 +216,25 @@ def _show_plan(planned: Sequence[Any], out: Path, as_json: bool) -> None:
         return
     for run, finished in runs:
         echo(f"{'finished' if finished else 'to do':8}  {run.name}")
-    echo(f"{sum(finished for _, finished in runs)} of {len(runs)} runs are finished")
+    echo(f"{sum(finished for _, finished in runs)} of {count(len(runs), 'run')} are finished")
 
 
-def _next(results: dict[str, Any]) -> str | None:
+def _next(results: dict[str, Any]) -> list[object] | None:
     """The same again with more seeds, where trainings were seen with one only."""
     if all(len(row["seeds"]) != 1 for row in results["methods"]):
         return None
     given = click.get_current_context().params
-    words = ["fgaf-bench", str(given["dataset"]), "--preset", given["preset_name"]]
+    words: list[object] = ["fgaf-bench", given["dataset"], "--preset", given["preset_name"]]
     if given["out"] is not None:
-        words += ["--out", str(given["out"])]
+        words += ["--out", given["out"]]
     for name in ("trained", "folds", "split", "scheduler"):
         if given[name] not in (None, "default"):
-            words += [f"--{name}", str(given[name])]
+            words += [f"--{name}", given[name]]
     for path in given["beside"]:
-        words += ["--beside", str(path)]
+        words += ["--beside", path]
     for assignment in given["assignments"]:
         words += ["--set", assignment]
-    return f"{shlex.join(words)} --seeds 0,1,2"
+    return [*words, "--seeds", "0,1,2"]
 
 
 def _table(results: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from fgaf.curate.compile import compile_archive
 from fgaf.curate.crop import PatchSettings
 from fgaf.curate.finding import find_stacks
 from fgaf.dataset.archive import Archive, ArchiveHeader
+from fgaf.dataset.console import count
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.model.bench.focus_curves import mean_curve, peak_offsets
 from fgaf.model.bench.methods.focus import FocusMethod, measure_named
@@ -78,7 +79,7 @@ def read_group(path: Path, like: ArchiveHeader) -> Archive:
         report = auto(stacks, Path(scratch) / "session", settings)
         if not report.kept:
             raise FgafError(
-                f"no cell of the {len(stacks)} stacks in {path} can be used; see "
+                f"no cell of the {count(len(stacks), 'stack')} in {path} can be used; see "
                 "`fgaf-curate auto` on that folder"
             )
         archive = compile_archive(report.state)

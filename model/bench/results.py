@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.dataset.archive import Archive
+from fgaf.dataset.console import count
 from fgaf.dataset.errors import FgafError
 from fgaf.model.bench.compare import COMPARED, compared, judge_pairs
 from fgaf.model.bench.exam import Exam, describe, label_error, notices
@@ -229,7 +230,7 @@ def _of_cells(answers: Answers, exam: Exam) -> str:
     if answers.answered.all():
         return ""
     known = np.unique(exam.cell[answers.answered]).size
-    return f" ({known} of {np.unique(exam.cell).size} cells)"
+    return f" ({known} of {count(np.unique(exam.cell).size, 'cell')})"
 
 
 def _cost(costs: Sequence[dict[str, float] | None]) -> dict[str, float] | None:

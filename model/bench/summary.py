@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from fgaf.dataset.console import count
 from fgaf.model.bench.exam import Exam
 from fgaf.model.bench.statistics import verdict
 
@@ -52,7 +53,7 @@ def summary(
     if pairs and pairs["mean"]:
         top1, mae = pairs["mean"]["top1"], pairs["mean"]["mae_um"]
         said.append(
-            f"Over the {pairs['n_fgaf']} networks FGAF changes top-1 by "
+            f"Over {count(pairs['n_fgaf'], 'network')} FGAF changes top-1 by "
             f"{_measured(top1, 100, 1, 'points', '+')} and the mean error by "
             f"{_measured(mae, 1, 3, 'µm', '+')}."
         )
@@ -91,7 +92,7 @@ def _of_pairs(pairs: dict[str, Any]) -> str:
     better, worse, open_ = (verdicts.count(name) for name in ("better", "worse", "not told apart"))
     return (
         f"FGAF puts more images into the right class than its bare network in {better} of "
-        f"{len(verdicts)} networks, fewer in {worse}; {open_} are not told apart"
+        f"{count(len(verdicts), 'network')}, fewer in {worse}; {open_} are not told apart"
     )
 
 

@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import Any, Final
 
+from fgaf.dataset.console import count
 from fgaf.dataset.csv_tables import write_table
 from fgaf.model.bench.compare import COMPARED
 from fgaf.model.bench.results import METRICS
@@ -97,7 +98,7 @@ def _methods(results: dict[str, Any]) -> str:
         )
         rows.append(line)
     told = (
-        f"Methods on the same {results['data']['test_cells']} cells, judged by the "
+        f"Methods on the same {count(results['data']['test_cells'], 'cell')}, judged by the "
         f"{results['judged_by']}; in brackets 95\\,\\% bootstrap intervals over cells. ms: one "
         "pass of one patch on one processor thread."
     )

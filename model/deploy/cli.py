@@ -1,6 +1,5 @@
 """The command `fgaf-export`: parse, call the library, print."""
 
-import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -80,7 +79,7 @@ def export(
         f"wrote {' and '.join(map(str, files))}: mean error {verdict.mae_um:.4f} µm on "
         f"{verdict.patches} test patches, the checkpoint's {verdict.checkpoint_mae_um:.4f} µm"
         f"{views}{strange}",
-        f"fgaf-predict {shlex.quote(str(files[0]))} IMAGES",
+        ["fgaf-predict", files[0], "IMAGES"],
         {"files": list(map(str, files)), "precision": precision, "tta": tta, **asdict(verdict)},
         as_json,
     )

@@ -154,7 +154,7 @@ def live(
         f"({done.rate_hz:.1f} frames/s), {count(done.cells, 'cell')}, latency "
         f"{done.latency_p50_ms:.1f} ms, 99 % within {done.latency_p99_ms:.1f} ms, "
         f"{done.dropped} dropped{_recorded(record, done.frames)}",
-        None if record else f"fgaf-live {rig_name} {model} --record FILE.h5",
+        None if record else ["fgaf-live", rig_name, model, "--record", "FILE.h5"],
         done.to_dict(),
         as_json,
     )

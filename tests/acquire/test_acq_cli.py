@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from click.testing import CliRunner, Result
 from fgaf.acquire import load_rig
 from fgaf.acquire.cli import main
 from fgaf.dataset import Archive, RawStack
+from fgaf.dataset.console import command_line
+from fgaf.dataset.raw import RawHeader, RawWriter
 
 Acq = Callable[..., Result]
 
@@ -43,6 +46,23 @@ def test_stack_echoes_the_planes_writes_and_says_what_is_next(stack: Acq, tmp_pa
     assert after == f"next: fgaf-curate auto {Path('raw') / path.name}"
     with RawStack.open(path) as raw:
         assert raw.header.sample_id == "S1"
+
+
+def test_recover_says_its_file_first_and_quotes_it(acq: Acq) -> None:
+    path = Path("day 1", "x.stack.h5")
+    header = RawHeader.new(step_um=0.5, half_range_um=0.5, center_um=0, bit_depth=8)
+    values = {"time_device_ns": 1, "time_host_ns": 1, "frame_id": 0, "exposure_us": 1.0}
+    with RawWriter(path, header, (3, 4, 4), np.uint8) as writer:
+        pixels = np.ones((4, 4), np.uint8)
+        writer.write(0, pixels, z_requested_um=-0.5, z_measured_um=-0.5, **values)  # type: ignore[arg-type]
+    done = acq("recover", writer.part)
+    assert done.exit_code == 0, done.output
+    first, recovered, after = done.stdout.splitlines()
+    assert first == f"writing {path}"
+    assert recovered == f"recovered 1 of 3 planes: {path}"
+    assert after == f"next: {command_line('fgaf-curate', 'auto', path)}"
+    assert path.name in after
+    assert after.count("'") == 2 * (os.name == "posix")
 
 
 NAMES = {

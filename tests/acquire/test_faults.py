@@ -67,7 +67,7 @@ def test_frames_that_stay_incomplete_are_an_error(
     rig = load_rig("sim", (*small, f"camera.retries={retries}"))
     with open_rig(rig) as devices:
         devices.camera = IncompleteAt(devices.camera, 2, 3, 4)
-        says = rf"plane 2 of 5 .*half a frame came \(after {retries} more\); 1 planes are kept"
+        says = rf"plane 2 of 5 .*half a frame came \(after {retries} more\); 1 plane is kept"
         with pytest.raises(FgafError, match=says):
             record_stacks(devices, rig, PLAN, stack_paths(tmp_path, name="x"))
 

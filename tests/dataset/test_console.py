@@ -2,6 +2,7 @@
 
 import io
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,10 +88,18 @@ def test_the_traceback_needs_debug(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_json_takes_the_place_of_words(capsys: pytest.CaptureFixture[str]) -> None:
-    finish("wrote it", "go on", {"planes": 9}, as_json=True)
+    finish("wrote it", ["go", "on"], {"planes": 9}, as_json=True)
     assert capsys.readouterr().out == '{\n  "planes": 9\n}\n'
-    finish("wrote it", "go on")
+    finish("wrote it", ["go", "on"])
     assert capsys.readouterr().out == "wrote it\nnext: go on\n"
+
+
+def test_a_command_that_comes_next_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["fgaf-data", "info", Path("day 1", "it's.h5"), "--image", "a.png"]
+    finish("wrote it", words)
+    line = capsys.readouterr().out.splitlines()[-1].removeprefix("next: ")
+    if sys.platform != "win32":
+        assert shlex.split(line) == list(map(str, words))
 
 
 HOSTILE = "a\x1b]0;b\x07\x1b[31m\x9b2J\u202ec\rd\udce9\u2028\x7f\u2066"
@@ -107,10 +116,10 @@ def test_names_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> 
     def tool(name: str) -> None:
         if name == "bad":
             raise FgafError(f"no {HOSTILE}")
-        finish(f"wrote {name}", f"show {name}")
+        finish(f"wrote {name}", ["show", name])
 
     assert outcome(tool, HOSTILE) == 0
-    assert capsys.readouterr().out == f"wrote {shown}\nnext: show {shown}\n"
+    assert capsys.readouterr().out == f"wrote {shown}\nnext: show '{shown}'\n"
     assert outcome(tool, "bad") == 1
     assert outcome(tool, "x", f"--{HOSTILE}") == 2
     said = capsys.readouterr().err

@@ -160,4 +160,4 @@ def test_folds_are_written_and_named(good_archive: Path, tmp_path: Path) -> None
     assert set(told["split_fingerprints"]) == {"default", "cv_1", "cv_2"}
     assert "split" in told["history"]
     few = ("--folds", 9, "--by", "sample", "--out", tmp_path / "d.h5")
-    assert "do not fill 9 folds" in run("split", out, "--name", "b", *few, code=2).stderr
+    assert "cannot fill 9 folds" in run("split", out, "--name", "b", *few, code=2).stderr

@@ -207,7 +207,7 @@ def test_every_side_gets_its_share_of_samples_and_methods() -> None:
 
 def test_wishes_for_folds_that_cannot_be_met_are_refused() -> None:
     p = apart(6)
-    with pytest.raises(SettingError, match=r"6 groups .* do not fill 6 folds and a test side"):
+    with pytest.raises(SettingError, match=r"6 groups .* cannot fill 6 folds and a test side"):
         make_folds(*p.arguments, PATCH, 6)
     with pytest.raises(SettingError, match="--folds 2 is too few; give 3"):
         make_folds(*p.arguments, PATCH, 2, test_share=0)
