@@ -14,7 +14,6 @@ if TYPE_CHECKING:
         Devices,
         Frame,
         IncompleteFrameError,
-        Opening,
         RampStage,
         Stage,
         StreamingCamera,
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from fgaf.acquire.plan import StackPlan
     from fgaf.acquire.positions import Position, read_positions
     from fgaf.acquire.recording import Labels, Recorded, record_stacks, stack_paths
-    from fgaf.acquire.rig import Rig, load_rig, open_rig
+    from fgaf.acquire.rig import Opening, Rig, load_rig, open_rig
     from fgaf.acquire.sweep import Sweep, SweepSettings
 
 _MODULES = {
@@ -37,7 +36,6 @@ _MODULES = {
         "Devices",
         "Frame",
         "IncompleteFrameError",
-        "Opening",
         "RampStage",
         "Stage",
         "StreamingCamera",
@@ -49,7 +47,7 @@ _MODULES = {
     "plan": ("StackPlan",),
     "positions": ("Position", "read_positions"),
     "recording": ("Labels", "Recorded", "record_stacks", "stack_paths"),
-    "rig": ("Rig", "load_rig", "open_rig"),
+    "rig": ("Opening", "Rig", "load_rig", "open_rig"),
     "sweep": ("Sweep", "SweepSettings"),
 }
 

@@ -14,13 +14,11 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
-from fgaf.acquire.interrupt import Interrupt
 from fgaf.dataset.errors import FgafError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from fgaf.acquire.rig import Rig
     from fgaf.dataset.truth import FrameTruth
 
 
@@ -321,29 +319,6 @@ class WallClock:
                 time.sleep(0)
         elif seconds > 0:
             time.sleep(seconds)
-
-
-@dataclass
-class Opening:
-    """What a driver finds while a rig is being opened, besides its own settings.
-
-    Attributes
-    ----------
-    rig
-        The rig being opened.
-    clock
-        The run's clock. A driver that brings its own time (a simulation) replaces it.
-    stage
-        The drive, for the camera's driver: the stage is opened first.
-    interrupt
-        A request to stop. A camera that works on a frame for longer than a second looks at it
-        meanwhile, and lets its `InterruptError` through.
-    """
-
-    rig: Rig
-    clock: Clock
-    stage: Stage | None = None
-    interrupt: Interrupt = field(default_factory=Interrupt)
 
 
 @dataclass

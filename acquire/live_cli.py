@@ -136,8 +136,8 @@ def show(images: Iterator[Frame], title: str) -> None:
     """
     from fgaf.acquire.tables import vendor_module
 
-    napari = vendor_module("napari", "napari")
-    timers = vendor_module("qtpy.QtCore", "napari")
+    napari = vendor_module("napari")
+    timers = vendor_module("qtpy.QtCore")
     first = next(images, None)
     if first is None:
         return

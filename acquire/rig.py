@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -20,9 +21,9 @@ from pydantic import (
 
 from fgaf.acquire.devices import (
     Camera,
+    Clock,
     DeviceError,
     Devices,
-    Opening,
     Stage,
     WallClock,
     effective_settings,
@@ -200,6 +201,29 @@ class Rig(Table):
         return _toml(self.model_dump(exclude_none=True))
 
 
+@dataclass
+class Opening:
+    """What a driver finds while a rig is being opened, besides its own settings.
+
+    Attributes
+    ----------
+    rig
+        The rig being opened.
+    clock
+        The run's clock. A driver that brings its own time (a simulation) replaces it.
+    stage
+        The drive, for the camera's driver: the stage is opened first.
+    interrupt
+        A request to stop. A camera that works on a frame for longer than a second looks at it
+        meanwhile, and lets its `InterruptError` through.
+    """
+
+    rig: Rig
+    clock: Clock
+    stage: Stage | None = None
+    interrupt: Interrupt = field(default_factory=Interrupt)
+
+
 def load_rig(name: str | Path, overrides: Iterable[str] = ()) -> Rig:
     """Read a rig.
 
@@ -300,8 +324,8 @@ def driver_state(driver: EntryPoint) -> str:
     """Say whether a driver can be used here: "ready", or what is missing."""
     try:
         opener = driver.load()
-        for module, extra in getattr(import_module(opener.__module__), "REQUIRES", ()):
-            vendor_module(module, extra)
+        for module in getattr(import_module(opener.__module__), "REQUIRES", ()):
+            vendor_module(module)
     except (ImportError, AttributeError) as error:
         return f"cannot be loaded ({error})"
     except DeviceError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Annotated, Any, TypeVar
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from fgaf.acquire.devices import DeviceError
 from fgaf.dataset.bounds import Bound, first_fault
 from fgaf.dataset.errors import SettingError
+from fgaf.dataset.extras import MissingPackageError, optional
 from fgaf.dataset.names import nearest
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -69,15 +69,8 @@ def parse_table(model: type[Model], table: Mapping[str, Any], where: str) -> Mod
         raise SettingError(f"{where}: {key} = {first['input']!r}: {first['msg']}") from error
 
 
-def vendor_module(module: str, extra: str) -> ModuleType:
-    """Import the library a driver needs.
-
-    Parameters
-    ----------
-    module
-        Name of the module to import, such as ``pypylon.pylon``.
-    extra
-        The extra of this package that installs it.
+def vendor_module(module: str) -> ModuleType:
+    """Import the library a driver needs, such as ``pypylon.pylon``.
 
     Raises
     ------
@@ -85,12 +78,9 @@ def vendor_module(module: str, extra: str) -> ModuleType:
         It is not installed; the error names the command that installs it.
     """
     try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise DeviceError(
-            f"{module.partition('.')[0]} is not installed; install it with "
-            f'`pip install "fgaf[{extra}]"`'
-        ) from error
+        return optional(module)
+    except MissingPackageError as error:
+        raise DeviceError(str(error)) from error
 
 
 def _keys_beside(model: type[BaseModel], path: list[str]) -> Iterable[str]:

@@ -20,6 +20,7 @@ from fgaf.dataset.bounds import (
 )
 from fgaf.dataset.console import Program, Tool, count, echo, finish, progress
 from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.dataset.extras import missing
 from fgaf.dataset.options import Number
 from fgaf.dataset.outputs import output_file
 
@@ -399,9 +400,7 @@ def _window() -> ModuleType:
     try:
         from fgaf.curate.window import start
     except ImportError as error:
-        raise FgafError(
-            f"the curation window needs napari ({error}): pip install 'fgaf[napari]'"
-        ) from error
+        raise missing(error, "napari") from error
     return start
 
 

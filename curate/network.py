@@ -21,7 +21,7 @@ from fgaf.curate.detect import Floats
 from fgaf.curate.finding import Found
 from fgaf.curate.session import Session
 from fgaf.curate.state import CellState, StackRef, Suggested
-from fgaf.dataset.errors import FgafError
+from fgaf.dataset.extras import MissingPackageError
 
 GROUP: Final = "fgaf.depth"
 _NAME: Final = "network"
@@ -64,7 +64,7 @@ class Network:
         try:
             load: Callable[[Path, bool], Depths] = next(iter(found)).load()
         except (StopIteration, ImportError) as error:
-            raise FgafError("a network needs torch: pip install 'fgaf[train]'") from error
+            raise MissingPackageError("a network needs torch: pip install 'fgaf[train]'") from error
         symmetries = False  # eight times slower, and a person looks at every cell
         return cls(load(run, symmetries), f"network {run.resolve().name}")
 

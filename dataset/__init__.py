@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from fgaf.dataset.archive import Archive, ArchiveHeader, Cells, write_archive
     from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
     from fgaf.dataset.exporters.export import ExportSettings, export
-    from fgaf.dataset.importers.patches import PatchSettings, import_patches
+    from fgaf.dataset.importers.patch_sets import import_patches
+    from fgaf.dataset.importers.patches import PatchSettings
     from fgaf.dataset.importers.plan import ImportSettings
     from fgaf.dataset.importers.stacks import import_stacks
     from fgaf.dataset.optics import Optics
@@ -27,7 +28,8 @@ _MODULES = {
     "importers.plan": ("ImportSettings",),
     "importers.stacks": ("import_stacks",),
     "optics": ("Optics",),
-    "importers.patches": ("PatchSettings", "import_patches"),
+    "importers.patch_sets": ("import_patches",),
+    "importers.patches": ("PatchSettings",),
     "raw": ("RawHeader", "RawStack", "RawWriter", "Recovery", "recover"),
     "sides": ("Side", "load_side"),
     "split": ("Split", "make_split"),

@@ -12,6 +12,7 @@ from typing import Any, TextIO, TypeVar, cast
 
 import click
 
+from fgaf.dataset import extras
 from fgaf.dataset.errors import FgafError
 from fgaf.dataset.files import reason
 
@@ -24,13 +25,6 @@ _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ud800-\udfff]"
 )
-
-_EXTRAS = {
-    "train": ("jinja2", "matplotlib", "safetensors", "sklearn", "torch", "torchvision"),
-    "export": ("onnx", "onnxruntime", "onnxscript"),
-    "deploy": ("openvino",),
-}
-"""Packages that commands need, as they are imported, by the extra that installs them."""
 
 
 class _OneLine(click.Command):
@@ -71,10 +65,9 @@ class _OneLine(click.Command):
                 echo(f"error: {_line(error)}", err=True)
             ctx.exit(getattr(error, "exit_code", 1))
         except ModuleNotFoundError as error:
-            line = _missing(error)
-            if line is None or "--debug" in sys.argv:
+            if not extras.known(error) or "--debug" in sys.argv:
                 raise
-            echo(f"error: {line}", err=True)
+            echo(f"error: {extras.missing(error)}", err=True)
             ctx.exit(1)
 
 
@@ -195,15 +188,6 @@ def _usage_line(error: click.ClickException) -> str:
     message = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
     return f"{message}; see `{context.command_path} --help`" if context else message
-
-
-def _missing(error: ModuleNotFoundError) -> str | None:
-    """Say which extra brings a package; None where it belongs to none."""
-    package = (error.name or "").partition(".")[0]
-    for extra, packages in _EXTRAS.items():
-        if package in packages:
-            return f"{package} is missing: pip install 'fgaf[{extra}]'"
-    return None
 
 
 def _line(error: BaseException) -> str:

@@ -175,7 +175,8 @@ def import_patches_command(
     """
     from fgaf.dataset.archive import DEFAULT_SPLIT, write_archive
     from fgaf.dataset.files import require_new
-    from fgaf.dataset.importers.patches import PatchSettings, import_patches
+    from fgaf.dataset.importers.patch_sets import import_patches
+    from fgaf.dataset.importers.patches import PatchSettings
     from fgaf.dataset.info import describe_archive
 
     out = output_file(out, Path("dataset.h5"), overwrite, as_json)

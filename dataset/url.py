@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from fgaf.dataset.errors import FgafError, FormatError
+from fgaf.dataset.errors import FormatError
+from fgaf.dataset.extras import missing
 
 _BLOCK_BYTES: Final = 1 << 20
 _MAX_BLOCKS: Final = 64
@@ -55,9 +56,7 @@ class Url:
                 cache_options={"maxblocks": _MAX_BLOCKS},
             )
         except ImportError as error:
-            raise FgafError(
-                f"{self} needs the package fsspec and its helpers; pip install 'fgaf[remote]'"
-            ) from error
+            raise missing(error, "fsspec") from error
         except FileNotFoundError as error:
             raise FormatError(
                 f"{self} is not there, or its server does not answer; check the address"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from fgaf.model.card import ModelCard
-from fgaf.model.extras import require
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -98,38 +96,3 @@ class Reads:
     def in_range(self, images: Any, source: str = "the input") -> Flags:
         """Whether each of the patches (N, S, S) is like those of training, (N,)."""
         return self.read(images, source).in_range
-
-
-def is_export(path: Path | str) -> bool:
-    """Whether a depth model is an exported file, by its suffix; else a run or a checkpoint."""
-    return Path(path).suffix.lower() in (ONNX, OPENVINO)
-
-
-def open_model(path: Path | str, tta: bool | None = None, threads: int | None = None) -> DepthModel:
-    """Open a depth model of any kind.
-
-    Parameters
-    ----------
-    path : the folder of a training run, a checkpoint, "sim" for the network that ships, or an
-        export (.onnx, or .xml with its .bin beside it)
-    tta : average the eight symmetries; None as the run was set. An export was made with one or
-        the other
-    threads : of the processor, for an export; None for two, where there are two
-
-    Raises
-    ------
-    FgafError
-        It is not there, damaged, none of ours, or newer than this installation; a library that
-        it needs is missing; an export with other views than `tta`.
-    """
-    path = Path(path)
-    if is_export(path):
-        from fgaf.model.deploy.exported import Exported, check_views
-
-        exported = Exported.load(path, threads)
-        check_views(exported.card, tta, path)
-        return exported
-    require("torch", "torchvision", extra="train")
-    from fgaf.model.predict import Predictor
-
-    return Predictor.load(path, tta)

@@ -57,7 +57,7 @@ def predict(
     objective above the cell's focus. A patch unlike those of training is out of range.
     Stacks and archives are compared with their checksums first.
     """
-    from fgaf.model.depth import open_model
+    from fgaf.model.deploy.open_model import open_model
     from fgaf.model.predictions import predict_files, table, write_csv, write_parquet
 
     if save or csv_file is not None:

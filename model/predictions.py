@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from fgaf.dataset.csv_tables import write_table
+from fgaf.dataset.extras import require
 from fgaf.dataset.files import publishing
 from fgaf.model.depth import DepthModel
-from fgaf.model.extras import require
 from fgaf.model.inputs import Patches, find_files, read_patches
 
 Row = dict[str, Any]
@@ -49,7 +49,7 @@ def predict_files(
 
     Parameters
     ----------
-    model : from `fgaf.model.depth.open_model`
+    model : from `fgaf.model.deploy.open_model.open_model`
     paths : images, raw stacks, archives, and folders of them
     pixel_size_um, head_um : to find cells in fields, see `fgaf.model.inputs.read_patches`
     force : use the model although pixels or optics are others than it was trained on
@@ -142,7 +142,7 @@ def write_parquet(path: Path, rows: list[Row], overwrite: bool = False) -> None:
     FgafError
         pyarrow is not installed, or the file cannot be written.
     """
-    require("pyarrow", extra="interchange")
+    require("pyarrow")
     import pyarrow
     from pyarrow import parquet
 

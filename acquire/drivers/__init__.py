@@ -10,5 +10,5 @@ A driver module offers `open_camera`, `open_stage` or both, named in the entry-p
 added for a camera. The driver checks it with `fgaf.acquire.tables.parse_table`, so that an unknown
 key is answered with the nearest valid one. It imports its vendor library only when called, through
 `fgaf.acquire.tables.vendor_module`, so that a missing one is an error naming the extra to install,
-and lists it as ``REQUIRES = (("module", "extra"),)``, so that `acq devices` can tell beforehand.
+and lists it as ``REQUIRES = ("module",)``, so that `acq devices` can tell beforehand.
 """

@@ -16,15 +16,16 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from fgaf.acquire.devices import DeviceError, Opening
+from fgaf.acquire.devices import DeviceError
 from fgaf.acquire.drivers.limits import limits_of, require_within
 from fgaf.acquire.drivers.serial_link import SerialLink
 from fgaf.acquire.drivers.serial_probe import identify
 from fgaf.acquire.drivers.serial_stage import SerialSettings, SerialStage
 from fgaf.acquire.found import Found
+from fgaf.acquire.rig import Opening
 from fgaf.acquire.tables import parse_table
 
-REQUIRES: Final = (("serial", "serial"),)
+REQUIRES: Final = ("serial",)
 
 _USUAL_BAUD: Final = (9600, 115200)
 _UNITS_PER_MM: Final = 10_000

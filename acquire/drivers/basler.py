@@ -18,22 +18,16 @@ from typing import Annotated, Any, Final
 import numpy as np
 from pydantic import Field, field_validator
 
-from fgaf.acquire.devices import (
-    Clock,
-    DeviceError,
-    EffectiveSettings,
-    Frame,
-    IncompleteFrameError,
-    Opening,
-)
+from fgaf.acquire.devices import Clock, DeviceError, EffectiveSettings, Frame, IncompleteFrameError
 from fgaf.acquire.drivers.basler_pixels import FORMATS, PixelFormat
 from fgaf.acquire.drivers.basler_stamps import LATCHES, CameraStamps
 from fgaf.acquire.drivers.region import Region
 from fgaf.acquire.found import Found
+from fgaf.acquire.rig import Opening
 from fgaf.acquire.tables import Property, Table, parse_table, vendor_module
 from fgaf.dataset.bounds import Bound, ExposureMs
 
-REQUIRES: Final = (("pypylon", "basler"),)
+REQUIRES: Final = ("pypylon",)
 
 _SLICE_S: Final = 0.1
 _FIRST_BLOCKS: Final = {"BaslerUsb": (0,), "BaslerGigE": (1,)}
@@ -558,7 +552,7 @@ def _import(module: str) -> ModuleType:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        return vendor_module(module, "basler")
+        return vendor_module(module)
 
 
 def _choose(found: list[Any], serial_number: str | None) -> Any:

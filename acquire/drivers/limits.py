@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fgaf.acquire.devices import DeviceError, Opening
+from fgaf.acquire.devices import DeviceError
+from fgaf.acquire.rig import Opening
 from fgaf.dataset.errors import SettingError
 
 

@@ -18,17 +18,18 @@ from typing import Annotated, Any, Final, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from fgaf.acquire.devices import Clock, DeviceError, EffectiveSettings, Frame, Opening
+from fgaf.acquire.devices import Clock, DeviceError, EffectiveSettings, Frame
 from fgaf.acquire.drivers.limits import limits_of, require_within
 from fgaf.acquire.drivers.mmcore_found import find as find
 from fgaf.acquire.drivers.mmcore_session import Session, SessionSettings
 from fgaf.acquire.drivers.mmcore_stamps import TRIAL_FRAMES, Arrivals, Latency, Pace
 from fgaf.acquire.drivers.region import Region
+from fgaf.acquire.rig import Opening
 from fgaf.acquire.tables import Property, Table, parse_table
 from fgaf.dataset.bounds import BitDepth, Bound, ExposureMs, WaitMs
 from fgaf.dataset.errors import SettingError
 
-REQUIRES: Final = (("pymmcore_plus", "mmcore"),)
+REQUIRES: Final = ("pymmcore_plus",)
 
 _CAMERA: Final = 2
 _STAGE: Final = 5

@@ -13,7 +13,7 @@ def find() -> list[Found]:
 
     Configurations elsewhere are not looked for: give their path as ``config`` in the rig's options.
     """
-    folders = vendor_module("pymmcore_plus", "mmcore").find_micromanager(return_first=False)
+    folders = vendor_module("pymmcore_plus").find_micromanager(return_first=False)
     return [
         Found(
             kind=kind,

@@ -186,7 +186,7 @@ def _import_core(python_devices: bool) -> ModuleType:
     root = logging.getLogger()
     level = root.level
     name = "pymmcore_plus.experimental.unicore" if python_devices else "pymmcore_plus"
-    module = vendor_module(name, "mmcore")
+    module = vendor_module(name)
     root.setLevel(level)
     for handler in logging.getLogger("pymmcore-plus").handlers:
         if not isinstance(handler, logging.FileHandler):
@@ -212,7 +212,7 @@ def _load(core: Any, settings: SessionSettings) -> None:
 
 def _end(core: Any) -> None:
     core.unloadAllDevices()
-    vendor_module("pymmcore", "mmcore").CMMCore.registerCallback(core, None)
+    vendor_module("pymmcore").CMMCore.registerCallback(core, None)
 
 
 def _one_line(error: Exception) -> str:

@@ -18,9 +18,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.acquire.devices import Clock, DeviceError, Frame, Opening, Stage
+from fgaf.acquire.devices import Clock, DeviceError, Frame, Stage
 from fgaf.acquire.drivers.limits import require_within
 from fgaf.acquire.drivers.simulated import SimulatedClock
+from fgaf.acquire.rig import Opening
 from fgaf.acquire.tables import Table, parse_table
 from fgaf.dataset.bounds import ExposureMs
 from fgaf.dataset.errors import SettingError

@@ -171,7 +171,7 @@ class SerialLink:
 
 
 def _open(port: str, device: str, baud: int, stop_bits: int, timeout_s: float) -> Any:
-    serial = vendor_module("serial", "serial")
+    serial = vendor_module("serial")
     try:
         return serial.serial_for_url(
             port,

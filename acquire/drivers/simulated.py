@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from fgaf.acquire.devices import Camera, Clock, DeviceError, Frame, Opening, Stage
+from fgaf.acquire.devices import Camera, Clock, DeviceError, Frame, Stage
+from fgaf.acquire.rig import Opening
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.acquire.tables import Table, parse_table
 from fgaf.dataset.bounds import (

@@ -21,8 +21,8 @@ from fgaf.dataset.exporters.patches import (
     png_of,
     side_rows,
 )
+from fgaf.dataset.extras import optional
 from fgaf.dataset.folders import publishing_folder
-from fgaf.dataset.importers.exported import import_parquet
 from fgaf.dataset.record import NAME, archive_record
 
 _FILE_PATCHES: Final = 50_000
@@ -63,7 +63,7 @@ def write_huggingface(
     FgafError
         The package pyarrow is missing, there is no such split, or the disk cannot be written.
     """
-    arrow, parquet = import_parquet()
+    arrow, parquet = optional("pyarrow"), optional("pyarrow.parquet")
     about = about or About()
     names = patch_names(archive)
     columns = patch_columns(archive)

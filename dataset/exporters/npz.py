@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
 from fgaf.dataset.exporters.patches import side_rows
 from fgaf.dataset.files import publishing
-from fgaf.dataset.importers.npz import RECORD_KEY, SIDE_KEYS
+from fgaf.dataset.formats import NPZ_RECORD, NPZ_SIDES
 from fgaf.dataset.record import archive_record
 
 _BLOCK: Final = 256
@@ -57,7 +57,7 @@ def write_npz(
         zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file,
     ):
         for side, rows in sides:
-            key = SIDE_KEYS[side]
+            key = NPZ_SIDES[side]
             with _entry(file, f"{key}_images") as entry:
                 _write_header(entry, archive.images.dtype, (len(rows), *archive.images.shape[1:]))
                 for a in range(0, len(rows), _BLOCK):
@@ -67,7 +67,7 @@ def write_npz(
             _write(file, f"{key}_depth_um", archive.depth_um[rows])
             _write(file, f"{key}_cell", archive.cell[rows])
             _write(file, f"{key}_row", rows.astype(np.int64))
-        _write(file, RECORD_KEY, np.frombuffer(record.encode(), np.uint8))
+        _write(file, NPZ_RECORD, np.frombuffer(record.encode(), np.uint8))
     return path
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 from xml.etree import ElementTree
 
-from fgaf.dataset.importers.ome import RECORD_NAMESPACE
+from fgaf.dataset.formats import OME_NAMESPACE
 from fgaf.dataset.raw import SUFFIX, RawStack
 from fgaf.dataset.record import stack_record
 
@@ -41,7 +41,7 @@ def ome_xml(stack: RawStack) -> str:
     ElementTree.SubElement(image, "AnnotationRef", ID="Annotation:0")
     annotations = ElementTree.SubElement(root, "StructuredAnnotations")
     comment = ElementTree.SubElement(
-        annotations, "CommentAnnotation", ID="Annotation:0", Namespace=RECORD_NAMESPACE
+        annotations, "CommentAnnotation", ID="Annotation:0", Namespace=OME_NAMESPACE
     )
     ElementTree.SubElement(comment, "Value").text = stack_record(stack)
     body = ElementTree.tostring(root, encoding="unicode")

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.dataset.extras import optional
 from fgaf.dataset.files import require_free
 from fgaf.dataset.folders import publishing_folder
-from fgaf.dataset.importers.ome_zarr import RECORD_KEY, import_zarr
+from fgaf.dataset.formats import ZARR_RECORD
 from fgaf.dataset.raw import SUFFIX as RAW_SUFFIX
 from fgaf.dataset.raw import RawStack
 from fgaf.dataset.record import stack_record
@@ -47,7 +48,7 @@ def write_ome_zarr(
     """
     if version not in VERSIONS:
         raise SettingError(f"no OME-Zarr {version}; choose from {', '.join(VERSIONS)}")
-    zarr = import_zarr()
+    zarr = optional("zarr")
     stack.verify()
     require_free(path, stack.frames.size * stack.frames.dtype.itemsize + _SPARE_BYTES)
     described = _multiscales(stack)
@@ -62,7 +63,7 @@ def write_ome_zarr(
                 part,
                 mode="w",
                 zarr_format=2 if version == "0.4" else 3,
-                attributes=attributes | {RECORD_KEY: stack_record(stack)},
+                attributes=attributes | {ZARR_RECORD: stack_record(stack)},
             )
             frames = group.create_array(
                 "0",

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import FgafError, FormatError
+from fgaf.dataset.errors import FormatError
+from fgaf.dataset.extras import optional
 from fgaf.dataset.importers.images import read_image
 from fgaf.dataset.inputs import (
     MOST_TEXT_BYTES,
@@ -27,24 +28,6 @@ from fgaf.dataset.record import NAME, files_of, restore_archive
 
 TAR: Final = ".tar"
 PARQUET: Final = ".parquet"
-
-
-def import_parquet() -> tuple[Any, Any]:
-    """Import the package pyarrow and its parquet module.
-
-    Raises
-    ------
-    FgafError
-        It is not installed.
-    """
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise FgafError(
-            "parquet needs the package pyarrow; pip install 'fgaf[interchange]'"
-        ) from error
-    return pyarrow, parquet
 
 
 def is_export(folder: Path) -> bool:
@@ -119,7 +102,7 @@ def _reader(folder: Path, stack: ExitStack) -> Callable[[str], NDArray[Any]]:
 
     @cache
     def column(file: str) -> Any:
-        _, parquet = import_parquet()
+        parquet = optional("pyarrow.parquet")
         require_file(folder / file)
         told = parquet.read_metadata(folder / file)
         claimed = sum(told.row_group(k).total_byte_size for k in range(told.num_row_groups))

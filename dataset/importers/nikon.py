@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.dataset.errors import FgafError, FormatError
+from fgaf.dataset.errors import FormatError
+from fgaf.dataset.extras import optional
 from fgaf.dataset.importers.ome import positive
 from fgaf.dataset.importers.pixels import check_pixels, colour_error
 from fgaf.dataset.importers.zstack import AXES, Claim, Series, ZStack, complete
@@ -52,10 +53,7 @@ def open_nd2(path: Path) -> Iterator[Series]:
     FgafError
         The package nd2 is missing.
     """
-    try:
-        import nd2
-    except ImportError as error:
-        raise FgafError("ND2 needs the package nd2; pip install 'fgaf[interchange]'") from error
+    nd2 = optional("nd2")
     try:
         file = nd2.ND2File(path)
     except _DAMAGE as error:

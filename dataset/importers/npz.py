@@ -13,15 +13,12 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import FormatError, SettingError
+from fgaf.dataset.formats import NPZ_RECORD, NPZ_SIDES
 from fgaf.dataset.importers.labelled import Labelled, Say, archive_of, count_classes
 from fgaf.dataset.importers.patches import PatchSettings
 from fgaf.dataset.inputs import require_file, require_stored
 from fgaf.dataset.record import restore_archive
 
-SIDE_KEYS: Final = {"train": "train", "validation": "val", "test": "test"}
-"""Sides of a split to the first part of the arrays' names."""
-RECORD_KEY: Final = "fgaf"
-"""Name of the array that holds the record of an exported archive."""
 _SINGLE: Final = b"\x93NUMPY"
 _HEADERS: Final = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -68,12 +65,12 @@ def import_npz(
     """
     settings = settings or PatchSettings()
     arrays = _read(path)
-    if RECORD_KEY in arrays:
+    if NPZ_RECORD in arrays:
         return _restored(path, arrays)
     if settings.sample_from or settings.cell_from:
         option = "--sample-from" if settings.sample_from else "--cell-from"
         raise SettingError(f"{option} reads file names, and {path} holds arrays; leave it out")
-    parts = {side: f"{key}_" for side, key in SIDE_KEYS.items() if f"{key}_images" in arrays}
+    parts = {side: f"{key}_" for side, key in NPZ_SIDES.items() if f"{key}_images" in arrays}
     if not parts and "images" in arrays:
         parts = {"": ""}
     if not parts:
@@ -94,7 +91,7 @@ def import_npz(
         for prefix, some in zip(parts.values(), images, strict=True)
         for k in range(len(some))
     ]
-    numbers = [list(SIDE_KEYS).index(side) for side in parts if side]
+    numbers = [list(NPZ_SIDES).index(side) for side in parts if side]
     side = (
         np.repeat(np.array(numbers, np.int8), [len(some) for some in images]) if numbers else None
     )
@@ -171,11 +168,11 @@ def _labelled(
 
 
 def _restored(path: Path, arrays: dict[str, NDArray[Any]]) -> Archive:
-    keys = [key for key in SIDE_KEYS.values() if f"{key}_images" in arrays]
+    keys = [key for key in NPZ_SIDES.values() if f"{key}_images" in arrays]
     try:
         rows = np.concatenate([arrays[f"{key}_row"] for key in keys])
         images = np.concatenate([arrays[f"{key}_images"] for key in keys])
-        record = arrays[RECORD_KEY].tobytes().decode()
+        record = arrays[NPZ_RECORD].tobytes().decode()
         whole = np.array_equal(np.sort(rows), np.arange(len(images)))
     except (KeyError, ValueError) as error:
         raise FormatError(f"{path} lacks arrays of the export; export it again") from error

@@ -11,9 +11,8 @@ from typing import Any, Final
 from xml.etree import ElementTree
 
 from fgaf.dataset.errors import FormatError
+from fgaf.dataset.formats import OME_NAMESPACE
 
-RECORD_NAMESPACE: Final = "fgaf-raw"
-"""Namespace of the annotation that holds the record of an exported raw stack."""
 MICROMETRES: Final = {
     "m": 1e6,
     "cm": 1e4,
@@ -122,7 +121,7 @@ class OmeImage:
     def record(self) -> str | None:
         """Record of the raw stack that this is an export of; None for other images."""
         for comment in self.root.iter("CommentAnnotation"):
-            if comment.get("Namespace") == RECORD_NAMESPACE:
+            if comment.get("Namespace") == OME_NAMESPACE:
                 return comment.findtext("Value")
         return None
 

@@ -11,14 +11,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from fgaf.dataset.errors import FgafError, FormatError
+from fgaf.dataset.errors import FormatError
+from fgaf.dataset.extras import optional
+from fgaf.dataset.formats import ZARR_RECORD
 from fgaf.dataset.importers.ome import micrometres, number
 from fgaf.dataset.importers.pixels import check_pixels
 from fgaf.dataset.importers.zstack import AXES, Claim, Series, ZStack, magnitudes
 from fgaf.dataset.inputs import require_stored
 
-RECORD_KEY: Final = "fgaf"
-"""Attribute of an exported raw stack that holds its record."""
 _UNITS: Final = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "meter": "m"}
 _AXES: Final = {"t": "time", "c": "channel"}
 
@@ -26,23 +26,6 @@ _AXES: Final = {"t": "time", "c": "channel"}
 def is_zarr(path: Path) -> bool:
     """Whether a folder is a Zarr group or array."""
     return any((path / name).is_file() for name in ("zarr.json", ".zattrs", ".zgroup", ".zarray"))
-
-
-def import_zarr() -> Any:
-    """Import the package zarr.
-
-    Raises
-    ------
-    FgafError
-        It is not installed.
-    """
-    try:
-        import zarr
-    except ImportError as error:
-        raise FgafError(
-            "OME-Zarr needs the package zarr; pip install 'fgaf[interchange]'"
-        ) from error
-    return zarr
 
 
 @contextmanager
@@ -56,7 +39,7 @@ def open_ome_zarr(path: Path) -> Iterator[Series]:
     FgafError
         The package zarr is missing.
     """
-    zarr = import_zarr()
+    zarr = optional("zarr")
     try:
         group = zarr.open_group(path, mode="r")
         attributes = dict(group.attrs)
@@ -79,7 +62,7 @@ def open_ome_zarr(path: Path) -> Iterator[Series]:
     several = {name: sizes[axis] for axis, name in _AXES.items() if sizes.get(axis, 1) > 1}
     yield Series(
         path,
-        partial(_read, path, array, axes, described, str(attributes.get(RECORD_KEY, ""))),
+        partial(_read, path, array, axes, described, str(attributes.get(ZARR_RECORD, ""))),
         {axis: several[axis] for axis in AXES if axis in several},
     )
 

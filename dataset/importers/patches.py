@@ -15,11 +15,11 @@ from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, ArchiveHeader, Cells
 from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.files import sha256_of
 from fgaf.dataset.header import utc_now
-from fgaf.dataset.importers.images import IMAGE_SUFFIXES
+from fgaf.dataset.importers.open_series import read_zstack
 from fgaf.dataset.importers.order import step_of, stored_downwards
 from fgaf.dataset.importers.plan import stack_name
-from fgaf.dataset.importers.tiff_file import holds_pages, is_tiff
-from fgaf.dataset.importers.zstack import Claim, ZStack, read_zstack, settle
+from fgaf.dataset.importers.tiff_file import is_tiff
+from fgaf.dataset.importers.zstack import Claim, ZStack, settle
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.split import make_split
 
@@ -68,39 +68,6 @@ class PatchSettings:
     classes: int | None = None
     ignore_metadata: bool = False
     seed: int = 0
-
-
-def import_patches(
-    path: Path,
-    settings: PatchSettings | None = None,
-    progress: Callable[[list[Path]], Iterable[Path]] = iter,
-    say: Callable[[str], None] = lambda _line: None,
-) -> Archive:
-    """Read ready patches: an export, .npz, class folders of single patches, a stack per cell.
-
-    Which of them it is the files tell; see `import_export`, `import_npz`, `import_class_folders`
-    and `import_cell_stacks`, also for the errors.
-    """
-    from fgaf.dataset.importers.class_folders import import_class_folders
-    from fgaf.dataset.importers.exported import import_export, is_export
-    from fgaf.dataset.importers.npz import import_npz
-
-    if path.suffix.lower() == ".npz":
-        return import_npz(path, settings, say)
-    if not path.is_dir():
-        raise FormatError(f"{path} is no folder and no .npz; name one of the two")
-    if is_export(path):
-        return import_export(path)
-    if _holds_stacks(path):
-        return import_cell_stacks(path, settings, progress)
-    return import_class_folders(path, settings, progress, say)
-
-
-def _holds_stacks(folder: Path) -> bool:
-    """Whether the folder's images are stacks; one without images is taken for that too."""
-    images = (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES)
-    first = next(images, None)
-    return first is None or holds_pages(first)
 
 
 def import_cell_stacks(

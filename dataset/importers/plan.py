@@ -14,9 +14,10 @@ from fgaf.dataset.files import require_all_new
 from fgaf.dataset.importers.images import IMAGE_SUFFIXES
 from fgaf.dataset.importers.ndtiff import ndtiff_folder
 from fgaf.dataset.importers.ome_zarr import is_zarr
+from fgaf.dataset.importers.open_series import open_series
 from fgaf.dataset.importers.tiff import is_of_set
 from fgaf.dataset.importers.tiff_file import holds_pages, is_tiff
-from fgaf.dataset.importers.zstack import AXES, Series, open_series
+from fgaf.dataset.importers.zstack import AXES, Series
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import SUFFIX
 

@@ -56,7 +56,6 @@ def opened_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
         imagecodecs.
     """
     require_file(path)
-    require_file(path)
     log = logging.getLogger("tifffile")
     heard = _Listener()
     log.addHandler(heard)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +13,6 @@ from numpy.typing import NDArray
 from fgaf.dataset.bounds import Bound, PixelUm, StepUm, bound_of
 from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.importers.ome import number
-from fgaf.dataset.inputs import require_file
 
 AXES: Final = {"position": "positions", "time": "time points", "channel": "channels"}
 """What a file may hold several stacks of, and its plural."""
@@ -148,43 +145,6 @@ class Series:
         return self.read({})
 
 
-def read_zstack(path: Path) -> ZStack:
-    """Read a file or folder that holds one z-stack; see `open_series`."""
-    with open_series(path) as series:
-        return series.only()
-
-
-@contextmanager
-def open_series(path: Path, planes: int | None = None, axes: str = "") -> Iterator[Series]:
-    """Open a TIFF (OME, ImageJ, Micro-Manager), NDTiff, OME-Zarr, ND2 or a folder of images.
-
-    Parameters
-    ----------
-    path
-        The file or folder.
-    planes, axes
-        See `open_tiff`.
-
-    Raises
-    ------
-    FormatError
-        Missing, damaged, colour, float, a single plane, images of different sizes, gaps or
-        repeats in the numbering. The line names which.
-    SettingError
-        `planes` or `axes` contradicts the file.
-    """
-    opener = _opener(path)
-    if planes is not None or axes:
-        from fgaf.dataset.importers.tiff import open_tiff
-
-        if opener is not open_tiff:
-            option = "--axes" if axes else "--planes"
-            raise SettingError(f"{option} is for TIFF, which {path} is not; leave it out")
-        opener = partial(open_tiff, planes=planes, axes=axes)
-    with opener(path) as series:
-        yield series
-
-
 def count_passes(path: Path, pages: int, planes: int) -> int:
     """Count how often the pages of a file run through its planes.
 
@@ -199,31 +159,6 @@ def count_passes(path: Path, pages: int, planes: int) -> int:
             "two or more planes; give the planes of one pass"
         )
     return pages // planes
-
-
-def _opener(path: Path) -> Callable[[Path], AbstractContextManager[Series]]:
-    from fgaf.dataset.importers.folder import open_folder
-    from fgaf.dataset.importers.ndtiff import ndtiff_folder, open_ndtiff
-    from fgaf.dataset.importers.nikon import open_nd2
-    from fgaf.dataset.importers.ome_zarr import is_zarr, open_ome_zarr
-    from fgaf.dataset.importers.tiff import open_companion, open_tiff
-    from fgaf.dataset.importers.tiff_file import is_tiff
-
-    if path.is_dir():
-        if is_zarr(path):
-            return open_ome_zarr
-        return open_ndtiff if ndtiff_folder(path) else open_folder
-    require_file(path)
-    if path.suffix.lower() == ".nd2":
-        return open_nd2
-    if path.suffix.lower() == ".ome" or path.name.lower().endswith(".ome.xml"):
-        return open_companion
-    if not is_tiff(path):
-        raise FormatError(
-            f"{path} is neither TIFF nor ND2; import takes those, OME-Zarr, NDTiff, or a folder of "
-            "numbered images"
-        )
-    return open_tiff
 
 
 def magnitudes(claims: Sequence[Claim]) -> tuple[Claim, ...]:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.dataset.extras import require
 from fgaf.model.bench.exam import Exam
 from fgaf.model.bench.methods import Method
 from fgaf.model.bench.runs import Run, fingerprint, perform
@@ -180,12 +181,9 @@ def _outcome(future: Any, scheduler: str) -> dict[str, Any] | Exception:
 @contextmanager
 def _client(scheduler: str) -> Iterator[Any]:
     """Connect to a scheduler, or to one of our own that lives as long as the block."""
-    try:
-        from distributed import Client, LocalCluster
-    except ModuleNotFoundError as error:
-        raise SettingError(
-            f'--scheduler needs {error.name}; install it with pip install "fgaf[cluster]"'
-        ) from error
+    require("distributed")
+    from distributed import Client, LocalCluster
+
     if scheduler.startswith(LOCAL):
         with (
             LocalCluster(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fgaf.dataset.errors import FormatError
-from fgaf.model.extras import require
+from fgaf.dataset.extras import require
 
 Patches = npt.NDArray[Any]
 Outputs = tuple[npt.NDArray[np.float32], ...]
@@ -59,7 +59,7 @@ class OpenVino:
     """
 
     def __init__(self, path: Path, threads: int | None) -> None:
-        require("openvino", extra="deploy")
+        require("openvino")
         import openvino
 
         self._core = openvino.Core()
@@ -165,7 +165,7 @@ class OnnxRuntime:
     """
 
     def __init__(self, path: Path, threads: int | None) -> None:
-        require("onnxruntime", extra="export")
+        require("onnxruntime")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from fgaf.dataset import console
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.dataset.extras import require
 from fgaf.dataset.files import publishing, require_new
 from fgaf.model.card import Precision
 from fgaf.model.checkpoint import Checkpoint
@@ -29,7 +30,6 @@ from fgaf.model.deploy.quantise import quantise
 from fgaf.model.deploy.seal import EMPTY, KEY, seal
 from fgaf.model.deploy.verify import Bar, Verdict, verify
 from fgaf.model.depth import ONNX, OPENVINO
-from fgaf.model.extras import require
 from fgaf.model.predict import card_of, load_checkpoint
 from fgaf.model.sides import TEST, TRAIN
 
@@ -102,7 +102,7 @@ def export_model(
     target = targets(out, chosen)
     for path in target:
         require_new(path, chosen.overwrite)
-    require("onnx", "onnxscript", "onnxruntime", "openvino", extra="export")
+    require("onnx", "onnxscript", "onnxruntime", "openvino")
     checkpoint = load_checkpoint(run)
     with Archive.open(archive, whole=True) as data:
         sides = _sides(data, checkpoint, archive, chosen.force)

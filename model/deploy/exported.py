@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from fgaf.dataset.errors import FgafError, FormatError, SettingError
+from fgaf.dataset.extras import installed
 from fgaf.model.card import Kind, ModelCard
 from fgaf.model.deploy.engines import CARD, VERSION, Engine, OnnxRuntime, OpenVino
 from fgaf.model.deploy.seal import check_seal
 from fgaf.model.depth import ONNX, OPENVINO, Readings, Reads
-from fgaf.model.extras import installed
 from fgaf.model.images import check_patches
 
 FORMAT_VERSION = 1

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fgaf.dataset.extras import require
 from fgaf.model.augment import symmetries
 from fgaf.model.card import Precision
 from fgaf.model.checkpoint import Checkpoint
 from fgaf.model.decode import class_probabilities
 from fgaf.model.deploy.shuffles import fold_shuffles
-from fgaf.model.extras import require
 from fgaf.model.familiar import Novelty
 
 INPUT = "patches"
@@ -89,7 +89,7 @@ def onnx_model(checkpoint: Checkpoint, tta: bool, precision: Precision = "fp32")
     FgafError
         onnx or onnxscript is not installed.
     """
-    require("onnx", "onnxscript", extra="export")
+    require("onnx", "onnxscript")
     side = checkpoint.patch_px
     example = torch.full((3, side, side), 100, dtype=torch.uint16)
     free = {0: torch.export.Dim.DYNAMIC}

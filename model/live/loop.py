@@ -21,7 +21,8 @@ from fgaf.curate.crop import corner_of
 from fgaf.curate.detect import HEAD_UM
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.model.card import require_same
-from fgaf.model.depth import DepthModel, Readings, is_export, open_model
+from fgaf.model.deploy.open_model import is_export, open_model
+from fgaf.model.depth import DepthModel, Readings
 from fgaf.model.live.finder import Finder, shipped
 from fgaf.model.live.focus import Focus
 from fgaf.model.live.frames import Arrival, frames_of
@@ -308,7 +309,7 @@ def open_live(model: str | Path) -> DepthModel:
     Raises
     ------
     FgafError
-        See `fgaf.model.depth.open_model`.
+        See `fgaf.model.deploy.open_model.open_model`.
     """
     return open_model(model, tta=None if is_export(model) else False)
 

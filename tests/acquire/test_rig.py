@@ -63,7 +63,7 @@ def test_wrong_drivers_and_options_are_named(case: Unopenable) -> None:
 def test_a_missing_vendor_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "serial", None)
     options = ["stage.driver=prior", "stage.options={port='COM3'}", "stage.limits_um=[0, 100]"]
-    with pytest.raises(DeviceError, match=r'pip install "fgaf\[serial\]"'):
+    with pytest.raises(DeviceError, match=r"pip install 'fgaf\[serial\]'"):
         open_rig(load_rig("sim", options))
 
 

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,9 @@ from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingErro
 from fgaf.dataset.folder_lock import RUN_LOCK, working_in
 from fgaf.model.bench.benchmark import run_benchmark
 from fgaf.model.bench.cli import bench
+from fgaf.model.bench.code import modules_behind
 from fgaf.model.bench.exam import Exam
-from fgaf.model.bench.methods import KINDS, by_kind
+from fgaf.model.bench.methods import KINDS, TrainedMethod, by_kind
 from fgaf.model.bench.methods.constant import ConstantMethod
 from fgaf.model.bench.preset import Preset, load_preset, shipped
 from fgaf.model.bench.results import METRICS
@@ -369,9 +369,25 @@ def test_two_methods_of_one_kind_are_refused() -> None:
         by_kind(ConstantMethod, type("Twin", (ConstantMethod,), {}))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_modules_that_answers_depend_on_exist(kind: str) -> None:
-    assert all(find_spec(name) for name in KINDS[kind].code)
+DEPENDS = {
+    "classifier": {"fgaf.model.augment", "fgaf.model.train", "fgaf.model.fgaf"},
+    "trained": {"fgaf.model.decode", "fgaf.model.fgaf"},
+    "focus": {"fgaf.curate.suggest", "fgaf.curate.focus"},
+    "constant": {"fgaf.model.bench.methods.method"},
+}
+
+
+@pytest.mark.parametrize("kind", DEPENDS)
+def test_the_code_that_answers_depend_on_is_found_by_its_imports(kind: str) -> None:
+    own = KINDS[kind].__module__
+    found = set(modules_behind(own))
+    assert found >= DEPENDS[kind] | {own}
+    assert not {"fgaf.model.bench.report", "fgaf.model.bench.runs"} & found
+
+
+def test_only_what_is_imported_counts() -> None:
+    assert "fgaf.model.train" not in modules_behind(TrainedMethod.__module__)
+    assert len(modules_behind(ConstantMethod.__module__)) == 2
 
 
 def test_a_wrong_setting_stops_before_anything_is_written(tmp_path, texture_archive) -> None:

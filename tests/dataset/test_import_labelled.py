@@ -15,7 +15,8 @@ from PIL import Image
 
 from fgaf.dataset.archive import write_archive
 from fgaf.dataset.errors import FgafError
-from fgaf.dataset.importers.patches import PatchSettings, import_patches
+from fgaf.dataset.importers.patch_sets import import_patches
+from fgaf.dataset.importers.patches import PatchSettings
 from fgaf.dataset.validate import validate
 
 SET = np.random.default_rng(8).integers(0, 255, (6, 5, 16, 16), dtype=np.uint8)

@@ -11,7 +11,8 @@ import tifffile
 
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.errors import FgafError
-from fgaf.dataset.importers.patches import PatchSettings, import_patches
+from fgaf.dataset.importers.patch_sets import import_patches
+from fgaf.dataset.importers.patches import PatchSettings
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.validate import validate
 

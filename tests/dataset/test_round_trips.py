@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fgaf.dataset.archive import Archive, ArchiveHeader, Cells, write_archive
 from fgaf.dataset.bounds import bound_of
 from fgaf.dataset.exporters.export import ARCHIVE_FORMATS, STACK_FORMATS, export
-from fgaf.dataset.importers.patches import import_patches
+from fgaf.dataset.importers.patch_sets import import_patches
 from fgaf.dataset.importers.stacks import import_stacks
 from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawHeader, RawStack

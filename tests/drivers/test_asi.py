@@ -14,9 +14,9 @@ from ms2000_peer import ASI_FIELD, ASI_MANUAL, ASI_TIGER, AsiPersonality, Ms2000
 from proscan_peer import MANUAL
 
 from fgaf.acquire import Devices, Frame, Position, StackPlan, XYStage, record_stacks, stack_paths
-from fgaf.acquire.devices import DeviceError, Opening, Stage, WallClock
+from fgaf.acquire.devices import DeviceError, Stage, WallClock
 from fgaf.acquire.drivers.asi import AsiStage, find_on, open_stage
-from fgaf.acquire.rig import CameraTable, Rig, StageTable
+from fgaf.acquire.rig import CameraTable, Opening, Rig, StageTable
 from fgaf.dataset import FgafError, RawStack, SettingError
 
 StartPeer = Callable[[AsiPersonality], Ms2000Peer]

@@ -18,12 +18,11 @@ from fgaf.acquire.devices import (
     Camera,
     DeviceError,
     IncompleteFrameError,
-    Opening,
     StreamingCamera,
     WallClock,
 )
 from fgaf.acquire.drivers.basler import BaslerCamera, open_camera
-from fgaf.acquire.rig import CameraTable, Rig, StageTable
+from fgaf.acquire.rig import CameraTable, Opening, Rig, StageTable
 from fgaf.dataset.errors import SettingError
 
 pytest.importorskip("pypylon", reason="pypylon is not installed")

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pylon_fake import FakeCamera, Feature, Shot, install
 
-from fgaf.acquire.devices import DeviceError, Opening, WallClock
+from fgaf.acquire.devices import DeviceError, WallClock
 from fgaf.acquire.drivers.basler import BaslerCamera, open_camera
-from fgaf.acquire.rig import CameraTable, Rig, StageTable
+from fgaf.acquire.rig import CameraTable, Opening, Rig, StageTable
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from proscan_peer import FIELD, MANUAL, NANOSCANZ, Personality, ProScanPeer
 
-from fgaf.acquire.devices import DeviceError, Opening, Stage, WallClock
+from fgaf.acquire.devices import DeviceError, Stage, WallClock
 from fgaf.acquire.drivers.prior import PriorStage, open_stage
-from fgaf.acquire.rig import CameraTable, Rig, StageTable
+from fgaf.acquire.rig import CameraTable, Opening, Rig, StageTable
 from fgaf.dataset.errors import SettingError
 
 StartPeer = Callable[[Personality], ProScanPeer]

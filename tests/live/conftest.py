@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pytest
 
 from fgaf.acquire import Devices, Frame, Rig, WallClock, load_rig
-from fgaf.model.depth import DepthModel, open_model
+from fgaf.model.deploy.open_model import open_model
+from fgaf.model.depth import DepthModel
 from fgaf.model.live import LiveCell, LiveFrame
 
 SMALL = (

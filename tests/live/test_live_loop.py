@@ -210,7 +210,7 @@ def test_a_model_of_another_microscope_is_refused(
 
 def carded(optics: Any) -> Any:
     """The network that ships, said to be trained with these optics."""
-    from fgaf.model.depth import open_model
+    from fgaf.model.deploy.open_model import open_model
 
     model: Any = open_model("sim")
     model.card = replace(model.card, optics=optics)
@@ -226,7 +226,7 @@ def test_a_rig_that_does_not_know_its_pixels_is_refused(
 
 
 def test_a_checkpoint_looks_at_one_view_of_eight() -> None:
-    from fgaf.model.depth import open_model
+    from fgaf.model.deploy.open_model import open_model
 
     assert open_model("sim").card.tta
     assert not open_live("sim").card.tta

@@ -14,10 +14,10 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from fgaf.dataset import extras
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.errors import FgafError, FormatError, SettingError
 from fgaf.dataset.optics import Optics
-from fgaf.model import extras
 from fgaf.model.backbones import SiteShuffleBlock
 from fgaf.model.card import differences
 from fgaf.model.checkpoint import Checkpoint, build_network
@@ -27,10 +27,10 @@ from fgaf.model.deploy.cli import export
 from fgaf.model.deploy.engines import OnnxRuntime
 from fgaf.model.deploy.export import ExportSettings, export_model
 from fgaf.model.deploy.exported import Exported
+from fgaf.model.deploy.open_model import open_model
 from fgaf.model.deploy.seal import EMPTY, seal
 from fgaf.model.deploy.shuffles import fold_shuffles
 from fgaf.model.deploy.verify import Verdict
-from fgaf.model.depth import open_model
 from fgaf.model.familiar import learn
 from fgaf.model.images import Scale
 from fgaf.model.predict import Predictor
@@ -175,7 +175,7 @@ def test_views_and_precision_travel_in_the_file(lab: Lab) -> None:
 
 def test_it_runs_without_torch(lab: Lab) -> None:
     code = (
-        "import sys, numpy as np; from fgaf.model.depth import open_model;"
+        "import sys, numpy as np; from fgaf.model.deploy.open_model import open_model;"
         "print(open_model(sys.argv[1]).predict(np.full((1, 32, 32), 90, 'u1'))[0].shape);"
         "print(sorted({'torch', 'onnx', 'torchvision'} & set(sys.modules)))"
     )

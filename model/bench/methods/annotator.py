@@ -34,10 +34,6 @@ class AnnotatorMethod(Method):
     archive: Path | None = None
 
     sees: ClassVar[Sight] = "all"
-    code: ClassVar[tuple[str, ...]] = (
-        "fgaf.model.bench.methods.search",
-        "fgaf.model.bench.methods.second_labels",
-    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 
 from fgaf.dataset.bounds import Bound, LearningRate
-from fgaf.dataset.errors import FgafError
+from fgaf.dataset.extras import optional
 from fgaf.dataset.split import VALIDATION
 from fgaf.model.bench.exam import Exam
 from fgaf.model.bench.methods.method import Method, Prediction
@@ -38,17 +38,11 @@ class BoostingMethod(Method):
     leaves: Annotated[int, Bound(2, 1024)] = 15
 
     calibrated: ClassVar[bool] = True
-    code: ClassVar[tuple[str, ...]] = ("fgaf.model.bench.methods.features", "fgaf.curate.focus")
 
     def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:
         """List the settings and the version of scikit-learn, which must be there."""
-        try:
-            from sklearn import __version__
-        except ImportError as error:
-            raise FgafError(
-                "boosting needs scikit-learn; install it with `pip install 'fgaf[train]'`"
-            ) from error
-        return {**super().told(exam, seed), "scikit_learn": __version__}
+        version = optional("sklearn").__version__
+        return {**super().told(exam, seed), "scikit_learn": version}
 
     def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
         """Grow the trees on the training patches, then ask them."""

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from fgaf.model.bench.exam import Exam
 from fgaf.model.bench.methods.method import Method, Prediction
-from fgaf.model.bench.methods.trained import PREDICTING, ask_network
+from fgaf.model.bench.methods.trained import ask_network
 from fgaf.model.settings import RANDOM, TrainSettings
 from fgaf.model.settings import preset as training_preset
 
@@ -31,15 +31,6 @@ class ClassifierMethod(Method):
 
     seeded: ClassVar[bool] = True
     calibrated: ClassVar[bool] = True
-    code: ClassVar[tuple[str, ...]] = (
-        *PREDICTING,
-        "fgaf.model.augment",
-        "fgaf.model.losses",
-        "fgaf.model.optimise",
-        "fgaf.model.sides",
-        "fgaf.model.start",
-        "fgaf.model.train",
-    )
 
     def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:
         """List all training settings, those of the preset replaced by the given ones."""

@@ -38,10 +38,6 @@ class DefocusMethod(Method):
     degrees: Annotated[tuple[Annotated[int, Bound(0, 32)], ...], Field(min_length=1)] = (6, 4, 8)
 
     calibrated: ClassVar[bool] = True
-    code: ClassVar[tuple[str, ...]] = (
-        "fgaf.model.bench.methods.calibration",
-        "fgaf.model.bench.methods.features",
-    )
 
     def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
         """Calibrate on the training cells, then find the likeliest depth of every test patch."""

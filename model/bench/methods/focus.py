@@ -34,12 +34,6 @@ class FocusMethod(Method):
     rule: Literal["peak", "dip", "fitted", "phase"] = "peak"
 
     sees: ClassVar[Sight] = "stack"
-    code: ClassVar[tuple[str, ...]] = (
-        "fgaf.model.bench.methods.focus_template",
-        "fgaf.model.bench.methods.search",
-        "fgaf.curate.focus",
-        "fgaf.curate.suggest",
-    )
 
     @model_validator(mode="after")
     def _measure_named(self) -> Self:

@@ -38,7 +38,6 @@ class FourierMethod(Method):
 
     seeded: ClassVar[bool] = True
     calibrated: ClassVar[bool] = True
-    code: ClassVar[tuple[str, ...]] = ("fgaf.model.bench.methods.fourier_network",)
 
     def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:
         """List the settings and the seed."""

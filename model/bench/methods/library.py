@@ -39,11 +39,6 @@ class LibraryMethod(Method):
     shift_px: Annotated[int, Bound(0, 8, "px")] = 1
 
     calibrated: ClassVar[bool] = True
-    code: ClassVar[tuple[str, ...]] = (
-        "fgaf.model.bench.methods.features",
-        "fgaf.model.bench.methods.matching",
-        "fgaf.model.bench.methods.search",
-    )
 
     def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:
         """List the settings; refuse a window that the patches have no room for."""

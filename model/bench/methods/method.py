@@ -75,8 +75,6 @@ class Method(BaseModel):
     a person saw."""
     calibrated: ClassVar[bool] = False
     """Whether its probabilities are meant as such, not only by their order."""
-    code: ClassVar[tuple[str, ...]] = ()
-    """The modules, beside its own, that its answers depend on; a change outdates its runs."""
 
     def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:  # noqa: ARG002
         """List everything it goes by, defaults included; with `code` it decides the answers.

@@ -5,17 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Literal
 
 from fgaf.dataset.errors import FgafError
 from fgaf.model.bench.exam import Exam
 from fgaf.model.bench.methods.method import Method, Prediction
-
-PREDICTING: Final = tuple(
-    f"fgaf.model.{noun}"
-    for noun in ("backbones", "checkpoint", "decode", "fgaf", "images", "norms", "predict")
-)
-"""The modules that a network's answers depend on once it is trained."""
 
 
 class TrainedMethod(Method):
@@ -31,7 +25,6 @@ class TrainedMethod(Method):
     run: Path
 
     calibrated: ClassVar[bool] = True
-    code: ClassVar[tuple[str, ...]] = PREDICTING
 
     def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:  # noqa: ARG002
         """Read how the network was trained; refuse one that may have seen the test cells."""

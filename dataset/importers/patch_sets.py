@@ -1,0 +1,44 @@
+"""Ready patches of any layout, as an archive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.errors import FormatError
+from fgaf.dataset.importers.class_folders import import_class_folders
+from fgaf.dataset.importers.exported import import_export, is_export
+from fgaf.dataset.importers.images import IMAGE_SUFFIXES
+from fgaf.dataset.importers.npz import import_npz
+from fgaf.dataset.importers.patches import PatchSettings, import_cell_stacks
+from fgaf.dataset.importers.tiff_file import holds_pages
+
+
+def import_patches(
+    path: Path,
+    settings: PatchSettings | None = None,
+    progress: Callable[[list[Path]], Iterable[Path]] = iter,
+    say: Callable[[str], None] = lambda _line: None,
+) -> Archive:
+    """Read ready patches: an export, .npz, class folders of single patches, a stack per cell.
+
+    Which of them it is the files tell; see `import_export`, `import_npz`, `import_class_folders`
+    and `import_cell_stacks`, also for the errors.
+    """
+    if path.suffix.lower() == ".npz":
+        return import_npz(path, settings, say)
+    if not path.is_dir():
+        raise FormatError(f"{path} is no folder and no .npz; name one of the two")
+    if is_export(path):
+        return import_export(path)
+    if _holds_stacks(path):
+        return import_cell_stacks(path, settings, progress)
+    return import_class_folders(path, settings, progress, say)
+
+
+def _holds_stacks(folder: Path) -> bool:
+    """Whether the folder's images are stacks; one without images is taken for that too."""
+    images = (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES)
+    first = next(images, None)
+    return first is None or holds_pages(first)

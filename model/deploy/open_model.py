@@ -1,0 +1,42 @@
+"""Opening a depth model of any kind: a run, a checkpoint, or an exported file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fgaf.dataset.extras import require
+from fgaf.model.deploy.exported import Exported, check_views
+from fgaf.model.depth import ONNX, OPENVINO, DepthModel
+
+
+def is_export(path: Path | str) -> bool:
+    """Whether a depth model is an exported file, by its suffix; else a run or a checkpoint."""
+    return Path(path).suffix.lower() in (ONNX, OPENVINO)
+
+
+def open_model(path: Path | str, tta: bool | None = None, threads: int | None = None) -> DepthModel:
+    """Open a depth model of any kind.
+
+    Parameters
+    ----------
+    path : the folder of a training run, a checkpoint, "sim" for the network that ships, or an
+        export (.onnx, or .xml with its .bin beside it)
+    tta : average the eight symmetries; None as the run was set. An export was made with one or
+        the other
+    threads : of the processor, for an export; None for two, where there are two
+
+    Raises
+    ------
+    FgafError
+        It is not there, damaged, none of ours, or newer than this installation; a library that
+        it needs is missing; an export with other views than `tta`.
+    """
+    path = Path(path)
+    if is_export(path):
+        exported = Exported.load(path, threads)
+        check_views(exported.card, tta, path)
+        return exported
+    require("torch", "torchvision")
+    from fgaf.model.predict import Predictor
+
+    return Predictor.load(path, tta)
