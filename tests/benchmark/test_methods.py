@@ -134,7 +134,7 @@ def test_a_window_that_leaves_the_patch_is_refused(exam: Exam) -> None:
 
 def test_missing_scikit_learn_is_named_with_its_extra(exam: Exam, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(FgafError, match=r"needs scikit-learn.*fgaf\[train\]"):
+    with pytest.raises(FgafError, match=r"sklearn is missing.*fgaf\[train\]"):
         method_of(CASES[4]).told(exam, None)
 
 
