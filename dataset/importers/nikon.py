@@ -17,7 +17,7 @@ from fgaf.dataset.errors import FormatError
 from fgaf.dataset.extras import optional
 from fgaf.dataset.importers.ome import positive
 from fgaf.dataset.importers.pixels import check_pixels, colour_error
-from fgaf.dataset.importers.zstack import AXES, Claim, Series, ZStack, complete
+from fgaf.dataset.importers.zstack import AXES, Claim, Heights, Series, ZStack, complete
 
 if TYPE_CHECKING:
     import nd2
@@ -44,7 +44,7 @@ def open_nd2(path: Path) -> Iterator[Series]:
     """Open an ND2 file.
 
     Positions of the single planes are not taken: the file has one for all, and how it is meant is
-    not documented. Planes come bottom first, as the file says which way the drive went.
+    not documented. Which way the drive went is what it says of the order of the planes.
 
     Raises
     ------
@@ -97,11 +97,11 @@ def _stack(path: Path, file: nd2.ND2File, index: Mapping[str, int]) -> ZStack:
     sequence = [numbers[z] for z in range(file.sizes["Z"])]
     channel = index.get("channel", 0)
     frames = np.stack([_plane(file, number, channel) for number in sequence])
-    empty = np.flatnonzero(~frames.any(axis=(1, 2)))
-    if len(empty):
-        raise FormatError(
-            f"{path} has nothing in plane {empty[0]}: the recording was broken off; --take another"
-        )
+    for z in np.flatnonzero(~frames.any(axis=(1, 2))):
+        if not _written(file, path, sequence[z], frames[z].nbytes):
+            raise FormatError(
+                f"{path} has nothing in plane {z}: the recording was broken off; --take another"
+            )
     loop = next((loop for loop in file.experiment if loop.type == "ZStackLoop"), None)
     step = positive(loop.parameters.stepUm) if loop else None
     described = _channel(file, channel)
@@ -113,21 +113,32 @@ def _stack(path: Path, file: nd2.ND2File, index: Mapping[str, int]) -> ZStack:
         if volume and volume.axesCalibrated[k] and positive(volume.axesCalibration[k])
     ]
     taken = complete([_julian_day(file, number, channel) for number in sequence])
-    order = slice(None, None, 1 if loop is None or loop.parameters.bottomToTop else -1)
+    way = 1.0 if loop is None or loop.parameters.bottomToTop else -1.0
+    heights = Heights("the ND2 z loop", way * np.arange(len(frames)), in_um=False)
     return ZStack(
         path=path,
         reader="ND2",
-        frames=frames[order],
+        frames=frames,
         files=(path,),
+        other_heights=() if loop is None else (heights,),
         steps_um=(Claim("ND2 z step", step),) if step else (),
         pixel_sizes_um=tuple(sides),
         bit_depth=int(file.attributes.bitsPerComponentSignificant),
         numerical_aperture=positive(getattr(microscope, "objectiveNumericalAperture", None)),
         magnification=positive(getattr(microscope, "objectiveMagnification", None)),
         medium_index=positive(getattr(microscope, "immersionRefractiveIndex", None)),
-        time_ns=None if taken is None else _epoch_ns(taken[order]),
+        time_ns=None if taken is None else _epoch_ns(taken),
         time_is_absolute=taken is not None,
     )
+
+
+def _written(file: nd2.ND2File, path: Path, number: int, n_bytes: int) -> bool:
+    """Find whether a frame of zeros is in the file: nd2 gives zeros for one that is not, too."""
+    offsets = getattr(getattr(file, "_rdr", None), "_frame_offsets", None)
+    if not isinstance(offsets, Mapping) or number not in offsets:
+        return False
+    stored = 0 if file.attributes.compressionType else n_bytes
+    return int(offsets[number]) + stored <= path.stat().st_size
 
 
 def _plane(file: nd2.ND2File, number: int, channel: int) -> NDArray[Any]:

@@ -17,7 +17,7 @@ import zarr
 from nd2_file import write_nd2
 from ndstorage import NDTiffDataset
 
-from fgaf.dataset.errors import FgafError
+from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.importers.plan import ImportSettings, find_sources
 from fgaf.dataset.importers.stacks import import_stacks
 from fgaf.dataset.raw import RawStack
@@ -140,6 +140,31 @@ def test_nd2_tells_optics_times_and_direction(tmp_path: Path) -> None:
     assert (optics.numerical_aperture, optics.magnification, optics.medium_index) == (0.65, 40, 1)
     np.testing.assert_allclose(np.diff(stack.planes["time_host_ns"]) / 1e9, -0.1, atol=1e-3)
     assert abs(stack.planes["time_host_ns"][0] / 1e9 - 1735689600) < 1
+
+
+@pytest.mark.parametrize("dark", [0, 2, 4])
+def test_a_dark_plane_of_nd2_is_a_plane(dark: int, tmp_path: Path) -> None:
+    pixels = ONE.copy()
+    pixels[0, dark] = 0
+    (stack,) = imported(nikon(tmp_path, pixels), tmp_path / "raw")
+    np.testing.assert_array_equal(stack.frames, pixels[0, :, 0])
+
+
+@pytest.mark.parametrize("up", [True, False])
+@pytest.mark.parametrize("highest_first", [True, False])
+@pytest.mark.parametrize("ignored", [True, False])
+def test_the_direction_of_nd2_is_held_against_the_option(
+    up: bool, highest_first: bool, ignored: bool, tmp_path: Path
+) -> None:
+    path = nikon(tmp_path, bottom_to_top=up)
+    said = {"highest_first": highest_first, "ignore_metadata": ignored, "step_um": 0.5}
+    if up and highest_first and not ignored:
+        with pytest.raises(SettingError, match=r"down by --highest-first and up by the ND2 z loop"):
+            imported(path, tmp_path / "raw", **said)
+        return
+    (stack,) = imported(path, tmp_path / "raw", **said)
+    down = highest_first if ignored else not up
+    np.testing.assert_array_equal(stack.frames, ONE[0, :: -1 if down else 1, 0])
 
 
 def test_the_nd2_files_of_these_tests_are_read_by_their_own_package(tmp_path: Path) -> None:
