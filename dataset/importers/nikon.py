@@ -114,7 +114,9 @@ def _stack(path: Path, file: nd2.ND2File, index: Mapping[str, int]) -> ZStack:
     ]
     taken = complete([_julian_day(file, number, channel) for number in sequence])
     way = 1.0 if loop is None or loop.parameters.bottomToTop else -1.0
-    heights = Heights("the ND2 z loop", way * np.arange(len(frames)), in_um=False)
+    heights = Heights(
+        "the ND2 z loop", np.asarray(way * np.arange(len(frames)), np.float64), in_um=False
+    )
     return ZStack(
         path=path,
         reader="ND2",
