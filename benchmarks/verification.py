@@ -1,8 +1,10 @@
 """What it costs to compare files with their checksums before they are used.
 
-A raw stack as it is, one deflated, an archive and a checkpoint are made, and each is read whole
-with and without. Times are medians of several readings, the files in the system's cache: from a
-disk, reading takes longer and the comparison does not.
+A raw stack as it is, one deflated and an archive are made, and each is read whole and by a command,
+with the comparison and without it (``--no-verify``); a checkpoint is read as fgaf does and by the
+plain library. The two take turns, the ratio of their times is that of neighbours in time, and its
+median is given. The files are in the system's cache: from a disk, reading takes longer and the
+comparison does not.
 
 Run ``python benchmarks/verification.py [--megabytes N]``.
 """
@@ -18,9 +20,10 @@ from statistics import median
 
 import numpy as np
 import torch
+from click.testing import CliRunner
 
 from fgaf.dataset.archive import Archive, ArchiveHeader, Cells, write_archive
-from fgaf.dataset.integrity import verify
+from fgaf.dataset.cli import main as data_command
 from fgaf.dataset.raw import RawHeader, RawStack, RawWriter
 from fgaf.model.checkpoint import Checkpoint
 from fgaf.model.start import shipped
@@ -36,24 +39,30 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=200, help="of pixels in each HDF5 file")
     n_bytes = parser.parse_args().megabytes * 10**6
     torch.set_num_threads(1)
-    print("| file | MB | read, s | compared, s | compared, MB/s |\n|---|---|---|---|---|")
+    print("| file | what | without, s | with, s | ratio |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for label, compress in (("raw stack", False), ("raw stack, deflated", True)):
-            path = _stack(folder / f"{compress}.stack.h5", n_bytes, compress)
-            _row(label, n_bytes, lambda path=path: _read_stack(path), lambda p=path: _compare(p))
-        path = _archive(folder / "archive.h5", n_bytes)
-        _row("archive", n_bytes, lambda: _read_archive(path), lambda: _compare(path))
+            stack = _stack(folder / f"{compress}.stack.h5", n_bytes, compress)
+            _rows(f"{label}, {n_bytes / 1e6:.0f} MB", stack, _read_stack)
+        archive = _archive(folder / "archive.h5", n_bytes)
+        _rows(f"archive, {n_bytes / 1e6:.0f} MB", archive, _read_archive)
         for suffix in (".pt", ".safetensors"):
             _checkpoint(folder / f"checkpoint{suffix}")
 
 
+def _rows(label: str, path: Path, read: Callable[[Path, bool], None]) -> None:
+    _row(label, "all pixels read", lambda: read(path, False), lambda: read(path, True))
+    _row(label, "`fgaf-data info`", lambda: _info(path, False), lambda: _info(path, True))
+
+
 def _row(
-    label: str, n_bytes: int, read: Callable[[], object], compare: Callable[[], object]
+    label: str, what: str, without: Callable[[], object], compared: Callable[[], object]
 ) -> None:
-    reading, comparing = _seconds(read), _seconds(compare)
-    rate = n_bytes / 1e6 / comparing
-    print(f"| {label} | {n_bytes / 1e6:.0f} | {reading:.3f} | {comparing:.3f} | {rate:.0f} |")
+    pairs = [(_seconds(without), _seconds(compared)) for _ in range(_READINGS)]
+    plain, whole = (median(times) for times in zip(*pairs, strict=True))
+    ratio = median(b / a for a, b in pairs)
+    print(f"| {label} | {what} | {plain:.3f} | {whole:.3f} | {ratio:.1f} |", flush=True)
 
 
 def _checkpoint(path: Path) -> None:
@@ -65,10 +74,8 @@ def _checkpoint(path: Path) -> None:
         if path.suffix == ".pt"
         else (lambda: load_file(path))
     )
-    plain, whole = _seconds(read), _seconds(lambda: Checkpoint.load(path))
-    size = path.stat().st_size / 1e6
-    rate = size / (whole - plain)
-    print(f"| {path.name} | {size:.0f} | {plain:.3f} | {whole - plain:.3f} | {rate:.0f} |")
+    label = f"{path.name}, {path.stat().st_size / 1e6:.0f} MB"
+    _row(label, "loaded", read, lambda: Checkpoint.load(path))
 
 
 def _stack(path: Path, n_bytes: int, compress: bool) -> Path:
@@ -112,31 +119,29 @@ def _archive(path: Path, n_bytes: int) -> Path:
     return write_archive(path, archive)
 
 
-def _read_stack(path: Path) -> None:
-    with RawStack.open(path) as stack:
+def _read_stack(path: Path, compared: bool) -> None:
+    with RawStack.open(path, compared) as stack:
         for plane in range(stack.n_planes):
             stack.frames[plane]
 
 
-def _read_archive(path: Path) -> None:
-    with Archive.open(path) as archive:
+def _read_archive(path: Path, compared: bool) -> None:
+    with Archive.open(path, compared) as archive:
         _ = archive.images[:]
 
 
-def _compare(path: Path) -> None:
-    opened = RawStack.open(path) if path.name.endswith(".stack.h5") else Archive.open(path)
-    with opened as held:
-        data = held.frames if isinstance(held, RawStack) else held.images
-        verify(data.file, path)
+def _info(path: Path, compared: bool) -> None:
+    done = CliRunner().invoke(
+        data_command, ["info", str(path), *([] if compared else ["--no-verify"])]
+    )
+    if done.exit_code:
+        raise RuntimeError(done.output)
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    taken = []
-    for _ in range(_READINGS):
-        begun = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - begun)
-    return median(taken)
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
 
 
 if __name__ == "__main__":
