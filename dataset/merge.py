@@ -17,6 +17,7 @@ from fgaf.dataset.archive import (
     ArchiveHeader,
     Cells,
 )
+from fgaf.dataset.bounds import Seed, require_bounded
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.findings import some
 from fgaf.dataset.groups import divided_groups
@@ -67,7 +68,10 @@ class MergeSettings:
     name: str = ""
     description: str = ""
     license: str = ""
-    seed: int = 0
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        require_bounded(self)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.dataset.archive import ROW_COLUMNS, Archive
+from fgaf.dataset.bounds import Count, HalfRangeUm, Seed, Share, require_bounded
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.history import recorded
 from fgaf.dataset.lazy import PickedImages
@@ -45,12 +46,15 @@ class Selection:
     methods: tuple[str, ...] = ()
     cells: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
-    min_confidence: float = 0.0
+    min_confidence: Share = 0.0
     split: str = ""
     side: str = ""
-    most: int | None = None
-    seed: int = 0
-    half_range_um: float | None = None
+    most: Count | None = None
+    seed: Seed = 0
+    half_range_um: HalfRangeUm | None = None
+
+    def __post_init__(self) -> None:
+        require_bounded(self)
 
 
 def subset(archive: Archive, selection: Selection) -> Archive:

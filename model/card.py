@@ -10,7 +10,15 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.dataset.errors import FgafError, FormatError
+from fgaf.dataset.bounds import (
+    HalfRangeUm,
+    PatchPx,
+    Share,
+    StepUm,
+    Temperature,
+    require_bounded,
+)
+from fgaf.dataset.errors import FgafError, FormatError, SettingError
 from fgaf.dataset.inputs import parse_json
 from fgaf.dataset.optics import Optics
 from fgaf.model.images import Scale
@@ -69,13 +77,13 @@ class ModelCard:
     kind: Kind
     backbone: str
     fgaf: bool
-    patch_px: int
-    step_um: float
-    half_range_um: float
+    patch_px: PatchPx
+    step_um: StepUm
+    half_range_um: HalfRangeUm
     optics: Optics
     scale: Scale
     decoder: Decoder
-    temperature: float
+    temperature: Temperature
     tta: bool
     archive_name: str
     archive_fingerprint: str
@@ -83,8 +91,11 @@ class ModelCard:
     created_utc: str
     software: str
     precision: Precision = "fp32"
-    false_alarm: float | None = None
+    false_alarm: Share | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_bounded(self)
 
     @property
     def class_depths_um(self) -> npt.NDArray[np.float64]:
@@ -119,6 +130,10 @@ class ModelCard:
             values = parse_json(text)
             scale, optics = Scale(**values.pop("scale")), Optics(**values.pop("optics"))
             return cls(scale=scale, optics=optics, **values)
+        except SettingError as error:
+            raise FormatError(f"{source} is damaged: its card says {error}; export it again") from (
+                error
+            )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise FormatError(f"{source} is damaged: its card is not whole; export it again") from (
                 error

@@ -15,6 +15,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fgaf.dataset.bounds import (
+    Epochs,
+    HalfRangeUm,
+    PatchPx,
+    StepUm,
+    Temperature,
+    require_bounded,
+)
 from fgaf.dataset.errors import FgafError, FormatError
 from fgaf.dataset.files import publishing
 from fgaf.dataset.header import software, utc_now
@@ -60,18 +68,21 @@ class Checkpoint:
     settings: TrainSettings
     weights: dict[str, Tensor]
     scale: Scale
-    step_um: float
-    half_range_um: float
-    patch_px: int
+    step_um: StepUm
+    half_range_um: HalfRangeUm
+    patch_px: PatchPx
     optics: Optics
     archive_name: str
     archive_fingerprint: str
-    epoch: int
-    temperature: float = 1.0
+    epoch: Epochs
+    temperature: Temperature = 1.0
     metrics: dict[str, Any] = field(default_factory=dict)
     familiar: Familiar | None = None
     created_utc: str = field(default_factory=utc_now)
     software: str = field(default_factory=software)
+
+    def __post_init__(self) -> None:
+        require_bounded(self)
 
     @property
     def class_depths_um(self) -> npt.NDArray[np.float64]:

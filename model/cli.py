@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fgaf.dataset.bounds import Cells, Epochs, Folds, Repeats, Seed, Threads, Workers
-from fgaf.dataset.console import Tool, command_line, count, echo, finish, progress
-from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.dataset.console import Tool, count, echo, finish, progress
+from fgaf.dataset.errors import SettingError
 from fgaf.dataset.inputs import read_toml
 from fgaf.dataset.options import Number
 from fgaf.dataset.outputs import free_path, kept_if_used, output_folder
@@ -24,7 +24,7 @@ from fgaf.model.settings import (
 )
 
 if TYPE_CHECKING:
-    from fgaf.dataset.archive import Archive
+    pass
 
 _FOLDER = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path)
@@ -123,6 +123,7 @@ def train(
     if dataset is None:
         raise SettingError("give an archive, as in: fgaf-train dataset.h5")
 
+    from fgaf.model.fit import require_fit
     from fgaf.model.folds import cross_validate
     from fgaf.model.large import opened
     from fgaf.model.parallel import leads
@@ -130,7 +131,8 @@ def train(
     from fgaf.model.train import suiting
     from fgaf.model.train import train as train_once
 
-    how: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "progress": progress}
+    how: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "checked": True}
+    how["progress"] = progress
     free = base is None and file is None
     with opened(dataset) as archive:
         begun = None
@@ -151,7 +153,7 @@ def train(
         if show_settings:
             echo(to_toml(settings), nl=False)
             return
-        _require_fit(archive, dataset)
+        require_fit(archive, (lambda line: echo(line, err=True)) if leads() else lambda _: None)
         usual = usual_folder(dataset, folds)
         if leads():
             folder = output_folder(out, usual, overwrite, as_json)
@@ -231,21 +233,6 @@ def pretrain(
         metrics,
         as_json,
     )
-
-
-def _require_fit(archive: "Archive", path: Path) -> None:
-    """Refuse what `fgaf-data validate` finds wrong with the patches, and show its warnings."""
-    from fgaf.dataset.validate_archive import training_findings
-    from fgaf.model.parallel import leads
-
-    for finding in training_findings(archive):
-        if finding.severity == "error":
-            raise FgafError(
-                f"{path}: {finding.message}; {finding.mend}, or see "
-                f"`{command_line('fgaf-data', 'validate', path)}`"
-            )
-        if leads():
-            echo(str(finding), err=True)
 
 
 def _list(pattern: str, as_json: bool) -> None:

@@ -17,6 +17,7 @@ from fgaf.dataset.files import write_text
 from fgaf.dataset.folder_lock import working_in
 from fgaf.dataset.lazy import read_rows
 from fgaf.dataset.split import TEST, TRAIN, VALIDATION, group_cells
+from fgaf.model.fit import require_fit
 from fgaf.model.metrics import better_than_chance, judge
 from fgaf.model.parallel import leads
 from fgaf.model.predict import Predictor
@@ -79,6 +80,7 @@ def cross_validate(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    checked: bool = False,
     progress: Bar = console.progress,
 ) -> dict[str, Any]:
     """Train one network per fold and judge all cells, each by the network that never saw it.
@@ -88,7 +90,7 @@ def cross_validate(
     archive, settings : as for `fgaf.model.train.train`; the archive's own splits are not used
     out : folder; holds the run of each fold in `fold-1`, ... and `metrics.json` afterwards
     folds : how many
-    resume, overwrite, progress : as for `train`; finished folds are not trained again
+    resume, overwrite, checked, progress : as for `train`; finished folds are not trained again
 
     Returns
     -------
@@ -102,6 +104,8 @@ def cross_validate(
     FgafError
         As `train`; `SettingError` where the cells make no such folds.
     """
+    if not checked:
+        require_fit(archive)
     with working_in(out) if leads() else nullcontext():
         return _cross_validate(archive, settings, out, folds, resume, overwrite, progress)
 
@@ -133,6 +137,7 @@ def _cross_validate(
             run,
             resume=resume,
             overwrite=overwrite,
+            checked=True,
             progress=progress,
         )
         if not leads():

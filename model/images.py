@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
+from fgaf.dataset.bounds import Bound, require_bounded
 from fgaf.dataset.errors import FgafError
 from fgaf.model.settings import Normalise
 
@@ -33,8 +34,11 @@ class Scale:
     """
 
     normalise: Normalise
-    mean: float
-    deviation: float
+    mean: Annotated[float, Bound(-1e9, 1e9)]
+    deviation: Annotated[float, Bound(1e-12, 1e9)]
+
+    def __post_init__(self) -> None:
+        require_bounded(self)
 
     @classmethod
     def of(cls, images: Any, normalise: Normalise) -> Scale:

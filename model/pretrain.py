@@ -21,6 +21,8 @@ from fgaf.acquire.simulation.cells import simulate_cells
 from fgaf.acquire.simulation.settings import Contrast, SimulationSettings
 from fgaf.dataset import console
 from fgaf.dataset.archive import CELL_COLUMNS, DEFAULT_SPLIT, Archive, Cells, write_archive
+from fgaf.dataset.bounds import Cells as CellCount
+from fgaf.dataset.bounds import Seed, require_bounded
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.files import write_text
 from fgaf.dataset.folder_lock import working_in
@@ -68,11 +70,12 @@ class Worlds:
     seed : of everything drawn
     """
 
-    cells: int = 6000
-    microscopes: int = 300
-    seed: int = 1
+    cells: CellCount = 6000
+    microscopes: CellCount = 300
+    seed: Seed = 1
 
     def __post_init__(self) -> None:
+        require_bounded(self)
         if not 3 <= self.microscopes <= self.cells:
             raise SettingError(
                 f"{self.cells} cells under {self.microscopes} microscopes: three microscopes or "

@@ -31,6 +31,7 @@ from fgaf.model.backbones import macs, parameters
 from fgaf.model.checkpoint import Checkpoint, build_network, load_state, save_state
 from fgaf.model.decode import class_probabilities, expected_depth, fit_temperature
 from fgaf.model.familiar import learn
+from fgaf.model.fit import require_cells, require_fit
 from fgaf.model.images import Scale, shine
 from fgaf.model.machine import Machine, choose_machine
 from fgaf.model.metrics import better_than_chance, judge
@@ -81,6 +82,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     pictures: bool = True,
+    checked: bool = False,
     progress: Bar = console.progress,
 ) -> dict[str, Any]:
     """Train a depth classifier and judge it on the test cells.
@@ -93,6 +95,7 @@ def train(
     resume : go on from the last epoch in `out`, or start where there is none
     overwrite : replace the run in `out`
     pictures : draw the learning curves, confusion matrix and reliability too
+    checked : `fgaf.model.fit.require_fit` has passed the archive already
     progress : wraps the epochs, as `fgaf.dataset.console.progress`
 
     Returns
@@ -104,11 +107,13 @@ def train(
     Raises
     ------
     FgafError
-        No cells to train on or to test on; a run in `out` already, or another program at work
-        there; a run that was started with other settings or another archive; a training that
-        diverged.
+        No cells to train on or to test on; patches that show nothing; a run in `out` already, or
+        another program at work there; a run that was started with other settings or another
+        archive; a training that diverged.
     """
-    _check_archive(archive, settings)
+    require_cells(archive, settings.split)
+    if not checked:
+        require_fit(archive)
     with teamed() as team, working_in(out) if team.leads else nullcontext():
         if team.leads:
             _check_folder(out, resume, overwrite)
@@ -453,23 +458,6 @@ class _Run:
 
 def _steps_per_epoch(patches: int, settings: TrainSettings) -> int:
     return max(1, round(patches / settings.batch))
-
-
-def _check_archive(archive: Archive, settings: TrainSettings) -> None:
-    where = archive.path or "the archive"
-    if archive.n_cells == 0:
-        raise FgafError(f"{where} holds no cells; curate some first")
-    if archive.n_cells == 1:
-        raise FgafError(f"{where} holds one cell; training and testing need two or more")
-    sides = archive.split_of_rows(settings.split)
-    for side, name in ((TRAIN, "training"), (TEST, "test")):
-        if not (sides == side).any():
-            raise FgafError(
-                f"split {settings.split!r} of {where} has no {name} cells; "
-                "make another with `fgaf-data split`"
-            )
-    if (sides == TRAIN).sum() < 2:
-        raise FgafError(f"{where} has one training patch; add cells")
 
 
 def _check_folder(out: Path, resume: bool, overwrite: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from fgaf.dataset.about import About
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
 from fgaf.dataset.archive import FORMAT as ARCHIVE_FORMAT
+from fgaf.dataset.bounds import Count, Seed, require_bounded
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.files import require_all_new
 from fgaf.dataset.folders import require_new_folder
@@ -38,10 +39,13 @@ class ExportSettings:
 
     split: str = DEFAULT_SPLIT
     ome_zarr: str = "0.5"
-    shard_patches: int = 10_000
-    seed: int = 0
+    shard_patches: Count = 10_000
+    seed: Seed = 0
     about: About | None = None
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        require_bounded(self)
 
 
 STACK_FORMATS: Final = {"ome-tiff": ".ome.tif", "ome-zarr": ".ome.zarr"}

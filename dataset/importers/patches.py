@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, ArchiveHeader, Cells
+from fgaf.dataset.bounds import Classes, Seed, StepUm, require_bounded
 from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.files import sha256_of
 from fgaf.dataset.header import utc_now
@@ -55,7 +56,7 @@ class PatchSettings:
         Seed of the split "default".
     """
 
-    step_um: float | None = None
+    step_um: StepUm | None = None
     optics: Optics = field(default_factory=Optics)
     sample_id: str = ""
     sample_from: str = ""
@@ -65,9 +66,12 @@ class PatchSettings:
     name: str = ""
     description: str = ""
     license: str = ""
-    classes: int | None = None
+    classes: Classes | None = None
     ignore_metadata: bool = False
-    seed: int = 0
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        require_bounded(self)
 
 
 def import_cell_stacks(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fgaf.dataset.bounds import Planes, PositionUm, StepUm, require_bounded
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.files import require_all_new
 from fgaf.dataset.importers.images import IMAGE_SUFFIXES
@@ -50,17 +51,20 @@ class ImportSettings:
         to a number, a range ``start:stop:step`` or ``all``, counted from 0.
     """
 
-    step_um: float | None = None
-    center_um: float | None = None
+    step_um: StepUm | None = None
+    center_um: PositionUm | None = None
     optics: Optics = dataclasses.field(default_factory=Optics)
     sample_id: str = ""
     operator: str = ""
     field: str = ""
     ignore_metadata: bool = False
     highest_first: bool = False
-    planes: int | None = None
+    planes: Planes | None = None
     axes: str = ""
     take: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_bounded(self)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from fgaf.acquire.interrupt import Interrupt, InterruptError
 from fgaf.acquire.rig import Rig, effective_optics, load_rig, open_rig
 from fgaf.curate.crop import corner_of
 from fgaf.curate.detect import HEAD_UM
+from fgaf.dataset.bounds import AnyCount, DistanceUm, HeadUm, IntervalS, require_bounded
 from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.model.card import require_same
 from fgaf.model.deploy.open_model import is_export, open_model
@@ -58,11 +59,14 @@ class LiveSettings:
     """
 
     track: bool = False
-    target: int | None = None
-    play_um: float = 0.0
-    head_um: float = HEAD_UM[0]
+    target: AnyCount | None = None
+    play_um: DistanceUm = 0.0
+    head_um: HeadUm = HEAD_UM[0]
     cells: TrackSettings = field(default_factory=TrackSettings)
-    processing_s: float | None = None
+    processing_s: IntervalS | None = None
+
+    def __post_init__(self) -> None:
+        require_bounded(self)
 
 
 class Live:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from fgaf.curate.detect import Scale
+from fgaf.dataset.bounds import IntervalS, Repeats, Share, require_bounded
 from fgaf.model.live.finder import REACH, STRIDE, Finder, contrast_of
 from fgaf.model.live.height import Height
 from fgaf.model.live.motion import Motion
@@ -60,11 +61,14 @@ class TrackSettings:
         A known cell that was not found for so long is gone, in seconds.
     """
 
-    least_score: float = 0.4
-    least_score_known: float = 0.15
-    least_worth: float = 0.35
-    confirmations: int = 3
-    lost_s: float = 0.6
+    least_score: Share = 0.4
+    least_score_known: Share = 0.15
+    least_worth: Share = 0.35
+    confirmations: Repeats = 3
+    lost_s: IntervalS = 0.6
+
+    def __post_init__(self) -> None:
+        require_bounded(self)
 
 
 @dataclass

@@ -178,8 +178,8 @@ class Refused:
     "refused",
     [
         Refused("there is no Basler camera 42; found .*0815", {"serial_number": "42"}),
-        Refused("does not take Width = 99999", {"region": {"height": 8, "width": 99999}}),
-        Refused("does not take ExposureTime", {"exposure_ms": 1e9}),
+        Refused("does not take Width = 65000", {"region": {"height": 8, "width": 65000}}),
+        Refused("does not take ExposureTime", {"exposure_ms": 3.6e6}),
         Refused("does not take Gama", {"features": {"Gama": 1.0}}),
         Refused("did you mean gain", {"gian": 1.0}, SettingError),
         Refused("did you mean width", {"region": {**REGION, "widht": 8}}, SettingError),

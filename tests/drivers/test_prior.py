@@ -237,7 +237,7 @@ class Wrong:
         Wrong({"port": "COM3", "buad": 9600}, "did you mean baud"),
         Wrong({}, "the key port is missing"),
         Wrong({"port": "COM3", "baud": 9601}, "baud = 9601"),
-        Wrong({"port": "COM3", "timeout_s": 0}, "timeout_s = 0"),
+        Wrong({"port": "COM3", "timeout_s": 0}, "timeout_s: 0 is out of bounds"),
         Wrong({"port": "COM3", "model": "nanoscanz", "unit_um": 0.1}, "remove the key"),
     ],
     ids=lambda wrong: wrong.says,
