@@ -94,6 +94,7 @@ PollMs = Annotated[float, Bound(1e-3, 6e4, "ms")]
 TimeoutS = Annotated[float, Bound(1e-3, 3600, "s")]
 DurationS = Annotated[float, Bound(1e-3, 1e7, "s")]
 IntervalS = Annotated[float, Bound(0, 1e7, "s")]
+TimeNs = Annotated[int, Bound(-(2**63), 2**63 - 1, "ns")]
 FrequencyHz = Annotated[float, Bound(1e-3, 1e6, "Hz")]
 
 PatchPx = Annotated[int, Bound(1, 8192, "px")]

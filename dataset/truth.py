@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fgaf.dataset.bounds import AngleRad, AnyCount, PlacePx, PositionUm, first_fault
+from fgaf.dataset.bounds import AngleRad, AnyCount, PlacePx, PositionUm, TimeNs, first_fault
 from fgaf.dataset.errors import FormatError
 from fgaf.dataset.files import write_text
 from fgaf.dataset.inputs import parse_json, require_file
@@ -48,7 +48,7 @@ class CellTruth(_Frozen):
 class FrameTruth(_Frozen):
     """Everything in the field at one exposure; `time_ns` as in the stack's time_host_ns."""
 
-    time_ns: int
+    time_ns: TimeNs
     cells: tuple[CellTruth, ...]
 
 
