@@ -323,7 +323,7 @@ def _plain(value: Any) -> Any:
 
 
 _PREDICT = Command("fgaf-predict", lambda w, f: _predict(f, w / "data.h5"))
-_LIVE = Command("fgaf-live", lambda _, f: _live(f))
+_LIVE = Command("model opened as by fgaf-live", lambda _, f: _live(f))
 _CHECKPOINT = (
     _PREDICT,
     _LIVE,
@@ -426,7 +426,7 @@ KINDS = (
         "run/model.bin",
         (
             Command("fgaf-predict", lambda w, f: _predict(f.with_suffix(".xml"), w / "data.h5")),
-            Command("fgaf-live", lambda _, f: _live(f.with_suffix(".xml"))),
+            Command("model opened as by fgaf-live", lambda _, f: _live(f.with_suffix(".xml"))),
         ),
     ),
     Kind(
@@ -455,7 +455,7 @@ KINDS = (
 
 # --- verdicts ------------------------------------------------------------------------------------
 
-REPORTED, HARMLESS = "reported", "harmless"
+REPORTED, TOLD, HARMLESS = "reported", "told", "harmless"
 # What a session says of a journal that ends in a torn line, as a crash leaves it.
 _TORN = "was torn by a crash"
 _TIMES = {"created_utc", "time_utc", "labelled_utc", "software", "uuid", "history"}
@@ -554,7 +554,7 @@ class Lab:
         if "Traceback" in said or "Warning" in said:
             return "traceback", said
         if done.exit_code == 0 and _TORN in said + done.stdout:
-            return REPORTED, said
+            return TOLD, said
         if done.exit_code == 0:
             same = self._outcome(done) == good
             return (HARMLESS if same else "silent"), "" if same else done.stdout[-300:]
@@ -578,8 +578,8 @@ class Lab:
                 digest.update(str(file.relative_to(self._work)).encode())
                 if file.suffix == ".h5":
                     digest.update(_held(file).encode())
-                elif file.suffix in (".csv", ".npz"):
-                    digest.update(str(file.stat().st_size).encode())
+                elif path.is_file() or file.suffix == ".tif":
+                    digest.update(file.read_bytes())
         return digest.hexdigest()
 
 
@@ -591,15 +591,24 @@ def _timeless(value: Any) -> Any:
 
 def _held(path: Path) -> str:
     """What an HDF5 file holds, but for times and seals."""
+    from fgaf.dataset.integrity import END_SEAL, FILE_SEAL, SEAL, SUMS_SEAL
+
     found: list[str] = []
 
     def look(name: str, item: Any) -> None:
+        attributes = {
+            key: repr(value)
+            for key, value in sorted(item.attrs.items())
+            if key not in {SEAL, SUMS_SEAL, FILE_SEAL, END_SEAL, *_TIMES}
+        }
+        found.append(f"{name} {attributes}")
         if isinstance(item, h5py.Dataset) and not name.rpartition("/")[2].startswith(
             ("time_", "crc32", *_TIMES)
         ):
             found.append(f"{name} {hashlib.sha256(item[()].tobytes()).hexdigest()}")
 
     with h5py.File(path) as file:
+        look("", file)
         file.visititems(look)
     return "\n".join(found)
 
