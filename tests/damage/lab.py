@@ -459,6 +459,8 @@ REPORTED, TOLD, HARMLESS = "reported", "told", "harmless"
 # What a session says of a journal that ends in a torn line, as a crash leaves it.
 _TORN = "was torn by a crash"
 _TIMES = {"created_utc", "time_utc", "labelled_utc", "software", "uuid", "history"}
+# A card names the file that it describes by its bytes.
+_BYTES = {"sha256", "contentSize"}
 _CLOCKS = {"timing", "seconds", "machine", "machines", "cost", "minutes", "started_utc"}
 
 
@@ -578,6 +580,8 @@ class Lab:
                 digest.update(str(file.relative_to(self._work)).encode())
                 if file.suffix == ".h5":
                     digest.update(_held(file).encode())
+                elif file.suffix == ".json" and path.is_file():
+                    digest.update(repr(_timeless(json.loads(file.read_text("utf-8")))).encode())
                 elif path.is_file() or file.suffix == ".tif":
                     digest.update(file.read_bytes())
         return digest.hexdigest()
@@ -585,7 +589,7 @@ class Lab:
 
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _timeless(v) for k, v in value.items() if k not in _CLOCKS | _TIMES}
+        return {k: _timeless(v) for k, v in value.items() if k not in _BYTES | _CLOCKS | _TIMES}
     return [_timeless(item) for item in value] if isinstance(value, list) else value
 
 
