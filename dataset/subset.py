@@ -145,8 +145,6 @@ def _cells(archive: Archive, selection: Selection) -> NDArray[np.bool_]:
     if selection.split:
         keep &= _on_side(archive, selection.split, selection.side)
     if selection.most is not None:
-        if selection.most < 1:
-            raise SettingError(f"{selection.most} cells make no archive; give --most 1 or more")
         left = np.flatnonzero(keep)
         drawn = np.random.default_rng(selection.seed).permutation(left)[: selection.most]
         keep = np.isin(np.arange(len(keep)), drawn)

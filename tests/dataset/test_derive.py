@@ -106,7 +106,7 @@ REFUSED = [
     Refused("no side 'x'", lambda a: subset(a, Selection(split="default", side="x"))),
     Refused("multiple of 0.5 µm up to 1 µm", lambda a: subset(a, Selection(half_range_um=0.7))),
     Refused("multiple of 0.5 µm up to 1 µm", lambda a: subset(a, Selection(half_range_um=2))),
-    Refused("--most 1 or more", lambda a: subset(a, Selection(most=0))),
+    Refused("most: 0 is out of bounds; give 1", lambda a: subset(a, Selection(most=0))),
     Refused("name two or more", lambda a: merge([a])),
     Refused("--resample crop", both(lambda a: narrower(replace(a, images=a.images[:])))),
     Refused("--resample crop", both(lambda a: replace(a, images=a.images[:].astype(np.uint8)))),

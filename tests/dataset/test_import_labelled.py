@@ -125,7 +125,7 @@ def test_the_number_of_classes_that_is_assumed_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("classes", "says"), [(4, "odd number"), (1, "odd number"), (3, "not all from 0 to 2")]
+    ("classes", "says"), [(4, "odd number"), (1, "classes: 1 is out"), (3, "not all from 0 to 2")]
 )
 def test_a_number_of_classes_that_cannot_be_is_refused(
     classes: int, says: str, tmp_path: Path

@@ -324,7 +324,6 @@ BAD = [
         ImportSettings(center_um=50.0),
     ),
     Bad("Micro-Manager steps differ", micromanager(1.0), "1 µm by Micro-Manager z-step_um", NONE),
-    Bad("step of zero", plain(), "makes no sense", ImportSettings(step_um=0.0)),
     Bad("colour", plain(RGB, photometric="rgb"), "colour image; convert it to 8 or 16 bit grey"),
     Bad("float", plain(FLOATS), "float32 pixels"),
     Bad("signed", plain(PIXELS.astype(np.int16)), "int16 pixels"),
