@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from fgaf.acquire.found import Found
-from fgaf.acquire.rig import CAMERAS, STAGES, drivers, toml_value
+from fgaf.acquire.rig import CAMERAS, STAGES, drivers
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.names import nearest
+from fgaf.dataset.toml import toml_value
 
 SIMULATED = "simulated"
 
@@ -139,44 +139,3 @@ def _options(table: str, found: Found) -> str:
     lines = [f"{key} = {toml_value(value)}" for key, value in found.options.items()]
     blank = f"# {found.driver} was not found when this file was written: see docs/hardware.md"
     return "\n".join(["", f"[{table}.options]", *(lines or [blank]), ""])
-
-
-def set_values(text: str, table: str, values: dict[str, Any]) -> str:
-    """Set keys of one table in a TOML text, keeping all else, comments too.
-
-    Parameters
-    ----------
-    text
-        The file.
-    table
-        Name of the table, which must begin with a ``[table]`` line.
-    values
-        Keys and what they become; a key that is absent is added at the table's beginning.
-
-    Returns
-    -------
-    str
-        The new text; the old one where there is no such line.
-    """
-    lines = text.splitlines()
-    begins = [n for n, line in enumerate(lines) if line.partition("#")[0].strip() == f"[{table}]"]
-    if not begins:
-        return text
-    begin = begins[0] + 1
-    end = next(
-        (n for n in range(begin, len(lines)) if lines[n].lstrip().startswith("[")), len(lines)
-    )
-    for key, value in values.items():
-        line = f"{key} = {toml_value(value)}"
-        at = next((n for n in range(begin, end) if _key_of(lines[n]) == key), None)
-        if at is None:
-            lines.insert(begin, line)
-            end += 1
-        else:
-            _, hash_sign, comment = lines[at].partition("#")
-            lines[at] = f"{line:<27} # {comment.strip()}" if hash_sign else line
-    return "\n".join(lines) + "\n"
-
-
-def _key_of(line: str) -> str:
-    return line.partition("=")[0].strip() if "=" in line else ""

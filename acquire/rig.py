@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -46,6 +46,7 @@ from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.inputs import parse_toml, read_text
 from fgaf.dataset.names import nearest
 from fgaf.dataset.optics import Optics
+from fgaf.dataset.toml import parse_assignment, write_toml
 
 BUILT_IN = {
     "sim": """\
@@ -198,7 +199,7 @@ class Rig(Table):
 
     def to_toml(self) -> str:
         """Write the whole rig, defaults included, as a TOML file that reads back the same."""
-        return _toml(self.model_dump(exclude_none=True))
+        return write_toml(self.model_dump(exclude_none=True))
 
 
 @dataclass
@@ -360,19 +361,14 @@ def _text(name: str | Path) -> tuple[str, str]:
 
 
 def _override(table: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key.strip():
-        raise SettingError(f"{override!r} is no setting; write KEY=VALUE, as stage.settle_ms=30")
-    *tables, last = key.strip().split(".")
+    key, value = parse_assignment(override)
+    *tables, last = key.split(".")
     for name in tables:
         inner = table.setdefault(name, {})
         if not isinstance(inner, dict):
             raise SettingError(f"{override!r}: {name} is a value, not a table")
         table = inner
-    try:
-        table[last] = parse_toml(f"value = {value}")["value"]
-    except ValueError:
-        table[last] = value.strip()
+    table[last] = value
 
 
 def _refuse_control_characters(value: Any, where: str, path: str = "") -> None:
@@ -387,34 +383,3 @@ def _refuse_control_characters(value: Any, where: str, path: str = "") -> None:
         parts = value.items() if isinstance(value, dict) else enumerate(value)
         for key, part in parts:
             _refuse_control_characters(part, where, f"{path}.{key}" if path else str(key))
-
-
-def _toml(table: Mapping[str, Any], path: str = "") -> str:
-    lines = [
-        f"{name} = {toml_value(value)}"
-        for name, value in table.items()
-        if not isinstance(value, dict)
-    ]
-    for name, value in table.items():
-        if isinstance(value, dict) and value:
-            lines += ["", f"[{path}{name}]", _toml(value, f"{path}{name}.").rstrip("\n")]
-    return "\n".join(lines) + "\n"
-
-
-def toml_value(value: Any) -> str:
-    """Write a bool, a number, a string or a list of those as TOML does."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(toml_value(item) for item in value)}]"
-    if isinstance(value, str):
-        return _quoted(value)
-    return repr(value)
-
-
-def _quoted(text: str) -> str:
-    """Write a TOML basic string: quote, backslash and control characters are escaped."""
-    inner = "".join(
-        f"\\u{ord(sign):04x}" if ord(sign) < 0x20 or sign in '"\\\x7f' else sign for sign in text
-    )
-    return f'"{inner}"'

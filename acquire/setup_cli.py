@@ -248,9 +248,9 @@ def _measure(rig: Rig, plan: CheckPlan, tell: Any, as_json: bool) -> Report:
 
 def _write_advised(rig_name: str, rig: Rig, report: Report, target: Path) -> None:
     """Write the rig with what is advised; its file's comments are kept where nothing is lost."""
-    from fgaf.acquire.draft import set_values
     from fgaf.acquire.rig import BUILT_IN, load_rig
     from fgaf.dataset.files import publishing
+    from fgaf.dataset.toml import set_values
 
     stage = rig.stage.model_copy(update=report.recommended)
     advised = rig.model_copy(update={"stage": stage})

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from fgaf.dataset.groups import UnionFind
+from fgaf.dataset.groups import DisjointCells
 
 _LEAST_CELLS = 3
 _LEAST_SHARE = 0.5
@@ -51,11 +51,11 @@ def same_fields(
     within_px
         Tolerance for every stack, pixels.
     """
-    union = UnionFind(len(places))
+    sets = DisjointCells(len(places))
     for i in range(len(places)):
         for j in range(i):
             if shapes[i] == shapes[j] and coincide(places[i], places[j], within_px[i]):
-                union.join((i, j))
-    labels = union.labels()
-    sets = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
-    return [members for members in sets if len(members) > 1]
+                sets.join((i, j))
+    labels = sets.labels()
+    groups = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
+    return [members for members in groups if len(members) > 1]

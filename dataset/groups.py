@@ -27,13 +27,13 @@ def fields_of(cells: Cells) -> NDArray[np.intp]:
     digests = np.asarray(cells.source_sha256, dtype=str)
     sources = np.asarray(cells.source, dtype=str)
 
-    union = UnionFind(len(names))
-    union.join_equal(digests, where=digests != "")
-    union.join_equal(sources, where=(digests == "") & (sources != ""))
+    sets = DisjointCells(len(names))
+    sets.join_equal(digests, where=digests != "")
+    sets.join_equal(sources, where=(digests == "") & (sources != ""))
     nowhere = set(names[samples == ""].tolist())
     scoped = [("" if n in nowhere else s, n) for s, n in zip(samples, names, strict=True)]
-    union.join_equal(scoped, where=names != "")
-    return union.labels()
+    sets.join_equal(scoped, where=names != "")
+    return sets.labels()
 
 
 def linked_cells(
@@ -55,9 +55,9 @@ def linked_cells(
     if not (np.isfinite(y).all() and np.isfinite(x).all()):
         raise FgafError("crop centres are not finite: no telling which crops overlap; rebuild them")
 
-    union = UnionFind(len(cells.id))
+    sets = DisjointCells(len(cells.id))
     if row_cell.size == 0:
-        return union.labels()
+        return sets.labels()
     places = np.unique(np.column_stack([fields_of(cells)[row_cell], row_cell, y, x]), axis=0)
     owner = places[:, 1].astype(np.intp)
     tiles = np.column_stack([places[:, 0], np.floor(places[:, 2:] / patch_px)]).astype(np.int64)
@@ -67,15 +67,15 @@ def linked_cells(
 
     for (field, i, j), here in tile_at.items():
         # A tile is as large as a crop, so crops centred in one tile overlap: joined unseen.
-        union.join(owner[here])
+        sets.join(owner[here])
         for di, dj in ((0, 1), (1, -1), (1, 0), (1, 1)):
             there = tile_at.get((field, i + di, j + dj))
-            if there is None or union.find(owner[here[0]]) == union.find(owner[there[0]]):
+            if there is None or sets.connected(owner[here[0]], owner[there[0]]):
                 continue
             gap = np.abs(places[here, None, 2:] - places[None, there, 2:]).max(axis=-1)
             if (gap < patch_px).any():
-                union.join([owner[here[0]], owner[there[0]]])
-    return union.labels()
+                sets.join([owner[here[0]], owner[there[0]]])
+    return sets.labels()
 
 
 def divided_groups(group: NDArray[np.intp], sides: NDArray[np.int8]) -> NDArray[np.intp]:
@@ -87,37 +87,33 @@ def divided_groups(group: NDArray[np.intp], sides: NDArray[np.int8]) -> NDArray[
     return np.flatnonzero(highest > lowest)
 
 
-class UnionFind:
-    """Disjoint sets of the numbers 0 to n - 1 (path halving)."""
+class DisjointCells:
+    """Disjoint sets of the numbers 0 to n - 1."""
 
     def __init__(self, n: int) -> None:
-        self._parent = list(range(n))
+        from scipy.cluster.hierarchy import DisjointSet
 
-    def find(self, i: int) -> int:
-        """Return the number that stands for i's set."""
-        parent = self._parent
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
+        self._sets = DisjointSet(range(n))
+
+    def connected(self, i: int, j: int) -> bool:
+        """Whether two numbers are of one set."""
+        return bool(self._sets.connected(int(i), int(j)))
 
     def join(self, members: Iterable[int]) -> None:
         """Make one set of the sets of all members."""
-        roots = {self.find(int(m)) for m in members}
-        if roots:
-            first = min(roots)
-            for root in roots:
-                self._parent[root] = first
+        first, *others = map(int, members)
+        for other in others:
+            self._sets.merge(first, other)
 
     def join_equal(self, keys: Iterable[object], where: NDArray[np.bool_] | None = None) -> None:
         """Join the numbers whose keys are equal, among those marked by `where`."""
         first: dict[object, int] = {}
         for i, key in enumerate(keys):
             if where is None or where[i]:
-                self.join((first.setdefault(key, i), i))
+                self._sets.merge(first.setdefault(key, i), i)
 
     def labels(self) -> NDArray[np.intp]:
         """Number the sets 0, 1, ... in the order of their first members."""
-        roots = [self.find(i) for i in range(len(self._parent))]
+        roots = [self._sets[i] for i in self._sets]
         number = {root: n for n, root in enumerate(dict.fromkeys(roots))}
         return np.array([number[root] for root in roots], dtype=np.intp)

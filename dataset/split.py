@@ -18,7 +18,7 @@ from fgaf.dataset.allot import allot
 from fgaf.dataset.console import count
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.findings import some
-from fgaf.dataset.groups import UnionFind, fields_of, linked_cells
+from fgaf.dataset.groups import DisjointCells, fields_of, linked_cells
 from fgaf.dataset.history import recorded
 from fgaf.dataset.names import nearest
 
@@ -141,21 +141,25 @@ def make_folds(
     by: str = "auto",
     seed: int = 0,
     test: NDArray[np.bool_] | None = None,
+    validation_share: float | None = None,
 ) -> list[Split]:
     """Distribute cells over folds for cross-validation, by group as `make_split` does.
 
     With a test side, all splits share it and each fold is the validation side of one split.
     Without one (`test_share` 0), each fold is the test side of one split, and the next fold its
-    validation side.
+    validation side, or a share drawn from all other folds.
 
     Parameters
     ----------
     cells, center_y, center_x, cell, patch_px, by, seed, test
         As for `make_split`.
     folds : int
-        How many, two or more; three or more without a test side.
+        How many, two or more; three or more where the next fold validates.
     test_share : float
         Share of the cells for the common test side; ignored where `test` fixes it.
+    validation_share : float or None
+        Share, of the cells that are not tested, that validates where each fold is tested once;
+        None to take the next fold.
 
     Returns
     -------
@@ -170,14 +174,15 @@ def make_folds(
     if not 0 <= test_share < 1:
         raise SettingError(f"a test share of {test_share:g} leaves nothing; give 0 to 0.9")
     rotating = test is None and test_share == 0
-    least = _ROTATING if rotating else 2
+    drawn = rotating and validation_share is not None
+    least = _ROTATING if rotating and not drawn else 2
     if folds < least:
         raise SettingError(f"--folds {folds} is too few; give {least} or more")
     group, by = group_cells(cells, center_y, center_x, cell, patch_px, by)
     fixed = _fixed(group, test, cells)
     free = np.flatnonzero(fixed < 0)
     common = 0 if rotating or test is not None else 1
-    if len(free) < folds + common:
+    if len(free) < folds + (common or drawn):
         raise SettingError(
             f"{count(len(free), 'group')} (by {by}) cannot fill {folds} folds"
             f"{' and a test side' if common else ''}; take fewer folds, or another --by"
@@ -190,8 +195,13 @@ def make_folds(
     for fold in range(folds):
         sides = np.full(len(fixed), TRAIN, np.int8)
         if rotating:
-            sides[place == (fold + 1) % folds] = VALIDATION
             sides[place == fold] = TEST
+            if validation_share is None:
+                sides[place == (fold + 1) % folds] = VALIDATION
+            else:
+                rest = np.flatnonzero(place != fold)
+                parts = np.array([1 - validation_share, validation_share])
+                sides[rest] = _share_out(group, rest, cells, by, parts, [0], seed + fold)
         else:
             sides[place == fold + common] = VALIDATION
             sides[(fixed == TEST) | ((place == 0) & (common == 1))] = TEST
@@ -219,14 +229,14 @@ def group_cells(
     samples = np.asarray(cells.sample_id, dtype=str)
     fields = fields_of(cells)
     by = _resolve(by, samples, fields)
-    union = UnionFind(len(samples))
-    union.join_equal(linked_cells(cells, center_y, center_x, cell, patch_px))
+    sets = DisjointCells(len(samples))
+    sets.join_equal(linked_cells(cells, center_y, center_x, cell, patch_px))
     if by == "sample":
-        union.join_equal(samples, where=samples != "")
-        union.join_equal(fields, where=samples == "")
+        sets.join_equal(samples, where=samples != "")
+        sets.join_equal(fields, where=samples == "")
     elif by == "field":
-        union.join_equal(fields)
-    return union.labels(), by
+        sets.join_equal(fields)
+    return sets.labels(), by
 
 
 def with_split(
@@ -263,7 +273,7 @@ def with_split(
         The archive has a split of that name: published splits never change.
     """
     _require_new_names(archive, [name])
-    split = make_split(*_places(archive), fractions, by, seed, _test_of(archive, test_of))
+    split = make_split(*places_of(archive), fractions, by, seed, _test_of(archive, test_of))
     facts = {"fractions": list(fractions), "test_of": test_of}
     return _with(archive, {name: split}, seed, facts), split
 
@@ -294,7 +304,7 @@ def with_folds(
     names = [f"{name}_{fold}" for fold in range(1, folds + 1)]
     _require_new_names(archive, [name, *names])
     test = _test_of(archive, test_of)
-    made = make_folds(*_places(archive), folds, test_share, by, seed, test)
+    made = make_folds(*places_of(archive), folds, test_share, by, seed, test)
     splits = dict(zip(names, made, strict=True))
     return _with(archive, splits, seed, {"test_share": test_share, "test_of": test_of}), splits
 
@@ -306,7 +316,8 @@ def _with(archive: Archive, made: dict[str, Split], seed: int, facts: dict[str, 
     return recorded(longer, "split", names=list(made), by=by, seed=seed, **facts)
 
 
-def _places(archive: Archive) -> tuple[Any, Any, Any, Any, int]:
+def places_of(archive: Archive) -> tuple[Any, Any, Any, Any, int]:
+    """Take out of an archive what `make_split` and `make_folds` ask for first."""
     patch_px = archive.header.patch_px
     return archive.cells, archive.center_y, archive.center_x, archive.cell, patch_px
 

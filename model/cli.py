@@ -13,11 +13,11 @@ from fgaf.dataset.errors import SettingError
 from fgaf.dataset.inputs import read_toml
 from fgaf.dataset.options import Number
 from fgaf.dataset.outputs import free_path, kept_if_used, output_folder
+from fgaf.dataset.toml import parse_assignment
 from fgaf.model.settings import (
     BACKBONE_NAMES,
     PRESETS,
     TrainSettings,
-    parse_assignment,
     preset,
     read_settings,
     to_toml,

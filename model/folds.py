@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from fgaf.dataset import console
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import ExistsError, SettingError
+from fgaf.dataset.errors import ExistsError
 from fgaf.dataset.files import write_text
 from fgaf.dataset.folder_lock import working_in
 from fgaf.dataset.lazy import read_rows
-from fgaf.dataset.split import TEST, TRAIN, VALIDATION, group_cells
+from fgaf.dataset.split import TEST, make_folds, places_of
 from fgaf.model.fit import require_fit
 from fgaf.model.metrics import better_than_chance, judge
 from fgaf.model.parallel import leads
@@ -31,45 +31,15 @@ _AT_ONCE = 4096
 Bar = Callable[[Iterable[int], str, int], Iterator[int]]
 
 
-def make_folds(archive: Archive, folds: int, seed: int) -> list[npt.NDArray[np.int8]]:
-    """Draw one split per fold, (K,) sides each.
+def draw_folds(archive: Archive, folds: int, seed: int) -> list[npt.NDArray[np.int8]]:
+    """Draw one split per fold, (K,) sides each: `fgaf.dataset.split.make_folds` of an archive.
 
-    Every cell is on the test side of exactly one of them. Groups of cells that no split
-    divides (`fgaf.dataset.split.group_cells`) stay together; a tenth of the other cells
-    validates.
-
-    Raises
-    ------
-    SettingError
-        Fewer than two folds, or fewer groups than folds and one more.
+    Every cell is on the test side of exactly one of them; a tenth of the other cells validates.
     """
-    group, by = group_cells(
-        archive.cells, archive.center_y, archive.center_x, archive.cell, archive.header.patch_px
+    made = make_folds(
+        *places_of(archive), folds, test_share=0, seed=seed, validation_share=_VALIDATION_SHARE
     )
-    sizes = np.bincount(group)
-    if not 2 <= folds < len(sizes):
-        raise SettingError(
-            f"{len(sizes)} groups of cells (by {by}) make no {folds} folds; "
-            f"give 2 to {len(sizes) - 1} folds"
-            if len(sizes) > 2
-            else f"{console.count(len(sizes), 'group')} of cells (by {by}): too few for folds"
-        )
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(sizes))
-    order = order[np.argsort(-sizes[order], kind="stable")]
-    fold_of_group = np.empty(len(sizes), dtype=np.int64)
-    filled = np.zeros(folds)
-    for number in order:
-        fold_of_group[number] = np.argmin(filled)
-        filled[fold_of_group[number]] += sizes[number]
-    splits = []
-    for fold in range(folds):
-        sides = np.where(fold_of_group == fold, TEST, TRAIN)
-        left = rng.permutation(np.flatnonzero(fold_of_group != fold))
-        reached = np.cumsum(sizes[left]) / sizes[left].sum()
-        sides[left[reached <= _VALIDATION_SHARE]] = VALIDATION
-        splits.append(sides[group].astype(np.int8))
-    return splits
+    return [split.sides for split in made]
 
 
 def cross_validate(
@@ -124,7 +94,7 @@ def _cross_validate(
             f"{out} holds a training run already; choose another folder, or pass --resume "
             "or --overwrite"
         )
-    splits = make_folds(archive, folds, settings.seed)
+    splits = draw_folds(archive, folds, settings.seed)
     grid = archive.class_depths_um
     shares = np.empty((len(archive.depth_um), len(grid)))
     per_fold = []

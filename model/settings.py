@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from fgaf.dataset.bounds import Bound, Epochs, Seed, Share, Threads, require_bounded
 from fgaf.dataset.errors import SettingError
-from fgaf.dataset.inputs import parse_toml, read_toml
+from fgaf.dataset.inputs import read_toml
 from fgaf.dataset.names import nearest
+from fgaf.dataset.toml import write_toml
 
 RANDOM = "random"
 
@@ -232,35 +233,9 @@ def read_settings(path: Path, base: str = "default") -> TrainSettings:
         raise SettingError(f"{path}: {error}") from error
 
 
-def parse_assignment(text: str) -> tuple[str, Any]:
-    """Split `key=value` of the command line; the value is read as TOML, else as text.
-
-    Raises
-    ------
-    SettingError
-        No `=` in it.
-    """
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise SettingError(f"--set {text!r} is no key=value")
-    try:
-        return key.strip(), parse_toml(f"value = {value.strip()}")["value"]
-    except ValueError:
-        return key.strip(), value.strip()
-
-
 def to_toml(settings: TrainSettings) -> str:
     """Write settings as the TOML that `read_settings` reads."""
-    lines = []
-    for key, value in asdict(settings).items():
-        shown = str(value).lower() if isinstance(value, bool) else value
-        lines.append(f"{key} = {_quoted(value) if isinstance(value, str) else shown}")
-    return "\n".join(lines) + "\n"
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return write_toml(asdict(settings))
 
 
 def _coerced(key: str, value: Any) -> Any:

@@ -14,7 +14,7 @@ from fgaf.dataset.bounds import FoldsOrNone, Seed
 from fgaf.dataset.console import Tool, count, echo, finish
 from fgaf.dataset.errors import SettingError
 from fgaf.dataset.options import Number
-from fgaf.model.settings import parse_assignment
+from fgaf.dataset.toml import parse_assignment
 
 _WRAPPED = textwrap.TextWrapper(
     96, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False

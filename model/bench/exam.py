@@ -49,13 +49,13 @@ class Exam:
         """
         if not self.folds:
             return (self,)
-        from fgaf.model.folds import make_folds
+        from fgaf.model.folds import draw_folds
 
         return tuple(
             Exam(replace(self.archive, splits={name: sides}), name)
             for name, sides in (
                 (f"fold_{number}_of_{self.folds}", sides)
-                for number, sides in enumerate(make_folds(self.archive, self.folds, seed=0), 1)
+                for number, sides in enumerate(draw_folds(self.archive, self.folds, seed=0), 1)
             )
         )
 

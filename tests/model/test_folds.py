@@ -10,7 +10,7 @@ import pytest
 
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.errors import ExistsError, SettingError
-from fgaf.model.folds import cross_validate, make_folds
+from fgaf.model.folds import cross_validate, draw_folds
 from fgaf.model.settings import preset
 
 QUICK = preset("default").with_values(
@@ -32,7 +32,7 @@ def apart(archive: Archive) -> Archive:
 @pytest.mark.parametrize("folds", [2, 5, 9])
 def test_every_cell_is_tested_once(folds: int, archive: Archive) -> None:
     whole = with_samples(apart(archive), [f"s{k}" for k in range(10)])
-    splits = make_folds(whole, folds, seed=3)
+    splits = draw_folds(whole, folds, seed=3)
     tested = np.sum([sides == 2 for sides in splits], axis=0)
     assert tested.tolist() == [1] * 10
     sizes = [(sides == 2).sum() for sides in splits]
@@ -43,7 +43,7 @@ def test_every_cell_is_tested_once(folds: int, archive: Archive) -> None:
 def test_samples_are_not_divided(make_archive: Callable[..., Archive]) -> None:
     samples = np.repeat(["a", "b", "c", "d"], 5).tolist()
     whole = with_samples(apart(make_archive(cells=20)), samples)
-    for sides in make_folds(whole, 3, seed=0):
+    for sides in draw_folds(whole, 3, seed=0):
         assert all(len(set(sides[np.array(samples) == name])) == 1 for name in "abcd")
 
 
@@ -51,7 +51,7 @@ def test_samples_are_not_divided(make_archive: Callable[..., Archive]) -> None:
 def test_refuses_folds_the_cells_do_not_make(folds: int, archive: Archive) -> None:
     whole = with_samples(apart(archive), [f"s{k}" for k in range(10)])
     with pytest.raises(SettingError, match="folds"):
-        make_folds(whole, folds, seed=0)
+        draw_folds(whole, folds, seed=0)
 
 
 def test_all_cells_are_judged(archive: Archive, tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from fgaf.dataset.errors import SettingError
+from fgaf.dataset.toml import parse_assignment
 from fgaf.model.settings import (
     PRESETS,
     TrainSettings,
-    parse_assignment,
     preset,
     read_settings,
     to_toml,
@@ -71,7 +71,7 @@ def test_refuses(values: dict[str, object], needle: str) -> None:
 
 
 def test_refuses_what_is_no_assignment_preset_or_file(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="no key=value"):
+    with pytest.raises(SettingError, match="write KEY=VALUE"):
         parse_assignment("epochs")
     with pytest.raises(SettingError, match="did you mean paper"):
         preset("papper")
