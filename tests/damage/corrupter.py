@@ -140,11 +140,17 @@ def misdirect_sector(path: Path, other: Path, rng: Rng) -> None:
 
 
 def cut(path: Path, other: Path, rng: Rng) -> None:
-    """The file ends too early: anywhere, or in its last bytes."""
+    """The file ends too early: anywhere, or in its last bytes; a text not between two lines.
+
+    What ends between two lines is the text as it was before, which is another good file.
+    """
 
     def change(data: bytearray) -> bytearray:
         last = len(data) - 1 - int(rng.integers(min(100, len(data))))
-        return data[: int(rng.integers(len(data))) if rng.random() < 0.5 else last]
+        at = int(rng.integers(len(data))) if rng.random() < 0.5 else last
+        while data[at - 1 : at] == b"\n":
+            at -= 1
+        return data[:at]
 
     _edit(path, change)
 
