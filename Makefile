@@ -19,7 +19,7 @@ SUDO := $(if $(shell command -v sudo),sudo,)
 
 install: $(VENV)/installed
 
-$(VENV)/installed: pyproject.toml
+$(VENV)/installed: pyproject.toml setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
@@ -59,10 +59,11 @@ test-slow: install system
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports
 	rm -rf build
 	$(BIN)/python -m pip install --quiet --no-deps --target $(SITE) .
-	MYPYPATH=$(SITE) $(BIN)/mypy -p fgaf.dataset -p fgaf.acquire -p fgaf.curate -p fgaf.model
+	cd $(SITE) && $(HERE)/lint-imports $(CURDIR)/pyproject.toml
+	MYPYPATH=$(SITE) $(BIN)/mypy -p fgaf
+	MYPYPATH=$(SITE) $(BIN)/mypy -p fgaf --platform win32
 
 benchmarks: install
 	for script in $(filter-out benchmarks/few_cells.py,$(wildcard benchmarks/*.py)); do $(ON_SCREEN) $(BIN)/python $$script || exit 1; done

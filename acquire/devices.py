@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
-from fgaf.dataset.errors import FgafError
+from fgaf.base.errors import FgafError
 
 if TYPE_CHECKING:
     import numpy.typing as npt

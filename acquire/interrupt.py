@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from fgaf.dataset.errors import FgafError
+from fgaf.base.errors import FgafError
 
 _SIGNALS = tuple(
     getattr(signal, name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from fgaf.acquire.units import whole
-from fgaf.dataset.bounds import (
+from fgaf.base.bounds import (
     HalfRangeUm,
     Planes,
     PositionUm,
@@ -16,8 +16,8 @@ from fgaf.dataset.bounds import (
     require,
     require_bounded,
 )
-from fgaf.dataset.console import count
-from fgaf.dataset.errors import SettingError
+from fgaf.base.console import count
+from fgaf.base.errors import SettingError
 
 _WHOLE = 1e-6
 _SAME_UNIT = 0.01

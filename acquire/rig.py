@@ -31,7 +31,7 @@ from fgaf.acquire.devices import (
 from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.acquire.tables import Table, parse_table, vendor_module
-from fgaf.dataset.bounds import (
+from fgaf.base.bounds import (
     AnyCount,
     DistanceUm,
     ExposureMs,
@@ -42,11 +42,11 @@ from fgaf.dataset.bounds import (
     ToleranceUm,
     WaitMs,
 )
-from fgaf.dataset.errors import FormatError, SettingError
-from fgaf.dataset.inputs import parse_toml, read_text
-from fgaf.dataset.names import nearest
-from fgaf.dataset.optics import Optics
-from fgaf.dataset.toml import parse_assignment, write_toml
+from fgaf.base.errors import FormatError, SettingError
+from fgaf.base.inputs import parse_toml, read_text
+from fgaf.base.names import nearest
+from fgaf.base.toml import parse_assignment, write_toml
+from fgaf.dataset.storage.optics import Optics
 
 BUILT_IN = {
     "sim": """\

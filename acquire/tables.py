@@ -9,10 +9,10 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from fgaf.acquire.devices import DeviceError
-from fgaf.dataset.bounds import Bound, first_fault
-from fgaf.dataset.errors import SettingError
-from fgaf.dataset.extras import MissingPackageError, optional
-from fgaf.dataset.names import nearest
+from fgaf.base.bounds import Bound, first_fault
+from fgaf.base.errors import SettingError
+from fgaf.base.extras import MissingPackageError, optional
+from fgaf.base.names import nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -31,14 +31,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fgaf import FgafError
 from fgaf.acquire import Devices, Engine, Frame, StackPlan, Sweep, SweepSettings, load_rig, open_rig
+from fgaf.acquire.control.engine import Exposure
 from fgaf.acquire.devices import WallClock
-from fgaf.acquire.engine import Exposure
+from fgaf.acquire.recording.writing import BackgroundWriter
 from fgaf.acquire.rig import CameraTable, StageTable
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
-from fgaf.acquire.writing import BackgroundWriter
-from fgaf.dataset import FgafError, RawHeader, RawWriter
+from fgaf.dataset import RawHeader, RawWriter
 
 SHAPE = (1200, 1920)
 LINE_S = 1 / 41

@@ -1,8 +1,8 @@
 """How fast archives are read, checked and split, and in how much memory.
 
 An archive of noisy spots is generated on disk. Batches of 64 patches are drawn at random from
-all of it: by `fgaf.dataset.batches`, by plain h5py indexing with 64 sorted rows, and from one
-tensor in memory (of a part, where all of it takes more than 2 GB). Beside it stands what a
+all of it: by `fgaf.dataset.splits.batches`, by plain h5py indexing with 64 sorted rows, and from
+one tensor in memory (of a part, where all of it takes more than 2 GB). Beside it stands what a
 training step of the default settings takes. The operating system's cache of the file is dropped
 before each reader where the system lets us; the tensor's time does not include reading it.
 Validation and split run in processes of their own, whose peak memory is told (Linux).
@@ -30,8 +30,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fgaf.dataset.archive import Archive, ArchiveHeader, Cells, write_archive
-from fgaf.dataset.batches import MEMORY_BYTES, shuffled_batches
-from fgaf.dataset.optics import Optics
+from fgaf.dataset.splits.batches import MEMORY_BYTES, shuffled_batches
+from fgaf.dataset.storage.optics import Optics
 
 SIDE, PLANES, BATCH = 96, 9, 64
 SECONDS = 8.0
@@ -143,9 +143,9 @@ def from_tensor(path: Path) -> float:
 
 def training_rate() -> float:
     """Patches per second that a training step of the default settings takes, one thread."""
-    from fgaf.model.machine import Machine
-    from fgaf.model.optimise import step_seconds
-    from fgaf.model.settings import preset
+    from fgaf.model.networks.settings import preset
+    from fgaf.model.training.compute import Machine
+    from fgaf.model.training.optimise import step_seconds
 
     settings = preset("default").with_values({"batch": BATCH, "stem_stride": 2})
     return BATCH / step_seconds(Machine("cpu", 1, False), settings, SIDE, PLANES)
@@ -155,7 +155,7 @@ def run(*arguments: str) -> dict[str, float]:
     """Run `fgaf-data` in a process of its own: seconds, and peak memory in MB."""
     code = (
         "import re, sys\n"
-        "from fgaf.dataset.cli import main\n"
+        "from fgaf.dataset.commands.main import main\n"
         "try: main(sys.argv[1:])\n"
         "finally: print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
     )

@@ -23,8 +23,8 @@ import numpy.typing as npt
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.curate.candidates import focused
-from fgaf.curate.follow import Track, link, search
-from fgaf.curate.suggest import CONFIDENT
+from fgaf.curate.focus.suggest import CONFIDENT
+from fgaf.curate.tracking.follow import Track, link, search
 from fgaf.dataset.truth import CellTruth
 
 HELD_OUT = 70_000

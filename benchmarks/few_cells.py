@@ -3,12 +3,12 @@
     python benchmarks/few_cells.py outside benchmarks/results/few_cells.csv
 
 The data set "outside" is simulated under a microscope that lies outside of every range that
-the pretrained network was trained on (`fgaf.model.pretrain.RANGES`); "beads" is an archive of
-real beads, made as docs/beads.md says, where the two images of a bead count as two cells and
-random weights are trained with the preset that `fgaf-train` takes for it. The test cells stay
-the same for all numbers of training cells, and the validation cells are left alone. Random
-weights get `--steps` steps of training and pretrained ones half of that, the ratio of
-`fgaf-train`'s own schedule. Rows that the CSV holds already are not trained again.
+the pretrained network was trained on (`fgaf.model.training.pretrain.RANGES`); "beads" is an archive
+of real beads, made as docs/beads.md says, where the two images of a bead count as two cells and
+random weights are trained with the preset that `fgaf-train` takes for it. The test cells stay the
+same for all numbers of training cells, and the validation cells are left alone. Random weights get
+`--steps` steps of training and pretrained ones half of that, the ratio of `fgaf-train`'s own
+schedule. Rows that the CSV holds already are not trained again.
 """
 
 import argparse
@@ -23,11 +23,11 @@ import numpy as np
 from fgaf.acquire.simulation.cells import simulate_cells
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.dataset.archive import Archive
+from fgaf.model.inference.initial_weights import shipped
+from fgaf.model.inference.predict import Predictor
 from fgaf.model.metrics import judge
-from fgaf.model.predict import Predictor
-from fgaf.model.settings import RANDOM, preset
-from fgaf.model.start import shipped
-from fgaf.model.train import suiting, train
+from fgaf.model.networks.settings import RANDOM, preset
+from fgaf.model.training.train import suiting, train
 
 OUTSIDE = SimulationSettings(
     numerical_aperture=0.8,

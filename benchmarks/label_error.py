@@ -4,9 +4,9 @@
     python benchmarks/label_error.py --cells 6       # quicker, rougher
 
 For every duration of a stack and every speed of the cells, stacks are simulated, labelled by the
-focus suggestion of `fgaf.curate` and compared with the truth (`fgaf.curate.drift`). The table goes
-to label_error.csv, the figure to label_error.png: measured points, and the line that follows from
-speed, duration and distance alone.
+focus suggestion of `fgaf.curate` and compared with the truth (`fgaf.curate.focus.drift`). The table
+goes to label_error.csv, the figure to label_error.png: measured points, and the line that follows
+from speed, duration and distance alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from fgaf.acquire.simulation.settings import SimulationSettings
-from fgaf.curate.drift import DriftError, measure_drift
+from fgaf.curate.focus.drift import DriftError, measure_drift
 
 DURATIONS_S = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 SPEEDS_UM_S = (0.0, 0.25, 0.5, 1.0, 2.0)

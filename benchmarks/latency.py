@@ -30,15 +30,15 @@ import numpy as np
 import openvino
 import torch
 
-from fgaf.dataset.optics import Optics
-from fgaf.model.checkpoint import Checkpoint, build_network
+from fgaf.dataset.storage.optics import Optics
 from fgaf.model.deploy.export import ExportSettings, build
 from fgaf.model.deploy.exported import Exported
 from fgaf.model.deploy.graph import onnx_model
-from fgaf.model.familiar import learn
-from fgaf.model.images import Scale
-from fgaf.model.predict import Predictor
-from fgaf.model.settings import TrainSettings
+from fgaf.model.inference.checkpoint import Checkpoint, build_network
+from fgaf.model.inference.images import Scale
+from fgaf.model.inference.out_of_distribution import learn
+from fgaf.model.inference.predict import Predictor
+from fgaf.model.networks.settings import TrainSettings
 
 SIDE, CLASSES = 96, 9
 TARGETS_MS = {"resnet34": 6.0, "resnet50": 8.0, "shufflenet_v2_x1_0": 1.0}

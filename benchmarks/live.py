@@ -8,7 +8,7 @@ forwards, then backwards, so that cells do not jump.
 
 Beside the loop stand, in the same run: the loop with PyTorch's eager network in place of MODEL
 (where MODEL is an export and --checkpoint is given), and the search for heads by contrast energy
-(`fgaf.curate.detect`) in every whole frame.
+(`fgaf.curate.detection.detect`) in every whole frame.
 
 Run ``python benchmarks/live.py MODEL [--checkpoint RUN] [--seconds 10] [--soak 600]``.
 """
@@ -29,8 +29,8 @@ import numpy.typing as npt
 
 from fgaf.acquire import Devices, Frame, Rig, WallClock, load_rig
 from fgaf.acquire.simulation.scene import Scene
-from fgaf.curate.detect import detect
-from fgaf.model.depth import DepthModel
+from fgaf.curate.detection.detect import detect
+from fgaf.model.inference.depth import DepthModel
 from fgaf.model.live import Live
 from fgaf.model.live.loop import open_live
 

@@ -34,7 +34,7 @@ from fgaf.acquire import Devices, Frame, load_rig, open_rig
 from fgaf.acquire.rig import Rig
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.dataset.truth import CellTruth
-from fgaf.model.depth import DepthModel
+from fgaf.model.inference.depth import DepthModel
 from fgaf.model.live import Live, LiveCell, LiveFrame, LiveSettings
 from fgaf.model.live.loop import open_live
 

@@ -23,13 +23,13 @@ from torchvision import transforms
 
 from fgaf.acquire.simulation.cells import simulate_cells
 from fgaf.dataset.archive import Archive
-from fgaf.model.augment import AugmentSettings, augment
-from fgaf.model.checkpoint import build_network
-from fgaf.model.machine import Machine, choose_machine
-from fgaf.model.optimise import new_loss, new_optimizer, step_seconds, take_step
-from fgaf.model.settings import TrainSettings
-from fgaf.model.sides import TRAIN, load_sides
-from fgaf.model.train import settle
+from fgaf.model.inference.checkpoint import build_network
+from fgaf.model.networks.augment import AugmentSettings, augment
+from fgaf.model.networks.settings import TrainSettings
+from fgaf.model.training.compute import Machine, choose_machine
+from fgaf.model.training.optimise import new_loss, new_optimizer, step_seconds, take_step
+from fgaf.model.training.sides import TRAIN, load_sides
+from fgaf.model.training.train import settle
 
 Step = Callable[[], None]
 STEPS = 6
@@ -82,7 +82,7 @@ def constant_step(settings: TrainSettings, machine: Machine, n_classes: int) -> 
 
 
 def training_step(settings: TrainSettings, machine: Machine, archive: Archive) -> Step:
-    """The training step on the archive's patches, as `fgaf.model.train` feeds it."""
+    """The training step on the archive's patches, as `fgaf.model.training.train` feeds it."""
     network = machine.place(build_network(settings, archive.n_classes)).train()
     optimizer, loss = new_optimizer(network, settings), new_loss(settings)
     sides, scale = load_sides(archive, settings, machine.device)

@@ -23,10 +23,10 @@ import torch
 from click.testing import CliRunner
 
 from fgaf.dataset.archive import Archive, ArchiveHeader, Cells, write_archive
-from fgaf.dataset.cli import main as data_command
+from fgaf.dataset.commands.main import main as data_command
 from fgaf.dataset.raw import RawHeader, RawStack, RawWriter
-from fgaf.model.checkpoint import Checkpoint
-from fgaf.model.start import shipped
+from fgaf.model.inference.checkpoint import Checkpoint
+from fgaf.model.inference.initial_weights import shipped
 
 FRAME = (1200, 1920)
 SIDE, PLANES = 96, 9

@@ -32,15 +32,15 @@ from qtpy.QtWidgets import QApplication
 
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
-from fgaf.curate.crop import PatchSettings
-from fgaf.curate.finding import open_session
-from fgaf.curate.follow import link, search
-from fgaf.curate.plugin import read_layers
-from fgaf.curate.session import Session
-from fgaf.curate.state import CellState, StackRef, Suggested
-from fgaf.curate.window.start import open_window
-from fgaf.dataset.optics import Optics
+from fgaf.curate.detection.crop import PatchSettings
+from fgaf.curate.napari.plugin import read_layers
+from fgaf.curate.napari.start import open_window
+from fgaf.curate.session.finding import open_session
+from fgaf.curate.session.session import Session
+from fgaf.curate.session.state import CellState, StackRef, Suggested
+from fgaf.curate.tracking.follow import link, search
 from fgaf.dataset.raw import RawHeader, RawStack, RawWriter
+from fgaf.dataset.storage.optics import Optics
 
 SHAPE = (17, 1200, 1920)
 CELLS, STACKS, PIXEL_UM = 300, 100, 0.1465

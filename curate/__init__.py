@@ -1,1 +1,9 @@
-"""From raw stacks to labelled patches: find cells, find their focus, compile an archive."""
+"""From raw stacks to labelled patches: find cells, find their focus, compile an archive.
+
+Names are imported when first used, so that a command that needs few of them starts fast; they are
+listed in ``__init__.pyi``.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fgaf.curate.crop import PatchSettings
-from fgaf.curate.detect import HEAD_UM
-from fgaf.curate.finding import Found, find_cells, note_repeats, require_workable
-from fgaf.curate.session import Session, decision_of
-from fgaf.curate.state import AUTO, State
+from fgaf.curate.detection.crop import PatchSettings
+from fgaf.curate.detection.detect import HEAD_UM
+from fgaf.curate.session.finding import Found, find_cells, note_repeats, require_workable
+from fgaf.curate.session.session import Session, decision_of
+from fgaf.curate.session.state import AUTO, State
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,18 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.curate.crop import AT_BORDER, OFF_STACK, PatchSettings, fits, planes_round, stride_of
-from fgaf.curate.detect import HEAD_UM
-from fgaf.curate.follow import Track, link, search
-from fgaf.curate.suggest import CONFIDENT, Curves, Suggestion, measure, suggest_all
-from fgaf.dataset.errors import SettingError
+from fgaf.base.errors import SettingError
+from fgaf.curate.detection.crop import (
+    AT_BORDER,
+    OFF_STACK,
+    PatchSettings,
+    fits,
+    planes_round,
+    stride_of,
+)
+from fgaf.curate.detection.detect import HEAD_UM
+from fgaf.curate.focus.suggest import CONFIDENT, Curves, Suggestion, measure, suggest_all
+from fgaf.curate.tracking.follow import Track, link, search
 from fgaf.dataset.raw import RawStack
 
 OVERLAP: Final = "overlaps another cell"

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.curate.crop import AT_BORDER, OFF_STACK, crops, fits, planes_round, stride_of
-from fgaf.curate.session import require_unchanged
-from fgaf.curate.state import AUTO, CellState, Decision, StackRef, State
+from fgaf.base.errors import FgafError
+from fgaf.curate.detection.crop import AT_BORDER, OFF_STACK, crops, fits, planes_round, stride_of
+from fgaf.curate.session.session import require_unchanged
+from fgaf.curate.session.state import AUTO, CellState, Decision, StackRef, State
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, ArchiveHeader, Cells
-from fgaf.dataset.errors import FgafError
-from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawStack
-from fgaf.dataset.split import DEFAULT_FRACTIONS, make_split
+from fgaf.dataset.splits.split import DEFAULT_FRACTIONS, make_split
+from fgaf.dataset.storage.optics import Optics
 from fgaf.dataset.truth import StackTruth
 
 Kept = tuple[CellState, Decision]

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from fgaf.dataset.bounds import HalfRangeUm, PatchPx, StepUm
-from fgaf.dataset.columns import TEXT, Schema, dataset_of, read_columns, write_columns
-from fgaf.dataset.errors import FgafError, FormatError
-from fgaf.dataset.files import publishing, require_free
-from fgaf.dataset.header import new_header, read_header, write_header
-from fgaf.dataset.integrity import (
+from fgaf.base.bounds import HalfRangeUm, PatchPx, StepUm
+from fgaf.base.errors import FgafError, FormatError
+from fgaf.base.files import publishing, require_free
+from fgaf.dataset.storage.columns import TEXT, Schema, dataset_of, read_columns, write_columns
+from fgaf.dataset.storage.deferred_error_file import writing
+from fgaf.dataset.storage.header import new_header, read_header, write_header
+from fgaf.dataset.storage.integrity import (
     Bar,
     fingerprint_of,
     open_format,
@@ -25,9 +26,8 @@ from fgaf.dataset.integrity import (
     seal_end,
     verify,
 )
-from fgaf.dataset.optics import Optics
-from fgaf.dataset.steady import writing
-from fgaf.dataset.url import Location, Url, location
+from fgaf.dataset.storage.optics import Optics
+from fgaf.dataset.storage.url import Location, Url, location
 
 FORMAT, FORMAT_VERSION = "fgaf-dataset", 1
 

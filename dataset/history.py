@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.dataset.header import software, utc_now
-from fgaf.dataset.inputs import parse_json
+from fgaf.base.inputs import parse_json
+from fgaf.dataset.storage.header import software, utc_now
 
 if TYPE_CHECKING:
     from fgaf.dataset.archive import Archive

@@ -15,12 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from fgaf.dataset.bounds import AnyCount, BitDepth, HalfRangeUm, PositionUm, StepUm
-from fgaf.dataset.chunks import PlaneChunks
-from fgaf.dataset.columns import Schema, dataset_of, read_columns
-from fgaf.dataset.console import command_line, count
-from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
-from fgaf.dataset.files import (
+from fgaf.base.bounds import AnyCount, BitDepth, HalfRangeUm, PositionUm, StepUm
+from fgaf.base.console import command_line, count
+from fgaf.base.errors import ExistsError, FgafError, FormatError, SettingError
+from fgaf.base.files import (
     cannot_write,
     make_folder,
     publish,
@@ -30,8 +28,12 @@ from fgaf.dataset.files import (
     require_new,
     sync,
 )
-from fgaf.dataset.header import new_header, read_header, write_header
-from fgaf.dataset.integrity import (
+from fgaf.base.lock import is_written
+from fgaf.dataset.storage.chunks import PlaneChunks
+from fgaf.dataset.storage.columns import Schema, dataset_of, read_columns
+from fgaf.dataset.storage.deferred_error_file import SteadyFile
+from fgaf.dataset.storage.header import new_header, read_header, write_header
+from fgaf.dataset.storage.integrity import (
     Bar,
     RowSums,
     SumsDigest,
@@ -42,11 +44,9 @@ from fgaf.dataset.integrity import (
     seal_end,
     verify,
 )
-from fgaf.dataset.lock import is_written
-from fgaf.dataset.optics import Optics
-from fgaf.dataset.steady import SteadyFile
+from fgaf.dataset.storage.optics import Optics
+from fgaf.dataset.storage.url import Location, Url, location
 from fgaf.dataset.truth import StackTruth, read_truth
-from fgaf.dataset.url import Location, Url, location
 
 FORMAT, FORMAT_VERSION = "fgaf-raw", 2
 SUFFIX = ".stack.h5"

@@ -15,14 +15,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.dataset import archive as archives
-from fgaf.dataset import raw
+from fgaf.base.errors import FormatError
+from fgaf.base.inputs import parse_json
+from fgaf.dataset import archive as archives, raw
 from fgaf.dataset.archive import CELL_COLUMNS, ROW_COLUMNS, Archive, ArchiveHeader, Cells
-from fgaf.dataset.columns import TEXT, Schema
-from fgaf.dataset.errors import FormatError
-from fgaf.dataset.inputs import parse_json
-from fgaf.dataset.integrity import Digest
 from fgaf.dataset.raw import PLANE_COLUMNS, RawHeader, RawStack
+from fgaf.dataset.storage.columns import TEXT, Schema
+from fgaf.dataset.storage.integrity import Digest
 
 NAME: Final = "fgaf.json"
 """Name of the file that holds an archive's record in a folder of exported patches."""

@@ -5,11 +5,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fgaf.dataset.bounds import AngleRad, AnyCount, PlacePx, PositionUm, TimeNs, first_fault
-from fgaf.dataset.errors import FormatError
-from fgaf.dataset.files import write_text
-from fgaf.dataset.inputs import parse_json, require_file
-from fgaf.dataset.sealed_json import seal_json, unseal_json
+from fgaf.base.bounds import AngleRad, AnyCount, PlacePx, PositionUm, TimeNs, first_fault
+from fgaf.base.errors import FormatError
+from fgaf.base.files import write_text
+from fgaf.base.inputs import parse_json, require_file
+from fgaf.base.sealed_json import seal_json, unseal_json
 
 _STACK = ".stack.h5"
 

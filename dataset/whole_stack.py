@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.dataset.files import publishing
+from fgaf.base.files import publishing
 from fgaf.dataset.raw import RawHeader, RawWriter
 
 

@@ -1,1 +1,9 @@
-"""Archive to trained depth classifier: networks, training, metrics, prediction, benchmark."""
+"""Archive to trained depth classifier: networks, training, metrics, prediction, benchmark.
+
+Names are imported when first used, so that a command that needs few of them starts fast; they are
+listed in ``__init__.pyi``.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fgaf.base.errors import FgafError
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import FgafError
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -1,7 +1,9 @@
 """The house rules: rooms one way, heavy imports in their room, commands that answer."""
 
+import shutil
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -29,7 +31,7 @@ def modules_loaded_by(code: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("room", ["dataset", "acquire", "curate"])
+@pytest.mark.parametrize("room", ["base", "dataset", "acquire", "curate"])
 def test_a_room_loads_no_heavy_library(room: str) -> None:
     assert not modules_loaded_by(f"import fgaf.{room}") & HEAVY
 
@@ -41,11 +43,34 @@ def test_help_answers_and_stays_light(command: str) -> None:
     assert not loaded & (HEAVY | {"scipy", "skimage"})
 
 
-def test_rooms_import_one_way() -> None:
+ROOMS = ("base", "dataset", "acquire", "curate", "model")
+
+
+def test_imports_run_one_way(tmp_path: Path) -> None:
+    """Between rooms and inside them, as `pyproject.toml` says; on a tree as it is installed."""
+    package = shutil.copytree(HERE / "fgaf", tmp_path / "fgaf")
+    for room in ROOMS:
+        shutil.copytree(HERE / room, package / room, ignore=shutil.ignore_patterns("__pycache__"))
     done = subprocess.run(
-        [Path(sys.executable).with_name("lint-imports")], cwd=HERE, capture_output=True, text=True
+        [Path(sys.executable).with_name("lint-imports"), HERE / "pyproject.toml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_a_room_has_few_boxes() -> None:
+    for room in ROOMS:
+        boxes = {path.stem for path in (HERE / room).glob("*") if path.suffix in ("", ".py")}
+        assert len(boxes - {"__init__", "__pycache__"}) <= 16, room
+
+
+def test_public_names_are_there() -> None:
+    for package in ("fgaf", *(f"fgaf.{room}" for room in ROOMS[1:]), "fgaf.model.live"):
+        module = import_module(package)
+        for name in module.__all__:
+            assert getattr(module, name) is not None
 
 
 def test_napari_manifest_is_valid() -> None:

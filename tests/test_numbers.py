@@ -24,9 +24,9 @@ import fgaf.acquire
 import fgaf.dataset
 import fgaf.model
 from fgaf.acquire.tables import Property
-from fgaf.dataset.bounds import Bound
-from fgaf.dataset.errors import SettingError
-from fgaf.dataset.options import Number
+from fgaf.base.bounds import Bound
+from fgaf.base.errors import SettingError
+from fgaf.dataset.commands.options import Number
 from tests.dataset.microscope_tiffs import MmStack
 
 PROGRAMS = {
@@ -88,7 +88,7 @@ def test_there_are_options_for_numbers_everywhere() -> None:
 
 @pytest.mark.parametrize("flag", FLAGS, ids=str)
 def test_an_option_refuses_what_cannot_be_meant(flag: Flag) -> None:
-    assert isinstance(flag.kind, Number), "give it a kind of fgaf.dataset.bounds"
+    assert isinstance(flag.kind, Number), "give it a kind of fgaf.base.bounds"
     negative = ("-1",) if flag.kind.bound.least >= 0 else ()
     for value in (*ABSURD, *negative):
         done = refused(flag.program, *flag.path, f"{flag.name}={value}")
@@ -269,7 +269,7 @@ def test_stacks_and_archives_are_refused_by_file_and_attribute(
 
 
 def test_a_model_of_unmeant_numbers_is_damaged() -> None:
-    from fgaf.model.checkpoint import Checkpoint
+    from fgaf.model.inference.checkpoint import Checkpoint
 
     whole = Checkpoint.load(Path(fgaf.model.__file__).parent / "weights" / "sim.safetensors")
     with pytest.raises(SettingError, match="step_um: nan is out of bounds"):

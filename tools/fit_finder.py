@@ -1,10 +1,10 @@
 """Fit the network that finds heads in single frames (`model/live/finder.npz`) to simulated fields.
 
-The microscopes are drawn as for pretraining (`fgaf.model.pretrain`). Their fields hold sperm,
-debris and round cells whose places are known: heads within a few micrometres of focus are to be
-found, those farther off count neither way, and everything else is ground. One microscope in eight
-is kept from the fit, and what is found there is printed. Takes a quarter of an hour on one core,
-most of it for drawing fields.
+The microscopes are drawn as for pretraining (`fgaf.model.training.pretrain`). Their fields hold
+sperm, debris and round cells whose places are known: heads within a few micrometres of focus are to
+be found, those farther off count neither way, and everything else is ground. One microscope in
+eight is kept from the fit, and what is found there is printed. Takes a quarter of an hour on one
+core, most of it for drawing fields.
 
 Run ``python tools/fit_finder.py [--fields N] [--steps N] [--out FILE]``.
 """
@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from fgaf.acquire.simulation.scene import Scene
-from fgaf.curate.detect import Scale
+from fgaf.curate.detection.detect import Scale
 from fgaf.model.live.finder import LAYERS, STRIDE, Finder, contrast_of
-from fgaf.model.pretrain import Worlds, draw_microscope
+from fgaf.model.training.pretrain import Worlds, draw_microscope
 
 Array = npt.NDArray[Any]
 

@@ -1,4 +1,4 @@
-"""Fit what tells a head from other spots (`curate/heads.json`) to simulated fields.
+"""Fit what tells a head from other spots (`curate/detection/heads.json`) to simulated fields.
 
 Fields of many optics: 20x to 60x, bright field and relief, all apertures, focus positions,
 densities, debris, round cells, pipettes and droplets; a third of them blurred, or shown as
@@ -6,7 +6,7 @@ dark field, and all with heads somewhat smaller or larger than they are taken fo
 quarter of the fields is kept from the fit, and the shares found at a score of 0.5 are printed for
 it. Takes about ten minutes on one core.
 
-Run ``python tools/fit_heads.py [--fields N] [--first-seed S] [--out curate/heads.json]``.
+Run ``python tools/fit_heads.py [--fields N] [--first-seed S] [--out curate/detection/heads.json]``.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from scipy import ndimage
 
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
-from fgaf.curate.detect import HEAD_UM, Scale, contrast_of, measured
-from fgaf.curate.heads import Logistic, Measures
+from fgaf.curate.detection.detect import HEAD_UM, Scale, contrast_of, measured
+from fgaf.curate.detection.heads import Logistic, Measures
 from fgaf.dataset.truth import CellTruth
 
 Floats = npt.NDArray[np.float64]
@@ -195,7 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fields", type=int, default=240)
     parser.add_argument("--first-seed", type=int, default=40_000)
-    parser.add_argument("--out", type=Path, default=Path("curate/heads.json"))
+    parser.add_argument("--out", type=Path, default=Path("curate/detection/heads.json"))
     options = parser.parse_args()
     seeds = range(options.first_seed, options.first_seed + options.fields)
     kept_back = seeds[-max(1, len(seeds) // KEPT_BACK) :]

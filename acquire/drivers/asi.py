@@ -17,11 +17,11 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import Field
 
 from fgaf.acquire.devices import DeviceError
+from fgaf.acquire.discovery import Found
 from fgaf.acquire.drivers.limits import limits_of, require_within
 from fgaf.acquire.drivers.serial_link import SerialLink
 from fgaf.acquire.drivers.serial_probe import identify
 from fgaf.acquire.drivers.serial_stage import SerialSettings, SerialStage
-from fgaf.acquire.found import Found
 from fgaf.acquire.rig import Opening
 from fgaf.acquire.tables import parse_table
 

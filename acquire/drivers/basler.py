@@ -19,13 +19,13 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from fgaf.acquire.devices import Clock, DeviceError, EffectiveSettings, Frame, IncompleteFrameError
+from fgaf.acquire.discovery import Found
 from fgaf.acquire.drivers.basler_pixels import FORMATS, PixelFormat
 from fgaf.acquire.drivers.basler_stamps import LATCHES, CameraStamps
 from fgaf.acquire.drivers.region import Region
-from fgaf.acquire.found import Found
 from fgaf.acquire.rig import Opening
 from fgaf.acquire.tables import Property, Table, parse_table, vendor_module
-from fgaf.dataset.bounds import Bound, ExposureMs
+from fgaf.base.bounds import Bound, ExposureMs
 
 REQUIRES: Final = ("pypylon",)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fgaf.acquire.devices import DeviceError
 from fgaf.acquire.rig import Opening
-from fgaf.dataset.errors import SettingError
+from fgaf.base.errors import SettingError
 
 
 def limits_of(opening: Opening, maker: str) -> tuple[float, float]:

@@ -26,8 +26,8 @@ from fgaf.acquire.drivers.mmcore_stamps import TRIAL_FRAMES, Arrivals, Latency, 
 from fgaf.acquire.drivers.region import Region
 from fgaf.acquire.rig import Opening
 from fgaf.acquire.tables import Property, Table, parse_table
-from fgaf.dataset.bounds import BitDepth, Bound, ExposureMs, WaitMs
-from fgaf.dataset.errors import SettingError
+from fgaf.base.bounds import BitDepth, Bound, ExposureMs, WaitMs
+from fgaf.base.errors import SettingError
 
 REQUIRES: Final = ("pymmcore_plus",)
 

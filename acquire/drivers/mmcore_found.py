@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fgaf.acquire.found import Found
+from fgaf.acquire.discovery import Found
 from fgaf.acquire.tables import vendor_module
 
 

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from fgaf.acquire.devices import DeviceError
 from fgaf.acquire.tables import Property, Table, vendor_module
-from fgaf.dataset.errors import SettingError
+from fgaf.base.errors import SettingError
 
 Answer = TypeVar("Answer")
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from fgaf.acquire.devices import Clock, DeviceError, IncompleteFrameError
 from fgaf.acquire.tables import Table
-from fgaf.dataset.bounds import WaitMs
+from fgaf.base.bounds import WaitMs
 
 TRIAL_FRAMES: Final = 22
 _UNEVEN_FRAMES: Final = 2

@@ -19,16 +19,16 @@ from typing import Any, ClassVar, Final, Literal, Self
 from pydantic import model_validator
 
 from fgaf.acquire.devices import DeviceError
+from fgaf.acquire.discovery import Found
 from fgaf.acquire.drivers.limits import limits_of, require_within
 from fgaf.acquire.drivers.serial_link import SerialLink
 from fgaf.acquire.drivers.serial_probe import identify
 from fgaf.acquire.drivers.serial_stage import RefusedError, SerialSettings, SerialStage
-from fgaf.acquire.found import Found
 from fgaf.acquire.ramp import Ramp, Reading
 from fgaf.acquire.rig import Opening
 from fgaf.acquire.tables import parse_table
 from fgaf.acquire.units import whole
-from fgaf.dataset.bounds import UnitUm
+from fgaf.base.bounds import UnitUm
 
 REQUIRES: Final = ("serial",)
 ASK_FIRST: Final = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fgaf.acquire.tables import Table
-from fgaf.dataset.bounds import OffsetPx, SensorPx
+from fgaf.base.bounds import OffsetPx, SensorPx
 
 
 class Region(Table):

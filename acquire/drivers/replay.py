@@ -23,8 +23,8 @@ from fgaf.acquire.drivers.limits import require_within
 from fgaf.acquire.drivers.simulated import SimulatedClock
 from fgaf.acquire.rig import Opening
 from fgaf.acquire.tables import Table, parse_table
-from fgaf.dataset.bounds import ExposureMs
-from fgaf.dataset.errors import SettingError
+from fgaf.base.bounds import ExposureMs
+from fgaf.base.errors import SettingError
 from fgaf.dataset.raw import RawStack
 
 

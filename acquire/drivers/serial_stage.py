@@ -12,7 +12,7 @@ from pydantic import Field
 from fgaf.acquire.devices import DeviceError
 from fgaf.acquire.drivers.serial_link import SerialLink
 from fgaf.acquire.tables import Table
-from fgaf.dataset.bounds import Bound
+from fgaf.base.bounds import Bound
 
 _ANYTHING: Final = re.compile(r".+")
 

@@ -15,7 +15,7 @@ from fgaf.acquire.devices import Camera, Clock, DeviceError, Frame, Stage
 from fgaf.acquire.rig import Opening
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.acquire.tables import Table, parse_table
-from fgaf.dataset.bounds import (
+from fgaf.base.bounds import (
     Bound,
     DistanceUm,
     ExposureMs,

@@ -16,10 +16,10 @@ from fgaf.acquire.simulation.scenery import draw_debris
 from fgaf.acquire.simulation.settings import Contrast, SimulationSettings
 from fgaf.acquire.simulation.sperm import draw_sperm
 from fgaf.acquire.simulation.swimming import Pose, draw_swimming
+from fgaf.base.errors import SettingError
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, ArchiveHeader, Cells
-from fgaf.dataset.errors import SettingError
-from fgaf.dataset.header import utc_now
-from fgaf.dataset.split import make_split
+from fgaf.dataset.splits.split import make_split
+from fgaf.dataset.storage.header import utc_now
 
 Array = npt.NDArray[Any]
 Progress = Callable[[Iterable[int]], Iterable[int]]

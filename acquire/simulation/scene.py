@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fgaf.acquire.simulation import sensor
+from fgaf.acquire.simulation.flagellum import ThreadImager
 from fgaf.acquire.simulation.microscope import Microscope
 from fgaf.acquire.simulation.scenery import (
     DropletEdge,
@@ -21,7 +22,6 @@ from fgaf.acquire.simulation.scenery import (
 from fgaf.acquire.simulation.settings import MicroscopeSettings, SimulationSettings
 from fgaf.acquire.simulation.sperm import Sperm, draw_sperm
 from fgaf.acquire.simulation.swimming import Pose, Swimming, draw_swimming
-from fgaf.acquire.simulation.threads import ThreadImager
 from fgaf.acquire.simulation.waves import Patch, WaveImager
 from fgaf.dataset.truth import CellTruth
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.acquire.simulation.keeping import kept
+from fgaf.acquire.simulation.cache import kept
 from fgaf.acquire.simulation.microscope import Microscope
 from fgaf.acquire.simulation.settings import MicroscopeSettings
 from fgaf.acquire.simulation.waves import Patch, Slices, WaveImager

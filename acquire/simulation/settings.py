@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from fgaf.dataset.bounds import (
+from fgaf.base.bounds import (
     Aperture,
     Bound,
     DistanceUm,
@@ -19,7 +19,7 @@ from fgaf.dataset.bounds import (
     SpeedUmS,
     WavelengthUm,
 )
-from fgaf.dataset.optics import Optics
+from fgaf.dataset.storage.optics import Optics
 
 Electrons = Annotated[float, Bound(1e-3, 1e9, "electrons")]
 Objects = Annotated[int, Bound(0, 100_000)]

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.acquire.simulation.keeping import kept
+from fgaf.acquire.simulation.cache import kept
 from fgaf.acquire.simulation.microscope import Microscope
-from fgaf.acquire.simulation.windows import Window, Windows, unit_phasor
+from fgaf.acquire.simulation.patch_grid import Window, Windows, unit_phasor
 
 Array = npt.NDArray[Any]
 

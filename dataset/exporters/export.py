@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fgaf.dataset.about import About
-from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
-from fgaf.dataset.archive import FORMAT as ARCHIVE_FORMAT
-from fgaf.dataset.bounds import Count, Seed, require_bounded
-from fgaf.dataset.errors import SettingError
-from fgaf.dataset.files import require_all_new
-from fgaf.dataset.folders import require_new_folder
-from fgaf.dataset.integrity import format_of
-from fgaf.dataset.raw import SUFFIX as RAW_SUFFIX
-from fgaf.dataset.raw import RawStack
+from fgaf.base.bounds import Count, Seed, require_bounded
+from fgaf.base.errors import SettingError
+from fgaf.base.files import require_all_new
+from fgaf.base.folders import require_new_folder
+from fgaf.dataset.archive import DEFAULT_SPLIT, FORMAT as ARCHIVE_FORMAT, Archive
+from fgaf.dataset.cards.card_metadata import About
+from fgaf.dataset.raw import SUFFIX as RAW_SUFFIX, RawStack
+from fgaf.dataset.storage.integrity import format_of
 
 
 @dataclass(frozen=True)

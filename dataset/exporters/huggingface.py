@@ -10,9 +10,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.dataset.about import About
+from fgaf.base.extras import optional
+from fgaf.base.folders import publishing_folder
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
-from fgaf.dataset.card import card, title
+from fgaf.dataset.cards.card import card, title
+from fgaf.dataset.cards.card_metadata import About
 from fgaf.dataset.exporters.patches import (
     PNG,
     class_names,
@@ -21,8 +23,6 @@ from fgaf.dataset.exporters.patches import (
     png_of,
     side_rows,
 )
-from fgaf.dataset.extras import optional
-from fgaf.dataset.folders import publishing_folder
 from fgaf.dataset.record import NAME, archive_record
 
 _FILE_PATCHES: Final = 50_000

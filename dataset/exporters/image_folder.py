@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fgaf.base.csv_tables import write_table
+from fgaf.base.folders import publishing_folder
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
-from fgaf.dataset.csv_tables import write_table
 from fgaf.dataset.exporters.patches import (
     PNG,
     class_names,
@@ -14,7 +15,6 @@ from fgaf.dataset.exporters.patches import (
     png_of,
     side_rows,
 )
-from fgaf.dataset.folders import publishing_folder
 from fgaf.dataset.record import NAME, archive_record
 
 

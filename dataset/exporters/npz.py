@@ -9,9 +9,9 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fgaf.base.files import publishing
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
 from fgaf.dataset.exporters.patches import side_rows
-from fgaf.dataset.files import publishing
 from fgaf.dataset.formats import NPZ_RECORD, NPZ_SIDES
 from fgaf.dataset.record import archive_record
 

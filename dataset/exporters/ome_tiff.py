@@ -6,8 +6,8 @@ from pathlib import Path
 
 import tifffile
 
+from fgaf.base.files import publishing, require_free
 from fgaf.dataset.exporters.ome_xml import ome_xml
-from fgaf.dataset.files import publishing, require_free
 from fgaf.dataset.raw import RawStack
 
 SUFFIX = ".ome.tif"

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.dataset.extras import optional
-from fgaf.dataset.files import require_free
-from fgaf.dataset.folders import publishing_folder
+from fgaf.base.errors import FgafError, SettingError
+from fgaf.base.extras import optional
+from fgaf.base.files import require_free
+from fgaf.base.folders import publishing_folder
 from fgaf.dataset.formats import ZARR_RECORD
-from fgaf.dataset.raw import SUFFIX as RAW_SUFFIX
-from fgaf.dataset.raw import RawStack
+from fgaf.dataset.raw import SUFFIX as RAW_SUFFIX, RawStack
 from fgaf.dataset.record import stack_record
 
 VERSIONS: Final = ("0.4", "0.5")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.split import SIDES
+from fgaf.dataset.splits.split import SIDES
 
 PNG: Final = ".png"
 

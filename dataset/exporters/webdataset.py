@@ -17,12 +17,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fgaf.base.errors import SettingError
+from fgaf.base.folders import publishing_folder
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
-from fgaf.dataset.batches import shuffled_batches
-from fgaf.dataset.errors import SettingError
 from fgaf.dataset.exporters.patches import PNG, patch_columns, patch_names, png_of, side_rows
-from fgaf.dataset.folders import publishing_folder
 from fgaf.dataset.record import NAME, archive_record
+from fgaf.dataset.splits.batches import shuffled_batches
 
 SHARD_PATCHES: Final = 10_000
 _BATCH: Final = 256

@@ -10,8 +10,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fgaf.base.errors import FormatError, SettingError
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.importers.images import IMAGE_SUFFIXES, read_image
 from fgaf.dataset.importers.labelled import Labelled, Say, archive_of, count_classes
 from fgaf.dataset.importers.patches import PatchSettings, name_from

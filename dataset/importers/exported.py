@@ -13,17 +13,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import FormatError
-from fgaf.dataset.extras import optional
-from fgaf.dataset.importers.images import read_image
-from fgaf.dataset.inputs import (
+from fgaf.base.errors import FormatError
+from fgaf.base.extras import optional
+from fgaf.base.inputs import (
     MOST_TEXT_BYTES,
     SPARE_BYTES,
     read_text,
     require_file,
     require_stored,
 )
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.importers.images import read_image
 from fgaf.dataset.record import NAME, files_of, restore_archive
 
 TAR: Final = ".tar"

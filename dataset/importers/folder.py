@@ -13,13 +13,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.dataset.console import count
-from fgaf.dataset.errors import FormatError
+from fgaf.base.console import count
+from fgaf.base.errors import FormatError
+from fgaf.base.inputs import parse_json, read_bytes
 from fgaf.dataset.importers.images import IMAGE_SUFFIXES, read_image
 from fgaf.dataset.importers.ome import micrometres
 from fgaf.dataset.importers.tiff_metadata import with_micromanager
 from fgaf.dataset.importers.zstack import Heights, Series, ZStack
-from fgaf.dataset.inputs import parse_json, read_bytes
 
 _METADATA: Final = "metadata.txt"
 _BY_NAME: Final = "the files' names"

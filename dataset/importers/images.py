@@ -12,7 +12,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from fgaf.dataset.errors import FormatError
+from fgaf.base.errors import FormatError
+from fgaf.base.inputs import require_file, require_stored
 from fgaf.dataset.importers.ome_set import describing, placed_images
 from fgaf.dataset.importers.pixels import check_pixels, first_of_equal
 from fgaf.dataset.importers.tiff_file import (
@@ -32,7 +33,6 @@ from fgaf.dataset.importers.tiff_metadata import (
     with_micromanager,
 )
 from fgaf.dataset.importers.zstack import Claim, ZStack, settle
-from fgaf.dataset.inputs import require_file, require_stored
 
 OTHER_SUFFIXES: Final = (".png", ".bmp", ".jpg", ".jpeg")
 IMAGE_SUFFIXES: Final = (*TIFF_SUFFIXES, *OTHER_SUFFIXES)

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fgaf.base.errors import FormatError, SettingError
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, ArchiveHeader, Cells
-from fgaf.dataset.errors import FormatError, SettingError
-from fgaf.dataset.header import utc_now
 from fgaf.dataset.importers.patches import METHOD, PatchSettings
 from fgaf.dataset.importers.pixels import check_pixels
 from fgaf.dataset.importers.zstack import Claim, settle
-from fgaf.dataset.split import SIDES, make_split
+from fgaf.dataset.splits.split import SIDES, make_split
+from fgaf.dataset.storage.header import utc_now
 
 Say = Callable[[str], None]
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import tifffile
 
-from fgaf.dataset.errors import FormatError
+from fgaf.base.errors import FormatError
 from fgaf.dataset.importers.ome import integer
 from fgaf.dataset.importers.ome_set import (
     PlacedImage,

@@ -19,7 +19,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.dataset.errors import FormatError
+from fgaf.base.errors import FormatError
+from fgaf.base.inputs import parse_json, read_bytes
 from fgaf.dataset.importers.ome import integer, number, positive
 from fgaf.dataset.importers.pixels import colour_error
 from fgaf.dataset.importers.zstack import (
@@ -32,7 +33,6 @@ from fgaf.dataset.importers.zstack import (
     micromanager_claims,
     positions_of,
 )
-from fgaf.dataset.inputs import parse_json, read_bytes
 
 _INDEX: Final = "NDTiff.index"
 _FULL: Final = "Full resolution"

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.dataset.errors import FormatError
-from fgaf.dataset.extras import optional
+from fgaf.base.errors import FormatError
+from fgaf.base.extras import optional
 from fgaf.dataset.importers.ome import positive
 from fgaf.dataset.importers.pixels import check_pixels, colour_error
 from fgaf.dataset.importers.zstack import AXES, Claim, Heights, Series, ZStack, complete

@@ -11,12 +11,12 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fgaf.base.errors import FormatError, SettingError
+from fgaf.base.inputs import require_file, require_stored
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import FormatError, SettingError
 from fgaf.dataset.formats import NPZ_RECORD, NPZ_SIDES
 from fgaf.dataset.importers.labelled import Labelled, Say, archive_of, count_classes
 from fgaf.dataset.importers.patches import PatchSettings
-from fgaf.dataset.inputs import require_file, require_stored
 from fgaf.dataset.record import restore_archive
 
 _SINGLE: Final = b"\x93NUMPY"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
 
-from fgaf.dataset.errors import FormatError
+from fgaf.base.errors import FormatError
 from fgaf.dataset.formats import OME_NAMESPACE
 
 MICROMETRES: Final = {

@@ -14,13 +14,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from fgaf.dataset.errors import FormatError
+from fgaf.base.errors import FormatError
+from fgaf.base.inputs import read_text
 from fgaf.dataset.importers.ome import OmeImage, integer, parse_ome
 from fgaf.dataset.importers.tiff_axes import stack_sizes
 from fgaf.dataset.importers.tiff_file import Place, is_tiff, opened_tiff, read_places
 from fgaf.dataset.importers.tiff_metadata import with_micromanager, with_ome
 from fgaf.dataset.importers.zstack import Series, ZStack
-from fgaf.dataset.inputs import read_text
 
 _MOST_PLANES: Final = 1_000_000
 

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from fgaf.dataset.errors import FormatError
-from fgaf.dataset.extras import optional
+from fgaf.base.errors import FormatError
+from fgaf.base.extras import optional
+from fgaf.base.inputs import require_stored
 from fgaf.dataset.formats import ZARR_RECORD
 from fgaf.dataset.importers.ome import micrometres, number
 from fgaf.dataset.importers.pixels import check_pixels
 from fgaf.dataset.importers.zstack import AXES, Claim, Series, ZStack, magnitudes
-from fgaf.dataset.inputs import require_stored
 
 _UNITS: Final = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "meter": "m"}
 _AXES: Final = {"t": "time", "c": "channel"}

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
-from fgaf.dataset.errors import FormatError, SettingError
+from fgaf.base.errors import FormatError, SettingError
+from fgaf.base.inputs import require_file
 from fgaf.dataset.importers.folder import open_folder
 from fgaf.dataset.importers.ndtiff import ndtiff_folder, open_ndtiff
 from fgaf.dataset.importers.nikon import open_nd2
@@ -15,7 +16,6 @@ from fgaf.dataset.importers.ome_zarr import is_zarr, open_ome_zarr
 from fgaf.dataset.importers.tiff import open_companion, open_tiff
 from fgaf.dataset.importers.tiff_file import is_tiff
 from fgaf.dataset.importers.zstack import Series, ZStack
-from fgaf.dataset.inputs import require_file
 
 
 def read_zstack(path: Path) -> ZStack:

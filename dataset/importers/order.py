@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.dataset.bounds import PositionUm, require
-from fgaf.dataset.errors import SettingError
+from fgaf.base.bounds import PositionUm, require
+from fgaf.base.errors import SettingError
 from fgaf.dataset.importers.zstack import Claim, Heights, ZStack, magnitudes, settle
 
 _UNEVEN: Final = 0.5

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from fgaf.base.errors import FormatError
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import FormatError
 from fgaf.dataset.importers.class_folders import import_class_folders
 from fgaf.dataset.importers.exported import import_export, is_export
 from fgaf.dataset.importers.images import IMAGE_SUFFIXES

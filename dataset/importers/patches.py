@@ -11,18 +11,18 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fgaf.base.bounds import Classes, Seed, StepUm, require_bounded
+from fgaf.base.errors import FormatError, SettingError
+from fgaf.base.files import sha256_of
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, ArchiveHeader, Cells
-from fgaf.dataset.bounds import Classes, Seed, StepUm, require_bounded
-from fgaf.dataset.errors import FormatError, SettingError
-from fgaf.dataset.files import sha256_of
-from fgaf.dataset.header import utc_now
 from fgaf.dataset.importers.open_series import read_zstack
 from fgaf.dataset.importers.order import step_of, stored_downwards
 from fgaf.dataset.importers.plan import stack_name
 from fgaf.dataset.importers.tiff_file import is_tiff
 from fgaf.dataset.importers.zstack import Claim, ZStack, settle
-from fgaf.dataset.optics import Optics
-from fgaf.dataset.split import make_split
+from fgaf.dataset.splits.split import make_split
+from fgaf.dataset.storage.header import utc_now
+from fgaf.dataset.storage.optics import Optics
 
 METHOD: Final = "import"
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.dataset.errors import FormatError
+from fgaf.base.errors import FormatError
 
 _BIT_DEPTHS: Final = (8, 10, 12, 14, 16)
 _SHIFTS: Final = (8, 6, 4, 2)

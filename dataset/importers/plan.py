@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fgaf.dataset.bounds import Planes, PositionUm, StepUm, require_bounded
-from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.dataset.files import require_all_new
+from fgaf.base.bounds import Planes, PositionUm, StepUm, require_bounded
+from fgaf.base.errors import FgafError, SettingError
+from fgaf.base.files import require_all_new
 from fgaf.dataset.importers.images import IMAGE_SUFFIXES
 from fgaf.dataset.importers.ndtiff import ndtiff_folder
 from fgaf.dataset.importers.ome_zarr import is_zarr
@@ -19,8 +19,8 @@ from fgaf.dataset.importers.open_series import open_series
 from fgaf.dataset.importers.tiff import is_of_set
 from fgaf.dataset.importers.tiff_file import holds_pages, is_tiff
 from fgaf.dataset.importers.zstack import AXES, Series
-from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import SUFFIX
+from fgaf.dataset.storage.optics import Optics
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from fgaf.dataset.bounds import first_fault
-from fgaf.dataset.errors import FormatError, SettingError
-from fgaf.dataset.files import sha256_of
+from fgaf.base.bounds import first_fault
+from fgaf.base.errors import FormatError, SettingError
+from fgaf.base.files import sha256_of
 from fgaf.dataset.importers.open_series import open_series
 from fgaf.dataset.importers.order import step_of, stored_downwards, told_step
 from fgaf.dataset.importers.pixels import held_bit_depth, shifted_bits
 from fgaf.dataset.importers.plan import ImportSettings, Planned, plan_stacks
 from fgaf.dataset.importers.zstack import Claim, ZStack, settle
-from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawHeader
 from fgaf.dataset.record import restore_stack
+from fgaf.dataset.storage.optics import Optics
 from fgaf.dataset.whole_stack import write_whole_stack
 
 

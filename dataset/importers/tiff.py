@@ -12,7 +12,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from fgaf.dataset.errors import FgafError, FormatError, SettingError
+from fgaf.base.errors import FgafError, FormatError, SettingError
+from fgaf.base.inputs import read_text, require_stored
 from fgaf.dataset.importers.mmstack import open_mmstack
 from fgaf.dataset.importers.ome_set import open_ome
 from fgaf.dataset.importers.pixels import check_pixels, colour_error
@@ -32,7 +33,6 @@ from fgaf.dataset.importers.tiff_metadata import (
     with_micromanager,
 )
 from fgaf.dataset.importers.zstack import Series, ZStack, count_passes
-from fgaf.dataset.inputs import read_text, require_stored
 
 
 def read_tiff(path: Path) -> ZStack:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from fgaf.dataset.errors import FormatError, SettingError
+from fgaf.base.errors import FormatError, SettingError
 
 _AXES: Final = {
     "T": "time points",

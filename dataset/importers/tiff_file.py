@@ -16,9 +16,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from fgaf.dataset.errors import FormatError
+from fgaf.base.errors import FormatError
+from fgaf.base.inputs import require_file, require_stored
 from fgaf.dataset.importers.pixels import check_pixels, first_of_equal
-from fgaf.dataset.inputs import require_file, require_stored
 
 TIFF_SUFFIXES: Final = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm")
 _LARGE: Final = 1 << 28

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.dataset.bounds import Bound, PixelUm, StepUm, bound_of
-from fgaf.dataset.errors import FormatError, SettingError
+from fgaf.base.bounds import Bound, PixelUm, StepUm, bound_of
+from fgaf.base.errors import FormatError, SettingError
 from fgaf.dataset.importers.ome import number
 
 AXES: Final = {"position": "positions", "time": "time points", "channel": "channels"}

@@ -13,20 +13,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from fgaf.base.console import count
+from fgaf.base.errors import ExistsError, FgafError, FormatError, SettingError
+from fgaf.base.files import write_text
+from fgaf.base.folder_lock import RUN_LOCK, working_in
+from fgaf.base.inputs import parse_json, read_bytes
+from fgaf.base.outputs import is_taken, numbered
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
-from fgaf.dataset.console import count
-from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
-from fgaf.dataset.files import write_text
-from fgaf.dataset.folder_lock import RUN_LOCK, working_in
-from fgaf.dataset.inputs import parse_json, read_bytes
-from fgaf.dataset.outputs import is_taken, numbered
-from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.evaluation_set import Exam
 from fgaf.model.bench.motility import peak_measures
 from fgaf.model.bench.preset import Preset
-from fgaf.model.bench.report import render_report
+from fgaf.model.bench.report.report import render_report
+from fgaf.model.bench.report.tables import results_csv, results_tex
 from fgaf.model.bench.results import judge_runs
 from fgaf.model.bench.runs import Run, load, perform, plan_runs, save
-from fgaf.model.bench.tables import results_csv, results_tex
 
 _CARD = "benchmark.json"
 
@@ -173,7 +173,7 @@ def _failure(failed: Sequence[tuple[Run, Exception]], n_runs: int) -> FgafError:
 def _forget_states(folder: Path) -> None:
     """Remove what only a training that goes on needs; the network itself stays."""
     if folder.is_dir():
-        from fgaf.model.train import BEST, LAST
+        from fgaf.model.training.train import BEST, LAST
 
         for name in (BEST, LAST):
             (folder / name).unlink(missing_ok=True)

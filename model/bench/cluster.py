@@ -21,10 +21,10 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from fgaf.base.errors import FgafError, SettingError
+from fgaf.base.extras import require
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.dataset.extras import require
-from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.evaluation_set import Exam
 from fgaf.model.bench.methods import Method
 from fgaf.model.bench.runs import Run, fingerprint, perform
 

@@ -10,8 +10,8 @@ from typing import Final
 
 import torch
 
-from fgaf.model.backbones import macs, parameters
-from fgaf.model.predict import Predictor, network_logits
+from fgaf.model.inference.predict import Predictor, network_logits
+from fgaf.model.networks.backbones import macs, parameters
 
 REPEATS: Final = 21
 """Timed answers, after a few that warm up."""

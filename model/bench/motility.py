@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from fgaf.base.console import count
+from fgaf.base.errors import FgafError, SettingError
 from fgaf.curate.auto import auto
 from fgaf.curate.compile import compile_archive
-from fgaf.curate.crop import PatchSettings
-from fgaf.curate.finding import find_stacks
+from fgaf.curate.detection.crop import PatchSettings
+from fgaf.curate.session.finding import find_stacks
 from fgaf.dataset.archive import Archive, ArchiveHeader
-from fgaf.dataset.console import count
-from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.model.bench.focus_curves import mean_curve, peak_offsets
 from fgaf.model.bench.methods.focus import FocusMethod, measure_named
 from fgaf.model.bench.methods.search import focus_values

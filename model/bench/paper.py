@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-from fgaf.dataset.inputs import parse_toml
+from fgaf.base.inputs import parse_toml
 
 _WHOLE: Final = {"fg": True, "af": True, "cross_norm": True, "self_norm": True, "loss": "wloss"}
 """The switches of Table II as its first row has them."""
@@ -20,8 +20,8 @@ def paper_row(settings: Mapping[str, Any]) -> dict[str, Any] | None:
     Parameters
     ----------
     settings
-        Of a training, as `fgaf.model.settings.TrainSettings` names them; of another method,
-        anything.
+        Of a training, as `fgaf.model.networks.settings.TrainSettings` names them; of another
+        method, anything.
 
     Returns
     -------

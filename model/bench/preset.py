@@ -10,10 +10,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from fgaf.dataset.bounds import FoldsOrNone, Seed, first_fault
-from fgaf.dataset.errors import SettingError
-from fgaf.dataset.inputs import read_toml
-from fgaf.dataset.names import nearest
+from fgaf.base.bounds import FoldsOrNone, Seed, first_fault
+from fgaf.base.errors import SettingError
+from fgaf.base.inputs import read_toml
+from fgaf.base.names import nearest
 from fgaf.model.bench.methods import AnyMethod, Name, TrainedMethod
 from fgaf.model.bench.methods.classifier import ClassifierMethod
 

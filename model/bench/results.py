@@ -10,11 +10,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fgaf.base.console import count
+from fgaf.base.errors import FgafError
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.console import count
-from fgaf.dataset.errors import FgafError
 from fgaf.model.bench.compare import COMPARED, compared, judge_pairs
-from fgaf.model.bench.exam import Exam, describe, label_error, notices
+from fgaf.model.bench.evaluation_set import Exam, describe, label_error, notices
 from fgaf.model.bench.focus_curves import mean_curve, peak_offsets
 from fgaf.model.bench.methods import Method
 from fgaf.model.bench.motility import compare_groups, peak_measures

@@ -20,12 +20,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.dataset.errors import FormatError, SettingError
-from fgaf.dataset.files import write_text
-from fgaf.dataset.inputs import parse_json, read_bytes
-from fgaf.dataset.sealed_json import seal_json, unseal_json
+from fgaf.base.errors import FormatError, SettingError
+from fgaf.base.files import write_text
+from fgaf.base.inputs import parse_json, read_bytes
+from fgaf.base.sealed_json import seal_json, unseal_json
 from fgaf.model.bench.code import code_digest
-from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.evaluation_set import Exam
 from fgaf.model.bench.methods import Method, TrainedMethod
 from fgaf.model.bench.preset import CLASSIFIER, Preset
 

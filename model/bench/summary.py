@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from fgaf.dataset.console import count
-from fgaf.model.bench.exam import Exam
+from fgaf.base.console import count
+from fgaf.model.bench.evaluation_set import Exam
 from fgaf.model.bench.statistics import verdict
 
 _INTERVAL: Final = "(95 % interval "

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.dataset.errors import FormatError
-from fgaf.dataset.extras import require
+from fgaf.base.errors import FormatError
+from fgaf.base.extras import require
 
 Patches = npt.NDArray[Any]
 Outputs = tuple[npt.NDArray[np.float32], ...]

@@ -16,22 +16,22 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.dataset import console
+from fgaf.base import console
+from fgaf.base.errors import FgafError, SettingError
+from fgaf.base.extras import require
+from fgaf.base.files import publishing, require_new
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.dataset.extras import require
-from fgaf.dataset.files import publishing, require_new
-from fgaf.model.card import Precision
-from fgaf.model.checkpoint import Checkpoint
 from fgaf.model.deploy.engines import CARD, VERSION
 from fgaf.model.deploy.exported import FORMAT_VERSION, Exported, weights_of
 from fgaf.model.deploy.graph import onnx_model
 from fgaf.model.deploy.quantise import quantise
 from fgaf.model.deploy.seal import EMPTY, KEY, seal
 from fgaf.model.deploy.verify import Bar, Verdict, verify
-from fgaf.model.depth import ONNX, OPENVINO
-from fgaf.model.predict import card_of, load_checkpoint
-from fgaf.model.sides import TEST, TRAIN
+from fgaf.model.inference.card import Precision
+from fgaf.model.inference.checkpoint import Checkpoint
+from fgaf.model.inference.depth import ONNX, OPENVINO
+from fgaf.model.inference.predict import card_of, load_checkpoint
+from fgaf.model.training.sides import TEST, TRAIN
 
 Target = Literal["onnx", "openvino"]
 TARGETS: tuple[Target, ...] = get_args(Target)
@@ -85,7 +85,7 @@ def export_model(
     archive : that it was trained on: its training cells calibrate, its test cells judge
     out : the file; its suffix is that of the kind of file
     settings : to what
-    progress : wraps the verification, as `fgaf.dataset.console.progress`
+    progress : wraps the verification, as `fgaf.base.console.progress`
 
     Returns
     -------

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from fgaf.dataset.errors import FgafError, FormatError, SettingError
-from fgaf.dataset.extras import installed
-from fgaf.model.card import Kind, ModelCard
+from fgaf.base.errors import FgafError, FormatError, SettingError
+from fgaf.base.extras import installed
 from fgaf.model.deploy.engines import CARD, VERSION, Engine, OnnxRuntime, OpenVino
 from fgaf.model.deploy.seal import check_seal
-from fgaf.model.depth import ONNX, OPENVINO, Readings, Reads
-from fgaf.model.images import check_patches
+from fgaf.model.inference.card import Kind, ModelCard
+from fgaf.model.inference.depth import ONNX, OPENVINO, Readings, Reads
+from fgaf.model.inference.images import check_patches
 
 FORMAT_VERSION = 1
 _BATCH = 256
@@ -69,7 +69,7 @@ class Exported(Reads):
         return cls(engine, replace(card, kind=_KINDS[suffix]))
 
     def read(self, images: Any, source: str = "the input") -> Readings:
-        """Read depth from patches; see `fgaf.model.depth.DepthModel`."""
+        """Read depth from patches; see `fgaf.model.inference.depth.DepthModel`."""
         patches = check_patches(images, self.card.patch_px, source)
         parts = [
             self._engine.run(patches[start : start + _BATCH])

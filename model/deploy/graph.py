@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fgaf.dataset.extras import require
-from fgaf.model.augment import symmetries
-from fgaf.model.card import Precision
-from fgaf.model.checkpoint import Checkpoint
-from fgaf.model.decode import class_probabilities
+from fgaf.base.extras import require
 from fgaf.model.deploy.shuffles import fold_shuffles
-from fgaf.model.familiar import Novelty
+from fgaf.model.inference.card import Precision
+from fgaf.model.inference.checkpoint import Checkpoint
+from fgaf.model.inference.out_of_distribution import Novelty
+from fgaf.model.networks.augment import symmetries
+from fgaf.model.networks.decode import class_probabilities
 
 INPUT = "patches"
 OUTPUTS = ("depth_um", "spread_um", "probabilities", "novelty")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fgaf.dataset.extras import require
+from fgaf.base.extras import require
 from fgaf.model.deploy.exported import Exported, check_views
-from fgaf.model.depth import ONNX, OPENVINO, DepthModel
+from fgaf.model.inference.depth import ONNX, OPENVINO, DepthModel
 
 
 def is_export(path: Path | str) -> bool:
@@ -37,6 +37,6 @@ def open_model(path: Path | str, tta: bool | None = None, threads: int | None = 
         check_views(exported.card, tta, path)
         return exported
     require("torch", "torchvision")
-    from fgaf.model.predict import Predictor
+    from fgaf.model.inference.predict import Predictor
 
     return Predictor.load(path, tta)

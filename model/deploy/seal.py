@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from fgaf.dataset.errors import FormatError
+from fgaf.base.errors import FormatError
 
 KEY = "fgaf_sha256"
 EMPTY = "0" * 64

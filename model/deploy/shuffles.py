@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.shufflenetv2 import channel_shuffle
 
-from fgaf.model.backbones import SiteShuffleBlock
+from fgaf.model.networks.backbones import SiteShuffleBlock
 
 
 class _Stage(nn.Module):

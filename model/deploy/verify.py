@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.dataset import console
+from fgaf.base import console
+from fgaf.base.errors import FgafError
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import FgafError
-from fgaf.model.checkpoint import Checkpoint
-from fgaf.model.depth import DepthModel, Readings
-from fgaf.model.predict import Predictor
+from fgaf.model.inference.checkpoint import Checkpoint
+from fgaf.model.inference.depth import DepthModel, Readings
+from fgaf.model.inference.predict import Predictor
 
 WORSE_UM = 0.01
 """Growth of the mean error from which an export is refused, µm."""

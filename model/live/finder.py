@@ -1,10 +1,10 @@
 """Heads of sperm found in single frames, in focus too, by a small network.
 
 In focus a cell is a phase object with hardly any contrast: spots of contrast energy
-(`fgaf.curate.detect`) miss it there, and a stack is needed to bridge the gap. Live there is no
-stack, so that a fully convolutional network looks at the whole pattern, midpiece and tail included.
-It has few channels, and runs in numpy on pieces of a frame as well as on all of it. Its weights
-stand in `finder.npz`; `tools/fit_finder.py` fits them to labelled patches.
+(`fgaf.curate.detection.detect`) miss it there, and a stack is needed to bridge the gap. Live there
+is no stack, so that a fully convolutional network looks at the whole pattern, midpiece and tail
+included. It has few channels, and runs in numpy on pieces of a frame as well as on all of it. Its
+weights stand in `finder.npz`; `tools/fit_finder.py` fits them to labelled patches.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def contrast_of(images: Image, binning: int) -> Floats:
     images
         (N, Y, X) uint8 or uint16.
     binning
-        Image pixels to one of the grid, see `fgaf.curate.detect.Scale`.
+        Image pixels to one of the grid, see `fgaf.curate.detection.detect.Scale`.
 
     Returns
     -------

@@ -7,9 +7,9 @@ from bisect import bisect_left
 from collections import deque
 from typing import Final
 
+from fgaf.acquire.control.drive import Drive
 from fgaf.acquire.devices import DeviceError
-from fgaf.acquire.drive import Drive
-from fgaf.dataset.errors import FgafError
+from fgaf.base.errors import FgafError
 
 _REMEMBERED: Final = 256
 _REST_S: Final = 0.004

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
+from fgaf.acquire.control.frames import FrameCheck
 from fgaf.acquire.devices import (
     Camera,
     Clock,
@@ -19,10 +20,9 @@ from fgaf.acquire.devices import (
     StreamingCamera,
     WallClock,
 )
-from fgaf.acquire.frames import FrameCheck
 from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.rig import CameraTable
-from fgaf.dataset.errors import FgafError
+from fgaf.base.errors import FgafError
 from fgaf.model.live.focus import Focus
 
 WAITING: Final = 2

@@ -13,24 +13,24 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from fgaf.acquire.control.drive import Drive
 from fgaf.acquire.devices import Devices
-from fgaf.acquire.drive import Drive
 from fgaf.acquire.interrupt import Interrupt, InterruptError
 from fgaf.acquire.rig import Rig, effective_optics, load_rig, open_rig
-from fgaf.curate.crop import corner_of
-from fgaf.curate.detect import HEAD_UM
-from fgaf.dataset.bounds import AnyCount, DistanceUm, HeadUm, IntervalS, require_bounded
-from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.model.card import require_same
+from fgaf.base.bounds import AnyCount, DistanceUm, HeadUm, IntervalS, require_bounded
+from fgaf.base.errors import FgafError, SettingError
+from fgaf.curate.detection.crop import corner_of
+from fgaf.curate.detection.detect import HEAD_UM
 from fgaf.model.deploy.open_model import is_export, open_model
-from fgaf.model.depth import DepthModel, Readings
+from fgaf.model.inference.card import require_same
+from fgaf.model.inference.depth import DepthModel, Readings
+from fgaf.model.live.autofocus import Pursuit
 from fgaf.model.live.finder import Finder, shipped
 from fgaf.model.live.focus import Focus
 from fgaf.model.live.frames import Arrival, frames_of
 from fgaf.model.live.height import Height, error_of
 from fgaf.model.live.message import LiveCell, LiveFrame
 from fgaf.model.live.pace import Pace
-from fgaf.model.live.pursuit import Pursuit
 from fgaf.model.live.tracker import Track, Tracker, TrackSettings
 
 _MOST_CELLS: Final = 200

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.dataset.inputs import parse_json
+from fgaf.base.inputs import parse_json
 from fgaf.model.live.access import Access, address_for_others
 from fgaf.model.live.message import LiveFrame
 from fgaf.model.live.publisher import port_error

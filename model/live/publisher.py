@@ -8,8 +8,8 @@ from collections import deque
 from contextlib import suppress
 from typing import Final, Self
 
-from fgaf.dataset.errors import FgafError
-from fgaf.dataset.files import reason
+from fgaf.base.errors import FgafError
+from fgaf.base.files import reason
 
 _WAITING: Final = 50
 _SEND_S: Final = 5.0

@@ -11,11 +11,11 @@ from typing import Any, Final, Self
 import h5py
 import numpy as np
 
-from fgaf.dataset.errors import ExistsError, FgafError
-from fgaf.dataset.files import cannot_write, make_folder, publish, remove_empty, require_new, sync
-from fgaf.dataset.header import software, utc_now
-from fgaf.dataset.lock import is_written
-from fgaf.dataset.steady import SteadyFile
+from fgaf.base.errors import ExistsError, FgafError
+from fgaf.base.files import cannot_write, make_folder, publish, remove_empty, require_new, sync
+from fgaf.base.lock import is_written
+from fgaf.dataset.storage.deferred_error_file import SteadyFile
+from fgaf.dataset.storage.header import software, utc_now
 from fgaf.model.live.message import LiveCell, LiveFrame
 
 FORMAT: Final = "fgaf-live"

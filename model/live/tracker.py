@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from fgaf.curate.detect import Scale
-from fgaf.dataset.bounds import IntervalS, Repeats, Share, require_bounded
+from fgaf.base.bounds import IntervalS, Repeats, Share, require_bounded
+from fgaf.curate.detection.detect import Scale
 from fgaf.model.live.finder import REACH, STRIDE, Finder, contrast_of
 from fgaf.model.live.height import Height
 from fgaf.model.live.motion import Motion

@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fgaf.acquire import load_rig
-from fgaf.acquire.cli import main
+from fgaf.acquire.commands.main import main
+from fgaf.base.console import command_line
 from fgaf.dataset import Archive, RawStack
-from fgaf.dataset.console import command_line
 from fgaf.dataset.raw import RawHeader, RawWriter
 
 Acq = Callable[..., Result]

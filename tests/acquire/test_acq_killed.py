@@ -16,7 +16,8 @@ from pathlib import Path
 import h5py
 import pytest
 
-from fgaf.dataset import FgafError, RawStack, recover
+from fgaf import FgafError
+from fgaf.dataset import RawStack, recover
 
 KILLS = 20
 EMPTY = (

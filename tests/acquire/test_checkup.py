@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from fgaf import SettingError
 from fgaf.acquire import DeviceError, Devices, Frame, Interrupt, InterruptError, load_rig, open_rig
-from fgaf.acquire.check_plan import Bounds, CheckPlan
-from fgaf.acquire.checkup import Report, check_rig
+from fgaf.acquire.commissioning.check_plan import Bounds, CheckPlan
+from fgaf.acquire.commissioning.checkup import Report, check_rig
 from fgaf.acquire.drivers.simulated import SimulatedCamera, SimulatedStage
-from fgaf.dataset import SettingError
 
 FIXED = (
     "simulation.motile=false",

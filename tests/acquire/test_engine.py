@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fgaf import FgafError, SettingError
 from fgaf.acquire import (
     Camera,
     Clock,
@@ -28,7 +29,6 @@ from fgaf.acquire import (
 )
 from fgaf.acquire.drivers.simulated import SimulatedClock, SimulatedStage
 from fgaf.acquire.rig import CameraTable, StageTable
-from fgaf.dataset import FgafError, SettingError
 
 START_UM = 7.0
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fgaf import FgafError, SettingError
 from fgaf.acquire import (
     Frame,
     IncompleteFrameError,
@@ -24,8 +25,8 @@ from fgaf.acquire import (
     record_stacks,
     stack_paths,
 )
-from fgaf.acquire.pace import Pace
-from fgaf.dataset import FgafError, RawHeader, RawStack, RawWriter, SettingError, recover
+from fgaf.acquire.recording.timelapse import Pace
+from fgaf.dataset import RawHeader, RawStack, RawWriter, recover
 
 TESTS = Path(__file__).parents[1]
 PAGE = TESTS.parent / "docs" / "faults.md"
@@ -127,7 +128,7 @@ def test_a_series_that_fills_the_disk_says_how_many_were_done(
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = iter([10**9] * 4 + [10**4] * 2 + [0] * 9)
-    monkeypatch.setattr("fgaf.dataset.files.free_bytes", lambda _path: next(left))
+    monkeypatch.setattr("fgaf.base.files.free_bytes", lambda _path: next(left))
     paths = stack_paths(tmp_path, 4, "x")
     says = r"make room.*; \d of 4 stacks were done; the drive is back"
     with open_rig(rig) as devices, pytest.raises(FgafError, match=says):

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from fgaf.acquire import Interrupt, InterruptError
-from fgaf.acquire.cli import main
+from fgaf.acquire.commands.main import main
 from fgaf.acquire.simulation.scene import Canvas, Painter
 from fgaf.dataset import recover
 

@@ -21,8 +21,8 @@ from fgaf.acquire import (
     Rig,
     open_rig,
 )
-from fgaf.acquire.cli import main
-from fgaf.acquire.preview import Look, Preview
+from fgaf.acquire.commands.main import main
+from fgaf.acquire.control.preview import Look, Preview
 
 
 def live(small: tuple[str, ...], *words: str) -> Result:

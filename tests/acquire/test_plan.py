@@ -1,11 +1,10 @@
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
+from fgaf import SettingError
 from fgaf.acquire import StackPlan
-from fgaf.dataset import SettingError
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from fgaf import FgafError, SettingError
 from fgaf.acquire import (
     DeviceError,
     Interrupt,
@@ -23,8 +24,8 @@ from fgaf.acquire import (
     record_stacks,
     stack_paths,
 )
-from fgaf.acquire.cli import main
-from fgaf.dataset import FgafError, RawStack, SettingError
+from fgaf.acquire.commands.main import main
+from fgaf.dataset import RawStack
 
 PLAN = StackPlan(0.5, 1.0)
 PLACES = (Position("left", -400, 30, 2.0), Position("right", 500.5, -20))

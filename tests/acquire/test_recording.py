@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fgaf import ExistsError, FgafError, SettingError
 from fgaf.acquire import (
     Devices,
     Exposure,
@@ -30,19 +31,10 @@ from fgaf.acquire import (
     record_stacks,
     stack_paths,
 )
-from fgaf.acquire.writing import BackgroundWriter
+from fgaf.acquire.recording.writing import BackgroundWriter
 from fgaf.curate.candidates import times_of
-from fgaf.dataset import (
-    ExistsError,
-    FgafError,
-    RawHeader,
-    RawStack,
-    RawWriter,
-    SettingError,
-    read_truth,
-    recover,
-)
-from fgaf.dataset.validate_raw import raw_findings
+from fgaf.dataset import RawHeader, RawStack, RawWriter, read_truth, recover
+from fgaf.dataset.quality.validate_raw import raw_findings
 
 PLAN = StackPlan(0.5, 1.0)
 NOON = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
@@ -292,7 +284,7 @@ def test_a_write_that_fails_at_any_point_is_a_one_line_error(
 ) -> None:
     code = (
         f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
-        "from fgaf.acquire.cli import main; main(sys.argv[1:])"
+        "from fgaf.acquire.commands.main import main; main(sys.argv[1:])"
     )
     small = {
         "stack": ("--set", "simulation.cells=0", "--set", "simulation.shape=[128, 128]"),

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from fgaf import FgafError, SettingError
 from fgaf.acquire import DeviceError, Rig, load_rig, open_rig
 from fgaf.acquire.rig import BUILT_IN
-from fgaf.dataset import FgafError, SettingError
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from fgaf import FgafError, SettingError
 from fgaf.acquire import (
     DeviceError,
     Devices,
@@ -29,10 +30,10 @@ from fgaf.acquire import (
     open_rig,
     record_stacks,
 )
-from fgaf.acquire.cli import main
+from fgaf.acquire.commands.main import main
 from fgaf.acquire.drivers.simulated import SimulatedStage
 from fgaf.acquire.ramp import Ramp, Reading
-from fgaf.dataset import FgafError, RawStack, SettingError
+from fgaf.dataset import RawStack
 
 PLAN = StackPlan(0.5, 2.0, 3.0)
 TALL = ("simulation.shape=[1200, 16]", "simulation.cells=0", "simulation.debris=0")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fgaf.dataset.archive import Archive, ArchiveHeader, Cells
-from fgaf.dataset.optics import Optics
-from fgaf.dataset.split import make_split
+from fgaf.dataset.splits.split import make_split
+from fgaf.dataset.storage.optics import Optics
 
 SIDE = 32
 DEPTHS = np.arange(-4, 5) * 0.5

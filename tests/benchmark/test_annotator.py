@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fgaf.base.errors import FgafError, FormatError, SettingError
 from fgaf.curate.compile import compile_archive
-from fgaf.curate.crop import PatchSettings
-from fgaf.curate.session import Session
-from fgaf.curate.state import CellState, StackRef, Suggested
+from fgaf.curate.detection.crop import PatchSettings
+from fgaf.curate.session.session import Session
+from fgaf.curate.session.state import CellState, StackRef, Suggested
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, write_archive
-from fgaf.dataset.errors import FgafError, FormatError, SettingError
-from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawHeader, RawStack, RawWriter
+from fgaf.dataset.storage.optics import Optics
 from fgaf.model.bench.benchmark import run_benchmark
-from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.evaluation_set import Exam
 from fgaf.model.bench.methods.annotator import AnnotatorMethod
 from fgaf.model.bench.preset import Preset
 

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from fgaf.curate.focus import PAPER_MEASURES
+from fgaf.base.errors import ExistsError, FgafError, FormatError, SettingError
+from fgaf.base.folder_lock import RUN_LOCK, working_in
+from fgaf.curate.focus.focus_measures import PAPER_MEASURES
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
-from fgaf.dataset.folder_lock import RUN_LOCK, working_in
 from fgaf.model.bench.benchmark import run_benchmark
-from fgaf.model.bench.cli import bench
 from fgaf.model.bench.code import modules_behind
-from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.evaluation_set import Exam
 from fgaf.model.bench.methods import KINDS, TrainedMethod, by_kind
 from fgaf.model.bench.methods.constant import ConstantMethod
 from fgaf.model.bench.preset import Preset, load_preset, shipped
 from fgaf.model.bench.results import METRICS
 from fgaf.model.bench.runs import plan_runs
+from fgaf.model.commands.bench import bench
 
 SEARCH = Preset.model_validate(
     {
@@ -370,9 +370,13 @@ def test_two_methods_of_one_kind_are_refused() -> None:
 
 
 DEPENDS = {
-    "classifier": {"fgaf.model.augment", "fgaf.model.train", "fgaf.model.fgaf"},
-    "trained": {"fgaf.model.decode", "fgaf.model.fgaf"},
-    "focus": {"fgaf.curate.suggest", "fgaf.curate.focus"},
+    "classifier": {
+        "fgaf.model.networks.augment",
+        "fgaf.model.training.train",
+        "fgaf.model.networks.fgaf",
+    },
+    "trained": {"fgaf.model.networks.decode", "fgaf.model.networks.fgaf"},
+    "focus": {"fgaf.curate.focus.suggest", "fgaf.curate.focus.focus_measures"},
     "constant": {"fgaf.model.bench.methods.method"},
 }
 
@@ -382,11 +386,11 @@ def test_the_code_that_answers_depend_on_is_found_by_its_imports(kind: str) -> N
     own = KINDS[kind].__module__
     found = set(modules_behind(own))
     assert found >= DEPENDS[kind] | {own}
-    assert not {"fgaf.model.bench.report", "fgaf.model.bench.runs"} & found
+    assert not {"fgaf.model.bench.report.report", "fgaf.model.bench.runs"} & found
 
 
 def test_only_what_is_imported_counts() -> None:
-    assert "fgaf.model.train" not in modules_behind(TrainedMethod.__module__)
+    assert "fgaf.model.training.train" not in modules_behind(TrainedMethod.__module__)
     assert len(modules_behind(ConstantMethod.__module__)) == 2
 
 
@@ -416,7 +420,7 @@ def test_dry_run_says_what_is_left(tmp_path, texture_archive) -> None:
 
 def test_help_and_list_need_no_torch() -> None:
     code = (
-        "import sys; from fgaf.model.bench.cli import bench\n"
+        "import sys; from fgaf.model.commands.bench import bench\n"
         "bench(['--list'], standalone_mode=False)\n"
         "sys.exit(any(name in sys.modules for name in ('torch', 'matplotlib', 'scipy')))"
     )

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from distributed import Client, LocalCluster
 
+from fgaf.base.errors import FgafError, SettingError
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.model.bench.benchmark import run_benchmark
 from fgaf.model.bench.cluster import Order
-from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.evaluation_set import Exam
 from fgaf.model.bench.preset import Preset
 from fgaf.model.bench.runs import plan_runs
 

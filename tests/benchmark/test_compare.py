@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from fgaf.model.bench.compare import COMPARED, judge_pairs
-from fgaf.model.bench.pareto import pareto_front
 from fgaf.model.bench.preset import Preset
+from fgaf.model.bench.report.pareto import pareto_front
 
 CELL = np.repeat(np.arange(12), 3)
 

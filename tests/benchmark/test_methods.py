@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from fgaf.acquire.simulation.cells import simulate_cells
+from fgaf.base.errors import FgafError, SettingError
 from fgaf.dataset.archive import DEFAULT_SPLIT
-from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.evaluation_set import Exam
 from fgaf.model.bench.methods import KINDS, Method, Prediction
 from fgaf.model.bench.methods.calibration import Calibration
 from fgaf.model.bench.methods.features import band_powers, describe_patches, radial_profiles

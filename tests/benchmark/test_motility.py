@@ -12,12 +12,12 @@ from click.testing import CliRunner
 
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
+from fgaf.base.errors import FgafError, SettingError
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.dataset.errors import FgafError, SettingError
 from fgaf.dataset.raw import RawHeader, RawWriter
-from fgaf.model.bench.cli import bench
 from fgaf.model.bench.motility import compare_groups, focus_failure, peak_measures, read_group
 from fgaf.model.bench.preset import load_preset
+from fgaf.model.commands.bench import bench
 
 TENENGRAD = {"Tenengrad": "tenengrad"}
 

@@ -5,7 +5,7 @@ import pytest
 
 from fgaf.model.bench.paper import paper_row, title
 from fgaf.model.bench.preset import shipped
-from fgaf.model.settings import preset
+from fgaf.model.networks.settings import preset
 
 LITERAL = asdict(preset("paper"))
 DEFAULT = asdict(preset("default"))

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from fgaf.dataset.errors import SettingError
+from fgaf.base.errors import SettingError
 from fgaf.model.bench.preset import Preset, load_preset, shipped, with_settings
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from fgaf.acquire.simulation.cells import simulate_cells
-from fgaf.curate.focus import MEASURES, tenengrad
+from fgaf.base.errors import SettingError
+from fgaf.curate.focus.focus_measures import MEASURES, tenengrad
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import SettingError
 from fgaf.model.bench.methods.constant import constant
 from fgaf.model.bench.methods.focus import measure_named
 from fgaf.model.bench.methods.focus_template import FocusTemplate

@@ -11,7 +11,7 @@ import pytest
 from fgaf.dataset.archive import Archive
 from fgaf.model.bench.benchmark import run_benchmark
 from fgaf.model.bench.preset import Preset
-from fgaf.model.bench.tables import results_csv, results_tex
+from fgaf.model.bench.report.tables import results_csv, results_tex
 
 ODD = r"50 % of {all} & #1_$x$ \ ~^ <µ> ±×−–²"
 DOCUMENT = (

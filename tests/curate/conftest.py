@@ -13,11 +13,11 @@ import pytest
 
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
-from fgaf.curate.crop import PatchSettings
-from fgaf.curate.session import Session
-from fgaf.curate.state import CellState, StackRef, Suggested
-from fgaf.dataset.optics import Optics
+from fgaf.curate.detection.crop import PatchSettings
+from fgaf.curate.session.session import Session
+from fgaf.curate.session.state import CellState, StackRef, Suggested
 from fgaf.dataset.raw import RawHeader, RawStack, RawWriter
+from fgaf.dataset.storage.optics import Optics
 from fgaf.dataset.truth import FrameTruth, StackTruth, write_truth
 
 INTERVAL_NS = 33_000_000

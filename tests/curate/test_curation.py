@@ -16,11 +16,11 @@ import tifffile
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from fgaf.curate.cli import main
+from fgaf.curate.commands.main import main
 from fgaf.curate.compile import compile_archive
-from fgaf.curate.fields import coincide, same_fields
-from fgaf.curate.journal import JOURNAL, read_journal
-from fgaf.curate.state import read_state
+from fgaf.curate.session.fields import coincide, same_fields
+from fgaf.curate.session.journal import JOURNAL, read_journal
+from fgaf.curate.session.state import read_state
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.importers.stacks import import_stacks
 from fgaf.dataset.raw import RawStack
@@ -217,7 +217,7 @@ def test_constellations_are_recognised() -> None:
 
 @pytest.mark.skipif(not BEADS.exists(), reason="the bead stacks are not here")
 def test_real_beads(tmp_path: Path) -> None:
-    from fgaf.dataset.cli import main as data
+    from fgaf.dataset.commands.main import main as data
 
     files = [str(path) for path in sorted(BEADS.glob("*.ome.tif"))]
     imported = CliRunner().invoke(data, ["import", *files, "--out", str(tmp_path / "raw")])

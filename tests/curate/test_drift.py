@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fgaf.acquire.simulation.settings import SimulationSettings
-from fgaf.curate.drift import expected_error, measure_drift
-from fgaf.dataset.errors import SettingError
+from fgaf.base.errors import SettingError
+from fgaf.curate.focus.drift import expected_error, measure_drift
 
 STILL = SimulationSettings(beat_hz=(0.01, 0.01), speed_um_s=(1e-3, 1e-3))
 

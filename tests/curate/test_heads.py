@@ -9,8 +9,8 @@ import pytest
 
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
-from fgaf.curate.detect import detect
-from fgaf.curate.heads import MEASURES, Measures, head_scores
+from fgaf.curate.detection.detect import detect
+from fgaf.curate.detection.heads import MEASURES, Measures, head_scores
 
 NEAR_UM = 2.5
 BORDER_UM = 3.0

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fgaf.base.errors import FgafError
 from fgaf.curate.compile import compile_archive
-from fgaf.curate.crop import PatchSettings
-from fgaf.curate.finding import find_cells, take_in
-from fgaf.curate.session import Session
-from fgaf.curate.sitting import Sitting
-from fgaf.dataset.errors import FgafError
+from fgaf.curate.detection.crop import PatchSettings
+from fgaf.curate.session.annotation_controller import Sitting
+from fgaf.curate.session.finding import find_cells, take_in
+from fgaf.curate.session.session import Session
 from fgaf.dataset.raw import RawStack
 from fgaf.dataset.truth import StackTruth
 

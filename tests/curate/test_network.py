@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fgaf.curate.crop import PatchSettings
-from fgaf.curate.network import Network
-from fgaf.curate.queue import QueueSettings, queue_of
-from fgaf.curate.session import Session
+from fgaf.curate.detection.crop import PatchSettings
+from fgaf.curate.session.network import Network
+from fgaf.curate.session.queue import QueueSettings, queue_of
+from fgaf.curate.session.session import Session
 
 Z = np.arange(-8, 9) * 0.5
 SETTINGS = PatchSettings(16, 0.5, 2.0)
@@ -63,11 +63,12 @@ def test_open_cells_get_new_suggestions_once(session: Session) -> None:
 def test_a_folder_without_a_run_is_said(tmp_path: Path) -> None:
     # By itself: torch's compiler and the software OpenGL of a window do not share a process.
     code = (
-        "import sys, pathlib, fgaf.curate.network as n; n.Network.load(pathlib.Path(sys.argv[1]))"
+        "import sys, pathlib; from fgaf.curate.session.network import Network\n"
+        "Network.load(pathlib.Path(sys.argv[1]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True
     )
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("fgaf.dataset.errors.")
+    assert done.stderr.splitlines()[-1].startswith("fgaf.base.errors.")
     assert tmp_path.name in done.stderr.splitlines()[-1]

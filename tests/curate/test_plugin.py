@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fgaf.curate.plugin import get_reader, read_layers
-from fgaf.curate.shortcuts import SHORTCUTS
-from fgaf.curate.writer import write_stack
+from fgaf.base.errors import FgafError
+from fgaf.curate.napari.plugin import get_reader, read_layers
+from fgaf.curate.napari.shortcuts import SHORTCUTS
+from fgaf.curate.napari.writer import write_stack
 from fgaf.dataset import Archive, ArchiveHeader, Cells, write_archive
-from fgaf.dataset.errors import FgafError
 from fgaf.dataset.raw import RawStack
 
 # Warnings of the libraries below the window are not ours to mend.
@@ -134,7 +134,7 @@ def test_the_plugin_in_naparis_menus(archive: Path, tmp_path: Path) -> None:
     import napari
     from napari.settings import get_plugin_settings
 
-    from fgaf.curate.window.preferences import read_preferences
+    from fgaf.curate.napari.preferences import read_preferences
 
     assert read_preferences().keys == {}
     get_plugin_settings("fgaf").keys.unsure = "Q"

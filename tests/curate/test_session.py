@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fgaf.curate.crop import OFF_STACK, PatchSettings
-from fgaf.curate.journal import JOURNAL, LOCK, Journal, read_journal
-from fgaf.curate.session import Session
-from fgaf.curate.state import CellState, StackRef, Suggested, read_state
-from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
-from fgaf.dataset.folder_lock import LockedError
+from fgaf.base.errors import ExistsError, FgafError, FormatError, SettingError
+from fgaf.base.folder_lock import LockedError
+from fgaf.curate.detection.crop import OFF_STACK, PatchSettings
+from fgaf.curate.session.journal import JOURNAL, LOCK, Journal, read_journal
+from fgaf.curate.session.session import Session
+from fgaf.curate.session.state import CellState, StackRef, Suggested, read_state
 
 FlatStack = Callable[..., Path]
 ReadOnly = Callable[[Path], AbstractContextManager[Path]]
@@ -269,7 +269,7 @@ def test_the_second_to_open_a_session_is_told_and_can_look(session: Session) -> 
 CHILD = """
 import sys
 from pathlib import Path
-from fgaf.curate.session import Session
+from fgaf.curate.session.session import Session
 session = Session.open(Path(sys.argv[1]))
 for cell in ("one", "two", "three"):
     session.decide(cell, "accept", "ann")

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fgaf.curate.agreement import agreement, disagreements, weighted_kappa
-from fgaf.curate.crop import AT_BORDER, PatchSettings
-from fgaf.curate.finding import find_cells, require_workable, take_in
-from fgaf.curate.queue import QueueSettings, queue_of
-from fgaf.curate.session import Session, decision_of
-from fgaf.curate.sitting import Sitting
-from fgaf.curate.state import AUTO, StackRef, Suggested
-from fgaf.curate.status import status
-from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.base.errors import FgafError, SettingError
+from fgaf.curate.detection.crop import AT_BORDER, PatchSettings
+from fgaf.curate.session.agreement import agreement, disagreements, weighted_kappa
+from fgaf.curate.session.annotation_controller import Sitting
+from fgaf.curate.session.finding import find_cells, require_workable, take_in
+from fgaf.curate.session.queue import QueueSettings, queue_of
+from fgaf.curate.session.session import Session, decision_of
+from fgaf.curate.session.state import AUTO, StackRef, Suggested
+from fgaf.curate.session.status import status
 from fgaf.dataset.raw import RawStack
 
 Z = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
@@ -48,7 +48,7 @@ def twelve(flat_stack: Callable[..., Path], tmp_path: Path) -> Iterator[Session]
     """Twelve cells of one stack, suggested at -1 to 1 µm with falling confidence."""
     from dataclasses import replace
 
-    from fgaf.curate.state import CellState
+    from fgaf.curate.session.state import CellState
 
     path = flat_stack(tmp_path / "b.stack.h5", seed=3, shape=(9, 60, 400))
     with Session.create(tmp_path / "twelve", PatchSettings(16, 0.5, 0.5)) as session:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fgaf.curate.smooth import Places, by_contrast, by_focus, smoothed
+from fgaf.curate.tracking.smooth import Places, by_contrast, by_focus, smoothed
 
 Z_UM = np.arange(-8, 9) * 0.5
 HEAD_PX = 32.0

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from fgaf.curate.cli import main
-from fgaf.curate.shortcuts import SHORTCUTS, as_html, as_markdown, with_keys
-from fgaf.curate.state import AUTO
+from fgaf.base.errors import SettingError
+from fgaf.curate.commands.main import main
+from fgaf.curate.napari.shortcuts import SHORTCUTS, as_html, as_markdown, with_keys
+from fgaf.curate.session.state import AUTO
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import SettingError
 
 on_screen = [
     # Warnings of the libraries below the window are not ours to mend.

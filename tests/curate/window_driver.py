@@ -10,9 +10,9 @@ from qtpy.QtGui import QKeySequence
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from fgaf.curate.finding import find_stacks, open_session
-from fgaf.curate.window.panel import Panel
-from fgaf.curate.window.start import open_window
+from fgaf.curate.napari.panel import Panel
+from fgaf.curate.napari.start import open_window
+from fgaf.curate.session.finding import find_stacks, open_session
 
 PATIENCE_S = 60.0
 

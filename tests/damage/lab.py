@@ -40,13 +40,13 @@ Call = tuple[click.Command, list[str]]
 
 def make(folder: Path, seed: int, exports: bool = True) -> None:
     """Everything that a lab has after a day: stack, session, archive, run, exports, benchmark."""
-    from fgaf.curate.cli import main as curate
+    from fgaf.curate.commands.main import main as curate
     from fgaf.dataset.archive import write_archive
-    from fgaf.model.bench.cli import bench
-    from fgaf.model.checkpoint import Checkpoint
-    from fgaf.model.cli import train
+    from fgaf.model.commands.bench import bench
+    from fgaf.model.commands.train import train
     from fgaf.model.deploy.export import ExportSettings, build
     from fgaf.model.deploy.graph import onnx_model
+    from fgaf.model.inference.checkpoint import Checkpoint
 
     folder.mkdir(parents=True)
     (folder / "key").write_text("0123456789abcdef" * 4)
@@ -103,7 +103,7 @@ def _must(command: click.Command, arguments: list[str]) -> None:
 def _archive(seed: int) -> Any:
     """Ten cells of five planes: spots that widen and change sign with depth."""
     from fgaf.dataset.archive import Archive, ArchiveHeader, Cells
-    from fgaf.dataset.optics import Optics
+    from fgaf.dataset.storage.optics import Optics
 
     rng = np.random.default_rng(seed)
     cells, grid = 10, STEP_UM * np.arange(-2, 3)
@@ -201,51 +201,51 @@ def _bench(folder: Path, out: Path) -> list[str]:
 
 
 def _data(*arguments: str) -> Call:
-    from fgaf.dataset.cli import main
+    from fgaf.dataset.commands.main import main
 
     return main, list(arguments)
 
 
 def _curate(arguments: list[str]) -> Call:
-    from fgaf.curate.cli import main
+    from fgaf.curate.commands.main import main
 
     return main, arguments
 
 
 def _acq(*arguments: str) -> Call:
-    from fgaf.acquire.cli import main
+    from fgaf.acquire.commands.main import main
 
     return main, list(arguments)
 
 
 def _predict(model: Path, inputs: Path) -> Call:
-    from fgaf.model.predict_cli import predict
+    from fgaf.model.commands.predict import predict
 
     return predict, [str(model), str(inputs), "--json", "--force"]
 
 
 def _train(folder: Path, *arguments: str, out: str = "out") -> Call:
-    from fgaf.model.cli import train
+    from fgaf.model.commands.train import train
 
     run = ["--out", str(folder / out), *QUICK, "--json"]
     return train, [str(folder / "data.h5"), *run, *arguments]
 
 
 def _benchmark(folder: Path, out: str = "out") -> Call:
-    from fgaf.model.bench.cli import bench
+    from fgaf.model.commands.bench import bench
 
     return bench, _bench(folder, folder / out)
 
 
 def _deploy(folder: Path, model: Path) -> Call:
-    from fgaf.model.deploy.cli import export
+    from fgaf.model.commands.export import export
 
     known = ["--archive", str(folder / "data.h5"), "--out", str(folder / "out.onnx"), "--json"]
     return export, [str(model), *known]
 
 
 def _live(model: Path) -> Call:
-    from fgaf.dataset.console import Tool
+    from fgaf.base.console import Tool
 
     @click.command(cls=Tool)
     def opens() -> None:
@@ -300,7 +300,7 @@ def _archive_takes(path: Path) -> str:
 
 
 def _checkpoint_takes(path: Path) -> str:
-    from fgaf.model.checkpoint import Checkpoint
+    from fgaf.model.inference.checkpoint import Checkpoint
 
     held = vars(Checkpoint.load(path))
     weights = {name: _plain(value.numpy()) for name, value in held["weights"].items()}
@@ -309,8 +309,8 @@ def _checkpoint_takes(path: Path) -> str:
 
 
 def _state_takes(path: Path) -> str:
-    from fgaf.model.checkpoint import load_state
-    from fgaf.model.digest import digest_of
+    from fgaf.model.inference.checkpoint import load_state
+    from fgaf.model.inference.digest import digest_of
 
     return digest_of(load_state(path))
 
@@ -595,7 +595,7 @@ def _timeless(value: Any) -> Any:
 
 def _held(path: Path) -> str:
     """What an HDF5 file holds, but for times and seals."""
-    from fgaf.dataset.integrity import END_SEAL, FILE_SEAL, SEAL, SUMS_SEAL
+    from fgaf.dataset.storage.integrity import END_SEAL, FILE_SEAL, SEAL, SUMS_SEAL
 
     found: list[str] = []
 

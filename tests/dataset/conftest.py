@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from fgaf.dataset.archive import Archive, ArchiveHeader, Cells, write_archive
-from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawHeader, RawWriter
-from fgaf.dataset.split import make_split
+from fgaf.dataset.splits.split import make_split
+from fgaf.dataset.storage.optics import Optics
 
 # Beside the tests lie the writers of other programs' files.
 sys.path.insert(0, str(Path(__file__).parent))

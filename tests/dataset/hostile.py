@@ -23,7 +23,7 @@ most, wanted = json.loads(sys.argv[1])
 names = {name for name, *_ in wanted}
 scripts = entry_points(group="console_scripts")
 commands = {script.name: script.load() for script in scripts if script.name in names}
-torch = {"fgaf-predict": ["torch", "fgaf.model.depth"]}
+torch = {"fgaf-predict": ["torch", "fgaf.model.inference.depth"]}
 for name in ["h5py", "numpy", "tifffile", "PIL.Image", "zarr", *torch.get(wanted[-1][0], ())]:
     import_module(name)
 try:  # far more than may be used, as each thread reserves some; but not the whole machine

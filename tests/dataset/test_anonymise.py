@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from fgaf.dataset.anonymise import AnonymiseSettings, anonymise
+from fgaf.base.errors import ExistsError, FgafError, SettingError
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.dataset.attributes import read_attribute
-from fgaf.dataset.cli import main
-from fgaf.dataset.errors import ExistsError, FgafError, SettingError
+from fgaf.dataset.commands.main import main
+from fgaf.dataset.derive.anonymise import AnonymiseSettings, anonymise
+from fgaf.dataset.derive.pseudonyms import Pseudonyms, key_of, read_key
 from fgaf.dataset.history import recorded
-from fgaf.dataset.pseudonyms import Pseudonyms, key_of, read_key
+from fgaf.dataset.quality.validate import validate
 from fgaf.dataset.raw import RawStack
-from fgaf.dataset.validate import validate
+from fgaf.dataset.storage.attributes import read_attribute
 
 KEY = b"a key of sixteen bytes and more"
 NAMES = Pseudonyms(KEY)

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
+from fgaf.base.errors import ExistsError, FgafError, FormatError
+from fgaf.base.files import publishing, require_free, require_new, sha256_of
 from fgaf.dataset.archive import CELL_COLUMNS, ROW_COLUMNS, Archive, write_archive
-from fgaf.dataset.errors import ExistsError, FgafError, FormatError
-from fgaf.dataset.files import publishing, require_free, require_new, sha256_of
 
 texts = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=9)
 

@@ -9,11 +9,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.batches import BlockCache, CachedImages, shuffled_batches
+from fgaf.dataset.splits.batches import BlockCache, CachedImages, shuffled_batches
 
 
 class Watched:

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from fgaf.dataset.about import TEMPLATE, About, read_about
+from fgaf.base.errors import SettingError
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.dataset.card import card
-from fgaf.dataset.cli import main
-from fgaf.dataset.croissant import croissant
-from fgaf.dataset.errors import SettingError
-from fgaf.dataset.optics import Optics
+from fgaf.dataset.cards.card import card
+from fgaf.dataset.cards.card_metadata import TEMPLATE, About, read_about
+from fgaf.dataset.cards.croissant import croissant
+from fgaf.dataset.commands.main import main
+from fgaf.dataset.storage.optics import Optics
 
 AGREEMENT = {
     "cells": 20,

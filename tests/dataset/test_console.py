@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 import pytest
 
-from fgaf.dataset.cli import main
-from fgaf.dataset.console import Program, Tool, count, echo, finish, printable
-from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.base.console import Program, Tool, count, echo, finish, printable
+from fgaf.base.errors import FgafError, SettingError
+from fgaf.dataset.commands.main import main
 
 
 @dataclass(frozen=True)

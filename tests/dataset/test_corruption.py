@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from fgaf.base.errors import FormatError
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.cli import main
-from fgaf.dataset.errors import FormatError
+from fgaf.dataset.commands.main import main
+from fgaf.dataset.quality.validate import validate
 from fgaf.dataset.raw import RawStack
-from fgaf.dataset.sides import load_side
-from fgaf.dataset.validate import validate
+from fgaf.dataset.splits.subset_arrays import load_side
 
 Change = Callable[[h5py.File], Any]
 

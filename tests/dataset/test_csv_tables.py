@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from fgaf.base.csv_tables import read_table, write_table
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.dataset.cli import main
-from fgaf.dataset.csv_tables import read_table, write_table
+from fgaf.dataset.commands.main import main
 from fgaf.dataset.importers.exported import import_export
 
 FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\uff1d1"]

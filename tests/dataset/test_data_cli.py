@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.dataset.cli import main
-from fgaf.dataset.contact_sheet import HEAD, MARGIN
+from fgaf.dataset.commands.main import main
+from fgaf.dataset.quality.contact_sheet import HEAD, MARGIN
 
 PIXELS = np.random.default_rng(1).integers(0, 4000, (5, 20, 20), dtype=np.uint16)
 
@@ -114,7 +114,7 @@ def test_split_writes_a_new_archive(good_archive: Path, archive: Archive, tmp_pa
 
 def test_help_loads_no_image_library() -> None:
     code = (
-        "import sys; from fgaf.dataset.cli import main\n"
+        "import sys; from fgaf.dataset.commands.main import main\n"
         "print([m for m in ('tifffile', 'PIL', 'scipy', 'skimage', 'torch') if m in sys.modules])"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

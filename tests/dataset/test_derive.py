@@ -12,21 +12,20 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
+from fgaf.base.errors import FgafError, SettingError
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.dataset.cli import main
-from fgaf.dataset.diff import difference
-from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.dataset.groups import fields_of, linked_cells
-from fgaf.dataset.integrity import seal
-from fgaf.dataset.lazy import JoinedImages, PickedImages
-from fgaf.dataset.merge import MergeSettings, merge
-from fgaf.dataset.resample import Scaling
-from fgaf.dataset.split import with_folds, with_split
-from fgaf.dataset.subset import Selection, subset
-from fgaf.dataset.validate import validate
+from fgaf.dataset.commands.main import main
+from fgaf.dataset.derive.merge import MergeSettings, merge
+from fgaf.dataset.derive.resample import Scaling
+from fgaf.dataset.derive.subset import Selection, subset
+from fgaf.dataset.quality.diff import difference
+from fgaf.dataset.quality.validate import validate
+from fgaf.dataset.splits.groups import fields_of, linked_cells
+from fgaf.dataset.splits.split import with_folds, with_split
+from fgaf.dataset.storage.integrity import seal
+from fgaf.dataset.storage.virtual_images import JoinedImages, PickedImages
 
 
 def headed(archive: Archive, **values: Any) -> Archive:

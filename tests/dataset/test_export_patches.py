@@ -15,12 +15,12 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
+from fgaf.base.errors import ExistsError, FgafError, FormatError
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.dataset.errors import ExistsError, FgafError, FormatError
 from fgaf.dataset.exporters.export import ExportSettings, export
 from fgaf.dataset.history import recorded
 from fgaf.dataset.importers.patch_sets import import_patches
-from fgaf.dataset.split import SIDES, with_split
+from fgaf.dataset.splits.split import SIDES, with_split
 
 OUT = {"npz": "set.npz", "imagefolder": "set", "webdataset": "set", "huggingface": "set"}
 

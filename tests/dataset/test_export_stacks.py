@@ -13,12 +13,12 @@ import tifffile
 import yaozarrs
 import zarr
 
-from fgaf.dataset.errors import ExistsError, FgafError, SettingError
+from fgaf.base.errors import ExistsError, FgafError, SettingError
 from fgaf.dataset.exporters.export import ExportSettings, export
 from fgaf.dataset.importers.plan import ImportSettings, find_sources
 from fgaf.dataset.importers.stacks import import_stacks
-from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawStack
+from fgaf.dataset.storage.optics import Optics
 
 Write = Callable[..., Path]
 KINDS = [("ome-tiff", "0.5"), ("ome-zarr", "0.4"), ("ome-zarr", "0.5")]

@@ -14,15 +14,15 @@ import pytest
 import tifffile
 from click.testing import CliRunner
 
-from fgaf.dataset.cli import main
-from fgaf.dataset.errors import ExistsError, SettingError
-from fgaf.dataset.files import publish, publishing, require_all_new, require_new
-from fgaf.dataset.folder_lock import LockedError, working_in
-from fgaf.dataset.names import require_distinct, require_portable
+from fgaf.base.errors import ExistsError, SettingError
+from fgaf.base.files import publish, publishing, require_all_new, require_new
+from fgaf.base.folder_lock import LockedError, working_in
+from fgaf.base.names import require_distinct, require_portable
+from fgaf.dataset.commands.main import main
+from fgaf.dataset.quality.validate import validate
 from fgaf.dataset.raw import RawHeader, RawWriter
-from fgaf.dataset.validate import validate
 
-RUN = "import sys; from fgaf.dataset.cli import main; main(sys.argv[1:])"
+RUN = "import sys; from fgaf.dataset.commands.main import main; main(sys.argv[1:])"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
 
 
@@ -54,7 +54,7 @@ def test_what_a_killed_program_left_is_removed_and_what_a_live_one_builds_is_not
 ) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from fgaf.dataset.files import publishing\n"
+        "from fgaf.base.files import publishing\n"
         "with publishing(Path(sys.argv[1])) as part:\n"
         "    part.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)\n"
     )

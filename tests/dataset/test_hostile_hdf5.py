@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from hostile import Said, require_refused, run
 
+from fgaf.base.errors import FormatError
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import FormatError
 from fgaf.dataset.raw import SUFFIX, RawStack, RawWriter, recover
 
 Change = Callable[[h5py.File], Any]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from fgaf.dataset import FgafError, ImportSettings, RawStack, import_stacks
+from fgaf import FgafError
+from fgaf.dataset import ImportSettings, RawStack, import_stacks
 
 NONE, STEP = ImportSettings(), ImportSettings(step_um=1.0)
 

@@ -13,11 +13,11 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from fgaf.base.errors import FgafError
 from fgaf.dataset.archive import write_archive
-from fgaf.dataset.errors import FgafError
 from fgaf.dataset.importers.patch_sets import import_patches
 from fgaf.dataset.importers.patches import PatchSettings
-from fgaf.dataset.validate import validate
+from fgaf.dataset.quality.validate import validate
 
 SET = np.random.default_rng(8).integers(0, 255, (6, 5, 16, 16), dtype=np.uint8)
 STEP = PatchSettings(step_um=0.5)

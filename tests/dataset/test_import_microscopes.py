@@ -17,7 +17,7 @@ import zarr
 from nd2_file import write_nd2
 from ndstorage import NDTiffDataset
 
-from fgaf.dataset.errors import FgafError, SettingError
+from fgaf.base.errors import FgafError, SettingError
 from fgaf.dataset.importers.plan import ImportSettings, find_sources
 from fgaf.dataset.importers.stacks import import_stacks
 from fgaf.dataset.raw import RawStack

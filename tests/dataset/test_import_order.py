@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from microscope_tiffs import MmStack
 
-from fgaf.dataset.errors import FgafError
+from fgaf.base.errors import FgafError
 from fgaf.dataset.importers.plan import ImportSettings
 from fgaf.dataset.importers.stacks import import_stacks
 from fgaf.dataset.raw import RawStack

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tifffile
 
+from fgaf.base.errors import FgafError
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.dataset.errors import FgafError
 from fgaf.dataset.importers.patch_sets import import_patches
 from fgaf.dataset.importers.patches import PatchSettings
-from fgaf.dataset.optics import Optics
-from fgaf.dataset.validate import validate
+from fgaf.dataset.quality.validate import validate
+from fgaf.dataset.storage.optics import Optics
 
 RNG = np.random.default_rng(2)
 SET = RNG.integers(0, 255, (10, 9, 24, 24), dtype=np.uint8)

@@ -19,9 +19,9 @@ from microscope_tiffs import MmStack, write_lsm, write_zstd
 from numpy.typing import NDArray
 from PIL import Image
 
-from fgaf.curate.cli import main as curate
-from fgaf.dataset.cli import main as data
-from fgaf.dataset.errors import FgafError
+from fgaf.base.errors import FgafError
+from fgaf.curate.commands.main import main as curate
+from fgaf.dataset.commands.main import main as data
 from fgaf.dataset.importers.images import pixel_size_of, read_alike, read_image, read_images
 from fgaf.dataset.importers.plan import ImportSettings
 from fgaf.dataset.importers.stacks import import_stacks
@@ -231,7 +231,7 @@ def test_zstandard_names_what_it_needs(tmp_path: Path) -> None:
     path = write_zstd(tmp_path / "s.tif", BYTES)
     code = (
         "import sys; sys.modules['imagecodecs'] = None\n"
-        "from fgaf.dataset.cli import main\n"
+        "from fgaf.dataset.commands.main import main\n"
         "main(sys.argv[1:])\n"
     )
     args = ["import", path, "--step", "0.5", "--out", tmp_path / "raw"]

@@ -13,8 +13,8 @@ import tifffile
 from click.testing import CliRunner
 from microscope_tiffs import MmStack, write_ome_set
 
-from fgaf.dataset.cli import main
-from fgaf.dataset.errors import FgafError
+from fgaf.base.errors import FgafError
+from fgaf.dataset.commands.main import main
 from fgaf.dataset.importers.images import pixel_size_of
 from fgaf.dataset.importers.plan import ImportSettings, find_sources
 from fgaf.dataset.importers.stacks import import_stacks

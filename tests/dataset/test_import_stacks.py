@@ -21,12 +21,12 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from fgaf.dataset.errors import ExistsError, FgafError, SettingError
+from fgaf.base.errors import ExistsError, FgafError, SettingError
 from fgaf.dataset.importers.plan import ImportSettings, find_sources
 from fgaf.dataset.importers.stacks import import_stacks
-from fgaf.dataset.optics import Optics
+from fgaf.dataset.quality.validate import validate
 from fgaf.dataset.raw import RawStack
-from fgaf.dataset.validate import validate
+from fgaf.dataset.storage.optics import Optics
 
 SHAPE = (5, 20, 30)
 PIXELS = np.random.default_rng(5).integers(0, 4000, SHAPE, dtype=np.uint16)

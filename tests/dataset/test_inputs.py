@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from hostile import Said, require_refused, run
 
-from fgaf.dataset.about import read_about
-from fgaf.dataset.errors import FormatError
-from fgaf.dataset.inputs import parse_json, parse_toml, read_text, require_file
+from fgaf.base.errors import FormatError
+from fgaf.base.inputs import parse_json, parse_toml, read_text, require_file
+from fgaf.dataset.cards.card_metadata import read_about
 
 DEEP = 200_000
 

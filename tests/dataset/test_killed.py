@@ -16,9 +16,9 @@ import pytest
 import tifffile
 
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.dataset.cli import main
+from fgaf.dataset.commands.main import main
+from fgaf.dataset.quality.validate import validate
 from fgaf.dataset.raw import RawStack
-from fgaf.dataset.validate import validate
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
 
@@ -31,7 +31,7 @@ def step(): write_archive(Path("target.h5"), b, overwrite=True)
 """
 COMMAND = """
 import shlex
-from fgaf.dataset.cli import main
+from fgaf.dataset.commands.main import main
 def step(): main([*shlex.split({arguments!r}), "--overwrite", "--json"], standalone_mode=False)
 """
 LOOP = """

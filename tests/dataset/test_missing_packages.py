@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from fgaf.base.errors import FgafError
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import FgafError
 from fgaf.dataset.exporters.export import export
 from fgaf.dataset.importers.stacks import import_stacks
-from fgaf.dataset.url import Url
+from fgaf.dataset.storage.url import Url
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import pytest
 
 from fgaf.dataset import archive, raw
 from fgaf.dataset.archive import Archive
+from fgaf.dataset.quality.validate import validate
 from fgaf.dataset.raw import RawStack
-from fgaf.dataset.validate import validate
 
 FORMATS = Path(__file__).parent / "formats"
 

@@ -16,9 +16,9 @@ import pytest
 import tifffile
 from click.testing import CliRunner
 
-from fgaf.dataset.cli import main
-from fgaf.dataset.folder_lock import user_name
-from fgaf.dataset.outputs import claim_folder, free_path
+from fgaf.base.folder_lock import user_name
+from fgaf.base.outputs import claim_folder, free_path
+from fgaf.dataset.commands.main import main
 
 NAMES = [
     ("dataset-run", "dataset-run-2"),
@@ -59,8 +59,8 @@ def test_folders_claimed_at_once_are_all_different(tmp_path: Path) -> None:
 BUILDS = """
 import sys
 from pathlib import Path
-from fgaf.dataset.folder_lock import user_name
-from fgaf.dataset.outputs import claiming
+from fgaf.base.folder_lock import user_name
+from fgaf.base.outputs import claiming
 with claiming(Path(sys.argv[1])):
     print("begun", flush=True)
     sys.stdin.read()

@@ -14,13 +14,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
-from fgaf.dataset.crc import joined
-from fgaf.dataset.errors import ExistsError, FgafError, FormatError, SettingError
-from fgaf.dataset.optics import Optics
+from fgaf.base.errors import ExistsError, FgafError, FormatError, SettingError
 from fgaf.dataset.raw import RawHeader, RawStack, RawWriter, recover
+from fgaf.dataset.storage.crc import joined
+from fgaf.dataset.storage.optics import Optics
 from fgaf.dataset.truth import CellTruth, FrameTruth, StackTruth, read_truth, write_truth
 
 HEADER = RawHeader.new(step_um=0.5, half_range_um=1.0, center_um=0.0, bit_depth=16)

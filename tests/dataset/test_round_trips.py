@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import get_type_hints
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
+from fgaf.base.bounds import bound_of
 from fgaf.dataset.archive import Archive, ArchiveHeader, Cells, write_archive
-from fgaf.dataset.bounds import bound_of
 from fgaf.dataset.exporters.export import ARCHIVE_FORMATS, STACK_FORMATS, export
 from fgaf.dataset.importers.patch_sets import import_patches
 from fgaf.dataset.importers.stacks import import_stacks
-from fgaf.dataset.optics import Optics
 from fgaf.dataset.raw import RawHeader, RawStack
+from fgaf.dataset.storage.optics import Optics
 from fgaf.dataset.whole_stack import write_whole_stack
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from fgaf.dataset.archive import Archive, ArchiveHeader, Cells, write_archive
-from fgaf.dataset.optics import Optics
+from fgaf.dataset.storage.optics import Optics
 
 CELLS, PLANES, SIDE = 11_112, 9, 96
 PEAK_MB = 450
@@ -88,7 +88,10 @@ def peak_mb(code: str, *arguments: object) -> float:
 
 
 def test_validate_and_split_take_bounded_memory(large: Path, tmp_path: Path) -> None:
-    command = "import sys; from fgaf.dataset.cli import main\nmain(sys.argv[1:], standalone_mode=0)"
+    command = (
+        "import sys; from fgaf.dataset.commands.main import main\n"
+        "main(sys.argv[1:], standalone_mode=False)"
+    )
     assert large.stat().st_size > 1.5 * PEAK_MB * 2**20
     assert peak_mb(command, "validate", large) < PEAK_MB
     out = tmp_path / "split.h5"
@@ -99,7 +102,7 @@ def test_a_pass_of_shuffled_batches_takes_the_stated_memory(large: Path) -> None
     code = (
         "import sys; from pathlib import Path; import numpy as np\n"
         "from fgaf.dataset.archive import Archive\n"
-        "from fgaf.dataset.batches import shuffled_batches\n"
+        "from fgaf.dataset.splits.batches import shuffled_batches\n"
         "with Archive.open(Path(sys.argv[1])) as archive:\n"
         "    rows = np.arange(len(archive.images))\n"
         "    memory = 64 * 2**20\n"

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
+from fgaf.base.errors import FgafError, SettingError
 from fgaf.dataset.archive import Cells
-from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.dataset.groups import fields_of, linked_cells
-from fgaf.dataset.split import (
+from fgaf.dataset.splits.groups import fields_of, linked_cells
+from fgaf.dataset.splits.split import (
     SIDES,
     TEST,
     TRAIN,

@@ -16,13 +16,13 @@ import pytest
 import zarr
 from click.testing import CliRunner
 
+from fgaf.base.errors import FormatError
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.dataset.cli import main
-from fgaf.dataset.errors import FormatError
+from fgaf.dataset.commands.main import main
 from fgaf.dataset.exporters.ome_zarr import write_ome_zarr
 from fgaf.dataset.raw import RawStack
-from fgaf.dataset.sides import load_side
-from fgaf.dataset.url import Url, location
+from fgaf.dataset.splits.subset_arrays import load_side
+from fgaf.dataset.storage.url import Url, location
 
 
 @dataclass

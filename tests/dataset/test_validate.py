@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from fgaf.dataset.archive import Archive, write_archive
+from fgaf.dataset.derive.subset import Selection, subset
 from fgaf.dataset.history import recorded
-from fgaf.dataset.optics import Optics
+from fgaf.dataset.quality.validate import validate
 from fgaf.dataset.raw import RawHeader, RawWriter
-from fgaf.dataset.subset import Selection, subset
-from fgaf.dataset.validate import validate
+from fgaf.dataset.storage.optics import Optics
 
 
 def test_good_files_have_no_findings(good_stack: Path, good_archive: Path) -> None:

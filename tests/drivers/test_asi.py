@@ -13,11 +13,12 @@ import pytest
 from ms2000_peer import ASI_FIELD, ASI_MANUAL, ASI_TIGER, AsiPersonality, Ms2000Peer
 from proscan_peer import MANUAL
 
+from fgaf import FgafError, SettingError
 from fgaf.acquire import Devices, Frame, Position, StackPlan, XYStage, record_stacks, stack_paths
 from fgaf.acquire.devices import DeviceError, Stage, WallClock
 from fgaf.acquire.drivers.asi import AsiStage, find_on, open_stage
 from fgaf.acquire.rig import CameraTable, Opening, Rig, StageTable
-from fgaf.dataset import FgafError, RawStack, SettingError
+from fgaf.dataset import RawStack
 
 StartPeer = Callable[[AsiPersonality], Ms2000Peer]
 OpenAsi = Callable[..., AsiStage]

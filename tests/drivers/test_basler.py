@@ -23,7 +23,7 @@ from fgaf.acquire.devices import (
 )
 from fgaf.acquire.drivers.basler import BaslerCamera, open_camera
 from fgaf.acquire.rig import CameraTable, Opening, Rig, StageTable
-from fgaf.dataset.errors import SettingError
+from fgaf.base.errors import SettingError
 
 pytest.importorskip("pypylon", reason="pypylon is not installed")
 

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from fgaf.acquire.cli import main
+from fgaf import SettingError
+from fgaf.acquire.commands.main import main
 from fgaf.acquire.devices import EffectiveSettings, WallClock
 from fgaf.acquire.drivers.basler import BaslerCamera, open_camera
 from fgaf.acquire.drivers.basler_pixels import PixelFormat
 from fgaf.acquire.rig import CameraTable, Opening, Rig, StageTable, effective_optics
-from fgaf.dataset import Optics, RawStack, SettingError
+from fgaf.dataset import Optics, RawStack
 
 pylon = pytest.importorskip("pypylon.pylon", reason="pypylon is not installed")
 

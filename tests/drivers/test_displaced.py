@@ -12,10 +12,11 @@ from ms2000_peer import ASI_FIELD, ASI_MANUAL
 from proscan_peer import FIELD, MANUAL
 from serial_peer import SerialPeer, SerialPersonality
 
+from fgaf import FgafError
 from fgaf.acquire import Rig, StackPlan, load_rig, open_rig, record_stacks, stack_paths
-from fgaf.acquire.check_plan import Bounds, CheckPlan
-from fgaf.acquire.checkup import check_rig
-from fgaf.dataset import FgafError, RawStack, recover
+from fgaf.acquire.commissioning.check_plan import Bounds, CheckPlan
+from fgaf.acquire.commissioning.checkup import check_rig
+from fgaf.dataset import RawStack, recover
 
 StartPeer = Callable[[SerialPersonality], SerialPeer]
 

@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 from proscan_peer import FIELD, MANUAL, NANOSCANZ, Personality, ProScanPeer
 
 from fgaf.acquire import load_rig, open_rig
-from fgaf.acquire.cli import main
-from fgaf.acquire.found import find_devices
+from fgaf.acquire.commands.main import main
+from fgaf.acquire.discovery import find_devices
 
 StartPeer = Callable[[Personality], ProScanPeer]
 
@@ -111,7 +111,7 @@ def test_cameras_of_basler_are_listed() -> None:
 
 
 DRIVER = """
-from fgaf.acquire.found import Found
+from fgaf.acquire.discovery import Found
 
 def open_stage(settings, opening):
     raise NotImplementedError

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from fgaf import FgafError, SettingError
 from fgaf.acquire import (
     Devices,
     Position,
@@ -26,7 +27,7 @@ from fgaf.acquire import (
     record_stacks,
     stack_paths,
 )
-from fgaf.acquire.cli import main
+from fgaf.acquire.commands.main import main
 from fgaf.acquire.devices import (
     Camera,
     DeviceError,
@@ -36,7 +37,7 @@ from fgaf.acquire.devices import (
 )
 from fgaf.acquire.drivers.mmcore import MmcoreCameraSettings, _binning_of
 from fgaf.acquire.drivers.mmcore_stamps import Arrivals, Pace
-from fgaf.dataset import FgafError, Optics, RawStack, SettingError
+from fgaf.dataset import Optics, RawStack
 
 unicore = pytest.importorskip(
     "pymmcore_plus.experimental.unicore", reason="pymmcore-plus has no Python-side devices"

@@ -19,7 +19,7 @@ from proscan_peer import FIELD, MANUAL, NANOSCANZ, Personality, ProScanPeer
 from fgaf.acquire.devices import DeviceError, Stage, WallClock
 from fgaf.acquire.drivers.prior import PriorStage, open_stage
 from fgaf.acquire.rig import CameraTable, Opening, Rig, StageTable
-from fgaf.dataset.errors import SettingError
+from fgaf.base.errors import SettingError
 
 StartPeer = Callable[[Personality], ProScanPeer]
 OpenPrior = Callable[..., PriorStage]

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from fgaf import FgafError
 from fgaf.acquire import Devices, Rig, StackPlan, load_rig, open_rig, record_stacks
-from fgaf.acquire.cli import main
+from fgaf.acquire.commands.main import main
 from fgaf.acquire.devices import Camera, Stage
-from fgaf.dataset import FgafError, RawStack, read_truth
+from fgaf.dataset import RawStack, read_truth
 
 PLAN = StackPlan(0.5, 1.0, 3.0)
 RIG = """

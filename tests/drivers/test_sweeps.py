@@ -16,6 +16,7 @@ from ms2000_peer import ASI_FIELD, ASI_MANUAL, ASI_TIGER
 from proscan_peer import FIELD, MANUAL
 from serial_peer import SerialPeer, SerialPersonality
 
+from fgaf import SettingError
 from fgaf.acquire import (
     DeviceError,
     Devices,
@@ -32,7 +33,7 @@ from fgaf.acquire import (
 )
 from fgaf.acquire.devices import TrialRampStage
 from fgaf.acquire.rig import CameraTable, StageTable
-from fgaf.dataset import RawStack, SettingError
+from fgaf.dataset import RawStack
 
 PLAN = StackPlan(0.5, 1.0, 10.0)
 INTERVAL_S, EXPOSURE_S = 0.05, 0.002

@@ -87,7 +87,12 @@ def installed(tmp_path: Path) -> Path:
 
 
 def acq(installed: Path, *arguments: str) -> str:
-    command = [sys.executable, "-c", "from fgaf.acquire.cli import main; main()", *arguments]
+    command = [
+        sys.executable,
+        "-c",
+        "from fgaf.acquire.commands.main import main; main()",
+        *arguments,
+    ]
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

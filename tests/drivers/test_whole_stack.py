@@ -15,9 +15,10 @@ from PIL import Image
 from proscan_peer import FIELD, MANUAL, NANOSCANZ, Personality, ProScanPeer
 from pylon_fake import FakeCamera, Shot, install
 
+from fgaf import FgafError
 from fgaf.acquire import Frame, Rig, StackPlan, load_rig, open_rig, record_stacks
-from fgaf.acquire.cli import main
-from fgaf.dataset import FgafError, RawStack, recover
+from fgaf.acquire.commands.main import main
+from fgaf.dataset import RawStack, recover
 
 pytest.importorskip("pypylon", reason="pypylon is not installed")
 

@@ -14,7 +14,7 @@ import pytest
 
 from fgaf.acquire import Devices, Frame, Rig, WallClock, load_rig
 from fgaf.model.deploy.open_model import open_model
-from fgaf.model.depth import DepthModel
+from fgaf.model.inference.depth import DepthModel
 from fgaf.model.live import LiveCell, LiveFrame
 
 SMALL = (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fgaf.acquire import Clock, DeviceError, Interrupt, Stage, WallClock
-from fgaf.acquire.drive import Drive
+from fgaf.acquire.control.drive import Drive
 from fgaf.acquire.drivers.simulated import SimulatedClock
 from fgaf.acquire.rig import StageTable
 from fgaf.model.live.focus import Focus

@@ -14,7 +14,7 @@ import h5py
 import pytest
 from click.testing import CliRunner, Result
 
-from fgaf.model.live.cli import live
+from fgaf.model.commands.live import live
 
 OFF = ("--page", "off", "--tcp", "off")
 
@@ -141,7 +141,7 @@ def test_a_disk_that_fills_up_ends_a_run_with_one_line(
     settings = [word for override in small for word in ("--set", override)]
     limited = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, 90_000))\n"
-        "from fgaf.model.live.cli import live\nlive()"
+        "from fgaf.model.commands.live import live\nlive()"
     )
     words = ["sim", "sim", *settings, *OFF, "--track", "centre", "--record", path]
     done = subprocess.run(

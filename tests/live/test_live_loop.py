@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fgaf import FgafError
 from fgaf.acquire import DeviceError, Devices, Frame, Interrupt, Rig, load_rig, open_rig
-from fgaf.dataset import FgafError
-from fgaf.model.depth import DepthModel
+from fgaf.model.inference.depth import DepthModel
 from fgaf.model.live import Live, LiveFrame, LiveSettings, live
+from fgaf.model.live.autofocus import parse_target
 from fgaf.model.live.loop import open_live
-from fgaf.model.live.pursuit import parse_target
 
 STEADY = LiveSettings(processing_s=0.01)
 
@@ -194,7 +194,7 @@ def test_a_model_of_another_microscope_is_refused(
     case: Unlike, small: tuple[str, ...], tmp_path: Any
 ) -> None:
     del tmp_path
-    from fgaf.dataset.optics import Optics
+    from fgaf.dataset.storage.optics import Optics
 
     rig = load_rig("sim", [*small, case.setting])
     trained = Optics(

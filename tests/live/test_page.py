@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgaf.dataset import FgafError
+from fgaf import FgafError
 from fgaf.model.live import LiveFrame, web
 from fgaf.model.live.page import Page
 

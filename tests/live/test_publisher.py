@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fgaf.dataset import FgafError
+from fgaf import FgafError
 from fgaf.model.live import LiveFrame
 from fgaf.model.live.publisher import Publisher
 

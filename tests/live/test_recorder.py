@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import pytest
 
-from fgaf.dataset import ExistsError, FgafError
+from fgaf import ExistsError, FgafError
 from fgaf.model.live import LiveFrame
 from fgaf.model.live.recorder import PART, Recorder
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fgaf.dataset.archive import Archive, ArchiveHeader, Cells, write_archive
-from fgaf.dataset.optics import Optics
+from fgaf.dataset.storage.optics import Optics
 
 OPTICS = Optics(
     pixel_size_um=0.1465, numerical_aperture=0.65, magnification=40, medium_index=1.0,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fgaf.model.augment import AugmentSettings, augment, symmetries
+from fgaf.model.networks.augment import AugmentSettings, augment, symmetries
 
 STILL = AugmentSettings(turns=False, shift_px=0, gain=0.0, offset=0.0, noise=0.0)
 

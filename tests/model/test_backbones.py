@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from fgaf.model.backbones import BACKBONES, DepthNetwork, macs, parameters
-from fgaf.model.fgaf import FGAF, FGAFSettings
-from fgaf.model.norms import NormSite
-from fgaf.model.settings import BACKBONE_NAMES
+from fgaf.model.networks.backbones import BACKBONES, DepthNetwork, macs, parameters
+from fgaf.model.networks.fgaf import FGAF, FGAFSettings
+from fgaf.model.networks.norms import NormSite
+from fgaf.model.networks.settings import BACKBONE_NAMES
 
 
 @dataclass(frozen=True)

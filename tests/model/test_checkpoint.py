@@ -14,13 +14,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from fgaf.base.errors import FgafError, FormatError
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import FgafError, FormatError
-from fgaf.model.checkpoint import Checkpoint, load_state, save_state
-from fgaf.model.digest import digest_of
-from fgaf.model.settings import TrainSettings
-from fgaf.model.start import Start
-from fgaf.model.train import train
+from fgaf.model.inference.checkpoint import Checkpoint, load_state, save_state
+from fgaf.model.inference.digest import digest_of
+from fgaf.model.inference.initial_weights import Start
+from fgaf.model.networks.settings import TrainSettings
+from fgaf.model.training.train import train
 
 Read = Callable[[Path], Any]
 

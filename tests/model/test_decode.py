@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from fgaf.model.decode import class_probabilities, depth_spread, expected_depth, fit_temperature
-from fgaf.model.losses import between
+from fgaf.model.networks.decode import (
+    class_probabilities,
+    depth_spread,
+    expected_depth,
+    fit_temperature,
+)
+from fgaf.model.networks.losses import between
 
 GRID = np.array([-0.5, 0.0, 0.5])
 

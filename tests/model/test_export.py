@@ -14,16 +14,13 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from fgaf.dataset import extras
+from fgaf.base import extras
+from fgaf.base.errors import FgafError, FormatError, SettingError
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.dataset.errors import FgafError, FormatError, SettingError
-from fgaf.dataset.optics import Optics
-from fgaf.model.backbones import SiteShuffleBlock
-from fgaf.model.card import differences
-from fgaf.model.checkpoint import Checkpoint, build_network
-from fgaf.model.deploy import export as exporting
-from fgaf.model.deploy import verify
-from fgaf.model.deploy.cli import export
+from fgaf.dataset.storage.optics import Optics
+from fgaf.model.commands.export import export
+from fgaf.model.commands.predict import predict
+from fgaf.model.deploy import export as exporting, verify
 from fgaf.model.deploy.engines import OnnxRuntime
 from fgaf.model.deploy.export import ExportSettings, export_model
 from fgaf.model.deploy.exported import Exported
@@ -31,11 +28,13 @@ from fgaf.model.deploy.open_model import open_model
 from fgaf.model.deploy.seal import EMPTY, seal
 from fgaf.model.deploy.shuffles import fold_shuffles
 from fgaf.model.deploy.verify import Verdict
-from fgaf.model.familiar import learn
-from fgaf.model.images import Scale
-from fgaf.model.predict import Predictor
-from fgaf.model.predict_cli import predict
-from fgaf.model.settings import TrainSettings
+from fgaf.model.inference.card import differences
+from fgaf.model.inference.checkpoint import Checkpoint, build_network
+from fgaf.model.inference.images import Scale
+from fgaf.model.inference.out_of_distribution import learn
+from fgaf.model.inference.predict import Predictor
+from fgaf.model.networks.backbones import SiteShuffleBlock
+from fgaf.model.networks.settings import TrainSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
 

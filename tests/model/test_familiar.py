@@ -12,10 +12,10 @@ from fgaf.acquire.simulation.cells import simulate_cells
 from fgaf.acquire.simulation.scene import Canvas, Painter
 from fgaf.acquire.simulation.scenery import draw_debris, draw_round_cell
 from fgaf.acquire.simulation.settings import SimulationSettings
-from fgaf.model.checkpoint import Checkpoint
-from fgaf.model.familiar import FALSE_ALARM, learn, spectrum
-from fgaf.model.predict import Predictor
-from fgaf.model.start import shipped
+from fgaf.model.inference.checkpoint import Checkpoint
+from fgaf.model.inference.initial_weights import shipped
+from fgaf.model.inference.out_of_distribution import FALSE_ALARM, learn, spectrum
+from fgaf.model.inference.predict import Predictor
 
 SIDE = 96
 SETTINGS = SimulationSettings()

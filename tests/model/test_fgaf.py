@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fgaf.model.fgaf import AF, FG, FGAF, FGAFSettings
+from fgaf.model.networks.fgaf import AF, FG, FGAF, FGAFSettings
 
 
 def test_scales_weigh_one_together() -> None:

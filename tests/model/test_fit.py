@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from fgaf.base.errors import FgafError
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import FgafError
-from fgaf.model.fit import require_fit
-from fgaf.model.folds import cross_validate
-from fgaf.model.settings import TrainSettings
-from fgaf.model.train import train
+from fgaf.model.networks.settings import TrainSettings
+from fgaf.model.training.fit import require_fit
+from fgaf.model.training.folds import cross_validate
+from fgaf.model.training.train import train
 
 QUICK = TrainSettings(backbone="shufflenet_v2_x0_5", width=16, epochs=1, batch=8)
 

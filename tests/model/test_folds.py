@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fgaf.base.errors import ExistsError, SettingError
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import ExistsError, SettingError
-from fgaf.model.folds import cross_validate, draw_folds
-from fgaf.model.settings import preset
+from fgaf.model.networks.settings import preset
+from fgaf.model.training.folds import cross_validate, draw_folds
 
 QUICK = preset("default").with_values(
     {"backbone": "shufflenet_v2_x0_5", "width": 32, "epochs": 1, "stem_stride": 2, "tta": False}

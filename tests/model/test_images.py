@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from fgaf.model.images import Scale, shine
-from fgaf.model.settings import Normalise
+from fgaf.model.inference.images import Scale, shine
+from fgaf.model.networks.settings import Normalise
 
 
 def disc(light: float, ground: float, radius: float = 4.0) -> np.ndarray:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from fgaf.base.errors import FormatError, SettingError
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.dataset.errors import FormatError, SettingError
-from fgaf.model.large import DiskImages, opened
-from fgaf.model.settings import preset
-from fgaf.model.sides import TRAIN, load_sides
-from fgaf.model.train import train as train_and_draw
+from fgaf.model.networks.settings import preset
+from fgaf.model.training.out_of_core import DiskImages, opened
+from fgaf.model.training.sides import TRAIN, load_sides
+from fgaf.model.training.train import train as train_and_draw
 
 train = partial(train_and_draw, pictures=False)
 SETTINGS = preset("default").with_values(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from fgaf.model.decode import class_probabilities
-from fgaf.model.losses import (
+from fgaf.model.networks.decode import class_probabilities
+from fgaf.model.networks.losses import (
     LossSettings,
     between,
     corn,

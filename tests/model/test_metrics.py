@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from fgaf.dataset.errors import FgafError
+from fgaf.base.errors import FgafError
 from fgaf.model.metrics import evaluate, nearest_class, top_k_credit
 
 GRID = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])

@@ -18,9 +18,9 @@ from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.raw import RawHeader, RawWriter
-from fgaf.model.cli import train
-from fgaf.model.predict_cli import predict
-from fgaf.model.settings import read_settings
+from fgaf.model.commands.predict import predict
+from fgaf.model.commands.train import train
+from fgaf.model.networks.settings import read_settings
 
 QUICK = ["--backbone", "shufflenet_v2_x0_5", "--epochs", "1", "--set", "width=32", "--threads", "1"]
 
@@ -43,7 +43,7 @@ def folder(make_archive: Callable[..., Archive], tmp_path_factory: pytest.TempPa
 
 
 def test_help_does_not_wait_for_torch() -> None:
-    code = "import sys, fgaf.model.cli; print('torch' in sys.modules)"
+    code = "import sys, fgaf.model.commands.train; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -58,11 +58,11 @@ def test_a_run_whose_folder_some_file_system_refuses_is_not_begun(out: str, fold
 
 
 BARE = [
-    ("fgaf.model.cli", "train", ["data.h5"], "torch", "train"),
-    ("fgaf.model.cli", "pretrain", [], "torch", "train"),
-    ("fgaf.model.bench.cli", "bench", ["data.h5"], "jinja2", "train"),
-    ("fgaf.model.deploy.cli", "export", ["sim", "--archive", "data.h5"], "torch", "train"),
-    ("fgaf.model.predict_cli", "predict", ["sim", "data.h5"], "torch", "train"),
+    ("fgaf.model.commands.train", "train", ["data.h5"], "torch", "train"),
+    ("fgaf.model.commands.train", "pretrain", [], "torch", "train"),
+    ("fgaf.model.commands.bench", "bench", ["data.h5"], "jinja2", "train"),
+    ("fgaf.model.commands.export", "export", ["sim", "--archive", "data.h5"], "torch", "train"),
+    ("fgaf.model.commands.predict", "predict", ["sim", "data.h5"], "torch", "train"),
 ]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fgaf.model.norms import EPS, NormSite, SelfNorm, choose_sites, cross_norm, permutation
+from fgaf.model.networks.norms import EPS, NormSite, SelfNorm, choose_sites, cross_norm, permutation
 
 X = torch.from_numpy(np.random.default_rng(0).normal(3, 2, (6, 4, 5, 7)).astype(np.float32))
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.model.parallel import Team
+from fgaf.model.training.parallel import Team
 
 TEAM = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
@@ -30,9 +30,9 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 STEPS = """
 import json, sys, torch
-from fgaf.model.backbones import DepthNetwork
-from fgaf.model.fgaf import FGAFSettings
-from fgaf.model.parallel import teamed
+from fgaf.model.networks.backbones import DepthNetwork
+from fgaf.model.networks.fgaf import FGAFSettings
+from fgaf.model.training.parallel import teamed
 
 with teamed() as team:
     torch.manual_seed(0)
@@ -65,7 +65,7 @@ def test_steps_of_two_processes_are_those_of_one(tmp_path: Path) -> None:
 HELD = """
 import gc, torch
 from torch.nn.parallel import DistributedDataParallel
-from fgaf.model.parallel import teamed
+from fgaf.model.training.parallel import teamed
 
 with teamed() as team:
     stepping = team.wrap(torch.nn.Linear(3, 2))
@@ -97,9 +97,9 @@ def test_a_training_of_two_processes_follows_one(
     for name, start in (("one", []), ("two", TEAM)):
         out = tmp_path / name
         done = run(
-            *start, "-m", "fgaf.model.cli", data, "--out", out, "--epochs", 3, "--threads", 1,
-            "--backbone", "shufflenet_v2_x0_5", "--set", "width=32", "--set", "stem_stride=2",
-            "--set", "batch=15", "--set", "lr=0.005", "--set", "ema=0.9",
+            *start, "-m", "fgaf.model.commands.train", data, "--out", out, "--epochs", 3,
+            "--threads", 1, "--backbone", "shufflenet_v2_x0_5", "--set", "width=32", "--set",
+            "stem_stride=2", "--set", "batch=15", "--set", "lr=0.005", "--set", "ema=0.9",
         )  # fmt: skip
         assert done.stdout.count("wrote ") == 1
         with (out / "history.csv").open() as file:

@@ -11,12 +11,12 @@ import torch
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 
+from fgaf.base.errors import FgafError
 from fgaf.dataset.archive import Archive, ArchiveHeader, Cells, write_archive
-from fgaf.dataset.errors import FgafError
 from fgaf.dataset.exporters.image_folder import write_image_folder
-from fgaf.dataset.optics import Optics
-from fgaf.dataset.sides import load_side
-from fgaf.model.patch_dataset import PatchDataset
+from fgaf.dataset.splits.subset_arrays import load_side
+from fgaf.dataset.storage.optics import Optics
+from fgaf.model.training.patch_dataset import PatchDataset
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from fgaf.base.errors import FgafError, FormatError
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import FgafError, FormatError
-from fgaf.model.checkpoint import Checkpoint
-from fgaf.model.images import Scale
+from fgaf.model.inference.checkpoint import Checkpoint
+from fgaf.model.inference.images import Scale
+from fgaf.model.inference.predict import Predictor, network_logits
 from fgaf.model.metrics import judge
-from fgaf.model.predict import Predictor, network_logits
-from fgaf.model.settings import preset
-from fgaf.model.train import train
+from fgaf.model.networks.settings import preset
+from fgaf.model.training.train import train
 
 
 @pytest.fixture(scope="module")

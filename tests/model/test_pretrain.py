@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from fgaf.base.errors import FgafError, SettingError
+from fgaf.base.folder_lock import RUN_LOCK, working_in
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.dataset.folder_lock import RUN_LOCK, working_in
-from fgaf.model.cli import pretrain as command
-from fgaf.model.pretrain import (
+from fgaf.model.commands.train import pretrain as command
+from fgaf.model.inference.initial_weights import shipped
+from fgaf.model.networks.settings import preset
+from fgaf.model.training.pretrain import (
     INTERVAL_S,
     RANGES,
     RUN,
@@ -25,8 +27,6 @@ from fgaf.model.pretrain import (
     pretrain,
     simulate_worlds,
 )
-from fgaf.model.settings import preset
-from fgaf.model.start import shipped
 
 LIMIT_BYTES = 12e6
 
@@ -95,7 +95,7 @@ def test_a_small_pretraining(tmp_path: Path) -> None:
 
 
 def test_the_shipped_network_is_the_default_one() -> None:
-    folder = files("fgaf.model") / "weights"
+    folder = files("fgaf.model.inference") / "weights"
     assert len((folder / WEIGHTS).read_bytes()) < LIMIT_BYTES
     assert "fgaf-pretrain --cells" in (folder / "sim.md").read_text(encoding="utf-8")
     checkpoint = shipped()

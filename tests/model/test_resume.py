@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from fgaf.dataset import SettingError
+from fgaf import SettingError
+from fgaf.base.folder_lock import working_in
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.dataset.folder_lock import working_in
-from fgaf.model.cli import train
-from fgaf.model.resume import unfinished_run
-from fgaf.model.settings import TrainSettings, to_toml
+from fgaf.model.commands.train import train
+from fgaf.model.networks.settings import TrainSettings, to_toml
+from fgaf.model.training.resume import unfinished_run
 
 QUICK = ["--backbone", "shufflenet_v2_x0_5", "--epochs", "1", "--set", "width=32", "--threads", "1"]
 
@@ -140,7 +140,7 @@ def test_a_start_that_fails_leaves_no_folder(here: Path) -> None:
 def test_a_second_run_in_one_folder_is_told() -> None:
     """The first is another process that holds the folder while it works there."""
     holds = (
-        "import sys, pathlib; from fgaf.dataset.folder_lock import working_in\n"
+        "import sys, pathlib; from fgaf.base.folder_lock import working_in\n"
         "with working_in(pathlib.Path(sys.argv[1])):\n"
         "    print('holds', flush=True); sys.stdin.read()"
     )

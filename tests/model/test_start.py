@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
+from fgaf.base.errors import FgafError, SettingError
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import FgafError, SettingError
-from fgaf.model.backbones import BACKBONES
-from fgaf.model.checkpoint import Checkpoint, build_network
-from fgaf.model.settings import TrainSettings, preset
-from fgaf.model.start import Start
-from fgaf.model.train import train as train_and_draw
+from fgaf.model.inference.checkpoint import Checkpoint, build_network
+from fgaf.model.inference.initial_weights import Start
+from fgaf.model.networks.backbones import BACKBONES
+from fgaf.model.networks.settings import TrainSettings, preset
+from fgaf.model.training.train import train as train_and_draw
 
 train = partial(train_and_draw, pictures=False)
 

@@ -16,15 +16,14 @@ import numpy as np
 import pytest
 import torch
 
+from fgaf.base.errors import ExistsError, FgafError
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import ExistsError, FgafError
-from fgaf.model.checkpoint import Checkpoint, load_state
-from fgaf.model.machine import Machine, choose_machine
-from fgaf.model.optimise import Average, learning_rate, step_seconds
-from fgaf.model.settings import TrainSettings, preset, read_settings
-from fgaf.model.sides import Data
-from fgaf.model.train import FILES, settle
-from fgaf.model.train import train as train_and_draw
+from fgaf.model.inference.checkpoint import Checkpoint, load_state
+from fgaf.model.networks.settings import TrainSettings, preset, read_settings
+from fgaf.model.training.compute import Machine, choose_machine
+from fgaf.model.training.optimise import Average, learning_rate, step_seconds
+from fgaf.model.training.sides import Data
+from fgaf.model.training.train import FILES, settle, train as train_and_draw
 
 train = partial(train_and_draw, pictures=False)
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from fgaf.dataset.errors import SettingError
-from fgaf.dataset.toml import parse_assignment
-from fgaf.model.settings import (
+from fgaf.base.errors import SettingError
+from fgaf.base.toml import parse_assignment
+from fgaf.model.networks.settings import (
     PRESETS,
     TrainSettings,
     preset,

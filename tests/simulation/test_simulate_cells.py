@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from fgaf.acquire.simulation.cells import simulate_cells
+from fgaf.base.errors import SettingError
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.dataset.errors import SettingError
 
 GRID = np.arange(-2, 2.01, 0.5)
 

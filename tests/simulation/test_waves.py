@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fgaf.acquire.simulation.flagellum import ThreadImager
 from fgaf.acquire.simulation.microscope import Microscope
 from fgaf.acquire.simulation.reference import multislice
 from fgaf.acquire.simulation.scene import Canvas, Painter, Swimmer
 from fgaf.acquire.simulation.settings import Contrast, MicroscopeSettings
 from fgaf.acquire.simulation.sperm import Sperm, draw_sperm
 from fgaf.acquire.simulation.swimming import Pose, Swimming
-from fgaf.acquire.simulation.threads import ThreadImager
 from fgaf.acquire.simulation.waves import Slices, WaveImager
 
 IDEAL = MicroscopeSettings(spherical_waves=0)

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import model_validator
 
-from fgaf.dataset.errors import FgafError
-from fgaf.model.bench.exam import Exam
+from fgaf.base.errors import FgafError
+from fgaf.model.bench.evaluation_set import Exam
 from fgaf.model.bench.methods.method import Method, Prediction, Sight
 
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from fgaf.dataset.bounds import Bound, LearningRate
-from fgaf.dataset.extras import optional
-from fgaf.dataset.split import VALIDATION
-from fgaf.model.bench.exam import Exam
+from fgaf.base.bounds import Bound, LearningRate
+from fgaf.base.extras import optional
+from fgaf.dataset.splits.split import VALIDATION
+from fgaf.model.bench.evaluation_set import Exam
 from fgaf.model.bench.methods.method import Method, Prediction
 
 

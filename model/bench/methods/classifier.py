@@ -9,11 +9,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.evaluation_set import Exam
 from fgaf.model.bench.methods.method import Method, Prediction
 from fgaf.model.bench.methods.trained import ask_network
-from fgaf.model.settings import RANDOM, TrainSettings
-from fgaf.model.settings import preset as training_preset
+from fgaf.model.networks.settings import RANDOM, TrainSettings, preset as training_preset
 
 
 class ClassifierMethod(Method):
@@ -34,7 +33,7 @@ class ClassifierMethod(Method):
 
     def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:
         """List all training settings, those of the preset replaced by the given ones."""
-        from fgaf.model.train import suiting
+        from fgaf.model.training.train import suiting
 
         given = dict(self.settings)
         named = given.pop("preset", None)
@@ -44,7 +43,7 @@ class ClassifierMethod(Method):
 
     def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:
         """Train in `folder`, or go on with a training that was stopped there, then predict."""
-        from fgaf.model.train import train
+        from fgaf.model.training.train import train
 
         train(exam.archive, TrainSettings(**told), folder, resume=True, pictures=False)
         return ask_network(folder, exam)

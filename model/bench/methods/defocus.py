@@ -9,9 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from fgaf.dataset.bounds import Bound
-from fgaf.dataset.split import VALIDATION
-from fgaf.model.bench.exam import Exam
+from fgaf.base.bounds import Bound
+from fgaf.dataset.splits.split import VALIDATION
+from fgaf.model.bench.evaluation_set import Exam
 from fgaf.model.bench.methods.method import Floats, Integers, Method, Prediction
 
 

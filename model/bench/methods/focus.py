@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from fgaf.curate.focus import MEASURES, FocusMeasure
-from fgaf.dataset.errors import SettingError
-from fgaf.model.bench.exam import Exam
+from fgaf.base.errors import SettingError
+from fgaf.curate.focus.focus_measures import MEASURES, FocusMeasure
+from fgaf.model.bench.evaluation_set import Exam
 from fgaf.model.bench.methods.method import Method, Prediction, Sight
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from fgaf.dataset.bounds import Bound, LearningRate, OffsetPx
-from fgaf.dataset.split import VALIDATION
-from fgaf.model.bench.exam import Exam
+from fgaf.base.bounds import Bound, LearningRate, OffsetPx
+from fgaf.dataset.splits.split import VALIDATION
+from fgaf.model.bench.evaluation_set import Exam
 from fgaf.model.bench.methods.method import Method, Prediction
 
 

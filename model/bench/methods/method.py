@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from fgaf.model.bench.exam import Exam
+from fgaf.model.bench.evaluation_set import Exam
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

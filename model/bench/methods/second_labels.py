@@ -10,10 +10,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.curate.journal import read_journal
-from fgaf.curate.state import AUTO, read_state
+from fgaf.base.errors import SettingError
+from fgaf.curate.session.journal import read_journal
+from fgaf.curate.session.state import AUTO, read_state
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.errors import SettingError
 from fgaf.model.bench.methods.method import Floats
 
 _NEAR: Final = 0.125

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from fgaf.dataset.errors import FgafError
-from fgaf.model.bench.exam import Exam
+from fgaf.base.errors import FgafError
+from fgaf.model.bench.evaluation_set import Exam
 from fgaf.model.bench.methods.method import Method, Prediction
 
 
@@ -28,7 +28,7 @@ class TrainedMethod(Method):
 
     def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:  # noqa: ARG002
         """Read how the network was trained; refuse one that may have seen the test cells."""
-        from fgaf.model.predict import Predictor
+        from fgaf.model.inference.predict import Predictor
 
         checkpoint = Predictor.load(self.run).checkpoint
         if checkpoint.archive_fingerprint != exam.archive.fingerprint:
@@ -56,7 +56,7 @@ class TrainedMethod(Method):
 
 def ask_network(run: Path, exam: Exam) -> Prediction:
     """Ask the network of a training run about the test patches."""
-    from fgaf.model.predict import Predictor
+    from fgaf.model.inference.predict import Predictor
 
     shares = Predictor.load(run).probabilities(exam.archive.images[exam.rows])
     return Prediction.of_shares(shares, exam.archive.class_depths_um)

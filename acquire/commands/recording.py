@@ -1,0 +1,425 @@
+"""The commands `acq stack` and `acq sweep`: two ways to take the same file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fgaf.acquire.commands.options import (
+    FILE,
+    json_option,
+    overwrite_option,
+    rig_option,
+    set_option,
+)
+from fgaf.base.bounds import (
+    ExposureMs,
+    FramesPerPlane,
+    HalfRangeUm,
+    IntervalS,
+    PositionUm,
+    Repeats,
+    Seed,
+    StepUm,
+    ToleranceUm,
+)
+from fgaf.base.console import Tool, command_line, count, echo, finish, progress
+from fgaf.dataset.commands.options import Number
+
+if TYPE_CHECKING:
+    from fgaf.acquire.devices import Devices
+    from fgaf.acquire.interrupt import Interrupt
+    from fgaf.acquire.plan import StackPlan
+    from fgaf.acquire.recording.recording import Recorded
+    from fgaf.acquire.rig import Rig
+
+_HALF_RANGE_UM = 2.0
+_OPTIONS = (
+    click.option(
+        "--step", type=Number(StepUm), default=0.5, show_default=True, help="µm between planes."
+    ),
+    click.option(
+        "--range",
+        "half_range",
+        type=Number(HalfRangeUm),
+        help="Half range in µm: 2 is ±2 µm about the centre. Other tools take the total.  "
+        "[default: 2]",
+    ),
+    click.option(
+        "--center",
+        type=Number(PositionUm),
+        help="Middle plane in µm.  [default: where the drive is]",
+    ),
+    click.option(
+        "--from", "low", type=Number(PositionUm), metavar="Z", help="Lowest plane in µm, with --to."
+    ),
+    click.option(
+        "--to",
+        "high",
+        type=Number(PositionUm),
+        metavar="Z",
+        help="Highest plane in µm, with --from; in place of --range and --center.",
+    ),
+    click.option(
+        "--out",
+        type=FILE,
+        default=Path("raw"),
+        show_default=True,
+        metavar="DIR",
+        help="Folder for the stacks.",
+    ),
+    rig_option,
+    set_option,
+    click.option(
+        "--positions",
+        type=FILE,
+        metavar="FILE.csv",
+        help="Places to visit: columns x_um, y_um and, if wanted, z_um (middle plane) and name. "
+        "One stack at each; needs a stage with x and y.",
+    ),
+    click.option(
+        "--repeat",
+        type=Number(Repeats),
+        default=1,
+        show_default=True,
+        help="Number of stacks, or of rounds.",
+    ),
+    click.option(
+        "--every",
+        "every_s",
+        type=Number(IntervalS),
+        default=0.0,
+        metavar="SECONDS",
+        help="From the begin of one stack, or round, to that of the next.  "
+        "[default: one after another]",
+    ),
+    click.option("--name", default="", help="File name.  [default: SAMPLE_time, in UTC]"),
+    click.option("--sample", default="", metavar="ID", help="Recorded; groups cells in the split."),
+    click.option("--field", default="", metavar="NAME", help="Field of view; repeats share it."),
+    click.option("--operator", default="", help="Recorded."),
+    click.option(
+        "--exposure-ms", type=Number(ExposureMs), help="Exposure time, instead of the rig's."
+    ),
+    click.option(
+        "--compress",
+        is_flag=True,
+        help="Smaller files, without loss, that every HDF5 program reads.",
+    ),
+    click.option("--seed", type=Number(Seed), help="Seed of the simulated specimen."),
+    click.option("--realtime", is_flag=True, help="Let simulated time take as long as real time."),
+    click.option(
+        "--truth/--no-truth",
+        default=True,
+        show_default=True,
+        help="Write what a simulated camera knows of the cells beside the stack.",
+    ),
+    click.option(
+        "--dry-run", is_flag=True, help="Check everything, print the planes, move nothing."
+    ),
+    overwrite_option,
+    json_option,
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the options of both commands ask for."""
+
+    step: float
+    half_range: float | None
+    center: float | None
+    low: float | None
+    high: float | None
+    out: Path
+    rig_name: str
+    overrides: tuple[str, ...]
+    positions: Path | None
+    repeat: int
+    every_s: float
+    name: str
+    sample: str
+    field: str
+    operator: str
+    exposure_ms: float | None
+    compress: bool
+    seed: int | None
+    realtime: bool
+    truth: bool
+    dry_run: bool
+    overwrite: bool
+    as_json: bool
+    downwards: bool = False
+
+    def plan(self) -> StackPlan:
+        """Plan the planes; without a centre, about 0.
+
+        Raises
+        ------
+        SettingError
+            They are not said, said twice, or impossible.
+        """
+        from fgaf.acquire.plan import StackPlan
+        from fgaf.base.errors import SettingError
+
+        if self.low is None and self.high is None:
+            half_range = _HALF_RANGE_UM if self.half_range is None else self.half_range
+            return StackPlan(self.step, half_range, self.center or 0.0, downwards=self.downwards)
+        if self.low is None or self.high is None:
+            raise SettingError("--from and --to belong together; give both")
+        if self.half_range is not None or self.center is not None:
+            raise SettingError("--from and --to say all; leave --range and --center out")
+        return StackPlan.spanning(self.step, self.low, self.high, downwards=self.downwards)
+
+    @property
+    def centered_here(self) -> bool:
+        """Whether the middle plane is to be where the drive is."""
+        return self.center is None and self.low is None
+
+
+class Way:
+    """A way to take a stack, as the commands need it."""
+
+    def open(self, devices: Devices, rig: Rig, interrupt: Interrupt) -> Any:
+        """Make the `Engine` or the `Sweep`."""
+        raise NotImplementedError
+
+    def describe(self, plan: StackPlan) -> str:
+        """Say before the first move what will be done."""
+        return plan.describe()
+
+    def report(self) -> dict[str, Any]:
+        """Say afterwards what a script may want to know."""
+        return {}
+
+
+class Stepwise(Way):
+    """Plane by plane, with the drive at rest."""
+
+    def __init__(self, allow_uneven: bool) -> None:
+        self._allow_uneven = allow_uneven
+
+    def open(self, devices: Devices, rig: Rig, interrupt: Interrupt) -> Any:
+        """Make the engine."""
+        from fgaf.acquire.control.engine import Engine
+
+        return Engine(devices, rig.camera, rig.stage, interrupt, allow_uneven=self._allow_uneven)
+
+
+class InOneRamp(Way):
+    """With the drive moving, as `Sweep` does."""
+
+    def __init__(self, frames_per_plane: int, tolerance_um: float | None) -> None:
+        from fgaf.acquire.control.sweep import SweepSettings
+
+        self._settings = SweepSettings(frames_per_plane, tolerance_um)
+
+    def open(self, devices: Devices, rig: Rig, interrupt: Interrupt) -> Any:
+        """Make the sweep."""
+        from fgaf.acquire.control.sweep import Sweep
+
+        self._sweep = Sweep(devices, rig.camera, rig.stage, self._settings, interrupt)
+        return self._sweep
+
+    def describe(self, plan: StackPlan) -> str:
+        """Add speed and blur to the planes."""
+        return f"{plan.describe()}\n{self._sweep.describe(plan)}"
+
+    def report(self) -> dict[str, Any]:
+        """Tell the ramps, and the last one's speed and straightness."""
+        last = self._sweep.last
+        found = {"speed_um_s": last.speed_um_s, "residual_um": last.residual_um} if last else {}
+        return {"ramps": self._sweep.ramps, **found}
+
+
+def _recording_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command(cls=Tool)
+@_recording_options
+@click.option(
+    "--allow-uneven",
+    is_flag=True,
+    help="Take a step that is no multiple of the drive's unit: planes then lie unevenly.",
+)
+@click.option(
+    "--downwards",
+    is_flag=True,
+    help="Begin at the highest plane. Each is approached from below, and stored in order of z.",
+)
+def stack(allow_uneven: bool, **options: Any) -> None:
+    """Take focus stacks: move, wait for arrival, settle, expose, check, plane by plane.
+
+    The drive is returned to where it was, also after an error or Ctrl-C. A broken run leaves what
+    it has in a .part file: `acq recover` publishes it.
+    """
+    _record(Request(**options), Stepwise(allow_uneven))
+
+
+@click.command(cls=Tool)
+@_recording_options
+@click.option(
+    "--frames-per-plane",
+    type=Number(FramesPerPlane),
+    default=1,
+    show_default=True,
+    help="Frames per step: more is slower, with less blur and nearer to the planes.",
+)
+@click.option(
+    "--tolerance",
+    "tolerance_um",
+    type=Number(ToleranceUm),
+    help="Largest distance of a frame from its plane, µm.  [default: a quarter of a step]",
+)
+@click.option(
+    "--keep",
+    type=click.Choice(["planes", "all"]),
+    default="planes",
+    show_default=True,
+    help="One frame for each plane, or all: then the planes are as many times denser.",
+)
+def sweep(frames_per_plane: int, tolerance_um: float | None, keep: str, **options: Any) -> None:
+    """Take focus stacks in one ramp of the drive, with the camera running free.
+
+    For cells that swim: nine planes in nine frame times. The z of each frame follows from the
+    drive's answers on the way and the camera's time stamps. A plane without a frame near it is an
+    error, after some more ramps. Needs a camera that can run free and a drive that keeps a speed.
+    """
+    request = Request(**options)
+    if keep == "all":
+        request = Request(**options | {"step": request.step / max(1, frames_per_plane)})
+        frames_per_plane = min(1, frames_per_plane)
+    _record(request, InOneRamp(frames_per_plane, tolerance_um))
+
+
+def _record(request: Request, way: Way) -> None:
+    from fgaf.acquire.control.positions import describe_all, read_positions
+    from fgaf.acquire.control.xy_stage import Travel
+    from fgaf.acquire.devices import effective_settings
+    from fgaf.acquire.interrupt import Interrupt
+    from fgaf.acquire.recording.recording import (
+        Labels,
+        Recorded,
+        check_outputs,
+        check_series,
+        record_stacks,
+        stack_paths,
+    )
+    from fgaf.acquire.rig import effective_optics, open_rig
+    from fgaf.dataset.raw import broken_runs
+
+    plan = request.plan()
+    positions = read_positions(request.positions) if request.positions else ()
+    paths = stack_paths(
+        request.out, request.repeat, request.name, request.sample, positions=positions
+    )
+    rig = _rig_of(request)
+    recorded = Recorded()
+    with Interrupt.on_signals() as interrupt, open_rig(rig, interrupt) as devices:
+        method = way.open(devices, rig, interrupt)
+        if request.centered_here:
+            plan = plan.about(round(method.position_um(), 3))
+        stage = devices.stage
+        travel = Travel(stage, devices.clock, rig.stage, interrupt) if positions else None
+        check_series(method, plan, positions, travel)
+        check_outputs(paths, plan, devices, request.overwrite)
+        if not request.dry_run:
+            echo(f"writing {paths[0]}", err=request.as_json)
+            for part in broken_runs(request.out):
+                echo(
+                    f"{part} was left by a broken run: "
+                    f"`{command_line('acq', 'recover', part)}` publishes it",
+                    err=True,
+                )
+        echo(way.describe(plan), err=request.as_json)
+        effective_optics(rig, devices.camera)  # refuses before anything moves
+        for device in (devices.camera, devices.stage):
+            for note in effective_settings(device).notes:
+                echo(note, err=request.as_json)
+        if positions:
+            echo(describe_all(positions), err=request.as_json)
+        if not request.dry_run:
+            recorded = record_stacks(
+                devices,
+                rig,
+                plan,
+                paths,
+                Labels(request.sample, request.operator, request.field),
+                method=method,
+                every_s=request.every_s,
+                positions=positions,
+                truth=request.truth,
+                overwrite=request.overwrite,
+                interrupt=interrupt,
+                progress=progress,
+            )
+    one = len(paths) == 1
+    finish(
+        "\n".join([_wrote(request, plan, paths), *_remarks(recorded, request)]),
+        ["fgaf-curate", "auto", paths[0] if one else request.out],
+        {
+            "files": paths,
+            "positions": [asdict(position) for position in positions],
+            "planes": len(plan),
+            "z_um": list(plan),
+            "step_um": plan.step_um,
+            "half_range_um": plan.half_range_um,
+            "center_um": plan.center_um,
+            "downwards": plan.downwards,
+            "dry_run": request.dry_run,
+            **asdict(recorded),
+            **way.report(),
+        },
+        request.as_json,
+    )
+
+
+def _rig_of(request: Request) -> Rig:
+    from fgaf.acquire.rig import load_rig
+    from fgaf.base.errors import SettingError
+
+    simulated = load_rig(request.rig_name, request.overrides).simulation is not None
+    if (request.seed is not None or request.realtime) and not simulated:
+        raise SettingError(
+            f"--seed and --realtime are for simulated rigs; {request.rig_name} is none"
+        )
+    settings = {
+        "simulation.seed": request.seed,
+        "stage.options.realtime": "true" if request.realtime else None,
+        "camera.exposure_ms": request.exposure_ms,
+        "compress": "true" if request.compress else None,
+    }
+    given = [f"{key}={value}" for key, value in settings.items() if value is not None]
+    return load_rig(request.rig_name, (*request.overrides, *given))
+
+
+def _wrote(request: Request, plan: StackPlan, paths: list[Path]) -> str:
+    files = f"{paths[0]}" if len(paths) == 1 else f"{paths[0]} to {paths[-1].name}"
+    wrote = "would write" if request.dry_run else "wrote"
+    stacks, planes = count(len(paths), "stack"), count(len(plan), "plane")
+    return f"{wrote} {stacks} of {planes}: {files}"
+
+
+def _remarks(recorded: Recorded, request: Request) -> list[str]:
+    lines = []
+    begun = count(request.repeat, "round" if request.positions else "stack")
+    if recorded.retried:
+        lines.append(f"{count(recorded.retried, 'incomplete frame')} taken again")
+    if recorded.late:
+        longest = max(late.seconds for late in recorded.late)
+        lines.append(
+            f"warning: {len(recorded.late)} of {begun} began late, by up to "
+            f"{longest:.1f} s; take fewer planes or raise --every"
+        )
+    if recorded.short_of_space is not None:
+        lines.append(
+            f"warning: from stack {recorded.short_of_space} on the disk had no room for the whole "
+            "series; make room"
+        )
+    return lines

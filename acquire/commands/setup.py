@@ -1,0 +1,319 @@
+"""The commands for a new rig: what is attached, a rig file, and whether it works."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fgaf.acquire.commands.options import json_option, set_option
+from fgaf.base.bounds import DurationS, HalfRangeUm, StepUm
+from fgaf.base.console import Program, Tool, echo, finish
+from fgaf.base.outputs import output_file
+from fgaf.dataset.commands.options import Number
+
+if TYPE_CHECKING:
+    from fgaf.acquire.commissioning.check_plan import CheckPlan
+    from fgaf.acquire.commissioning.checkup import Report
+    from fgaf.acquire.commissioning.verdict import Verdict
+    from fgaf.acquire.discovery import Found
+    from fgaf.acquire.rig import Rig
+
+_FILE = click.Path(path_type=Path)
+_probe = click.option(
+    "--probe/--no-probe",
+    default=True,
+    show_default=True,
+    help="Open each serial port and ask who is there; nothing is moved or set.",
+)
+_ports = click.option(
+    "--port",
+    "ports",
+    multiple=True,
+    metavar="PORT",
+    help="Look at this port only (COM3, /dev/ttyUSB0, socket://host:port); may be repeated.",
+)
+_CURVE_SIGNS = 48
+
+
+@click.command(cls=Tool)
+@_probe
+@_ports
+@json_option
+def devices(probe: bool, ports: tuple[str, ...], as_json: bool) -> None:
+    """List the drivers that are installed, and the cameras and drives that are attached."""
+    from fgaf.acquire.discovery import find_devices
+    from fgaf.acquire.rig import CAMERAS, STAGES, driver_state, drivers
+
+    installed = [
+        {"kind": kind, "driver": name, "package": _package(point), "state": driver_state(point)}
+        for kind, group in (("camera", CAMERAS), ("stage", STAGES))
+        for name, point in drivers(group).items()
+    ]
+    found = find_devices(ports or None, probe)
+    lines = [
+        f"{row['kind']:<8}{row['driver']:<12}{row['package']:<16}{row['state']}"
+        for row in installed
+    ]
+    lines += ["", "attached:" if found else "attached: nothing was found", *map(_attached, found)]
+    usable = {each.kind for each in found if not each.problem}
+    finish(
+        "\n".join(lines),
+        "acq rig new rig.toml" if {"camera", "stage"} <= usable else None,
+        {"drivers": installed, "found": [_as_json(each) for each in found]},
+        as_json,
+    )
+
+
+@click.group(cls=Program)
+def rig() -> None:
+    """Work with rig files."""
+
+
+@rig.command(cls=Tool)
+@click.argument("name", default="sim")
+@set_option
+def show(name: str, overrides: tuple[str, ...]) -> None:
+    """Print the rig NAME with all its settings, defaults included, as a TOML file."""
+    from fgaf.acquire.rig import load_rig
+
+    echo(load_rig(name, overrides).to_toml(), nl=False)
+
+
+@rig.command(cls=Tool)
+@click.argument("file", type=_FILE, required=False)
+@click.option("--camera", metavar="DRIVER[:SERIAL]", help="Which camera, as `acq devices` says.")
+@click.option("--stage", metavar="DRIVER[:PORT]", help="Which drive, as `acq devices` says.")
+@click.option("--name", default="", help="What the rig is called.  [default: FILE's name]")
+@_probe
+@_ports
+@json_option
+def new(
+    file: Path | None,
+    camera: str | None,
+    stage: str | None,
+    name: str,
+    probe: bool,
+    ports: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Write FILE (by default rig.toml), a commented rig file, from what is attached.
+
+    The limits of a real drive are left blank: the rig does not open before you have filled them in.
+    """
+    from fgaf.acquire.commissioning.rig_template import SIMULATED, choose, draft_rig
+    from fgaf.acquire.discovery import find_devices
+    from fgaf.base.errors import ExistsError
+    from fgaf.base.files import write_text
+
+    file = output_file(file, Path("rig.toml"), overwrite=False, as_json=as_json)
+    if file.exists():
+        raise ExistsError(f"{file} exists already; choose another name")
+    found = [] if camera == stage == SIMULATED else find_devices(ports or None, probe)
+    chosen_camera, chosen_stage = choose("camera", camera, found), choose("stage", stage, found)
+    text = draft_rig(chosen_camera, chosen_stage, name or file.stem)
+    write_text(file, text)
+    lines = [f"wrote {file}: {chosen_camera.driver} camera, {chosen_stage.driver} drive"]
+    blank = next((n for n, line in enumerate(text.splitlines(), 1) if "REQUIRED" in line), None)
+    if blank:
+        lines.append(f"fill in stage.limits_um (line {blank}) before the rig can be used")
+    finish(
+        "\n".join(lines),
+        ["acq", "check", file],
+        {
+            "file": file,
+            "camera": _as_json(chosen_camera),
+            "stage": _as_json(chosen_stage),
+            "required": ["stage.limits_um"] if blank else [],
+        },
+        as_json,
+    )
+
+
+@click.command(cls=Tool)
+@click.argument("rig_name", metavar="RIG")
+@set_option
+@click.option(
+    "--range",
+    "half_range",
+    type=Number(HalfRangeUm),
+    default=5.0,
+    show_default=True,
+    help="The drive stays within ± this many µm of where it stands, and inside the limits.",
+)
+@click.option(
+    "--step",
+    type=Number(StepUm),
+    default=0.5,
+    show_default=True,
+    help="µm between the planes you will take.",
+)
+@click.option(
+    "--seconds",
+    type=Number(DurationS),
+    help="How long the camera runs at full speed.  [default: 10; 1 when simulated]",
+)
+@click.option(
+    "--out",
+    type=_FILE,
+    default=Path(),
+    metavar="DIR",
+    help="Where stacks will be written: its disk is timed.  [default: this folder]",
+)
+@click.option("--write", type=_FILE, metavar="FILE", help="Write a new rig with what is advised.")
+@json_option
+def check(
+    rig_name: str,
+    overrides: tuple[str, ...],
+    half_range: float,
+    step: float,
+    seconds: float | None,
+    out: Path,
+    write: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure the rig RIG (a file, or sim) and say what is right and what is not.
+
+    Put a fixed specimen with fine detail in focus first. The drive moves within a small range that
+    is said beforehand, and goes back to where it was, also after an error or Ctrl-C. The exit code
+    is 1 when anything is bad.
+    """
+    from fgaf.acquire.commissioning.check_plan import CheckPlan
+    from fgaf.acquire.rig import load_rig
+    from fgaf.base.errors import ExistsError, SettingError
+
+    loaded = load_rig(rig_name, overrides)
+    if seconds is None:
+        seconds = 1.0 if loaded.simulation else 10.0
+    plan = CheckPlan(half_range, step, seconds, out)
+    if not out.is_dir():
+        raise SettingError(f"there is no folder {out}; give --out one that exists")
+    if write is not None and write.exists():
+        raise ExistsError(f"{write} exists already; choose another name")
+
+    def tell(verdict: Verdict) -> None:
+        if not as_json:
+            echo(verdict.line())
+
+    report = _measure(loaded, plan, tell, as_json)
+    advice = ", ".join(f"{key} = {value:g}" for key, value in report.recommended.items())
+    lines = [*_courses(report), f"advised for [stage]: {advice or 'nothing, as it failed'}"]
+    if not report.recommended:
+        write = None
+    if write is not None:
+        _write_advised(rig_name, loaded, report, write)
+        lines.append(f"wrote {write}")
+    lines.append(f"verdict: {report.level}")
+    finish(
+        "\n".join(lines),
+        ["acq", "stack", "--rig", write or rig_name] if report.level != "bad" else None,
+        {
+            "level": report.level,
+            "verdicts": [vars(verdict) for verdict in report.verdicts],
+            "measured": report.measured,
+            "step": _course_json(report),
+            "correlations": report.ladder,
+            "image_after_arrival_um": report.ringing,
+            "advised": report.recommended,
+            "written": write,
+        },
+        as_json,
+    )
+    if report.level == "bad":
+        click.get_current_context().exit(1)
+
+
+def _measure(rig: Rig, plan: CheckPlan, tell: Any, as_json: bool) -> Report:
+    from fgaf.acquire.commissioning.check_plan import Bounds
+    from fgaf.acquire.commissioning.checkup import Report, check_rig
+    from fgaf.acquire.commissioning.verdict import Verdict
+    from fgaf.acquire.devices import DeviceError
+    from fgaf.acquire.interrupt import Interrupt
+    from fgaf.acquire.rig import open_rig
+
+    with Interrupt.on_signals() as interrupt:
+        try:
+            opened = open_rig(rig, interrupt)
+        except DeviceError as error:
+            verdict = Verdict("link", "bad", str(error))
+            tell(verdict)
+            return Report([verdict])
+        with opened:
+            bounds = Bounds.of(opened, rig, plan)
+            echo(bounds.describe(), err=as_json)
+            return check_rig(opened, rig, plan, bounds, interrupt, tell)
+
+
+def _write_advised(rig_name: str, rig: Rig, report: Report, target: Path) -> None:
+    """Write the rig with what is advised; its file's comments are kept where nothing is lost."""
+    from fgaf.acquire.rig import BUILT_IN, load_rig
+    from fgaf.base.files import publishing
+    from fgaf.base.toml import set_values
+
+    stage = rig.stage.model_copy(update=report.recommended)
+    advised = rig.model_copy(update={"stage": stage})
+    text = BUILT_IN.get(rig_name) or Path(rig_name).read_text(encoding="utf-8")
+    with publishing(target) as part:
+        part.write_text(set_values(text, "stage", report.recommended), encoding="utf-8")
+        if load_rig(part) != advised:
+            part.write_text(advised.to_toml(), encoding="utf-8")
+
+
+def _courses(report: Report) -> list[str]:
+    """Draw position against time after a step, and say how images differ with z and with time."""
+    import numpy as np
+
+    from fgaf.acquire.commissioning.verdict import sparkline
+
+    lines = []
+    if report.step is not None:
+        step = report.step
+        end_s = max(2 * report.measured["step_s"], 0.02)
+        times_s = np.linspace(0, end_s, _CURVE_SIGNS)
+        course = sparkline(step.at(times_s).tolist(), sys.stdout.encoding or "ascii")
+        lines += [
+            "",
+            f"position after a step from {step.from_um:.3f} to {step.target_um:.3f} µm",
+            f"  {course} {1e3 * end_s:.0f} ms",
+            _row("ms", (f"{1e3 * t:.0f}" for t in times_s[::8])),
+            _row("µm", (f"{z:.3f}" for z in step.at(times_s[::8]))),
+        ]
+    if report.ladder:
+        lines += ["", "likeness of images at z to one at the start"]
+        lines += [_row("µm", (f"{z:.5g}" for z in report.ladder))]
+        lines += [_row("", (f"{alike:.2f}" for alike in report.ladder.values()))]
+    if report.ringing:
+        lines += ["", "the image's distance from its place after arrival"]
+        lines += [_row("ms", (f"{ms:g}" for ms in report.ringing))]
+        lines += [_row("µm", (f"{um:+.2f}" for um in report.ringing.values()))]
+    return [*lines, ""]
+
+
+def _row(unit: str, cells: Any) -> str:
+    return f"  {unit:<3}" + "".join(f"{cell:>7}" for cell in cells)
+
+
+def _course_json(report: Report) -> dict[str, Any] | None:
+    if report.step is None:
+        return None
+    return {
+        "from_um": report.step.from_um,
+        "target_um": report.step.target_um,
+        "times_s": report.step.times_s.tolist(),
+        "positions_um": report.step.positions_um.tolist(),
+    }
+
+
+def _attached(found: Found) -> str:
+    problem = f"  ({found.problem})" if found.problem else ""
+    return f"{found.kind:<8}{found.address:<28}{found.name}{problem}"
+
+
+def _as_json(found: Found) -> dict[str, Any]:
+    return vars(found) | {"address": found.address}
+
+
+def _package(point: Any) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"

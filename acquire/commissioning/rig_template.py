@@ -1,0 +1,141 @@
+"""A first rig file: written from what was found, commented, with blanks only a person can fill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fgaf.acquire.discovery import Found
+from fgaf.acquire.rig import CAMERAS, STAGES, drivers
+from fgaf.base.errors import SettingError
+from fgaf.base.names import nearest
+from fgaf.base.toml import toml_value
+
+SIMULATED = "simulated"
+
+_TEMPLATE = """\
+# A rig of fgaf. Every key is explained in docs/hardware.md; an unknown one is an error.
+name = {name}
+compress = false            # true: smaller stacks, without loss, that every HDF5 program reads
+
+[camera]                    # {camera_name}
+driver = {camera_driver}
+exposure_ms = 5.0
+timeout_s = 2.0             # longest wait for a frame beyond its exposure
+{camera_options}
+[stage]                     # {stage_name}
+driver = {stage_driver}
+{limits}
+approach_um = 2.0           # every plane is reached from below, from this far: above the backlash
+tolerance_um = 0.1          # largest distance between the z asked for and the one read back
+settle_ms = 20.0            # rest between arrival and exposure
+timeout_s = 10.0            # longest time for one move
+{stage_options}
+{optics}"""
+
+_LIMITS = """\
+limits_um = [nan, nan]      # REQUIRED: lowest and highest z in µm at which nothing can touch"""
+
+_NO_LIMITS = "# limits_um = [-50, 50]     # lowest and highest z in µm; nothing can be hit here"
+
+_OPTICS = """\
+[optics]                    # fill in what you know: curation and training use it
+# pixel_size_um = 0.1465    # in the specimen, without binning: the camera's pitch / magnification
+# magnification = 40
+# numerical_aperture = 0.65
+# medium_index = 1.0        # between specimen and objective: 1.0 dry, 1.33 water, 1.52 oil
+# wavelength_um = 0.55
+"""
+
+_SIMULATION = """\
+[simulation]
+contrast = "brightfield"    # or relief
+"""
+
+
+def draft_rig(camera: Found, stage: Found, name: str = "") -> str:
+    """Write a rig file's text.
+
+    Parameters
+    ----------
+    camera, stage
+        The devices, as `choose` gives them.
+    name
+        What the rig is called.
+
+    Returns
+    -------
+    str
+        TOML that `fgaf.acquire.load_rig` reads. Of a real drive the limits are left blank, and the
+        rig does not open before somebody has filled them in.
+    """
+    simulated = camera.driver == SIMULATED
+    return _TEMPLATE.format(
+        name=toml_value(name),
+        camera_name=_comment(camera),
+        camera_driver=toml_value(camera.driver),
+        camera_options=_options("camera", camera),
+        stage_name=_comment(stage),
+        stage_driver=toml_value(stage.driver),
+        limits=_NO_LIMITS if stage.driver == SIMULATED else _LIMITS,
+        stage_options=_options("stage", stage),
+        optics=_SIMULATION if simulated else _OPTICS,
+    )
+
+
+def choose(kind: str, wanted: str | None, found: Sequence[Found]) -> Found:
+    """Choose the camera or the drive for a rig.
+
+    Parameters
+    ----------
+    kind
+        "camera" or "stage".
+    wanted
+        A driver's name, or driver and place as `acq devices` shows them (``prior:COM3``); None
+        takes what was found.
+    found
+        What is attached.
+
+    Returns
+    -------
+    Found
+        The only one that fits. A driver that was named but found nothing gives one without options.
+
+    Raises
+    ------
+    SettingError
+        None fits, several do, or there is no such driver.
+    """
+    group = {"camera": CAMERAS, "stage": STAGES}[kind]
+    mine = [each for each in found if each.kind == kind]
+    fitting = [each for each in mine if wanted in (None, each.driver, each.address)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        names = " or ".join(each.address for each in fitting)
+        raise SettingError(f"there are {len(fitting)} to choose from: give --{kind} {names}")
+    if wanted is None:
+        raise SettingError(
+            f"no {kind} was found; attach it and look with `acq devices`, or name a driver with "
+            f"--{kind}: {', '.join(drivers(group))}"
+        )
+    driver, _, where = wanted.partition(":")
+    if driver not in drivers(group):
+        raise SettingError(f"no driver {driver!r} for a {kind}; {nearest(driver, drivers(group))}")
+    if where:
+        here = ", ".join(each.address for each in mine) or "none"
+        raise SettingError(f"there is no {wanted}; found: {here}")
+    return Found(kind, driver, "", driver)  # type: ignore[arg-type]
+
+
+def _comment(found: Found) -> str:
+    if found.driver == SIMULATED:
+        return "simulated"
+    return " ".join(found.name.split()) if found.options else f"{found.driver}: none was found"
+
+
+def _options(table: str, found: Found) -> str:
+    if found.driver == SIMULATED:
+        return ""
+    lines = [f"{key} = {toml_value(value)}" for key, value in found.options.items()]
+    blank = f"# {found.driver} was not found when this file was written: see docs/hardware.md"
+    return "\n".join(["", f"[{table}.options]", *(lines or [blank]), ""])

@@ -1,0 +1,161 @@
+"""One plane after another: move, arrive, settle, expose, check; nothing is taken on trust."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from fgaf.acquire.control.drive import Drive
+from fgaf.acquire.control.error_context import named
+from fgaf.acquire.control.frames import FrameCheck, stopping
+from fgaf.acquire.devices import DeviceError, Devices, Frame, IncompleteFrameError
+from fgaf.acquire.interrupt import Interrupt
+from fgaf.acquire.plan import StackPlan
+from fgaf.acquire.rig import CameraTable, StageTable
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """One plane as taken.
+
+    Attributes
+    ----------
+    plane
+        Index in the plan.
+    z_requested_um, z_measured_um
+        Drive position asked for, and where it was: the mean of those read back before and after
+        the exposure, or in a sweep that of the ramp in the middle of the exposure.
+    frame
+        The frame.
+    """
+
+    plane: int
+    z_requested_um: float
+    z_measured_um: float
+    frame: Frame
+
+
+class Engine:
+    """Takes the planes of a plan with a camera and a drive that are open.
+
+    Parameters
+    ----------
+    devices
+        Camera, drive and clock. Every wait goes through the clock and is finite.
+    camera, stage
+        How they are to be used: exposure, limits, approach, tolerance, settling, time-outs.
+    interrupt
+        Looked at in every wait.
+    allow_uneven
+        Accept planes that the drive, which counts in whole units, sets unevenly.
+
+    Attributes
+    ----------
+    retried
+        Incomplete frames so far that were exposed again.
+    """
+
+    def __init__(
+        self,
+        devices: Devices,
+        camera: CameraTable,
+        stage: StageTable,
+        interrupt: Interrupt | None = None,
+        *,
+        allow_uneven: bool = False,
+    ) -> None:
+        self.retried = 0
+        self._allow_uneven = allow_uneven
+        self._camera, self._clock = devices.camera, devices.clock
+        self._settings = camera
+        self._frames = FrameCheck(devices.camera, camera)
+        self._drive = Drive(devices.stage, devices.clock, stage, interrupt or Interrupt())
+
+    @property
+    def limits_um(self) -> tuple[float, float]:
+        """Lowest and highest z allowed; see `Drive.limits_um`."""
+        return self._drive.limits_um
+
+    def position_um(self) -> float:
+        """Where the drive stands; see `Drive.position_um`."""
+        return self._drive.position_um()
+
+    def move_to(self, z_um: float) -> float:
+        """Go to `z_um` and be sure of it; see `Drive.move_to`."""
+        return self._drive.move_to(z_um)
+
+    def returning(self) -> AbstractContextManager[float]:
+        """Bring the drive back after the block; see `Drive.returning`."""
+        return self._drive.returning()
+
+    def check(self, plan: StackPlan) -> None:
+        """Refuse, before anything moves, a plan that this rig cannot carry out.
+
+        Raises
+        ------
+        SettingError
+            A plane, the approach or the present position is outside the limits, the tolerance
+            could not tell neighbouring planes apart, or the drive's unit does not divide the step.
+        """
+        moves = self._drive.settings
+        self._drive.check(plan, below_um=moves.approach_um)
+        plan.check_tolerance(moves.tolerance_um, "set stage.tolerance_um")
+        if self._drive.unit_um and not self._allow_uneven:
+            plan.check_unit(self._drive.unit_um, "; --allow-uneven takes it all the same")
+
+    def expose(self, plan: StackPlan) -> Generator[Exposure, None, None]:
+        """Take every plane of `plan`, each approached from below.
+
+        Yields
+        ------
+        Exposure
+            One for each plane, in the plan's order, none left out.
+
+        Raises
+        ------
+        DeviceError
+            Anything that makes a plane doubtful; the line names the plane and the cause.
+        InterruptError
+            A stop was asked for.
+        """
+        self._frames.begin()
+        self._drive.forget()
+        with stopping(self._camera):
+            with named("the camera cannot start"):
+                self._camera.start()
+            for plane in plan.order:
+                z_um = plan.z_um(plane)
+                with named(f"plane {plane + 1} of {len(plan)} (z = {z_um:.6g} µm)"):
+                    taken = self._expose(plane, z_um)
+                yield taken
+
+    def _expose(self, plane: int, z_um: float) -> Exposure:
+        before_um = self.move_to(z_um)
+        self._drive.settle()
+        frame = self._trigger()
+        after_um = self.position_um()
+        if abs(after_um - z_um) > self._drive.settings.tolerance_um:
+            raise DeviceError(
+                f"the drive moved during the exposure, from {before_um:.3f} to {after_um:.3f} µm; "
+                "keep hands off it, or raise stage.settle_ms"
+            )
+        return Exposure(plane, z_um, (before_um + after_um) / 2, frame)
+
+    def _trigger(self) -> Frame:
+        """Expose one whole frame; an incomplete one is exposed again, `retries` times."""
+        timeout_s = self._settings.exposure_ms / 1e3 + self._settings.timeout_s
+        for left in range(self._settings.retries, -1, -1):
+            ready_ns = self._clock.now_ns()
+            try:
+                frame = self._camera.trigger(timeout_s)
+            except IncompleteFrameError as error:
+                if left == 0:
+                    raise DeviceError(f"{error} (after {self._settings.retries} more)") from error
+                self._frames.skip()
+                self.retried += 1
+                self._drive.interrupt.check()
+            else:
+                self._frames.check(frame, ready_ns)
+                return frame
+        raise AssertionError("the last try returns or raises")

@@ -1,0 +1,31 @@
+"""Errors that say what was being done when they came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fgaf.acquire.devices import DeviceError
+from fgaf.acquire.interrupt import InterruptError
+from fgaf.base.errors import FgafError
+
+
+@contextmanager
+def named(what: str) -> Iterator[None]:
+    """Begin every error of the block with `what`: drivers are foreign code, any may come.
+
+    Raises
+    ------
+    DeviceError
+        In place of any error but the next.
+    InterruptError
+        A stop was asked for, with `what` at its end.
+    """
+    try:
+        yield
+    except InterruptError as error:
+        raise InterruptError(f"{error} at {what}", error.exit_code) from error
+    except FgafError as error:
+        raise DeviceError(f"{what}: {error}") from error
+    except Exception as error:
+        raise DeviceError(f"{what}: {type(error).__name__}: {error}") from error

@@ -1,0 +1,154 @@
+"""Going from field to field of the specimen with a drive that also moves in x and y."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from fgaf.acquire.control.arrival import Axes, Mover, Place, shown
+from fgaf.acquire.control.error_context import named
+from fgaf.acquire.control.positions import Position
+from fgaf.acquire.devices import Clock, DeviceError, Stage, XYStage
+from fgaf.acquire.interrupt import Interrupt, InterruptError
+from fgaf.acquire.rig import StageTable
+from fgaf.base.errors import FgafError, SettingError
+
+
+class Travel:
+    """Moves the specimen. Every wait goes through the clock and is finite.
+
+    Parameters
+    ----------
+    stage, clock
+        The device, and the time its waits are measured by.
+    settings
+        Limits, tolerance, time-outs.
+    interrupt
+        Looked at in every wait, but not on the way back.
+
+    Raises
+    ------
+    SettingError
+        The stage does not move in x and y.
+    """
+
+    def __init__(
+        self, stage: Stage, clock: Clock, settings: StageTable, interrupt: Interrupt
+    ) -> None:
+        if not isinstance(stage, XYStage):
+            raise SettingError(
+                f"{stage.name} does not move in x and y; take the stacks without --positions"
+            )
+        self._stage, self._settings = stage, settings
+        axes = Axes(
+            "the x/y stage",
+            go=lambda place: stage.move_xy_to(*place),
+            moving=stage.moving_xy,
+            read=stage.position_xy_um,
+            halt=stage.stop,
+            reopen=getattr(stage, "reopen", None),
+            tolerance="stage.xy_tolerance_um",
+            tolerance_um=settings.xy_tolerance_um,
+        )
+        self._mover = Mover(axes, settings, clock, interrupt)
+
+    @property
+    def limits_um(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Lowest and highest x, and y: the device's limits within those of the rig.
+
+        Raises
+        ------
+        SettingError
+            Neither knows any.
+        """
+        wanted = (self._settings.x_limits_um, self._settings.y_limits_um)
+        found = []
+        for axis, own, rig in zip("xy", self._stage.limits_xy_um, wanted, strict=True):
+            low, high = rig or own
+            low, high = max(low, own[0]), min(high, own[1])
+            if not (math.isfinite(low) and math.isfinite(high)):
+                raise SettingError(
+                    f"{self._stage.name} does not know how far it may go in {axis}: give the rig "
+                    f"stage.{axis}_limits_um"
+                )
+            found.append((low, high))
+        return found[0], found[1]
+
+    def position_um(self) -> Place:
+        """Where the stage stands: x and y.
+
+        Raises
+        ------
+        DeviceError
+            It does not say, or says no number.
+        """
+        return self._mover.read()
+
+    def check(self, positions: Sequence[Position]) -> None:
+        """Refuse, before anything moves, a list that this stage cannot visit whole.
+
+        Raises
+        ------
+        SettingError
+            One lies outside the limits, or the stage does not answer for x and y.
+        """
+        limits = self.limits_um
+        for position in positions:
+            place = (position.x_um, position.y_um)
+            for axis, value, (low, high) in zip("xy", place, limits, strict=True):
+                if not low <= value <= high:
+                    raise SettingError(
+                        f"position {position.describe()} leaves the stage's limits {low:g} to "
+                        f"{high:g} µm in {axis}; correct the list or stage.{axis}_limits_um"
+                    )
+        try:
+            self.position_um()
+        except DeviceError as error:
+            raise SettingError(f"the stage does not say where x and y are: {error}") from error
+
+    @contextmanager
+    def returning(self) -> Iterator[Place]:
+        """Bring the specimen back to where it stands now, whatever happens in the block.
+
+        It stays where it is when that is not where it was last read; see `Drive.returning`.
+
+        Raises
+        ------
+        FgafError
+            What ended the block, with what became of x and y; or they could not be brought back.
+        """
+        start = self._mover.anchor()
+        try:
+            yield start
+        except FgafError as error:
+            line = f"{error}; {self._fate(start)}"
+            if isinstance(error, InterruptError):
+                raise InterruptError(line, error.exit_code) from error
+            raise DeviceError(line) from error
+        except BaseException as error:
+            error.add_note(self._fate(start))
+            raise
+        if lost := self._bring_back(start):
+            raise DeviceError(f"all stacks were taken, but {lost}")
+
+    def go_to(self, position: Position) -> Place:
+        """Go to a position of the list and be sure of it; returns x and y read back.
+
+        Raises
+        ------
+        DeviceError
+            It is not where it was last read, did not arrive within the time-out, or came to rest
+            elsewhere.
+        """
+        with named(f"position {position.name}"):
+            return self._arrive((position.x_um, position.y_um))
+
+    def _arrive(self, place: Place) -> Place:
+        return self._mover.arrive(place, self._settings.xy_tolerance_um)
+
+    def _fate(self, start: Place) -> str:
+        return self._bring_back(start) or f"x, y are back at {shown(start)}"
+
+    def _bring_back(self, start: Place) -> str:
+        return self._mover.bring_back(start, lambda: self._arrive(start))

@@ -1,0 +1,412 @@
+"""Stacks on disk: their names, their headers, and how one comes from the engine into its file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from fgaf.acquire.control.engine import Engine, Exposure
+from fgaf.acquire.control.positions import Position
+from fgaf.acquire.control.xy_stage import Travel
+from fgaf.acquire.devices import Devices, effective_settings
+from fgaf.acquire.interrupt import Interrupt, InterruptError
+from fgaf.acquire.plan import StackPlan
+from fgaf.acquire.recording.timelapse import Late, Pace
+from fgaf.acquire.recording.writing import BackgroundWriter
+from fgaf.acquire.rig import Rig, effective_optics
+from fgaf.base.console import command_line, count
+from fgaf.base.errors import FgafError, SettingError
+from fgaf.base.files import free_bytes, names_in, require_all_new, require_free
+from fgaf.base.names import folded
+from fgaf.dataset.raw import SUFFIX, RawHeader, RawWriter, require_no_part
+from fgaf.dataset.truth import FrameTruth, StackTruth, truth_path, write_truth
+
+Progress = Callable[[Iterable[Any], str, int | None], Iterator[Any]]
+
+_SPARE_BYTES = 2 << 20
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the laboratory wants to remember of a stack; `field` is shared by its repeats."""
+
+    sample_id: str = ""
+    operator: str = ""
+    field: str = ""
+
+
+def stack_paths(
+    folder: Path,
+    repeat: int = 1,
+    name: str = "",
+    sample_id: str = "",
+    now: datetime | None = None,
+    positions: Sequence[Position] = (),
+) -> list[Path]:
+    """Choose names for stacks: those of a place sort by time, and no two runs get the same.
+
+    Parameters
+    ----------
+    folder
+        Where the stacks will lie.
+    repeat
+        How many.
+    name
+        ``NAME.stack.h5``, or ``NAME_r001.stack.h5`` and so on for several; without it
+        ``SAMPLE_YYYYMMDD-HHMMSS_r001.stack.h5``, in UTC.
+    sample_id
+        Begins the name when there is no `name`; "stack" when that is missing too.
+    now
+        The time; by default that of the call.
+    positions
+        Places of the specimen, each of which is visited in each repeat. Their names follow that of
+        the stack: ``NAME_p01_r001.stack.h5``.
+
+    Returns
+    -------
+    list of Path
+        In the order in which the stacks are taken: one repeat after another.
+
+    Raises
+    ------
+    SettingError
+        `repeat` is below 1, or `name` is no plain file name.
+    """
+    if repeat < 1:
+        raise SettingError(f"{repeat} stacks are none; give 1 or more")
+    if name:
+        stem = name.removesuffix(SUFFIX)
+        if not stem or _plain(stem) != stem:
+            raise SettingError(
+                f"{name!r} is no plain file name; use letters, digits, '-', '_' and '.'"
+            )
+    else:
+        stem = _free_stem(folder, _plain(sample_id) or "stack", now or datetime.now(UTC))
+    digits = max(3, len(str(repeat)))
+    numbers = [""] if name and repeat == 1 else [f"_r{n:0{digits}}" for n in range(1, repeat + 1)]
+    places = [f"_{position.name}" for position in positions] or [""]
+    return [folder / f"{stem}{place}{number}{SUFFIX}" for number in numbers for place in places]
+
+
+class Method(Protocol):
+    """A way to take a stack: `Engine` or `Sweep`."""
+
+    retried: int
+
+    def check(self, plan: StackPlan) -> None:
+        """Refuse an impossible plan before anything moves."""
+        ...
+
+    def returning(self) -> AbstractContextManager[float]:
+        """Bring the drive back after the block; yields where that is."""
+        ...
+
+    def move_to(self, z_um: float) -> float:
+        """Go somewhere between stacks."""
+        ...
+
+    def expose(self, plan: StackPlan) -> Generator[Exposure, None, None]:
+        """Take every plane, in the plan's order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What is worth knowing of a series that went well.
+
+    Attributes
+    ----------
+    late
+        Stacks that began late.
+    retried
+        Incomplete frames that were taken again.
+    short_of_space
+        Stack number at which the disk had no more room for the rest of the series, though for
+        that one; None when it always had.
+    """
+
+    late: tuple[Late, ...] = ()
+    retried: int = 0
+    short_of_space: int | None = None
+
+
+def record_stacks(
+    devices: Devices,
+    rig: Rig,
+    plan: StackPlan,
+    paths: list[Path],
+    labels: Labels | None = None,
+    *,
+    method: Method | None = None,
+    every_s: float = 0.0,
+    positions: Sequence[Position] = (),
+    truth: bool = True,
+    overwrite: bool = False,
+    interrupt: Interrupt | None = None,
+    progress: Progress = lambda items, _label, _length: iter(items),
+) -> Recorded:
+    """Take one stack for each of `paths`; afterwards the drive is back where it was.
+
+    Everything that can be checked is checked before the drive moves: limits, names, disk space.
+    A broken or interrupted run keeps the planes it has in a ``.part`` (`fgaf.dataset.recover`).
+
+    Parameters
+    ----------
+    devices, rig
+        The open devices and the rig they come from.
+    plan
+        The planes.
+    paths
+        Targets, as from `stack_paths`.
+    labels
+        Recorded in every stack; the field is by default named after the first stack.
+    method
+        How a stack is taken; by default by an `Engine`, plane by plane.
+    every_s
+        Seconds from the begin of one stack to that of the next, between which the drive rests
+        where it was; 0 takes them one after another. With positions, from one round to the next.
+    positions
+        Places of the specimen to visit in each round; `paths` holds one stack for each place of
+        each round. Afterwards x and y are back where they were, too.
+    truth
+        Whether the truth that a simulated camera gives is written beside each stack.
+    overwrite
+        Whether existing stacks may be replaced.
+    interrupt
+        How to stop the run.
+    progress
+        Wraps an iterable with a label and a length, as `fgaf.base.console.progress` does.
+
+    Raises
+    ------
+    SettingError, ExistsError
+        The plan or the names are impossible; nothing was moved.
+    FgafError
+        The run broke; the line says at which plane and why, what was kept, where the drive is.
+    """
+    interrupt = interrupt or Interrupt()
+    method = method or Engine(devices, rig.camera, rig.stage, interrupt)
+    pace = Pace(every_s, devices.clock, interrupt)
+    travel = Travel(devices.stage, devices.clock, rig.stage, interrupt) if positions else None
+    check_series(method, plan, positions, travel)
+    check_outputs(paths, plan, devices, overwrite)
+    header = _header(devices, rig, labels or Labels(), paths[0], positions)
+    stops: Sequence[Position | None] = positions or (None,)
+    planes, stacks = (progress, _plainly) if len(paths) == 1 else (_plainly, progress)
+    short_of_space = None
+    with (
+        travel.returning() if travel else nullcontext(),
+        method.returning() as start_um,
+    ):
+        for number, path in enumerate(stacks(paths, count(len(paths), "stack"), len(paths)), 1):
+            with _counted(number - 1, len(paths)):
+                earlier, place = divmod(number - 1, len(stops))
+                if place == 0:
+                    pace.wait(earlier + 1)
+                stop = stops[place]
+                if travel and stop:
+                    travel.go_to(stop)
+                here = plan_at(plan, stop)
+                if short_of_space is None and not _fits(
+                    path, len(paths) + 1 - number, plan, devices
+                ):
+                    short_of_space = number
+                writer = RawWriter(
+                    path,
+                    header(here, stop),
+                    (len(plan), *devices.camera.shape),
+                    _pixels(devices),
+                    overwrite,
+                    compress=rig.compress,
+                    downwards=plan.downwards,
+                )
+                _record(method.expose(here), writer, truth, planes)
+                if every_s and number < len(paths) and stop is stops[-1]:
+                    method.move_to(start_um)
+    return Recorded(tuple(pace.late), method.retried, short_of_space)
+
+
+def check_series(
+    method: Method, plan: StackPlan, positions: Sequence[Position], travel: Travel | None
+) -> None:
+    """Refuse a series of which any stack is impossible, before anything moves.
+
+    Raises
+    ------
+    SettingError
+        A position or the planes there are outside the limits, or the method refuses the plan.
+    """
+    if not positions:
+        method.check(plan)
+    for position in positions:
+        with _at(position):
+            method.check(plan_at(plan, position))
+    if travel:
+        travel.check(positions)
+
+
+def plan_at(plan: StackPlan, position: Position | None) -> StackPlan:
+    """The planes taken at a position: about its own z where it names one."""
+    if position is None or position.z_um is None:
+        return plan
+    return plan.about(position.z_um)
+
+
+@contextmanager
+def _at(position: Position) -> Iterator[None]:
+    try:
+        yield
+    except SettingError as error:
+        raise SettingError(f"position {position.describe()}: {error}") from error
+
+
+@contextmanager
+def _counted(done: int, of: int) -> Iterator[None]:
+    """Say in every error of the block how many stacks of a series were done."""
+    try:
+        yield
+    except FgafError as error:
+        if of == 1:
+            raise
+        line = f"{error}; {done} of {count(of, 'stack')} were done"
+        if isinstance(error, InterruptError):
+            raise InterruptError(line, error.exit_code) from error
+        raise FgafError(line) from error
+
+
+def _record(
+    planes: Generator[Exposure, None, None], writer: RawWriter, truth: bool, progress: Progress
+) -> None:
+    known: dict[int, FrameTruth] = {}
+    total = writer.n_planes
+    try:
+        with writer:
+            with closing(planes) as exposures, BackgroundWriter(writer) as background:
+                for exposure in progress(exposures, count(total, "plane"), total):
+                    background.put(exposure)
+                    if truth and exposure.frame.truth is not None:
+                        known[exposure.plane] = exposure.frame.truth
+            _publish(writer, [known[plane] for plane in sorted(known)])
+    except FgafError as error:
+        kept = _kept(writer)
+        if isinstance(error, InterruptError):
+            raise InterruptError(f"{error}; {kept}", error.exit_code) from error
+        raise FgafError(f"{error}; {kept}") from error
+
+
+def _publish(writer: RawWriter, known: list[FrameTruth]) -> None:
+    """Publish the truth first: a stack is never seen without it, nor with that of an older one."""
+    truth_path(writer.path).unlink(missing_ok=True)
+    if known:
+        write_truth(writer.path, StackTruth(stack_uuid=writer.header.uuid, frames=tuple(known)))
+    writer.publish()
+
+
+def _kept(writer: RawWriter) -> str:
+    if writer.n_written == 0:
+        return "no plane was kept"
+    are = "plane is" if writer.n_written == 1 else "planes are"
+    command = command_line("acq", "recover", writer.part)
+    return f"{writer.n_written} {are} kept, publish with `{command}`"
+
+
+def check_outputs(paths: list[Path], plan: StackPlan, devices: Devices, overwrite: bool) -> None:
+    """Refuse files of which one cannot be, or that the disk cannot hold; nothing is made.
+
+    Parameters
+    ----------
+    paths
+        The stacks.
+    plan, devices
+        What each will hold.
+    overwrite
+        Whether what is there may be replaced.
+
+    Raises
+    ------
+    SettingError, ExistsError
+        See `fgaf.base.files.require_all_new`; or a broken run left its ``.part``.
+    FgafError
+        The disk has too little room.
+    """
+    require_all_new(paths, overwrite)
+    require_all_new(map(truth_path, paths), overwrite)
+    for path in paths:
+        require_no_part(path, overwrite)
+    require_free(paths[0], len(paths) * _bytes_of_one(plan, devices))
+
+
+def _fits(path: Path, stacks: int, plan: StackPlan, devices: Devices) -> bool:
+    return free_bytes(path) >= stacks * _bytes_of_one(plan, devices)
+
+
+def _bytes_of_one(plan: StackPlan, devices: Devices) -> int:
+    pixels = int(np.prod(devices.camera.shape)) * _pixels(devices).itemsize
+    return len(plan) * pixels + _SPARE_BYTES
+
+
+def _header(
+    devices: Devices, rig: Rig, labels: Labels, first: Path, positions: Sequence[Position]
+) -> Callable[[StackPlan, Position | None], RawHeader]:
+    """Return a maker of headers that differ in identity, time and place only."""
+    stem = re.sub(r"_r\d+$", "", first.name.removesuffix(SUFFIX))
+    field = labels.field or (stem.removesuffix(f"_{positions[0].name}") if positions else stem)
+    rig_toml = rig.to_toml()
+    optics = effective_optics(rig, devices.camera)
+    told = {
+        name: dict(values)
+        for name, device in (("camera", devices.camera), ("stage", devices.stage))
+        if (values := effective_settings(device).values)
+    }
+    device_settings = json.dumps(told) if told else ""
+
+    def new(plan: StackPlan, stop: Position | None) -> RawHeader:
+        return RawHeader.new(
+            step_um=plan.step_um,
+            half_range_um=plan.half_range_um,
+            center_um=plan.center_um,
+            optics=optics,
+            bit_depth=devices.camera.bit_depth,
+            sample_id=labels.sample_id,
+            operator=labels.operator,
+            field=f"{field}_{stop.name}" if stop else field,
+            position_x_um=stop.x_um if stop else None,
+            position_y_um=stop.y_um if stop else None,
+            camera=devices.camera.name,
+            stage=devices.stage.name,
+            rig=rig_toml,
+            device_settings=device_settings,
+        )
+
+    return new
+
+
+def _pixels(devices: Devices) -> np.dtype[Any]:
+    return np.dtype(np.uint8 if devices.camera.bit_depth <= 8 else np.uint16)
+
+
+def _plainly(items: Iterable[Any], _label: str, _length: int | None) -> Iterator[Any]:
+    return iter(items)
+
+
+def _plain(text: str) -> str:
+    """Replace what some file system refuses; no leading or trailing dots."""
+    return re.sub(r"[^\w.-]+", "_", text).strip(".")
+
+
+def _free_stem(folder: Path, prefix: str, now: datetime) -> str:
+    stem = f"{prefix}_{now:%Y%m%d-%H%M%S}"
+    taken = set(map(folded, names_in(folder)))
+    number, free = 1, stem
+    while any(name.startswith((folded(f"{free}_"), folded(f"{free}."))) for name in taken):
+        number += 1
+        free = f"{stem}-{number}"
+    return free

@@ -1,0 +1,75 @@
+"""When the stacks of a time-lapse begin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fgaf.acquire.devices import Clock
+from fgaf.acquire.interrupt import Interrupt
+from fgaf.base.errors import SettingError
+
+_LATE_S = 0.1
+_LOOK_S = 0.1
+
+
+@dataclass(frozen=True)
+class Late:
+    """A stack that began late, because the one before took too long.
+
+    Attributes
+    ----------
+    number
+        Which one, counted from 1.
+    seconds
+        How late.
+    """
+
+    number: int
+    seconds: float
+
+
+class Pace:
+    """Lets stacks begin at fixed intervals, counted from the first: delays do not add up.
+
+    Parameters
+    ----------
+    every_s
+        Interval in seconds; 0 is one after another.
+    clock, interrupt
+        What waits are measured by and ended by.
+
+    Attributes
+    ----------
+    late
+        The late ones so far.
+
+    Raises
+    ------
+    SettingError
+        A negative interval.
+    """
+
+    def __init__(self, every_s: float, clock: Clock, interrupt: Interrupt) -> None:
+        if not every_s >= 0:
+            raise SettingError(f"stacks every {every_s:g} s cannot be; give 0 or more seconds")
+        self.late: list[Late] = []
+        self._every_s, self._clock, self._interrupt = every_s, clock, interrupt
+        self._first_ns: int | None = None
+
+    def wait(self, number: int) -> None:
+        """Return when stack `number` (from 1) is due, or at once when that is past.
+
+        Raises
+        ------
+        InterruptError
+            A stop was asked for.
+        """
+        if self._first_ns is None:
+            self._first_ns = self._clock.now_ns()
+        due_ns = self._first_ns + round((number - 1) * self._every_s * 1e9)
+        while (rest_s := (due_ns - self._clock.now_ns()) / 1e9) > 0:
+            self._interrupt.check()
+            self._clock.sleep(min(rest_s, _LOOK_S))
+        self._interrupt.check()
+        if self._every_s and -rest_s > _LATE_S:
+            self.late.append(Late(number, -rest_s))

@@ -1,0 +1,143 @@
+"""Images of weak beads: the flagellum as a sum of ready-made point images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fgaf.acquire.simulation.cache import kept
+from fgaf.acquire.simulation.patch_grid import Window, Windows, unit_phasor
+
+Array = npt.NDArray[Any]
+
+DEPTH_STEP_UM = 0.1
+PLACES = 4
+"""Point images are kept per 0.1 µm of depth and per quarter of a pixel."""
+
+BEAD_SIGMA_UM = 0.11
+"""Width of a bead: the flagellum is 0.4 µm thick."""
+
+
+class ThreadImager:
+    """Adds up the point images of weak phase beads (first Born approximation).
+
+    A bead of integrated phase q adds ``q h(x - x_0, depth)`` to the relative intensity; h is
+    averaged over the source. The beads do not interfere with each other in this order, which
+    is what makes a whole flagellum one sum: it holds for the tens of milliradians of each.
+    """
+
+    def __init__(self, windows: Windows) -> None:
+        self.windows = windows
+        self.pixel_um = windows.pixel_um
+        self._point = kept(self._make_point, 8192)
+        self._spectrum = kept(self._make_spectrum, 512)
+
+    def add(
+        self,
+        image: Array,
+        y_px: Array,
+        x_px: Array,
+        depth_um: Array,
+        strength: Array,
+    ) -> None:
+        """Add beads to an image of relative departures from the background, in place.
+
+        Parameters
+        ----------
+        image
+            (Y, X) float32.
+        y_px, x_px
+            (N,) places in the image; beads outside count as far as their image reaches in.
+        depth_um
+            (N,) the drive's z minus the focus of each bead.
+        strength
+            (N,) phase integrated over the bead's area, rad µm².
+        """
+        rows, columns = image.shape
+        strength = strength * self.windows.microscope.fade(depth_um)
+        seen = strength != 0
+        y_px, x_px, depth_um, strength = (a[seen] for a in (y_px, x_px, depth_um, strength))
+        farthest = self.windows.microscope.spread_um(float(np.abs(depth_um).max(initial=0)))
+        reach = farthest / self.pixel_um + 1
+        near = (np.abs(y_px - rows / 2) < rows / 2 + reach) & (
+            np.abs(x_px - columns / 2) < columns / 2 + reach
+        )
+        y_px, x_px, depth_um, strength = (a[near] for a in (y_px, x_px, depth_um, strength))
+        fine_y = np.rint(y_px * PLACES).astype(int)
+        fine_x = np.rint(x_px * PLACES).astype(int)
+        levels = np.rint(depth_um / DEPTH_STEP_UM).astype(int)
+        tops, sub_y = np.divmod(fine_y, PLACES)
+        lefts, sub_x = np.divmod(fine_x, PLACES)
+        for top, left, sy, sx, level, q in zip(
+            tops.tolist(), lefts.tolist(), sub_y.tolist(), sub_x.tolist(), levels.tolist(),
+            strength.astype(np.float32), strict=True,
+        ):  # fmt: skip
+            point = self._point(level, sy, sx)
+            r = len(point) // 2
+            y0, y1 = max(top - r, 0), min(top + r + 1, rows)
+            x0, x1 = max(left - r, 0), min(left + r + 1, columns)
+            if y0 < y1 and x0 < x1:
+                image[y0:y1, x0:x1] += (
+                    q * point[y0 - top + r : y1 - top + r, x0 - left + r : x1 - left + r]
+                )
+
+    def _make_point(self, level: int, sub_y: int, sub_x: int) -> Array:
+        """Image of a bead of 1 rad µm², shifted by quarters of a pixel; odd square, float32."""
+        from scipy.fft import irfft2
+
+        radius, spectrum = self._spectrum(level)
+        side, finer = len(spectrum), self.windows.finer
+        k = np.rint(np.fft.fftfreq(side, 1 / side)).astype(np.float32)
+        turn = np.float32(-2 * np.pi / side * finer / PLACES)
+        ramp_y, ramp_x = unit_phasor(turn * sub_y * k), unit_phasor(turn * sub_x * k)
+        shifted = spectrum * ramp_y[:, None] * ramp_x[: side // 2 + 1]
+        image = irfft2(shifted, norm="forward", workers=1)
+        around = np.arange(-radius, radius + 1) * finer % side
+        return np.ascontiguousarray(image[np.ix_(around, around)])
+
+    def _make_spectrum(self, level: int) -> tuple[int, Array]:
+        """Radius of a point image in pixels and its half spectrum about the sample [0, 0]."""
+        depth = level * DEPTH_STEP_UM
+        scope = self.windows.microscope
+        spread = scope.spread_um(depth)
+        side = self.windows.side(2 * spread + 2 * self.pixel_um)
+        window = self.windows.get((side, side), scope.order_for(depth))
+        reach = window.reach[0]
+        k = np.arange(-reach, reach + 1)
+        f = k * window.unit[0]
+        blur = np.exp(-2 * (np.pi * BEAD_SIGMA_UM * f) ** 2) * np.sinc(f * self.pixel_um)
+        box = phase_transfer(window, depth) * window.unit[0] ** 2 * blur[:, None] * blur
+        spectrum = np.zeros((side, side // 2 + 1), np.complex64)
+        spectrum[np.ix_(k, k[reach:])] = box[:, reach:]
+        return int(spread / self.pixel_um), spectrum
+
+
+def phase_transfer(window: Window, depth_um: float) -> Array:
+    """Intensity spectrum per unit phase spectrum of a weak object, relative to the background.
+
+    For one axial source point and without aberration it is ``2 sin(2 pi depth (kz - n /
+    wavelength))`` inside the pupil, in the paraxial limit ``-2 sin(pi wavelength depth f^2 /
+    n)``; for others, the mean over the source.
+
+    Parameters
+    ----------
+    window
+        Gives the frequencies: those of its box.
+    depth_um
+        The drive's z minus the object's focus.
+
+    Returns
+    -------
+    (2 reach_y + 1, 2 reach_x + 1) complex.
+    """
+    weight = window.weights * np.conj(window.unscattered) / (window.unit[0] * window.unit[1])
+    passed = unit_phasor(-depth_um * window.axial) * window.pupil * weight[window.point]
+    size = (2 * window.reach[0] + 1, 2 * window.reach[1] + 1)
+    total = np.empty(size[0] * size[1], complex)
+    total.real = np.bincount(window.box_index, passed.real, total.size)
+    total.imag = np.bincount(window.box_index, passed.imag, total.size)
+    total = total.reshape(size)
+    result: Array = 1j * (total - np.conj(total[::-1, ::-1]))
+    return result

@@ -1,0 +1,1 @@
+"""What every room stands on: errors, the console, whole files, names, limits of numbers."""

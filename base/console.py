@@ -1,0 +1,199 @@
+"""What all commands share: errors in one line, progress with ETA, a closing line or JSON."""
+
+import io
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, TextIO, TypeVar, cast
+
+import click
+
+from fgaf.base import extras
+from fgaf.base.errors import FgafError
+from fgaf.base.files import reason
+
+Item = TypeVar("Item")
+
+
+# Control characters but for tab and new line, what turns the direction of writing or cannot be
+# seen, and halves of characters, as which Python reads bytes of file names that are not UTF-8.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ud800-\udfff]"
+)
+
+
+class _OneLine(click.Command):
+    """A command whose failures are one line on stderr, and whose traceback needs --debug."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        debug = click.Option(
+            ["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error."
+        )
+        self.params.append(debug)
+        click.version_option(package_name="fgaf")(self)
+
+    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
+        run: Callable[..., Any] = super().main
+        if not standalone_mode:
+            return run(*args, standalone_mode=False, **kwargs)
+        try:
+            code = run(*args, standalone_mode=False, **kwargs)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            code = error.exit_code
+        except click.ClickException as error:
+            echo(f"error: {_usage_line(error)}", err=True)
+            code = error.exit_code
+        except click.Abort:
+            echo("error: stopped by the keyboard", err=True)
+            code = 1
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (FgafError, OSError, KeyboardInterrupt) as error:
+            if "--debug" in sys.argv or isinstance(error, BrokenPipeError):
+                raise
+            with suppress(OSError):  # where the terminal is gone the exit code still counts
+                echo(f"error: {_line(error)}", err=True)
+            ctx.exit(getattr(error, "exit_code", 1))
+        except ModuleNotFoundError as error:
+            if not extras.known(error) or "--debug" in sys.argv:
+                raise
+            echo(f"error: {extras.missing(error)}", err=True)
+            ctx.exit(1)
+
+
+class Tool(_OneLine):
+    """A program of one command."""
+
+
+class Program(_OneLine, click.Group):
+    """A program of several commands."""
+
+
+def progress(items: Iterable[Item], label: str, length: int | None = None) -> Iterator[Item]:
+    """Iterate `items` under a bar with the time left; silent when stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    with click.progressbar(
+        items, length=length, label=label, file=cast(TextIO, _Terminal())
+    ) as bar:
+        yield from bar
+
+
+class _Terminal(io.TextIOBase):
+    """The terminal on stderr, for a bar: when it is closed, the work goes on without one."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return True
+
+
+def printable(text: str) -> str:
+    r"""Show what would steer a terminal, as names in files may hold it, by its escape.
+
+    Examples
+    --------
+    >>> print(printable("donor \x1b[31m1"))
+    donor \x1b[31m1
+    """
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def echo(text: str, err: bool = False, nl: bool = True) -> None:
+    """Print to stdout, or to stderr; no text can steer the terminal or fail for its encoding.
+
+    Parameters
+    ----------
+    text
+        What to print.
+    err
+        Whether it goes to stderr.
+    nl
+        Whether a new line ends it.
+    """
+    stream = sys.stderr if err else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    shown = printable(text).encode(encoding, "backslashreplace").decode(encoding)
+    click.echo(shown, err=err, nl=nl)
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun, in the plural where it is due.
+
+    Examples
+    --------
+    >>> count(1, "patch"), count(2, "patch"), count(1200, "plane")
+    ('1 patch', '2 patches', '1200 planes')
+    """
+    plural = f"{noun}es" if noun.endswith(("ch", "sh", "s", "x")) else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
+
+
+def command_line(*words: object) -> str:
+    """Write a command as the shell of this system takes it: what holds spaces is quoted.
+
+    Examples
+    --------
+    >>> print(command_line("fgaf-data", "info", "day 1.h5"))
+    fgaf-data info 'day 1.h5'
+    """
+    join = subprocess.list2cmdline if sys.platform == "win32" else shlex.join
+    return join(list(map(str, words)))
+
+
+def finish(
+    lines: str,
+    next_command: Sequence[object] | None = None,
+    result: dict[str, Any] | list[Any] | None = None,
+    as_json: bool = False,
+) -> None:
+    """Say what was done and what to run next, or print `result` as JSON for a script.
+
+    Parameters
+    ----------
+    lines
+        What was done.
+    next_command
+        Words of the command that comes next.
+    result, as_json
+        What a script wants to know, and whether it is printed in their place.
+    """
+    if as_json:
+        echo(json.dumps(result, indent=2, default=str))
+        return
+    echo(lines)
+    if next_command:
+        echo(f"next: {command_line(*next_command)}")
+
+
+def _usage_line(error: click.ClickException) -> str:
+    message = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{message}; see `{context.command_path} --help`" if context else message
+
+
+def _line(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped by the keyboard"
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{reason(error)}"
+    return " ".join(str(error).split())

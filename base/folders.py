@@ -1,0 +1,79 @@
+"""Whole folders or none: outputs of many files are built beside their target and published."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from fgaf.base.errors import FgafError
+from fgaf.base.files import cannot_write, making_folder, publish, require_new, scratch_folder
+
+_MARKS: Final = ("fgaf.json", "zarr.json", ".zattrs")
+"""A folder with one of these was written by an export, and may be replaced by another."""
+
+
+def require_new_folder(path: Path, overwrite: bool = False) -> None:
+    """Refuse a folder that exists; with `overwrite`, one that no export wrote.
+
+    Raises
+    ------
+    ExistsError
+        `path` exists and `overwrite` is false; an empty folder is taken.
+    SettingError
+        Its name cannot be; see `fgaf.base.files.require_new`.
+    FgafError
+        `path` is a file, or a folder of other things, which is not deleted; or its parent cannot
+        be made.
+    """
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    require_new(path, overwrite)
+    if path.exists() and not any((path / mark).is_file() for mark in _MARKS):
+        raise FgafError(
+            f"{path} is not a folder that an export wrote, and is not deleted; choose another name"
+        )
+
+
+@contextmanager
+def publishing_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Build a folder beside `path` and give it its name when the block ends well.
+
+    Parameters
+    ----------
+    path
+        The target. Its parent is made when missing.
+    overwrite
+        Whether an earlier export at `path` may be replaced. It is set aside only when the new one
+        is whole, as ``.NAME.old``, and then removed.
+
+    Yields
+    ------
+    Path
+        A temporary folder to write to. It is removed when the block fails.
+
+    Raises
+    ------
+    ExistsError, SettingError, FgafError
+        See `require_new_folder`; or the disk is full or cannot be written.
+    """
+    require_new_folder(path, overwrite)
+    with making_folder(path.parent):
+        try:
+            with scratch_folder(path.parent) as scratch:
+                part, old = scratch / "new.tmp", path.with_name(f".{path.name}.old")
+                part.mkdir()
+                yield part
+                if path.exists():
+                    publish(path, old)
+                try:
+                    publish(part, path)
+                except OSError:
+                    if old.exists():
+                        publish(old, path)
+                    raise
+                shutil.rmtree(old, ignore_errors=True)
+        except OSError as error:
+            raise cannot_write(path, error) from error

@@ -1,0 +1,72 @@
+"""TOML written: tables, single values, keys set in a text, and KEY=VALUE of a command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fgaf.base.errors import SettingError
+from fgaf.base.inputs import parse_toml
+
+
+def write_toml(table: Mapping[str, Any]) -> str:
+    """Write a table as TOML; inner tables that are empty are left out."""
+    import tomlkit
+
+    return tomlkit.dumps(_filled(table))
+
+
+def toml_value(value: Any) -> str:
+    """Write a bool, a number, a string or a list of those as TOML does."""
+    import tomlkit
+
+    return str(tomlkit.item(value).as_string())
+
+
+def set_values(text: str, table: str, values: Mapping[str, Any]) -> str:
+    """Set keys of one table in a TOML text, keeping all else, comments too.
+
+    Parameters
+    ----------
+    text
+        The file.
+    table
+        Name of the table.
+    values
+        Keys and what they become; a key that is absent is added.
+
+    Returns
+    -------
+    str
+        The new text; the old one where there is no such table.
+    """
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    if table not in document:
+        return text
+    for key, value in values.items():
+        document[table][key] = value
+    return tomlkit.dumps(document)
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Split KEY=VALUE of a command line; the value is read as TOML, else as text.
+
+    Raises
+    ------
+    SettingError
+        No key, or no ``=``.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise SettingError(f"{text!r} is no setting; write KEY=VALUE")
+    try:
+        return key.strip(), parse_toml(f"value = {value.strip()}")["value"]
+    except ValueError:
+        return key.strip(), value.strip()
+
+
+def _filled(table: Mapping[str, Any]) -> dict[str, Any]:
+    filled = {key: _filled(v) if isinstance(v, Mapping) else v for key, v in table.items()}
+    return {key: value for key, value in filled.items() if value != {}}

@@ -1,0 +1,490 @@
+"""The command line of the room: ``fgaf-curate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import click
+
+from fgaf.base.bounds import (
+    CropPx,
+    HalfRangeUm,
+    HeadUm,
+    LeastShare,
+    PixelUm,
+    Seed,
+    Share,
+    StepUm,
+)
+from fgaf.base.console import Program, Tool, count, echo, finish, progress
+from fgaf.base.errors import FgafError, SettingError
+from fgaf.base.extras import missing
+from fgaf.base.outputs import output_file
+from fgaf.dataset.commands.options import Number
+
+if TYPE_CHECKING:
+    from fgaf.curate.session.queue import Order, Task
+    from fgaf.curate.session.status import Status
+
+PATH = click.Path(path_type=Path)
+
+patch_options = (
+    click.option(
+        "--patch",
+        "patch_px",
+        type=Number(CropPx),
+        default=96,
+        show_default=True,
+        help="Side of a patch, px.",
+    ),
+    click.option(
+        "--step",
+        "step_um",
+        type=Number(StepUm),
+        default=0.5,
+        show_default=True,
+        help="Distance of the depths, µm.",
+    ),
+    click.option(
+        "--half-range",
+        "half_range_um",
+        type=Number(HalfRangeUm),
+        default=2.0,
+        show_default=True,
+        help="Depths go from minus to plus this, µm: 2 is ±2 µm.",
+    ),
+)
+pixel_option = click.option(
+    "--pixel-size",
+    "pixel_size_um",
+    type=Number(PixelUm),
+    help="Pixel in the specimen, µm; overrides files.",
+)
+head_option = click.option(
+    "--head-length",
+    "head_um",
+    type=Number(HeadUm),
+    default=4.7,
+    show_default=True,
+    help="Length of a head, µm.",
+)
+seed_option = click.option(
+    "--split-seed",
+    type=Number(Seed),
+    default=0,
+    show_default=True,
+    help="Seed of the split 'default'.",
+)
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+@click.group(cls=Program)
+def main() -> None:
+    """Turn raw stacks into labelled patches: find cells, find their focus, compile an archive."""
+
+
+@main.command("auto", cls=Tool)
+@click.argument("raw", type=PATH, nargs=-1, required=True, metavar="RAW...")
+@click.option("--out", type=PATH, help="Archive to write.  [default: dataset.h5]")
+@click.option(
+    "--session",
+    "folder",
+    type=PATH,
+    help="Folder for the session's journal; default: OUT with the ending .session.",
+)
+@seed_option
+@pixel_option
+@head_option
+@overwrite_option
+@json_option
+def auto_command(
+    raw: tuple[Path, ...],
+    out: Path | None,
+    folder: Path | None,
+    split_seed: int,
+    pixel_size_um: float | None,
+    head_um: float,
+    overwrite: bool,
+    as_json: bool,
+    patch_px: int,
+    step_um: float,
+    half_range_um: float,
+) -> None:
+    """Curate raw stacks (files or folders of them) without a person.
+
+    Every cell found is followed through the planes and given the focus that its contrast
+    suggests; cells without a clear focus, cut by the border, overlapping another or whose range
+    leaves the stack are dropped, and counted by reason. Planes are taken at whole multiples of
+    --step from the cell's focus plane; --step must be a multiple of the raw step.
+    """
+    from fgaf.base.files import require_all_new, require_new
+    from fgaf.curate.auto import auto
+    from fgaf.curate.compile import compile_archive
+    from fgaf.curate.detection.crop import PatchSettings
+    from fgaf.curate.session.finding import find_stacks
+    from fgaf.dataset.archive import write_archive
+
+    settings = PatchSettings(patch_px, step_um, half_range_um)
+    paths = find_stacks(raw)
+    out = output_file(out, Path("dataset.h5"), overwrite, as_json, beside=".session")
+    require_new(out, overwrite)
+    place = folder or out.with_suffix(".session")
+    require_all_new([out, place], overwrite=True)
+    report = auto(
+        paths,
+        place,
+        settings,
+        pixel_size_um,
+        head_um=head_um,
+        overwrite=overwrite,
+        progress=lambda items: progress(items, "curate", len(items)),
+    )
+    for stack in report.stacks:
+        echo(stack.line(), err=as_json)
+    for names in report.repeats:
+        echo(f"one field, cells in the same places: {', '.join(names)}", err=as_json)
+    if not report.kept:
+        raise FgafError(
+            f"no cell of {count(len(paths), 'stack')} was kept (see the counts above); "
+            f"the session is in {place}"
+        )
+    archive = compile_archive(report.state, split_seed=split_seed)
+    write_archive(out, archive, overwrite)
+    finish(
+        f"wrote {out}: {archive.n_cells} of {count(report.found, 'cell')} x "
+        f"{count(archive.n_classes, 'depth')}, ±{half_range_um:g} µm; session in {place}",
+        ["fgaf-train", out],
+        {
+            "path": str(out),
+            "session": str(place),
+            "cells": archive.n_cells,
+            "found": report.found,
+            "stacks": [vars(stack) for stack in report.stacks],
+            "one_field": report.repeats,
+        },
+        as_json,
+    )
+
+
+for option in reversed(patch_options):
+    auto_command = option(auto_command)
+
+
+@main.command("detect", cls=Tool)
+@click.argument("sources", type=PATH, nargs=-1, required=True, metavar="IMAGES|RAW...")
+@click.option("--out", type=PATH, help="CSV file to write.  [default: heads.csv]")
+@click.option(
+    "--least-score",
+    type=Number(Share),
+    default=0.5,
+    show_default=True,
+    help="Leave out what scores less, 0 to 1.",
+)
+@pixel_option
+@head_option
+@overwrite_option
+@json_option
+def detect_command(
+    sources: tuple[Path, ...],
+    out: Path | None,
+    least_score: float,
+    pixel_size_um: float | None,
+    head_um: float,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Find sperm heads in images (TIFF, PNG, JPEG; grey, 8 or 16 bit) and in raw stacks.
+
+    Writes one line per head: image, y, x, height, width, score, plane. (y, x) is the CENTRE of
+    the box, in pixels; its corner is (y - height/2, x - width/2). Every page of a TIFF is
+    searched by itself (plane = page); in a raw stack, cells are followed through the planes and
+    given once, at the middle plane. Images that do not say their pixel size need --pixel-size:
+    camera pitch / magnification.
+    """
+    from fgaf.base.csv_tables import write_table
+    from fgaf.base.files import publishing, require_new
+    from fgaf.curate.detection.pictures import find_images
+
+    out = output_file(out, Path("heads.csv"), overwrite, as_json)
+    require_new(out, overwrite)
+    paths = find_images(sources)
+    rows: list[tuple[str, float, float, float, float, float, int]] = []
+    for path in progress(paths, "detect", len(paths)):
+        rows += _detected(path, pixel_size_um, head_um, least_score)
+    with publishing(out, overwrite) as part, part.open("w", newline="", encoding="utf-8") as file:
+        write_table(
+            file,
+            ("image", "y", "x", "height", "width", "score", "plane"),
+            (
+                (image, *(f"{v:.2f}" for v in box), f"{score:.3f}", plane)
+                for image, *box, score, plane in rows
+            ),
+        )
+    finish(
+        f"wrote {out}: {count(len(rows), 'head')} in {count(len(paths), 'file')}",
+        None,
+        {"path": str(out), "heads": len(rows), "files": len(paths)},
+        as_json,
+    )
+
+
+def _detected(
+    path: Path, pixel_size_um: float | None, head_um: float, least_score: float
+) -> list[tuple[str, float, float, float, float, float, int]]:
+    from fgaf.curate.detection.detect import detect
+    from fgaf.curate.tracking.follow import link, search
+    from fgaf.dataset.importers.images import pixel_size_of as pixel_size_of_image, read_images
+    from fgaf.dataset.raw import SUFFIX, RawStack
+
+    if path.name.endswith(SUFFIX):
+        from fgaf.curate.candidates import pixel_size_of, times_of
+
+        with RawStack.open(path, whole=True) as stack:
+            pixel = pixel_size_of(stack, pixel_size_um)
+            tracks = link(
+                search(stack.frames, pixel, head_um=head_um),
+                pixel,
+                stack.shape[1:],
+                times_of(stack),
+                head_um=head_um,
+                least_score=least_score,
+            )
+            k = stack.n_planes // 2
+        return [(str(path), t.y[k], t.x[k], t.height, t.width, t.score, k) for t in tracks]
+    pixel_um = pixel_size_of_image(path, pixel_size_um)
+    if pixel_um is None:
+        raise SettingError(
+            f"{path.name} does not say its pixel size: give --pixel-size (in µm, in the specimen)"
+        )
+    rows = []
+    for page, image in enumerate(read_images(path)):
+        found = detect(image, pixel_um, head_um=head_um, least_score=least_score)
+        columns = zip(found.y, found.x, found.height, found.width, found.score, strict=True)
+        rows += [(str(path), *map(float, values), page) for values in columns]
+    return rows  # type: ignore[return-value]
+
+
+@main.command("open", cls=Tool)
+@click.argument("raw", type=PATH, nargs=-1, metavar="[RAW...]")
+@click.option(
+    "--session",
+    "folder",
+    type=PATH,
+    default=Path("session"),
+    show_default=True,
+    help="Folder of the session.",
+)
+@click.option("--annotator", default="", help="Who decides; default: napari's preference, or you.")
+@click.option(
+    "--task",
+    type=click.Choice(["label", "unsure", "second", "review"]),
+    default="label",
+    show_default=True,
+    help="What to do: label; look at the unsure ones again; label blind a second time; have the "
+    "last word where two persons differ.",
+)
+@click.option(
+    "--order",
+    type=click.Choice(["position", "uncertainty", "random"]),
+    help="Order of the cells; default: napari's preference, or by position.",
+)
+@click.option(
+    "--share",
+    type=Number(LeastShare),
+    default=1.0,
+    show_default=True,
+    help="Show this share of the cells, at random.",
+)
+@click.option(
+    "--only", multiple=True, metavar="PATTERN", help="Show cells whose name fits, as 'donor7*'."
+)
+@click.option(
+    "--seed",
+    type=Number(Seed),
+    default=0,
+    show_default=True,
+    help="Of the share and the random order.",
+)
+@click.option(
+    "--model",
+    "run",
+    type=PATH,
+    metavar="RUN",
+    help="Let the network of a training run suggest the focus; least certain cells first.",
+)
+@click.option("--read-only", is_flag=True, help="Only look.")
+@click.option(
+    "--patch", "patch_px", type=Number(CropPx), help="Side of a patch, px; new sessions: 96."
+)
+@click.option(
+    "--step", "step_um", type=Number(StepUm), help="Distance of the depths, µm; new: 0.5."
+)
+@click.option(
+    "--half-range",
+    "half_range_um",
+    type=Number(HalfRangeUm),
+    help="Half range, µm; new: 2 (±2 µm).",
+)
+@pixel_option
+@click.option(
+    "--head-length", "head_um", type=Number(HeadUm), help="Length of a head, µm; new: 4.7."
+)
+def open_command(
+    raw: tuple[Path, ...],
+    folder: Path,
+    annotator: str,
+    task: Task,
+    order: Order | None,
+    share: float,
+    only: tuple[str, ...],
+    seed: int,
+    run: Path | None,
+    read_only: bool,
+    patch_px: int | None,
+    step_um: float | None,
+    half_range_um: float | None,
+    pixel_size_um: float | None,
+    head_um: float | None,
+) -> None:
+    """Curate raw stacks (files or folders) by hand, in a napari window.
+
+    Begins a session, or goes on where it was left: every decision is on the disk at once. One
+    cell after the other comes into view with its suggested focus; Space accepts it, the arrow
+    keys go through planes and cells, Return sets the focus, 1 to 6 reject, H shows all keys.
+    """
+    from fgaf.curate.detection.crop import PatchSettings
+    from fgaf.curate.session.finding import find_stacks, open_session
+    from fgaf.curate.session.network import Network
+    from fgaf.curate.session.queue import QueueSettings
+    from fgaf.curate.session.status import status
+
+    given = {"patch_px": patch_px, "step_um": step_um, "half_range_um": half_range_um}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    paths = find_stacks(raw)
+    window = _window()
+    usual: Order = "uncertainty" if run is not None else window.read_preferences().order
+    queue = QueueSettings(task, order or usual, share, only, seed)
+    network = None if run is None else Network.load(run)
+    if not read_only:
+        echo(f"writing {folder}")
+    session, note = open_session(
+        folder,
+        paths,
+        PatchSettings(**chosen) if chosen else None,  # type: ignore[arg-type]
+        pixel_size_um=pixel_size_um,
+        head_um=head_um,
+        read_only=read_only,
+    )
+    if note:
+        echo(note, err=True)
+    if network is not None and not session.read_only:
+        network.suggest_all(session, lambda cells: progress(cells, "suggest", len(cells)))
+    window.open_window(session, queue, paths, annotator=annotator, note=note, network=network)
+    window.run()
+    session.close()
+    told = status(session.state)
+    finish("\n".join(told.lines()), _next(folder, told))
+
+
+def _next(session: Path, told: Status) -> list[object]:
+    if told.ready:
+        return ["fgaf-curate", "export", session]
+    return ["fgaf-curate", "open", "--session", session]
+
+
+def _window() -> ModuleType:
+    try:
+        from fgaf.curate.napari import start
+    except ImportError as error:
+        raise missing(error, "napari") from error
+    return start
+
+
+@main.command("export", cls=Tool)
+@click.argument("session", type=PATH)
+@click.option("--out", type=PATH, help="Archive to write.  [default: dataset.h5]")
+@seed_option
+@overwrite_option
+@json_option
+def export_command(
+    session: Path, out: Path | None, split_seed: int, overwrite: bool, as_json: bool
+) -> None:
+    """Compile the kept cells of a session into an archive."""
+    from fgaf.base.files import require_new
+    from fgaf.curate.compile import compile_archive
+    from fgaf.curate.session.journal import read_journal
+    from fgaf.curate.session.state import read_state
+    from fgaf.dataset.archive import write_archive
+
+    out = output_file(out, Path("dataset.h5"), overwrite, as_json)
+    require_new(out, overwrite)
+    records, torn = read_journal(session)
+    if torn is not None:
+        echo(f"line {torn} of the journal was torn by a crash and does not count", err=True)
+    state = read_state(records, session)
+    archive = compile_archive(
+        state,
+        split_seed=split_seed,
+        progress=lambda items: progress(items, "compile", len(items)),
+    )
+    write_archive(out, archive, overwrite)
+    finish(
+        f"wrote {out}: {count(archive.n_cells, 'cell')} x {count(archive.n_classes, 'depth')}",
+        ["fgaf-train", out],
+        {"path": str(out), "cells": archive.n_cells},
+        as_json,
+    )
+
+
+@main.command("status", cls=Tool)
+@click.argument("session", type=PATH)
+@json_option
+def status_command(session: Path, as_json: bool) -> None:
+    """Say how far a session is: labelled, kept, rejected by reason, per sample and plane, time."""
+    from fgaf.curate.session.journal import read_journal
+    from fgaf.curate.session.state import read_state
+    from fgaf.curate.session.status import status
+
+    records, torn = read_journal(session)
+    told = status(read_state(records, session))
+    lines = told.lines()
+    if torn is not None:
+        lines.append(f"line {torn} was torn by a crash and does not count")
+    finish(
+        "\n".join(lines),
+        _next(session, told),
+        told.as_dict() | {"torn_line": torn},
+        as_json,
+    )
+
+
+@main.command("agreement", cls=Tool)
+@click.argument("session", type=PATH)
+@json_option
+def agreement_command(session: Path, as_json: bool) -> None:
+    """Compare first labels with the blind second pass: exact, within a plane, µm, kappa.
+
+    `fgaf-curate open --task second` makes a second pass, `--task review` settles what differs.
+    """
+    from fgaf.curate.session.agreement import agreement, disagreements
+    from fgaf.curate.session.journal import read_journal
+    from fgaf.curate.session.state import read_state
+
+    state = read_state(read_journal(session)[0], session)
+    result, differing = agreement(state), disagreements(state)
+    lines = result.lines()
+    if differing:
+        lines.append(f"differing: {', '.join(differing)}")
+    finish(
+        "\n".join(lines),
+        ["fgaf-curate", "open", "--session", session, "--task", "review"] if differing else None,
+        result.as_dict() | {"differing": differing},
+        as_json,
+    )
+
+
+if __name__ == "__main__":
+    main()

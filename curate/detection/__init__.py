@@ -1,0 +1,1 @@
+"""Where the cells are in one plane, and the crops taken there."""

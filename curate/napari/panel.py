@@ -1,0 +1,522 @@
+"""The panel beside the field: one cell at a time, and the keys that decide on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from napari.viewer import Viewer
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtGui import QColor, QKeySequence, QResizeEvent, QShortcut
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from fgaf.base.console import count
+from fgaf.base.errors import FgafError, SettingError
+from fgaf.curate.compile import compile_archive
+from fgaf.curate.napari.colours import Colours
+from fgaf.curate.napari.field import COLOURS, Field
+from fgaf.curate.napari.preferences import Preferences
+from fgaf.curate.napari.search import Search
+from fgaf.curate.napari.shortcuts import as_html, with_keys
+from fgaf.curate.napari.views import CurveView, FilmStrip, PatchView
+from fgaf.curate.session.annotation_controller import REASONS, Sitting
+from fgaf.curate.session.closeup import Closeup, Closeups
+from fgaf.curate.session.finding import Found, note_repeats, take_in
+from fgaf.curate.session.network import Network
+from fgaf.curate.session.queue import ORDERS, TASKS, QueueSettings
+from fgaf.curate.session.session import Session
+from fgaf.curate.session.status import status
+from fgaf.dataset.archive import write_archive
+
+_SOON_MS: Final = 15
+"""The field follows so much later: keys in quick succession move it once, not each time."""
+_WIDTH: Final = 330
+_NUDGES: Final = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
+
+
+class Lifetime:
+    """What must end with the panel, however the window is closed; Qt's own parts may be gone."""
+
+    def __init__(self, session: Session, closeups: Closeups, field: Field, search: Search) -> None:
+        self.ended = False
+        self._session, self._closeups = session, closeups
+        self._field, self._search = field, search
+
+    def end(self) -> None:
+        """Stop the search, leave the viewer, close the files; may be called again."""
+        if not self.ended:
+            self.ended = True
+            self._search.stop()
+            self._field.leave()
+            self._closeups.close()
+            self._session.close()
+
+
+class Panel(QWidget):
+    """The curation panel of one session.
+
+    Parameters
+    ----------
+    viewer
+        napari's.
+    session
+        Open session; closed with the panel.
+    preferences
+        Annotator, order, keys.
+    queue
+        Which cells; None for all in the preferred order.
+    paths
+        Raw stacks to search for cells first, those the session has already left out.
+    note
+        A line to begin with, such as why the session is read-only.
+    network
+        Suggests focus for the stacks that are searched; None for the focus curve.
+    """
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        session: Session,
+        preferences: Preferences,
+        queue: QueueSettings | None = None,
+        paths: Sequence[Path] = (),
+        note: str = "",
+        network: Network | None = None,
+    ) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.session = session
+        state = session.state
+        queue = queue or QueueSettings(order=preferences.order)
+        self.sitting = Sitting(session, preferences.name, queue, advance=preferences.advance)
+        self.closeups = Closeups(state.settings.patch_px, state.head_um)
+        self.field = Field(viewer, self._placed, self._turned)
+        self.message = ""
+        self._adding = False
+        try:
+            self.shortcuts = with_keys(preferences.keys)
+        except SettingError as error:
+            self.shortcuts, note = with_keys({}), f"{error} (the usual keys are in use)"
+        self._build()
+        self._bind()
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.timeout.connect(self.follow)
+        viewer.events.theme.connect(self._themed)
+        viewer.mouse_drag_callbacks.append(self._clicked)
+        self.search = Search(state, paths, network)
+        self.search.found.connect(self._found)
+        self.search.ended.connect(self._searched)
+        self.life = Lifetime(session, self.closeups, self.field, self.search)
+        self.destroyed.connect(self.life.end)
+        self.say(note)
+        self.refresh()
+        if paths and not session.read_only:
+            self._progress.setMaximum(len(paths))
+            self._searching.show()
+            self.search.start()
+
+    def act(self, action: str) -> None:
+        """Do what an action of the shortcuts' table says; errors become the line below."""
+        try:
+            self.say(self._actions()[action]() or "")
+        except (FgafError, OSError) as error:
+            self.say(str(error), wrong=True)
+        if action not in ("help", "status"):
+            self.refresh()
+
+    def say(self, words: str, wrong: bool = False) -> None:
+        """Put a line under the panel."""
+        self.message = words
+        colour = self.colours.warning if wrong else self.colours.text
+        self._line.setStyleSheet(f"color: {colour.name()}")
+        self._line.setText(words)
+
+    def refresh(self) -> None:
+        """Show what the sitting shows; the field and a curve not known yet follow soon."""
+        self._paint(quick=True)
+        self._tell()
+        self._later.start(_SOON_MS)
+
+    def follow(self) -> None:
+        """Let the field follow the sitting, and make ready what will be asked for next."""
+        if not self.life.ended:
+            self._paint(quick=False)
+            self.field.update(self.sitting, self.closeups)
+            QTimer.singleShot(0, self._prepare_next)
+
+    def export(self, path: Path, overwrite: bool = False) -> None:
+        """Compile the kept cells into an archive, and say so."""
+        archive = compile_archive(self.session.state)
+        write_archive(path, archive, overwrite)
+        self.say(f"wrote {path}: {count(archive.n_cells, 'cell')} x {archive.n_classes} depths")
+
+    def shut(self) -> None:
+        """End as when the window is closed, and take the layers away; may be called again."""
+        if not self.life.ended:
+            self._later.stop()
+            self.field.forget()
+            self.life.end()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Keep the overlay over the panel."""
+        super().resizeEvent(event)
+        self._overlay.setGeometry(self.rect())
+
+    def _actions(self) -> dict[str, Callable[[], str | None]]:
+        sitting = self.sitting
+        actions: dict[str, Callable[[], str | None]] = {
+            "accept": sitting.accept,
+            "focus_here": sitting.focus_here,
+            "reject": sitting.reject,
+            "unsure": sitting.unsure,
+            "undo": sitting.undo,
+            "redo": sitting.redo,
+            "plane_down": lambda: sitting.step(-1),
+            "plane_up": lambda: sitting.step(1),
+            "plane_suggested": self._to_suggested,
+            "next": sitting.next,
+            "previous": sitting.previous,
+            "first_open": sitting.first_open,
+            "zoom": lambda: self.field.toggle_close(sitting),
+            "add_cell": self._arm,
+            "edit_path": self._edit_path,
+            "status": lambda: self._toggle_overlay("status"),
+            "help": lambda: self._toggle_overlay("help"),
+        }
+        for n, reason in enumerate(REASONS, start=1):
+            actions[f"reject_{n}"] = partial(sitting.reject, reason)
+        for name, (dy, dx) in _NUDGES.items():
+            actions[f"nudge_{name}"] = partial(sitting.nudge, dy, dx, every=False)
+            actions[f"nudge_all_{name}"] = partial(sitting.nudge, dy, dx, every=True)
+        return actions
+
+    def _build(self) -> None:
+        self.colours = Colours.of(self.viewer.theme)
+        self._title = QLabel()
+        self._title.setWordWrap(True)
+        self._about = QLabel()
+        self._about.setWordWrap(True)
+        self._patch, self._film = PatchView(self.colours), FilmStrip(self.colours)
+        self._curve = CurveView(self.colours)
+        for view in (self._patch, self._film, self._curve):
+            view.picked.connect(self._pick)
+            view.turned.connect(lambda planes: self.act("plane_up" if planes > 0 else "plane_down"))
+        self._task, self._order = _choice(TASKS), _choice(ORDERS)
+        self._task.setCurrentText(self.sitting.queue.task)
+        self._order.setCurrentText(self.sitting.queue.order)
+        for choice in (self._task, self._order):
+            choice.currentTextChanged.connect(self._requeue)
+        self._buttons = {
+            action: self._button(action, words)
+            for action, words in (
+                ("accept", "Accept"),
+                ("focus_here", "Focus here"),
+                ("reject", "Reject"),
+                ("unsure", "Unsure"),
+                ("undo", "Undo"),
+                ("redo", "Redo"),
+                ("add_cell", "Add"),
+                ("help", "Keys"),
+            )
+        }
+        export = QPushButton("Export…")
+        export.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        export.setToolTip("Compile the kept cells into an archive")
+        export.clicked.connect(self._ask_export)
+        self._line = QLabel()
+        self._line.setWordWrap(True)
+        self._searching = QWidget()
+        self._progress = QProgressBar()
+        self._progress.setFormat("searching for cells: stack %v of %m")
+        cancel = QPushButton("Cancel")
+        cancel.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        cancel.clicked.connect(self._cancel)
+        _row(self._searching, (self._progress, 1), (cancel, 0))
+        self._searching.hide()
+        self._overlay = QScrollArea(self)
+        self._overlay.setFrameShape(QFrame.Shape.NoFrame)
+        self._overlay.setWidgetResizable(True)
+        self._overlay_text = QLabel()
+        self._overlay_text.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self._overlay_text.setWordWrap(True)
+        self._overlay_text.setMargin(12)
+        self._overlay.setWidget(self._overlay_text)
+        self._overlay.hide()
+        self._overlaid = ""
+
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.setSpacing(4)
+        top = QWidget()
+        _row(top, (self._task, 1), (self._order, 1), (export, 0))
+        first, second = QWidget(), QWidget()
+        _row(first, *((self._buttons[a], 1) for a in ("accept", "focus_here", "reject", "unsure")))
+        _row(second, *((self._buttons[a], 1) for a in ("undo", "redo", "add_cell", "help")))
+        for item, stretch in (
+            (top, 0),
+            (self._title, 0),
+            (self._about, 0),
+            (self._patch, 6),
+            (self._film, 5),
+            (self._curve, 2),
+            (first, 0),
+            (second, 0),
+            (self._searching, 0),
+            (self._line, 0),
+        ):
+            layout.addWidget(item, stretch)
+        self.setMinimumWidth(_WIDTH)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self._overlay.raise_()
+
+    def _button(self, action: str, words: str) -> QPushButton:
+        button = QPushButton(words)
+        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        button.clicked.connect(lambda: self.act(action))
+        return button
+
+    def _bind(self) -> None:
+        for shortcut in self.shortcuts:
+            for key in shortcut.keys:
+                bound = QShortcut(QKeySequence(key), self)
+                bound.setContext(Qt.ShortcutContext.WindowShortcut)
+                bound.activated.connect(lambda action=shortcut.action: self.act(action))
+            if shortcut.action in self._buttons:
+                button = self._buttons[shortcut.action]
+                keys = " or ".join(shortcut.keys)
+                button.setToolTip(f"{shortcut.words} ({keys})" if keys else shortcut.words)
+
+    def _tell(self) -> None:
+        sitting, cell, ref = self.sitting, self.sitting.cell, self.sitting.stack
+        total, left = len(sitting.names), sitting.left
+        if cell is None or ref is None:
+            words = "no cell on this queue" if not self.search.running else "searching for cells…"
+            self._title.setText(f"<b>{words}</b>")
+            self._about.setText("")
+        else:
+            number = sitting.names.index(cell.id) + 1 if cell.id in sitting.names else 0
+            z = f", z {ref.z_um[sitting.plane]:+.2f} µm" if ref.z_um else ""
+            self._title.setText(
+                f"<b>{cell.id}</b>, cell {number} of {total}, {left} to do, by "
+                f"{sitting.annotator}<br>plane {sitting.plane + 1} of {len(cell.y)}{z}"
+            )
+            self._about.setText("<br>".join(self._facts()))
+        for action in ("accept", "focus_here", "reject", "unsure", "undo", "redo", "add_cell"):
+            self._buttons[action].setEnabled(not self.session.read_only)
+
+    def _facts(self) -> list[str]:
+        """Suggestion, decision, and what wants a look."""
+        sitting, cell = self.sitting, self.sitting.cell
+        facts, colours = [], self.colours
+        suggestion, decision = sitting.suggestion, sitting.decision
+        if sitting.queue.blind:
+            facts.append("second pass: suggestions and first labels are hidden")
+        if suggestion is not None:
+            words = (
+                f"suggested: {suggestion.focus_um:+.2f} µm by {suggestion.by}, confidence "
+                f"{100 * suggestion.confidence:.0f} %"
+            )
+            facts.append(_coloured(words, colours.suggested))
+        if suggestion is not None and suggestion.problem:
+            facts.append(_coloured(suggestion.problem, colours.warning))
+        if cell is not None and cell.jump:
+            planes = ", ".join(str(plane + 1) for plane in cell.jump)
+            facts.append(_coloured(f"the path jumps into plane {planes}: look", colours.warning))
+        if sitting.queue.task == "review" and cell is not None:
+            facts += [
+                f"{d.annotator}: {d.words} {'' if d.focus_um is None else f'{d.focus_um:+.2f} µm'}"
+                for d in (cell.label, cell.second)
+                if d is not None
+            ]
+        elif decision is not None:
+            at = "" if decision.focus_um is None else f" at {decision.focus_um:+.2f} µm"
+            words = f"{decision.words}{at}, by {decision.annotator}"
+            facts.append(_coloured(words, colours.decided))
+        return facts
+
+    def _paint(self, quick: bool) -> None:
+        sitting, cell, closeup = self.sitting, self.sitting.cell, self._closeup(quick)
+        suggestion, decision = sitting.suggestion, sitting.decision
+        for view in (self._patch, self._film, self._curve):
+            view.show_cell(
+                closeup,
+                min(sitting.plane, len(closeup.z_um) - 1) if closeup is not None else 0,
+                None if suggestion is None else suggestion.focus_um,
+                None if decision is None else decision.focus_um,
+                () if cell is None else cell.jump,
+            )
+
+    def _closeup(self, quick: bool) -> Closeup | None:
+        cell, ref = self.sitting.cell, self.sitting.stack
+        if cell is None or ref is None:
+            return None
+        try:
+            return self.closeups.of(cell, ref, quick)
+        except (FgafError, OSError) as error:
+            self.say(str(error), wrong=True)
+            return None
+
+    def _prepare_next(self) -> None:
+        """Make the closeup that will be asked for next, while the person looks at this one."""
+        sitting = self.sitting
+        if sitting.name not in sitting.names or self.life.ended:
+            return
+        at = sitting.names.index(sitting.name)
+        state = self.session.state
+        for name in sitting.names[at + 1 : at + 2]:
+            cell = state.cells[name]
+            self.closeups.of(cell, state.stacks[cell.stack])
+
+    def _pick(self, plane: int) -> None:
+        self.sitting.to_plane(plane)
+        self.refresh()
+
+    def _turned(self, plane: int) -> None:
+        if not self.life.ended and self.sitting.cell is not None and plane != self.sitting.plane:
+            self._pick(plane)
+
+    def _placed(self, plane: int, y: float, x: float) -> None:
+        try:
+            self.say(self.sitting.place(plane, y, x))
+        except FgafError as error:
+            self.say(str(error), wrong=True)
+        self.refresh()
+
+    def _to_suggested(self) -> str:
+        suggestion, cell = self.sitting.suggestion, self.sitting.cell
+        if suggestion is None or cell is None:
+            return "nothing is suggested"
+        self.sitting.to_plane(self.session.state.plane_of(cell, suggestion.focus_um))
+        return ""
+
+    def _arm(self) -> str:
+        self._adding = not self._adding
+        return "click the cell in the field" if self._adding else "no cell is added"
+
+    def _edit_path(self) -> str:
+        self.field.toggle_editing()
+        return "drag the points of the path; E ends it" if self.field.editing else "path kept"
+
+    def _clicked(self, _: Any, event: Any) -> None:
+        if not self._adding or self.life.ended:
+            return
+        self._adding = False
+        place = self.field.place_of(event.position)
+        try:
+            self.say("there is no field to add to" if place is None else self.sitting.add(*place))
+        except (FgafError, OSError) as error:
+            self.say(str(error), wrong=True)
+        self.refresh()
+
+    def _requeue(self, _: str) -> None:
+        task, order = self._task.currentIndex(), self._order.currentIndex()
+        queue = replace(self.sitting.queue, task=list(TASKS)[task], order=list(ORDERS)[order])
+        self.sitting.show(queue)
+        self.say(TASKS[queue.task])
+        self.refresh()
+
+    def _toggle_overlay(self, what: str) -> None:
+        if self._overlaid == what:
+            self._overlaid = ""
+            self._overlay.hide()
+            return
+        self._overlaid = what
+        if what == "help":
+            boxes = ", ".join(_coloured(name, QColor(c)) for name, c in COLOURS.items())
+            text = f"{as_html(self.shortcuts)}<p>boxes in the field: {boxes}</p>"
+        else:
+            text = "<br><br>".join(status(self.session.state).lines())
+        key = next(s.keys[0] for s in self.shortcuts if s.action == what and s.keys)
+        self._overlay_text.setText(f"{text}<p><i>{key} closes this.</i></p>")
+        ground = self.colours.ground.name()
+        self._overlay.setStyleSheet(f"background: {ground}")
+        self._overlay.show()
+        self._overlay.raise_()
+
+    def _ask_export(self) -> None:
+        name, _ = QFileDialog.getSaveFileName(
+            self, "Export the kept cells", str(self.session.folder / "dataset.h5"), "*.h5"
+        )
+        if name:
+            try:
+                self.export(Path(name), overwrite=True)  # the dialog has asked
+            except FgafError as error:
+                self.say(str(error), wrong=True)
+
+    def _found(self, found: Found) -> None:
+        try:
+            take_in(self.session, found)
+        except FgafError as error:
+            self.search.stop()
+            self.say(str(error), wrong=True)
+        self._progress.setValue(self.search.done)
+        self.sitting.refresh()
+        self.refresh()
+
+    def _searched(self, problem: str) -> None:
+        self._searching.hide()
+        if self.life.ended:
+            return
+        if problem:
+            self.say(problem, wrong=True)
+        else:
+            try:
+                repeats = note_repeats(self.session)
+            except FgafError as error:
+                self.say(str(error), wrong=True)
+                return
+            cells, stacks = len(self.session.state.cells), len(self.session.state.stacks)
+            also = "".join(f"; one field: {', '.join(names)}" for names in repeats)
+            self.say(f"searched: {count(cells, 'cell')} in {count(stacks, 'stack')}{also}")
+        self.refresh()
+
+    def _cancel(self) -> None:
+        self.search.stop()
+        self.say("the search ends after the stack that it is at")
+
+    def _themed(self, _: Any) -> None:
+        if self.life.ended:
+            return
+        self.colours = Colours.of(self.viewer.theme)
+        for view in (self._patch, self._film, self._curve):
+            view.colours = self.colours
+        if self._overlaid:
+            self._overlay.setStyleSheet(f"background: {self.colours.ground.name()}")
+        self.say(self.message)
+        self.refresh()
+
+
+def _choice(words: dict[Any, str]) -> QComboBox:
+    choice = QComboBox()
+    choice.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    for i, (name, meaning) in enumerate(words.items()):
+        choice.addItem(name)
+        choice.setItemData(i, meaning, Qt.ItemDataRole.ToolTipRole)
+    return choice
+
+
+def _row(holder: QWidget, *items: tuple[QWidget, int]) -> None:
+    layout = QHBoxLayout(holder)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for item, stretch in items:
+        layout.addWidget(item, stretch)
+
+
+def _coloured(words: str, colour: QColor) -> str:
+    return f'<span style="color: {colour.name()}">{words}</span>'

@@ -1,0 +1,102 @@
+"""The search for cells, in a thread beside the window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from napari.qt.threading import create_worker
+from qtpy.QtCore import QObject, Signal
+
+from fgaf.base.console import count
+from fgaf.base.errors import FgafError
+from fgaf.curate.session.finding import Found, find_cells
+from fgaf.curate.session.network import Network
+from fgaf.curate.session.state import State
+
+
+class Search(QObject):
+    """Looks for the cells of raw stacks, one stack after the other.
+
+    Parameters
+    ----------
+    state
+        The session as it is when the search starts.
+    paths
+        Raw stack files; those the session has already are passed over.
+    network
+        Suggests focus in place of the focus curve; None for the curve.
+
+    Signals
+    -------
+    found
+        The cells of one stack.
+    ended
+        With the problem that ended it; empty when all is done.
+    """
+
+    found = Signal(object)
+    ended = Signal(str)
+
+    def __init__(self, state: State, paths: Sequence[Path], network: Network | None = None) -> None:
+        super().__init__()
+        self.done = 0
+        self.running = False
+        # The thread's own: the session goes on changing meanwhile.
+        self._state = replace(state, stacks=dict(state.stacks), cells={}, pending={})
+        self._paths = list(paths)
+        self._network = network
+        self._worker: Any = None
+        self._stopped = False
+        self._problem = ""
+
+    def start(self) -> None:
+        """Begin; signals come from the window's own thread."""
+        self.running = True
+        self._worker = create_worker(self._run)
+        self._worker.yielded.connect(self._one)
+        self._worker.errored.connect(self._failed)
+        self._worker.finished.connect(self._finished)
+        self._worker.start()
+
+    def stop(self) -> None:
+        """End after the stack that is being searched."""
+        if self._worker is not None and self.running:
+            self._stopped = True
+            self._worker.quit()
+
+    def _run(self) -> Iterator[Found | str | None]:
+        for path in self._paths:
+            try:
+                found = find_cells(path, self._state)
+                if found is not None and self._network is not None:
+                    state = self._state
+                    found = self._network.improve(found, state.settings, state.head_um)
+            except (FgafError, OSError) as error:
+                yield str(error)
+                return
+            if found is not None:
+                self._state.stacks[found.ref.fingerprint] = found.ref
+            yield found
+
+    def _one(self, found: Found | str | None) -> None:
+        if isinstance(found, str):
+            self._problem = found
+            return
+        self.done += 1
+        if found is not None and not self._stopped:
+            self.found.emit(found)
+
+    def _failed(self, error: Exception) -> None:
+        self._problem = f"the search failed: {error}"
+
+    def _finished(self) -> None:
+        self.running = False
+        if self._stopped and not self._problem:
+            self._problem = (
+                f"searched {self.done} of {count(len(self._paths), 'stack')}; open the session "
+                "with the same stacks to go on"
+            )
+        self.ended.emit(self._problem)

@@ -1,0 +1,241 @@
+"""What the panel paints: the patch in view, the strip of all planes, the focus curve."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from qtpy.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
+from qtpy.QtGui import (
+    QColor,
+    QImage,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QPolygonF,
+    QWheelEvent,
+)
+from qtpy.QtWidgets import QSizePolicy, QWidget
+
+from fgaf.curate.napari.colours import Colours
+from fgaf.curate.session.closeup import Closeup
+
+_GAP: Final = 4
+
+
+class View(QWidget):
+    """A painted view of the cell in view; `marks` are planes to point out.
+
+    Signals
+    -------
+    picked
+        A plane was clicked.
+    turned
+        The wheel was turned by some planes.
+    """
+
+    picked = Signal(int)
+    turned = Signal(int)
+    smallest = QSize(110, 60)
+
+    def __init__(self, colours: Colours) -> None:
+        super().__init__()
+        self.colours = colours
+        self.closeup: Closeup | None = None
+        self.plane = 0
+        self.suggested: float | None = None
+        self.decided: float | None = None
+        self.jumps: tuple[int, ...] = ()
+        self._images: list[QImage] = []
+        self._imaged: Closeup | None = None
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setMinimumSize(self.smallest)
+
+    def show_cell(
+        self,
+        closeup: Closeup | None,
+        plane: int,
+        suggested: float | None,
+        decided: float | None,
+        jumps: tuple[int, ...],
+    ) -> None:
+        """Show a cell, or nothing; `suggested` and `decided` are drive positions, µm."""
+        self.closeup, self.plane = closeup, plane
+        self.suggested, self.decided, self.jumps = suggested, decided, jumps
+        self.update()
+
+    def images(self) -> list[QImage]:
+        """The patches, each as an 8-bit image."""
+        if self.closeup is not None and self._imaged is not self.closeup:
+            self._images = [_image(patch, self.closeup.limits) for patch in self.closeup.patches]
+            self._imaged = self.closeup
+        return self._images
+
+    def wheelEvent(self, event: QWheelEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Turn through the planes."""
+        if event is not None and event.angleDelta().y():
+            self.turned.emit(1 if event.angleDelta().y() > 0 else -1)
+
+    def plane_near(self, z_um: float) -> int:
+        """Plane nearest a drive position."""
+        z = np.zeros(1) if self.closeup is None else self.closeup.z_um
+        return int(np.argmin(np.abs(z - z_um)))
+
+
+class PatchView(View):
+    """The patch of the plane in view, as large as there is room."""
+
+    smallest = QSize(120, 120)
+
+    def paintEvent(self, _: QPaintEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Paint."""
+        painter = QPainter(self)
+        if self.closeup is None:
+            painter.setPen(self.colours.faint)
+            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, "no cell in view")
+            return
+        side = min(self.width(), self.height()) - 2
+        place = QRect((self.width() - side) // 2, (self.height() - side) // 2, side, side)
+        painter.drawImage(place, self.images()[self.plane])
+        painter.setPen(QPen(self.colours.frame, 1))
+        painter.drawRect(place)
+        painter.setPen(QPen(QColor(255, 255, 255, 110), 1))
+        for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)):  # ticks that leave the cell free
+            painter.drawLine(
+                place.center().x() + round(dx * 0.5 * side),
+                place.center().y() + round(dy * 0.5 * side),
+                place.center().x() + round(dx * 0.44 * side),
+                place.center().y() + round(dy * 0.44 * side),
+            )
+
+
+class FilmStrip(View):
+    """All planes, small, in rows; the plane in view is framed."""
+
+    smallest = QSize(160, 90)
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Go to the plane under the mouse."""
+        if event is None or self.closeup is None:
+            return
+        for plane, place in enumerate(self._places()):
+            if place.contains(event.position().toPoint()):
+                self.picked.emit(plane)
+
+    def paintEvent(self, _: QPaintEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Paint."""
+        if self.closeup is None:
+            return
+        painter = QPainter(self)
+        font = painter.font()
+        font.setPixelSize(10)
+        painter.setFont(font)
+        suggested = None if self.suggested is None else self.plane_near(self.suggested)
+        decided = None if self.decided is None else self.plane_near(self.decided)
+        for plane, place in enumerate(self._places()):
+            painter.drawImage(place, self.images()[plane])
+            label = f"{self.closeup.z_um[plane]:+.2f}".rstrip("0").rstrip(".")
+            _label(painter, place, label, QColor("white"))
+            if plane in self.jumps:
+                _label(painter, place.translated(0, place.height() - 14), "jump", QColor("#ffb347"))
+            for marked, colour, inset in (
+                (decided, self.colours.decided, 4),
+                (suggested, self.colours.suggested, 2),
+                (self.plane, self.colours.here, 0),
+            ):
+                if plane == marked:
+                    painter.setPen(QPen(colour, 2))
+                    painter.drawRect(place.adjusted(inset, inset, -inset - 1, -inset - 1))
+
+    def _places(self) -> list[QRect]:
+        """The largest squares that hold all planes in rows."""
+        n = 0 if self.closeup is None else len(self.closeup.z_um)
+        best, across = 0, 1
+        for columns in range(1, n + 1):
+            rows = -(-n // columns)
+            side = min(self.width() // columns, self.height() // rows) - _GAP
+            if side > best:
+                best, across = side, columns
+        pitch = best + _GAP
+        left = max(0, (self.width() - across * pitch) // 2)
+        return [
+            QRect(left + (p % across) * pitch, (p // across) * pitch, best, best) for p in range(n)
+        ]
+
+
+class CurveView(View):
+    """Contrast over the planes, with the suggestion, the decision and the plane in view."""
+
+    smallest = QSize(160, 64)
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Go to the plane under the mouse."""
+        if event is not None and self.closeup is not None:
+            z = self.closeup.z_um
+            at = (event.position().x() - self._box().left()) / max(self._box().width(), 1)
+            self.picked.emit(self.plane_near(float(z[0] + at * (z[-1] - z[0]))))
+
+    def paintEvent(self, _: QPaintEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Paint."""
+        if self.closeup is None:
+            return
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        font = painter.font()
+        font.setPixelSize(11)
+        painter.setFont(font)
+        box, z, contrast = self._box(), self.closeup.z_um, self.closeup.contrast
+        painter.setPen(QPen(self.colours.frame, 1))
+        painter.drawRect(box)
+
+        def across(z_um: float) -> float:
+            share = (z_um - z[0]) / max(float(z[-1] - z[0]), 1e-9)
+            return float(box.left() + min(max(share, 0.0), 1.0) * box.width())
+
+        for z_um, colour, style in (
+            (float(z[self.plane]), self.colours.here, Qt.PenStyle.DotLine),
+            (self.suggested, self.colours.suggested, Qt.PenStyle.DashLine),
+            (self.decided, self.colours.decided, Qt.PenStyle.SolidLine),
+        ):
+            if z_um is not None:
+                painter.setPen(QPen(colour, 2, style))
+                painter.drawLine(
+                    QPointF(across(z_um), box.top()), QPointF(across(z_um), box.bottom())
+                )
+        known = np.flatnonzero(np.isfinite(contrast))
+        points = [
+            QPointF(across(float(z[p])), box.bottom() - 4 - float(contrast[p]) * (box.height() - 8))
+            for p in known
+        ]
+        painter.setPen(QPen(self.colours.text, 1.5))
+        painter.drawPolyline(QPolygonF(points))
+        painter.setBrush(self.colours.text)
+        for point in points:
+            painter.drawEllipse(point, 2, 2)
+        painter.setPen(self.colours.faint)
+        under = QRectF(box.left(), box.bottom() + 1, box.width(), 14)
+        painter.drawText(under, Qt.AlignmentFlag.AlignLeft, f"{z[0]:+.1f} µm")
+        painter.drawText(under, Qt.AlignmentFlag.AlignRight, f"{z[-1]:+.1f} µm")
+        words = "contrast" if points else "too near the border for a curve"
+        painter.drawText(under, Qt.AlignmentFlag.AlignHCenter, words)
+
+    def _box(self) -> QRectF:
+        return QRectF(8, 4, self.width() - 16, self.height() - 22)
+
+
+def _image(patch: npt.NDArray[Any], limits: tuple[float, float]) -> QImage:
+    low, high = limits
+    grey = np.clip((patch.astype(np.float32) - low) * (255 / (high - low)), 0, 255)
+    pixels = np.ascontiguousarray(grey.astype(np.uint8))
+    side = pixels.shape[0]
+    return QImage(pixels.tobytes(), side, side, side, QImage.Format.Format_Grayscale8).copy()
+
+
+def _label(painter: QPainter, place: QRect, text: str, colour: QColor) -> None:
+    width = painter.fontMetrics().horizontalAdvance(text) + 4
+    box = QRect(place.left() + 2, place.top() + 1, width, 13)
+    painter.fillRect(box, QColor(0, 0, 0, 150))
+    painter.setPen(colour)
+    painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)

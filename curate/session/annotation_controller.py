@@ -1,0 +1,303 @@
+"""One person at a session: the cell in view, the plane in view, and what the keys do.
+
+All of the curation window but its pixels; the window calls the same methods that a script does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from fgaf.base.errors import FgafError
+from fgaf.curate.session.journal import Record
+from fgaf.curate.session.manual_cell import cell_at
+from fgaf.curate.session.queue import QueueSettings, is_done, queue_of
+from fgaf.curate.session.session import Session
+from fgaf.curate.session.state import CellState, Decision, StackRef, Suggested, Verdict
+from fgaf.dataset.raw import RawStack
+
+REASONS: Final = (
+    "not a sperm",
+    "overlaps another cell",
+    "cut by the border",
+    "no focus in the stack",
+    "lost between planes",
+    "dead or deformed",
+)
+"""Reasons of rejection, in the order of the number keys."""
+_PAUSE_S: Final = 30.0
+"""Of a longer time without a key, no more than this counts: the person was away."""
+
+
+class Sitting:
+    """What a person sees of a session, and does to it.
+
+    Parameters
+    ----------
+    session
+        Open session.
+    annotator
+        The person's name.
+    queue
+        Which cells, in what order.
+    advance
+        Whether the next undone cell comes into view after a decision.
+    clock
+        Seconds; replaced in tests.
+
+    Attributes
+    ----------
+    names
+        The cells of the queue, in order.
+    name
+        The cell in view; None where there is none.
+    plane
+        The plane in view.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        annotator: str,
+        queue: QueueSettings | None = None,
+        *,
+        advance: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.session = session
+        self.annotator = annotator
+        self.advance = advance
+        self.queue = queue or QueueSettings()
+        self._clock = clock
+        self._touched = clock()
+        self._seconds = 0.0
+        self.names: list[str] = []
+        self.name: str | None = None
+        self.plane = 0
+        self.show(self.queue)
+
+    @property
+    def cell(self) -> CellState | None:
+        """The cell in view."""
+        return None if self.name is None else self.session.state.cells[self.name]
+
+    @property
+    def stack(self) -> StackRef | None:
+        """The raw stack of the cell in view."""
+        cell = self.cell
+        return None if cell is None else self.session.state.stacks[cell.stack]
+
+    @property
+    def suggestion(self) -> Suggested | None:
+        """The suggestion, unless this pass is blind."""
+        cell = self.cell
+        return None if cell is None or self.queue.blind else cell.suggestion
+
+    @property
+    def decision(self) -> Decision | None:
+        """What this pass shows as decided: a blind one shows only its own."""
+        cell = self.cell
+        if cell is None:
+            return None
+        return cell.second if self.queue.blind else cell.decision
+
+    @property
+    def left(self) -> int:
+        """Cells of the queue that are not done."""
+        return sum(not self.done(name) for name in self.names)
+
+    def done(self, name: str) -> bool:
+        """Whether a cell of the queue needs nothing more."""
+        return is_done(self.session.state.cells[name], self.queue.task)
+
+    def show(self, queue: QueueSettings) -> None:
+        """Begin on another queue, at its first undone cell."""
+        self.queue = queue
+        self.names = queue_of(self.session.state, queue, self.annotator)
+        self.name = None
+        self.first_open()
+
+    def refresh(self) -> None:
+        """Take cells that came since into the queue; the cell in view stays."""
+        self.names = queue_of(self.session.state, self.queue, self.annotator)
+        if self.name not in self.names:
+            self.name = None
+            self.first_open()
+
+    def step(self, planes: int) -> None:
+        """Go up or down some planes, to the end of the stack at most."""
+        if self.cell is not None:
+            self.to_plane(self.plane + planes)
+
+    def to_plane(self, plane: int) -> None:
+        """Go to a plane, or the end of the stack."""
+        self._touch()
+        if self.cell is not None:
+            self.plane = min(max(plane, 0), len(self.cell.y) - 1)
+
+    def go(self, name: str) -> None:
+        """Bring a cell into view, at the plane of its decision or of its suggestion."""
+        state = self.session.state
+        if name not in state.cells:
+            raise FgafError(f"the session has no cell {name!r}")
+        self.name = name
+        self._seconds, self._touched = 0.0, self._clock()
+        cell, decision = state.cells[name], self.decision
+        if decision is not None and decision.focus_um is not None:
+            self.plane = state.plane_of(cell, decision.focus_um)
+        elif self.suggestion is not None:
+            self.plane = state.plane_of(cell, self.suggestion.focus_um)
+        else:  # a plane that says nothing: blind eyes must not be led
+            lot = hashlib.sha256(name.encode()).digest()[0]
+            self.plane = lot % len(cell.y)
+        self.plane = min(max(self.plane, 0), len(cell.y) - 1)
+
+    def next(self) -> str:
+        """Go to the next cell of the queue."""
+        return self._along(1)
+
+    def previous(self) -> str:
+        """Go to the cell before."""
+        return self._along(-1)
+
+    def first_open(self) -> str:
+        """Go to the first cell that is not done; stay where all are."""
+        name = next((name for name in self.names if not self.done(name)), None)
+        if name is None and self.name is None and self.names:
+            name = self.names[0]
+        if name is not None:
+            self.go(name)
+        return "" if self.left else self._all_done()
+
+    def accept(self) -> str:
+        """Keep the cell with the suggested focus."""
+        if self.queue.blind:
+            raise FgafError("this pass is blind: set the focus yourself")
+        return self._decide("accept")
+
+    def focus_here(self) -> str:
+        """Keep the cell with its focus in the plane in view."""
+        stack = self._stack()
+        return self._decide("focus", focus_um=float(self._z(stack)[self.plane]))
+
+    def reject(self, reason: str = "") -> str:
+        """Reject the cell."""
+        return self._decide("reject", reason=reason)
+
+    def unsure(self) -> str:
+        """Flag the cell: it is not kept, and comes up again in the queue "unsure"."""
+        return self._decide("unsure")
+
+    def nudge(self, dy: float, dx: float, every: bool) -> str:
+        """Move the crop by some pixels in the plane in view, or in every plane."""
+        self._touch()
+        name = self._name()
+        self.session.nudge(name, dy, dx, self.annotator, None if every else self.plane)
+        return "moved in all planes" if every else f"moved in plane {self.plane}"
+
+    def place(self, plane: int, y: float, x: float) -> str:
+        """Put the crop's centre of one plane somewhere."""
+        self._touch()
+        cell = self.cell
+        if cell is None:
+            raise FgafError("no cell is in view")
+        dy, dx = y - float(cell.y[plane]), x - float(cell.x[plane])
+        self.session.nudge(cell.id, dy, dx, self.annotator, plane)
+        return f"moved in plane {plane}"
+
+    def add(self, y: float, x: float, fingerprint: str | None = None) -> str:
+        """Add the cell at a place of a stack (that of the cell in view), and bring it into view."""
+        state = self.session.state
+        ref = self._stack() if fingerprint is None else state.stacks[fingerprint]
+        with RawStack.open(Path(ref.path)) as stack:
+            plane = min(self.plane, stack.n_planes - 1)
+            cell = cell_at(stack, ref, state, plane, y, x, self.annotator)
+        self.session.add_cell(cell)
+        where = self.names.index(self.name) + 1 if self.name in self.names else len(self.names)
+        self.names.insert(where, cell.id)
+        self.go(cell.id)
+        return f"added {cell.id}"
+
+    def undo(self) -> str:
+        """Take back this person's latest action, and show its cell."""
+        return f"undone: {self._back_at(self.session.undo_last(self.annotator))}"
+
+    def redo(self) -> str:
+        """Bring back what the latest undo took, and show its cell."""
+        return f"redone: {self._back_at(self.session.redo_last(self.annotator))}"
+
+    def _decide(self, verdict: Verdict, focus_um: float | None = None, reason: str = "") -> str:
+        self._touch()
+        name = self._name()
+        self.session.decide(
+            name,
+            verdict,
+            self.annotator,
+            focus_um,
+            reason,
+            purpose=self.queue.purpose,
+            blind=self.queue.blind,
+            seconds=self._seconds,
+        )
+        decision = self.decision
+        words = f"{name}: {decision.words if decision is not None else verdict}"
+        if self.advance:
+            self._on()
+        return words if self.left else f"{words}. {self._all_done()}"
+
+    def _on(self) -> None:
+        """Go to the next undone cell after this one, else to the first undone one."""
+        here = self.names.index(self.name) if self.name in self.names else -1
+        for name in self.names[here + 1 :] + self.names[: here + 1]:
+            if not self.done(name):
+                self.go(name)
+                return
+
+    def _along(self, by: int) -> str:
+        if not self.names:
+            return "there is no cell on this queue"
+        here = self.names.index(self.name) if self.name in self.names else 0
+        to = here + by
+        if not 0 <= to < len(self.names):
+            return "this is the last cell" if by > 0 else "this is the first cell"
+        self.go(self.names[to])
+        return ""
+
+    def _back_at(self, record: Record) -> str:
+        if record["record"] == "cell":
+            self.refresh()
+        name = str(record["cell"])
+        if name in self.session.state.cells:
+            if name not in self.names:
+                self.names.append(name)
+            self.go(name)
+        words = {"decision": record.get("verdict"), "nudge": "move", "cell": "added cell"}
+        return f"{words[record['record']]} of {name}"
+
+    def _all_done(self) -> str:
+        return "all cells of this queue are done" if self.names else "no cell is on this queue"
+
+    def _touch(self) -> None:
+        now = self._clock()
+        self._seconds += min(now - self._touched, _PAUSE_S)
+        self._touched = now
+
+    def _name(self) -> str:
+        if self.name is None:
+            raise FgafError("no cell is in view")
+        return self.name
+
+    def _stack(self) -> StackRef:
+        stack = self.stack
+        if stack is None:
+            raise FgafError("no cell is in view")
+        return stack
+
+    def _z(self, stack: StackRef) -> tuple[float, ...]:
+        if stack.z_um:
+            return stack.z_um
+        with RawStack.open(Path(stack.path)) as raw:
+            return tuple(float(z) for z in raw.z_um)

@@ -1,0 +1,133 @@
+"""Which cells a person is shown, in what order, and when each is done."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Final, Literal
+
+from fgaf.base.bounds import LeastShare, Seed, require_bounded
+from fgaf.curate.detection.crop import AT_BORDER
+from fgaf.curate.session.agreement import disagreements
+from fgaf.curate.session.state import AUTO, CellState, Purpose, State
+
+Task = Literal["label", "unsure", "second", "review"]
+Order = Literal["position", "uncertainty", "random"]
+
+TASKS: Final[dict[Task, str]] = {
+    "label": "all cells, those without a person's label first to do",
+    "unsure": "cells that were flagged unsure, once more",
+    "second": "a blind second pass over cells that another person labelled",
+    "review": "the last word on cells that two persons labelled differently",
+}
+ORDERS: Final[dict[Order, str]] = {
+    "position": "stack by stack, row by row",
+    "uncertainty": "the least certain suggestion first",
+    "random": "shuffled",
+}
+_PURPOSES: Final[dict[Task, Purpose]] = {
+    "label": "label",
+    "unsure": "label",
+    "second": "second",
+    "review": "review",
+}
+
+
+@dataclass(frozen=True)
+class QueueSettings:
+    """What to show.
+
+    Attributes
+    ----------
+    task, order
+        See `TASKS` and `ORDERS`.
+    share
+        Show about this share of the cells, drawn by their names: the same ones every time.
+    only
+        Show only cells whose name fits one of these patterns, as "donor7*"; none shows all.
+    seed
+        Of the share and of the random order.
+
+    Raises
+    ------
+    SettingError
+        The share or the seed is out of its bounds.
+    """
+
+    task: Task = "label"
+    order: Order = "position"
+    share: LeastShare = 1.0
+    only: tuple[str, ...] = ()
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        require_bounded(self)
+
+    @property
+    def purpose(self) -> Purpose:
+        """What decisions made on this queue are for."""
+        return _PURPOSES[self.task]
+
+    @property
+    def blind(self) -> bool:
+        """Whether suggestions and earlier decisions are hidden."""
+        return self.task == "second"
+
+
+def queue_of(state: State, settings: QueueSettings, annotator: str) -> list[str]:
+    """Names of the cells to show, in order.
+
+    Cells that "auto" rejected because the border cuts them are left out.
+    """
+    differing = set(disagreements(state)) if settings.task == "review" else set()
+    cells = [
+        cell
+        for cell in state.cells.values()
+        if _belongs(cell, settings, annotator, differing)
+        and (settings.share == 1 or _lot(settings.seed, "share", cell.id) < settings.share)
+        and (not settings.only or any(fnmatchcase(cell.id, p) for p in settings.only))
+    ]
+    stacks = {fingerprint: i for i, fingerprint in enumerate(state.stacks)}
+    band = state.settings.patch_px
+
+    def place(cell: CellState) -> tuple[float, ...]:
+        if settings.order == "uncertainty":
+            return (cell.suggestion.confidence if cell.suggestion else 0.0,)
+        if settings.order == "random":
+            return (_lot(settings.seed, "order", cell.id),)
+        middle = len(cell.y) // 2
+        return stacks[cell.stack], cell.y[middle] // band, float(cell.x[middle])
+
+    return [cell.id for cell in sorted(cells, key=place)]
+
+
+def is_done(cell: CellState, task: Task) -> bool:
+    """Whether a cell needs nothing more on a queue."""
+    if task == "label":
+        return cell.by_person
+    if task == "unsure":
+        return cell.decision is None or cell.decision.verdict != "unsure"
+    if task == "second":
+        return cell.second is not None
+    return cell.review is not None
+
+
+def _belongs(cell: CellState, settings: QueueSettings, annotator: str, differing: set[str]) -> bool:
+    if settings.task == "label":
+        decision = cell.decision
+        return not (decision and decision.annotator == AUTO and decision.reason == AT_BORDER)
+    if settings.task == "unsure":
+        return cell.decision is not None and cell.decision.verdict == "unsure"
+    if settings.task == "review":
+        return cell.id in differing
+    label = cell.label
+    if label is None or label.annotator in (AUTO, annotator):
+        return False
+    return cell.second is None or cell.second.annotator == annotator
+
+
+def _lot(seed: int, use: str, name: str) -> float:
+    """A number from 0 to 1 that belongs to a name."""
+    digest = hashlib.sha256(f"{seed} {use} {name}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48

@@ -1,0 +1,448 @@
+"""A curation session: decisions on cells, each on the disk before the next is asked for.
+
+What the session *is*, now or at any earlier line, is a reading of its journal
+(`fgaf.curate.session.state`): nothing else is stored, so nothing can disagree with it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Self
+
+from fgaf.base.errors import ExistsError, FgafError, FormatError
+from fgaf.base.files import make_folder, require_new
+from fgaf.curate.detection.crop import PatchSettings
+from fgaf.curate.detection.detect import HEAD_UM
+from fgaf.curate.session.journal import (
+    FORMAT,
+    FORMAT_VERSION,
+    Journal,
+    Record,
+    begun,
+    read_journal,
+    set_aside,
+)
+from fgaf.curate.session.state import (
+    CellState,
+    Purpose,
+    StackRef,
+    State,
+    Suggested,
+    Verdict,
+    apply,
+    cell_records,
+    read_state,
+    suggestion_record,
+    undo_and_redo,
+)
+from fgaf.dataset.raw import RawStack
+from fgaf.dataset.storage.header import software
+
+
+class Session:
+    """A session open for decisions, or, with `look`, for reading only.
+
+    Use `create`, `open` or `look`, and ``with``, or `close` it.
+
+    Attributes
+    ----------
+    folder
+        Where the journal lies.
+    records
+        Every record so far, torn lines left out.
+    torn
+        Number of the torn last line that was found when opening; None where there was none.
+    """
+
+    def __init__(
+        self, folder: Path, journal: Journal | None, records: list[Record], torn: int | None
+    ) -> None:
+        self.folder = folder
+        self.records = records
+        self.torn = torn
+        self._journal = journal
+        self._state: State | None = None
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        settings: PatchSettings,
+        *,
+        pixel_size_um: float | None = None,
+        head_um: float = HEAD_UM[0],
+        overwrite: bool = False,
+    ) -> Self:
+        """Begin a session in a folder, which is made when missing.
+
+        Parameters
+        ----------
+        folder
+            Where its journal will lie.
+        settings
+            Patch size, step and half range.
+        pixel_size_um
+            Pixel in the specimen, µm, for all stacks; None to take each stack's own.
+        head_um
+            Length of a head, µm.
+        overwrite
+            Whether the journal of an earlier session is renamed to make room.
+
+        Raises
+        ------
+        ExistsError
+            There is a session already.
+        LockedError
+            Another window or program is about to begin one, or has the earlier one.
+        SettingError
+            The folder's name cannot be; see `fgaf.base.files.require_new`.
+        FgafError
+            The folder cannot be written.
+        """
+        require_new(folder, overwrite=True)
+        if begun(folder):
+            if not overwrite:
+                raise ExistsError(
+                    f"{folder} holds a session already; choose another --session folder"
+                )
+            set_aside(folder)
+        make_folder(folder)
+        journal = Journal(folder)
+        session = cls(folder, journal, journal.records, None)
+        try:
+            session._append(
+                [
+                    {
+                        "record": "session",
+                        "format": FORMAT,
+                        "format_version": FORMAT_VERSION,
+                        "uuid": str(uuid.uuid4()),
+                        "software": software(),
+                        "settings": asdict(settings),
+                        "pixel_size_um": pixel_size_um,
+                        "head_um": head_um,
+                    }
+                ]
+            )
+        except FgafError:
+            session.close()
+            raise
+        return session
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Reopen a session where it was left.
+
+        Raises
+        ------
+        LockedError
+            Another window or program has it; `look` at it instead.
+        FormatError
+            No session, one of another version, a damaged one, or a raw file that changed.
+        FgafError
+            The folder cannot be written.
+        """
+        require_sound(folder)
+        journal = Journal(folder)
+        return cls(folder, journal, journal.records, journal.torn)
+
+    @classmethod
+    def look(cls, folder: Path) -> Self:
+        """Open a session to look at only: nothing is written, nothing locked.
+
+        Raises
+        ------
+        FormatError
+            As `open`.
+        """
+        return cls(folder, None, *require_sound(folder))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the journal and give the session to others; nothing is lost without it."""
+        if self._journal is not None:
+            self._journal.close()
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be decided here."""
+        return self._journal is None
+
+    @property
+    def state(self) -> State:
+        """What the journal says now; ask again after every change."""
+        if self._state is None:
+            self._state = read_state(self.records, self.folder)
+        return self._state
+
+    def begin(self, stacks: Sequence[StackRef], cells: Sequence[CellState]) -> None:
+        """Take raw files with their cells into the session; those of the same content only once.
+
+        The cells count once the last line is on the disk: a search that a crash cut short is
+        made again.
+        """
+        known = self.state.stacks
+        fresh = {stack.fingerprint: stack for stack in stacks if stack.fingerprint not in known}
+        self._append(
+            [record for cell in cells for record in cell_records(cell)]
+            + [{"record": "stack"} | asdict(stack) for stack in fresh.values()]
+        )
+
+    def add_field(self, fingerprints: Sequence[str], name: str) -> None:
+        """Note that some stacks show one field."""
+        self._append([{"record": "field", "stacks": list(fingerprints), "field": name}])
+
+    def add_cell(self, cell: CellState) -> int:
+        """Add a cell by hand; its `added_by` says by whose. Returns the record's number.
+
+        Raises
+        ------
+        FgafError
+            There is a cell of that name.
+        """
+        if cell.id in self.state.cells:
+            raise FgafError(f"the session has a cell {cell.id!r} already")
+        return self._append(cell_records(cell))[0]
+
+    def suggest(self, suggestions: dict[str, Suggested]) -> None:
+        """Put suggestions, by cell, in the place of the earlier ones."""
+        for cell in suggestions:
+            self._require(cell)
+        self._append(suggestion_record(cell, s) for cell, s in suggestions.items())
+
+    def decide(
+        self,
+        cell: str,
+        verdict: Verdict,
+        annotator: str,
+        focus_um: float | None = None,
+        reason: str = "",
+        *,
+        purpose: Purpose = "label",
+        blind: bool = False,
+        seconds: float = 0.0,
+    ) -> int:
+        """Decide on a cell; on the disk when this returns. Returns the record's number.
+
+        Parameters
+        ----------
+        cell
+            Its id.
+        verdict
+            "accept" the suggestion, set the "focus" to `focus_um`, "reject" with a `reason`, or
+            "unsure".
+        annotator
+            Who decides.
+        focus_um, reason
+            See `verdict`.
+        purpose
+            See `fgaf.curate.session.state.Purpose`.
+        blind
+            Whether the suggestion was hidden.
+        seconds
+            How long the cell was in view.
+
+        Raises
+        ------
+        FgafError
+            No such cell, nothing to accept, or the patches of a cell to keep cannot be cut.
+        """
+        record = decision_of(
+            self.state,
+            cell,
+            verdict,
+            annotator,
+            focus_um,
+            reason,
+            purpose=purpose,
+            blind=blind,
+            seconds=seconds,
+        )
+        return self._append([record])[0]
+
+    def decide_all(self, decisions: Iterable[Record]) -> None:
+        """Write decisions made with `decision_of`, in one go."""
+        self._append(decisions)
+
+    def nudge(
+        self, cell: str, dy: float, dx: float, annotator: str, plane: int | None = None
+    ) -> int:
+        """Move a cell's centre by (dy, dx) pixels in one plane, or in all (None).
+
+        Raises
+        ------
+        FgafError
+            No such cell or plane.
+        """
+        planes = len(self._require(cell).y)
+        if plane is not None and not 0 <= plane < planes:
+            raise FgafError(f"cell {cell!r} has no plane {plane}: there are {planes}")
+        record: Record = {"record": "nudge", "cell": cell, "plane": plane}
+        record |= {"dy": round(dy, 2), "dx": round(dx, 2), "annotator": annotator}
+        return self._append([record])[0]
+
+    def undo(self, number: int, annotator: str) -> int:
+        """Take back a record by its number; taking back an undo is a redo.
+
+        Raises
+        ------
+        FgafError
+            There is nothing of that number that a person did.
+        """
+        if self._record(number)["record"] not in ("decision", "nudge", "cell", "undo"):
+            raise FgafError(f"record {number} is no decision: nothing to undo")
+        return self._append([{"record": "undo", "of": number, "annotator": annotator}])[0]
+
+    def undo_last(self, annotator: str) -> Record:
+        """Take back an annotator's latest action, however long ago. Returns its record.
+
+        Raises
+        ------
+        FgafError
+            There is none.
+        """
+        done, _ = undo_and_redo(self.records, annotator)
+        if not done:
+            raise FgafError(f"nothing of {annotator}'s is left to undo")
+        self.undo(done[-1], annotator)
+        return self._record(done[-1])
+
+    def redo_last(self, annotator: str) -> Record:
+        """Bring back what an annotator's latest undo took. Returns that action's record.
+
+        Raises
+        ------
+        FgafError
+            There is none.
+        """
+        _, back = undo_and_redo(self.records, annotator)
+        if not back:
+            raise FgafError("nothing to redo")
+        self.undo(back[-1], annotator)
+        record = self._record(back[-1])
+        while record["record"] == "undo":
+            record = self._record(record["of"])
+        return record
+
+    def _append(self, records: Iterable[Record]) -> list[int]:
+        if self._journal is None:
+            raise FgafError(
+                f"{self.folder} is open for reading only: another window decides, or it was asked "
+                "for; close that one and open this session again"
+            )
+        state = self.state if self.records else None
+        numbered = self._journal.append(records)
+        self._state = state
+        for record in numbered:
+            if state is None or record["record"] == "undo":
+                self._state = None
+                break
+            apply(state, record)
+        return [int(record["number"]) for record in numbered]
+
+    def _record(self, number: int) -> Record:
+        for record in reversed(self.records):
+            if record["number"] == number:
+                return record
+        raise FgafError(f"there is no record {number}: nothing to undo")
+
+    def _require(self, cell: str) -> CellState:
+        return _cell_of(self.state, cell)
+
+
+def _cell_of(state: State, cell: str) -> CellState:
+    if cell not in state.cells:
+        raise FgafError(f"the session has no cell {cell!r}")
+    return state.cells[cell]
+
+
+def decision_of(
+    state: State,
+    cell: str,
+    verdict: Verdict,
+    annotator: str,
+    focus_um: float | None = None,
+    reason: str = "",
+    *,
+    purpose: Purpose = "label",
+    blind: bool = False,
+    seconds: float = 0.0,
+) -> Record:
+    """Make the record of a decision; see `Session.decide`.
+
+    Raises
+    ------
+    FgafError
+        No such cell, nothing suggested to accept, no focus to set, patches that cannot be cut, or
+        a second pass over a cell that has no first label.
+    """
+    about = _cell_of(state, cell)
+    suggestion = None if blind else about.suggestion
+    if verdict == "accept":
+        if suggestion is None:
+            raise FgafError(f"nothing is suggested for cell {cell!r}: set its focus instead")
+        focus_um = suggestion.focus_um
+    if verdict == "focus" and focus_um is None:
+        raise FgafError(f"no focus was given for cell {cell!r}")
+    if purpose != "label" and about.label is None:
+        raise FgafError(f"cell {cell!r} has no first label: nothing to compare with")
+    if verdict in ("accept", "focus") and focus_um is not None:
+        obstacle = state.obstacle(about, focus_um)
+        if obstacle:
+            raise FgafError(f"cell {cell!r} cannot be kept at {focus_um:.2f} µm: {obstacle}")
+    return {
+        "record": "decision",
+        "cell": cell,
+        "verdict": verdict,
+        "focus_um": focus_um if verdict in ("accept", "focus") else None,
+        "reason": reason,
+        "annotator": annotator,
+        "purpose": purpose,
+        "suggested_um": None if suggestion is None else suggestion.focus_um,
+        "suggested_by": "" if suggestion is None else suggestion.by,
+        "seconds": round(seconds, 2),
+    }
+
+
+def require_sound(folder: Path) -> tuple[list[Record], int | None]:
+    """Refuse a session that cannot be read, or whose raw files are not what they were.
+
+    Returns
+    -------
+    As `read_journal`.
+
+    Raises
+    ------
+    FormatError
+        No session, one of another version, a damaged one, or a raw file that changed.
+    """
+    records, torn = read_journal(folder)
+    for stack in read_state(records, folder).stacks.values():
+        require_unchanged(stack)
+    return records, torn
+
+
+def require_unchanged(stack: StackRef) -> None:
+    """Refuse a raw file that is not what it was when the session began.
+
+    Raises
+    ------
+    FormatError
+        It is missing or its content changed; the line names it.
+    """
+    path = Path(stack.path)
+    if not path.exists():
+        raise FormatError(f"{path} of this session is missing; put it back where it was")
+    with RawStack.open(path) as raw:
+        if raw.fingerprint != stack.fingerprint:
+            raise FormatError(
+                f"{path} changed since this session began; put the old file back or begin anew"
+            )

@@ -1,0 +1,396 @@
+"""What a journal says: the reading of its records. Nothing else is stored.
+
+Records, in the order they may appear:
+
+``session``     format, version, settings; the first line
+``cell``        a cell of a stack: its centre in every plane, its box; `annotator` added by hand
+``suggestion``  a focus nobody has confirmed, and who or what suggests it
+``stack``       a raw file: path, content fingerprint, sample, field, planes; its cells, written
+                before it, count from here on
+``field``       stacks found to show one field
+``nudge``       moves a cell's centre, in one plane or in all
+``decision``    accept, focus (set by hand), reject (with a reason) or unsure; by whom, for what
+                purpose, what was suggested to them, and how long they took
+``undo``        takes back the record `of`; undoing an undo is a redo
+``repair``      the line before was torn by a crash, and does not count
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Final, Literal, Self, get_args
+
+import numpy as np
+
+from fgaf.base.errors import FormatError
+from fgaf.curate.detection.crop import AT_BORDER, OFF_STACK, PatchSettings, fits, planes_round
+from fgaf.curate.detection.detect import HEAD_UM, Floats
+from fgaf.curate.session.journal import JOURNAL, Record
+from fgaf.dataset.raw import SUFFIX, RawStack
+
+Verdict = Literal["accept", "focus", "reject", "unsure"]
+Purpose = Literal["label", "second", "review"]
+"""A first label, a blind second one that only measures agreement, or the last word on both."""
+
+AUTO: Final = "auto"
+"""The annotator of decisions that no person made."""
+_KINDS: Final = (
+    "session",
+    "cell",
+    "suggestion",
+    "stack",
+    "field",
+    "nudge",
+    "decision",
+    "undo",
+    "repair",
+)
+ACTIONS: Final = ("decision", "nudge", "cell")
+"""Kinds of records that a person makes, and can take back."""
+
+
+@dataclass(frozen=True)
+class StackRef:
+    """A raw file of the session, as it was when it was added.
+
+    `z_um` are its planes' drive positions, `shape` the (Y, X) of its frames, `pixel_size_um` the
+    pixel that its cells were searched with; journals of the first days lack them.
+    """
+
+    name: str
+    path: str
+    fingerprint: str
+    sample_id: str
+    field: str
+    step_um: float = 0.0
+    pixel_size_um: float = 0.0
+    z_um: tuple[float, ...] = ()
+    shape: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def of(cls, stack: RawStack, pixel_size_um: float | None = None) -> Self:
+        """Refer to an open stack; `pixel_size_um` overrides the stack's own."""
+        header = stack.header
+        return cls(
+            name=stack.path.name.removesuffix(SUFFIX),
+            path=str(stack.path.resolve()),
+            fingerprint=stack.fingerprint,
+            sample_id=header.sample_id,
+            field=header.field,
+            step_um=header.step_um,
+            pixel_size_um=pixel_size_um or header.optics.pixel_size_um or 0.0,
+            z_um=tuple(float(z) for z in stack.z_um),
+            shape=stack.shape[1:],
+        )
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """A focus that nobody has confirmed."""
+
+    focus_um: float
+    confidence: float
+    rule: str
+    problem: str
+    by: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided on a cell, by whom and when.
+
+    Attributes
+    ----------
+    verdict, reason
+        What; the reason of a rejection.
+    focus_um
+        Drive position of the focus; None unless the cell is kept.
+    annotator, time_utc, number
+        By whom, when, in which record.
+    purpose
+        See `Purpose`.
+    suggested_um, suggested_by
+        The suggestion that was in view; None and empty where none was shown.
+    seconds
+        How long the cell was in view before; 0 where unknown.
+    """
+
+    verdict: Verdict
+    focus_um: float | None
+    reason: str
+    annotator: str
+    time_utc: str
+    number: int
+    purpose: Purpose = "label"
+    suggested_um: float | None = None
+    suggested_by: str = ""
+    seconds: float = 0.0
+
+    @property
+    def kept(self) -> bool:
+        """Whether the cell goes into the archive."""
+        return self.verdict in ("accept", "focus")
+
+    @property
+    def words(self) -> str:
+        """Say it in a few words."""
+        return {
+            "accept": "suggestion accepted",
+            "focus": "focus set",
+            "reject": f"rejected: {self.reason or 'no reason given'}",
+            "unsure": "unsure",
+        }[self.verdict]
+
+
+@dataclass
+class CellState:
+    """A cell as the journal leaves it; y, x are (P,) centres in pixels of the raw frame.
+
+    Attributes
+    ----------
+    jump
+        Planes into which the path made a jump that nobody has set right.
+    suggestion
+        The latest.
+    label, second, review
+        The latest decision of each purpose.
+    added_by
+        Who added it by hand; empty for a cell that was found.
+    """
+
+    id: str
+    stack: str
+    y: Floats
+    x: Floats
+    height: float
+    width: float
+    score: float
+    jump: tuple[int, ...] = ()
+    suggestion: Suggested | None = None
+    label: Decision | None = None
+    second: Decision | None = None
+    review: Decision | None = None
+    added_by: str = ""
+
+    @property
+    def decision(self) -> Decision | None:
+        """What counts: the latest label or review; a blind second pass never does."""
+        counting = [d for d in (self.label, self.review) if d is not None]
+        return max(counting, key=lambda decision: decision.number, default=None)
+
+    @property
+    def by_person(self) -> bool:
+        """Whether a person has decided on it."""
+        return self.decision is not None and self.decision.annotator != AUTO
+
+
+@dataclass
+class State:
+    """What a journal says.
+
+    `pixel_size_um` is None where each stack's own counts; `pending` holds the cells of stacks
+    whose search did not come to its end.
+    """
+
+    settings: PatchSettings
+    uuid: str
+    pixel_size_um: float | None = None
+    head_um: float = HEAD_UM[0]
+    stacks: dict[str, StackRef] = field(default_factory=dict)
+    cells: dict[str, CellState] = field(default_factory=dict)
+    pending: dict[str, CellState] = field(default_factory=dict)
+
+    def kept(self) -> list[tuple[CellState, Decision]]:
+        """Cells with a focus, in the order they were found, with the decision that gave it."""
+        return [
+            (cell, decision)
+            for cell in self.cells.values()
+            if (decision := cell.decision) is not None and decision.kept
+        ]
+
+    def counts(self) -> dict[str, int]:
+        """Cells by what was decided: kept, unsure, open, and each reason of rejection."""
+        counts: dict[str, int] = {"found": len(self.cells), "kept": len(self.kept())}
+        for cell in self.cells.values():
+            if cell.decision is None:
+                counts["open"] = counts.get("open", 0) + 1
+            elif not cell.decision.kept:
+                reason = cell.decision.reason or cell.decision.verdict
+                counts[reason] = counts.get(reason, 0) + 1
+        return counts
+
+    def plane_of(self, cell: CellState, focus_um: float) -> int:
+        """Plane nearest a focus; whole steps from 0 µm where the session lacks the planes."""
+        z = self.stacks[cell.stack].z_um
+        if not z:
+            return round(focus_um / self.settings.step_um)
+        return int(np.argmin(np.abs(np.array(z) - focus_um)))
+
+    def obstacle(self, cell: CellState, focus_um: float) -> str:
+        """Why a cell cannot be kept with a focus; see the function `obstacle`."""
+        return obstacle(cell, self.stacks[cell.stack], self.settings, focus_um)
+
+
+def obstacle(cell: CellState, ref: StackRef, settings: PatchSettings, focus_um: float) -> str:
+    """Why a cell cannot be kept with a focus; empty where all its patches can be cut."""
+    if not ref.z_um:
+        return ""
+    stride = max(1, round(settings.step_um / ref.step_um))
+    planes = planes_round(focus_um, np.array(ref.z_um), stride, settings.steps)
+    if planes is None:
+        return OFF_STACK
+    return "" if fits(cell.y, cell.x, planes, settings.patch_px, ref.shape) else AT_BORDER
+
+
+def read_state(records: Sequence[Record], folder: Path = Path()) -> State:
+    """Read what a journal, or the beginning of one, says.
+
+    Raises
+    ------
+    FormatError
+        A record lacks something, or is of a kind that this program does not know.
+    """
+    undone = undone_numbers(records)
+    try:
+        head = records[0]
+        state = State(
+            PatchSettings(**head["settings"]),
+            head["uuid"],
+            head.get("pixel_size_um"),
+            head.get("head_um", HEAD_UM[0]),
+        )
+        for record in records:
+            if int(record["number"]) not in undone:
+                apply(state, record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{folder / JOURNAL}: a record is not understood ({error})") from error
+    return state
+
+
+def undone_numbers(records: Sequence[Record]) -> set[int]:
+    """Numbers of the records that were taken back, and not brought back again."""
+    undone: set[int] = set()
+    for record in reversed(records):
+        if record["record"] == "undo" and int(record["number"]) not in undone:
+            undone.add(int(record["of"]))
+    return undone
+
+
+def undo_and_redo(records: Sequence[Record], annotator: str) -> tuple[list[int], list[int]]:
+    """Numbers of what an annotator can undo, and of the undos they can undo; the next one last."""
+    done: list[int] = []
+    back: list[int] = []
+    for record in records:
+        if record.get("annotator") != annotator:
+            continue
+        number, of = int(record["number"]), record.get("of")
+        if record["record"] in ACTIONS:
+            done.append(number)
+            back.clear()
+        elif of in done:
+            done.remove(of)
+            back.append(number)
+        elif of in back:
+            back.remove(of)
+            done.append(_action(records, of))
+    return done, back
+
+
+def apply(state: State, record: Record) -> None:
+    """Take one more record, which is no undo, into what the journal says."""
+    kind = record["record"]
+    if kind not in _KINDS:
+        raise ValueError(f"kind {kind!r}; update this program")
+    if kind == "stack":
+        _apply_stack(state, record)
+    elif kind == "field":
+        for fingerprint in record["stacks"]:
+            old = state.stacks[fingerprint]
+            state.stacks[fingerprint] = replace(old, field=record["field"])
+    elif kind == "cell":
+        cells = state.cells if record["stack"] in state.stacks else state.pending
+        cells[record["cell"]] = _cell(record)
+    elif kind in ("suggestion", "decision", "nudge"):
+        name = record["cell"]
+        cell = state.cells.get(name) or state.pending.get(name)
+        if cell is not None:  # else the cell, added by hand, was taken back
+            _apply_to_cell(cell, record)
+
+
+def cell_records(cell: CellState) -> list[Record]:
+    """Make the records of a cell and its suggestion."""
+    found: Record = {
+        "record": "cell",
+        "cell": cell.id,
+        "stack": cell.stack,
+        "y": np.round(cell.y, 2).tolist(),
+        "x": np.round(cell.x, 2).tolist(),
+        "height": round(cell.height, 2),
+        "width": round(cell.width, 2),
+        "score": round(cell.score, 3),
+        "jump": list(cell.jump),
+    }
+    if cell.added_by:
+        found["annotator"] = cell.added_by
+    if cell.suggestion is None:
+        return [found]
+    return [found, suggestion_record(cell.id, cell.suggestion)]
+
+
+def suggestion_record(cell: str, suggestion: Suggested) -> Record:
+    """Make the record of a suggestion."""
+    return {"record": "suggestion", "cell": cell} | asdict(suggestion)
+
+
+def _action(records: Sequence[Record], undo: int) -> int:
+    """The action that an undo, of an undo, ... is about."""
+    of = {int(r["number"]): int(r["of"]) for r in records if r["record"] == "undo"}
+    number = undo
+    while number in of:
+        number = of[number]
+    return number
+
+
+def _apply_stack(state: State, record: Record) -> None:
+    known = {f.name for f in fields(StackRef)}
+    values: dict[str, Any] = {name: value for name, value in record.items() if name in known}
+    values["z_um"] = tuple(values.get("z_um", ()))
+    values["shape"] = tuple(values.get("shape", (0, 0)))
+    ref = StackRef(**values)
+    state.stacks[ref.fingerprint] = ref
+    mine = [cell for cell in state.pending.values() if cell.stack == ref.fingerprint]
+    for cell in mine:
+        state.cells[cell.id] = state.pending.pop(cell.id)
+
+
+def _cell(record: Record) -> CellState:
+    return CellState(
+        id=record["cell"],
+        stack=record["stack"],
+        y=np.array(record["y"], dtype=np.float64),
+        x=np.array(record["x"], dtype=np.float64),
+        height=record["height"],
+        width=record["width"],
+        score=record["score"],
+        jump=tuple(record["jump"]),
+        added_by=record.get("annotator", ""),
+    )
+
+
+def _apply_to_cell(cell: CellState, record: Record) -> None:
+    if record["record"] == "suggestion":
+        cell.suggestion = Suggested(**{f.name: record[f.name] for f in fields(Suggested)})
+    elif record["record"] == "nudge":
+        plane = record["plane"]
+        where = slice(None) if plane is None else plane
+        cell.y[where] += record["dy"]
+        cell.x[where] += record["dx"]
+        cell.jump = tuple(p for p in cell.jump if p != plane)
+    else:
+        known = {f.name for f in fields(Decision)}
+        decision = Decision(**{k: v for k, v in record.items() if k in known})
+        if decision.purpose not in get_args(Purpose):
+            raise ValueError(f"purpose {decision.purpose!r}; update this program")
+        setattr(cell, decision.purpose, decision)

@@ -1,0 +1,140 @@
+"""How far a session is: what was decided, by whom, where, and how long it took."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from math import isnan
+from statistics import median
+from typing import Any
+
+from fgaf.base.console import count
+from fgaf.curate.session.agreement import Agreement, agreement, disagreements
+from fgaf.curate.session.queue import QueueSettings, is_done, queue_of
+from fgaf.curate.session.state import AUTO, CellState, Decision, State
+
+
+@dataclass(frozen=True)
+class Status:
+    """Counts of cells.
+
+    Attributes
+    ----------
+    stacks, found, kept, unsure, open
+        Stacks; cells found; those kept, flagged unsure, and without any decision.
+    labelled, left
+        Cells that a person has decided on, and that still wait for one.
+    rejected
+        By reason.
+    annotators
+        Cells by who decided last.
+    samples
+        Kept cells by sample.
+    depths
+        Kept cells by drive position of their focus plane, µm.
+    accepted
+        Share of the kept labels by persons that took the suggestion as it was.
+    seconds
+        Median time a person took for a cell; NaN where unknown.
+    """
+
+    stacks: int
+    found: int
+    kept: int
+    unsure: int
+    open: int
+    labelled: int
+    left: int
+    rejected: dict[str, int]
+    annotators: dict[str, int]
+    samples: dict[str, int]
+    depths: dict[float, int]
+    accepted: float
+    seconds: float
+    agreement: Agreement
+    disagreements: int
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing is left to label."""
+        return self.left == 0 and self.kept > 0
+
+    def lines(self) -> list[str]:
+        """Say it, line by line."""
+        lines = [
+            f"{count(self.stacks, 'stack')}, {count(self.found, 'cell')}: "
+            f"{self.labelled} labelled by a person, "
+            f"{self.kept} kept, {self.unsure} unsure, {self.left} to do"
+        ]
+        if self.rejected:
+            lines.append(f"rejected, {_listed(self.rejected)}")
+        if self.annotators:
+            lines.append(f"decided by {_listed(self.annotators)}")
+        if self.samples:
+            lines.append(f"kept by sample, {_listed(self.samples)}")
+            at = {f"{depth:+.2f} µm": n for depth, n in self.depths.items()}
+            lines.append(f"kept by focus plane, {_listed(at)}")
+        if self.labelled and not isnan(self.seconds):
+            lines.append(
+                f"{self.seconds:.1f} s for a cell (median); {100 * self.accepted:.0f} % of the "
+                "kept labels took the suggestion as it was"
+            )
+        if self.agreement.cells:
+            lines += self.agreement.lines()
+            lines.append(f"{self.disagreements} differ and want a review")
+        return lines
+
+    def as_dict(self) -> dict[str, Any]:
+        """The counts for a script; None where a number is unknown."""
+        return {name: _known(value) for name, value in asdict(self).items()}
+
+
+def status(state: State) -> Status:
+    """Count what a journal says."""
+    cells = list(state.cells.values())
+    decided = [(cell, cell.decision) for cell in cells if cell.decision is not None]
+    kept = state.kept()
+    by_person = [d for _, d in decided if d.annotator != AUTO]
+    taken = [d.verdict == "accept" for d in by_person if d.kept]
+    times = [d.seconds for cell in cells for d in _labels(cell) if d.seconds > 0]
+    focus = [(cell, d.focus_um) for cell, d in kept if d.focus_um is not None]
+    to_label = queue_of(state, QueueSettings(), "")
+    return Status(
+        stacks=len(state.stacks),
+        found=len(cells),
+        kept=len(kept),
+        unsure=sum(d.verdict == "unsure" for _, d in decided),
+        open=len(cells) - len(decided),
+        labelled=len(by_person),
+        left=sum(not is_done(state.cells[name], "label") for name in to_label),
+        rejected=dict(
+            Counter(d.reason or "no reason" for _, d in decided if d.verdict == "reject")
+        ),
+        annotators=dict(Counter(d.annotator for _, d in decided)),
+        samples=dict(Counter(state.stacks[c.stack].sample_id or "unknown" for c, _ in kept)),
+        depths=dict(sorted(Counter(_plane_um(state, c, um) for c, um in focus).items())),
+        accepted=sum(taken) / len(taken) if taken else float("nan"),
+        seconds=median(times) if times else float("nan"),
+        agreement=agreement(state),
+        disagreements=len(disagreements(state)),
+    )
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _known(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and isnan(value) else value
+
+
+def _labels(cell: CellState) -> list[Decision]:
+    return [d for d in (cell.label, cell.second, cell.review) if d is not None]
+
+
+def _plane_um(state: State, cell: CellState, focus_um: float) -> float:
+    z = state.stacks[cell.stack].z_um
+    plane = state.plane_of(cell, focus_um)
+    return round(z[plane] if z else plane * state.settings.step_um, 2)
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name}: {n}" for name, n in counts.items())

@@ -1,0 +1,1 @@
+"""The same cell through the planes of a stack."""

@@ -1,0 +1,309 @@
+"""The same cell through the planes of a stack.
+
+Planes are searched one by one (`fgaf.curate.detection.detect`), and the spots linked: from the
+strongest head outwards, forwards and backwards in time, each step predicted from the last one. A
+phase object fades in its focus: the prediction carries the track across, to where it shows again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fgaf.curate.detection.detect import (
+    HEAD_UM,
+    Detections,
+    Floats,
+    Scale,
+    checked,
+    contrast_of,
+    spots,
+)
+from fgaf.curate.tracking.gap_closing import MEMORY, Chain, joined
+from fgaf.curate.tracking.smooth import Places, by_contrast, by_focus, smoothed
+
+FASTEST_UM_S: Final = 150.0
+"""No sperm swims faster; a link that would need more is not made."""
+
+_USUAL_INTERVAL_S: Final = 0.035
+_SLACK: Final = 0.45
+"""How far a cell may be from its predicted place, in head lengths, plus `_SWERVE` of its step."""
+_SWERVE: Final = 0.6
+_LEAST_SHARE: Final = 0.6
+"""A track is seen in this share of the planes that it is inside the frame, at least,"""
+_LEAST_HELD: Final = 0.3
+"""and in this share of all planes."""
+_LIKELY: Final = 0.6
+_PEERS: Final = 3
+_TOO_SMALL, _TOO_LARGE = 0.15, 0.31
+"""Sizes of heads where they are sharpest, in head lengths: debris is smaller, clumps larger."""
+_SHINING: Final = 1.0
+"""Contrast of things that shine on a dark ground; absorbing and phase objects stay below."""
+_SIZE_WEIGHT: Final = 4.0
+"""Of the logarithm of a track's size among its peers; its score and contrast weigh 1."""
+_BENEFIT: Final = 0.12
+"""Log odds given to every track: makes as many be missed as be wrong."""
+_ENERGY_WEIGHT, _SCORE_WEIGHT, _MISSED = 0.4, 0.8, 1.6
+
+
+@dataclass(frozen=True)
+class Track:
+    """One cell through the planes of a stack; arrays are (P,), pixels of the raw frame.
+
+    Attributes
+    ----------
+    y, x
+        Centre of the head, sub-pixel; predicted or interpolated where it was not seen.
+    seen
+        Whether the head was found in the plane.
+    jump
+        Whether the step into this plane was far from its prediction: look at it.
+    height, width
+        Size of the upright box around the head, one for all planes, pixels.
+    score
+        0 to 1: how much the track looks like one head.
+    contrast
+        Contrast where it is strongest, see `Detections.contrast`.
+    size
+        Size where it is sharpest, see `Detections.size`.
+    places
+        Where its spots lie, before `y` and `x` were smoothed.
+    """
+
+    y: Floats
+    x: Floats
+    seen: npt.NDArray[np.bool_]
+    jump: npt.NDArray[np.bool_]
+    height: float
+    width: float
+    score: float
+    contrast: float
+    size: float
+    places: Places
+
+    def steadied(self, z_um: Floats, focus_um: float) -> Track:
+        """The track of a phase object whose focus is about known, where it can't be seen.
+
+        Parameters
+        ----------
+        z_um
+            (P,) drive positions, µm.
+        focus_um
+            Drive position of the focus, µm.
+        """
+        y, x = smoothed(self.places, by_focus(self.places, z_um, focus_um))
+        return replace(self, y=y, x=x)
+
+
+def search(
+    frames: Iterable[npt.NDArray[Any]], pixel_size_um: float, *, head_um: float = HEAD_UM[0]
+) -> list[Detections]:
+    """Find the spots of every plane: (P,) detections, heads and others, for `link`."""
+    scale = Scale.of(pixel_size_um, head_um)
+    return [spots(contrast_of(checked(frame), scale), scale) for frame in frames]
+
+
+def link(
+    planes: Sequence[Detections],
+    pixel_size_um: float,
+    shape: tuple[int, int],
+    times_s: Floats | None = None,
+    *,
+    head_um: float = HEAD_UM[0],
+    least_score: float = 0.5,
+) -> list[Track]:
+    """Link the spots of successive planes to tracks, best first.
+
+    Parameters
+    ----------
+    planes
+        (P,) detections of `search`, in the order the planes were taken.
+    pixel_size_um
+        Pixel in the specimen, µm.
+    shape
+        (Y, X) of the frames.
+    times_s
+        (P,) time of each plane; None where unknown, then 35 ms apart.
+    head_um
+        Length of a head, µm.
+    least_score
+        Tracks below it are left out.
+    """
+    scale = Scale.of(pixel_size_um, head_um)
+    head = scale.head_px * scale.binning
+    times = np.arange(len(planes)) * _USUAL_INTERVAL_S if times_s is None else times_s
+    reach = FASTEST_UM_S / pixel_size_um * np.abs(np.diff(times))
+    free = [np.ones(len(plane), dtype=bool) for plane in planes]
+    seeds = sorted(
+        ((p, int(i)) for p, plane in enumerate(planes) for i in np.flatnonzero(plane.score > 0.3)),
+        key=lambda seed: -_merit(planes[seed[0]], seed[1]),
+    )
+    paths: list[Chain] = []
+    for p, i in seeds:
+        if not free[p][i]:
+            continue
+        path = _best_path(planes, free, (p, i), head, reach)
+        for q, plane in enumerate(planes):
+            near = np.hypot(plane.y - path.y[q], plane.x - path.x[q]) < 0.6 * head
+            free[q] &= ~near
+        free[p][i] = False
+        paths.append(path)
+    tracks = [_track(planes, path, shape, head) for path in joined(paths, head)]
+    return [track for track in _among_peers(tracks) if track.score >= least_score]
+
+
+def _among_peers(tracks: list[Track]) -> list[Track]:
+    """Lower the score of what is fainter and smaller than the heads of this stack, and sort.
+
+    Heads are alike, debris is fainter or smaller. What shines on a dark ground differs in
+    brightness by nature, and is left alone.
+    """
+    likely = [track for track in tracks if track.score > _LIKELY]
+    if len(likely) >= _PEERS:
+        contrast = float(np.percentile([track.contrast for track in likely], 75))
+        size = float(np.median([track.size for track in likely]))
+        if contrast < _SHINING:
+            tracks = [
+                replace(track, score=_weighed(track, track.contrast / contrast, track.size / size))
+                for track in tracks
+            ]
+    return sorted(tracks, key=lambda track: -track.score)
+
+
+def _weighed(track: Track, contrast: float, size: float) -> float:
+    """Score of a track with its contrast and size among its peers, evidence added as log odds."""
+    score = min(max(track.score, 1e-6), 1 - 1e-6)
+    odds = (
+        np.log(score / (1 - score))
+        + np.log(max(contrast, 1e-6))
+        + _SIZE_WEIGHT * np.log(max(size, 1e-6))
+        + _BENEFIT
+    )
+    return float(1 / (1 + np.exp(-np.clip(odds, -50, 50))))
+
+
+def _merit(plane: Detections, i: int) -> float:
+    return float(plane.energy[i] * plane.score[i])
+
+
+def _best_path(
+    planes: Sequence[Detections],
+    free: list[npt.NDArray[np.bool_]],
+    seed: tuple[int, int],
+    head: float,
+    reach: Floats,
+) -> Chain:
+    """Try every plausible first step from the seed, and standing still; keep the best path."""
+    p, i = seed
+    y, x = planes[p].y[i], planes[p].x[i]
+    steps = [(0.0, 0.0)]
+    for q, sign in ((p + 1, 1), (p - 1, -1)):
+        if 0 <= q < len(planes):
+            dy, dx = planes[q].y - y, planes[q].x - x
+            limit = reach[min(p, q)] + _SLACK * head
+            near = free[q] & (np.hypot(dy, dx) < limit) & (planes[q].score > 0.05)
+            steps += [(sign * dy[j], sign * dx[j]) for j in np.flatnonzero(near)]
+    paths = [_extend(planes, free, seed, step, head, reach) for step in steps]
+    paths.append(_extend(planes, free, seed, (0.0, 0.0), head, reach, still=True))
+    return min(paths, key=lambda path: path.cost)
+
+
+def _extend(
+    planes: Sequence[Detections],
+    free: list[npt.NDArray[np.bool_]],
+    seed: tuple[int, int],
+    step: tuple[float, float],
+    head: float,
+    reach: Floats,
+    still: bool = False,
+) -> Chain:
+    n = len(planes)
+    path = Chain(np.zeros(n), np.zeros(n), np.full(n, -1), np.zeros(n, dtype=bool))
+    p, i = seed
+    path.y[p], path.x[p], path.spot[p] = planes[p].y[i], planes[p].x[i], i
+    for sign in (1, -1):
+        velocity = sign * np.array(step)
+        energy = planes[p].energy[i]
+        way = [(p, path.y[p], path.x[p])]
+        for q in range(p + sign, n if sign > 0 else -1, sign):
+            before = np.array([path.y[q - sign], path.x[q - sign]])
+            gap = abs(q - way[-1][0])
+            expected = np.array(way[0 if still else -1][1:]) + gap * velocity
+            plane = planes[q]
+            away = np.hypot(plane.y - expected[0], plane.x - expected[1])
+            moved = np.hypot(plane.y - before[0], plane.x - before[1])
+            gate = (_SLACK + 0.15 * min(gap - 1, 3)) * head + _SWERVE * np.hypot(*velocity)
+            ok = free[q] & (away < gate) & (moved < reach[min(q, q - sign)] + _SLACK * head)
+            costs = (
+                (away / gate) ** 2
+                + _ENERGY_WEIGHT * np.abs(np.log(plane.energy / energy))
+                + _SCORE_WEIGHT * (1 - plane.score)
+            )
+            if not ok.any():
+                path.y[q], path.x[q] = expected
+                path.cost += _MISSED
+                continue
+            j = int(np.argmin(np.where(ok, costs, np.inf)))
+            path.y[q], path.x[q], path.spot[q] = plane.y[j], plane.x[j], j
+            path.jump[q] = away[j] > 0.8 * gate and away[j] > 0.5 * head
+            path.cost += min(costs[j], _MISSED)
+            energy = np.sqrt(energy * plane.energy[j])
+            way.append((q, plane.y[j], plane.x[j]))
+            if not still:
+                velocity = _velocity(way[-MEMORY:], velocity)
+    return path
+
+
+def _velocity(way: list[tuple[int, float, float]], before: Floats) -> Floats:
+    """Mean velocity of the last places, per plane in the direction followed.
+
+    The first step alone says little where the head wags: it counts as much as the guess before.
+    """
+    at = np.abs(np.array([q for q, _, _ in way], dtype=np.float64) - way[0][0])
+    places = np.array([place for _, *place in way])
+    at -= at.mean()
+    slope = (at[:, None] * places).sum(axis=0) / (at**2).sum()
+    return np.asarray(0.5 * (slope + before) if len(way) == 2 else slope)
+
+
+def _track(planes: Sequence[Detections], path: Chain, shape: tuple[int, int], head: float) -> Track:
+    seen = path.spot >= 0
+    held = np.flatnonzero(seen)
+    index = np.arange(len(planes))
+    y, x = path.y.copy(), path.x.copy()
+    inside = (index >= held[0]) & (index <= held[-1])
+    gaps = inside & ~seen
+    y[gaps] = np.interp(index[gaps], held, path.y[held])
+    x[gaps] = np.interp(index[gaps], held, path.x[held])
+
+    def column(name: str) -> Floats:
+        return np.array([getattr(planes[int(p)], name)[path.spot[p]] for p in held])
+
+    contrast = np.zeros(len(planes))
+    contrast[held] = column("contrast")
+    places = Places(y, x, contrast, head)
+    y, x = smoothed(places, by_contrast(places))
+    within = (y >= 0) & (y < shape[0]) & (x >= 0) & (x < shape[1])
+    share = len(held) / max(1, int(np.count_nonzero(within)))
+    weight = np.minimum(column("energy"), 20.0) ** 2
+    score = float(np.average(column("score"), weights=weight))
+    enough = min(1.0, share / _LEAST_SHARE, len(held) / (_LEAST_HELD * len(planes)))
+    size = float(np.percentile(column("size"), 20))
+    enough *= float(1 / (1 + np.exp((size - _TOO_LARGE) / 0.01)))
+    enough *= float(1 / (1 + np.exp((_TOO_SMALL - size) / 0.008)))
+    return Track(
+        y=y,
+        x=x,
+        seen=seen,
+        jump=path.jump,
+        height=float(np.median(column("height"))),
+        width=float(np.median(column("width"))),
+        score=score * enough,
+        contrast=float(np.percentile(contrast[held], 90)),
+        size=size,
+        places=places,
+    )

@@ -1,0 +1,1 @@
+"""Descriptions of a dataset for people and for data search engines."""

@@ -1,0 +1,93 @@
+"""What a dataset's card says that the archive does not hold: who, why, under which terms."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fgaf.base.errors import SettingError
+from fgaf.base.inputs import read_toml
+from fgaf.base.names import nearest
+
+TEMPLATE: Final = """\
+# What the dataset's card says that the archive does not hold. Leave out what does not apply:
+# the card says of the rest that it is not stated.
+
+# title = "Sperm through focus in bright field"
+# description = "Focus stacks of freely swimming human sperm, one patch per cell and plane."
+# version = "1.0.0"
+# published = 2026-01-31
+# creators = ["A. Author", "B. Author"]
+# contact = "lab@example.org"
+# url = "https://example.org/dataset"
+# doi = "10.5281/zenodo.0000000"
+# citation = "A. Author and B. Author, Sperm through focus, 2026."
+# license = "CC-BY-4.0"
+# keywords = ["microscopy", "depth"]
+
+# How the images were taken, and how the labels were made beyond what the archive says.
+# collected = "Fresh samples, swim-up, 37 °C, 20 µm chambers."
+# labelled = "Two persons, blind to each other; a third settled what differed by over one plane."
+# uses = "Depth estimation from one image. Not for diagnosis."
+# limits = ["One microscope", "Normozoospermic donors only"]
+
+# Approval of the ethics committee, and what the donors agreed to.
+# ethics = "Approved by the committee of ..., number ..."
+# consent = "Written consent to open publication of images without identity."
+"""
+
+
+class About(BaseModel):
+    """Facts for a dataset's card; empty where not stated. `TEMPLATE` has an example of each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    title: str = ""
+    description: str = ""
+    version: str = ""
+    published: date | None = None
+    creators: tuple[str, ...] = ()
+    contact: str = ""
+    url: str = ""
+    doi: str = ""
+    citation: str = ""
+    license: str = ""
+    keywords: tuple[str, ...] = ()
+    collected: str = ""
+    labelled: str = ""
+    uses: str = ""
+    limits: tuple[str, ...] = ()
+    ethics: str = ""
+    consent: str = ""
+
+    @property
+    def doi_url(self) -> str:
+        """The DOI as an address; empty where there is none."""
+        plain = self.doi.removeprefix("https://doi.org/").removeprefix("doi:")
+        return f"https://doi.org/{plain}" if plain else ""
+
+
+def read_about(path: Path) -> About:
+    """Read a TOML file of facts.
+
+    Raises
+    ------
+    SettingError
+        Not there, no TOML, an unknown key or a value of the wrong type; the line names it.
+    """
+    values = read_toml(path)
+    unknown = sorted(values.keys() - About.model_fields.keys())
+    if unknown:
+        hint = nearest(unknown[0], About.model_fields)
+        raise SettingError(f"{path}: no fact is called {unknown[0]!r}; {hint}")
+    try:
+        return About.model_validate(
+            {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SettingError(f"{path}: {where}: {first['msg'].lower()}") from error

@@ -1,0 +1,287 @@
+"""Commands of `fgaf-data` that take from other formats and give to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fgaf.base.bounds import Classes, Count, Planes, PositionUm, Seed, StepUm
+from fgaf.base.console import Tool, count, echo, finish, progress
+from fgaf.base.errors import SettingError
+from fgaf.base.outputs import output_file
+from fgaf.dataset.commands.options import (
+    PATH,
+    Number,
+    json_option,
+    optics_of,
+    optics_options,
+    overwrite_option,
+)
+
+
+@click.command("import", cls=Tool)
+@click.argument("sources", type=PATH, nargs=-1, required=True, metavar="FILES|FOLDER...")
+@click.option(
+    "--out",
+    "folder",
+    type=PATH,
+    help="Folder for the stacks.  [default: raw]",
+)
+@click.option(
+    "--step", "step_um", type=Number(StepUm), help="Distance of the planes, µm of the drive."
+)
+@click.option(
+    "--center", "center_um", type=Number(PositionUm), help="Drive position of the middle plane, µm."
+)
+@optics_options
+@click.option("--sample", "sample_id", default="", help="Sample that the stacks are of.")
+@click.option("--operator", default="", help="Who took them.")
+@click.option("--field", default="", help="Name of the field of view, for repeats of one field.")
+@click.option(
+    "--planes",
+    type=Number(Planes),
+    help="Of TIFFs whose pages run through z again and again without saying so: planes in a pass.",
+)
+@click.option(
+    "--axes",
+    default="",
+    metavar="LETTERS",
+    help="Of TIFFs with more than three axes and no names for them: a letter for each in their "
+    "order, as TZYX (T time, C channel, P position, Z planes).",
+)
+@click.option(
+    "--highest-first",
+    is_flag=True,
+    help="Of files that do not say the order of their planes: the first is the highest.",
+)
+@click.option(
+    "--take",
+    "takes",
+    multiple=True,
+    metavar="AXIS=WHICH",
+    help="Of files with several positions, time points or channels: which, counted from 0, as "
+    "time=all, time=0:100:5 or channel=1. Each becomes a stack of its own; may be repeated.",
+)
+@click.option(
+    "--ignore-metadata",
+    is_flag=True,
+    help="The files' own z step, positions, order of planes and pixel size are wrong: go by the "
+    "options alone.",
+)
+@overwrite_option
+@json_option
+def import_command(
+    sources: tuple[Path, ...],
+    folder: Path | None,
+    takes: tuple[str, ...],
+    overwrite: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Turn z-stacks into raw stack files NAME.stack.h5.
+
+    FILES are z-stacks: TIFF, OME-TIFF, ImageJ or Micro-Manager TIFF, LSM, ND2. A FOLDER is an
+    OME-Zarr image, an NDTiff dataset, one stack of numbered images (TIFF, PNG, BMP, JPEG), or
+    holds such stacks. Of a set of files that one recording is in, name one or all: it is taken
+    once. The z step and the pixel size come from the metadata or from the options; where they
+    differ, nothing is guessed. Planes come out with z ascending. Exports of fgaf come back as
+    they were.
+    """
+    from fgaf.dataset.importers.plan import ImportSettings, find_sources, plan_stacks
+    from fgaf.dataset.importers.stacks import import_planned
+
+    settings = ImportSettings(optics=optics_of(values), take=_takes(takes), **values)
+    out = folder or Path("raw")
+    planned = plan_stacks(
+        find_sources(sources), out, settings, overwrite, lambda line: echo(line, err=True)
+    )
+    if folder is None:
+        echo(f"writing {out}", err=as_json)
+    done = list(progress(import_planned(planned, settings), "import", len(planned)))
+    planes = sum(stack.shape[0] for stack in done)
+    steps = ", ".join(sorted({f"{s.step_um:g} µm by {s.step_source}" for s in done}))
+    turned = sum(stack.planes_reversed for stack in done)
+    notes = [f"z step {steps}"]
+    if turned:
+        notes.append(f"{turned} stored from the highest plane down and turned round")
+    for bits in sorted({stack.shifted_bits for stack in done} - {0}):
+        n = sum(stack.shifted_bits == bits for stack in done)
+        notes.append(f"{n} of {16 - bits} bits that were shifted into 16 and shifted back")
+    finish(
+        f"wrote {count(len(done), 'stack')}, {count(planes, 'plane')}, to {out} "
+        f"({'; '.join(notes)})",
+        ["fgaf-curate", "auto", out],
+        {"stacks": [vars(stack) for stack in done]},
+        as_json,
+    )
+
+
+@click.command("import-patches", cls=Tool)
+@click.argument("path", type=PATH, metavar="FOLDER|FILE")
+@click.option("--out", type=PATH, help="Archive to write.  [default: dataset.h5]")
+@click.option(
+    "--step", "step_um", type=Number(StepUm), help="Distance of pages or classes, µm of the drive."
+)
+@optics_options
+@click.option("--sample", "sample_id", default="", help="Sample that all cells are of.")
+@click.option(
+    "--sample-from",
+    default="",
+    metavar="REGEX",
+    help="Find the sample in each file's path inside FOLDER: its first group, as '^([^/]+)/'.",
+)
+@click.option(
+    "--cell-from",
+    default="",
+    metavar="REGEX",
+    help="The same for the cell, where each file is one patch; else each is a cell of its own.",
+)
+@click.option(
+    "--labels",
+    type=click.Choice(["class", "um"]),
+    help="What bare numbers as class folders are: class numbers from 0, or depths in µm.",
+)
+@click.option(
+    "--classes",
+    type=Number(Classes),
+    help="Number of depth classes, where the outermost have no patch; the middle one is in focus.",
+)
+@click.option(
+    "--ignore-metadata",
+    is_flag=True,
+    help="Stacks: their own step, positions and pixel size are wrong; the lowest plane is first.",
+)
+@click.option("--annotator", default="", help="Who centred the cells on their focus.")
+@click.option("--name", default="", help="Name of the archive.")
+@click.option("--description", default="", help="What it is.")
+@click.option("--license", default="", help="Licence of the images.")
+@click.option(
+    "--seed", type=Number(Seed), default=0, show_default=True, help="Seed of the split 'default'."
+)
+@overwrite_option
+@json_option
+def import_patches_command(
+    path: Path, out: Path | None, overwrite: bool, as_json: bool, **values: Any
+) -> None:
+    """Turn ready patches into an archive.
+
+    FOLDER holds one multi-page TIFF per cell, the lowest plane first and the middle page in
+    focus: nine pages at 0.5 µm are depths from -2 to +2 µm. Or it holds single patches in class
+    folders, CLASS/*.png or SIDE/CLASS/*.png, named by their depth (-0.5um) or number. FILE is an
+    .npz with train_images, train_labels, val_images, ... as MedMNIST has them. Patches are square
+    and alike. Exports of fgaf come back as they were.
+    """
+    from fgaf.base.files import require_new
+    from fgaf.dataset.archive import DEFAULT_SPLIT, write_archive
+    from fgaf.dataset.importers.patch_sets import import_patches
+    from fgaf.dataset.importers.patches import PatchSettings
+    from fgaf.dataset.quality.info import describe_archive
+
+    out = output_file(out, Path("dataset.h5"), overwrite, as_json)
+    require_new(out, overwrite)
+    settings = PatchSettings(optics=optics_of(values), **values)
+    archive = import_patches(
+        path,
+        settings,
+        lambda files: progress(files, "import", len(files)),
+        lambda line: echo(line, err=True),
+    )
+    write_archive(out, archive, overwrite)
+    summary = describe_archive(archive)
+    sides = ", ".join(f"{n} {side}" for side, n in summary["splits"][DEFAULT_SPLIT].items())
+    half = archive.header.half_range_um
+    finish(
+        f"wrote {out}: {count(archive.n_cells, 'cell')} x {count(archive.n_classes, 'depth')}, "
+        f"±{half:g} µm; {sides}",
+        ["fgaf-train", out],
+        {"path": str(out)} | summary,
+        as_json,
+    )
+
+
+@click.command("export", cls=Tool)
+@click.argument("sources", type=PATH, nargs=-1, required=True, metavar="FILES...")
+@click.option(
+    "--to",
+    "kind",
+    required=True,
+    metavar="FORMAT",
+    help="For raw stacks: ome-tiff, ome-zarr. For an archive: npz (as MedMNIST), imagefolder, "
+    "webdataset, huggingface.",
+)
+@click.option(
+    "--out",
+    type=PATH,
+    help="For stacks a folder; else what to write.  [default: FORMAT/, FILE.npz or FILE-FORMAT/]",
+)
+@click.option("--split", default="default", show_default=True, help="Archives: its sides.")
+@click.option(
+    "--ome-zarr",
+    type=click.Choice(["0.4", "0.5"]),
+    default="0.5",
+    show_default=True,
+    help="Version of OME-Zarr; older programs read 0.4.",
+)
+@click.option(
+    "--shard-patches",
+    type=Number(Count),
+    default=10_000,
+    show_default=True,
+    help="Patches in a WebDataset shard.",
+)
+@click.option(
+    "--seed", type=Number(Seed), default=0, show_default=True, help="Order of the training shards."
+)
+@click.option("--about", type=PATH, help="Facts for the card of huggingface, see `card`.")
+@overwrite_option
+@json_option
+def export_command(
+    sources: tuple[Path, ...],
+    kind: str,
+    out: Path | None,
+    about: Path | None,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Write raw stacks, or an archive, in a format of other programs.
+
+    Nothing is lost: pixels stay as they are, and all that the other format has no place for goes
+    along, so that import and import-patches bring the same file back.
+    """
+    from fgaf.dataset.cards.card_metadata import read_about
+    from fgaf.dataset.exporters.export import (
+        STACK_FORMATS,
+        ExportSettings,
+        export,
+        usual_output,
+    )
+
+    usual, shared = usual_output(sources[0], kind), kind in STACK_FORMATS
+    out = output_file(out, usual, values["overwrite"], as_json, shared=shared)
+    written = export(
+        sources,
+        kind,
+        out,
+        ExportSettings(about=read_about(about) if about else None, **values),
+        lambda some: progress(some, "export", len(some)),
+    )
+    what = str(out) if len(written) == 1 else f"{len(written)} {kind} to {out}"
+    finish(f"wrote {what}", None, {"paths": [str(path) for path in written]}, as_json)
+
+
+def _takes(takes: tuple[str, ...]) -> dict[str, str]:
+    """Read the values of --take."""
+    from fgaf.dataset.importers.zstack import AXES
+
+    found: dict[str, str] = {}
+    for text in takes:
+        axis, equals, which = text.partition("=")
+        if axis not in AXES or not equals or not which:
+            raise SettingError(f"--take {text}: give AXIS=WHICH, AXIS one of {', '.join(AXES)}")
+        found[axis] = which
+    return found
+
+
+COMMANDS = (import_command, import_patches_command, export_command)

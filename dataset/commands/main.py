@@ -1,0 +1,116 @@
+"""The command line of the room: ``fgaf-data``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from fgaf.base.console import Program, Tool, echo, finish, progress
+from fgaf.base.errors import SettingError
+from fgaf.dataset.commands import derive, interchange, share
+from fgaf.dataset.commands.options import (
+    LOCATION,
+    PATH,
+    json_option,
+    overwrite_option,
+    verify_option,
+)
+from fgaf.dataset.storage.url import Url
+
+
+@click.group(cls=Program)
+def main() -> None:
+    """Import, export, inspect, check, split, merge, share raw stacks and dataset archives."""
+
+
+for command in (*interchange.COMMANDS, *derive.COMMANDS, *share.COMMANDS):
+    main.add_command(command)
+
+
+@main.command(cls=Tool)
+@click.argument("paths", type=LOCATION, nargs=-1, required=True, metavar="FILES|URLS...")
+@click.option("--image", type=PATH, help="Write a contact sheet of the archive, cells x depths.")
+@verify_option
+@overwrite_option
+@json_option
+def info(
+    paths: tuple[Path | Url, ...], image: Path | None, verify: bool, overwrite: bool, as_json: bool
+) -> None:
+    """Say what raw stacks and archives hold.
+
+    Files are compared with their checksums first; of a URL only what is needed is fetched.
+    """
+    from fgaf.dataset.archive import FORMAT, Archive
+    from fgaf.dataset.quality.contact_sheet import write_contact_sheet
+    from fgaf.dataset.quality.info import as_text, describe
+
+    if image is not None and len(paths) > 1:
+        raise SettingError("--image shows one archive; name one file")
+    summaries = [
+        describe(path, verify, lambda blocks: progress(blocks, "verifying", len(blocks)))
+        for path in paths
+    ]
+    text = "\n\n".join(map(as_text, summaries))
+    sheet: list[object] | None = None
+    if image is not None:
+        with Archive.open(paths[0]) as archive:
+            write_contact_sheet(image, archive, overwrite)
+        text += f"\nwrote {image}"
+    elif len(paths) == 1 and summaries[0]["format"] == FORMAT:
+        picture = f"{Path(str(paths[0])).stem}.png"
+        sheet = ["fgaf-data", "info", paths[0], "--image", picture]
+    one = len(paths) == 1
+    finish(text, sheet, summaries[0] if one else summaries, as_json)
+
+
+@main.command(cls=Tool)
+@click.argument("paths", type=PATH, nargs=-1, required=True, metavar="FILES...")
+@json_option
+@click.pass_context
+def validate(context: click.Context, paths: tuple[Path, ...], as_json: bool) -> None:
+    """Check raw stacks and archives; exit code 1 when any has an error.
+
+    Checksums, structure, ranges, order of the planes, labels against the grid, leakage between
+    the sides of a split, constant, saturated and repeated images, labels that pictures contradict.
+    """
+    from fgaf.dataset.quality.validate import validate as check
+
+    reports = []
+    for path in paths:
+        report = check(path, lambda blocks: progress(blocks, "validate", len(blocks)))
+        reports.append(report)
+        if not as_json:
+            for finding in report.findings:
+                echo(f"{path}: {finding}")
+            if report.ok:
+                echo(f"{path}: good ({report.format})")
+    if as_json:
+        echo(json.dumps([report.as_dict() for report in reports], indent=2))
+    if not all(report.ok for report in reports):
+        context.exit(1)
+
+
+@main.command(cls=Tool)
+@click.argument("first", type=PATH)
+@click.argument("second", type=PATH)
+@json_option
+@click.pass_context
+def diff(context: click.Context, first: Path, second: Path, as_json: bool) -> None:
+    """Say how two archives differ; exit code 1 when they do.
+
+    Compared are settings, cells by name, their labels and pixels, the sides of splits, types of
+    attributes, and each file with its checksums; when and by which program it was written is not.
+    """
+    from fgaf.dataset.archive import Archive
+    from fgaf.dataset.quality.diff import difference
+    from fgaf.dataset.storage.integrity import reading
+
+    with Archive.open(first) as one, Archive.open(second) as other, reading(f"{first} or {second}"):
+        found = difference(
+            one, other, lambda blocks: progress(blocks, "comparing checksums", len(blocks))
+        )
+    finish(str(found), None, found.as_dict(), as_json)
+    if not found.same:
+        context.exit(1)

@@ -1,0 +1,1 @@
+"""Archives and raw stacks made from others."""

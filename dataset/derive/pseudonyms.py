@@ -1,0 +1,108 @@
+"""Keyed pseudonyms: names that only the holder of a key can trace back, by trying."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+import uuid
+from pathlib import Path
+from typing import Final
+
+from fgaf.base.errors import SettingError
+from fgaf.base.files import require_new
+from fgaf.base.inputs import read_bytes
+
+_LEAST_KEY_BYTES: Final = 16
+_LEAST_PASSPHRASE: Final = 12
+_LENGTH: Final = 12
+_SALT: Final = b"fgaf pseudonyms"
+
+
+class Pseudonyms:
+    """Pseudonyms under one key: equal names get equal ones, in every file.
+
+    They are cut from HMAC-SHA256 (RFC 2104) of the kind and the name. Without the key nobody can
+    tell whether a guessed name is behind one.
+
+    Parameters
+    ----------
+    key
+        The secret; never written anywhere.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def name(self, kind: str, value: str) -> str:
+        """Pseudonym such as ``sample-4k2vq7dzm3aa``; empty for an empty value."""
+        if not value:
+            return ""
+        text = base64.b32encode(self._digest(kind, value)).decode().lower()
+        return f"{kind}-{text[:_LENGTH]}"
+
+    def checksum(self, value: str) -> str:
+        """Replace a checksum: 64 hexadecimal digits; empty for an empty value."""
+        return self._digest("checksum", value).hex() if value else ""
+
+    def identity(self, value: str) -> str:
+        """Replace a UUID."""
+        return str(uuid.UUID(bytes=self._digest("uuid", value)[:16], version=4))
+
+    def _digest(self, kind: str, value: str) -> bytes:
+        return hmac.digest(self._key, f"{kind}\0{value}".encode(), "sha256")
+
+
+def read_key(path: Path) -> bytes:
+    """Read a key file: all of it but white space at its end.
+
+    Raises
+    ------
+    SettingError
+        Not there, or fewer than 16 bytes.
+    """
+    if not path.exists():
+        raise SettingError(f"{path} is not there; make a key with --new-key {path}")
+    key = read_bytes(path).rstrip()
+    if len(key) < _LEAST_KEY_BYTES:
+        raise SettingError(
+            f"{path} holds {len(key)} bytes; a key has at least {_LEAST_KEY_BYTES}: make one with "
+            "--new-key"
+        )
+    return key
+
+
+def new_key() -> bytes:
+    """Make a random key."""
+    return secrets.token_hex(32).encode()
+
+
+def keep_key(path: Path, key: bytes) -> None:
+    """Write a key to a new file, readable by its owner alone.
+
+    Raises
+    ------
+    ExistsError
+        The file exists: the pseudonyms made with its key would be lost.
+    """
+    require_new(path)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(key + b"\n")
+
+
+def key_of(passphrase: str) -> bytes:
+    """Stretch a passphrase into a key (scrypt, RFC 7914), so that guessing one takes long.
+
+    Raises
+    ------
+    SettingError
+        Shorter than 12 characters.
+    """
+    if len(passphrase) < _LEAST_PASSPHRASE:
+        raise SettingError(
+            f"the passphrase has {len(passphrase)} characters; give {_LEAST_PASSPHRASE} or more"
+        )
+    return hashlib.scrypt(passphrase.encode(), salt=_SALT, n=1 << 14, r=8, p=1, dklen=32)

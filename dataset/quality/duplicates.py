@@ -1,0 +1,92 @@
+"""Patches that are there twice: copies, and the same exposure in another guise."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.quality.patch_descriptor import correlation
+from fgaf.dataset.quality.patch_statistics import PatchSurvey
+
+Pairs = NDArray[np.int64]
+"""(N, 2) rows of an archive."""
+
+SAME_EXPOSURE: Final = 0.95
+"""Two exposures of one cell agree less than this, by their noise."""
+_COMPONENTS: Final = 8
+_NEAR: Final = 0.4
+_NEIGHBOURS: Final = 8
+_MOST_PAIRS: Final = 4000
+
+
+def copies(seen: PatchSurvey) -> Pairs:
+    """Pair each copy with the first patch of the same pixels; constant patches are left out."""
+    first, second = seen.digest.T
+    order = np.lexsort((np.arange(len(first)), second, first))
+    new = np.ones(len(order), bool)
+    new[1:] = (seen.digest[order][1:] != seen.digest[order][:-1]).any(axis=1)
+    original = order[np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))]
+    pairs = np.column_stack([original, order])[~new].astype(np.int64)
+    return pairs[seen.darkest[pairs[:, 0]] < seen.brightest[pairs[:, 0]]]
+
+
+def near_copies(archive: Archive, seen: PatchSurvey, linked: NDArray[np.intp]) -> Pairs:
+    """Pair patches of different cells that show the same exposure.
+
+    Changes of brightness and contrast, noise, mirroring, quarter turns and shifts of a few
+    pixels are seen through. Looked at are the first, middle and last plane of every cell.
+
+    Parameters
+    ----------
+    archive
+        Open archive.
+    seen
+        What one pass over it showed.
+    linked
+        (K,) as of `fgaf.dataset.splits.split.linked_cells`: cells whose crops are known to overlap.
+
+    Returns
+    -------
+    (N, 2) int64
+        Rows; exact copies are not among them. Where more than 4000 look alike, the 4000 that do
+        most are compared.
+    """
+    pairs = _alike(seen)
+    cells = archive.cell[pairs]
+    pairs = pairs[linked[cells[:, 0]] != linked[cells[:, 1]]][:_MOST_PAIRS]
+    same = [
+        correlation(archive.images[int(a)], archive.images[int(b)]) >= SAME_EXPOSURE
+        for a, b in pairs
+    ]
+    return np.asarray(pairs[np.array(same, bool)])
+
+
+def _alike(seen: PatchSurvey) -> Pairs:
+    """Pair the rows that look alike, the likest first; of copies only the first is looked at."""
+    from scipy.spatial import cKDTree
+
+    _, first = np.unique(seen.digest[seen.looked], axis=0, return_index=True)
+    rows = seen.looked[first]
+    picture = seen.darkest[rows] < seen.brightest[rows]
+    rows, look = rows[picture], seen.look[first[picture]]
+    if len(rows) < 2:
+        return np.zeros((0, 2), np.int64)
+    centred = look - look.mean(axis=0)
+    values, vectors = np.linalg.eigh(centred.T @ centred / max(len(centred), 1))
+    keep = values > 1e-6 * max(values.max(initial=0), 1e-12)
+    vectors = (vectors / np.sqrt(np.where(keep, values, 1)))[:, keep][:, -_COMPONENTS:]
+    if not vectors.size:
+        return np.zeros((0, 2), np.int64)
+    places = centred @ vectors
+    distance, index = cKDTree(places).query(
+        places, min(_NEIGHBOURS, len(places)), distance_upper_bound=_NEAR, workers=-1
+    )
+    here, nth = np.nonzero(np.isfinite(distance))
+    pairs = np.sort(np.column_stack([rows[here], rows[index[here, nth]]]), axis=1)
+    order = np.argsort(distance[here, nth], kind="stable")
+    order = order[pairs[order, 0] < pairs[order, 1]]
+    _, once = np.unique(pairs[order], axis=0, return_index=True)
+    return np.asarray(pairs[order[np.sort(once)]])

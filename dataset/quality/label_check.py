@@ -1,0 +1,77 @@
+"""Labels against pictures: cells whose sharpness changes as if their focus were elsewhere.
+
+All cells of an archive share, roughly, how sharpness changes with depth, whatever the contrast:
+in bright field a cell fades at its focus, in relief it stands out. The curve of most cells is the
+measure; a cell whose own curve fits it much better when moved by some planes is suspected.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgaf.dataset.archive import Archive
+
+_ENOUGH_CELLS: Final = 8
+_ENOUGH_PLANES: Final = 5
+_LEAST_SHIFT: Final = 2
+_MUCH_BETTER: Final = 0.7
+
+
+def label_suspects(archive: Archive, sharpness: NDArray[np.float32]) -> list[tuple[int, float]]:
+    """Find cells that seem labelled two or more planes off.
+
+    Needs eight cells with a patch in each of seven or more classes, and a curve that they share.
+
+    Parameters
+    ----------
+    archive
+        Open archive.
+    sharpness
+        (M, 2) of `fgaf.dataset.quality.patch_statistics.PatchSurvey`.
+
+    Returns
+    -------
+    list of (int, float)
+        Index of the cell, and by how many µm its true depths seem larger than its labels.
+    """
+    cells, curves = _curves(archive, sharpness)
+    if len(cells) < _ENOUGH_CELLS or archive.n_classes < _ENOUGH_PLANES + _LEAST_SHIFT:
+        return []
+    common = np.median(curves, axis=0)
+    shifts = [s for s in range(-len(common), len(common)) if len(common) - abs(s) >= _ENOUGH_PLANES]
+    misfit = np.stack([_misfit(curves, common, shift) for shift in shifts], axis=1)
+    here = misfit[:, shifts.index(0)]
+    if common.std(axis=0).mean() < np.median(here):
+        return []
+    best = misfit.argmin(axis=1)
+    moved = np.array(shifts)[best]
+    doubtful = (np.abs(moved) >= _LEAST_SHIFT) & (misfit.min(axis=1) < _MUCH_BETTER * here)
+    step = archive.header.step_um
+    return [(int(cells[i]), float(moved[i] * step)) for i in np.flatnonzero(doubtful)]
+
+
+def _curves(
+    archive: Archive, sharpness: NDArray[np.float32]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Cells with one patch in every class, and their curves about their median, (N, C, 2)."""
+    n = archive.n_classes
+    ascending = np.append(np.diff(archive.depth_class) == 1, True)
+    ascending[np.flatnonzero(np.diff(archive.cell))] = True
+    whole = np.bincount(archive.cell, minlength=archive.n_cells) == n
+    whole[archive.cell[~ascending]] = False
+    curves = sharpness[whole[archive.cell]].astype(np.float64).reshape(-1, n, 2)
+    return np.flatnonzero(whole), curves - np.median(curves, axis=1, keepdims=True)
+
+
+def _misfit(
+    curves: NDArray[np.float64], common: NDArray[np.float64], shift: int
+) -> NDArray[np.float64]:
+    """Root mean square of curve minus the common one `shift` planes on, whatever their level."""
+    n = len(common)
+    low, high = max(0, -shift), min(n, n - shift)
+    rest = curves[:, low:high] - common[low + shift : high + shift]
+    rest = rest - np.median(rest, axis=1, keepdims=True)
+    return np.asarray(np.sqrt((rest**2).mean(axis=(1, 2))))

@@ -1,0 +1,1 @@
+"""Cells divided into training, validation and test, and read by these subsets."""

@@ -1,0 +1,99 @@
+"""One side of an archive's split as plain numpy arrays, from a file or from elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgaf.base.errors import SettingError
+from fgaf.base.names import nearest
+from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
+from fgaf.dataset.splits.batches import BlockCache, CachedImages
+from fgaf.dataset.splits.split import SIDES
+from fgaf.dataset.storage.url import Location, location
+
+
+@dataclass(frozen=True)
+class Side:
+    """Patches of one side in memory.
+
+    Attributes
+    ----------
+    images
+        (n, S, S) uint8 or uint16.
+    depth_class
+        (n,) labels, 0 the lowest plane.
+    depth_um
+        (n,) labels in µm.
+    cell
+        (n,) index into the archive's table of cells.
+    sample_id
+        (n,) sample of each patch, str.
+    """
+
+    images: NDArray[Any]
+    depth_class: NDArray[np.int64]
+    depth_um: NDArray[np.float64]
+    cell: NDArray[np.int32]
+    sample_id: NDArray[Any]
+
+
+def rows_of_side(archive: Archive, side: str, split: str = DEFAULT_SPLIT) -> NDArray[np.intp]:
+    """Rows of the patches on one side, ascending.
+
+    Raises
+    ------
+    SettingError
+        No such side.
+    FgafError
+        No such split.
+    """
+    if side not in SIDES:
+        raise SettingError(f"no side {side!r}; {nearest(side, SIDES)}")
+    return np.flatnonzero(archive.split_of_rows(split) == SIDES.index(side))
+
+
+def load_side(where: Location, side: str = "train", split: str = DEFAULT_SPLIT) -> Side:
+    """Read one side of an archive's split.
+
+    Of an archive elsewhere only the blocks that hold patches of that side are fetched.
+    `fgaf.dataset.splits.batches.shuffled_batches` reads archives larger than memory.
+
+    Parameters
+    ----------
+    where
+        The archive's file or address.
+    side
+        "train", "validation" or "test".
+    split
+        Name of the split.
+
+    Raises
+    ------
+    FormatError
+        No archive, or damaged: a file is compared with its checksums, what lies elsewhere is not.
+    SettingError
+        No such side.
+    FgafError
+        No such split.
+
+    Examples
+    --------
+    >>> train = load_side("dataset.h5")  # doctest: +SKIP
+    >>> train.images.shape, train.depth_class.shape  # doctest: +SKIP
+    """
+    where = location(where)
+    with Archive.open(where, whole=isinstance(where, Path)) as archive:
+        rows = rows_of_side(archive, side, split)
+        cell = archive.cell[rows]
+        return Side(
+            images=CachedImages(BlockCache(archive.images), rows)[:],
+            depth_class=archive.depth_class[rows],
+            depth_um=archive.depth_um[rows],
+            cell=cell,
+            sample_id=archive.cells.sample_id[cell],
+        )

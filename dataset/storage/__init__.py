@@ -1,0 +1,1 @@
+"""What raw stacks and archives have in common on disk: attributes, columns, checksums, chunks."""

@@ -1,0 +1,205 @@
+"""A file that HDF5 can always write to, even when the disk cannot.
+
+HDF5 does not survive a failing write: errors met while a dataset is closed are lost, and a later
+flush, close or open of the same file crashes the process (seen with HDF5 2.0 on a full disk). So
+HDF5 is given this file instead of a path. It keeps the first error for its owner to ask for, and
+from then on takes everything and writes nothing: the disk keeps what the last good flush left.
+
+It also sends what is written to the disk while more is being written, in place of all at the end:
+the disk is never idle, a power loss costs little, and the system's memory does not fill up.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+
+from fgaf.base.files import still_named
+from fgaf.base.lock import share_lock, try_lock
+
+SYNC_BYTES, MOST_UNSYNCED_BYTES = 1 << 26, 1 << 28
+
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+
+class SteadyFile(io.RawIOBase):
+    """A new file, locked as HDF5 would lock it, that never fails towards its writer.
+
+    What is written is synced behind the writer's back, `SYNC_BYTES` at a time; when a slow disk
+    leaves `MOST_UNSYNCED_BYTES` in the system's memory, writing waits for it.
+
+    Parameters
+    ----------
+    path
+        The file.
+    overwrite
+        Whether an existing file may be emptied.
+
+    Raises
+    ------
+    FileExistsError
+        It is there, and `overwrite` is false.
+    BlockingIOError
+        Another program writes it.
+    OSError
+        It cannot be opened.
+    """
+
+    def __init__(self, path: Path, overwrite: bool = False) -> None:
+        flags = _FLAGS if overwrite else _FLAGS | os.O_EXCL
+        self._file = os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
+        self._error: OSError | None = None
+        self._unsynced = 0
+        self._syncing: Future[None] | None = None
+        self._syncer = ThreadPoolExecutor(1, "disk syncer")
+        try:
+            handle = self._file.fileno()
+            if try_lock(handle) is False or not still_named(handle, path):
+                raise BlockingIOError(errno.EAGAIN, "another program is writing it", str(path))
+            self._file.truncate(0)
+        except OSError:
+            self._file.close()
+            raise
+
+    def share(self) -> None:
+        """Let others open the file for reading, while none can write to it."""
+        share_lock(self._file.fileno())
+
+    def check(self) -> None:
+        """Raise the first error that a write met.
+
+        Raises
+        ------
+        OSError
+            The disk is full, gone, ...
+        """
+        if self._error is not None:
+            raise self._error
+
+    def sync(self) -> None:
+        """Force what was written onto the disk (fsync).
+
+        Raises
+        ------
+        OSError
+            As `check`, or now.
+        """
+        self._unsynced = 0
+        self._await_sync()
+        self.check()
+        os.fsync(self._file.fileno())
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move; see `io.IOBase`."""
+        return self._file.seek(offset, whence)
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read; see `io.RawIOBase`."""
+        return self._file.readinto(buffer) or 0
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write all of `data`, or remember why not."""
+        left = memoryview(data).cast("B")
+        whole = len(left)
+        try:
+            while left and self._error is None:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            self._error = error
+        self._unsynced += whole
+        if self._unsynced >= SYNC_BYTES:
+            self._sync_behind()
+        return whole
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Cut or lengthen; see `io.IOBase`."""
+        wanted = self._file.tell() if size is None else size
+        try:
+            # HDF5 cuts at every flush; the same length again would cost a journal's entry each.
+            if self._error is None and os.fstat(self._file.fileno()).st_size != wanted:
+                self._file.truncate(wanted)
+        except OSError as error:
+            self._error = error
+        return wanted
+
+    def close(self) -> None:
+        """Close, and give the lock back."""
+        if not self.closed:
+            self._await_sync()
+            self._syncer.shutdown()
+            self._file.close()
+        super().close()
+
+    def _sync_behind(self) -> None:
+        busy = self._syncing is not None and not self._syncing.done()
+        if busy and self._unsynced < MOST_UNSYNCED_BYTES:
+            return
+        self._await_sync()
+        self._unsynced = 0
+        self._syncing = self._syncer.submit(os.fsync, self._file.fileno())
+
+    def _await_sync(self) -> None:
+        try:
+            if self._syncing is not None:
+                self._syncing.result()
+        except OSError as error:
+            self._error = self._error or error
+        self._syncing = None
+
+
+@contextmanager
+def steady(path: Path) -> Iterator[SteadyFile]:
+    """Write a new file that takes everything, and tell at the end what the disk did not take.
+
+    Raises
+    ------
+    OSError
+        The first error that the disk gave, once the block has ended.
+    """
+    disk = SteadyFile(path)
+    try:
+        yield disk
+    finally:
+        disk.close()
+    disk.check()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[h5py.File]:
+    """Build a new HDF5 file on a `SteadyFile`.
+
+    Yields
+    ------
+    h5py.File
+        The file, empty.
+
+    Raises
+    ------
+    OSError
+        The first error that the disk gave, once the block has ended.
+    """
+    with steady(path) as disk, h5py.File(disk, "w") as file:
+        yield file

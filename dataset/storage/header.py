@@ -1,0 +1,79 @@
+"""Headers: a pydantic model as the attributes of an HDF5 file; nested optics lie flat."""
+
+import math
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+import h5py
+from pydantic import BaseModel, ValidationError
+
+from fgaf.base.bounds import first_fault
+from fgaf.base.errors import FormatError, SettingError
+from fgaf.dataset.storage.attributes import read_attribute, write_attribute
+from fgaf.dataset.storage.optics import Optics
+
+Header = TypeVar("Header", bound=BaseModel)
+
+
+def new_header(model: type[Header], **values: Any) -> Header:
+    """Make a header stamped now; a `created_utc` or `software` given is kept.
+
+    Raises
+    ------
+    SettingError
+        A value is out of its bounds, or contradicts another; the line names it.
+    """
+    try:
+        return model(**({"created_utc": utc_now(), "software": software()} | values))
+    except ValidationError as error:
+        raise SettingError(first_fault(error)) from error
+
+
+def write_header(file: h5py.File, kind: str, format_version: int, header: BaseModel) -> None:
+    """Write format, version and every field of `header` as attributes; None becomes NaN."""
+    values = header.model_dump()
+    values |= values.pop("optics")
+    for name, value in ({"format": kind, "format_version": format_version} | values).items():
+        write_attribute(file, name, math.nan if value is None else value)
+
+
+def read_header(file: h5py.File, model: type[Header], path: object) -> Header:
+    """Read the attributes that `model` names.
+
+    Raises
+    ------
+    FormatError
+        One is missing, of another type or out of bounds; the line names it.
+    """
+    optics = {name: read_attribute(file, name) for name in Optics.model_fields}
+    fields = {
+        name: read_attribute(file, name)
+        for name, field in model.model_fields.items()
+        if name != "optics"
+        and name in file.attrs
+        and not (field.default is None and _is_nan(read_attribute(file, name)))
+    }
+    known = {name: value for name, value in optics.items() if not _is_nan(value)}
+    try:
+        return model.model_validate(
+            fields | {"optics": Optics.model_validate(known, strict=True)}, strict=True
+        )
+    except ValidationError as error:
+        raise FormatError(
+            f"{path}: attribute {first_fault(error)}; take the file from its source again"
+        ) from error
+
+
+def utc_now() -> str:
+    """Now, in ISO 8601 to the second, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def software() -> str:
+    """Name and version of this program, as the files carry it."""
+    return f"fgaf {version('fgaf')}"
+
+
+def _is_nan(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

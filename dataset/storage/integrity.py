@@ -1,0 +1,496 @@
+"""Seals: checksums inside our HDF5 files, so that an altered or cut file is never read as good.
+
+Every dataset carries the attribute ``sha256`` (of its type, shape and values), the file the
+attribute ``content_sha256`` (of all attributes and of every dataset's seal). Images written as fast
+as a camera gives them carry ``sums_sha256`` in place of ``sha256``: of two checksums of each image.
+All are taken of what a reader sees and not of the bytes on disk, so a lossless copy keeps them. The
+bytes on disk, those that HDF5 leaves unused among them, have a seal of their own in the file's last
+line.
+"""
+
+import hashlib
+import json
+import os
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+import h5py
+import numpy as np
+
+from fgaf.base.errors import FormatError
+from fgaf.base.inputs import require_file
+from fgaf.base.lock import lacks_locks
+from fgaf.dataset.storage.attributes import read_attribute, write_attribute
+from fgaf.dataset.storage.crc import joined
+from fgaf.dataset.storage.declared import require_held
+from fgaf.dataset.storage.url import Url
+
+SEAL, SUMS_SEAL = "sha256", "sums_sha256"
+FILE_SEAL = "content_sha256"
+END_SEAL = "end_seal"
+_END_LINE = re.compile(rb"\nfgaf end (\d{16}) crc32 ([0-9a-f]{8})\n")
+_END_BYTES = 42
+_BLOCK_BYTES = 1 << 24
+Bar = Callable[[Sequence[int]], Iterable[int]]
+# What h5py raises on a damaged file, depending on which bytes are hit.
+_DAMAGE = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    IndexError,
+    OverflowError,
+    MemoryError,
+)
+
+
+class Digest:
+    """SHA-256 of a dataset's type, shape and values, fed row by row.
+
+    Parameters
+    ----------
+    dtype
+        Type of the values; None for text.
+    shape
+        Shape of the whole dataset.
+    """
+
+    def __init__(self, dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> None:
+        kind = "text" if dtype is None else dtype.str
+        self._sha = hashlib.sha256(f"{kind}{list(shape)}\n".encode())
+
+    def update(self, values: np.ndarray[Any, Any]) -> None:
+        """Add the next rows, numbers or str."""
+        if values.dtype == object:
+            for text in values.ravel():
+                data = str(text).encode()
+                self._sha.update(len(data).to_bytes(8, "little") + data)
+        else:
+            self._sha.update(np.ascontiguousarray(values).data)
+
+    def hexdigest(self) -> str:
+        """Hexadecimal digest of what was fed."""
+        return self._sha.hexdigest()
+
+
+@dataclass(frozen=True)
+class RowSums:
+    """Two independent checksums of one image, several times faster than SHA-256.
+
+    Any wrong bit or two, or wrong bits within 32 in a row, change them for certain; other damage
+    goes unseen once in 2**96.
+
+    Attributes
+    ----------
+    crc32
+        CRC-32 of its bytes.
+    words
+        Sum, modulo 2**64, of its bytes taken eight at a time as little-endian numbers, the last
+        ones filled up with zeros.
+    """
+
+    crc32: int
+    words: int
+
+    @classmethod
+    def of(cls, row: np.ndarray[Any, Any]) -> "RowSums":
+        """Take them of an image, C-contiguous."""
+        data = row.reshape(-1).view(np.uint8)
+        whole = data.size // 8 * 8
+        words = int(data[:whole].view("<u8").sum(dtype=np.uint64))
+        rest = int.from_bytes(data[whole:].tobytes(), "little")
+        return cls(zlib.crc32(data.data), (words + rest) % 2**64)
+
+
+class SumsDigest:
+    """SHA-256 of a dataset's type, shape and the `RowSums` of its rows, fed row by row.
+
+    Parameters
+    ----------
+    dtype, shape
+        Type and shape of the whole dataset.
+    """
+
+    def __init__(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+        self._sha = hashlib.sha256(f"{dtype.str}{list(shape)}\n".encode())
+
+    def update(self, sums: RowSums) -> None:
+        """Add the next row."""
+        self._sha.update(sums.crc32.to_bytes(4, "little") + sums.words.to_bytes(8, "little"))
+
+    def hexdigest(self) -> str:
+        """Hexadecimal digest of what was fed."""
+        return self._sha.hexdigest()
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Bytes of a file whose CRC-32 is known: where they begin, how many."""
+
+    offset: int
+    length: int
+    crc32: int
+
+
+def seal(file: h5py.File, known: Mapping[str, SumsDigest] | None = None) -> str:
+    """Write the seals of every dataset and of the file; nothing may be added after it.
+
+    Parameters
+    ----------
+    file
+        A file open for writing, complete but for its seals.
+    known
+        Digests taken while writing, by dataset path such as ``"frames"``.
+
+    Returns
+    -------
+    str
+        The file's content_sha256.
+    """
+    known = known or {}
+    for name, dataset in _datasets(file):
+        if name in known:
+            write_attribute(dataset, SUMS_SEAL, known[name].hexdigest())
+        else:
+            write_attribute(dataset, SEAL, _digest(dataset))
+    write_attribute(file, END_SEAL, "crc32")
+    fingerprint = _content(file)
+    write_attribute(file, FILE_SEAL, fingerprint)
+    return fingerprint
+
+
+def seal_end(path: Path, known: Iterable[Stretch] = ()) -> None:
+    """Append the line that seals the bytes of a finished, closed file: their number and CRC-32.
+
+    HDF5 does not read beyond what its own header says, so the line is in nobody's way.
+
+    Parameters
+    ----------
+    path
+        The file.
+    known
+        Parts of it that need not be read again.
+    """
+    with path.open("r+b") as handle:
+        length = checksum = 0
+        for part in (*sorted(known, key=lambda each: each.offset), None):
+            until = path.stat().st_size if part is None else part.offset
+            handle.seek(length)
+            read, checksum = _checksum(handle, until - length, checksum)
+            length += read
+            if part is not None:
+                length += part.length
+                checksum = joined(checksum, part.crc32, part.length)
+        handle.write(f"\nfgaf end {length:016} crc32 {checksum:08x}\n".encode())
+
+
+def end_is_whole(path: Path) -> bool:
+    """Compare every byte of a file with the seal in its last line."""
+    with path.open("rb") as handle:
+        length, checksum = _checksum(handle, path.stat().st_size - _END_BYTES)
+        line = _END_LINE.fullmatch(handle.read())
+    return line is not None and (int(line[1]), int(line[2], 16)) == (length, checksum)
+
+
+def broken_seals(file: h5py.File, but: str = "", progress: Bar = iter) -> list[str]:
+    """Compare a file with its seals, reading all of it.
+
+    Parameters
+    ----------
+    file
+        The file.
+    but
+        A dataset that is left out, as somebody else has checked it.
+    progress
+        Wraps the first rows of the blocks of each dataset that is larger than one.
+
+    Returns
+    -------
+    list of str
+        What differs: dataset paths, and "the attributes" for the file's own seal. Empty when whole.
+    """
+    differing = []
+    for name, dataset in _datasets(file):
+        if name == but:
+            continue
+        try:
+            whole = _is_sealed(dataset, progress)
+        except _DAMAGE:
+            whole = False
+        if not whole:
+            differing.append(f"/{name}")
+    if not attributes_sealed(file):
+        differing.append("the attributes or the list of datasets")
+    return differing
+
+
+def attributes_sealed(file: h5py.File) -> bool:
+    """Whether attributes and dataset seals match the file's seal; reads no data."""
+    try:
+        return read_attribute(file, FILE_SEAL) == _content(file)
+    except _DAMAGE:
+        return False
+
+
+def fingerprint_of(file: h5py.File) -> str:
+    """content_sha256 of an open file; empty when it carries none."""
+    return str(read_attribute(file, FILE_SEAL) or "")
+
+
+def attribute_types(file: h5py.File) -> dict[str, dict[str, str]]:
+    """Every group and dataset of a file, and the type and value of its attributes but the seals."""
+    seals = {SEAL, SUMS_SEAL, FILE_SEAL, END_SEAL}
+    found: dict[str, dict[str, str]] = {}
+
+    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        found[name] = {key: _typed(item.attrs[key]) for key in item.attrs if key not in seals}
+
+    visit("/", file)
+    file.visititems(lambda name, item: visit(f"/{name}", item))
+    return found
+
+
+def verify(file: h5py.File, path: object, but: str = "", progress: Bar = iter) -> None:
+    """Check all seals; the parameters are those of `broken_seals`.
+
+    Raises
+    ------
+    FormatError
+        There are none, or a checksum differs; the line names where.
+    """
+    with reading(path):
+        if not fingerprint_of(file):
+            raise FormatError(
+                f"{path} has no checksum: it was never finished, or is damaged; `acq recover` "
+                "publishes what a broken run left in a .part"
+            )
+        differing = broken_seals(file, but, progress)
+    if differing:
+        raise FormatError(
+            f"{path}: checksum differs in {', '.join(differing)}; the file was altered or damaged, "
+            "take it from its source again"
+        )
+
+
+@contextmanager
+def open_format(
+    path: Path | Url, kind: str, version: int, unfinished: bool = False
+) -> Iterator[h5py.File]:
+    """Open one of our files for reading, and refuse anything else in one line.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        Expected value of the attribute ``format``.
+    version
+        Newest ``format_version`` this program reads.
+    unfinished
+        Whether a broken run may have left it, with room for images that were never taken.
+
+    Raises
+    ------
+    FormatError
+        Missing, no HDF5, truncated, in use, of another format, or newer; or it refers to other
+        files or holds less than it declares.
+    """
+    with open_hdf5(path, unfinished) as file:
+        with reading(path):
+            found = read_attribute(file, "format")
+            stored = read_attribute(file, "format_version")
+        if found != kind:
+            what = f"format {found!r}" if isinstance(found, str) else "an HDF5 file of another kind"
+            raise FormatError(f"{path} is not of format {kind!r} but {what}; name another file")
+        if not isinstance(stored, int):
+            raise FormatError(f"{path}: format_version is missing; take the file again")
+        if stored > version:
+            raise FormatError(
+                f"{path} has format version {stored}, this program reads up to {version}; "
+                "update fgaf"
+            )
+        yield file
+
+
+def format_of(path: Path | Url) -> str:
+    """Find out which of our formats a file says it is: its attribute ``format``.
+
+    Raises
+    ------
+    FormatError
+        Missing, no HDF5, truncated, in use, or not one of ours.
+    """
+    with open_hdf5(path) as file, reading(path):
+        found = read_attribute(file, "format")
+    if not isinstance(found, str):
+        raise FormatError(f"{path} is an HDF5 file that fgaf did not write; name another file")
+    return found
+
+
+@contextmanager
+def reading(path: object) -> Iterator[None]:
+    """Say in one line that a file is damaged where HDF5 stumbles over its contents.
+
+    Raises
+    ------
+    FormatError
+        In place of whatever the block raised on reading.
+    """
+    try:
+        yield
+    except _DAMAGE as error:
+        raise FormatError(
+            f"{path} is damaged and cannot be read whole; take it from its source again"
+        ) from error
+
+
+@contextmanager
+def open_hdf5(path: Path | Url, unfinished: bool = False) -> Iterator[h5py.File]:
+    """Open any HDF5 file for reading that holds what it declares; see `open_format`.
+
+    Raises
+    ------
+    FormatError
+        Missing, no HDF5, truncated or in use; or it refers to other files or holds less than it
+        declares.
+    """
+    if isinstance(path, Url):
+        with path.open() as remote, _remote_hdf5(path, remote) as file:
+            _require_held(file, path, remote.seek(0, os.SEEK_END), unfinished)
+            yield file
+        return
+    require_file(path)
+    try:
+        file = _opened(path)
+    except BlockingIOError as error:
+        raise FormatError(
+            f"{path} is being written by another program; wait for its end"
+        ) from error
+    except OSError as error:
+        raise FormatError(_cannot_open(path, error)) from error
+    with file:
+        _require_held(file, path, path.stat().st_size, unfinished)
+        yield file
+
+
+def _opened(path: Path) -> h5py.File:
+    """Open with HDF5's own lock, and without it where the file system has none."""
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if isinstance(error, BlockingIOError) or not lacks_locks(error):
+            raise
+        return h5py.File(path, "r", locking=False)
+
+
+def _require_held(file: h5py.File, path: Path | Url, size: int, unfinished: bool) -> None:
+    with reading(path):
+        require_held(file, path, size, unfinished)
+
+
+def _remote_hdf5(url: Url, remote: IO[bytes]) -> h5py.File:
+    try:
+        return h5py.File(remote, "r")
+    except OSError as error:
+        raise FormatError(f"{url} is no HDF5 file, or truncated; check the address") from error
+    except ValueError as error:
+        raise FormatError(
+            f"{url} cannot be read in pieces, its server knows no ranges; download it"
+        ) from error
+
+
+def _cannot_open(path: Path, error: OSError) -> str:
+    with path.open("rb") as handle:
+        start = handle.read(8)
+    if start != b"\x89HDF\r\n\x1a\n":
+        return f"{path} is not an HDF5 file; name a file that fgaf wrote"
+    if "unable to lock file" in str(error):
+        return f"{path} is being written by another program; wait for its end"
+    return f"{path} is truncated or damaged and cannot be opened; take it from its source again"
+
+
+def _checksum(handle: BinaryIO, length: int, checksum: int = 0) -> tuple[int, int]:
+    """Length and CRC-32, begun by `checksum`, of the next `length` bytes."""
+    read = 0
+    while read < length and (block := handle.read(min(_BLOCK_BYTES, length - read))):
+        read, checksum = read + len(block), zlib.crc32(block, checksum)
+    return read, checksum
+
+
+def _datasets(file: h5py.File) -> list[tuple[str, h5py.Dataset]]:
+    found: list[tuple[str, h5py.Dataset]] = []
+
+    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            found.append((name, item))
+
+    file.visititems(visit)
+    return sorted(found, key=lambda pair: pair[0])
+
+
+def _is_sealed(dataset: h5py.Dataset, progress: Bar) -> bool:
+    if SUMS_SEAL in dataset.attrs:
+        return read_attribute(dataset, SUMS_SEAL) == _sums_digest(dataset, progress)
+    return read_attribute(dataset, SEAL) == _digest(dataset, progress)
+
+
+def _sums_digest(dataset: h5py.Dataset, progress: Bar) -> str:
+    digest = SumsDigest(dataset.dtype, dataset.shape)
+    rows = range(dataset.shape[0])
+    for row in progress(rows) if dataset.nbytes > _BLOCK_BYTES else rows:
+        digest.update(RowSums.of(dataset[row]))
+    return digest.hexdigest()
+
+
+def _digest(dataset: h5py.Dataset, progress: Bar = iter) -> str:
+    text = h5py.check_string_dtype(dataset.dtype) is not None
+    digest = Digest(None if text else dataset.dtype, dataset.shape)
+    if dataset.ndim == 0:
+        digest.update(np.asarray(dataset[()]))
+        return digest.hexdigest()
+    source = dataset.asstr() if text else dataset
+    row_bytes = max(1, dataset.dtype.itemsize * int(np.prod(dataset.shape[1:])))
+    step = max(1, _BLOCK_BYTES // row_bytes)
+    starts = range(0, dataset.shape[0], step)
+    for start in progress(starts) if len(starts) > 1 else starts:
+        digest.update(source[start : start + step])
+    return digest.hexdigest()
+
+
+def _content(file: h5py.File) -> str:
+    lines = [f"/ {_attributes(file)}"]
+    groups: list[str] = []
+    file.visititems(
+        lambda name, item: groups.append(name) if isinstance(item, h5py.Group) else None
+    )
+    lines += [f"/{name}/ {_attributes(file[name])}" for name in sorted(groups)]
+    lines += [f"/{name} {_attributes(dataset)}" for name, dataset in _datasets(file)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _attributes(item: h5py.Group | h5py.Dataset) -> str:
+    values = {name: _canonical(value) for name, value in item.attrs.items() if name != FILE_SEAL}
+    return json.dumps(values, sort_keys=True)
+
+
+def _canonical(value: object) -> list[object]:
+    """Type and exact value, so that 1, 1.0 and "1" differ."""
+    if isinstance(value, str):
+        return ["text", value]
+    array = np.asarray(value)
+    return [array.dtype.str, list(array.shape), array.tobytes().hex()]
+
+
+def _typed(value: object) -> str:
+    """Type and value as a person may compare them."""
+    if isinstance(value, str | bytes):
+        text = value if isinstance(value, str) else value.decode(errors="replace")
+        return f"{'text' if isinstance(value, bytes) else 'text of variable length'} {text!r}"
+    array = np.asarray(value)
+    return f"{array.dtype}{list(array.shape) if array.shape else ''} {array.tolist()!r}"

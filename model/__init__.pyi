@@ -1,0 +1,14 @@
+from .bench.benchmark import run_benchmark as run_benchmark
+from .bench.preset import Preset as Preset, load_preset as load_preset
+from .deploy.export import export_model as export_model
+from .deploy.open_model import open_model as open_model
+from .inference.card import ModelCard as ModelCard
+from .inference.checkpoint import Checkpoint as Checkpoint
+from .inference.depth import DepthModel as DepthModel, Readings as Readings
+from .inference.predict import Predictor as Predictor
+from .metrics import evaluate as evaluate
+from .networks.fgaf import FGAF as FGAF, FGAFSettings as FGAFSettings
+from .networks.settings import TrainSettings as TrainSettings
+from .training.folds import cross_validate as cross_validate
+from .training.patch_dataset import PatchDataset as PatchDataset
+from .training.train import train as train

@@ -1,0 +1,1 @@
+"""The report of a benchmark: a page, its figures, and tables for other programs."""

@@ -1,0 +1,1 @@
+"""The commands from `fgaf-train` to `fgaf-live`."""

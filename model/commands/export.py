@@ -1,0 +1,85 @@
+"""The command `fgaf-export`: parse, call the library, print."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fgaf.base.console import Tool, finish, progress
+from fgaf.base.outputs import output_file
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command(cls=Tool)
+@click.argument("run", type=_FILE)
+@click.option(
+    "--archive", type=_FILE, required=True, help="The archive that the run was trained on."
+)
+@click.option(
+    "--out", type=_FILE, help="The file; RUN/model.onnx, RUN/model.xml and so on when left out."
+)
+@click.option(
+    "--to",
+    type=click.Choice(["onnx", "openvino"]),
+    default="onnx",
+    show_default=True,
+    help="One ONNX file, or OpenVINO's .xml with its .bin.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="Of the arithmetic; int8 is calibrated on the archive's training cells.",
+)
+@click.option("--tta", is_flag=True, help="Average the eight symmetries: slower, a bit better.")
+@click.option("--force", is_flag=True, help="Export with another archive than the run's.")
+@click.option("--overwrite", is_flag=True, help="Replace an export that is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def export(
+    run: Path,
+    archive: Path,
+    out: Path | None,
+    to: Any,
+    precision: Any,
+    tta: bool,
+    force: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Export the network of the run RUN to a file that runs without torch.
+
+    RUN is the folder of a training run, a checkpoint, or "sim". The file takes raw 8- or 16-bit
+    patches and gives µm; it is opened and judged on the archive's test cells first, and not
+    written when the mean error grows by more than 0.01 µm over the checkpoint's.
+
+    \b
+    fgaf-export run --archive dataset.h5
+    fgaf-export run --archive dataset.h5 --to openvino --precision bf16
+    fgaf-export run --archive dataset.h5 --precision int8 --out fast.onnx
+    """  # noqa: D301 - click reads the backspace
+    from fgaf.model.deploy.export import ExportSettings, default_name, export_model
+
+    settings = ExportSettings(to=to, precision=precision, tta=tta, force=force, overwrite=overwrite)
+    out = output_file(out, default_name(run, settings), overwrite, as_json)
+    files, verdict = export_model(run, archive, out, settings, progress)
+    views = (
+        ""
+        if verdict.run_mae_um == verdict.checkpoint_mae_um
+        else (f" ({verdict.run_mae_um:.4f} µm with the views that the run was set to)")
+    )
+    strange = (
+        ", and cannot tell what is out of range"
+        if verdict.out_of_range is None
+        else f"; out of range {100 * verdict.out_of_range:.1f} %"
+    )
+    finish(
+        f"wrote {' and '.join(map(str, files))}: mean error {verdict.mae_um:.4f} µm on "
+        f"{verdict.patches} test patches, the checkpoint's {verdict.checkpoint_mae_um:.4f} µm"
+        f"{views}{strange}",
+        ["fgaf-predict", files[0], "IMAGES"],
+        {"files": list(map(str, files)), "precision": precision, "tta": tta, **asdict(verdict)},
+        as_json,
+    )

@@ -1,0 +1,191 @@
+"""The command `fgaf-live`: parse, run the live loop, print."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fgaf.acquire.commands.options import FILE, overwrite_option, set_option
+from fgaf.base.bounds import Count, DistanceUm, DurationS, HeadUm, Port
+from fgaf.base.console import Tool, count, echo, finish, printable
+from fgaf.dataset.commands.options import Number
+
+if TYPE_CHECKING:
+    from fgaf.model.live.message import LiveFrame
+
+_PAGE, _TCP = 8765, 8766
+_OFF = "off"
+_REDRAW_S = 0.2
+
+
+class _Port(Number):
+    """A port's number, or "off"."""
+
+    def __init__(self) -> None:
+        super().__init__(Port)
+        self.name = "PORT|off"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        if value is None or value == _OFF:
+            return None
+        port: int = super().convert(value, param, ctx)
+        return port
+
+
+@click.command(cls=Tool)
+@click.argument("rig_name", metavar="RIG")
+@click.argument("model", type=FILE)
+@set_option
+@click.option(
+    "--track",
+    metavar="centre|ID",
+    help="Keep a cell in focus with the drive: the one nearest to the middle, or that number.",
+)
+@click.option(
+    "--play",
+    "play_um",
+    type=Number(DistanceUm),
+    default=0.0,
+    help="Play of the drive, µm, as `acq check` measures it: --track goes beyond it.",
+)
+@click.option(
+    "--page", type=_Port(), default=str(_PAGE), show_default=True, help="Port of the page; 0: any."
+)
+@click.option(
+    "--tcp", type=_Port(), default=str(_TCP), show_default=True, help="Port for programs; 0: any."
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address both listen on. All who reach it may look; to follow a cell takes the token in "
+    "the page's address.",
+)
+@click.option(
+    "--allow-host",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Another name of this computer by which the page may be asked for; may be repeated.",
+)
+@click.option("--record", type=FILE, metavar="FILE.h5", help="Write all results to a file.")
+@click.option("--seconds", type=Number(DurationS), help="End after so long.")
+@click.option("--frames", type=Number(Count), help="End after so many frames.")
+@click.option("--head", "head_um", type=Number(HeadUm), help="Length of a head, µm.")
+@click.option("--force", is_flag=True, help="Use a model that was trained on other images.")
+@overwrite_option
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def live(
+    rig_name: str,
+    model: Path,
+    overrides: tuple[str, ...],
+    track: str | None,
+    play_um: float,
+    page: int | None,
+    tcp: int | None,
+    host: str,
+    names: tuple[str, ...],
+    record: Path | None,
+    seconds: float | None,
+    frames: int | None,
+    head_um: float | None,
+    force: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Read the depth of every cell in view, frame by frame, and show, publish and record it.
+
+    RIG is a rig file or the built-in simulated microscope (sim, sim-relief); MODEL a training run,
+    a checkpoint, an exported model, or "sim".
+
+    Cells keep their number for as long as they are followed. The results are on a page for the
+    browser, one line of JSON per frame on a TCP port, and in a file with --record; docs/live.md
+    says what they hold. With --track the drive follows a cell, within the limits of the rig, and
+    goes back when the run ends; without it nothing moves. When the computer is too slow, the
+    oldest frames are dropped and counted. Ctrl-C ends.
+
+    \b
+    fgaf-live rig.toml run --record swim.h5
+    fgaf-live rig.toml model.onnx --track centre
+    fgaf-live sim sim --seconds 5
+    """  # noqa: D301 - click reads the backspace
+    from dataclasses import replace
+
+    from fgaf.acquire.interrupt import Interrupt
+    from fgaf.acquire.rig import load_rig
+    from fgaf.model.live.autofocus import parse_target
+    from fgaf.model.live.loop import LiveSettings, open_live
+    from fgaf.model.live.outputs import Outlets
+
+    settings = LiveSettings(
+        track=track is not None,
+        target=None if track is None else parse_target(track),
+        play_um=play_um,
+    )
+    if head_um is not None:
+        settings = replace(settings, head_um=head_um)
+    rig = load_rig(rig_name, overrides)
+    outlets = Outlets(
+        page=page, tcp=tcp, host=host, names=names, record=record, overwrite=overwrite
+    )
+    screen = Screen(quiet=as_json)
+    with Interrupt.on_signals() as interrupt:
+        done = outlets.run(
+            rig,
+            open_live(model),
+            settings,
+            interrupt,
+            force=force,
+            frames=frames,
+            seconds=seconds,
+            model_name=str(model),
+            say=lambda line: echo(line, err=True),
+            watch=screen.watch,
+        )
+    finish(
+        f"live for {done.seconds:.1f} s: {count(done.frames, 'frame')} "
+        f"({done.rate_hz:.1f} frames/s), {count(done.cells, 'cell')}, latency "
+        f"{done.latency_p50_ms:.1f} ms, 99 % within {done.latency_p99_ms:.1f} ms, "
+        f"{done.dropped} dropped{_recorded(record, done.frames)}",
+        None if record else ["fgaf-live", rig_name, model, "--record", "FILE.h5"],
+        done.to_dict(),
+        as_json,
+    )
+
+
+def _recorded(record: Path | None, frames: int) -> str:
+    if record is None:
+        return ""
+    return f"; wrote {record}" if frames else f"; no frame came, so {record} was not written"
+
+
+class Screen:
+    """One line of the terminal that is drawn over and over; nothing elsewhere."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._draws = sys.stderr.isatty() and not quiet
+
+    def watch(self, results: Iterator[LiveFrame]) -> Iterator[LiveFrame]:
+        """Pass results on, and draw what they say."""
+        drawn_s = 0.0
+        for frame in results:
+            if self._draws and time.monotonic() - drawn_s > _REDRAW_S:
+                drawn_s = time.monotonic()
+                follows = f", follows {frame.target}" if frame.target else ""
+                limit = ", at the drive's limit" if frame.at_limit else ""
+                line = (
+                    f"{frame.rate_hz:5.1f} frames/s, {count(len(frame.cells), 'cell')}, latency "
+                    f"{frame.latency_p50_ms:.1f} ms (99 % {frame.latency_p99_ms:.1f}), "
+                    f"{frame.dropped} dropped, drive {frame.drive_um:+.2f} µm{follows}{limit}"
+                )
+                click.echo(f"\r\x1b[K{printable(line)}", nl=False, err=True)
+            yield frame
+        if self._draws:
+            echo("", err=True)

@@ -1,0 +1,95 @@
+"""The command `fgaf-predict`: parse, call the library, print."""
+
+import json
+from pathlib import Path
+
+import click
+
+from fgaf.base.bounds import HeadUm, PixelUm
+from fgaf.base.console import Tool, count, echo, progress
+from fgaf.base.files import require_new
+from fgaf.base.outputs import output_file
+from fgaf.dataset.commands.options import Number, verify_option
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command(cls=Tool)
+@click.argument("model", type=_FILE)
+@click.argument("inputs", type=_FILE, nargs=-1, required=True, metavar="IMAGES|STACK...")
+@click.option("--csv", "csv_file", type=_FILE, help="Write the predictions as CSV.")
+@click.option("--save", is_flag=True, help="Write them as CSV: depths.csv, or depths-2.csv, ...")
+@click.option("--parquet", "parquet_file", type=_FILE, help="Write them as Parquet.")
+@click.option("--tta/--no-tta", default=None, help="Average the eight symmetries, or not.")
+@click.option(
+    "--pixel-size", type=Number(PixelUm), help="Pixel in the specimen, µm, to find cells in fields."
+)
+@click.option(
+    "--head", "head_um", type=Number(HeadUm), help="Length of the cells to find in fields, µm."
+)
+@click.option("--force", is_flag=True, help="Go on with images of other optics than the model's.")
+@verify_option
+@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
+@click.option("--json", "as_json", is_flag=True, help="Print the predictions as JSON.")
+def predict(
+    model: Path,
+    inputs: tuple[Path, ...],
+    csv_file: Path | None,
+    save: bool,
+    parquet_file: Path | None,
+    tta: bool | None,
+    pixel_size: float | None,
+    head_um: float | None,
+    force: bool,
+    verify: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Estimate depth in µm, with its uncertainty, with the network MODEL.
+
+    MODEL is the folder of a training run, a checkpoint, a file that fgaf-export wrote (.onnx or
+    .xml), or "sim", the network that ships with fgaf and has seen simulated cells only:
+    fine-tune it before you rely on it.
+
+    IMAGES are TIFF or PNG patches of the size the network was trained on, one per page, or
+    whole fields, at least twice that size, in which the cells are found; a STACK is a raw
+    stack file or an archive; a folder stands for all of these in it. Depth is positive with the
+    objective above the cell's focus. A patch unlike those of training is out of range.
+    Stacks and archives are compared with their checksums first.
+    """
+    from fgaf.model.deploy.open_model import open_model
+    from fgaf.model.inference.predictions import predict_files, table, write_csv, write_parquet
+
+    if save or csv_file is not None:
+        csv_file = output_file(csv_file, Path("depths.csv"), overwrite, as_json)
+    for path in (csv_file, parquet_file):
+        if path is not None:
+            require_new(path, overwrite)
+
+    def warn(line: str) -> None:
+        echo(f"warning: {line}", err=True)
+
+    depths = open_model(model, tta)
+    rows = predict_files(
+        depths,
+        list(inputs),
+        pixel_size_um=pixel_size,
+        head_um=head_um,
+        force=force,
+        verify=verify,
+        warn=warn,
+        progress=lambda files: progress(files, "predicting"),
+    )
+    if not depths.card.tells_range:
+        warn(f"{model} cannot tell patches that are out of range; train it again")
+    if csv_file is not None:
+        write_csv(csv_file, rows, overwrite)
+    if parquet_file is not None:
+        write_parquet(parquet_file, rows, overwrite)
+    if as_json:
+        echo(json.dumps(rows, indent=2))
+        return
+    echo(table(rows))
+    for path in (csv_file, parquet_file):
+        if path is not None:
+            echo(f"wrote {path}: {count(len(rows), 'patch')}")

@@ -1,0 +1,280 @@
+"""The commands `fgaf-train` and `fgaf-pretrain`: parse, call the library, print."""
+
+import os
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fgaf.base.bounds import Cells, Epochs, Folds, Repeats, Seed, Threads, Workers
+from fgaf.base.console import Tool, count, echo, finish, progress
+from fgaf.base.errors import SettingError
+from fgaf.base.inputs import read_toml
+from fgaf.base.outputs import free_path, kept_if_used, output_folder
+from fgaf.base.toml import parse_assignment
+from fgaf.dataset.commands.options import Number
+from fgaf.model.networks.settings import (
+    BACKBONE_NAMES,
+    PRESETS,
+    TrainSettings,
+    preset,
+    read_settings,
+    to_toml,
+)
+
+if TYPE_CHECKING:
+    pass
+
+_FOLDER = click.Path(path_type=Path)
+_FILE = click.Path(path_type=Path)
+
+
+@click.command(cls=Tool)
+@click.argument("dataset", type=_FILE, required=False)
+@click.option("--out", type=_FOLDER, help="Folder of the run.  [default: DATASET-run]")
+@click.option(
+    "--preset",
+    "base",
+    type=click.Choice(sorted(PRESETS)),
+    help="Settings to start from; by default what suits the patches.",
+)
+@click.option("--settings", "file", type=_FILE, help="TOML file of settings (key = value).")
+@click.option("--backbone", help="Network: see --list.")
+@click.option("--fgaf/--no-fgaf", default=None, help="With the FGAF module or bare.")
+@click.option("--epochs", type=Number(Epochs), help="Passes over the training cells.")
+@click.option("--seed", type=Number(Seed), help="Of everything random.")
+@click.option("--split", help="Name of the split in the archive.")
+@click.option(
+    "--pretrained", metavar="sim|RUN", help="Start from the shipped network, or from a run's."
+)
+@click.option(
+    "--weights", type=_FILE, help="Start from a torchvision network's weights (ImageNet's .pth)."
+)
+@click.option(
+    "--folds", type=Number(Folds), help="Cross-validate: test every cell once, in so many runs."
+)
+@click.option("--precision", help="fp32, bf16, or auto: a few timed steps decide.")
+@click.option(
+    "--threads", type=Number(Threads), help="Of the processor; 0: two, where there are two."
+)
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on where a stopped run stands, with its settings: the one in --out, or the only "
+    "unfinished one of DATASET.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the run that is there.")
+@click.option("--show-settings", is_flag=True, help="Print the settings as TOML and stop.")
+@click.option(
+    "--list",
+    "pattern",
+    is_flag=False,
+    flag_value="*",
+    metavar="[PATTERN]",
+    help="List the networks whose name fits, such as '*shuffle*', and stop.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
+def train(
+    dataset: Path | None,
+    out: Path | None,
+    base: str | None,
+    file: Path | None,
+    assignments: tuple[str, ...],
+    pretrained: str | None,
+    weights: Path | None,
+    folds: int | None,
+    resume: bool,
+    overwrite: bool,
+    show_settings: bool,
+    pattern: str | None,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Train a depth classifier on the archive DATASET and judge it on its test cells.
+
+    OUT holds the checkpoint, settings.toml, history.csv, metrics.json and four pictures
+    afterwards. Settings come from the preset, then --settings, then the flags, then --set.
+    Without a preset, objects that shine on a dark ground, such as fluorescent beads, are
+    trained with `fluorescence`, all others with `default`. With few cells, start from the
+    network that was pretrained on simulated ones. Several processes or machines train
+    together under torchrun.
+
+    \b
+    fgaf-train dataset.h5
+    fgaf-train dataset.h5 --preset paper --epochs 30 --out run34
+    fgaf-train dataset.h5 --backbone shufflenet_v2_x0_5 --set loss=wloss
+    fgaf-train dataset.h5 --pretrained sim
+    fgaf-train dataset.h5 --folds 5
+    fgaf-train dataset.h5 --resume
+    torchrun --nproc-per-node 2 -m fgaf.model.commands.train dataset.h5
+    """  # noqa: D301 - click reads the backspace
+    if pattern is not None:
+        _list(pattern, as_json)
+        return
+    if pretrained and weights:
+        raise SettingError("give --pretrained or --weights, not both")
+    flags["start"] = pretrained or (str(weights) if weights else None)
+    settings = _settings(base, file, flags, assignments)
+    if show_settings and dataset is None:
+        echo(to_toml(settings), nl=False)
+        return
+    if dataset is None:
+        raise SettingError("give an archive, as in: fgaf-train dataset.h5")
+
+    from fgaf.model.training.fit import require_fit
+    from fgaf.model.training.folds import cross_validate
+    from fgaf.model.training.out_of_core import opened
+    from fgaf.model.training.parallel import leads
+    from fgaf.model.training.resume import FIRST_FOLD, Resumed, unfinished_run, usual_folder
+    from fgaf.model.training.train import suiting, train as train_once
+
+    how: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "checked": True}
+    how["progress"] = progress
+    free = base is None and file is None
+    with opened(dataset) as archive:
+        begun = None
+        if resume:
+            if out is None:
+                out = unfinished_run(dataset, folds)
+                if leads() and not show_settings:
+                    echo(f"writing {out}", err=as_json)
+            begun = Resumed.of(out)
+        if begun is not None:
+            begun.check(_given(base, file), None, f"--preset {base}" if base else str(file))
+            begun.check(_flags(flags, assignments), folds, "the command line")
+            settings, folds = begun.settings, begun.folds
+        elif free and (suits := suiting(archive, settings.start)) != "default":
+            settings = _settings(suits, None, flags, assignments)
+            if leads():
+                echo(f"these shine on a dark ground: --preset {suits}", err=True)
+        if show_settings:
+            echo(to_toml(settings), nl=False)
+            return
+        require_fit(archive, (lambda line: echo(line, err=True)) if leads() else lambda _: None)
+        usual = usual_folder(dataset, folds)
+        if leads():
+            folder = output_folder(out, usual, overwrite, as_json)
+        else:
+            folder = out or free_path(usual)
+        with kept_if_used(folder):
+            if folds is None:
+                metrics = train_once(archive, settings, folder, **how)
+            else:
+                metrics = cross_validate(archive, settings, folder, folds, **how)
+    if not leads():
+        return
+    if metrics["better_than_chance"] is False:
+        echo(
+            "warning: no better than chance: the interval of top-1 reaches down to the share of "
+            "the commonest depth; check the labels (fgaf-data validate), train longer, or add "
+            "cells",
+            err=True,
+        )
+    network = folder if folds is None else folder / FIRST_FOLD
+    finish(
+        f"wrote {folder}: {_summary(metrics)}",
+        ["fgaf-predict", network, "IMAGES"],
+        metrics,
+        as_json,
+    )
+
+
+@click.command(cls=Tool)
+@click.option(
+    "--out",
+    type=_FOLDER,
+    default=Path("pretrained"),
+    show_default=True,
+    help="Folder for all that is made; what was begun there goes on.",
+)
+@click.option("--cells", type=Number(Cells), default=6000, show_default=True)
+@click.option("--microscopes", type=Number(Cells), default=300, show_default=True)
+@click.option(
+    "--seed", type=Number(Seed), default=1, show_default=True, help="Of everything simulated."
+)
+@click.option("--epochs", type=Number(Repeats), default=6, show_default=True)
+@click.option(
+    "--workers",
+    type=Number(Workers),
+    default=lambda: os.cpu_count() or 1,
+    help="Processes that simulate; by default one per processor. The cells are the same.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
+def pretrain(
+    out: Path,
+    cells: int,
+    microscopes: int,
+    seed: int,
+    epochs: int,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Train the default network on simulated cells under many microscopes.
+
+    OUT holds the weights (sim.safetensors), their card (sim.md), the simulated cells and the
+    training run afterwards. A killed one goes on where it stood when run again. The network
+    that ships with fgaf was made by this command; its card says how long it was trained. Start
+    from another with fgaf-train --pretrained OUT/sim.safetensors.
+    """
+    from dataclasses import replace
+
+    from fgaf.model.training.pretrain import SETTINGS, WEIGHTS, Worlds, pretrain as pretrain_in
+
+    worlds = Worlds(cells, microscopes, seed)
+    echo(f"writing {out}", err=as_json)
+    metrics = pretrain_in(out, worlds, replace(SETTINGS, epochs=epochs), progress, workers)
+    finish(
+        f"wrote {out}: {_summary(metrics)}",
+        ["fgaf-train", "dataset.h5", "--pretrained", out / WEIGHTS],
+        metrics,
+        as_json,
+    )
+
+
+def _list(pattern: str, as_json: bool) -> None:
+    names = [name for name in BACKBONE_NAMES if fnmatch(name, pattern)]
+    if not names:
+        raise SettingError(f"no network fits {pattern!r}; there are {', '.join(BACKBONE_NAMES)}")
+    finish("\n".join(names), None, {"backbones": names}, as_json)
+
+
+def _settings(
+    base: str | None, file: Path | None, flags: dict[str, Any], assignments: tuple[str, ...]
+) -> TrainSettings:
+    if file is not None and base is not None:
+        raise SettingError("give --preset or --settings, not both: a file names its own preset")
+    settings = preset(base or "default") if file is None else read_settings(file)
+    return settings.with_values(_flags(flags, assignments))
+
+
+def _flags(flags: dict[str, Any], assignments: tuple[str, ...]) -> dict[str, Any]:
+    """Settings given by flags and by --set."""
+    given = {key: value for key, value in flags.items() if value is not None}
+    return given | dict(map(parse_assignment, assignments))
+
+
+def _given(base: str | None, file: Path | None) -> dict[str, Any]:
+    """Settings given by --preset or --settings."""
+    if file is None:
+        return dict(PRESETS[base]) if base else {}
+    values = read_toml(file)
+    return dict(PRESETS.get(str(values.pop("preset", "default")), {})) | values
+
+
+def _summary(metrics: dict[str, Any]) -> str:
+    def percent(key: str) -> str:
+        interval = metrics["intervals"][key]
+        span = f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else ""
+        return f"{100 * metrics[key]:.1f} %{span}"
+
+    return (
+        f"top-1 {percent('top1')}, top-3 {percent('top3')}, mean error {metrics['mae_um']:.3f} µm, "
+        f"of the expected depth {metrics['expected_mae_um']:.3f} µm, "
+        f"on {count(metrics['n_cells'], 'test cell')}, judged by the {metrics['judged_by']}"
+    )
+
+
+if __name__ == "__main__":
+    train()

@@ -1,0 +1,1 @@
+"""Depth from patches with a trained network."""

@@ -1,0 +1,307 @@
+"""Checkpoints: a network with all that using it needs, and the state a run resumes from.
+
+Both are written whole or not at all, carry a checksum of their content that is compared when they
+are read, and are read without executing anything they hold.
+"""
+
+import json
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fgaf.base.bounds import (
+    Epochs,
+    HalfRangeUm,
+    PatchPx,
+    StepUm,
+    Temperature,
+    require_bounded,
+)
+from fgaf.base.errors import FgafError, FormatError
+from fgaf.base.files import publishing
+from fgaf.base.inputs import parse_json
+from fgaf.dataset.storage.deferred_error_file import steady
+from fgaf.dataset.storage.header import software, utc_now
+from fgaf.dataset.storage.optics import Optics
+from fgaf.model.inference.digest import digest_of
+from fgaf.model.inference.images import Scale
+from fgaf.model.inference.out_of_distribution import Familiar
+from fgaf.model.networks.backbones import DepthNetwork
+from fgaf.model.networks.fgaf import FGAFSettings
+from fgaf.model.networks.losses import outputs
+from fgaf.model.networks.settings import TrainSettings
+
+FORMAT = "fgaf-checkpoint"
+STATE_FORMAT = "fgaf-training-state"
+FORMAT_VERSION = 5
+"""4: may tell what patches of training look like; what 2 and 3 tell of them is left unread.
+5: carries a checksum of its content."""
+SAFETENSORS = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network and what it was trained on.
+
+    Parameters
+    ----------
+    settings : all of the run
+    weights : of the network, by name
+    scale : grey values to network input
+    step_um, half_range_um : the depth classes
+    patch_px : side of a patch
+    optics : of the training archive
+    archive_name, archive_fingerprint : which archive that was
+    epoch : epochs trained
+    temperature : of the logits, from the validation cells
+    metrics : of the test cells; empty before they were judged
+    familiar : what patches of training look like; None where there was nothing to learn it from
+    created_utc, software : when and by what
+    """
+
+    settings: TrainSettings
+    weights: dict[str, Tensor]
+    scale: Scale
+    step_um: StepUm
+    half_range_um: HalfRangeUm
+    patch_px: PatchPx
+    optics: Optics
+    archive_name: str
+    archive_fingerprint: str
+    epoch: Epochs
+    temperature: Temperature = 1.0
+    metrics: dict[str, Any] = field(default_factory=dict)
+    familiar: Familiar | None = None
+    created_utc: str = field(default_factory=utc_now)
+    software: str = field(default_factory=software)
+
+    def __post_init__(self) -> None:
+        require_bounded(self)
+
+    @property
+    def class_depths_um(self) -> npt.NDArray[np.float64]:
+        """(C,) depth of each class, ascending, in µm."""
+        half = round(self.half_range_um / self.step_um)
+        return np.arange(-half, half + 1, dtype=np.float64) * self.step_um
+
+    def network(self) -> DepthNetwork:
+        """Build the network with these weights, ready to predict."""
+        network = build_network(self.settings, len(self.class_depths_um))
+        network.load_state_dict(self.weights)
+        return network.eval()
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint in place of an older one; as safetensors where the name says so."""
+        header = {
+            "settings": asdict(self.settings),
+            "scale": asdict(self.scale),
+            "optics": self.optics.model_dump(),
+        }
+        header |= {key: getattr(self, key) for key in _PLAIN}
+        tensors = dict(self.weights)
+        if self.familiar:
+            header["familiar"] = self.familiar.numbers()
+            own = self.familiar.tensors().items()
+            tensors |= {_FAMILIAR + name: value for name, value in own}
+        if path.suffix == SAFETENSORS:
+            _write_safetensors(path, header, tensors)
+            return
+        _write(path, FORMAT, {"header": json.dumps(header), "weights": tensors})
+
+    @classmethod
+    def load(cls, path: Path) -> "Checkpoint":
+        """Read a checkpoint.
+
+        Raises
+        ------
+        FgafError
+            There is no such file.
+        FormatError
+            Not a checkpoint, newer than this software, truncated or altered.
+        """
+        content = _read_safetensors(path) if path.suffix == SAFETENSORS else _read(path, FORMAT)
+        try:
+            header = parse_json(content["header"])
+            own = {name for name in content["weights"] if name.startswith(_FAMILIAR)}
+            tensors = {name.removeprefix(_FAMILIAR): content["weights"].pop(name) for name in own}
+            numbers = header.pop("familiar", None)
+            numbers = numbers if content["format_version"] >= _TELLS_FAMILIAR else None
+            return cls(
+                settings=TrainSettings().with_values(header.pop("settings")),
+                scale=Scale(**header.pop("scale")),
+                optics=Optics(**header.pop("optics")),
+                weights=content["weights"],
+                familiar=Familiar.restore(numbers, tensors) if numbers else None,
+                **header,
+            )
+        except (KeyError, TypeError, ValueError, FgafError) as error:
+            raise FormatError(f"{path} is damaged: {error}; train again") from error
+
+
+SHA256 = "sha256"
+_TELLS_FAMILIAR, _SEALED = 4, 5
+_FAMILIAR = "familiar."
+_PLAIN = (
+    "step_um",
+    "half_range_um",
+    "patch_px",
+    "archive_name",
+    "archive_fingerprint",
+    "epoch",
+    "temperature",
+    "metrics",
+    "created_utc",
+    "software",
+)
+
+
+def build_network(settings: TrainSettings, n_classes: int) -> DepthNetwork:
+    """Build the untrained network that the settings describe."""
+    module = FGAFSettings(
+        width=settings.width,
+        fg=settings.fg,
+        af=settings.af,
+        residual=settings.residual,
+        pooling=settings.pooling,
+        branch_input=settings.branch_input,
+        attention=settings.attention,
+    )
+    return DepthNetwork(
+        settings.backbone,
+        outputs(settings.loss, n_classes),
+        module=module if settings.fgaf else None,
+        insertion=settings.insertion,
+        view=settings.view,
+        stem_stride=settings.stem_stride,
+        self_norm=settings.self_norm,
+        cross_norm=None if settings.cross_norm == "off" else settings.cross_norm,
+        cross_norm_p=settings.cross_norm_p,
+        cross_norm_sites=settings.cross_norm_sites,
+    )
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write what a run resumes from: tensors, numbers, texts, in dicts and lists."""
+    _write(path, STATE_FORMAT, state)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what `save_state` wrote; raises as `Checkpoint.load`."""
+    return _read(path, STATE_FORMAT)
+
+
+def read_torch(path: Path) -> Any:
+    """Read what `torch.save` wrote, as data; of damaged bytes not one is interpreted.
+
+    Torch itself leaves the checksums in its files alone.
+
+    Raises
+    ------
+    FormatError
+        Damaged, truncated, or nothing that can be read without executing it.
+    """
+    try:
+        with path.open("rb") as file:
+            archive = file.read(4) == b"PK\3\4"  # before 1.6, torch wrote without checksums
+        if archive:
+            with zipfile.ZipFile(path) as container:
+                damaged = container.testzip()
+            if damaged is not None:
+                raise zipfile.BadZipFile(damaged)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # whatever torch, pickle and zip stumble over
+        raise FormatError(f"{path} is damaged, or holds no weights that can be read safely") from (
+            error
+        )
+
+
+def _write_safetensors(path: Path, header: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    from safetensors.torch import save
+
+    content = _sealed(FORMAT, {"header": json.dumps(header), "weights": weights})
+    metadata = {key: str(value) for key, value in content.items() if key != "weights"}
+    with publishing(path, overwrite=True) as part, steady(part) as disk:
+        disk.write(save(weights, metadata))
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    from safetensors import safe_open
+
+    _require_there(path)
+    try:
+        with safe_open(path, "pt") as file:
+            content: dict[str, Any] = dict(file.metadata() or {})
+            content["weights"] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        content["format_version"] = int(content.get("format_version", 0))
+    except OSError:
+        raise
+    except Exception as error:  # whatever torch and safetensors stumble over
+        raise FormatError(
+            f"{path} is damaged or no safetensors file; take it from its source again"
+        ) from error
+    return _checked(path, content, FORMAT)
+
+
+def _write(path: Path, kind: str, content: dict[str, Any]) -> None:
+    with publishing(path, overwrite=True) as part, steady(part) as disk:
+        torch.save(_sealed(kind, content), cast(IO[bytes], disk))
+
+
+def _read(path: Path, expected: str) -> dict[str, Any]:
+    _require_there(path)
+    try:
+        content = read_torch(path)
+    except FormatError as error:
+        raise FormatError(
+            f"{path} is no checkpoint of this software, or is damaged or truncated; "
+            "take it from its source again, or train again"
+        ) from error
+    return _checked(path, content, expected)
+
+
+def _require_there(path: Path) -> None:
+    if not path.is_file():
+        raise FgafError(
+            f"{path} is not there; give a checkpoint, or the folder of a finished training run"
+        )
+
+
+def _sealed(kind: str, content: dict[str, Any]) -> dict[str, Any]:
+    """Content with its format, version and checksum."""
+    whole = {"format": kind, "format_version": FORMAT_VERSION, **content}
+    return whole | {SHA256: digest_of(whole)}
+
+
+def _checked(path: Path, content: Any, expected: str) -> dict[str, Any]:
+    """Refuse content of another format, of a newer version, or other than it was written."""
+    if not isinstance(content, dict) or content.get("format") != expected:
+        raise FormatError(f"{path} is no {expected} file; give the folder of a training run")
+    version = content.get("format_version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise FormatError(f"{path} is of a newer version of fgaf; update this installation")
+    seal = content.pop(SHA256, None)
+    if (
+        not isinstance(version, int)
+        or (seal is None and version >= _SEALED)
+        or not (seal is None or _matches(seal, content))
+    ):
+        raise FormatError(
+            f"{path} is damaged or was altered: its checksum differs; "
+            "take it from its source again, or train again"
+        )
+    return content
+
+
+def _matches(seal: object, content: dict[str, Any]) -> bool:
+    try:
+        return seal == digest_of(content)
+    except TypeError:  # nothing that this program writes
+        return False

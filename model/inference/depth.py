@@ -1,0 +1,98 @@
+"""Depth models: one way to use a network, whether a checkpoint or an exported file holds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fgaf.model.inference.card import ModelCard
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+ONNX, OPENVINO = ".onnx", ".xml"
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What a depth model says of N patches.
+
+    Attributes
+    ----------
+    depth_um, spread_um
+        (N,) expected depth and its standard deviation, µm.
+    probabilities
+        (N, C) of the depth classes.
+    in_range
+        (N,) whether a patch is like those of training; True throughout where the model cannot
+        tell (`ModelCard.tells_range`).
+    """
+
+    depth_um: Floats
+    spread_um: Floats
+    probabilities: Floats
+    in_range: Flags
+
+
+class DepthModel(Protocol):
+    """Reads depth from patches. Patches are (N, S, S) or (S, S), uint8 or uint16.
+
+    `source` names the patches in errors: FgafError for patches that the model cannot take.
+    """
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model is."""
+        ...
+
+    @property
+    def class_depths_um(self) -> Floats:
+        """(C,) depth of each class, ascending, in µm."""
+        ...
+
+    def read(self, images: Any, source: str = "the input") -> Readings:
+        """Everything about the patches, from one pass of the network."""
+        ...
+
+    def predict(self, images: Any, source: str = "the input") -> tuple[Floats, Floats]:
+        """Expected depth (N,) and its standard deviation (N,), µm."""
+        ...
+
+    def probabilities(self, images: Any, source: str = "the input") -> Floats:
+        """Probabilities of the depth classes, (N, C)."""
+        ...
+
+    def in_range(self, images: Any, source: str = "the input") -> Flags:
+        """Whether each patch is like those of training, (N,); see `Readings`."""
+        ...
+
+
+class Reads:
+    """The narrower questions, for a model that has `read` and `card`."""
+
+    card: ModelCard
+
+    def read(self, images: Any, source: str = "the input") -> Readings:
+        """Everything about the patches; the model's own."""
+        raise NotImplementedError
+
+    @property
+    def class_depths_um(self) -> Floats:
+        """(C,) depth of each class, ascending, in µm."""
+        return self.card.class_depths_um
+
+    def predict(self, images: Any, source: str = "the input") -> tuple[Floats, Floats]:
+        """Expected depth (N,) of patches (N, S, S) and its standard deviation (N,), µm."""
+        readings = self.read(images, source)
+        return readings.depth_um, readings.spread_um
+
+    def probabilities(self, images: Any, source: str = "the input") -> Floats:
+        """Probabilities of the depth classes, (N, C), of patches (N, S, S)."""
+        return self.read(images, source).probabilities
+
+    def in_range(self, images: Any, source: str = "the input") -> Flags:
+        """Whether each of the patches (N, S, S) is like those of training, (N,)."""
+        return self.read(images, source).in_range

@@ -1,0 +1,152 @@
+"""Depths of everything in some files, as rows, and the rows as table, CSV or Parquet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fgaf.base.csv_tables import write_table
+from fgaf.base.extras import require
+from fgaf.base.files import publishing
+from fgaf.model.inference.depth import DepthModel
+from fgaf.model.inference.inputs import Patches, find_files, read_patches
+
+Row = dict[str, Any]
+
+COLUMNS: tuple[tuple[str, str], ...] = (
+    ("source", "string"),
+    ("cell", "int64"),
+    ("plane", "int64"),
+    ("y_px", "float64"),
+    ("x_px", "float64"),
+    ("depth_um", "float64"),
+    ("spread_um", "float64"),
+    ("class_um", "float64"),
+    ("confidence", "float64"),
+    ("in_range", "bool"),
+)
+"""Name and type of what a row holds; `y_px`, `x_px` and `in_range` may be unknown."""
+
+OUT_OF_RANGE = "out of range"
+
+
+def predict_files(
+    model: DepthModel,
+    paths: list[Path],
+    *,
+    pixel_size_um: float | None = None,
+    head_um: float | None = None,
+    force: bool = False,
+    verify: bool = True,
+    warn: Callable[[str], None] = lambda _: None,
+    progress: Callable[[list[Path]], Iterable[Path]] = iter,
+) -> list[Row]:
+    """Estimate the depth of every patch in files and folders.
+
+    Parameters
+    ----------
+    model : from `fgaf.model.deploy.open_model.open_model`
+    paths : images, raw stacks, archives, and folders of them
+    pixel_size_um, head_um : to find cells in fields, see `fgaf.model.inference.inputs.read_patches`
+    force : use the model although pixels or optics are others than it was trained on
+    verify : compare raw stacks and archives with their checksums first
+    warn : told what differs then
+    progress : wraps the files
+
+    Returns
+    -------
+    list of dict
+        One per patch, keys as in `COLUMNS`; `in_range` is None where the model cannot tell.
+
+    Raises
+    ------
+    FgafError
+        A file that cannot be read, or is not for this model.
+    """
+    rows: list[Row] = []
+    for path in progress(find_files(paths)):
+        patches = read_patches(
+            path, model.card, pixel_size_um, head_um, force=force, verify=verify, warn=warn
+        )
+        rows += _rows(path, patches, model)
+    return rows
+
+
+def _rows(path: Path, patches: Patches, model: DepthModel) -> list[Row]:
+    readings = model.read(patches.images, str(path))
+    grid, p = model.class_depths_um, readings.probabilities
+    known = model.card.tells_range
+    return [
+        {
+            "source": os.fspath(path),
+            "cell": int(patches.cell[k]),
+            "plane": int(patches.plane[k]),
+            "y_px": None if np.isnan(patches.y[k]) else round(float(patches.y[k]), 2),
+            "x_px": None if np.isnan(patches.x[k]) else round(float(patches.x[k]), 2),
+            "depth_um": round(float(readings.depth_um[k]), 4),
+            "spread_um": round(float(readings.spread_um[k]), 4),
+            "class_um": float(grid[p[k].argmax()]),
+            "confidence": round(float(p[k].max()), 4),
+            "in_range": bool(readings.in_range[k]) if known else None,
+        }
+        for k in range(len(p))
+    ]
+
+
+def table(rows: list[Row]) -> str:
+    """Lay rows out as a text table; a patch that is out of range is given no depth."""
+
+    def depth(row: Row) -> str:
+        if row["in_range"] is False:
+            return OUT_OF_RANGE
+        return f"{row['depth_um']:+.2f} ± {row['spread_um']:.2f} µm"
+
+    def place(value: float | None) -> str:
+        return "" if value is None else f"{value:.1f}"
+
+    lines = [("source", "cell", "plane", "y px", "x px", "depth")] + [
+        (
+            str(row["source"]),
+            str(row["cell"]),
+            str(row["plane"]),
+            place(row["y_px"]),
+            place(row["x_px"]),
+            depth(row),
+        )
+        for row in rows
+    ]
+    wide = [max(len(line[k]) for line in lines) for k in range(5)]
+    return "\n".join(
+        "  ".join([line[0].ljust(wide[0])] + [line[k].rjust(wide[k]) for k in range(1, 5)])
+        + f"  {line[5]}"
+        for line in lines
+    )
+
+
+def write_csv(path: Path, rows: list[Row], overwrite: bool = False) -> None:
+    """Write rows as CSV, unknown values empty; see `fgaf.base.files.publishing`."""
+    with publishing(path, overwrite) as part, part.open("w", newline="", encoding="utf-8") as file:
+        names = [name for name, _ in COLUMNS]
+        write_table(file, names, ([row[name] for name in names] for row in rows))
+
+
+def write_parquet(path: Path, rows: list[Row], overwrite: bool = False) -> None:
+    """Write rows as Parquet, unknown values null.
+
+    Raises
+    ------
+    FgafError
+        pyarrow is not installed, or the file cannot be written.
+    """
+    require("pyarrow")
+    import pyarrow
+    from pyarrow import parquet
+
+    kinds = {name: pyarrow.type_for_alias(kind) for name, kind in COLUMNS}
+    content = pyarrow.Table.from_pylist(rows, schema=pyarrow.schema(list(kinds.items())))
+    with publishing(path, overwrite) as part:
+        parquet.write_table(content, part)

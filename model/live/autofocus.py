@@ -1,0 +1,112 @@
+"""Keeping a chosen cell in focus: where the drive has to go, from the cell's filtered height."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Final
+
+from fgaf.base.errors import SettingError
+from fgaf.model.live.focus import Focus
+from fgaf.model.live.tracker import Track
+
+CENTRE: Final = "centre"
+"""Follow the cell nearest to the middle of the frame, and the next one when it is gone."""
+
+_LEAST_MOVE_UM: Final = 0.1
+"""Smaller moves are not worth their ringing."""
+_LEAD_S: Final = 0.015
+"""A command shows in the image so much later, besides the latency."""
+_LONGEST_LEAD_S: Final = 0.15
+
+
+def parse_target(text: str) -> int | None:
+    """Read which cell to follow: its id, or "centre" (None).
+
+    Raises
+    ------
+    SettingError
+        It is neither.
+    """
+    if text in (CENTRE, "center"):
+        return None
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    raise SettingError(f"no cell {text!r} to track: give a cell's number, or {CENTRE}")
+
+
+class Pursuit:
+    """Sends the drive after one cell.
+
+    Parameters
+    ----------
+    focus
+        The drive.
+    shape
+        Rows and columns of the frames.
+    wanted
+        Id of the cell; None for the one nearest to the middle.
+
+    Attributes
+    ----------
+    target
+        Id of the cell that is followed now; None when there is none.
+    """
+
+    def __init__(self, focus: Focus, shape: tuple[int, int], wanted: int | None = None) -> None:
+        self._focus, self._shape = focus, shape
+        self._lock = threading.Lock()
+        self._wanted = wanted
+        self._aim_um: float | None = None
+        self.target: int | None = None
+
+    def choose(self, wanted: int | None) -> None:
+        """Follow another cell from the next frame on; None for the one nearest to the middle."""
+        with self._lock:
+            self._wanted = wanted
+            self.target = None
+
+    def follow(self, tracks: list[Track], now_ns: int, drive_um: float) -> float | None:
+        """Aim at where the cell will be in focus when the move shows.
+
+        Parameters
+        ----------
+        tracks
+            The cells in view.
+        now_ns
+            The present.
+        drive_um
+            Where the drive was in the last frame.
+
+        Returns
+        -------
+        Where the drive was sent, None when it stays.
+        """
+        track = self._chosen(tracks)
+        if track is None or track.height is None:
+            return None
+        measured_ns = track.height.measured_ns
+        lead_ns = min(now_ns - measured_ns, round(_LONGEST_LEAD_S * 1e9))
+        z_um, _, _ = track.height.at(measured_ns + lead_ns + round(_LEAD_S * 1e9))
+        last_um = drive_um if self._aim_um is None else self._aim_um
+        if abs(z_um - last_um) < _LEAST_MOVE_UM:
+            return None
+        self._aim_um = z_um
+        return self._focus.aim(z_um)
+
+    def _chosen(self, tracks: list[Track]) -> Track | None:
+        with self._lock:
+            for track in tracks:
+                if track.number == (self.target if self._wanted is None else self._wanted):
+                    self.target = track.number
+                    return track
+            self.target = None
+            if self._wanted is not None:
+                return None
+            measured = [track for track in tracks if track.height is not None and track.seen]
+            if not measured:
+                return None
+            middle = (self._shape[0] / 2, self._shape[1] / 2)
+            nearest = min(measured, key=lambda t: math.dist((t.y, t.x), middle))
+            self.target = nearest.number
+            return nearest

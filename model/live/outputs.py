@@ -1,0 +1,172 @@
+"""A whole live run: the loop, with page, TCP port and file as wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fgaf.acquire.interrupt import Interrupt
+from fgaf.acquire.rig import Rig, open_rig
+from fgaf.model.inference.depth import DepthModel
+from fgaf.model.live.loop import Live, LiveSettings
+from fgaf.model.live.message import LiveFrame
+from fgaf.model.live.page import Page
+from fgaf.model.live.publisher import Publisher
+from fgaf.model.live.recorder import Recorder
+
+Watch = Callable[[Iterator[LiveFrame]], Iterator[LiveFrame]]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a live run did.
+
+    Attributes
+    ----------
+    seconds
+        From the first result to the last, by the rig's clock.
+    frames, dropped, cells
+        Frames with a result, frames without, cells that got a number.
+    rate_hz
+        Frames per second.
+    latency_p50_ms, latency_p99_ms
+        From the middle of the exposure to the result, of the last frames.
+    lines_dropped
+        Lines that slow TCP clients lost.
+    """
+
+    seconds: float
+    frames: int
+    dropped: int
+    cells: int
+    rate_hz: float
+    latency_p50_ms: float
+    latency_p99_ms: float
+    lines_dropped: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Outlets:
+    """Where results go.
+
+    Attributes
+    ----------
+    page, tcp
+        Ports of the page and of the lines of JSON; 0 for any that is free, None for none.
+    host
+        Address that both listen on.
+    names
+        Names by which the page may be asked for, beside those of this computer.
+    record
+        File to write; None for none.
+    overwrite
+        Replace a file that is there.
+    """
+
+    page: int | None = None
+    tcp: int | None = None
+    host: str = "127.0.0.1"
+    names: tuple[str, ...] = ()
+    record: Path | None = None
+    overwrite: bool = False
+
+    def run(
+        self,
+        rig: Rig,
+        model: DepthModel,
+        settings: LiveSettings,
+        interrupt: Interrupt,
+        *,
+        force: bool = False,
+        frames: int | None = None,
+        seconds: float | None = None,
+        model_name: str = "",
+        say: Callable[[str], None] = lambda _: None,
+        watch: Watch = iter,
+    ) -> Done:
+        """Run until a limit, or until a stop is asked for.
+
+        Parameters
+        ----------
+        rig, model, settings, interrupt, force
+            See `Live`.
+        frames, seconds
+            Limits; seconds are the rig's.
+        model_name
+            Written into the file.
+        say
+            Told where page and port are, and what differs where `force` let it pass.
+        watch
+            Every result passes through it.
+
+        Raises
+        ------
+        FgafError
+            See `Live`; or a port is taken, or the file cannot be written.
+        """
+        first_ns = last_ns = None
+        with ExitStack() as stack:
+            devices = stack.enter_context(open_rig(rig, interrupt))
+            loop = Live(devices, rig, model, settings, interrupt, force=force)
+            if loop.differs:
+                say(f"warning: {loop.differs}")
+            recorder = publisher = page = None
+            if self.tcp is not None:
+                publisher = stack.enter_context(Publisher(self.tcp, self.host))
+                say(f"lines of JSON on {publisher.host}:{publisher.port}")
+            if self.page is not None:
+                page = stack.enter_context(
+                    Page(
+                        self.page,
+                        f"fgaf live: {rig.name or devices.camera.name}",
+                        devices.camera.bit_depth,
+                        model.card.half_range_um,
+                        loop.pursuit.choose if loop.pursuit is not None else None,
+                        self.host,
+                        self.names,
+                    )
+                )
+                say(f"page: {page.address}")
+            if self.record is not None:
+                about = {
+                    "rig": rig.to_toml(),
+                    "model": model_name,
+                    "card": model.card.to_json(),
+                    "camera": devices.camera.name,
+                    "stage": devices.stage.name,
+                }
+                recorder = stack.enter_context(Recorder(self.record, about, self.overwrite))
+            results = loop.frames(frames)
+            stack.callback(results.close)
+            for result in watch(results):
+                if recorder is not None:
+                    recorder.put(result)
+                if publisher is not None and publisher.clients:
+                    publisher.publish(result.to_json())
+                if page is not None:
+                    page.show(result)
+                first_ns = result.result_ns if first_ns is None else first_ns
+                last_ns = result.result_ns
+                if seconds is not None and (last_ns - first_ns) / 1e9 >= seconds:
+                    break
+            results.close()
+        span_s = (last_ns - first_ns) / 1e9 if first_ns is not None and last_ns is not None else 0.0
+        pace = loop.pace
+        p50, p99 = pace.latency_ms
+        return Done(
+            seconds=span_s,
+            frames=pace.frames,
+            dropped=pace.dropped,
+            cells=loop.cells,
+            rate_hz=(pace.frames - 1) / span_s if span_s > 0 else 0.0,
+            latency_p50_ms=p50,
+            latency_p99_ms=p99,
+            lines_dropped=publisher.dropped if publisher is not None else 0,
+        )

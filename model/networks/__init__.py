@@ -1,0 +1,1 @@
+"""Networks and what defines them: settings, layers, losses, augmentation."""

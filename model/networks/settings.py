@@ -1,0 +1,257 @@
+"""Everything that decides a training run: one frozen dataclass, from a preset, TOML or flags."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from fgaf.base.bounds import Bound, Epochs, Seed, Share, Threads, require_bounded
+from fgaf.base.errors import SettingError
+from fgaf.base.inputs import read_toml
+from fgaf.base.names import nearest
+from fgaf.base.toml import write_toml
+
+RANDOM = "random"
+
+Precision = Literal["auto", "fp32", "bf16"]
+Normalise = Literal["level", "flux", "dataset"]
+BackboneName = Literal[
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "mobilenet_v2",
+    "googlenet",
+    "shufflenet_v2_x0_5",
+    "shufflenet_v2_x1_0",
+    "shufflenet_v2_x1_5",
+    "shufflenet_v2_x2_0",
+]
+BACKBONE_NAMES: tuple[str, ...] = get_args(BackboneName)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of a training run; the values here are the preset `default`.
+
+    Network
+    -------
+    backbone : one of the nine.
+    view : share of a patch's side that it looks at, about the middle; 0 for a half, though no
+        less than 48 px, or what the start was trained with.
+    stem_stride : of its first layer, 2 as published or 1; 0 for 1 where it looks at up to 64 px.
+    fgaf, width, fg, af, insertion, residual, pooling, branch_input, attention : the module
+        and its open readings, see `fgaf.model.networks.fgaf.FGAFSettings`.
+    self_norm, cross_norm, cross_norm_p, cross_norm_sites : see `fgaf.model.networks.norms`;
+        `cross_norm` is the partner, or "off".
+
+    Loss
+    ----
+    loss, wloss_normalise, smoothing, rps_weight, distance_weight, soft_width : see
+        `fgaf.model.networks.losses.LossSettings`.
+    targets : "between" shares a depth that lies between two classes among both, so that the
+        expected depth can be exact; "class" takes the nearest class. The same on the grid.
+
+    Data
+    ----
+    split : name of the archive's split.
+    balance : draw every class equally often, the rarer ones repeatedly.
+    normalise : "level", "flux" or "dataset", see `fgaf.model.inference.images.Scale`; then the
+    training
+        set's mean and deviation are removed.
+    turns, shift_px, gain, offset, noise : `fgaf.model.networks.augment.AugmentSettings`.
+
+    Optimisation
+    ------------
+    start : where the weights come from: "random", "sim" (the network pretrained on simulated
+        cells that ships with fgaf), or a file: see `fgaf.model.inference.initial_weights`.
+    epochs : passes over the training patches; 0 for 60, or more where that is under 600 steps;
+        half of both where the start is not random.
+    batch, lr, momentum, nesterov, weight_decay : SGD; `lr` is the highest rate, 0 for 0.05, or
+        0.01 where the start is not random.
+    schedule : "onecycle" (linear rise over `warmup` of the run, cosine to zero), or "constant".
+    ema : decay per step of an average of the weights that is used instead of them; 0 for none.
+    select : which weights the run ends with: the "last" epoch's, or the "best" on validation.
+    patience : stop after so many epochs without a better validation; 0 never stops.
+    tta : average the eight symmetries of the square when predicting.
+    seed : of everything random.
+
+    Machine
+    -------
+    precision : of training: "fp32", "bf16" (autocast, channels last) or "auto", a few timed steps.
+    threads : of the processor in training; 0 for two, where there are two.
+    """
+
+    backbone: BackboneName = "shufflenet_v2_x1_0"
+    view: Share = 0.0
+    stem_stride: Literal[0, 1, 2] = 0
+    fgaf: bool = True
+    width: Annotated[int, Bound(4, 4096)] = 256
+    fg: bool = True
+    af: bool = True
+    insertion: Literal["last", "third", "second", "every"] = "third"
+    residual: bool = True
+    pooling: Literal["halve", "keep"] = "keep"
+    branch_input: Literal["all", "quarter"] = "all"
+    attention: Literal["sigmoid", "tanh", "none"] = "sigmoid"
+    self_norm: bool = False
+    cross_norm: Literal["off", "sample", "channel", "depth"] = "off"
+    cross_norm_p: Share = 0.25
+    cross_norm_sites: Annotated[int, Bound(1, 100)] = 1
+
+    loss: Literal["ce", "smooth", "wloss", "ce_rps", "ce_distance", "soft", "corn"] = "ce_rps"
+    wloss_normalise: Literal["none", "mean"] = "none"
+    smoothing: Annotated[float, Bound(0, 0.999)] = 0.1
+    rps_weight: Annotated[float, Bound(0, 1e6)] = 1.0
+    distance_weight: Annotated[float, Bound(0, 1e6)] = 1.0
+    soft_width: Annotated[float, Bound(0.01, 100)] = 0.5
+    targets: Literal["class", "between"] = "between"
+
+    split: str = "default"
+    balance: bool = False
+    normalise: Normalise = "level"
+    turns: bool = True
+    shift_px: Annotated[int, Bound(0, 1000)] = 6
+    gain: Annotated[float, Bound(0, 10)] = 0.1
+    offset: Annotated[float, Bound(0, 10)] = 0.05
+    noise: Annotated[float, Bound(0, 10)] = 0.05
+
+    start: str = RANDOM
+    epochs: Epochs = 0
+    batch: Annotated[int, Bound(2, 65536)] = 32
+    lr: Annotated[float, Bound(0, 10)] = 0.0
+    momentum: Annotated[float, Bound(0, 0.9999)] = 0.9
+    nesterov: bool = True
+    weight_decay: Annotated[float, Bound(0, 10)] = 5e-4
+    schedule: Literal["onecycle", "constant"] = "onecycle"
+    warmup: Share = 0.2
+    ema: Annotated[float, Bound(0, 0.999999)] = 0.0
+    select: Literal["last", "best"] = "last"
+    patience: Annotated[int, Bound(0, 100_000)] = 0
+    tta: bool = True
+    seed: Seed = 0
+
+    precision: Precision = "fp32"
+    threads: Threads = 0
+
+    def __post_init__(self) -> None:
+        for key, value in asdict(self).items():
+            _check_type(key, value)
+        require_bounded(self)
+        if self.width % 4:
+            raise SettingError(f"width = {self.width} is no multiple of 4")
+        if self.fgaf and self.residual and self.pooling == "halve":
+            raise SettingError(
+                "residual = true needs pooling = 'keep': set that, or residual = false"
+            )
+
+    def with_values(self, values: Mapping[str, Any]) -> "TrainSettings":
+        """Replace settings by name.
+
+        Raises
+        ------
+        SettingError
+            An unknown name (the nearest known one is named), a value of another type, or one
+            out of its bounds.
+        """
+        for key in values:
+            if key not in _TYPES:
+                raise SettingError(f"unknown setting {key!r}; {nearest(key, _TYPES)}")
+        return replace(self, **{key: _coerced(key, value) for key, value in values.items()})
+
+
+_TYPES: dict[str, Any] = get_type_hints(TrainSettings)
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "paper": {
+        "backbone": "resnet34",
+        "view": 1.0,
+        "stem_stride": 2,
+        "insertion": "last",
+        "residual": False,
+        "pooling": "halve",
+        "self_norm": True,
+        "cross_norm": "channel",
+        "cross_norm_p": 0.5,
+        "cross_norm_sites": 2,
+        "loss": "wloss",
+        "targets": "class",
+        "gain": 0.0,
+        "offset": 0.0,
+        "noise": 0.0,
+        "batch": 64,
+        "lr": 0.01,
+        "nesterov": False,
+        "weight_decay": 1e-4,
+        "schedule": "constant",
+        "epochs": 60,
+        "select": "best",
+        "tta": False,
+    },
+    "fluorescence": {
+        "backbone": "resnet18",
+        "view": 1.0,
+        "normalise": "flux",
+        "shift_px": 1,
+        "gain": 0.0,
+        "offset": 0.0,
+        "noise": 0.005,
+    },
+}
+"""Named starting points, as differences from the values of `TrainSettings`."""
+
+
+def preset(name: str) -> TrainSettings:
+    """Look up a preset.
+
+    Raises
+    ------
+    SettingError
+        There is none of that name.
+    """
+    if name not in PRESETS:
+        raise SettingError(f"unknown preset {name!r}; {nearest(name, PRESETS)}")
+    return TrainSettings().with_values(PRESETS[name])
+
+
+def read_settings(path: Path, base: str = "default") -> TrainSettings:
+    """Read a TOML file of settings; its key `preset` names the preset it starts from.
+
+    Parameters
+    ----------
+    path : the file, flat `key = value` lines
+    base : the preset where the file names none
+
+    Raises
+    ------
+    SettingError
+        Not TOML, an unknown key or a wrong value; the line names the file.
+    """
+    values = read_toml(path)
+    try:
+        return preset(str(values.pop("preset", base))).with_values(values)
+    except SettingError as error:
+        raise SettingError(f"{path}: {error}") from error
+
+
+def to_toml(settings: TrainSettings) -> str:
+    """Write settings as the TOML that `read_settings` reads."""
+    return write_toml(asdict(settings))
+
+
+def _coerced(key: str, value: Any) -> Any:
+    """Accept a whole number where a float is meant."""
+    if _TYPES[key] is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+def _check_type(key: str, value: Any) -> None:
+    kind = _TYPES[key]
+    if get_origin(kind) is Literal:
+        choices = get_args(kind)
+        if value not in choices or isinstance(value, bool):
+            hint = nearest(str(value), [str(choice) for choice in choices])
+            raise SettingError(f"{key} cannot be {value!r}; {hint}")
+    elif type(value) is not kind:
+        raise SettingError(f"{key} = {value!r} should be of type {kind.__name__}")

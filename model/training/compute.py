@@ -1,0 +1,87 @@
+"""What training runs on: device, processor threads, precision and memory format."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fgaf.model.networks.settings import TrainSettings
+
+_THREADS = 2
+"""More are left to whoever asks for them: on patches this small they mostly wait for each other."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the steps run on.
+
+    Attributes
+    ----------
+    device
+        "cpu" or "cuda".
+    threads
+        Of the processor.
+    bf16
+        Compute in bfloat16 where that is safe (autocast).
+    channels_last
+        Keep maps with their channels innermost.
+    """
+
+    device: str
+    threads: int
+    bf16: bool
+    channels_last: bool = True
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Set the number of threads inside the block."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    def autocast(self) -> Any:
+        """Compute in bfloat16 inside the block where that is chosen."""
+        return torch.autocast(self.device, torch.bfloat16) if self.bf16 else nullcontext()
+
+    def place(self, network: nn.Module) -> nn.Module:
+        """Put a network on the device, in the memory format."""
+        placed: nn.Module = network.to(self.device).to(memory_format=self._format)
+        return placed
+
+    def arrange(self, images: Tensor) -> Tensor:
+        """Put (B, 1, S, S) into the memory format."""
+        return images.contiguous(memory_format=self._format)
+
+    @property
+    def _format(self) -> torch.memory_format:
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+
+def choose_machine(settings: TrainSettings, seconds: Callable[[Machine], float]) -> Machine:
+    """Pick device, threads, precision and memory format.
+
+    A GPU is used where there is one. On a processor all is as set, with two threads where none are;
+    with the precision "auto", a few timed steps decide.
+
+    Parameters
+    ----------
+    settings : of the training
+    seconds : times a training step
+    """
+    cores = os.cpu_count() or 1
+    threads = settings.threads or min(_THREADS, cores)
+    if torch.cuda.is_available():
+        return Machine("cuda", threads, settings.precision != "fp32")
+    if settings.precision != "auto":
+        return Machine("cpu", threads, settings.precision == "bf16")
+    counts = [settings.threads] if settings.threads else sorted({1, cores})
+    candidates = [Machine("cpu", *how) for how in product(counts, (False, True), (True, False))]
+    return min(candidates, key=seconds)

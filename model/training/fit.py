@@ -1,0 +1,63 @@
+"""Whether an archive is fit to train on: cells on the sides of its split, patches with content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fgaf.base.console import command_line
+from fgaf.base.errors import FgafError
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.quality.validate_archive import training_findings
+from fgaf.dataset.splits.split import TEST, TRAIN
+
+
+def require_cells(archive: Archive, split: str) -> None:
+    """Refuse an archive without cells to train on or to test on.
+
+    Parameters
+    ----------
+    archive : in memory or open
+    split : name of the split that divides it
+
+    Raises
+    ------
+    FgafError
+        Too few cells, an empty side, or no such split.
+    """
+    where = archive.path or "the archive"
+    if archive.n_cells == 0:
+        raise FgafError(f"{where} holds no cells; curate some first")
+    if archive.n_cells == 1:
+        raise FgafError(f"{where} holds one cell; training and testing need two or more")
+    sides = archive.split_of_rows(split)
+    for side, name in ((TRAIN, "training"), (TEST, "test")):
+        if not (sides == side).any():
+            raise FgafError(
+                f"split {split!r} of {where} has no {name} cells; "
+                "make another with `fgaf-data split`"
+            )
+    if (sides == TRAIN).sum() < 2:
+        raise FgafError(f"{where} has one training patch; add cells")
+
+
+def require_fit(archive: Archive, say: Callable[[str], None] = lambda _: None) -> None:
+    """Refuse what `fgaf-data validate` finds wrong with the patches; one pass over all of them.
+
+    Parameters
+    ----------
+    archive : in memory or open
+    say : told what is only worth a warning, one line each
+
+    Raises
+    ------
+    FgafError
+        Patches that show nothing; the line names the cell and the mend.
+    """
+    where = archive.path or "the archive"
+    for finding in training_findings(archive):
+        if finding.severity == "error":
+            see = (
+                f", or see `{command_line('fgaf-data', 'validate', where)}`" if archive.path else ""
+            )
+            raise FgafError(f"{where}: {finding.message}; {finding.mend}{see}")
+        say(str(finding))

@@ -1,0 +1,130 @@
+"""Cross-validation by cell: every cell is tested once, by a network that never saw its group."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fgaf.base import console
+from fgaf.base.errors import ExistsError
+from fgaf.base.files import write_text
+from fgaf.base.folder_lock import working_in
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.splits.split import TEST, make_folds, places_of
+from fgaf.dataset.storage.virtual_images import read_rows
+from fgaf.model.inference.predict import Predictor
+from fgaf.model.metrics import better_than_chance, judge
+from fgaf.model.networks.settings import TrainSettings
+from fgaf.model.training.fit import require_fit
+from fgaf.model.training.parallel import leads
+from fgaf.model.training.resume import METRICS
+from fgaf.model.training.train import train
+
+_VALIDATION_SHARE = 0.1
+_AT_ONCE = 4096
+
+Bar = Callable[[Iterable[int], str, int], Iterator[int]]
+
+
+def draw_folds(archive: Archive, folds: int, seed: int) -> list[npt.NDArray[np.int8]]:
+    """Draw one split per fold, (K,) sides each, by `fgaf.dataset.splits.split.make_folds`.
+
+    Every cell is on the test side of exactly one of them; a tenth of the other cells validates.
+    """
+    made = make_folds(
+        *places_of(archive), folds, test_share=0, seed=seed, validation_share=_VALIDATION_SHARE
+    )
+    return [split.sides for split in made]
+
+
+def cross_validate(
+    archive: Archive,
+    settings: TrainSettings,
+    out: Path,
+    folds: int,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    checked: bool = False,
+    progress: Bar = console.progress,
+) -> dict[str, Any]:
+    """Train one network per fold and judge all cells, each by the network that never saw it.
+
+    Parameters
+    ----------
+    archive, settings : as for `fgaf.model.training.train.train`; the archive's own splits are not
+    used
+    out : folder; holds the run of each fold in `fold-1`, ... and `metrics.json` afterwards
+    folds : how many
+    resume, overwrite, checked, progress : as for `train`; finished folds are not trained again
+
+    Returns
+    -------
+    dict
+        What `metrics.json` holds: `fgaf.model.metrics.judge` of all cells, intervals over
+        all of them, with `folds` and the top-1 and error of each in `per_fold`. Empty in the
+        processes of a team that do not lead.
+
+    Raises
+    ------
+    FgafError
+        As `train`; `SettingError` where the cells make no such folds.
+    """
+    if not checked:
+        require_fit(archive)
+    with working_in(out) if leads() else nullcontext():
+        return _cross_validate(archive, settings, out, folds, resume, overwrite, progress)
+
+
+def _cross_validate(
+    archive: Archive,
+    settings: TrainSettings,
+    out: Path,
+    folds: int,
+    resume: bool,
+    overwrite: bool,
+    progress: Bar,
+) -> dict[str, Any]:
+    if (out / METRICS).exists() and not (resume or overwrite):
+        raise ExistsError(
+            f"{out} holds a training run already; choose another folder, or pass --resume "
+            "or --overwrite"
+        )
+    splits = draw_folds(archive, folds, settings.seed)
+    grid = archive.class_depths_um
+    shares = np.empty((len(archive.depth_um), len(grid)))
+    per_fold = []
+    for number, sides in enumerate(splits, start=1):
+        split, run = f"fold_{number}_of_{folds}", out / f"fold-{number}"
+        divided = replace(archive, splits={split: sides})
+        metrics = train(
+            divided,
+            replace(settings, split=split),
+            run,
+            resume=resume,
+            overwrite=overwrite,
+            checked=True,
+            progress=progress,
+        )
+        if not leads():
+            continue
+        rows = np.flatnonzero(divided.split_of_rows(split) == TEST)
+        predictor = Predictor.load(run)
+        for some in np.array_split(rows, 1 + len(rows) // _AT_ONCE):
+            shares[some] = predictor.probabilities(read_rows(archive.images, some))
+        per_fold.append({key: metrics[key] for key in _PER_FOLD})
+    if not leads():
+        return {}
+    result = judge(shares, archive, np.arange(len(shares)), seed=settings.seed)
+    result |= {"better_than_chance": better_than_chance(result)}
+    result |= {"folds": folds, "seed": settings.seed, "per_fold": per_fold}
+    write_text(out / METRICS, json.dumps(result, indent=2) + "\n", overwrite=True)
+    return result
+
+
+_PER_FOLD = ("n_cells", "train_cells", "top1", "mae_um", "expected_mae_um")

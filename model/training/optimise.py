@@ -1,0 +1,125 @@
+"""One step of training: the rate, the optimiser, the step itself, the average of weights."""
+
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from math import cos, pi
+
+import torch
+from torch import Tensor, nn
+
+from fgaf.model.inference.checkpoint import build_network
+from fgaf.model.networks.losses import LossSettings, loss_function
+from fgaf.model.networks.settings import TrainSettings
+from fgaf.model.training.compute import Machine
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def learning_rate(step: int, total: int, settings: TrainSettings) -> float:
+    """Rate of one step: a linear rise over `warmup` and a cosine to zero, or constant."""
+    if settings.schedule == "constant":
+        return settings.lr
+    rise = max(1, round(settings.warmup * total))
+    if step < rise:
+        return settings.lr * (0.04 + 0.96 * step / rise)
+    return settings.lr * 0.5 * (1 + cos(pi * (step - rise) / max(1, total - rise)))
+
+
+class Average:
+    """An exponential average of a network's weights, short-memoried while it is young."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = deepcopy(network).requires_grad_(False)
+        self.decay = decay
+
+    def update(self, network: nn.Module, step: int) -> None:
+        """Take in the weights after step number `step`, counted from 0."""
+        keep = min(self.decay, (1 + step) / (10 + step))
+        fresh = network.state_dict()
+        for name, value in self.network.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(fresh[name], 1 - keep)
+            else:
+                value.copy_(fresh[name])
+
+
+def new_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """Stochastic gradient descent as the settings say."""
+    return torch.optim.SGD(
+        network.parameters(),
+        lr=settings.lr,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov and settings.momentum > 0,
+        weight_decay=settings.weight_decay,
+    )
+
+
+def new_loss(settings: TrainSettings) -> Loss:
+    """The loss that the settings name."""
+    return loss_function(
+        LossSettings(
+            loss=settings.loss,
+            wloss_normalise=settings.wloss_normalise,
+            smoothing=settings.smoothing,
+            rps_weight=settings.rps_weight,
+            distance_weight=settings.distance_weight,
+            soft_width=settings.soft_width,
+        )
+    )
+
+
+def take_step(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss_of: Loss,
+    images: Tensor,
+    classes: Tensor,
+    targets: Tensor,
+    machine: Machine,
+    share: float = 1.0,
+) -> tuple[float, Tensor]:
+    """Take one optimiser step.
+
+    Parameters
+    ----------
+    network, optimizer, loss_of, machine : of the training
+    images : (B, 1, S, S) normalised
+    classes : (B,), for CrossNorm
+    targets : (B,) classes or (B, C) shares, for the loss
+    share : factor of the gradient, where B is only a part of the batch
+
+    Returns
+    -------
+    The loss, and the (B, outputs) logits.
+    """
+    with machine.autocast():
+        logits = network(machine.arrange(images), classes)
+        loss = loss_of(logits.float(), targets)
+    optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(loss * share)
+    optimizer.step()
+    return loss.item(), logits.detach()
+
+
+def step_seconds(machine: Machine, settings: TrainSettings, side: int, n_classes: int) -> float:
+    """Time a training step: the median of three, after two to warm up.
+
+    Parameters
+    ----------
+    machine : to time
+    settings : of the training, settled
+    side : of a patch, pixels
+    n_classes : number of depth classes
+    """
+    with machine.used(), torch.random.fork_rng(devices=[]):
+        network = machine.place(build_network(settings, n_classes))
+        optimizer = new_optimizer(network, settings)
+        images = torch.randn(settings.batch, 1, side, side)
+        classes = torch.arange(settings.batch) % n_classes
+        times = []
+        for _ in range(5):
+            began = time.perf_counter()
+            take_step(network, optimizer, new_loss(settings), images, classes, classes, machine)
+            times.append(time.perf_counter() - began)
+    return sorted(times[2:])[1]

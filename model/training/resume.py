@@ -1,0 +1,135 @@
+"""Going on with a training: which run, and with which settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fgaf.base.console import count
+from fgaf.base.errors import SettingError
+from fgaf.base.folder_lock import RUN_LOCK
+from fgaf.base.lock import is_written
+from fgaf.model.networks.settings import TrainSettings, read_settings
+from fgaf.model.training.parallel import leads
+
+SETTINGS, METRICS = "settings.toml", "metrics.json"
+RUN, FOLDS, FIRST_FOLD = "-run", "-folds", "fold-1"
+
+_ZERO_SUITS = ("epochs", "lr", "view", "stem_stride")
+_FOLD_SPLIT = re.compile(r"fold_\d+_of_(\d+)")
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A run to go on with.
+
+    Attributes
+    ----------
+    folder
+        The run, or the folder of a cross-validation.
+    settings
+        Its settings.
+    folds
+        Number of folds of a cross-validation; None for a single run.
+    """
+
+    folder: Path
+    settings: TrainSettings
+    folds: int | None
+
+    @classmethod
+    def of(cls, folder: Path) -> Resumed | None:
+        """Read what a folder was begun with; None where nothing was begun in it.
+
+        Raises
+        ------
+        SettingError, FormatError
+            Its settings.toml cannot be read.
+        """
+        for place in (folder, folder / FIRST_FOLD):
+            if (place / SETTINGS).is_file():
+                settings = read_settings(place / SETTINGS)
+                fold = _FOLD_SPLIT.fullmatch(settings.split) if place != folder else None
+                return cls(folder, settings, int(fold[1]) if fold else None)
+        return None
+
+    def check(self, given: Mapping[str, Any], folds: int | None, source: str) -> None:
+        """Refuse settings that differ from those of the run.
+
+        Parameters
+        ----------
+        given
+            Settings by name; a zero that stands for "what suits" agrees with anything.
+        folds
+            Number of folds; None where it was not given.
+        source
+            Where they were given, for the error.
+
+        Raises
+        ------
+        SettingError
+            One differs, or is no setting; the line names both values.
+        """
+        wanted = self.settings.with_values(given)
+        for key in given:
+            told, held = getattr(wanted, key), getattr(self.settings, key)
+            by_fold = key == "split" and self.folds is not None
+            if told == held or by_fold or (key in _ZERO_SUITS and not told):
+                continue
+            raise SettingError(
+                f"{self.folder} was begun with {key} = {held}, and {source} says {told}; "
+                "leave it out to go on, or train into another folder"
+            )
+        if folds is not None and folds != self.folds:
+            begun = "without folds" if self.folds is None else f"with {count(self.folds, 'fold')}"
+            raise SettingError(
+                f"{self.folder} was begun {begun}, and --folds says {folds}; "
+                "leave it out to go on, or train into another folder"
+            )
+
+
+def usual_folder(dataset: Path, folds: int | None) -> Path:
+    """Name the folder of a run that nobody named: DATASET-run, or DATASET-folds."""
+    return Path(f"{dataset.stem}{RUN if folds is None else FOLDS}")
+
+
+def unfinished_run(dataset: Path, folds: int | None) -> Path:
+    """Find the only run of an archive, under its usual names, that has begun and not ended.
+
+    One that another program trains at this moment is none.
+
+    Parameters
+    ----------
+    dataset
+        The archive.
+    folds
+        Number of folds, to look for a cross-validation; None to look for both kinds.
+
+    Raises
+    ------
+    SettingError
+        There is none, or there are several; the line lists them.
+    """
+    kinds = (FOLDS,) if folds is not None else (RUN, FOLDS)
+    named = re.compile(rf"{re.escape(dataset.stem)}({'|'.join(kinds)})(-\d+)?")
+    begun = [
+        folder
+        for folder in sorted(Path().iterdir())
+        if named.fullmatch(folder.name)
+        and not (folder / METRICS).exists()
+        and any((folder / place / SETTINGS).is_file() for place in ("", FIRST_FOLD))
+    ]
+    busy = [folder for folder in begun if leads() and is_written(folder / RUN_LOCK)]
+    idle = [folder for folder in begun if folder not in busy]
+    if len(idle) != 1:
+        found = (
+            f"are several unfinished runs ({', '.join(map(str, idle))})"
+            if idle
+            else f"is no unfinished run named {dataset.stem}{RUN} or the like"
+        )
+        trained = f"; another program trains {', '.join(map(str, busy))} now" if busy else ""
+        raise SettingError(f"there {found} in this folder{trained}; say which with --out RUN")
+    return idle[0]

@@ -1,0 +1,109 @@
+"""The patches of an archive as tensors by the sides of its split, and the order to draw them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fgaf.base.errors import SettingError
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.splits.batches import BlockCache, CachedImages
+from fgaf.dataset.splits.split import SIDES
+from fgaf.model.inference.images import Scale
+from fgaf.model.networks.losses import between
+from fgaf.model.networks.settings import TrainSettings
+from fgaf.model.training.out_of_core import DiskImages
+
+TRAIN, VALIDATION, TEST = range(len(SIDES))
+
+
+@dataclass(frozen=True)
+class Data:
+    """One side of the split on the device.
+
+    Attributes
+    ----------
+    images
+        (N, S, S) grey values, in memory or left on disk.
+    targets
+        (N,) classes or (N, C) shares of them, what the loss aims at.
+    classes
+        (N,)
+    rows
+        (N,) of the archive.
+    """
+
+    images: Tensor | DiskImages
+    targets: Tensor
+    classes: Tensor
+    rows: npt.NDArray[np.int64]
+
+    def order(self, generator: torch.Generator, balance: bool) -> Tensor:
+        """Draw the order of one epoch, (N,) indices.
+
+        Parameters
+        ----------
+        generator : of the device of the data
+        balance : every class equally often, the rarer ones repeatedly
+
+        Raises
+        ------
+        SettingError
+            Balanced, and the patches are on disk.
+        """
+        if isinstance(self.images, DiskImages):
+            if balance:
+                raise SettingError(
+                    "the patches of so large an archive are read in an order of their own and "
+                    "cannot be balanced; set balance=false"
+                )
+            return self.images.order(generator)
+        n, device = len(self.classes), self.classes.device
+        shuffled = torch.randperm(n, device=device, generator=generator)
+        if not balance:
+            return shuffled
+        ranks = range(int(self.classes.max()) + 1)
+        by_class = [shuffled[self.classes[shuffled] == k] for k in ranks]
+        present = [members for members in by_class if len(members)]
+        each = -(-n // len(present))
+        drawn = torch.cat([members.repeat(-(-each // len(members)))[:each] for members in present])
+        return drawn[torch.randperm(len(drawn), device=device, generator=generator)][:n]
+
+
+def load_sides(
+    archive: Archive, settings: TrainSettings, device: str
+) -> tuple[dict[int, Data], Scale]:
+    """Put each side that has cells on the device, and measure the scale of the training side.
+
+    The patches of an archive that is open, and not read into memory, stay on disk.
+    """
+    side_of_row = archive.split_of_rows(settings.split)
+    classes = torch.from_numpy(np.asarray(archive.depth_class, dtype=np.int64))
+    targets = classes
+    if settings.targets == "between":
+        places = (archive.depth_um - archive.class_depths_um[0]) / archive.header.step_um
+        targets = between(torch.from_numpy(np.asarray(places)), archive.n_classes)
+    patches_of = _patches(archive, device)
+    rows_of = {side: np.flatnonzero(side_of_row == side) for side in (TRAIN, VALIDATION, TEST)}
+    sides = {
+        side: Data(patches_of(rows), targets[rows].to(device), classes[rows].to(device), rows)
+        for side, rows in rows_of.items()
+        if rows.size
+    }
+    return sides, Scale.of(sides[TRAIN].images, settings.normalise)
+
+
+def _patches(
+    archive: Archive, device: str
+) -> Callable[[npt.NDArray[np.intp]], Tensor | DiskImages]:
+    """How to come by the patches of some rows."""
+    if not isinstance(archive.images, np.ndarray):
+        cache = BlockCache(archive.images)
+        return lambda rows: DiskImages(CachedImages(cache, rows), device)
+    images = archive.images
+    if images.dtype != np.uint8:
+        images = images.astype(np.float32)
+    return lambda rows: torch.from_numpy(images[rows]).to(device)
