@@ -144,11 +144,11 @@ def from_tensor(path: Path) -> float:
 def training_rate() -> float:
     """Patches per second that a training step of the default settings takes, one thread."""
     from fgaf.model.networks.settings import preset
-    from fgaf.model.training.compute import Machine
+    from fgaf.model.training.compute import Compute
     from fgaf.model.training.optimise import step_seconds
 
     settings = preset("default").with_values({"batch": BATCH, "stem_stride": 2})
-    return BATCH / step_seconds(Machine("cpu", 1, False), settings, SIDE, PLANES)
+    return BATCH / step_seconds(Compute("cpu", 1, False), settings, SIDE, PLANES)
 
 
 def run(*arguments: str) -> dict[str, float]:

@@ -27,7 +27,7 @@ from fgaf.model.inference.initial_weights import shipped
 from fgaf.model.inference.predict import Predictor
 from fgaf.model.metrics import judge
 from fgaf.model.networks.settings import RANDOM, preset
-from fgaf.model.training.train import suiting, train
+from fgaf.model.training.train import default_preset, train
 
 OUTSIDE = SimulationSettings(
     numerical_aperture=0.8,
@@ -83,7 +83,7 @@ def measured(archive: Archive, start: str, cells: int, seed: int, steps: int) ->
     else:
         fewer = with_fewer(archive, cells, seed)
         patches = int((fewer.split_of_rows() == 0).sum())
-        suits = suiting(archive, start)
+        suits = default_preset(archive, start)
         precision = "fp32" if suits == "default" else "bf16"
         settings = preset(suits).with_values(
             {"seed": seed, "start": start, "threads": 1, "precision": precision}

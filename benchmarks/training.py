@@ -26,10 +26,10 @@ from fgaf.dataset.archive import Archive
 from fgaf.model.inference.checkpoint import build_network
 from fgaf.model.networks.augment import AugmentSettings, augment
 from fgaf.model.networks.settings import TrainSettings
-from fgaf.model.training.compute import Machine, choose_machine
+from fgaf.model.training.compute import Compute, choose_compute
 from fgaf.model.training.optimise import new_loss, new_optimizer, step_seconds, take_step
 from fgaf.model.training.sides import TRAIN, load_sides
-from fgaf.model.training.train import settle
+from fgaf.model.training.train import resolve_settings
 
 Step = Callable[[], None]
 STEPS = 6
@@ -62,13 +62,13 @@ class PerImage(Dataset[tuple[Tensor, int]]):
         return self.change(self.images[index]), int(self.classes[index])
 
 
-def machine_of(settings: TrainSettings, archive: Archive) -> Machine:
+def machine_of(settings: TrainSettings, archive: Archive) -> Compute:
     """The machine setting that `--precision auto` chooses here."""
     side = archive.header.patch_px
-    return choose_machine(settings, lambda m: step_seconds(m, settings, side, archive.n_classes))
+    return choose_compute(settings, lambda m: step_seconds(m, settings, side, archive.n_classes))
 
 
-def constant_step(settings: TrainSettings, machine: Machine, n_classes: int) -> Step:
+def constant_step(settings: TrainSettings, machine: Compute, n_classes: int) -> Step:
     """The training step alone."""
     network = machine.place(build_network(settings, n_classes)).train()
     optimizer, loss = new_optimizer(network, settings), new_loss(settings)
@@ -81,7 +81,7 @@ def constant_step(settings: TrainSettings, machine: Machine, n_classes: int) -> 
     return step
 
 
-def training_step(settings: TrainSettings, machine: Machine, archive: Archive) -> Step:
+def training_step(settings: TrainSettings, machine: Compute, archive: Archive) -> Step:
     """The training step on the archive's patches, as `fgaf.model.training.train` feeds it."""
     network = machine.place(build_network(settings, archive.n_classes)).train()
     optimizer, loss = new_optimizer(network, settings), new_loss(settings)
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="of the plain loop")
     arguments = parser.parse_args()
     archive = simulate_cells(arguments.cells)
-    settings = settle(SETTINGS, archive)
+    settings = resolve_settings(SETTINGS, archive)
     default_threads = torch.get_num_threads()
     machine = machine_of(settings, archive)
     print(f"chosen: {machine}; {os.cpu_count()} processors, plain on {default_threads} threads")

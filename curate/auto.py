@@ -28,7 +28,7 @@ class StackReport:
     def of(cls, found: Found) -> StackReport:
         """Count the cells of a stack."""
         rules = Counter(c.suggestion.rule for c in found.cells if c.suggestion is not None)
-        dropped = Counter(reason for reason in found.objections if reason)
+        dropped = Counter(reason for reason in found.rejection_reasons if reason)
         kept = len(found.cells) - dropped.total()
         return cls(found.ref.name, len(found.cells), kept, dict(rules), dict(dropped))
 
@@ -115,5 +115,5 @@ def _decide(session: Session, found: Found) -> None:
     state = session.state
     session.decide_all(
         decision_of(state, cell.id, "reject" if reason else "accept", AUTO, reason=reason)
-        for cell, reason in zip(found.cells, found.objections, strict=True)
+        for cell, reason in zip(found.cells, found.rejection_reasons, strict=True)
     )

@@ -137,7 +137,7 @@ def pixel_size_of(stack: RawStack, pixel_size_um: float | None = None) -> float:
     return pixel
 
 
-def objection(
+def rejection_reason(
     candidate: Candidate,
     others: list[Candidate],
     z_um: npt.NDArray[np.float64],

@@ -15,7 +15,7 @@ from fgaf.base.bounds import HalfRangeUm, PatchPx, StepUm
 from fgaf.base.errors import FgafError, FormatError
 from fgaf.base.files import publishing, require_free
 from fgaf.dataset.storage.columns import TEXT, Schema, dataset_of, read_columns, write_columns
-from fgaf.dataset.storage.deferred_error_file import writing
+from fgaf.dataset.storage.deferred_error_file import writing_hdf5
 from fgaf.dataset.storage.header import new_header, read_header, write_header
 from fgaf.dataset.storage.integrity import (
     Bar,
@@ -385,7 +385,7 @@ def write_archive(path: Path, archive: Archive, overwrite: bool = False) -> Path
     n_bytes = int(np.prod(archive.images.shape)) * archive.images.dtype.itemsize
     require_free(path, n_bytes + _SPARE_BYTES)
     with publishing(path, overwrite) as part:
-        with writing(part) as file:
+        with writing_hdf5(part) as file:
             _write(file, archive)
             seal(file)
         seal_end(part)

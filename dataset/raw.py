@@ -31,7 +31,7 @@ from fgaf.base.files import (
 from fgaf.base.lock import is_written
 from fgaf.dataset.storage.chunks import PlaneChunks
 from fgaf.dataset.storage.columns import Schema, dataset_of, read_columns
-from fgaf.dataset.storage.deferred_error_file import SteadyFile
+from fgaf.dataset.storage.deferred_error_file import DeferredErrorFile
 from fgaf.dataset.storage.header import new_header, read_header, write_header
 from fgaf.dataset.storage.integrity import (
     Bar,
@@ -199,7 +199,7 @@ class RawWriter:
         )
         self._made = make_folder(self.part.parent)
         try:
-            self._disk = SteadyFile(self.part, overwrite)
+            self._disk = DeferredErrorFile(self.part, overwrite)
         except OSError as error:
             remove_empty(self._made)
             raise cannot_write(self.part, error) from error
@@ -405,7 +405,7 @@ class _PlaneRows:
     copy of the columns meanwhile: nobody has them open until the file is sealed.
     """
 
-    def __init__(self, group: h5py.Group, planes: int, disk: SteadyFile) -> None:
+    def __init__(self, group: h5py.Group, planes: int, disk: DeferredErrorFile) -> None:
         self._disk = disk
         self._begins: dict[str, int] = {}
         for name, kind in PLANE_COLUMNS.items():

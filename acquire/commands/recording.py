@@ -300,7 +300,7 @@ def sweep(frames_per_plane: int, tolerance_um: float | None, keep: str, **option
 
 def _record(request: Request, way: Way) -> None:
     from fgaf.acquire.control.positions import describe_all, read_positions
-    from fgaf.acquire.control.xy_stage import Travel
+    from fgaf.acquire.control.xy_stage import XYMover
     from fgaf.acquire.devices import effective_settings
     from fgaf.acquire.interrupt import Interrupt
     from fgaf.acquire.recording.recording import (
@@ -326,7 +326,7 @@ def _record(request: Request, way: Way) -> None:
         if request.centered_here:
             plan = plan.about(round(method.position_um(), 3))
         stage = devices.stage
-        travel = Travel(stage, devices.clock, rig.stage, interrupt) if positions else None
+        travel = XYMover(stage, devices.clock, rig.stage, interrupt) if positions else None
         check_series(method, plan, positions, travel)
         check_outputs(paths, plan, devices, request.overwrite)
         if not request.dry_run:

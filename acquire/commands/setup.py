@@ -103,7 +103,7 @@ def new(
 
     The limits of a real drive are left blank: the rig does not open before you have filled them in.
     """
-    from fgaf.acquire.commissioning.rig_template import SIMULATED, choose, draft_rig
+    from fgaf.acquire.commissioning.rig_template import SIMULATED, choose, rig_template
     from fgaf.acquire.discovery import find_devices
     from fgaf.base.errors import ExistsError
     from fgaf.base.files import write_text
@@ -113,7 +113,7 @@ def new(
         raise ExistsError(f"{file} exists already; choose another name")
     found = [] if camera == stage == SIMULATED else find_devices(ports or None, probe)
     chosen_camera, chosen_stage = choose("camera", camera, found), choose("stage", stage, found)
-    text = draft_rig(chosen_camera, chosen_stage, name or file.stem)
+    text = rig_template(chosen_camera, chosen_stage, name or file.stem)
     write_text(file, text)
     lines = [f"wrote {file}: {chosen_camera.driver} camera, {chosen_stage.driver} drive"]
     blank = next((n for n, line in enumerate(text.splitlines(), 1) if "REQUIRED" in line), None)

@@ -19,7 +19,7 @@ from fgaf.acquire.commissioning.check_plan import Bounds, CheckPlan
 from fgaf.acquire.commissioning.drive_trial import DriveTrial, Travel
 from fgaf.acquire.commissioning.image_trial import ImageTrial, Visit
 from fgaf.acquire.commissioning.verdict import Level, Verdict, worst
-from fgaf.acquire.commissioning.z_reference_stack import Ladder
+from fgaf.acquire.commissioning.z_reference_stack import ReferenceStack
 from fgaf.acquire.control.drive import Drive
 from fgaf.acquire.devices import Devices
 from fgaf.acquire.interrupt import Interrupt, InterruptError
@@ -317,7 +317,7 @@ class _Checkup:
         mend = f"set stage.tolerance_um = {wanted:g}"
         self._say("arrival", "ok" if wanted <= tolerance_um else "warning", text, mend)
 
-    def _judge_images(self, ladder: Ladder, below: list[Visit]) -> bool:
+    def _judge_images(self, ladder: ReferenceStack, below: list[Visit]) -> bool:
         """Judge whether the image goes where the read-back says; false when it cannot tell."""
         change = sorted(visit.contrast for visit in below)[1]  # one may be the drive's fault
         errors = np.array([visit.image_um - visit.travel.final_um for visit in below])
@@ -353,7 +353,7 @@ class _Checkup:
         return True
 
     def _judge_backlash(
-        self, ladder: Ladder, below: list[Visit], above: list[Visit], usable: bool
+        self, ladder: ReferenceStack, below: list[Visit], above: list[Visit], usable: bool
     ) -> None:
         read_um = _median(v.travel.error_um for v in above) - _median(
             v.travel.error_um for v in below
@@ -382,7 +382,9 @@ class _Checkup:
         else:
             self._say("backlash", "ok", text)
 
-    def _judge_settling(self, images: ImageTrial, ladder: Ladder, below: list[Visit]) -> None:
+    def _judge_settling(
+        self, images: ImageTrial, ladder: ReferenceStack, below: list[Visit]
+    ) -> None:
         """Step from rung to rung near focus, expose ever later after arrival, compare.
 
         A ringing image crosses its place again and again: the delays are close and irregular.

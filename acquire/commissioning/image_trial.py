@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from fgaf.acquire.commissioning.drive_trial import DriveTrial, Travel
-from fgaf.acquire.commissioning.z_reference_stack import Image, Ladder, noise_between
+from fgaf.acquire.commissioning.z_reference_stack import Image, ReferenceStack, noise_between
 from fgaf.acquire.devices import DeviceError, Devices
 from fgaf.acquire.rig import CameraTable
 
@@ -30,7 +30,7 @@ class Visit:
     image_um
         z by the image; nan beyond the ladder.
     contrast
-        `Ladder.contrast` of the image.
+        `ReferenceStack.contrast` of the image.
     """
 
     travel: Travel
@@ -76,7 +76,7 @@ class ImageTrial(AbstractContextManager["ImageTrial"]):
     def __exit__(self, *_: object) -> None:
         self._camera.stop()
 
-    def climb(self) -> Ladder:
+    def climb(self) -> ReferenceStack:
         """Take the ladder that all other images are compared with, every rung from below."""
         low, high = self._drive.bounds_um
         highest = min(_HIGHEST_RUNG, math.floor((high - self._start_um) / self._step_um) - 1)
@@ -87,9 +87,9 @@ class ImageTrial(AbstractContextManager["ImageTrial"]):
             self._drive.travel(z_um)
             frames.append(self._expose_after(_REST_S))
         noise = noise_between(frames[-1], self._expose_after(0))
-        return Ladder.of(rungs, frames, noise)
+        return ReferenceStack.of(rungs, frames, noise)
 
-    def visit(self, ladder: Ladder, rung: int, by_way_of_um: float) -> Visit:
+    def visit(self, ladder: ReferenceStack, rung: int, by_way_of_um: float) -> Visit:
         """Go to a rung by way of another place, rest, and tell z by the image."""
         self._drive.travel(by_way_of_um)
         travel = self._drive.travel(self._rung_um(rung))
@@ -97,7 +97,7 @@ class ImageTrial(AbstractContextManager["ImageTrial"]):
         return Visit(travel, pixels, ladder.z_of(pixels), ladder.contrast(pixels))
 
     def after_arrival(
-        self, ladder: Ladder, delays_ms: Iterable[float], tolerance_um: float
+        self, ladder: ReferenceStack, delays_ms: Iterable[float], tolerance_um: float
     ) -> dict[float, float]:
         """Step from rung to rung near the start, and expose so long after each arrival.
 

@@ -52,7 +52,7 @@ contrast = "brightfield"    # or relief
 """
 
 
-def draft_rig(camera: Found, stage: Found, name: str = "") -> str:
+def rig_template(camera: Found, stage: Found, name: str = "") -> str:
     """Write a rig file's text.
 
     Parameters

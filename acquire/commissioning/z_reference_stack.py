@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Ladder:
+class ReferenceStack:
     """Images of one specimen at known z.
 
     Attributes

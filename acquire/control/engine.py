@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from fgaf.acquire.control.drive import Drive
-from fgaf.acquire.control.error_context import named
+from fgaf.acquire.control.error_context import error_context
 from fgaf.acquire.control.frames import FrameCheck, stopping
 from fgaf.acquire.devices import DeviceError, Devices, Frame, IncompleteFrameError
 from fgaf.acquire.interrupt import Interrupt
@@ -122,11 +122,11 @@ class Engine:
         self._frames.begin()
         self._drive.forget()
         with stopping(self._camera):
-            with named("the camera cannot start"):
+            with error_context("the camera cannot start"):
                 self._camera.start()
             for plane in plan.order:
                 z_um = plan.z_um(plane)
-                with named(f"plane {plane + 1} of {len(plan)} (z = {z_um:.6g} µm)"):
+                with error_context(f"plane {plane + 1} of {len(plan)} (z = {z_um:.6g} µm)"):
                     taken = self._expose(plane, z_um)
                 yield taken
 

@@ -11,7 +11,7 @@ from fgaf.base.errors import FgafError
 
 
 @contextmanager
-def named(what: str) -> Iterator[None]:
+def error_context(what: str) -> Iterator[None]:
     """Begin every error of the block with `what`: drivers are foreign code, any may come.
 
     Raises

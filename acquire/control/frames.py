@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fgaf.acquire.control.error_context import named
+from fgaf.acquire.control.error_context import error_context
 from fgaf.acquire.devices import Camera, DeviceError, Frame
 from fgaf.acquire.rig import CameraTable
 
@@ -29,7 +29,7 @@ def stopping(camera: Camera) -> Iterator[None]:
         with suppress(Exception):
             camera.stop()
         raise
-    with named("the camera cannot stop"):
+    with error_context("the camera cannot stop"):
         camera.stop()
 
 

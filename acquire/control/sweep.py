@@ -11,7 +11,7 @@ import numpy as np
 
 from fgaf.acquire.control.drive import Drive
 from fgaf.acquire.control.engine import Exposure
-from fgaf.acquire.control.error_context import named
+from fgaf.acquire.control.error_context import error_context
 from fgaf.acquire.control.frames import FrameCheck, stopping
 from fgaf.acquire.devices import (
     Camera,
@@ -185,7 +185,9 @@ class Sweep:
         missed = ""
         for _ in range(self._settings.ramps + self._shots.retries):
             try:
-                with named(f"sweep from {plan.z_um(0):.6g} to {plan.z_um(len(plan) - 1):.6g} µm"):
+                with error_context(
+                    f"sweep from {plan.z_um(0):.6g} to {plan.z_um(len(plan) - 1):.6g} µm"
+                ):
                     frames, ramp = self._take(plan)
                     chosen, missed = self._choose(plan, frames, ramp)
             except DeviceError as error:

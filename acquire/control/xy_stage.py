@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from fgaf.acquire.control.arrival import Axes, Mover, Place, shown
-from fgaf.acquire.control.error_context import named
+from fgaf.acquire.control.error_context import error_context
 from fgaf.acquire.control.positions import Position
 from fgaf.acquire.devices import Clock, DeviceError, Stage, XYStage
 from fgaf.acquire.interrupt import Interrupt, InterruptError
@@ -15,7 +15,7 @@ from fgaf.acquire.rig import StageTable
 from fgaf.base.errors import FgafError, SettingError
 
 
-class Travel:
+class XYMover:
     """Moves the specimen. Every wait goes through the clock and is finite.
 
     Parameters
@@ -141,7 +141,7 @@ class Travel:
             It is not where it was last read, did not arrive within the time-out, or came to rest
             elsewhere.
         """
-        with named(f"position {position.name}"):
+        with error_context(f"position {position.name}"):
             return self._arrive((position.x_um, position.y_um))
 
     def _arrive(self, place: Place) -> Place:

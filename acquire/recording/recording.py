@@ -15,11 +15,11 @@ import numpy as np
 
 from fgaf.acquire.control.engine import Engine, Exposure
 from fgaf.acquire.control.positions import Position
-from fgaf.acquire.control.xy_stage import Travel
+from fgaf.acquire.control.xy_stage import XYMover
 from fgaf.acquire.devices import Devices, effective_settings
 from fgaf.acquire.interrupt import Interrupt, InterruptError
 from fgaf.acquire.plan import StackPlan
-from fgaf.acquire.recording.timelapse import Late, Pace
+from fgaf.acquire.recording.timelapse import Late, Timelapse
 from fgaf.acquire.recording.writing import BackgroundWriter
 from fgaf.acquire.rig import Rig, effective_optics
 from fgaf.base.console import command_line, count
@@ -194,8 +194,8 @@ def record_stacks(
     """
     interrupt = interrupt or Interrupt()
     method = method or Engine(devices, rig.camera, rig.stage, interrupt)
-    pace = Pace(every_s, devices.clock, interrupt)
-    travel = Travel(devices.stage, devices.clock, rig.stage, interrupt) if positions else None
+    pace = Timelapse(every_s, devices.clock, interrupt)
+    travel = XYMover(devices.stage, devices.clock, rig.stage, interrupt) if positions else None
     check_series(method, plan, positions, travel)
     check_outputs(paths, plan, devices, overwrite)
     header = _header(devices, rig, labels or Labels(), paths[0], positions)
@@ -235,7 +235,7 @@ def record_stacks(
 
 
 def check_series(
-    method: Method, plan: StackPlan, positions: Sequence[Position], travel: Travel | None
+    method: Method, plan: StackPlan, positions: Sequence[Position], travel: XYMover | None
 ) -> None:
     """Refuse a series of which any stack is impossible, before anything moves.
 

@@ -28,7 +28,7 @@ class Late:
     seconds: float
 
 
-class Pace:
+class Timelapse:
     """Lets stacks begin at fixed intervals, counted from the first: delays do not add up.
 
     Parameters

@@ -20,7 +20,7 @@ BEAD_SIGMA_UM = 0.11
 """Width of a bead: the flagellum is 0.4 µm thick."""
 
 
-class ThreadImager:
+class FlagellumImager:
     """Adds up the point images of weak phase beads (first Born approximation).
 
     A bead of integrated phase q adds ``q h(x - x_0, depth)`` to the relative intensity; h is

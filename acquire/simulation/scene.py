@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fgaf.acquire.simulation import sensor
-from fgaf.acquire.simulation.flagellum import ThreadImager
+from fgaf.acquire.simulation.flagellum import FlagellumImager
 from fgaf.acquire.simulation.microscope import Microscope
 from fgaf.acquire.simulation.scenery import (
     DropletEdge,
@@ -76,7 +76,7 @@ class Canvas:
         return -reach_px < y_px < rows + reach_px and -reach_px < x_px < columns + reach_px
 
     def add_thread(
-        self, imager: ThreadImager, y_px: Array, x_px: Array, z_um: Array, strength: Array
+        self, imager: FlagellumImager, y_px: Array, x_px: Array, z_um: Array, strength: Array
     ) -> None:
         """Add weak beads at drive positions `z_um`."""
         imager.add(self._weak, y_px, x_px, self.focus_um - z_um, strength)
@@ -92,7 +92,7 @@ class Painter:
     def __init__(self, settings: MicroscopeSettings) -> None:
         self.settings = settings
         self.waves = WaveImager(Microscope(settings))
-        self.threads = ThreadImager(self.waves.windows)
+        self.threads = FlagellumImager(self.waves.windows)
 
     def sperm(
         self,

@@ -10,7 +10,7 @@ from napari.layers import Image, Points, Shapes
 from napari.viewer import Viewer
 
 from fgaf.curate.napari.plugin import stack_layer
-from fgaf.curate.session.annotation_controller import Sitting
+from fgaf.curate.session.annotation_controller import AnnotationController
 from fgaf.curate.session.closeup import Closeups
 from fgaf.curate.session.state import CellState, StackRef
 
@@ -61,30 +61,30 @@ class Field:
         self._way: tuple[bytes, tuple[int, ...]] = b"", ()
         viewer.dims.events.current_step.connect(self._slid)
 
-    def update(self, sitting: Sitting, closeups: Closeups) -> None:
+    def update(self, controller: AnnotationController, closeups: Closeups) -> None:
         """Show what the sitting shows."""
-        cell, ref = sitting.cell, sitting.stack
+        cell, ref = controller.cell, controller.stack
         self._busy = True
         try:
             if cell is None or ref is None:
                 return
             if ref.fingerprint != self._shown:
                 self._show_stack(ref, closeups)
-            self._show_plane(sitting.plane)
-            self._show_cells(sitting, ref)
+            self._show_plane(controller.plane)
+            self._show_cells(controller, ref)
             self._show_path(cell)
             if cell.id != self._in_view:
                 self._in_view = cell.id
                 if self.close:
-                    self._look_at(cell, sitting)
+                    self._look_at(cell, controller)
         finally:
             self._busy = False
 
-    def toggle_close(self, sitting: Sitting) -> None:
+    def toggle_close(self, controller: AnnotationController) -> None:
         """See the whole field, or what is near the cell."""
         self.close = not self.close
-        if self.close and sitting.cell is not None:
-            self._look_at(sitting.cell, sitting)
+        if self.close and controller.cell is not None:
+            self._look_at(controller.cell, controller)
         else:
             self.viewer.reset_view()
 
@@ -133,18 +133,18 @@ class Field:
         if self._slider() != plane:
             self.viewer.dims.set_current_step(self.viewer.dims.ndim - 3, plane)
 
-    def _show_cells(self, sitting: Sitting, ref: StackRef) -> None:
+    def _show_cells(self, controller: AnnotationController, ref: StackRef) -> None:
         """One square per cell and plane; napari shows those of the plane in view."""
-        cells = [c for c in sitting.session.state.cells.values() if c.stack == ref.fingerprint]
+        cells = [c for c in controller.session.state.cells.values() if c.stack == ref.fingerprint]
         ways = [np.column_stack([np.arange(len(c.y)), c.y, c.x]) for c in cells]
         places = np.concatenate([np.empty((0, 3)), *ways])
         planes = [len(way) for way in ways]
-        colours = np.repeat([COLOURS[_what(c, sitting)] for c in cells], planes)
-        widths = np.repeat([_THICK if c.id == sitting.name else _THIN for c in cells], planes)
+        colours = np.repeat([COLOURS[_what(c, controller)] for c in cells], planes)
+        widths = np.repeat([_THICK if c.id == controller.name else _THIN for c in cells], planes)
         layer = self._points(CELLS, 3, symbol="square", face_color="transparent", border_color="k")
         if not np.array_equal(layer.data, places):
             layer.data = places
-            layer.size = sitting.session.state.settings.patch_px
+            layer.size = controller.session.state.settings.patch_px
         elif self._looks[0].tolist() == colours.tolist():
             if not np.array_equal(self._looks[1], widths):
                 layer.border_width = widths
@@ -193,12 +193,12 @@ class Field:
         self.viewer.layers.selection.active = self._layers.get(FIELD, layer)
         return layer
 
-    def _look_at(self, cell: CellState, sitting: Sitting) -> None:
+    def _look_at(self, cell: CellState, controller: AnnotationController) -> None:
         pixel = self._layers[FIELD].scale[-2:]
-        y, x = cell.y[sitting.plane] * pixel[0], cell.x[sitting.plane] * pixel[1]
+        y, x = cell.y[controller.plane] * pixel[0], cell.x[controller.plane] * pixel[1]
         self.viewer.reset_view()  # to the zoom at which the frame just fits
         rows, columns = self._layers[FIELD].data.shape[-2:]
-        patches = min(rows, columns) / sitting.session.state.settings.patch_px
+        patches = min(rows, columns) / controller.session.state.settings.patch_px
         self.viewer.camera.zoom *= max(1.0, patches / _CLOSE_UP)
         self.viewer.camera.center = (0, y, x)
 
@@ -224,8 +224,8 @@ class Field:
                 self._moved(int(plane), float(after[plane, 0]), float(after[plane, 1]))
 
 
-def _what(cell: CellState, sitting: Sitting) -> str:
-    if sitting.queue.blind:
+def _what(cell: CellState, controller: AnnotationController) -> str:
+    if controller.queue.blind:
         return "kept" if cell.second is not None else "open"
     decision = cell.decision
     if decision is None:

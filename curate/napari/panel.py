@@ -34,7 +34,7 @@ from fgaf.curate.napari.preferences import Preferences
 from fgaf.curate.napari.search import Search
 from fgaf.curate.napari.shortcuts import as_html, with_keys
 from fgaf.curate.napari.views import CurveView, FilmStrip, PatchView
-from fgaf.curate.session.annotation_controller import REASONS, Sitting
+from fgaf.curate.session.annotation_controller import REASONS, AnnotationController
 from fgaf.curate.session.closeup import Closeup, Closeups
 from fgaf.curate.session.finding import Found, note_repeats, take_in
 from fgaf.curate.session.network import Network
@@ -103,7 +103,9 @@ class Panel(QWidget):
         self.session = session
         state = session.state
         queue = queue or QueueSettings(order=preferences.order)
-        self.sitting = Sitting(session, preferences.name, queue, advance=preferences.advance)
+        self.controller = AnnotationController(
+            session, preferences.name, queue, advance=preferences.advance
+        )
         self.closeups = Closeups(state.settings.patch_px, state.head_um)
         self.field = Field(viewer, self._placed, self._turned)
         self.message = ""
@@ -157,7 +159,7 @@ class Panel(QWidget):
         """Let the field follow the sitting, and make ready what will be asked for next."""
         if not self.life.ended:
             self._paint(quick=False)
-            self.field.update(self.sitting, self.closeups)
+            self.field.update(self.controller, self.closeups)
             QTimer.singleShot(0, self._prepare_next)
 
     def export(self, path: Path, overwrite: bool = False) -> None:
@@ -179,31 +181,31 @@ class Panel(QWidget):
         self._overlay.setGeometry(self.rect())
 
     def _actions(self) -> dict[str, Callable[[], str | None]]:
-        sitting = self.sitting
+        controller = self.controller
         actions: dict[str, Callable[[], str | None]] = {
-            "accept": sitting.accept,
-            "focus_here": sitting.focus_here,
-            "reject": sitting.reject,
-            "unsure": sitting.unsure,
-            "undo": sitting.undo,
-            "redo": sitting.redo,
-            "plane_down": lambda: sitting.step(-1),
-            "plane_up": lambda: sitting.step(1),
+            "accept": controller.accept,
+            "focus_here": controller.focus_here,
+            "reject": controller.reject,
+            "unsure": controller.unsure,
+            "undo": controller.undo,
+            "redo": controller.redo,
+            "plane_down": lambda: controller.step(-1),
+            "plane_up": lambda: controller.step(1),
             "plane_suggested": self._to_suggested,
-            "next": sitting.next,
-            "previous": sitting.previous,
-            "first_open": sitting.first_open,
-            "zoom": lambda: self.field.toggle_close(sitting),
+            "next": controller.next,
+            "previous": controller.previous,
+            "first_open": controller.first_open,
+            "zoom": lambda: self.field.toggle_close(controller),
             "add_cell": self._arm,
             "edit_path": self._edit_path,
             "status": lambda: self._toggle_overlay("status"),
             "help": lambda: self._toggle_overlay("help"),
         }
         for n, reason in enumerate(REASONS, start=1):
-            actions[f"reject_{n}"] = partial(sitting.reject, reason)
+            actions[f"reject_{n}"] = partial(controller.reject, reason)
         for name, (dy, dx) in _NUDGES.items():
-            actions[f"nudge_{name}"] = partial(sitting.nudge, dy, dx, every=False)
-            actions[f"nudge_all_{name}"] = partial(sitting.nudge, dy, dx, every=True)
+            actions[f"nudge_{name}"] = partial(controller.nudge, dy, dx, every=False)
+            actions[f"nudge_all_{name}"] = partial(controller.nudge, dy, dx, every=True)
         return actions
 
     def _build(self) -> None:
@@ -218,8 +220,8 @@ class Panel(QWidget):
             view.picked.connect(self._pick)
             view.turned.connect(lambda planes: self.act("plane_up" if planes > 0 else "plane_down"))
         self._task, self._order = _choice(TASKS), _choice(ORDERS)
-        self._task.setCurrentText(self.sitting.queue.task)
-        self._order.setCurrentText(self.sitting.queue.order)
+        self._task.setCurrentText(self.controller.queue.task)
+        self._order.setCurrentText(self.controller.queue.order)
         for choice in (self._task, self._order):
             choice.currentTextChanged.connect(self._requeue)
         self._buttons = {
@@ -303,18 +305,18 @@ class Panel(QWidget):
                 button.setToolTip(f"{shortcut.words} ({keys})" if keys else shortcut.words)
 
     def _tell(self) -> None:
-        sitting, cell, ref = self.sitting, self.sitting.cell, self.sitting.stack
-        total, left = len(sitting.names), sitting.left
+        controller, cell, ref = self.controller, self.controller.cell, self.controller.stack
+        total, left = len(controller.names), controller.left
         if cell is None or ref is None:
             words = "no cell on this queue" if not self.search.running else "searching for cells…"
             self._title.setText(f"<b>{words}</b>")
             self._about.setText("")
         else:
-            number = sitting.names.index(cell.id) + 1 if cell.id in sitting.names else 0
-            z = f", z {ref.z_um[sitting.plane]:+.2f} µm" if ref.z_um else ""
+            number = controller.names.index(cell.id) + 1 if cell.id in controller.names else 0
+            z = f", z {ref.z_um[controller.plane]:+.2f} µm" if ref.z_um else ""
             self._title.setText(
                 f"<b>{cell.id}</b>, cell {number} of {total}, {left} to do, by "
-                f"{sitting.annotator}<br>plane {sitting.plane + 1} of {len(cell.y)}{z}"
+                f"{controller.annotator}<br>plane {controller.plane + 1} of {len(cell.y)}{z}"
             )
             self._about.setText("<br>".join(self._facts()))
         for action in ("accept", "focus_here", "reject", "unsure", "undo", "redo", "add_cell"):
@@ -322,10 +324,10 @@ class Panel(QWidget):
 
     def _facts(self) -> list[str]:
         """Suggestion, decision, and what wants a look."""
-        sitting, cell = self.sitting, self.sitting.cell
+        controller, cell = self.controller, self.controller.cell
         facts, colours = [], self.colours
-        suggestion, decision = sitting.suggestion, sitting.decision
-        if sitting.queue.blind:
+        suggestion, decision = controller.suggestion, controller.decision
+        if controller.queue.blind:
             facts.append("second pass: suggestions and first labels are hidden")
         if suggestion is not None:
             words = (
@@ -338,7 +340,7 @@ class Panel(QWidget):
         if cell is not None and cell.jump:
             planes = ", ".join(str(plane + 1) for plane in cell.jump)
             facts.append(_coloured(f"the path jumps into plane {planes}: look", colours.warning))
-        if sitting.queue.task == "review" and cell is not None:
+        if controller.queue.task == "review" and cell is not None:
             facts += [
                 f"{d.annotator}: {d.words} {'' if d.focus_um is None else f'{d.focus_um:+.2f} µm'}"
                 for d in (cell.label, cell.second)
@@ -351,19 +353,19 @@ class Panel(QWidget):
         return facts
 
     def _paint(self, quick: bool) -> None:
-        sitting, cell, closeup = self.sitting, self.sitting.cell, self._closeup(quick)
-        suggestion, decision = sitting.suggestion, sitting.decision
+        controller, cell, closeup = self.controller, self.controller.cell, self._closeup(quick)
+        suggestion, decision = controller.suggestion, controller.decision
         for view in (self._patch, self._film, self._curve):
             view.show_cell(
                 closeup,
-                min(sitting.plane, len(closeup.z_um) - 1) if closeup is not None else 0,
+                min(controller.plane, len(closeup.z_um) - 1) if closeup is not None else 0,
                 None if suggestion is None else suggestion.focus_um,
                 None if decision is None else decision.focus_um,
                 () if cell is None else cell.jump,
             )
 
     def _closeup(self, quick: bool) -> Closeup | None:
-        cell, ref = self.sitting.cell, self.sitting.stack
+        cell, ref = self.controller.cell, self.controller.stack
         if cell is None or ref is None:
             return None
         try:
@@ -374,35 +376,39 @@ class Panel(QWidget):
 
     def _prepare_next(self) -> None:
         """Make the closeup that will be asked for next, while the person looks at this one."""
-        sitting = self.sitting
-        if sitting.name not in sitting.names or self.life.ended:
+        controller = self.controller
+        if controller.name not in controller.names or self.life.ended:
             return
-        at = sitting.names.index(sitting.name)
+        at = controller.names.index(controller.name)
         state = self.session.state
-        for name in sitting.names[at + 1 : at + 2]:
+        for name in controller.names[at + 1 : at + 2]:
             cell = state.cells[name]
             self.closeups.of(cell, state.stacks[cell.stack])
 
     def _pick(self, plane: int) -> None:
-        self.sitting.to_plane(plane)
+        self.controller.to_plane(plane)
         self.refresh()
 
     def _turned(self, plane: int) -> None:
-        if not self.life.ended and self.sitting.cell is not None and plane != self.sitting.plane:
+        if (
+            not self.life.ended
+            and self.controller.cell is not None
+            and plane != self.controller.plane
+        ):
             self._pick(plane)
 
     def _placed(self, plane: int, y: float, x: float) -> None:
         try:
-            self.say(self.sitting.place(plane, y, x))
+            self.say(self.controller.place(plane, y, x))
         except FgafError as error:
             self.say(str(error), wrong=True)
         self.refresh()
 
     def _to_suggested(self) -> str:
-        suggestion, cell = self.sitting.suggestion, self.sitting.cell
+        suggestion, cell = self.controller.suggestion, self.controller.cell
         if suggestion is None or cell is None:
             return "nothing is suggested"
-        self.sitting.to_plane(self.session.state.plane_of(cell, suggestion.focus_um))
+        self.controller.to_plane(self.session.state.plane_of(cell, suggestion.focus_um))
         return ""
 
     def _arm(self) -> str:
@@ -419,15 +425,17 @@ class Panel(QWidget):
         self._adding = False
         place = self.field.place_of(event.position)
         try:
-            self.say("there is no field to add to" if place is None else self.sitting.add(*place))
+            self.say(
+                "there is no field to add to" if place is None else self.controller.add(*place)
+            )
         except (FgafError, OSError) as error:
             self.say(str(error), wrong=True)
         self.refresh()
 
     def _requeue(self, _: str) -> None:
         task, order = self._task.currentIndex(), self._order.currentIndex()
-        queue = replace(self.sitting.queue, task=list(TASKS)[task], order=list(ORDERS)[order])
-        self.sitting.show(queue)
+        queue = replace(self.controller.queue, task=list(TASKS)[task], order=list(ORDERS)[order])
+        self.controller.show(queue)
         self.say(TASKS[queue.task])
         self.refresh()
 
@@ -466,7 +474,7 @@ class Panel(QWidget):
             self.search.stop()
             self.say(str(error), wrong=True)
         self._progress.setValue(self.search.done)
-        self.sitting.refresh()
+        self.controller.refresh()
         self.refresh()
 
     def _searched(self, problem: str) -> None:

@@ -32,7 +32,7 @@ _PAUSE_S: Final = 30.0
 """Of a longer time without a key, no more than this counts: the person was away."""
 
 
-class Sitting:
+class AnnotationController:
     """What a person sees of a session, and does to it.
 
     Parameters

@@ -10,14 +10,21 @@ import numpy as np
 
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.base.folder_lock import LockedError
-from fgaf.curate.candidates import Candidate, find_candidates, objection, pixel_size_of
+from fgaf.curate.candidates import Candidate, find_candidates, pixel_size_of, rejection_reason
 from fgaf.curate.detection.crop import AT_BORDER, PatchSettings, stride_of
 from fgaf.curate.detection.detect import HEAD_UM
 from fgaf.curate.focus.suggest import Suggestion
 from fgaf.curate.session.fields import same_fields
 from fgaf.curate.session.journal import begun
 from fgaf.curate.session.session import Session, decision_of
-from fgaf.curate.session.state import AUTO, CellState, StackRef, State, Suggested, obstacle
+from fgaf.curate.session.state import (
+    AUTO,
+    CellState,
+    StackRef,
+    State,
+    Suggested,
+    focus_rejection_reason,
+)
 from fgaf.dataset.raw import SUFFIX, RawStack
 
 FOCUS_CURVE = "focus-curve"
@@ -29,7 +36,7 @@ class Found:
 
     ref: StackRef
     cells: list[CellState]
-    objections: list[str]
+    rejection_reasons: list[str]
 
 
 def find_stacks(sources: Iterable[Path]) -> list[Path]:
@@ -201,8 +208,8 @@ def find_cells(path: Path, state: State) -> Found | None:
             return None
         ref = replace(ref, name=_unique(ref.name, {s.name for s in state.stacks.values()}))
         candidates = find_candidates(stack, pixel, head_um=state.head_um)
-        objections = [
-            objection(
+        rejection_reasons = [
+            rejection_reason(
                 candidate,
                 candidates,
                 stack.z_um,
@@ -216,10 +223,12 @@ def find_cells(path: Path, state: State) -> Found | None:
     cells = [_cell(f"{ref.name}-{i:03d}", ref, c) for i, c in enumerate(candidates, start=1)]
     for i, cell in enumerate(cells):
         focus_um = candidates[i].suggestion.focus_um
-        objections[i] = objections[i] or obstacle(cell, ref, state.settings, focus_um)
+        rejection_reasons[i] = rejection_reasons[i] or focus_rejection_reason(
+            cell, ref, state.settings, focus_um
+        )
         if cell.suggestion is not None and not cell.suggestion.problem:
-            cell.suggestion = replace(cell.suggestion, problem=objections[i])
-    return Found(ref, cells, objections)
+            cell.suggestion = replace(cell.suggestion, problem=rejection_reasons[i])
+    return Found(ref, cells, rejection_reasons)
 
 
 def take_in(session: Session, found: Found) -> None:
@@ -233,7 +242,7 @@ def take_in(session: Session, found: Found) -> None:
     hopeless = [
         cell
         for cell in found.cells
-        if AT_BORDER in (reasons := {state.obstacle(cell, z) for z in found.ref.z_um})
+        if AT_BORDER in (reasons := {state.focus_rejection_reason(cell, z) for z in found.ref.z_um})
         and "" not in reasons
     ]
     session.decide_all(

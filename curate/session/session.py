@@ -395,9 +395,9 @@ def decision_of(
     if purpose != "label" and about.label is None:
         raise FgafError(f"cell {cell!r} has no first label: nothing to compare with")
     if verdict in ("accept", "focus") and focus_um is not None:
-        obstacle = state.obstacle(about, focus_um)
-        if obstacle:
-            raise FgafError(f"cell {cell!r} cannot be kept at {focus_um:.2f} µm: {obstacle}")
+        reason = state.focus_rejection_reason(about, focus_um)
+        if reason:
+            raise FgafError(f"cell {cell!r} cannot be kept at {focus_um:.2f} µm: {reason}")
     return {
         "record": "decision",
         "cell": cell,

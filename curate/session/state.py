@@ -228,12 +228,14 @@ class State:
             return round(focus_um / self.settings.step_um)
         return int(np.argmin(np.abs(np.array(z) - focus_um)))
 
-    def obstacle(self, cell: CellState, focus_um: float) -> str:
-        """Why a cell cannot be kept with a focus; see the function `obstacle`."""
-        return obstacle(cell, self.stacks[cell.stack], self.settings, focus_um)
+    def focus_rejection_reason(self, cell: CellState, focus_um: float) -> str:
+        """Why a cell cannot be kept with a focus; see the function `focus_rejection_reason`."""
+        return focus_rejection_reason(cell, self.stacks[cell.stack], self.settings, focus_um)
 
 
-def obstacle(cell: CellState, ref: StackRef, settings: PatchSettings, focus_um: float) -> str:
+def focus_rejection_reason(
+    cell: CellState, ref: StackRef, settings: PatchSettings, focus_um: float
+) -> str:
     """Why a cell cannot be kept with a focus; empty where all its patches can be cut."""
     if not ref.z_um:
         return ""

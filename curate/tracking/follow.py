@@ -23,7 +23,7 @@ from fgaf.curate.detection.detect import (
     contrast_of,
     spots,
 )
-from fgaf.curate.tracking.gap_closing import MEMORY, Chain, joined
+from fgaf.curate.tracking.gap_closing import MEMORY, Chain, close_gaps
 from fgaf.curate.tracking.smooth import Places, by_contrast, by_focus, smoothed
 
 FASTEST_UM_S: Final = 150.0
@@ -152,7 +152,7 @@ def link(
             free[q] &= ~near
         free[p][i] = False
         paths.append(path)
-    tracks = [_track(planes, path, shape, head) for path in joined(paths, head)]
+    tracks = [_track(planes, path, shape, head) for path in close_gaps(paths, head)]
     return [track for track in _among_peers(tracks) if track.score >= least_score]
 
 

@@ -45,7 +45,7 @@ Joint = tuple[float, Chain, Chain, Chain]
 """Miss in pixels, the chain joined, and the two it was joined from."""
 
 
-def joined(chains: list[Chain], head: float) -> list[Chain]:
+def close_gaps(chains: list[Chain], head: float) -> list[Chain]:
     """Join chains that end where another begins, the best fitting first.
 
     Parameters

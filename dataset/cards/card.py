@@ -14,7 +14,7 @@ from fgaf.base.console import count, printable
 from fgaf.base.errors import FormatError, SettingError
 from fgaf.base.inputs import parse_json, read_bytes
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.cards.card_metadata import About
+from fgaf.dataset.cards.card_metadata import CardMetadata
 from fgaf.dataset.splits.split import SIDES
 
 METHODS: Final = {
@@ -65,7 +65,9 @@ def read_agreement(path: Path) -> dict[str, float]:
 
 
 def card(
-    archive: Archive, about: About | None = None, agreement: Mapping[str, float] | None = None
+    archive: Archive,
+    about: CardMetadata | None = None,
+    agreement: Mapping[str, float] | None = None,
 ) -> str:
     """Write an archive's card.
 
@@ -83,7 +85,7 @@ def card(
     str
         Markdown with a heading for each subject.
     """
-    about = about or About()
+    about = about or CardMetadata()
     parts = [
         f"# {_literal(title(archive, about))}",
         _described(archive, about),
@@ -115,13 +117,13 @@ def card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def title(archive: Archive, about: About) -> str:
+def title(archive: Archive, about: CardMetadata) -> str:
     """Name of the dataset: as stated, else the archive's, else its file's."""
     name = about.title or archive.header.name
     return _plain(name or (archive.path.stem if archive.path else "") or "dataset")
 
 
-def description(archive: Archive, about: About) -> str:
+def description(archive: Archive, about: CardMetadata) -> str:
     """What the dataset is: as stated, else the archive's text, else what its numbers say."""
     half = archive.header.half_range_um
     return (
@@ -132,7 +134,7 @@ def description(archive: Archive, about: About) -> str:
     )
 
 
-def limits(archive: Archive, about: About) -> list[str]:
+def limits(archive: Archive, about: CardMetadata) -> list[str]:
     """List what a user should know: as stated, and what the archive shows of itself."""
     cells = archive.cells
     found = list(about.limits)
@@ -168,7 +170,7 @@ def depths(archive: Archive) -> list[tuple[float, int]]:
     return [(float(d), int(n)) for d, n in zip(archive.class_depths_um, counts, strict=True)]
 
 
-def _facts(archive: Archive, about: About) -> list[tuple[str, str]]:
+def _facts(archive: Archive, about: CardMetadata) -> list[tuple[str, str]]:
     header = archive.header
     return [
         ("Patches", f"{len(archive.images)}, {archive.images.dtype}, {header.patch_px} px square"),
@@ -245,7 +247,7 @@ def _cell(text: str) -> str:
     return _plain(text).replace("|", r"\|")
 
 
-def _described(archive: Archive, about: About) -> str:
+def _described(archive: Archive, about: CardMetadata) -> str:
     """The description: a person's own Markdown, or the archive's words as they are."""
     said = description(archive, about)
     return _text(said) if about.description else _literal(said)

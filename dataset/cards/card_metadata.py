@@ -40,7 +40,7 @@ TEMPLATE: Final = """\
 """
 
 
-class About(BaseModel):
+class CardMetadata(BaseModel):
     """Facts for a dataset's card; empty where not stated. `TEMPLATE` has an example of each."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -70,7 +70,7 @@ class About(BaseModel):
         return f"https://doi.org/{plain}" if plain else ""
 
 
-def read_about(path: Path) -> About:
+def read_card_metadata(path: Path) -> CardMetadata:
     """Read a TOML file of facts.
 
     Raises
@@ -79,12 +79,12 @@ def read_about(path: Path) -> About:
         Not there, no TOML, an unknown key or a value of the wrong type; the line names it.
     """
     values = read_toml(path)
-    unknown = sorted(values.keys() - About.model_fields.keys())
+    unknown = sorted(values.keys() - CardMetadata.model_fields.keys())
     if unknown:
-        hint = nearest(unknown[0], About.model_fields)
+        hint = nearest(unknown[0], CardMetadata.model_fields)
         raise SettingError(f"{path}: no fact is called {unknown[0]!r}; {hint}")
     try:
-        return About.model_validate(
+        return CardMetadata.model_validate(
             {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
         )
     except ValidationError as error:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from fgaf.base.files import sha256_of
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.cards.card import METHODS, depths, description, limits, samples, title
-from fgaf.dataset.cards.card_metadata import About
+from fgaf.dataset.cards.card_metadata import CardMetadata
 
 _CONTEXT: Final = {
     "@language": "en",
@@ -56,7 +56,9 @@ _CONTEXT: Final = {
 
 
 def croissant(
-    archive: Archive, about: About | None = None, agreement: Mapping[str, float] | None = None
+    archive: Archive,
+    about: CardMetadata | None = None,
+    agreement: Mapping[str, float] | None = None,
 ) -> str:
     """Describe an archive's file in Croissant.
 
@@ -77,7 +79,7 @@ def croissant(
     ValueError
         The archive is not in a file.
     """
-    about = about or About()
+    about = about or CardMetadata()
     if archive.path is None:
         raise ValueError("an archive in memory has no file to describe")
     optional = {
@@ -174,7 +176,7 @@ def _table(
     }
 
 
-def _labelling(archive: Archive, about: About) -> str:
+def _labelling(archive: Archive, about: CardMetadata) -> str:
     found = sorted(set(archive.cells.method.tolist()))
     made = [f"{name}: {METHODS[name]}." for name in found if name in METHODS]
     return " ".join([*([about.labelled] if about.labelled else []), *made])

@@ -250,7 +250,7 @@ def export_command(
     Nothing is lost: pixels stay as they are, and all that the other format has no place for goes
     along, so that import and import-patches bring the same file back.
     """
-    from fgaf.dataset.cards.card_metadata import read_about
+    from fgaf.dataset.cards.card_metadata import read_card_metadata
     from fgaf.dataset.exporters.export import (
         STACK_FORMATS,
         ExportSettings,
@@ -264,7 +264,7 @@ def export_command(
         sources,
         kind,
         out,
-        ExportSettings(about=read_about(about) if about else None, **values),
+        ExportSettings(about=read_card_metadata(about) if about else None, **values),
         lambda some: progress(some, "export", len(some)),
     )
     what = str(out) if len(written) == 1 else f"{len(written)} {kind} to {out}"

@@ -41,7 +41,7 @@ def card_command(
     from fgaf.base.files import require_new, write_text
     from fgaf.dataset.archive import Archive
     from fgaf.dataset.cards.card import card, read_agreement
-    from fgaf.dataset.cards.card_metadata import TEMPLATE, About, read_about
+    from fgaf.dataset.cards.card_metadata import TEMPLATE, CardMetadata, read_card_metadata
     from fgaf.dataset.cards.croissant import croissant as as_croissant
 
     if out or not (croissant or new_about):
@@ -49,7 +49,7 @@ def card_command(
     targets = [target for target in (out, croissant, new_about) if target]
     for target in targets:
         require_new(target, overwrite)
-    facts = read_about(about) if about else About()
+    facts = read_card_metadata(about) if about else CardMetadata()
     agreed = read_agreement(agreement) if agreement else None
     with Archive.open(path, whole=True) as archive:
         texts = {

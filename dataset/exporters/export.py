@@ -12,7 +12,7 @@ from fgaf.base.errors import SettingError
 from fgaf.base.files import require_all_new
 from fgaf.base.folders import require_new_folder
 from fgaf.dataset.archive import DEFAULT_SPLIT, FORMAT as ARCHIVE_FORMAT, Archive
-from fgaf.dataset.cards.card_metadata import About
+from fgaf.dataset.cards.card_metadata import CardMetadata
 from fgaf.dataset.raw import SUFFIX as RAW_SUFFIX, RawStack
 from fgaf.dataset.storage.integrity import format_of
 
@@ -39,7 +39,7 @@ class ExportSettings:
     ome_zarr: str = "0.5"
     shard_patches: Count = 10_000
     seed: Seed = 0
-    about: About | None = None
+    about: CardMetadata | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from fgaf.base.extras import optional
 from fgaf.base.folders import publishing_folder
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
 from fgaf.dataset.cards.card import card, title
-from fgaf.dataset.cards.card_metadata import About
+from fgaf.dataset.cards.card_metadata import CardMetadata
 from fgaf.dataset.exporters.patches import (
     PNG,
     class_names,
@@ -35,7 +35,7 @@ def write_huggingface(
     path: Path,
     split: str = DEFAULT_SPLIT,
     overwrite: bool = False,
-    about: About | None = None,
+    about: CardMetadata | None = None,
 ) -> Path:
     """Write a folder that ``datasets.load_dataset`` reads, and that can be uploaded as it is.
 
@@ -64,7 +64,7 @@ def write_huggingface(
         The package pyarrow is missing, there is no such split, or the disk cannot be written.
     """
     arrow, parquet = optional("pyarrow"), optional("pyarrow.parquet")
-    about = about or About()
+    about = about or CardMetadata()
     names = patch_names(archive)
     columns = patch_columns(archive)
     columns["label"] = columns.pop("depth_class")
@@ -122,7 +122,7 @@ def _features(archive: Archive, kinds: dict[str, str]) -> dict[str, Any]:
     return {"info": {"features": features}}
 
 
-def _front_matter(archive: Archive, about: About, sides: list[str]) -> str:
+def _front_matter(archive: Archive, about: CardMetadata, sides: list[str]) -> str:
     """The card's head for the hub, YAML; JSON's strings are YAML's."""
     licence = (about.license or archive.header.license).lower()
     lines = [

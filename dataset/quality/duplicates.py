@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.quality.patch_descriptor import correlation
-from fgaf.dataset.quality.patch_statistics import PatchSurvey
+from fgaf.dataset.quality.patch_statistics import PatchStatistics
 
 Pairs = NDArray[np.int64]
 """(N, 2) rows of an archive."""
@@ -22,7 +22,7 @@ _NEIGHBOURS: Final = 8
 _MOST_PAIRS: Final = 4000
 
 
-def copies(seen: PatchSurvey) -> Pairs:
+def copies(seen: PatchStatistics) -> Pairs:
     """Pair each copy with the first patch of the same pixels; constant patches are left out."""
     first, second = seen.digest.T
     order = np.lexsort((np.arange(len(first)), second, first))
@@ -33,7 +33,7 @@ def copies(seen: PatchSurvey) -> Pairs:
     return pairs[seen.darkest[pairs[:, 0]] < seen.brightest[pairs[:, 0]]]
 
 
-def near_copies(archive: Archive, seen: PatchSurvey, linked: NDArray[np.intp]) -> Pairs:
+def near_copies(archive: Archive, seen: PatchStatistics, linked: NDArray[np.intp]) -> Pairs:
     """Pair patches of different cells that show the same exposure.
 
     Changes of brightness and contrast, noise, mirroring, quarter turns and shifts of a few
@@ -64,7 +64,7 @@ def near_copies(archive: Archive, seen: PatchSurvey, linked: NDArray[np.intp]) -
     return np.asarray(pairs[np.array(same, bool)])
 
 
-def _alike(seen: PatchSurvey) -> Pairs:
+def _alike(seen: PatchStatistics) -> Pairs:
     """Pair the rows that look alike, the likest first; of copies only the first is looked at."""
     from scipy.spatial import cKDTree
 

@@ -30,7 +30,7 @@ def label_suspects(archive: Archive, sharpness: NDArray[np.float32]) -> list[tup
     archive
         Open archive.
     sharpness
-        (M, 2) of `fgaf.dataset.quality.patch_statistics.PatchSurvey`.
+        (M, 2) of `fgaf.dataset.quality.patch_statistics.PatchStatistics`.
 
     Returns
     -------

@@ -19,7 +19,7 @@ _FLOOR: Final = 0.02
 _REACH: Final = 8
 
 
-def look_of(patches: NDArray[Any]) -> NDArray[np.float32]:
+def describe_patch(patches: NDArray[Any]) -> NDArray[np.float32]:
     """Measure the look of patches: the strength of their coarse waves, whatever the direction.
 
     Parameters

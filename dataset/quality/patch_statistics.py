@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.quality.patch_descriptor import look_of
+from fgaf.dataset.quality.patch_descriptor import describe_patch
 
 BLOCK: Final = 512
 """Patches in memory at a time."""
@@ -21,7 +21,7 @@ Bar = Callable[[Sequence[int]], Iterable[int]]
 
 
 @dataclass(frozen=True)
-class PatchSurvey:
+class PatchStatistics:
     """What one pass over the pixels shows, under 200 bytes per patch.
 
     Attributes
@@ -37,7 +37,7 @@ class PatchSurvey:
     looked : (L,) int64
         Rows of which the look is known: the first, middle and last of every cell.
     look : (L, F) float32
-        Their `look_of`.
+        Their `describe_patch`.
     """
 
     darkest: NDArray[np.int64]
@@ -54,7 +54,7 @@ class PatchSurvey:
         return np.flatnonzero(self.darkest == self.brightest)
 
 
-def survey(archive: Archive, progress: Bar = iter) -> PatchSurvey:
+def survey(archive: Archive, progress: Bar = iter) -> PatchStatistics:
     """Read every patch once.
 
     Parameters
@@ -80,9 +80,9 @@ def survey(archive: Archive, progress: Bar = iter) -> PatchSurvey:
         digest[rows] = _digests(flat)
         sharpness[rows] = _sharpness(block)
         first, last = np.searchsorted(looked, (rows.start, rows.stop))
-        looks.append(look_of(block[looked[first:last] - start]))
+        looks.append(describe_patch(block[looked[first:last] - start]))
     look = np.concatenate(looks) if looks else np.zeros((0, 1), np.float32)
-    return PatchSurvey(darkest, brightest, at_brightest, digest, sharpness, looked, look)
+    return PatchStatistics(darkest, brightest, at_brightest, digest, sharpness, looked, look)
 
 
 def constant_rows(archive: Archive) -> NDArray[np.intp]:

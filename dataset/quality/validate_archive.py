@@ -14,7 +14,7 @@ from fgaf.dataset.findings import Finding, some
 from fgaf.dataset.quality.duplicates import Pairs, copies, near_copies
 from fgaf.dataset.quality.label_check import label_suspects
 from fgaf.dataset.quality.leaks import split_findings
-from fgaf.dataset.quality.patch_statistics import Bar, PatchSurvey, constant_rows, survey
+from fgaf.dataset.quality.patch_statistics import Bar, PatchStatistics, constant_rows, survey
 from fgaf.dataset.splits.groups import linked_cells
 
 METHODS: Final = ("person", "focus-curve", "simulation", "import")
@@ -164,7 +164,9 @@ def _cells(archive: Archive) -> Iterator[Finding]:
         )
 
 
-def _patches(archive: Archive, seen: PatchSurvey, copied: Pairs, alike: Pairs) -> Iterator[Finding]:
+def _patches(
+    archive: Archive, seen: PatchStatistics, copied: Pairs, alike: Pairs
+) -> Iterator[Finding]:
     yield from _constant(archive, seen.constant)
     brightest = int(seen.brightest.max())
     if brightest in {2**bits - 1 for bits in (8, 10, 12, 14, 16)}:

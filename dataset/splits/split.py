@@ -20,7 +20,7 @@ from fgaf.base.names import nearest
 from fgaf.dataset.findings import some
 from fgaf.dataset.history import recorded
 from fgaf.dataset.splits.groups import DisjointCells, fields_of, linked_cells
-from fgaf.dataset.splits.stratify import allot
+from fgaf.dataset.splits.stratify import stratify
 
 if TYPE_CHECKING:
     from fgaf.dataset.archive import Archive, Cells
@@ -381,7 +381,7 @@ def _share_out(
     rank = np.full(int(group.max(initial=-1)) + 1, -1)
     rank[free] = np.arange(len(free))
     here = rank[group] >= 0
-    return allot(rank[group[here]], [s[here] for s in strata], wanted, first, seed)
+    return stratify(rank[group[here]], [s[here] for s in strata], wanted, first, seed)
 
 
 def _numbers(names: NDArray[Any]) -> NDArray[np.intp]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def allot(
+def stratify(
     group: NDArray[np.intp],
     strata: Sequence[NDArray[np.intp]],
     wanted: NDArray[np.float64],

@@ -6,7 +6,7 @@ _POLYNOMIAL = 0xEDB88320
 _ONE = 1 << 31
 
 
-def joined(first: int, second: int, length: int) -> int:
+def crc32_combine(first: int, second: int, length: int) -> int:
     """CRC-32 of two pieces that follow each other.
 
     Parameters
@@ -19,7 +19,7 @@ def joined(first: int, second: int, length: int) -> int:
     Examples
     --------
     >>> import zlib
-    >>> joined(zlib.crc32(b"one "), zlib.crc32(b"after another"), 13)
+    >>> crc32_combine(zlib.crc32(b"one "), zlib.crc32(b"after another"), 13)
     2479827919
     >>> zlib.crc32(b"one after another")
     2479827919

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
 
-class SteadyFile(io.RawIOBase):
+class DeferredErrorFile(io.RawIOBase):
     """A new file, locked as HDF5 would lock it, that never fails towards its writer.
 
     What is written is synced behind the writer's back, `SYNC_BYTES` at a time; when a slow disk
@@ -171,7 +171,7 @@ class SteadyFile(io.RawIOBase):
 
 
 @contextmanager
-def steady(path: Path) -> Iterator[SteadyFile]:
+def deferred_error_file(path: Path) -> Iterator[DeferredErrorFile]:
     """Write a new file that takes everything, and tell at the end what the disk did not take.
 
     Raises
@@ -179,7 +179,7 @@ def steady(path: Path) -> Iterator[SteadyFile]:
     OSError
         The first error that the disk gave, once the block has ended.
     """
-    disk = SteadyFile(path)
+    disk = DeferredErrorFile(path)
     try:
         yield disk
     finally:
@@ -188,8 +188,8 @@ def steady(path: Path) -> Iterator[SteadyFile]:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[h5py.File]:
-    """Build a new HDF5 file on a `SteadyFile`.
+def writing_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Build a new HDF5 file on a `DeferredErrorFile`.
 
     Yields
     ------
@@ -201,5 +201,5 @@ def writing(path: Path) -> Iterator[h5py.File]:
     OSError
         The first error that the disk gave, once the block has ended.
     """
-    with steady(path) as disk, h5py.File(disk, "w") as file:
+    with deferred_error_file(path) as disk, h5py.File(disk, "w") as file:
         yield file

@@ -26,7 +26,7 @@ from fgaf.base.errors import FormatError
 from fgaf.base.inputs import require_file
 from fgaf.base.lock import lacks_locks
 from fgaf.dataset.storage.attributes import read_attribute, write_attribute
-from fgaf.dataset.storage.crc import joined
+from fgaf.dataset.storage.crc import crc32_combine
 from fgaf.dataset.storage.declared import require_held
 from fgaf.dataset.storage.url import Url
 
@@ -186,7 +186,7 @@ def seal_end(path: Path, known: Iterable[Stretch] = ()) -> None:
             length += read
             if part is not None:
                 length += part.length
-                checksum = joined(checksum, part.crc32, part.length)
+                checksum = crc32_combine(checksum, part.crc32, part.length)
         handle.write(f"\nfgaf end {length:016} crc32 {checksum:08x}\n".encode())
 
 

@@ -20,7 +20,7 @@ from fgaf.base.folder_lock import RUN_LOCK, working_in
 from fgaf.base.inputs import parse_json, read_bytes
 from fgaf.base.outputs import is_taken, numbered
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
-from fgaf.model.bench.evaluation_set import Exam
+from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.motility import peak_measures
 from fgaf.model.bench.preset import Preset
 from fgaf.model.bench.report.report import render_report
@@ -98,13 +98,13 @@ def run_benchmark(
             "--keep-models needs the runs on this machine: workers send answers, not networks; "
             "leave out --scheduler"
         )
-    exam = Exam(archive, split, preset.folds if folds is None else folds)
-    exam.check()
+    data = EvaluationSet(archive, split, preset.folds if folds is None else folds)
+    data.check()
     if beside:
         peak_measures(preset)
-    runs = plan_runs(preset, exam, seeds)
+    runs = plan_runs(preset, data, seeds)
     with working_in(out):
-        _enter(out, preset, exam, overwrite)
+        _enter(out, preset, data, overwrite)
         answers = {run.name: answer for run in runs if (answer := load(run, out))}
         for number, run in enumerate(runs, start=1):
             if run.name in answers:
@@ -121,7 +121,7 @@ def run_benchmark(
                 _forget_states(out / "models" / run.name)
         if failed:
             raise _failure(failed, len(runs))
-        results = judge_runs(preset, exam, runs, [answers[run.name] for run in runs], beside)
+        results = judge_runs(preset, data, runs, [answers[run.name] for run in runs], beside)
         for name, text in (
             ("results.json", json.dumps(results, indent=1) + "\n"),
             ("results.csv", results_csv(results)),
@@ -179,7 +179,7 @@ def _forget_states(folder: Path) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-def folder_for(usual: Path, preset: Preset, exam: Exam) -> Path:
+def folder_for(usual: Path, preset: Preset, data: EvaluationSet) -> Path:
     """Choose the folder of a benchmark that nobody named.
 
     Parameters
@@ -195,7 +195,7 @@ def folder_for(usual: Path, preset: Preset, exam: Exam) -> Path:
         The first of ``usual``, ``usual-2``, ... that is free or holds the same benchmark, which
         then goes on.
     """
-    identity = _identity(preset, exam)
+    identity = _identity(preset, data)
     return next(
         folder
         for folder in numbered(usual)
@@ -204,18 +204,18 @@ def folder_for(usual: Path, preset: Preset, exam: Exam) -> Path:
     )
 
 
-def _identity(preset: Preset, exam: Exam) -> dict[str, Any]:
+def _identity(preset: Preset, data: EvaluationSet) -> dict[str, Any]:
     return {
         "format": "fgaf-benchmark-folder",
         "preset": preset.model_dump(mode="json", exclude={"seeds", "folds", "description"}),
-        "archive": exam.archive.fingerprint,
-        "split": exam.title,
+        "archive": data.archive.fingerprint,
+        "split": data.title,
     }
 
 
-def _enter(out: Path, preset: Preset, exam: Exam, overwrite: bool) -> None:
+def _enter(out: Path, preset: Preset, data: EvaluationSet, overwrite: bool) -> None:
     """Claim the folder for this benchmark, or refuse one that holds something else."""
-    identity = _identity(preset, exam)
+    identity = _identity(preset, data)
     card = out / _CARD
     if card.is_file():
         held = _read_card(card)

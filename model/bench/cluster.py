@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.base.extras import require
 from fgaf.dataset.archive import Archive
-from fgaf.model.bench.evaluation_set import Exam
+from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods import Method
 from fgaf.model.bench.runs import Run, fingerprint, perform
 
@@ -68,7 +68,7 @@ class Order:
         SettingError
             Its archive is not a file.
         """
-        archive, split = run.exam.archive, run.exam.split
+        archive, split = run.data.archive, run.data.split
         if not isinstance(archive.path, Path):
             raise SettingError("a cluster reads the archive from a file; give one by its path")
         return cls(
@@ -92,12 +92,12 @@ class Order:
             The worker sees another archive, or runs another version of this software.
         """
         archive = _archive(self.path, self.archive)
-        exam = Exam(replace(archive, splits={self.split: self.sides}), self.split)
-        if fingerprint(self.method, self.settings, exam) != self.fingerprint:
+        data = EvaluationSet(replace(archive, splits={self.split: self.sides}), self.split)
+        if fingerprint(self.method, self.settings, data) != self.fingerprint:
             raise FgafError(
                 "a worker runs another version of fgaf; install the same one on all workers"
             )
-        return Run(self.method, self.seed, exam, self.fold, self.settings, self.fingerprint)
+        return Run(self.method, self.seed, data, self.fold, self.settings, self.fingerprint)
 
 
 def carry_out(order: Order) -> dict[str, Any]:

@@ -22,7 +22,7 @@ FEW_CELLS: Final = 20
 
 
 @dataclass(frozen=True)
-class Exam:
+class EvaluationSet:
     """The test cells of an archive, and what the answers are judged by.
 
     Attributes
@@ -39,7 +39,7 @@ class Exam:
     folds: int = 0
 
     @cached_property
-    def parts(self) -> tuple[Exam, ...]:
+    def parts(self) -> tuple[EvaluationSet, ...]:
         """The exam of each fold, which share the rows; without folds, this one.
 
         Raises
@@ -52,7 +52,7 @@ class Exam:
         from fgaf.model.training.folds import draw_folds
 
         return tuple(
-            Exam(replace(self.archive, splits={name: sides}), name)
+            EvaluationSet(replace(self.archive, splits={name: sides}), name)
             for name, sides in (
                 (f"fold_{number}_of_{self.folds}", sides)
                 for number, sides in enumerate(draw_folds(self.archive, self.folds, seed=0), 1)
@@ -142,7 +142,7 @@ class Exam:
                 )
 
 
-def label_error(exam: Exam) -> dict[str, Any] | None:
+def label_error(data: EvaluationSet) -> dict[str, Any] | None:
     """How far the archive's labels are from the truth; None where the truth is unknown.
 
     Returns
@@ -151,7 +151,7 @@ def label_error(exam: Exam) -> dict[str, Any] | None:
         For the `test` patches and for `all`: `mean_um`, `p95_um` and `bias_um` of label minus
         truth, `wrong_class` (share), `patches`.
     """
-    archive = exam.archive
+    archive = data.archive
     if archive.true_depth_um is None:
         return None
     error = archive.depth_um - archive.true_depth_um
@@ -164,11 +164,11 @@ def label_error(exam: Exam) -> dict[str, Any] | None:
             "wrong_class": float(wrong[rows].mean()),
             "patches": int(error[rows].size),
         }
-        for name, rows in (("test", exam.rows), ("all", np.arange(error.size)))
+        for name, rows in (("test", data.rows), ("all", np.arange(error.size)))
     }
 
 
-def notices(exam: Exam) -> list[dict[str, str]]:
+def notices(data: EvaluationSet) -> list[dict[str, str]]:
     """What a reader must know before the figures, the gravest first.
 
     Returns
@@ -177,18 +177,18 @@ def notices(exam: Exam) -> list[dict[str, str]]:
         `level` ("warning" or "note") and `text`.
     """
     found = []
-    n_cells = np.unique(exam.cell).size
-    if exam.circular:
+    n_cells = np.unique(data.cell).size
+    if data.circular:
         found.append(
             {
                 "level": "warning",
                 "text": "This comparison is circular. The true depth is unknown, and the labels "
-                f"of {exam.unconfirmed} of {n_cells} test cells were suggested by a focus measure "
+                f"of {data.unconfirmed} of {n_cells} test cells were suggested by a focus measure "
                 "and confirmed by nobody. Such labels favour that measure: the figures say how "
                 "well each method agrees with it, not how well it finds the depth.",
             }
         )
-    elif exam.judged_by == "labels":
+    elif data.judged_by == "labels":
         found.append(
             {
                 "level": "note",
@@ -208,10 +208,10 @@ def notices(exam: Exam) -> list[dict[str, str]]:
     return found
 
 
-def describe(exam: Exam) -> dict[str, Any]:
+def describe(data: EvaluationSet) -> dict[str, Any]:
     """Say what was examined: the archive, its grid and optics, the split and who labelled."""
-    archive, cells = exam.archive, exam.archive.cells
-    one = exam.parts[0]
+    archive, cells = data.archive, data.archive.cells
+    one = data.parts[0]
     sides = one.archive.splits[one.split]
     made, counts = np.unique(np.asarray(cells.method, dtype=str), return_counts=True)
     return {
@@ -230,18 +230,18 @@ def describe(exam: Exam) -> dict[str, Any]:
         "optics": archive.header.optics.model_dump(mode="json"),
         "depth_of_field_um": archive.header.optics.depth_of_field_um,
         "labels": {str(name): int(n) for name, n in zip(made, counts, strict=True)},
-        "split": exam.title,
-        "folds": exam.folds,
+        "split": data.title,
+        "folds": data.folds,
         "split_by": _split_level(one),
         "cells_per_side": {name: int((sides == side).sum()) for side, name in enumerate(SIDES)},
-        "test_cells": int(np.unique(exam.cell).size),
-        "test_patches": int(exam.rows.size),
+        "test_cells": int(np.unique(data.cell).size),
+        "test_patches": int(data.rows.size),
     }
 
 
-def _split_level(exam: Exam) -> str:
+def _split_level(data: EvaluationSet) -> str:
     """Name the largest unit that the split leaves whole: "sample", "field" or "cell"."""
-    cells, sides = exam.archive.cells, exam.archive.splits[exam.split]
+    cells, sides = data.archive.cells, data.archive.splits[data.split]
     samples = np.asarray(cells.sample_id, dtype=str)
     if (samples != "").all() and 1 < len(set(samples)) < len(samples) and _whole(samples, sides):
         return "sample"

@@ -14,7 +14,7 @@ from fgaf.base.console import count
 from fgaf.base.errors import FgafError
 from fgaf.dataset.archive import Archive
 from fgaf.model.bench.compare import COMPARED, compared, judge_pairs
-from fgaf.model.bench.evaluation_set import Exam, describe, label_error, notices
+from fgaf.model.bench.evaluation_set import EvaluationSet, describe, label_error, notices
 from fgaf.model.bench.focus_curves import mean_curve, peak_offsets
 from fgaf.model.bench.methods import Method
 from fgaf.model.bench.motility import compare_groups, peak_measures
@@ -74,7 +74,7 @@ class Answers:
 
 def judge_runs(
     preset: Preset,
-    exam: Exam,
+    data: EvaluationSet,
     runs: Sequence[Run],
     answers: Sequence[dict[str, Any]],
     beside: Sequence[Archive] = (),
@@ -96,47 +96,47 @@ def judge_runs(
         What ``results.json`` holds.
     """
     asked = {method.id: _put_together(method.id, runs, answers) for method in preset.methods}
-    rows = {method.id: _judge(method, asked[method.id], exam) for method in preset.methods}
-    scores = {name: {one.seed: _scores(one, exam) for one in own} for name, own in asked.items()}
+    rows = {method.id: _judge(method, asked[method.id], data) for method in preset.methods}
+    scores = {name: {one.seed: _scores(one, data) for one in own} for name, own in asked.items()}
     for name, row in rows.items():
         row["against_reference"] = None
         if name != preset.reference:
-            row["against_reference"] = compared(scores[name], scores[preset.reference], exam.cell)
+            row["against_reference"] = compared(scores[name], scores[preset.reference], data.cell)
     for key in COMPARED:
         against = [row["against_reference"] for row in rows.values() if row["against_reference"]]
         correct([tests[key] for tests in against])
-    methods, pairs = list(rows.values()), judge_pairs(preset, rows, scores, exam.cell)
+    methods, pairs = list(rows.values()), judge_pairs(preset, rows, scores, data.cell)
     reference = asked[preset.reference][0]
     return {
         "format": "fgaf-benchmark",
         "format_version": 2,
-        "headline": headline(methods, preset.reference, pairs, exam),
-        "summary": summary(methods, preset.reference, pairs, exam),
-        "notices": [*notices(exam), *_powerless(exam, len(methods) - 1)],
-        "judged_by": exam.judged_by,
-        "circular": exam.circular,
+        "headline": headline(methods, preset.reference, pairs, data),
+        "summary": summary(methods, preset.reference, pairs, data),
+        "notices": [*notices(data), *_powerless(data, len(methods) - 1)],
+        "judged_by": data.judged_by,
+        "circular": data.circular,
         "preset": preset.name,
         "description": preset.description,
         "reference": preset.reference,
-        "data": describe(exam),
+        "data": describe(data),
         "methods": methods,
         "pairs": pairs,
-        "label_error": label_error(exam),
+        "label_error": label_error(data),
         "focus_curves": [
-            {"id": name, "label": rows[name]["label"], **focus_curve(own[0].values, exam)}
+            {"id": name, "label": rows[name]["label"], **focus_curve(own[0].values, data)}
             for name, own in asked.items()
             if own[0].values is not None
         ],
-        "beside": compare_groups([exam.archive, *beside], peak_measures(preset)) if beside else [],
-        "cells": _cells_by_error(_decided(reference, exam), exam),
+        "beside": compare_groups([data.archive, *beside], peak_measures(preset)) if beside else [],
+        "cells": _cells_by_error(_decided(reference, data), data),
         "versions": _distinct(answer["versions"] for answer in answers),
         "machines": _distinct(answer["machine"] for answer in answers),
     }
 
 
-def _powerless(exam: Exam, n_tests: int) -> list[dict[str, str]]:
+def _powerless(data: EvaluationSet, n_tests: int) -> list[dict[str, str]]:
     """Say so where the cells are too few for any difference to be told from chance."""
-    n_cells = np.unique(exam.cell).size
+    n_cells = np.unique(data.cell).size
     least = n_tests * least_p(n_cells)
     if not n_tests or least < LEVEL:
         return []
@@ -156,7 +156,7 @@ def _put_together(
     found = []
     for seed in dict.fromkeys(run.seed for run, _ in own):
         parts = [(run, said) for run, said in own if run.seed == seed]
-        order = np.argsort(np.concatenate([run.exam.rows for run, _ in parts]))
+        order = np.argsort(np.concatenate([run.data.rows for run, _ in parts]))
 
         def joined(key: str, parts: Any = parts, order: Any = order) -> Floats:
             whole = np.concatenate([np.asarray(said[key], np.float64) for _, said in parts])
@@ -175,7 +175,7 @@ def _put_together(
     return found
 
 
-def _judge(method: Method, answers: Sequence[Answers], exam: Exam) -> dict[str, Any]:
+def _judge(method: Method, answers: Sequence[Answers], data: EvaluationSet) -> dict[str, Any]:
     """Judge one method; its seeds are pooled, intervals are still over cells."""
 
     def judged(depths_um: Floats, part: Sequence[Answers]) -> dict[str, Any]:
@@ -183,22 +183,22 @@ def _judge(method: Method, answers: Sequence[Answers], exam: Exam) -> dict[str, 
         return evaluate(
             np.concatenate([one.probabilities for one in part])[known],
             np.tile(depths_um, len(part))[known],
-            exam.archive.class_depths_um,
-            np.tile(exam.cell, len(part))[known],
-            exam.archive.header.optics.depth_of_field_um,
+            data.archive.class_depths_um,
+            np.tile(data.cell, len(part))[known],
+            data.archive.header.optics.depth_of_field_um,
             expected_um=np.concatenate([one.expected_um for one in part])[known],
         )
 
-    _check_answered(method, answers, exam)
+    _check_answered(method, answers, data)
 
-    pooled = judged(exam.depth_um, answers)
-    by_label = judged(exam.labels_um, answers)
-    each = [judged(exam.depth_um, [one]) for one in answers] if len(answers) > 1 else []
+    pooled = judged(data.depth_um, answers)
+    by_label = judged(data.labels_um, answers)
+    each = [judged(data.depth_um, [one]) for one in answers] if len(answers) > 1 else []
     runs = [run for one in answers for run in one.runs]
-    settings = {**runs[0]["settings"], **({"split": exam.title} if exam.folds else {})}
+    settings = {**runs[0]["settings"], **({"split": data.title} if data.folds else {})}
     return {
         "id": method.id,
-        "label": (method.label or title(settings) or method.id) + _of_cells(answers[0], exam),
+        "label": (method.label or title(settings) or method.id) + _of_cells(answers[0], data),
         "kind": method.kind,
         "sees": method.sees,
         "settings": settings,
@@ -217,20 +217,20 @@ def _judge(method: Method, answers: Sequence[Answers], exam: Exam) -> dict[str, 
     }
 
 
-def _check_answered(method: Method, answers: Sequence[Answers], exam: Exam) -> None:
+def _check_answered(method: Method, answers: Sequence[Answers], data: EvaluationSet) -> None:
     if not all(one.answered.any() for one in answers):
         raise FgafError(
-            f"{method.id!r} answers for none of the {np.unique(exam.cell).size} test cells; "
+            f"{method.id!r} answers for none of the {np.unique(data.cell).size} test cells; "
             "leave it out, or test other cells with --split or --folds"
         )
 
 
-def _of_cells(answers: Answers, exam: Exam) -> str:
+def _of_cells(answers: Answers, data: EvaluationSet) -> str:
     """Say of how many cells a method knew something, unless it did of all."""
     if answers.answered.all():
         return ""
-    known = np.unique(exam.cell[answers.answered]).size
-    return f" ({known} of {count(np.unique(exam.cell).size, 'cell')})"
+    known = np.unique(data.cell[answers.answered]).size
+    return f" ({known} of {count(np.unique(data.cell).size, 'cell')})"
 
 
 def _cost(costs: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
@@ -239,22 +239,22 @@ def _cost(costs: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
     return {key: median(cost[key] for cost in known) for key in known[0]} if known else None
 
 
-def _scores(answers: Answers, exam: Exam) -> dict[str, Floats]:
+def _scores(answers: Answers, data: EvaluationSet) -> dict[str, Floats]:
     """Each patch's own share of the compared metrics, (N,); NaN where there is no answer."""
-    grid = exam.archive.class_depths_um
-    truth = nearest_class(exam.depth_um, grid)
-    decided = _decided(answers, exam)
+    grid = data.archive.class_depths_um
+    truth = nearest_class(data.depth_um, grid)
+    decided = _decided(answers, data)
     right = answers.probabilities.argmax(axis=1) == truth
     return {
         "top1": np.where(answers.answered, right, np.nan),
-        "mae_um": np.abs(decided - exam.depth_um),
-        "expected_mae_um": np.abs(answers.expected_um - exam.depth_um),
+        "mae_um": np.abs(decided - data.depth_um),
+        "expected_mae_um": np.abs(answers.expected_um - data.depth_um),
     }
 
 
-def _decided(answers: Answers, exam: Exam) -> Floats:
+def _decided(answers: Answers, data: EvaluationSet) -> Floats:
     """Depth of each patch's likeliest class, (N,) µm; NaN where there is no answer."""
-    depths = exam.archive.class_depths_um[answers.probabilities.argmax(axis=1)]
+    depths = data.archive.class_depths_um[answers.probabilities.argmax(axis=1)]
     return np.where(answers.answered, depths, np.nan)
 
 
@@ -271,7 +271,7 @@ def _distinct(things: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def focus_curve(values: Floats, exam: Exam) -> dict[str, Any]:
+def focus_curve(values: Floats, data: EvaluationSet) -> dict[str, Any]:
     """Average a focus measure over the test cells, each scaled to 0..1, as in Fig. 6.
 
     Parameters
@@ -287,26 +287,26 @@ def focus_curve(values: Floats, exam: Exam) -> dict[str, Any]:
         `depth_um`, `mean`, `low` and `high` (quartiles) per depth class, and `peak_at_focus`,
         the share of the `cells` whose peak is at most half a step from the focus.
     """
-    off = np.abs(peak_offsets(values, exam.depth_um, exam.cell))
-    half = exam.archive.header.step_um / 2 + 1e-9
+    off = np.abs(peak_offsets(values, data.depth_um, data.cell))
+    half = data.archive.header.step_um / 2 + 1e-9
     return {
-        **mean_curve(values, exam.depth_um, exam.cell, exam.archive.class_depths_um),
+        **mean_curve(values, data.depth_um, data.cell, data.archive.class_depths_um),
         "peak_at_focus": float((off <= half).mean()),
         "cells": int(off.size),
     }
 
 
-def _cells_by_error(decided_um: Floats, exam: Exam) -> list[dict[str, Any]]:
+def _cells_by_error(decided_um: Floats, data: EvaluationSet) -> list[dict[str, Any]]:
     """List the cells with the largest errors, and the median cell to compare with."""
-    error = np.abs(decided_um - exam.depth_um)
-    grid = exam.archive.class_depths_um
+    error = np.abs(decided_um - data.depth_um)
+    grid = data.archive.class_depths_um
     known = np.isfinite(decided_um)
     right = np.zeros(known.size, dtype=bool)
     right[known] = nearest_class(decided_um[known], grid) == nearest_class(
-        exam.depth_um[known], grid
+        data.depth_um[known], grid
     )
-    cells = np.unique(exam.cell[known])
-    mean = np.array([error[exam.cell == cell].mean() for cell in cells])
+    cells = np.unique(data.cell[known])
+    mean = np.array([error[data.cell == cell].mean() for cell in cells])
     order = np.argsort(-mean, kind="stable")
     chosen = [("hardest", k) for k in order[:HARDEST] if mean[k] > 0]
     middle = order[cells.size // 2]
@@ -314,15 +314,15 @@ def _cells_by_error(decided_um: Floats, exam: Exam) -> list[dict[str, Any]]:
         chosen.append(("typical", middle))
     listed = []
     for why, k in chosen:
-        here = np.flatnonzero(exam.cell == cells[k])
+        here = np.flatnonzero(data.cell == cells[k])
         listed.append(
             {
                 "why": why,
                 "cell": int(cells[k]),
-                "id": str(exam.archive.cells.id[cells[k]]),
+                "id": str(data.archive.cells.id[cells[k]]),
                 "mae_um": float(mean[k]),
-                "rows": exam.rows[here].tolist(),
-                "depth_um": exam.depth_um[here].tolist(),
+                "rows": data.rows[here].tolist(),
+                "depth_um": data.depth_um[here].tolist(),
                 "said_um": decided_um[here].tolist(),
                 "right": right[here].tolist(),
             }

@@ -25,7 +25,7 @@ from fgaf.base.files import write_text
 from fgaf.base.inputs import parse_json, read_bytes
 from fgaf.base.sealed_json import seal_json, unseal_json
 from fgaf.model.bench.code import code_digest
-from fgaf.model.bench.evaluation_set import Exam
+from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods import Method, TrainedMethod
 from fgaf.model.bench.preset import CLASSIFIER, Preset
 
@@ -53,7 +53,7 @@ class Run:
 
     method: Method
     seed: int | None
-    exam: Exam
+    data: EvaluationSet
     fold: int
     settings: dict[str, Any]
     fingerprint: str
@@ -70,7 +70,7 @@ class Run:
         return out / "runs" / f"{self.name}.json"
 
 
-def plan_runs(preset: Preset, exam: Exam, seeds: Sequence[int] | None = None) -> list[Run]:
+def plan_runs(preset: Preset, data: EvaluationSet, seeds: Sequence[int] | None = None) -> list[Run]:
     """List the runs of a benchmark in the order of the preset.
 
     Methods that draw are run once per seed; every method once per fold.
@@ -84,27 +84,27 @@ def plan_runs(preset: Preset, exam: Exam, seeds: Sequence[int] | None = None) ->
     chosen = tuple(dict.fromkeys(seeds or preset.seeds))
     runs = []
     for method in preset.methods:
-        if isinstance(method, TrainedMethod) and exam.folds:
+        if isinstance(method, TrainedMethod) and data.folds:
             raise SettingError(
                 f"{method.id!r} was trained on one split and can't be tested in folds; "
                 "leave out the folds, or the trained network"
             )
         for seed in chosen if method.seeded else (None,):
-            for fold, part in enumerate(exam.parts, start=1 if exam.folds else 0):
-                settings = _told(method, part, seed)
+            for fold, part in enumerate(data.parts, start=1 if data.folds else 0):
+                settings = _resolved(method, part, seed)
                 mark = fingerprint(method, settings, part)
                 runs.append(Run(method, seed, part, fold, settings, mark))
     _check_distinct(runs)
     return runs
 
 
-def fingerprint(method: Method, settings: dict[str, Any], exam: Exam) -> str:
+def fingerprint(method: Method, settings: dict[str, Any], data: EvaluationSet) -> str:
     """Digest what the answers depend on; not the name that tables give the method."""
     depends = {
         "kind": method.kind,
         "settings": settings,
-        "archive": exam.archive.fingerprint,
-        "split": exam.archive.splits[exam.split].tolist(),
+        "archive": data.archive.fingerprint,
+        "split": data.archive.splits[data.split].tolist(),
         "code": code_digest(type(method).__module__),
     }
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
@@ -126,7 +126,7 @@ def perform(run: Run, folder: Path) -> dict[str, Any]:
         JSON values, as `save` writes them.
     """
     started = time.perf_counter()
-    prediction = run.method.answer(run.exam, run.settings, folder)
+    prediction = run.method.answer(run.data, run.settings, folder)
     seconds = round(time.perf_counter() - started, 3)
     return {
         "format": "fgaf-benchmark-run",
@@ -205,10 +205,10 @@ def _processor() -> str:
     return platform.processor()
 
 
-def _told(method: Method, exam: Exam, seed: int | None) -> dict[str, Any]:
+def _resolved(method: Method, data: EvaluationSet, seed: int | None) -> dict[str, Any]:
     """Ask for a method's settings; a wrong one is named with its method."""
     try:
-        return method.told(exam, seed)
+        return method.resolved_settings(data, seed)
     except SettingError as error:
         raise SettingError(f"method {method.id!r}: {error}") from error
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from fgaf.base.console import count
-from fgaf.model.bench.evaluation_set import Exam
+from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.statistics import verdict
 
 _INTERVAL: Final = "(95 % interval "
@@ -17,7 +17,7 @@ def headline(
     methods: Sequence[dict[str, Any]],
     reference: str,
     pairs: dict[str, Any] | None,
-    exam: Exam,
+    data: EvaluationSet,
 ) -> str:
     """Say the outcome in one sentence, and by what it was judged if not by the truth."""
     row = next(row for row in methods if row["id"] == reference)
@@ -33,9 +33,9 @@ def headline(
             f"{row['label']} finds the depth of a single image to "
             f"{_plain(row, 'mae_um')} on average{_beside_searches(row, methods)}"
         )
-    if exam.circular:
+    if data.circular:
         return f"Judged by unconfirmed labels of a focus measure, {said}."
-    if exam.judged_by == "labels":
+    if data.judged_by == "labels":
         return f"Judged by the archive's labels, {said}."
     return f"{said}."
 
@@ -44,11 +44,11 @@ def summary(
     methods: Sequence[dict[str, Any]],
     reference: str,
     pairs: dict[str, Any] | None,
-    exam: Exam,
+    data: EvaluationSet,
 ) -> str:
     """Give the figures behind the headline, with intervals."""
     row = next(row for row in methods if row["id"] == reference)
-    classes = exam.archive.n_classes
+    classes = data.archive.n_classes
     said = []
     if pairs and pairs["mean"]:
         top1, mae = pairs["mean"]["top1"], pairs["mean"]["mae_um"]

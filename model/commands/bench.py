@@ -150,7 +150,7 @@ def bench(
     """  # noqa: D301 - click reads the backspace
     from fgaf.dataset.archive import Archive
     from fgaf.model.bench.benchmark import folder_for, run_benchmark
-    from fgaf.model.bench.evaluation_set import Exam, notices
+    from fgaf.model.bench.evaluation_set import EvaluationSet, notices
     from fgaf.model.bench.motility import read_group
     from fgaf.model.bench.preset import load_preset, with_settings, with_trained
     from fgaf.model.bench.runs import plan_runs
@@ -161,18 +161,18 @@ def bench(
     if not dataset.is_file():
         raise SettingError(f"no archive {dataset}; make one with `fgaf-curate auto`")
     archive = Archive.read(dataset)
-    exam = Exam(archive, split, preset.folds if folds is None else folds)
-    exam.check()
-    runs = plan_runs(preset, exam, seeds)
+    data = EvaluationSet(archive, split, preset.folds if folds is None else folds)
+    data.check()
+    runs = plan_runs(preset, data, seeds)
     if out is None:
         usual = Path(f"{dataset.stem}-{Path(preset_name).stem}")
-        out = usual if overwrite else folder_for(usual, preset, exam)
+        out = usual if overwrite else folder_for(usual, preset, data)
         if not dry_run:
             echo(f"writing {out}", err=as_json)
     if dry_run:
         _show_plan(runs, out, as_json)
         return
-    for notice in notices(exam):
+    for notice in notices(data):
         echo(f"{notice['level']}: {notice['text']}", err=as_json)
     results = run_benchmark(
         archive,

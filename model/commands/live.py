@@ -122,7 +122,7 @@ def live(
     from fgaf.acquire.rig import load_rig
     from fgaf.model.live.autofocus import parse_target
     from fgaf.model.live.loop import LiveSettings, open_live
-    from fgaf.model.live.outputs import Outlets
+    from fgaf.model.live.outputs import LiveOutputs
 
     settings = LiveSettings(
         track=track is not None,
@@ -132,7 +132,7 @@ def live(
     if head_um is not None:
         settings = replace(settings, head_um=head_um)
     rig = load_rig(rig_name, overrides)
-    outlets = Outlets(
+    outlets = LiveOutputs(
         page=page, tcp=tcp, host=host, names=names, record=record, overwrite=overwrite
     )
     screen = Screen(quiet=as_json)

@@ -128,7 +128,7 @@ def train(
     from fgaf.model.training.out_of_core import opened
     from fgaf.model.training.parallel import leads
     from fgaf.model.training.resume import FIRST_FOLD, Resumed, unfinished_run, usual_folder
-    from fgaf.model.training.train import suiting, train as train_once
+    from fgaf.model.training.train import default_preset, train as train_once
 
     how: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "checked": True}
     how["progress"] = progress
@@ -145,7 +145,7 @@ def train(
             begun.check(_given(base, file), None, f"--preset {base}" if base else str(file))
             begun.check(_flags(flags, assignments), folds, "the command line")
             settings, folds = begun.settings, begun.folds
-        elif free and (suits := suiting(archive, settings.start)) != "default":
+        elif free and (suits := default_preset(archive, settings.start)) != "default":
             settings = _settings(suits, None, flags, assignments)
             if leads():
                 echo(f"these shine on a dark ground: --preset {suits}", err=True)

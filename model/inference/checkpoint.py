@@ -26,7 +26,7 @@ from fgaf.base.bounds import (
 from fgaf.base.errors import FgafError, FormatError
 from fgaf.base.files import publishing
 from fgaf.base.inputs import parse_json
-from fgaf.dataset.storage.deferred_error_file import steady
+from fgaf.dataset.storage.deferred_error_file import deferred_error_file
 from fgaf.dataset.storage.header import software, utc_now
 from fgaf.dataset.storage.optics import Optics
 from fgaf.model.inference.digest import digest_of
@@ -228,7 +228,7 @@ def _write_safetensors(path: Path, header: dict[str, Any], weights: dict[str, Te
 
     content = _sealed(FORMAT, {"header": json.dumps(header), "weights": weights})
     metadata = {key: str(value) for key, value in content.items() if key != "weights"}
-    with publishing(path, overwrite=True) as part, steady(part) as disk:
+    with publishing(path, overwrite=True) as part, deferred_error_file(part) as disk:
         disk.write(save(weights, metadata))
 
 
@@ -251,7 +251,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, kind: str, content: dict[str, Any]) -> None:
-    with publishing(path, overwrite=True) as part, steady(part) as disk:
+    with publishing(path, overwrite=True) as part, deferred_error_file(part) as disk:
         torch.save(_sealed(kind, content), cast(IO[bytes], disk))
 
 

@@ -41,7 +41,7 @@ def shipped() -> Checkpoint:
 
 
 @dataclass(frozen=True)
-class Start:
+class InitialWeights:
     """Weights to begin with.
 
     Attributes
@@ -62,7 +62,7 @@ class Start:
     sha256: str = ""
 
     @classmethod
-    def load(cls, name: str) -> "Start | None":
+    def load(cls, name: str) -> "InitialWeights | None":
         """Find the weights that the setting `start` names; None for "random".
 
         Raises
@@ -162,6 +162,6 @@ class Start:
         network.load_state_dict(fitting, strict=False)
 
 
-def facts(start: Start | None) -> dict[str, Any]:
+def facts(start: InitialWeights | None) -> dict[str, Any]:
     """What `metrics.json` records of the start."""
     return {"start": start.name if start else RANDOM, "start_sha256": start.sha256 if start else ""}

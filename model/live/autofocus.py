@@ -35,7 +35,7 @@ def parse_target(text: str) -> int | None:
     raise SettingError(f"no cell {text!r} to track: give a cell's number, or {CENTRE}")
 
 
-class Pursuit:
+class Autofocus:
     """Sends the drive after one cell.
 
     Parameters

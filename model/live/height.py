@@ -44,9 +44,9 @@ class Height:
     """Height (z of the cell's focus, in drive µm), with its uncertainty, and its speed.
 
     Two filters of constant velocity run side by side, one for cells that swim level and one for
-    those that climb and dive, and are mixed by how well each foretold the measurements (interacting
-    multiple models: H. Blom and Y. Bar-Shalom, IEEE Trans. Autom. Control 33, 1988). A measurement
-    that is far off counts less the farther it is.
+    those that climb and dive, and are mixed by how well each predicted the measurements
+    (interacting multiple models: H. Blom and Y. Bar-Shalom, IEEE Trans. Autom. Control 33, 1988). A
+    measurement that is far off counts less the farther it is.
 
     Parameters
     ----------

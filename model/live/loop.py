@@ -24,7 +24,7 @@ from fgaf.curate.detection.detect import HEAD_UM
 from fgaf.model.deploy.open_model import is_export, open_model
 from fgaf.model.inference.card import require_same
 from fgaf.model.inference.depth import DepthModel, Readings
-from fgaf.model.live.autofocus import Pursuit
+from fgaf.model.live.autofocus import Autofocus
 from fgaf.model.live.finder import Finder, shipped
 from fgaf.model.live.focus import Focus
 from fgaf.model.live.frames import Arrival, frames_of
@@ -148,7 +148,7 @@ class Live:
         self._drive = Drive(devices.stage, devices.clock, rig.stage, self._interrupt)
         self._focus = Focus(self._drive, self.settings.play_um)
         self.pursuit = (
-            Pursuit(self._focus, shape, self.settings.target) if self.settings.track else None
+            Autofocus(self._focus, shape, self.settings.target) if self.settings.track else None
         )
         self._tracker = Tracker(
             shape, pixel_um, self.settings.head_um, finder or shipped(), self.settings.cells

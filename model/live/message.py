@@ -21,7 +21,7 @@ class LiveCell:
     id
         The same number for as long as the cell is followed.
     seen
-        Whether it was found in this frame; else its place is foretold, and its depth not read.
+        Whether it was found in this frame; else its place is predicted, and its depth not read.
     y_px, x_px
         Centre of the head in the frame.
     vy_um_s, vx_um_s

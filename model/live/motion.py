@@ -1,4 +1,4 @@
-"""Where a cell is in the frame: position and velocity, foretold from one frame to the next."""
+"""Where a cell is in the frame: position and velocity, predicted from one frame to the next."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class Motion:
 
     @property
     def error_px(self) -> float:
-        """Standard error of the next measurement against the position foretold, along each axis."""
+        """Standard error of the next measurement against the predicted position, per axis."""
         return math.sqrt(self._pp + (SWING_UM / self._pixel_um) ** 2)
 
-    def foretell(self, time_ns: int) -> None:
+    def predict(self, time_ns: int) -> None:
         """Move on to a time; an earlier one changes nothing."""
         dt = (time_ns - self.time_ns) / 1e9
         if dt <= 0:

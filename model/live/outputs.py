@@ -53,7 +53,7 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Outlets:
+class LiveOutputs:
     """Where results go.
 
     Attributes

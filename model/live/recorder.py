@@ -14,7 +14,7 @@ import numpy as np
 from fgaf.base.errors import ExistsError, FgafError
 from fgaf.base.files import cannot_write, make_folder, publish, remove_empty, require_new, sync
 from fgaf.base.lock import is_written
-from fgaf.dataset.storage.deferred_error_file import SteadyFile
+from fgaf.dataset.storage.deferred_error_file import DeferredErrorFile
 from fgaf.dataset.storage.header import software, utc_now
 from fgaf.model.live.message import LiveCell, LiveFrame
 
@@ -98,7 +98,7 @@ class Recorder:
         self._error: Exception | None = None
         self._made = make_folder(path.parent)
         try:
-            self._disk = SteadyFile(self.part, overwrite)
+            self._disk = DeferredErrorFile(self.part, overwrite)
         except OSError as error:
             remove_empty(self._made)
             raise cannot_write(self.part, error) from error

@@ -1,7 +1,7 @@
 """The cells in view, each under the same number for as long as it can be followed.
 
-Every known cell is looked for in a window around the place foretold for it. New ones are looked for
-in one strip of the frame after the other, so that the whole frame has been searched after a few
+Every known cell is looked for in a window around the place predicted for it. New ones are looked
+for in one strip of the frame after the other, so that the whole frame has been searched after a few
 frames and no frame takes long. What looks like a head only now and then, as debris does, is given
 up when its mean score falls.
 """
@@ -34,7 +34,7 @@ _SHARED: Final = REACH // 2
 SEARCH_S: Final = 1 / 41
 """A strip is searched so often: all of them every quarter of a second, in frames of 1200 rows."""
 _GATE: Final = 3.5
-"""Farther than so many standard errors from its place foretold, a head is another's."""
+"""Farther than so many standard errors from its place predicted, a head is another's."""
 _APART_UM: Final = 2.2
 """Two heads are at least so far apart."""
 _UNLIKELY: Final = 1e6
@@ -181,7 +181,7 @@ class Tracker:
         The confirmed cells, as `known`.
         """
         for track in self._tracks:
-            track.motion.foretell(time_ns)
+            track.motion.predict(time_ns)
         self._assign(self._merged(self._awaited(pixels)), time_ns)
         self._end(time_ns)
         return self.known

@@ -17,7 +17,7 @@ _THREADS = 2
 
 
 @dataclass(frozen=True)
-class Machine:
+class Compute:
     """What the steps run on.
 
     Attributes
@@ -65,7 +65,7 @@ class Machine:
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
 
-def choose_machine(settings: TrainSettings, seconds: Callable[[Machine], float]) -> Machine:
+def choose_compute(settings: TrainSettings, seconds: Callable[[Compute], float]) -> Compute:
     """Pick device, threads, precision and memory format.
 
     A GPU is used where there is one. On a processor all is as set, with two threads where none are;
@@ -79,9 +79,9 @@ def choose_machine(settings: TrainSettings, seconds: Callable[[Machine], float])
     cores = os.cpu_count() or 1
     threads = settings.threads or min(_THREADS, cores)
     if torch.cuda.is_available():
-        return Machine("cuda", threads, settings.precision != "fp32")
+        return Compute("cuda", threads, settings.precision != "fp32")
     if settings.precision != "auto":
-        return Machine("cpu", threads, settings.precision == "bf16")
+        return Compute("cpu", threads, settings.precision == "bf16")
     counts = [settings.threads] if settings.threads else sorted({1, cores})
-    candidates = [Machine("cpu", *how) for how in product(counts, (False, True), (True, False))]
+    candidates = [Compute("cpu", *how) for how in product(counts, (False, True), (True, False))]
     return min(candidates, key=seconds)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fgaf.model.inference.checkpoint import build_network
 from fgaf.model.networks.losses import LossSettings, loss_function
 from fgaf.model.networks.settings import TrainSettings
-from fgaf.model.training.compute import Machine
+from fgaf.model.training.compute import Compute
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -76,7 +76,7 @@ def take_step(
     images: Tensor,
     classes: Tensor,
     targets: Tensor,
-    machine: Machine,
+    machine: Compute,
     share: float = 1.0,
 ) -> tuple[float, Tensor]:
     """Take one optimiser step.
@@ -102,7 +102,7 @@ def take_step(
     return loss.item(), logits.detach()
 
 
-def step_seconds(machine: Machine, settings: TrainSettings, side: int, n_classes: int) -> float:
+def step_seconds(machine: Compute, settings: TrainSettings, side: int, n_classes: int) -> float:
     """Time a training step: the median of three, after two to warm up.
 
     Parameters

@@ -20,7 +20,7 @@ Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True)
-class Team:
+class DistributedContext:
     """The processes that train together; alone, a team of one.
 
     Attributes
@@ -69,7 +69,7 @@ class Team:
         Returns
         -------
         nn.Module
-            What to call in place of `network`, as long as the `teamed` block lasts.
+            What to call in place of `network`, as long as the `distributed_context` block lasts.
         """
         if self.size == 1:
             return network
@@ -91,17 +91,17 @@ def leads() -> bool:
 
 
 @contextmanager
-def teamed() -> Iterator[Team]:
+def distributed_context() -> Iterator[DistributedContext]:
     """Join the team that `torchrun` started this process in; without it, a team of one."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield Team()
+        yield DistributedContext()
         return
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     distributed.init_process_group("nccl" if cuda else "gloo")
-    team = Team(distributed.get_rank(), size)
+    team = DistributedContext(distributed.get_rank(), size)
     try:
         yield team
     finally:

@@ -28,7 +28,7 @@ from fgaf.dataset.archive import Archive
 from fgaf.dataset.storage.header import software
 from fgaf.model.inference.checkpoint import Checkpoint, build_network, load_state, save_state
 from fgaf.model.inference.images import Scale, shine
-from fgaf.model.inference.initial_weights import Start, facts
+from fgaf.model.inference.initial_weights import InitialWeights, facts
 from fgaf.model.inference.out_of_distribution import learn
 from fgaf.model.inference.predict import CHECKPOINT, network_logits
 from fgaf.model.metrics import better_than_chance, judge
@@ -36,7 +36,7 @@ from fgaf.model.networks.augment import AugmentSettings, augment
 from fgaf.model.networks.backbones import macs, parameters
 from fgaf.model.networks.decode import class_probabilities, expected_depth, fit_temperature
 from fgaf.model.networks.settings import RANDOM, TrainSettings, to_toml
-from fgaf.model.training.compute import Machine, choose_machine
+from fgaf.model.training.compute import Compute, choose_compute
 from fgaf.model.training.fit import require_cells, require_fit
 from fgaf.model.training.optimise import (
     Average,
@@ -46,7 +46,7 @@ from fgaf.model.training.optimise import (
     step_seconds,
     take_step,
 )
-from fgaf.model.training.parallel import Team, teamed
+from fgaf.model.training.parallel import DistributedContext, distributed_context
 from fgaf.model.training.plots import plot_confusion, plot_depths, plot_history, plot_reliability
 from fgaf.model.training.resume import METRICS, SETTINGS
 from fgaf.model.training.sides import TEST, TRAIN, VALIDATION, Data, load_sides
@@ -114,7 +114,7 @@ def train(
     require_cells(archive, settings.split)
     if not checked:
         require_fit(archive)
-    with teamed() as team, working_in(out) if team.leads else nullcontext():
+    with distributed_context() as team, working_in(out) if team.leads else nullcontext():
         if team.leads:
             _check_folder(out, resume, overwrite)
         return team.share(_train(archive, settings, out, team, resume, pictures, progress))
@@ -124,19 +124,19 @@ def _train(
     archive: Archive,
     settings: TrainSettings,
     out: Path,
-    team: Team,
+    team: DistributedContext,
     resume: bool,
     pictures: bool,
     progress: Bar,
 ) -> dict[str, Any]:
     """Train in a folder that is free for it; the metrics, for the leader only."""
     started = time.perf_counter()
-    settings = settle(settings, archive)
+    settings = resolve_settings(settings, archive)
     if settings.batch < team.size:
         raise SettingError(f"batch = {settings.batch} gives {team.size} processes less than one")
     side, n_classes = archive.header.patch_px, archive.n_classes
     machine = team.share(
-        choose_machine(settings, lambda m: step_seconds(m, settings, side, n_classes))
+        choose_compute(settings, lambda m: step_seconds(m, settings, side, n_classes))
     )
     with machine.used():
         sides, scale = load_sides(archive, settings, machine.device)
@@ -176,12 +176,12 @@ _FROM_RANDOM = _Schedule(epochs=60, steps=600, lr=0.05)
 _FROM_TRAINED = _Schedule(epochs=30, steps=300, lr=0.01)
 
 
-def suiting(archive: Archive, start: str) -> str:
+def default_preset(archive: Archive, start: str) -> str:
     """Name the preset for an archive where nobody names one, for weights that start so."""
     return "fluorescence" if start == RANDOM and shine(archive.images) else "default"
 
 
-def settle(settings: TrainSettings, archive: Archive) -> TrainSettings:
+def resolve_settings(settings: TrainSettings, archive: Archive) -> TrainSettings:
     """Replace the zeros that stand for "what suits the archive and the start" by numbers.
 
     Raises
@@ -204,7 +204,7 @@ def settle(settings: TrainSettings, archive: Archive) -> TrainSettings:
 
 def _looking(settings: TrainSettings, side: int) -> tuple[float, Literal[1, 2]]:
     """Find how much of a patch to look at, and how finely."""
-    start = Start.load(settings.start)
+    start = InitialWeights.load(settings.start)
     its = start.checkpoint.settings if start and start.checkpoint else None
     suiting_view = (its.view or 1.0) if its else 1.0
     if start is None:
@@ -228,10 +228,10 @@ class _Run:
         archive: Archive,
         settings: TrainSettings,
         out: Path,
-        machine: Machine,
+        machine: Compute,
         sides: dict[int, Data],
         scale: Scale,
-        team: Team,
+        team: DistributedContext,
     ) -> None:
         self.archive, self.settings, self.out = archive, settings, out
         self.machine, self.sides, self.scale, self.team = machine, sides, scale, team
@@ -239,7 +239,7 @@ class _Run:
         self.augmentation = _augment_settings(settings)
         torch.manual_seed(settings.seed)
         network = build_network(settings, archive.n_classes)
-        self.start = Start.load(settings.start)
+        self.start = InitialWeights.load(settings.start)
         if self.start:
             self.start.apply(network, settings, archive.header)
         self.network = machine.place(network)

@@ -25,7 +25,7 @@ from fgaf.acquire import (
     record_stacks,
     stack_paths,
 )
-from fgaf.acquire.recording.timelapse import Pace
+from fgaf.acquire.recording.timelapse import Timelapse
 from fgaf.dataset import RawHeader, RawStack, RawWriter, recover
 
 TESTS = Path(__file__).parents[1]
@@ -121,7 +121,7 @@ def test_the_drive_rests_where_it_was_between_stacks(rig: Rig, tmp_path: Path) -
 
 def test_a_negative_interval_is_refused() -> None:
     with pytest.raises(SettingError, match="give 0 or more seconds"):
-        Pace(-1.0, WallClock(), Interrupt())
+        Timelapse(-1.0, WallClock(), Interrupt())
 
 
 def test_a_series_that_fills_the_disk_says_how_many_were_done(

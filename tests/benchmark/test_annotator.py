@@ -18,7 +18,7 @@ from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, write_archive
 from fgaf.dataset.raw import RawHeader, RawStack, RawWriter
 from fgaf.dataset.storage.optics import Optics
 from fgaf.model.bench.benchmark import run_benchmark
-from fgaf.model.bench.evaluation_set import Exam
+from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods.annotator import AnnotatorMethod
 from fgaf.model.bench.preset import Preset
 
@@ -120,11 +120,11 @@ def test_a_blind_second_pass_is_judged_on_its_cells(session: Session, tmp_path: 
 
 
 def test_labels_that_change_are_asked_for_again(session: Session) -> None:
-    exam = Exam(compiled(session))
+    data = EvaluationSet(compiled(session))
     session.decide("three", "focus", "bob", focus_um=0.0, purpose="second")
-    first = annotator(session=session.folder).told(exam, None)
+    first = annotator(session=session.folder).resolved_settings(data, None)
     session.decide("three", "focus", "bob", focus_um=0.5, purpose="second")
-    assert annotator(session=session.folder).told(exam, None) != first
+    assert annotator(session=session.folder).resolved_settings(data, None) != first
 
 
 def test_cells_of_another_session_are_known_by_their_place(
@@ -135,14 +135,14 @@ def test_cells_of_another_session_are_known_by_their_place(
     with begin(tmp_path / "bob", stack, aside_px=2.0) as other:
         for name in CELLS[::-1]:
             other.decide(name, "focus", "bob", focus_um=0.1 * CELLS.index(name))
-        told = annotator(session=other.folder).told(Exam(archive), None)
+        told = annotator(session=other.folder).resolved_settings(EvaluationSet(archive), None)
         theirs = write_archive(tmp_path / "bob.h5", compiled(other))
     assert told["shift_um"] == pytest.approx({str(k): 0.1 * k for k in range(6)})
-    assert annotator(archive=theirs).told(Exam(archive), None) == told
+    assert annotator(archive=theirs).resolved_settings(EvaluationSet(archive), None) == told
 
 
 def test_nothing_that_matches_is_one_clear_line(session: Session, tmp_path: Path) -> None:
-    exam = Exam(compiled(session))
+    data = EvaluationSet(compiled(session))
     same = write_archive(tmp_path / "same.h5", compiled(session))
     with begin(tmp_path / "far", tmp_path / "a.stack.h5", aside_px=6.0) as far:
         far.decide("one", "focus", "bob", focus_um=0.0)
@@ -155,7 +155,7 @@ def test_nothing_that_matches_is_one_clear_line(session: Session, tmp_path: Path
         {"session": tmp_path / "else"},
     ):
         with pytest.raises(FgafError, match="holds no other person's label") as caught:
-            annotator(**source).told(exam, None)
+            annotator(**source).resolved_settings(data, None)
         assert "\n" not in str(caught.value)
 
 
@@ -168,11 +168,11 @@ def test_a_second_pass_of_training_cells_only_is_refused(session: Session, tmp_p
 
 
 def test_a_source_that_is_not_there_is_named(session: Session, tmp_path: Path) -> None:
-    exam = Exam(compiled(session))
+    data = EvaluationSet(compiled(session))
     with pytest.raises(FormatError, match="holds no session"):
-        annotator(session=tmp_path).told(exam, None)
+        annotator(session=tmp_path).resolved_settings(data, None)
     with pytest.raises(SettingError, match="no archive"):
-        annotator(archive=tmp_path / "none.h5").told(exam, None)
+        annotator(archive=tmp_path / "none.h5").resolved_settings(data, None)
     for source in ({}, {"session": tmp_path, "archive": tmp_path}):
         with pytest.raises(ValueError, match="either a session or an archive"):
             annotator(**source)

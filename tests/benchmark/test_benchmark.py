@@ -17,7 +17,7 @@ from fgaf.curate.focus.focus_measures import PAPER_MEASURES
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.model.bench.benchmark import run_benchmark
 from fgaf.model.bench.code import modules_behind
-from fgaf.model.bench.evaluation_set import Exam
+from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods import KINDS, TrainedMethod, by_kind
 from fgaf.model.bench.methods.constant import ConstantMethod
 from fgaf.model.bench.preset import Preset, load_preset, shipped
@@ -166,7 +166,7 @@ def test_a_fingerprint_follows_settings_and_data_but_not_names(texture_archive) 
     def fingerprint(archive: Archive, **method: object) -> str:
         spec = {"id": "a", "kind": "classifier", "settings": TINY} | method
         preset = Preset.model_validate({"name": "p", "reference": spec["id"], "methods": [spec]})
-        return plan_runs(preset, Exam(archive), [0])[0].fingerprint
+        return plan_runs(preset, EvaluationSet(archive), [0])[0].fingerprint
 
     archive = texture_archive()
     other_split = {"default": archive.splits["default"][::-1].copy()}

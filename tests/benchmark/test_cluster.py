@@ -14,7 +14,7 @@ from fgaf.base.errors import FgafError, SettingError
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.model.bench.benchmark import run_benchmark
 from fgaf.model.bench.cluster import Order
-from fgaf.model.bench.evaluation_set import Exam
+from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.preset import Preset
 from fgaf.model.bench.runs import plan_runs
 
@@ -145,14 +145,14 @@ def test_one_run_that_fails_does_not_lose_the_others(
 def test_a_worker_with_other_code_or_without_the_archive_says_so(
     dataset: Path, texture_archive
 ) -> None:
-    (first, *_) = plan_runs(SEARCHES, Exam(Archive.read(dataset)))
+    (first, *_) = plan_runs(SEARCHES, EvaluationSet(Archive.read(dataset)))
     order = Order.of(first)
     assert order.run().fingerprint == first.fingerprint
     with pytest.raises(FgafError, match="runs another version of fgaf; install the same one"):
         replace(order, fingerprint="other").run()
     with pytest.raises(FgafError, match=r"sees no archive .*moved\.h5; put it where all workers"):
         replace(order, path=dataset.with_name("moved.h5")).run()
-    in_memory = plan_runs(SEARCHES, Exam(texture_archive()))[0]
+    in_memory = plan_runs(SEARCHES, EvaluationSet(texture_archive()))[0]
     with pytest.raises(SettingError, match="a cluster reads the archive from a file"):
         Order.of(in_memory)
 

@@ -13,7 +13,7 @@ import pytest
 from fgaf.acquire.simulation.cells import simulate_cells
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.dataset.archive import DEFAULT_SPLIT
-from fgaf.model.bench.evaluation_set import Exam
+from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods import KINDS, Method, Prediction
 from fgaf.model.bench.methods.calibration import Calibration
 from fgaf.model.bench.methods.features import band_powers, describe_patches, radial_profiles
@@ -49,48 +49,50 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def exam() -> Exam:
+def data() -> EvaluationSet:
     archive = simulate_cells(cells=40, seed=5, patch_px=64)
     sides = np.repeat([0, 1, 2], [26, 4, 10]).astype(np.int8)
-    return Exam(replace(archive, splits={DEFAULT_SPLIT: sides}))
+    return EvaluationSet(replace(archive, splits={DEFAULT_SPLIT: sides}))
 
 
 def method_of(case: Case) -> Method:
     return KINDS[case.kind].model_validate({"id": case.kind, "kind": case.kind, **case.settings})
 
 
-def ask(case: Case, exam: Exam, seed: int = 0) -> Prediction:
+def ask(case: Case, data: EvaluationSet, seed: int = 0) -> Prediction:
     method = method_of(case)
-    return method.answer(exam, method.told(exam, seed if method.seeded else None), Path("none"))
+    return method.answer(
+        data, method.resolved_settings(data, seed if method.seeded else None), Path("none")
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_method_learns_depth_from_other_cells(case: Case, exam: Exam) -> None:
-    found = ask(case, exam)
-    assert found.probabilities.shape == (exam.rows.size, 9)
-    assert found.probabilities.sum(axis=1) == pytest.approx(np.ones(exam.rows.size))
+def test_a_method_learns_depth_from_other_cells(case: Case, data: EvaluationSet) -> None:
+    found = ask(case, data)
+    assert found.probabilities.shape == (data.rows.size, 9)
+    assert found.probabilities.sum(axis=1) == pytest.approx(np.ones(data.rows.size))
     assert (found.probabilities >= 0).all()
     assert np.abs(found.expected_um).max() <= 2.25
-    right = found.probabilities.argmax(axis=1) == exam.archive.depth_class[exam.rows]
+    right = found.probabilities.argmax(axis=1) == data.archive.depth_class[data.rows]
     assert right.mean() > case.least_top1
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_test_cells_are_never_learned_from(case: Case, exam: Exam) -> None:
+def test_test_cells_are_never_learned_from(case: Case, data: EvaluationSet) -> None:
     """With the test labels reversed and the truth gone, the answers stay the same."""
-    archive = exam.archive
+    archive = data.archive
     depth = archive.depth_um.copy()
-    depth[exam.rows] = -depth[exam.rows][::-1]
-    blinded = Exam(replace(archive, depth_um=depth, true_depth_um=None))
-    first, second = ask(case, exam), ask(case, blinded)
+    depth[data.rows] = -depth[data.rows][::-1]
+    blinded = EvaluationSet(replace(archive, depth_um=depth, true_depth_um=None))
+    first, second = ask(case, data), ask(case, blinded)
     np.testing.assert_array_equal(first.probabilities, second.probabilities)
     np.testing.assert_array_equal(first.expected_um, second.expected_um)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_little_to_learn_from_is_enough(case: Case, exam: Exam) -> None:
+def test_little_to_learn_from_is_enough(case: Case, data: EvaluationSet) -> None:
     """Two training cells, none to choose by, and a depth class that nobody showed."""
-    archive = exam.archive
+    archive = data.archive
     keep = np.flatnonzero(np.isin(archive.cell, [0, 1, 39]) & (archive.depth_class > 0))
     rows = ("images", "depth_um", "plane", "center_y", "center_x", "true_depth_um")
     few = replace(
@@ -100,14 +102,14 @@ def test_little_to_learn_from_is_enough(case: Case, exam: Exam) -> None:
         splits={DEFAULT_SPLIT: np.array([0, 0, 2], np.int8)},
         **{name: getattr(archive, name)[keep] for name in rows},
     )
-    found = ask(case, Exam(few))
+    found = ask(case, EvaluationSet(few))
     assert found.probabilities.sum(axis=1) == pytest.approx(np.ones(8))
     assert np.isfinite(found.expected_um).all()
 
 
-def test_the_fourier_network_follows_its_seed(exam: Exam) -> None:
+def test_the_fourier_network_follows_its_seed(data: EvaluationSet) -> None:
     case = Case("short", "fourier", 0, {"epochs": 2})
-    first, again, other = (ask(case, exam, seed).probabilities for seed in (1, 1, 2))
+    first, again, other = (ask(case, data, seed).probabilities for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-3
 
@@ -118,24 +120,29 @@ def test_the_fourier_network_follows_its_seed(exam: Exam) -> None:
     ids=["dark ones", "shining ones", "a preset named"],
 )
 def test_a_classifier_trains_with_what_suits_the_archive(
-    middle: int, settings: dict[str, Any], suits: str, exam: Exam
+    middle: int, settings: dict[str, Any], suits: str, data: EvaluationSet
 ) -> None:
-    images = np.full_like(exam.archive.images, 20)
+    images = np.full_like(data.archive.images, 20)
     images[:, 28:36, 28:36] = middle
     method = method_of(Case("", "classifier", 0, {"settings": settings}))
-    assert method.told(Exam(replace(exam.archive, images=images)), 0)["normalise"] == suits
+    assert (
+        method.resolved_settings(EvaluationSet(replace(data.archive, images=images)), 0)[
+            "normalise"
+        ]
+        == suits
+    )
 
 
-def test_a_window_that_leaves_the_patch_is_refused(exam: Exam) -> None:
+def test_a_window_that_leaves_the_patch_is_refused(data: EvaluationSet) -> None:
     method = method_of(Case("wide", "library", 0, {"window_px": 62, "shift_px": 4}))
     with pytest.raises(SettingError, match="62 px shifted by 4 px needs"):
-        method.told(exam, None)
+        method.resolved_settings(data, None)
 
 
-def test_missing_scikit_learn_is_named_with_its_extra(exam: Exam, monkeypatch) -> None:
+def test_missing_scikit_learn_is_named_with_its_extra(data: EvaluationSet, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(FgafError, match=r"sklearn is missing.*fgaf\[train\]"):
-        method_of(CASES[4]).told(exam, None)
+        method_of(CASES[4]).resolved_settings(data, None)
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (1, -1)], ids=str)

@@ -11,7 +11,7 @@ import pytest
 from fgaf.base.errors import FgafError
 from fgaf.curate.compile import compile_archive
 from fgaf.curate.detection.crop import PatchSettings
-from fgaf.curate.session.annotation_controller import Sitting
+from fgaf.curate.session.annotation_controller import AnnotationController
 from fgaf.curate.session.finding import find_cells, take_in
 from fgaf.curate.session.session import Session
 from fgaf.dataset.raw import RawStack
@@ -26,8 +26,8 @@ CASES = (("brightfield", False), ("relief", True), ("brightfield", True), ("reli
 class Person:
     """Sees where a cell is sharpest, and presses keys."""
 
-    def __init__(self, sitting: Sitting, truths: dict[str, StackTruth]) -> None:
-        self.sitting, self.truths = sitting, truths
+    def __init__(self, controller: AnnotationController, truths: dict[str, StackTruth]) -> None:
+        self.controller, self.truths = controller, truths
         self.keys = 0
 
     def press(self, action: Callable[[], str | None]) -> None:
@@ -36,21 +36,21 @@ class Person:
 
     def label(self) -> None:
         """Decide on the cell in view."""
-        sitting = self.sitting
-        cell, ref = sitting.cell, sitting.stack
+        controller = self.controller
+        cell, ref = controller.cell, controller.stack
         focus = focus_of(cell, ref, self.truths[cell.stack])
         try:
             if focus is None:
-                self.press(lambda: sitting.reject("not a sperm"))
-            elif abs(ref.z_um[sitting.plane] - focus) < SEES_UM:
-                self.press(sitting.accept)
+                self.press(lambda: controller.reject("not a sperm"))
+            elif abs(ref.z_um[controller.plane] - focus) < SEES_UM:
+                self.press(controller.accept)
             else:
-                there = sitting.session.state.plane_of(cell, focus)
-                while sitting.plane != there:
-                    self.press(lambda: sitting.step(int(np.sign(there - sitting.plane))))
-                self.press(sitting.focus_here)
+                there = controller.session.state.plane_of(cell, focus)
+                while controller.plane != there:
+                    self.press(lambda: controller.step(int(np.sign(there - controller.plane))))
+                self.press(controller.focus_here)
         except FgafError:  # its range leaves the stack, or its crop the frame
-            self.press(lambda: sitting.reject("no focus in the stack"))
+            self.press(lambda: controller.reject("no focus in the stack"))
 
 
 def focus_of(cell: object, ref: object, truth: StackTruth) -> float | None:
@@ -77,8 +77,8 @@ def test_232_cells_take_two_keys_each_at_most_and_are_right(
 ) -> None:
     truths: dict[str, StackTruth] = {}
     with Session.create(tmp_path / "session", PatchSettings()) as session:
-        sitting = Sitting(session, "ann")
-        person = Person(sitting, truths)
+        controller = AnnotationController(session, "ann")
+        person = Person(controller, truths)
         labelled = seed = 0
         while labelled < CELLS:
             contrast, motile = CASES[seed % len(CASES)]
@@ -87,9 +87,9 @@ def test_232_cells_take_two_keys_each_at_most_and_are_right(
             with RawStack.open(path) as stack:
                 truths[stack.fingerprint] = stack.truth()
             take_in(session, find_cells(path, session.state))
-            sitting.refresh()
-            while sitting.left and labelled < CELLS:
-                sitting.first_open()
+            controller.refresh()
+            while controller.left and labelled < CELLS:
+                controller.first_open()
                 person.label()
                 labelled += 1
             seed += 1

@@ -148,7 +148,7 @@ def test_the_plugin_in_naparis_menus(archive: Path, tmp_path: Path) -> None:
         start._folder.setText(str(tmp_path / "session"))
         start.begin()
         assert start.panel is not None, start._line.text()
-        assert start.panel.sitting.annotator == "eve"
+        assert start.panel.controller.annotator == "eve"
         assert {s.action: s.keys for s in start.panel.shortcuts}["unsure"] == ("Q",)
         start.panel.search.stop()
         start.panel.shut()

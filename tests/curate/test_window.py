@@ -75,23 +75,23 @@ class TestInAWindow:
     def test_a_killed_window_goes_on_where_it_was(
         self, panel: object, driver: ModuleType, tmp_path: Path
     ) -> None:
-        sitting, session = panel.sitting, panel.session
+        controller, session = panel.controller, panel.session
         assert len(session.state.stacks) == 3
         mine = [c.label for c in session.state.cells.values() if c.by_person]
         assert sorted(d.verdict for d in mine) == ["accept", "focus", "reject", "unsure"]
         assert all(d.annotator == "ann" and d.seconds > 0 for d in mine)
-        todo = sitting.left
-        assert sitting.name == next(n for n in sitting.names if not sitting.done(n))
+        todo = controller.left
+        assert controller.name == next(n for n in controller.names if not controller.done(n))
 
         driver.press(panel, "Ctrl+Z")  # of the window that was killed
-        assert sitting.left == todo + 1
+        assert controller.left == todo + 1
         driver.press(panel, "Ctrl+Shift+Z")
-        assert sitting.left == todo
+        assert controller.left == todo
         driver.press(panel, "Home")
-        while sitting.left:
-            before = sitting.left
+        while controller.left:
+            before = controller.left
             driver.press(panel, "Space")
-            if sitting.left == before:  # cannot be kept: the line says why
+            if controller.left == before:  # cannot be kept: the line says why
                 assert "cannot be kept" in panel.message
                 driver.press(panel, "3")
         assert "all cells of this queue are done" in panel.message
@@ -105,27 +105,27 @@ class TestInAWindow:
         assert np.median(error) <= 0.25
 
     def test_keys_turn_planes_nudge_and_show_help(self, panel: object, driver: ModuleType) -> None:
-        sitting = panel.sitting
-        sitting.go(sitting.names[1])
-        sitting.to_plane(8)
-        start = sitting.plane
+        controller = panel.controller
+        controller.go(controller.names[1])
+        controller.to_plane(8)
+        start = controller.plane
         driver.press(panel, "Right", "D", "Left")
-        assert sitting.plane == start + 1
+        assert controller.plane == start + 1
         driver.wait(lambda: panel.viewer.dims.current_step[0] == start + 1)
         panel.viewer.dims.set_current_step(0, 3)  # the slider leads, too
-        assert sitting.plane == 3
-        before = sitting.cell.y.copy()
+        assert controller.plane == 3
+        before = controller.cell.y.copy()
         driver.press(panel, "Shift+Down")
-        moved = sitting.cell.y - before
+        moved = controller.cell.y - before
         assert moved[3] == pytest.approx(1)
         assert np.count_nonzero(moved) == 1
         driver.press(panel, "Alt+Up")
-        np.testing.assert_allclose(sitting.cell.y - before, moved - 1)
+        np.testing.assert_allclose(controller.cell.y - before, moved - 1)
         driver.press(panel, "Ctrl+Z", "Ctrl+Z")
-        np.testing.assert_allclose(sitting.cell.y, before)
+        np.testing.assert_allclose(controller.cell.y, before)
         driver.press(panel, "S")
-        assert sitting.plane == panel.session.state.plane_of(
-            sitting.cell, sitting.suggestion.focus_um
+        assert controller.plane == panel.session.state.plane_of(
+            controller.cell, controller.suggestion.focus_um
         )
         panel.viewer.theme = "light"
         driver.press(panel, "H")
@@ -141,8 +141,8 @@ class TestInAWindow:
         self, panel: object, driver: ModuleType
     ) -> None:
         panel.follow()
-        sitting = panel.sitting
-        way = np.column_stack([sitting.cell.y, sitting.cell.x])
+        controller = panel.controller
+        way = np.column_stack([controller.cell.y, controller.cell.x])
         driver.press(panel, "E")
         centres = panel.viewer.layers["centres"]
         assert centres.mode == "select"
@@ -157,20 +157,20 @@ class TestInAWindow:
         event.type = "mouse_release"
         assert next(drag, "end") == "end"
         assert len(panel.session.records) == records + 1
-        assert sitting.cell.y[4] == pytest.approx(way[4, 0] + 3, abs=0.02)
+        assert controller.cell.y[4] == pytest.approx(way[4, 0] + 3, abs=0.02)
         driver.press(panel, "Ctrl+Z", "E")
-        assert sitting.cell.y[4] == pytest.approx(way[4, 0], abs=0.02)
+        assert controller.cell.y[4] == pytest.approx(way[4, 0], abs=0.02)
 
     def test_a_cell_is_added_by_a_click(self, panel: object, driver: ModuleType) -> None:
         panel.follow()
-        sitting = panel.sitting
+        controller = panel.controller
         cells = len(panel.session.state.cells)
         driver.press(panel, "C")
         place = panel.viewer.layers["field"].data_to_world((0, 250.0, 300.0))
         for callback in panel.viewer.mouse_drag_callbacks:
             callback(panel.viewer, SimpleNamespace(position=place))
         assert len(panel.session.state.cells) == cells + 1
-        assert "by-hand" in sitting.name
+        assert "by-hand" in controller.name
         driver.press(panel, "Ctrl+Z")
         assert len(panel.session.state.cells) == cells
 

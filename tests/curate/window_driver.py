@@ -59,5 +59,5 @@ def close(panel: Panel) -> None:
 if __name__ == "__main__":
     shown = opened(Path(sys.argv[1]), Path(sys.argv[2]))
     press(shown, "Space", "Right", "Return", "2", "Space", "Ctrl+Z", "U")
-    print(shown.sitting.name, shown.sitting.left, flush=True)
+    print(shown.controller.name, shown.controller.left, flush=True)
     sys.stdin.read()

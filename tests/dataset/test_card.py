@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from fgaf.base.errors import SettingError
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.cards.card import card
-from fgaf.dataset.cards.card_metadata import TEMPLATE, About, read_about
+from fgaf.dataset.cards.card_metadata import TEMPLATE, CardMetadata, read_card_metadata
 from fgaf.dataset.cards.croissant import croissant
 from fgaf.dataset.commands.main import main
 from fgaf.dataset.storage.optics import Optics
@@ -121,11 +121,11 @@ def test_croissant_without_facts_is_valid_too(archive: Archive, tmp_path: Path) 
 
 
 def test_the_template_is_what_about_reads(about: Path, tmp_path: Path) -> None:
-    filled = read_about(about)
-    assert all(getattr(filled, name) for name in About.model_fields)
+    filled = read_card_metadata(about)
+    assert all(getattr(filled, name) for name in CardMetadata.model_fields)
     new = tmp_path / "new.toml"
     new.write_text(TEMPLATE, encoding="utf-8")
-    assert read_about(new) == About()
+    assert read_card_metadata(new) == CardMetadata()
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_wrong_facts_are_named(text: str, says: str, tmp_path: Path) -> None:
     path = tmp_path / "about.toml"
     path.write_text(text)
     with pytest.raises(SettingError) as caught:
-        read_about(path)
+        read_card_metadata(path)
     assert says in str(caught.value)
 
 
@@ -193,13 +193,13 @@ def test_names_in_a_card_are_shown_letter_by_letter(archive: Archive) -> None:
 
 
 def test_facts_of_a_person_keep_their_markdown_but_no_html(archive: Archive) -> None:
-    about = About(description="See *this* [page](https://a.b).", uses="<b>x</b>")
+    about = CardMetadata(description="See *this* [page](https://a.b).", uses="<b>x</b>")
     assert "See *this* [page](https://a.b)." in card(archive, about)
     assert "&lt;b>x&lt;/b>" in card(archive, about)
 
 
 def test_croissant_can_be_put_into_a_web_page(good_archive: Path) -> None:
-    about = About(description="</script><script>alert(1)</script> & more")
+    about = CardMetadata(description="</script><script>alert(1)</script> & more")
     text = croissant(Archive.read(good_archive), about)
     assert not set("<>&") & set(text)
     assert json.loads(text)["description"] == about.description

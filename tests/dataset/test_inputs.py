@@ -14,7 +14,7 @@ from hostile import Said, require_refused, run
 
 from fgaf.base.errors import FormatError
 from fgaf.base.inputs import parse_json, parse_toml, read_text, require_file
-from fgaf.dataset.cards.card_metadata import read_about
+from fgaf.dataset.cards.card_metadata import read_card_metadata
 
 DEEP = 200_000
 
@@ -90,7 +90,7 @@ def test_json_that_is_none_is_refused(text: Text, answers: dict[tuple[str, str],
 def test_a_byte_order_mark_and_windows_line_ends_are_no_matter(tmp_path: Path) -> None:
     path = tmp_path / "about.toml"
     path.write_bytes(b"\xef\xbb\xbftitle = 'x'\r\nversion = '1'\r\n")
-    assert (read_about(path).title, read_about(path).version) == ("x", "1")
+    assert (read_card_metadata(path).title, read_card_metadata(path).version) == ("x", "1")
 
 
 def test_deep_values_are_an_error_that_callers_know() -> None:

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from fgaf.base.errors import ExistsError, FgafError, FormatError, SettingError
 from fgaf.dataset.raw import RawHeader, RawStack, RawWriter, recover
-from fgaf.dataset.storage.crc import joined
+from fgaf.dataset.storage.crc import crc32_combine
 from fgaf.dataset.storage.optics import Optics
 from fgaf.dataset.truth import CellTruth, FrameTruth, StackTruth, read_truth, write_truth
 
@@ -259,7 +259,7 @@ def test_the_truth_lies_beside_its_stack(write_stack: Callable[..., Path], tmp_p
 def test_checksums_join_as_if_taken_at_once(parts: list[bytes]) -> None:
     checksum = 0
     for part in parts:
-        checksum = joined(checksum, zlib.crc32(part), len(part))
+        checksum = crc32_combine(checksum, zlib.crc32(part), len(part))
     assert checksum == zlib.crc32(b"".join(parts))
 
 

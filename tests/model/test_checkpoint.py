@@ -18,7 +18,7 @@ from fgaf.base.errors import FgafError, FormatError
 from fgaf.dataset.archive import Archive
 from fgaf.model.inference.checkpoint import Checkpoint, load_state, save_state
 from fgaf.model.inference.digest import digest_of
-from fgaf.model.inference.initial_weights import Start
+from fgaf.model.inference.initial_weights import InitialWeights
 from fgaf.model.networks.settings import TrainSettings
 from fgaf.model.training.train import train
 
@@ -47,13 +47,13 @@ KINDS = (
     Kind("checkpoint.pt", Checkpoint.load),
     Kind("checkpoint.safetensors", Checkpoint.load),
     Kind("last.pt", load_state),
-    Kind("checkpoint.pt", lambda path: Start.load(str(path))),
+    Kind("checkpoint.pt", lambda path: InitialWeights.load(str(path))),
 )
 
 
 def same(one: Any, other: Any) -> bool:
     """Whether two things that were read hold the same."""
-    if isinstance(one, Start):
+    if isinstance(one, InitialWeights):
         one, other = one.checkpoint, other.checkpoint
     if isinstance(one, Checkpoint):
         one, other = ({**vars(it), "familiar": None} for it in (one, other))

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.model.training.parallel import Team
+from fgaf.model.training.parallel import DistributedContext
 
 TEAM = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
@@ -110,6 +110,6 @@ def test_a_training_of_two_processes_follows_one(
 
 def test_parts_of_a_batch_make_it_whole() -> None:
     batch = torch.arange(7)
-    parts = [Team(rank, 3).part(batch) for rank in range(3)]
+    parts = [DistributedContext(rank, 3).part(batch) for rank in range(3)]
     assert torch.equal(torch.cat(parts), batch)
     assert np.ptp([len(part) for part in parts]) == 1

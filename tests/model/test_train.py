@@ -20,10 +20,10 @@ from fgaf.base.errors import ExistsError, FgafError
 from fgaf.dataset.archive import Archive
 from fgaf.model.inference.checkpoint import Checkpoint, load_state
 from fgaf.model.networks.settings import TrainSettings, preset, read_settings
-from fgaf.model.training.compute import Machine, choose_machine
+from fgaf.model.training.compute import Compute, choose_compute
 from fgaf.model.training.optimise import Average, learning_rate, step_seconds
 from fgaf.model.training.sides import Data
-from fgaf.model.training.train import FILES, settle, train as train_and_draw
+from fgaf.model.training.train import FILES, resolve_settings, train as train_and_draw
 
 train = partial(train_and_draw, pictures=False)
 
@@ -248,22 +248,22 @@ def test_average_of_weights() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is always used")
 def test_automatic_machine_is_the_fastest() -> None:
     """Of thread counts, precisions and memory formats, by the times given."""
-    timed: list[Machine] = []
+    timed: list[Compute] = []
 
-    def seconds(machine: Machine) -> float:
+    def seconds(machine: Compute) -> float:
         timed.append(machine)
         return 2.0 - machine.bf16 - 0.5 * (not machine.channels_last)
 
-    assert choose_machine(quick(precision="auto"), seconds) == Machine("cpu", 1, True, False)
+    assert choose_compute(quick(precision="auto"), seconds) == Compute("cpu", 1, True, False)
     assert len(timed) == 4
-    assert choose_machine(quick(), seconds) == Machine("cpu", 1, False)
+    assert choose_compute(quick(), seconds) == Compute("cpu", 1, False)
 
 
 def test_timing_a_step_leaves_the_run_as_it_was() -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    assert step_seconds(Machine("cpu", 1, False), quick(batch=4), 32, 5) > 0
+    assert step_seconds(Compute("cpu", 1, False), quick(batch=4), 32, 5) > 0
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -280,12 +280,14 @@ def test_balance_draws_every_class_equally() -> None:
 
 def test_zeros_are_settled_by_the_archive(make_archive: Callable[..., Archive]) -> None:
     open_settings = preset("default")
-    small = settle(open_settings, make_archive(cells=10))
+    small = resolve_settings(open_settings, make_archive(cells=10))
     assert (small.view, small.stem_stride, small.epochs) == (1, 1, 600)
-    large = settle(open_settings.with_values({"batch": 2}), make_archive(cells=20, side=64))
+    large = resolve_settings(
+        open_settings.with_values({"batch": 2}), make_archive(cells=20, side=64)
+    )
     assert (large.view, large.stem_stride, large.epochs) == (0.75, 1, 60)
-    whole = settle(open_settings.with_values({"view": 1.0}), make_archive(side=96))
+    whole = resolve_settings(open_settings.with_values({"view": 1.0}), make_archive(side=96))
     assert (whole.view, whole.stem_stride) == (1, 2)
-    tuned = settle(open_settings.with_values({"start": "sim"}), make_archive(side=96))
+    tuned = resolve_settings(open_settings.with_values({"start": "sim"}), make_archive(side=96))
     assert (tuned.view, tuned.stem_stride) == (1, 2)
-    assert settle(quick(), make_archive()) == quick(lr=0.05)
+    assert resolve_settings(quick(), make_archive()) == quick(lr=0.05)

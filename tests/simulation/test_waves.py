@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fgaf.acquire.simulation.flagellum import ThreadImager
+from fgaf.acquire.simulation.flagellum import FlagellumImager
 from fgaf.acquire.simulation.microscope import Microscope
 from fgaf.acquire.simulation.reference import multislice
 from fgaf.acquire.simulation.scene import Canvas, Painter, Swimmer
@@ -265,7 +265,7 @@ def test_a_bead_of_a_thread_is_a_weak_small_thing(contrast: Contrast, magnificat
     """The table of point images against the wave model, between the table's places."""
     settings = MicroscopeSettings(contrast=contrast, magnification=magnification)
     model = imager(settings)
-    threads = ThreadImager(model.windows)
+    threads = FlagellumImager(model.windows)
     sigma, strength = 0.11, 1e-3
     weak = blob(settings, strength / (2 * np.pi * sigma**2), sigma_um=sigma)
     image = np.zeros((64, 64), np.float32)

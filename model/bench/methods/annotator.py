@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import model_validator
 
 from fgaf.base.errors import FgafError
-from fgaf.model.bench.evaluation_set import Exam
+from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods.method import Method, Prediction, Sight
 
 
@@ -41,7 +41,7 @@ class AnnotatorMethod(Method):
             raise ValueError("an annotator needs either a session or an archive")
         return self
 
-    def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:  # noqa: ARG002
+    def resolved_settings(self, data: EvaluationSet, seed: int | None) -> dict[str, Any]:  # noqa: ARG002
         """List how far the other person's focus lies from the archive's, cell by cell."""
         from fgaf.model.bench.methods.second_labels import from_archive, from_session, match
 
@@ -50,7 +50,7 @@ class AnnotatorMethod(Method):
             labels += from_session(self.session)
         if self.archive is not None:
             labels += from_archive(self.archive)
-        shift_um = match(labels, exam.archive)
+        shift_um = match(labels, data.archive)
         if not shift_um:
             raise FgafError(
                 f"{self.session or self.archive} holds no other person's label of a cell of this "
@@ -59,17 +59,17 @@ class AnnotatorMethod(Method):
             )
         return {"shift_um": {str(cell): shift for cell, shift in shift_um.items()}}
 
-    def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
+    def answer(self, data: EvaluationSet, resolved: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
         """Give each plane its distance to the other person's focus."""
         from fgaf.model.bench.methods.search import from_focus
 
-        grid = exam.archive.class_depths_um
-        known = np.isin(exam.cell, [int(cell) for cell in told["shift_um"]])
-        probabilities = np.full((exam.rows.size, grid.size), np.nan)
-        expected = np.full(exam.rows.size, np.nan)
+        grid = data.archive.class_depths_um
+        known = np.isin(data.cell, [int(cell) for cell in resolved["shift_um"]])
+        probabilities = np.full((data.rows.size, grid.size), np.nan)
+        expected = np.full(data.rows.size, np.nan)
         if known.any():
-            cells = np.unique(exam.cell[known])
-            shift = np.array([told["shift_um"][str(cell)] for cell in cells], dtype=np.float64)
-            found = from_focus(shift, exam.labels_um[known], exam.cell[known], grid)
+            cells = np.unique(data.cell[known])
+            shift = np.array([resolved["shift_um"][str(cell)] for cell in cells], dtype=np.float64)
+            found = from_focus(shift, data.labels_um[known], data.cell[known], grid)
             probabilities[known], expected[known] = found.probabilities, found.expected_um
         return Prediction(probabilities, expected)

@@ -11,7 +11,7 @@ import numpy as np
 from fgaf.base.bounds import Bound, LearningRate
 from fgaf.base.extras import optional
 from fgaf.dataset.splits.split import VALIDATION
-from fgaf.model.bench.evaluation_set import Exam
+from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods.method import Method, Prediction
 
 
@@ -39,22 +39,22 @@ class BoostingMethod(Method):
 
     calibrated: ClassVar[bool] = True
 
-    def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:
+    def resolved_settings(self, data: EvaluationSet, seed: int | None) -> dict[str, Any]:
         """List the settings and the version of scikit-learn, which must be there."""
         version = optional("sklearn").__version__
-        return {**super().told(exam, seed), "scikit_learn": version}
+        return {**super().resolved_settings(data, seed), "scikit_learn": version}
 
-    def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
+    def answer(self, data: EvaluationSet, resolved: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
         """Grow the trees on the training patches, then ask them."""
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         from fgaf.model.bench.methods.features import describe_patches
 
-        archive, grid = exam.archive, exam.archive.class_depths_um
-        rows = exam.training_rows
+        archive, grid = data.archive, data.archive.class_depths_um
+        rows = data.training_rows
         labels = archive.depth_class[rows]
         if np.unique(labels).size < 2:
-            shares = np.zeros((exam.rows.size, grid.size))
+            shares = np.zeros((data.rows.size, grid.size))
             shares[:, labels[0]] = 1.0
             return Prediction.of_shares(shares, grid)
         trees = HistGradientBoostingClassifier(
@@ -65,9 +65,9 @@ class BoostingMethod(Method):
             random_state=0,
         )
         trees.fit(describe_patches(archive.images[rows]), labels)
-        asked = list(trees.staged_predict_proba(describe_patches(archive.images[exam.rows])))
+        asked = list(trees.staged_predict_proba(describe_patches(archive.images[data.rows])))
         chosen = len(asked) - 1
-        held_out = exam.rows_of(VALIDATION)
+        held_out = data.rows_of(VALIDATION)
         if held_out.size:
             seen = np.searchsorted(trees.classes_, archive.depth_class[held_out])
             known = np.isin(archive.depth_class[held_out], trees.classes_)
@@ -78,6 +78,6 @@ class BoostingMethod(Method):
                 for shares in trees.staged_predict_proba(unseen)
             ]
             chosen = int(np.argmin(surprise))
-        shares = np.zeros((exam.rows.size, grid.size))
+        shares = np.zeros((data.rows.size, grid.size))
         shares[:, trees.classes_] = asked[chosen]
         return Prediction.of_shares(shares, grid)

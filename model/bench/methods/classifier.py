@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from fgaf.model.bench.evaluation_set import Exam
+from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods.method import Method, Prediction
 from fgaf.model.bench.methods.trained import ask_network
 from fgaf.model.networks.settings import RANDOM, TrainSettings, preset as training_preset
@@ -31,22 +31,22 @@ class ClassifierMethod(Method):
     seeded: ClassVar[bool] = True
     calibrated: ClassVar[bool] = True
 
-    def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:
+    def resolved_settings(self, data: EvaluationSet, seed: int | None) -> dict[str, Any]:
         """List all training settings, those of the preset replaced by the given ones."""
-        from fgaf.model.training.train import suiting
+        from fgaf.model.training.train import default_preset
 
         given = dict(self.settings)
         named = given.pop("preset", None)
-        base = named or suiting(exam.archive, str(given.get("start", RANDOM)))
-        values = {**given, "seed": seed, "split": exam.split}
+        base = named or default_preset(data.archive, str(given.get("start", RANDOM)))
+        values = {**given, "seed": seed, "split": data.split}
         return asdict(training_preset(str(base)).with_values(values))
 
-    def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:
+    def answer(self, data: EvaluationSet, resolved: Mapping[str, Any], folder: Path) -> Prediction:
         """Train in `folder`, or go on with a training that was stopped there, then predict."""
         from fgaf.model.training.train import train
 
-        train(exam.archive, TrainSettings(**told), folder, resume=True, pictures=False)
-        return ask_network(folder, exam)
+        train(data.archive, TrainSettings(**resolved), folder, resume=True, pictures=False)
+        return ask_network(folder, data)
 
     def cost(self, folder: Path) -> dict[str, float]:
         """Measure the network trained in `folder`."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from fgaf.model.bench.evaluation_set import Exam
+from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods.method import Floats, Integers, Method, Prediction, Sight
 
 
@@ -19,10 +19,10 @@ class ConstantMethod(Method):
 
     sees: ClassVar[Sight] = "nothing"
 
-    def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
+    def answer(self, data: EvaluationSet, resolved: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
         """Say what costs least on the training labels."""
-        labels = exam.archive.depth_class[exam.training_rows]
-        return constant(labels, exam.rows.size, exam.archive.class_depths_um)
+        labels = data.archive.depth_class[data.training_rows]
+        return constant(labels, data.rows.size, data.archive.class_depths_um)
 
 
 def constant(labels: Integers, n_rows: int, class_depths_um: Floats) -> Prediction:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from fgaf.base.bounds import Bound
 from fgaf.dataset.splits.split import VALIDATION
-from fgaf.model.bench.evaluation_set import Exam
+from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods.method import Floats, Integers, Method, Prediction
 
 
@@ -39,27 +39,27 @@ class DefocusMethod(Method):
 
     calibrated: ClassVar[bool] = True
 
-    def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
+    def answer(self, data: EvaluationSet, resolved: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
         """Calibrate on the training cells, then find the likeliest depth of every test patch."""
         from fgaf.model.bench.methods.calibration import Calibration
 
-        archive, grid = exam.archive, exam.archive.class_depths_um
-        rows = exam.training_rows
-        features = self._features(exam, rows)
-        held_out = exam.rows_of(VALIDATION)
+        archive, grid = data.archive, data.archive.class_depths_um
+        rows = data.training_rows
+        features = self._features(data, rows)
+        held_out = data.rows_of(VALIDATION)
         fits = [
             Calibration.fit(features, archive.depth_um[rows], grid, degree)
             for degree in self.degrees
         ]
         best = fits[0]
         if held_out.size:
-            unseen = self._features(exam, held_out)
+            unseen = self._features(data, held_out)
             best = max(fits, key=lambda fit: fit.evidence(unseen, archive.depth_um[held_out]))
-        return best.predict(self._features(exam, exam.rows))
+        return best.predict(self._features(data, data.rows))
 
-    def _features(self, exam: Exam, rows: Integers) -> Floats:
+    def _features(self, data: EvaluationSet, rows: Integers) -> Floats:
         from fgaf.model.bench.methods.features import band_powers, signs
 
-        images = exam.archive.images[rows]
+        images = data.archive.images[rows]
         bands = band_powers(images)
         return np.concatenate([bands, signs(images)], axis=1) if self.signed else bands

@@ -11,7 +11,7 @@ from pydantic import model_validator
 
 from fgaf.base.errors import SettingError
 from fgaf.curate.focus.focus_measures import MEASURES, FocusMeasure
-from fgaf.model.bench.evaluation_set import Exam
+from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods.method import Method, Prediction, Sight
 
 
@@ -43,38 +43,38 @@ class FocusMethod(Method):
             )
         return self
 
-    def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:
+    def resolved_settings(self, data: EvaluationSet, seed: int | None) -> dict[str, Any]:
         """List measure and rule; refuse a measure that does not exist."""
         if self.rule != "phase":
             measure_named(self.measure)
-        return super().told(exam, seed)
+        return super().resolved_settings(data, seed)
 
-    def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
+    def answer(self, data: EvaluationSet, resolved: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
         """Search the planes of every test cell for its focus."""
         from fgaf.model.bench.methods import search
         from fgaf.model.bench.methods.focus_template import FocusTemplate
 
-        archive, grid = exam.archive, exam.archive.class_depths_um
+        archive, grid = data.archive, data.archive.class_depths_um
         if self.rule == "phase":
-            focus_um = search.suggested_focus(archive, exam.rows)
-            return search.from_focus(focus_um, exam.labels_um, exam.cell, grid)
+            focus_um = search.suggested_focus(archive, data.rows)
+            return search.from_focus(focus_um, data.labels_um, data.cell, grid)
         sharpness = measure_named(self.measure)
-        values = search.focus_values(archive, exam.rows, sharpness)
+        values = search.focus_values(archive, data.rows, sharpness)
         if self.rule == "peak":
-            found = search.search_focus(values, exam.labels_um, exam.cell, grid)
+            found = search.search_focus(values, data.labels_um, data.cell, grid)
             return replace(found, values=values)
         if self.rule == "dip":
-            focus_um = search.dip_focus(values, exam.labels_um, exam.cell)
+            focus_um = search.dip_focus(values, data.labels_um, data.cell)
         else:
-            rows = exam.training_rows
+            rows = data.training_rows
             template = FocusTemplate.fit(
                 search.focus_values(archive, rows, sharpness),
                 archive.depth_um[rows],
                 archive.cell[rows],
                 grid,
             )
-            focus_um = template.focus(values, exam.labels_um, exam.cell)
-        return search.from_focus(focus_um, exam.labels_um, exam.cell, grid)
+            focus_um = template.focus(values, data.labels_um, data.cell)
+        return search.from_focus(focus_um, data.labels_um, data.cell, grid)
 
 
 def measure_named(name: str) -> FocusMeasure:

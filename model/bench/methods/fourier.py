@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from fgaf.base.bounds import Bound, LearningRate, OffsetPx
 from fgaf.dataset.splits.split import VALIDATION
-from fgaf.model.bench.evaluation_set import Exam
+from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods.method import Method, Prediction
 
 
@@ -39,23 +39,23 @@ class FourierMethod(Method):
     seeded: ClassVar[bool] = True
     calibrated: ClassVar[bool] = True
 
-    def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:
+    def resolved_settings(self, data: EvaluationSet, seed: int | None) -> dict[str, Any]:
         """List the settings and the seed."""
-        side = exam.archive.header.patch_px
+        side = data.archive.header.patch_px
         window = min(self.window_px or max(2 * side // 3, 8), side)
-        return {**super().told(exam, seed), "window_px": window // 2 * 2}
+        return {**super().resolved_settings(data, seed), "window_px": window // 2 * 2}
 
-    def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
+    def answer(self, data: EvaluationSet, resolved: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
         """Train on the training patches, then predict."""
         from fgaf.model.bench.methods.fourier_network import magnitudes, train_dense
 
-        archive, window = exam.archive, int(told["window_px"])
-        rows, held_out = exam.training_rows, exam.rows_of(VALIDATION)
+        archive, window = data.archive, int(resolved["window_px"])
+        rows, held_out = data.training_rows, data.rows_of(VALIDATION)
         cutoff = archive.header.optics.cutoff_per_um
         pixel_um = archive.header.optics.pixel_size_um
         limit = 0.5 if cutoff is None or pixel_um is None else min(2 * cutoff * pixel_um, 0.5)
         known, unseen, asked = (
-            magnitudes(archive.images[part], window, limit) for part in (rows, held_out, exam.rows)
+            magnitudes(archive.images[part], window, limit) for part in (rows, held_out, data.rows)
         )
         shares = train_dense(
             (known, archive.depth_class[rows]),
@@ -66,6 +66,6 @@ class FourierMethod(Method):
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             dropout=self.dropout,
-            seed=int(told["seed"]),
+            seed=int(resolved["seed"]),
         )
         return Prediction.of_shares(shares, archive.class_depths_um)

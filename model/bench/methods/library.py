@@ -11,7 +11,7 @@ import numpy as np
 from fgaf.base.bounds import Bound, OffsetPx
 from fgaf.base.errors import SettingError
 from fgaf.dataset.splits.split import VALIDATION
-from fgaf.model.bench.evaluation_set import Exam
+from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods.method import Floats, Integers, Method, Prediction
 
 
@@ -40,29 +40,29 @@ class LibraryMethod(Method):
 
     calibrated: ClassVar[bool] = True
 
-    def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:
+    def resolved_settings(self, data: EvaluationSet, seed: int | None) -> dict[str, Any]:
         """List the settings; refuse a window that the patches have no room for."""
-        self._window(exam)
-        return super().told(exam, seed)
+        self._window(data)
+        return super().resolved_settings(data, seed)
 
-    def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
+    def answer(self, data: EvaluationSet, resolved: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
         """Match every test patch; validation cells decide how sure a match makes."""
         from fgaf.model.bench.methods.matching import fit_sharpness, shares_of
 
-        grid = exam.archive.class_depths_um
-        scores, expected = self._match(exam, exam.rows)
-        held_out = exam.rows_of(VALIDATION)
+        grid = data.archive.class_depths_um
+        scores, expected = self._match(data, data.rows)
+        held_out = data.rows_of(VALIDATION)
         sharpness = None
         if held_out.size:
-            unseen, _ = self._match(exam, held_out)
-            sharpness = fit_sharpness(unseen, exam.archive.depth_class[held_out])
+            unseen, _ = self._match(data, held_out)
+            sharpness = fit_sharpness(unseen, data.archive.depth_class[held_out])
         return Prediction(shares_of(scores, sharpness), np.clip(expected, grid[0], grid[-1]))
 
-    def _match(self, exam: Exam, asked: Integers) -> tuple[Floats, Floats]:
+    def _match(self, data: EvaluationSet, asked: Integers) -> tuple[Floats, Floats]:
         """Likeness to each depth class (N, C), and the interpolated depth (N,)."""
         from fgaf.model.bench.methods import matching
 
-        archive, rows = exam.archive, exam.training_rows
+        archive, rows = data.archive, data.training_rows
         labels, grid = archive.depth_class[rows], archive.class_depths_um
         if self.references == "profiles":
             scores = matching.match_profiles(
@@ -70,15 +70,15 @@ class LibraryMethod(Method):
             )
             return scores, matching.peak_depth(scores, grid)
         likeness = matching.match_images(
-            archive.images[asked], archive.images[rows], self._window(exam), self.shift_px
+            archive.images[asked], archive.images[rows], self._window(data), self.shift_px
         )
         return (
             matching.best_of_class(likeness, labels, grid.size),
             matching.depth_along_best(likeness, archive.depth_um[rows], archive.cell[rows]),
         )
 
-    def _window(self, exam: Exam) -> int:
-        side = exam.archive.header.patch_px
+    def _window(self, data: EvaluationSet) -> int:
+        side = data.archive.header.patch_px
         window = (self.window_px or max(side // 3, 8)) // 2 * 2
         if window < 8 or window + 2 * self.shift_px + 2 > side:
             raise SettingError(

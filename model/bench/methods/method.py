@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from fgaf.model.bench.evaluation_set import Exam
+from fgaf.model.bench.evaluation_set import EvaluationSet
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -76,7 +76,7 @@ class Method(BaseModel):
     calibrated: ClassVar[bool] = False
     """Whether its probabilities are meant as such, not only by their order."""
 
-    def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:  # noqa: ARG002
+    def resolved_settings(self, data: EvaluationSet, seed: int | None) -> dict[str, Any]:  # noqa: ARG002
         """List everything it goes by, defaults included; with `code` it decides the answers.
 
         Parameters
@@ -96,11 +96,11 @@ class Method(BaseModel):
         FgafError
             It cannot be run so, or not on these data. Nothing was started.
         """
-        told = self.model_dump(mode="json", exclude={"id", "label", "kind"})
-        return told if seed is None else {**told, "seed": seed}
+        resolved = self.model_dump(mode="json", exclude={"id", "label", "kind"})
+        return resolved if seed is None else {**resolved, "seed": seed}
 
     @abstractmethod
-    def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:
+    def answer(self, data: EvaluationSet, resolved: Mapping[str, Any], folder: Path) -> Prediction:
         """Answer for the test patches of an exam.
 
         Parameters
@@ -108,7 +108,7 @@ class Method(BaseModel):
         exam
             Training cells to learn from, test cells to answer for.
         told
-            As `told` gave it.
+            As `resolved_settings` gave it.
         folder
             Its own, not there yet; for what it keeps, such as a network.
 

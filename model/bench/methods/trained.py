@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from fgaf.base.errors import FgafError
-from fgaf.model.bench.evaluation_set import Exam
+from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods.method import Method, Prediction
 
 
@@ -26,26 +26,26 @@ class TrainedMethod(Method):
 
     calibrated: ClassVar[bool] = True
 
-    def told(self, exam: Exam, seed: int | None) -> dict[str, Any]:  # noqa: ARG002
+    def resolved_settings(self, data: EvaluationSet, seed: int | None) -> dict[str, Any]:  # noqa: ARG002
         """Read how the network was trained; refuse one that may have seen the test cells."""
         from fgaf.model.inference.predict import Predictor
 
         checkpoint = Predictor.load(self.run).checkpoint
-        if checkpoint.archive_fingerprint != exam.archive.fingerprint:
+        if checkpoint.archive_fingerprint != data.archive.fingerprint:
             raise FgafError(
                 f"{self.run} was trained on another archive and may have seen these test cells; "
                 "train on this one"
             )
-        if checkpoint.settings.split != exam.split:
+        if checkpoint.settings.split != data.split:
             raise FgafError(
                 f"{self.run} was trained on the split {checkpoint.settings.split!r} and may have "
-                f"seen the test cells of {exam.split!r}; pass --split {checkpoint.settings.split}"
+                f"seen the test cells of {data.split!r}; pass --split {checkpoint.settings.split}"
             )
         return {**asdict(checkpoint.settings), "trained_utc": checkpoint.created_utc}
 
-    def answer(self, exam: Exam, told: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
+    def answer(self, data: EvaluationSet, resolved: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
         """Predict with that network."""
-        return ask_network(self.run, exam)
+        return ask_network(self.run, data)
 
     def cost(self, folder: Path) -> dict[str, float]:  # noqa: ARG002
         """Measure that network."""
@@ -54,9 +54,9 @@ class TrainedMethod(Method):
         return network_cost(self.run)
 
 
-def ask_network(run: Path, exam: Exam) -> Prediction:
+def ask_network(run: Path, data: EvaluationSet) -> Prediction:
     """Ask the network of a training run about the test patches."""
     from fgaf.model.inference.predict import Predictor
 
-    shares = Predictor.load(run).probabilities(exam.archive.images[exam.rows])
-    return Prediction.of_shares(shares, exam.archive.class_depths_um)
+    shares = Predictor.load(run).probabilities(data.archive.images[data.rows])
+    return Prediction.of_shares(shares, data.archive.class_depths_um)

@@ -12,7 +12,7 @@ import pytest
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.curate.detection.crop import AT_BORDER, PatchSettings
 from fgaf.curate.session.agreement import agreement, disagreements, weighted_kappa
-from fgaf.curate.session.annotation_controller import Sitting
+from fgaf.curate.session.annotation_controller import AnnotationController
 from fgaf.curate.session.finding import find_cells, require_workable, take_in
 from fgaf.curate.session.queue import QueueSettings, queue_of
 from fgaf.curate.session.session import Session, decision_of
@@ -39,8 +39,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def sitting(session: Session, clock: Clock) -> Sitting:
-    return Sitting(session, "ann", clock=clock)
+def controller(session: Session, clock: Clock) -> AnnotationController:
+    return AnnotationController(session, "ann", clock=clock)
 
 
 @pytest.fixture
@@ -71,85 +71,89 @@ def twelve(flat_stack: Callable[..., Path], tmp_path: Path) -> Iterator[Session]
         yield session
 
 
-def test_accept_advances_and_the_last_one_says_so(sitting: Sitting) -> None:
-    assert (sitting.name, sitting.plane, sitting.left) == ("one", 2, 3)
-    assert sitting.accept() == "one: suggestion accepted"
-    assert sitting.name == "two"
-    sitting.step(1)
-    assert sitting.focus_here() == "two: focus set"
-    assert sitting.session.state.cells["two"].decision.focus_um == 0.5
-    assert "all cells of this queue are done" in sitting.reject("debris")
-    assert sitting.left == 0
-    assert sitting.session.state.counts() == {"found": 3, "kept": 2, "debris": 1}
+def test_accept_advances_and_the_last_one_says_so(controller: AnnotationController) -> None:
+    assert (controller.name, controller.plane, controller.left) == ("one", 2, 3)
+    assert controller.accept() == "one: suggestion accepted"
+    assert controller.name == "two"
+    controller.step(1)
+    assert controller.focus_here() == "two: focus set"
+    assert controller.session.state.cells["two"].decision.focus_um == 0.5
+    assert "all cells of this queue are done" in controller.reject("debris")
+    assert controller.left == 0
+    assert controller.session.state.counts() == {"found": 3, "kept": 2, "debris": 1}
 
 
-def test_stepping_ends_at_the_ends_of_the_stack(sitting: Sitting) -> None:
-    sitting.step(-9)
-    assert sitting.plane == 0
-    sitting.step(99)
-    assert sitting.plane == 4
-    assert sitting.next() == ""
-    assert sitting.previous() == ""
-    assert sitting.previous() == "this is the first cell"
+def test_stepping_ends_at_the_ends_of_the_stack(controller: AnnotationController) -> None:
+    controller.step(-9)
+    assert controller.plane == 0
+    controller.step(99)
+    assert controller.plane == 4
+    assert controller.next() == ""
+    assert controller.previous() == ""
+    assert controller.previous() == "this is the first cell"
 
 
-def test_the_queue_goes_on_behind_the_cell_in_view(sitting: Sitting) -> None:
-    sitting.go("two")
-    sitting.unsure()
-    assert sitting.name == "three"
-    sitting.accept()
-    assert sitting.name == "one"
+def test_the_queue_goes_on_behind_the_cell_in_view(controller: AnnotationController) -> None:
+    controller.go("two")
+    controller.unsure()
+    assert controller.name == "three"
+    controller.accept()
+    assert controller.name == "one"
 
 
 def test_without_advance_the_cell_stays(session: Session) -> None:
-    sitting = Sitting(session, "ann", advance=False)
-    sitting.accept()
-    assert sitting.name == "one"
+    controller = AnnotationController(session, "ann", advance=False)
+    controller.accept()
+    assert controller.name == "one"
 
 
-def test_undo_and_redo_show_their_cell(sitting: Sitting) -> None:
-    sitting.accept()
-    sitting.nudge(1, 0, every=True)
-    sitting.reject("dead")
-    assert sitting.name == "three"
-    assert sitting.undo() == "undone: reject of two"
-    assert sitting.name == "two"
-    assert sitting.undo() == "undone: move of two"
-    assert sitting.undo() == "undone: accept of one"
-    assert (sitting.name, sitting.left) == ("one", 3)
+def test_undo_and_redo_show_their_cell(controller: AnnotationController) -> None:
+    controller.accept()
+    controller.nudge(1, 0, every=True)
+    controller.reject("dead")
+    assert controller.name == "three"
+    assert controller.undo() == "undone: reject of two"
+    assert controller.name == "two"
+    assert controller.undo() == "undone: move of two"
+    assert controller.undo() == "undone: accept of one"
+    assert (controller.name, controller.left) == ("one", 3)
     for _ in range(3):
-        sitting.redo()
-    assert sitting.left == 1
+        controller.redo()
+    assert controller.left == 1
 
 
-def test_time_is_counted_while_someone_is_there(sitting: Sitting, clock: Clock) -> None:
+def test_time_is_counted_while_someone_is_there(
+    controller: AnnotationController, clock: Clock
+) -> None:
     clock.now = 2.0
-    sitting.step(1)
+    controller.step(1)
     clock.now = 1000.0
-    sitting.step(-1)
+    controller.step(-1)
     clock.now = 1001.5
-    sitting.accept()
-    assert sitting.session.state.cells["one"].label.seconds == 33.5
+    controller.accept()
+    assert controller.session.state.cells["one"].label.seconds == 33.5
     clock.now = 1004.5
-    sitting.accept()
-    assert status(sitting.session.state).seconds == pytest.approx(18.25)
+    controller.accept()
+    assert status(controller.session.state).seconds == pytest.approx(18.25)
 
 
-def test_a_resumed_sitting_begins_at_the_first_unlabelled_cell(sitting: Sitting) -> None:
-    sitting.accept()
-    sitting.session.close()
-    with Session.open(sitting.session.folder) as again:
-        assert Sitting(again, "ann").name == "two"
-        assert Sitting(again, "bob").name == "two"
+def test_a_resumed_sitting_begins_at_the_first_unlabelled_cell(
+    controller: AnnotationController,
+) -> None:
+    controller.accept()
+    controller.session.close()
+    with Session.open(controller.session.folder) as again:
+        assert AnnotationController(again, "ann").name == "two"
+        assert AnnotationController(again, "bob").name == "two"
 
 
 def test_what_auto_decided_waits_for_a_person(session: Session) -> None:
     state = session.state
     session.decide_all([decision_of(state, "one", "reject", AUTO, reason="overlaps another cell")])
     session.decide_all([decision_of(state, "two", "reject", AUTO, reason=AT_BORDER)])
-    sitting = Sitting(session, "ann")
-    assert sitting.names == ["one", "three"]
-    assert sitting.left == 2
+    controller = AnnotationController(session, "ann")
+    assert controller.names == ["one", "three"]
+    assert controller.left == 2
 
 
 ORDERS = (
@@ -183,13 +187,13 @@ def test_random_orders_and_shares_are_the_same_every_time(twelve: Session) -> No
 
 
 def test_a_second_pass_is_blind_and_measured(twelve: Session) -> None:
-    first = Sitting(twelve, "ann")
+    first = AnnotationController(twelve, "ann")
     for _ in range(10):
         first.accept()
     first.reject("dead")
     own = QueueSettings(task="second")
     assert queue_of(twelve.state, own, "ann") == []
-    bob = Sitting(twelve, "bob", own)
+    bob = AnnotationController(twelve, "bob", own)
     assert len(bob.names) == 11
     assert bob.suggestion is None
     assert bob.decision is None
@@ -214,7 +218,7 @@ def test_a_second_pass_is_blind_and_measured(twelve: Session) -> None:
     assert set(disagreements(twelve.state)) == {names[8], names[9], names[10]}
     assert twelve.state.counts()["kept"] == 10
 
-    eve = Sitting(twelve, "eve", QueueSettings(task="review"))
+    eve = AnnotationController(twelve, "eve", QueueSettings(task="review"))
     assert eve.left == 3
     eve.go(names[8])
     eve.accept()
@@ -258,25 +262,27 @@ def test_a_cell_is_added_where_a_person_points(raw_folder: Path, tmp_path: Path)
     with Session.create(tmp_path / "s", PatchSettings()) as session:
         found = find_cells(raw_folder / "third.stack.h5", session.state)
         assert found is not None
-        missed = next(c for c, why in zip(found.cells, found.objections, strict=True) if not why)
+        missed = next(
+            c for c, why in zip(found.cells, found.rejection_reasons, strict=True) if not why
+        )
         found.cells.remove(missed)
         take_in(session, found)
         assert find_cells(raw_folder / "third.stack.h5", session.state) is None
-        sitting = Sitting(session, "ann")
-        before = sitting.name
-        sitting.plane = 3
-        sitting.add(missed.y[3] + 4, missed.x[3] - 4)
-        added = sitting.cell
+        controller = AnnotationController(session, "ann")
+        before = controller.name
+        controller.plane = 3
+        controller.add(missed.y[3] + 4, missed.x[3] - 4)
+        added = controller.cell
         assert added is not None
         assert np.hypot(added.y - missed.y, added.x - missed.x).max() < 3
         assert abs(added.suggestion.focus_um - missed.suggestion.focus_um) < 0.3
-        sitting.accept()
-        sitting.undo()
-        assert sitting.undo() == f"undone: added cell of {added.id}"
-        assert added.id not in sitting.names
-        assert sitting.name == before
+        controller.accept()
+        controller.undo()
+        assert controller.undo() == f"undone: added cell of {added.id}"
+        assert added.id not in controller.names
+        assert controller.name == before
         with pytest.raises(FgafError, match="outside the frame"):
-            sitting.add(-5, 10)
+            controller.add(-5, 10)
 
 
 def test_stacks_that_do_not_go_together_are_refused_by_name(

@@ -12,7 +12,7 @@ import torch
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.dataset.archive import Archive
 from fgaf.model.inference.checkpoint import Checkpoint, build_network
-from fgaf.model.inference.initial_weights import Start
+from fgaf.model.inference.initial_weights import InitialWeights
 from fgaf.model.networks.backbones import BACKBONES
 from fgaf.model.networks.settings import TrainSettings, preset
 from fgaf.model.training.train import train as train_and_draw
@@ -28,7 +28,7 @@ def quick(**values: Any) -> TrainSettings:
 def started(name: str, archive: Archive, **values: Any) -> torch.nn.Module:
     settings = preset("default").with_values({"stem_stride": 2, **values})
     network = build_network(settings, archive.n_classes)
-    start = Start.load(name)
+    start = InitialWeights.load(name)
     assert start is not None
     start.apply(network, settings, archive.header)
     return network.eval()
