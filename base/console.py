@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +26,10 @@ _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ud800-\udfff]"
 )
+
+
+_SIGNALLED = 128
+"""Exit codes above it are those of runs that a signal ended."""
 
 
 class _OneLine(click.Command):
@@ -53,7 +58,10 @@ class _OneLine(click.Command):
         except click.Abort:
             echo("error: stopped by the keyboard", err=True)
             code = 1
-        sys.exit(code if isinstance(code, int) else 0)
+        code = code if isinstance(code, int) else 0
+        if code > _SIGNALLED:  # a second Ctrl-C while Python ends would print a traceback
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        sys.exit(code)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from fgaf.base.errors import SettingError
@@ -68,5 +69,11 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def _filled(table: Mapping[str, Any]) -> dict[str, Any]:
-    filled = {key: _filled(v) if isinstance(v, Mapping) else v for key, v in table.items()}
+    filled = {key: _plain(value) for key, value in table.items()}
     return {key: value for key, value in filled.items() if value != {}}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _filled(value)
+    return str(value) if isinstance(value, PurePath) else value

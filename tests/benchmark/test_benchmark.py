@@ -489,7 +489,7 @@ def test_what_only_a_training_needs_is_removed(tmp_path, texture_archive, case: 
 
 
 def test_a_run_that_fails_is_named_and_the_others_are_kept(tmp_path, texture_archive) -> None:
-    wild = {"id": "wild", "kind": "classifier", "settings": TINY | {"lr": 1e3}}
+    wild = {"id": "wild", "kind": "classifier", "settings": TINY | {"lr": 10.0}}
     constant = {"id": "constant", "kind": "constant"}
     spec = {"name": "p", "reference": "constant", "methods": [wild, constant]}
     with pytest.raises(FgafError, match=r"^wild-seed0-\w+ failed: .*diverged.* run again to go on"):
@@ -513,11 +513,11 @@ class Option:
 
 
 OPTIONS = [
-    Option("seed", ("--seeds", "0,one"), "'one' is no seed; give whole numbers, such as 0,1,2"),
+    Option("seed", ("--seeds", "0,one"), "'one' is not a valid integer"),
     Option("setting", ("--set", "epoch=3"), "method 'fgaf': unknown setting 'epoch'; did you mean"),
-    Option("no value", ("--set", "epochs"), "--set 'epochs' is no key=value"),
-    Option("folds", ("--folds", "90"), "make no 90 folds; give 2 to 7 folds"),
-    Option("one fold", ("--folds", "1"), "make no 1 folds"),
+    Option("no value", ("--set", "epochs"), "'epochs' is no setting; write KEY=VALUE"),
+    Option("folds", ("--folds", "90"), "cannot fill 90 folds; take fewer folds"),
+    Option("one fold", ("--folds", "1"), "--folds 1 is too few; give 2 or more"),
 ]
 
 

@@ -111,7 +111,7 @@ def test_what_cannot_be_set_beside_is_named(tmp_path: Path, texture_archive) -> 
     with pytest.raises(FgafError, match="holds no raw stacks"):
         read_group(tmp_path, header)
     write_stack(tmp_path / "a.stack.h5", cells=0)
-    with pytest.raises(FgafError, match="no cell of the 1 stacks"):
+    with pytest.raises(FgafError, match="no cell of the 1 stack "):
         read_group(tmp_path, header)
     constant = load_preset("fig6").model_copy(update={"methods": ()})
     with pytest.raises(SettingError, match="no focus measure that is searched for its peak"):

@@ -182,7 +182,7 @@ def test_random_orders_and_shares_are_the_same_every_time(twelve: Session) -> No
     assert names == queue_of(twelve.state, queue, "bob")
     assert 2 <= len(names) <= 10
     assert names != sorted(names)
-    with pytest.raises(SettingError, match="a fifth"):
+    with pytest.raises(SettingError, match="share: 0 is out of bounds"):
         QueueSettings(share=0)
 
 
