@@ -271,7 +271,9 @@ def test_stacks_and_archives_are_refused_by_file_and_attribute(
 def test_a_model_of_unmeant_numbers_is_damaged() -> None:
     from fgaf.model.inference.checkpoint import Checkpoint
 
-    whole = Checkpoint.load(Path(fgaf.model.__file__).parent / "weights" / "sim.safetensors")
+    whole = Checkpoint.load(
+        Path(fgaf.model.__file__).parent / "inference" / "weights" / "sim.safetensors"
+    )
     with pytest.raises(SettingError, match="step_um: nan is out of bounds"):
         replace(whole, step_um=float("nan"))
     with pytest.raises(SettingError, match="deviation: 0 is out of bounds"):

@@ -118,7 +118,7 @@ class TrainSettings:
     start: str = RANDOM
     epochs: Epochs = 0
     batch: Annotated[int, Bound(2, 65536)] = 32
-    lr: Annotated[float, Bound(0, 10)] = 0.0
+    lr: Annotated[float, Bound(0, 1e4)] = 0.0
     momentum: Annotated[float, Bound(0, 0.9999)] = 0.9
     nesterov: bool = True
     weight_decay: Annotated[float, Bound(0, 10)] = 5e-4

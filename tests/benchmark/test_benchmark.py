@@ -489,7 +489,7 @@ def test_what_only_a_training_needs_is_removed(tmp_path, texture_archive, case: 
 
 
 def test_a_run_that_fails_is_named_and_the_others_are_kept(tmp_path, texture_archive) -> None:
-    wild = {"id": "wild", "kind": "classifier", "settings": TINY | {"lr": 10.0}}
+    wild = {"id": "wild", "kind": "classifier", "settings": TINY | {"lr": 1e3}}
     constant = {"id": "constant", "kind": "constant"}
     spec = {"name": "p", "reference": "constant", "methods": [wild, constant]}
     with pytest.raises(FgafError, match=r"^wild-seed0-\w+ failed: .*diverged.* run again to go on"):

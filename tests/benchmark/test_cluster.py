@@ -130,7 +130,7 @@ def test_a_worker_refuses_another_archive_and_the_other_answers_are_kept(
 def test_one_run_that_fails_does_not_lose_the_others(
     tmp_path: Path, dataset: Path, cluster: LocalCluster
 ) -> None:
-    wild = {"id": "wild", "kind": "classifier", "settings": NETWORK | {"lr": 10.0}}
+    wild = {"id": "wild", "kind": "classifier", "settings": NETWORK | {"lr": 1e3}}
     methods = [wild, {"id": "constant", "kind": "constant"}]
     preset = Preset.model_validate({"name": "p", "reference": "constant", "methods": methods})
     archive, out = Archive.read(dataset), tmp_path / "out"

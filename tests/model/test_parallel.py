@@ -32,9 +32,9 @@ STEPS = """
 import json, sys, torch
 from fgaf.model.networks.backbones import DepthNetwork
 from fgaf.model.networks.fgaf import FGAFSettings
-from fgaf.model.training.parallel import teamed
+from fgaf.model.training.parallel import distributed_context
 
-with teamed() as team:
+with distributed_context() as team:
     torch.manual_seed(0)
     network = DepthNetwork("shufflenet_v2_x0_5", 5, module=FGAFSettings(width=32)).double()
     stepping = team.wrap(network)
@@ -65,9 +65,9 @@ def test_steps_of_two_processes_are_those_of_one(tmp_path: Path) -> None:
 HELD = """
 import gc, torch
 from torch.nn.parallel import DistributedDataParallel
-from fgaf.model.training.parallel import teamed
+from fgaf.model.training.parallel import distributed_context
 
-with teamed() as team:
+with distributed_context() as team:
     stepping = team.wrap(torch.nn.Linear(3, 2))
     stepping(torch.ones(1, 3)).sum().backward()
 assert not any(isinstance(each, DistributedDataParallel) for each in gc.get_objects())

@@ -204,7 +204,7 @@ def with_sides(archive: Archive, *sides: int) -> Archive:
         (4, (0, 1), {}, "no test cells"),
         (4, (1, 2), {}, "no training cells"),
         (4, (0, 2), {"split": "mine"}, "no split 'mine'"),
-        (10, (0, 0, 2), {"lr": 10.0, "epochs": 5}, "diverged"),
+        (10, (0, 0, 2), {"lr": 1000.0, "epochs": 5}, "diverged"),
     ],
 )
 def test_refuses(
