@@ -1,5 +1,6 @@
 # make demo: install, then the whole chain on the simulated microscope.
 # make test: install, then every check.
+# make docs: the documentation site, in build/docs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +16,7 @@ TOOLS := hdf5-tools xvfb xauth libegl1 libgl1 libdbus-1-3 libxkbcommon-x11-0 lib
 ON_SCREEN = $(if $(shell command -v xvfb-run),xvfb-run -a,)
 SUDO := $(if $(shell command -v sudo),sudo,)
 
-.PHONY: install system demo test test-slow lint benchmarks clean
+.PHONY: install system site demo test test-slow lint docs benchmarks clean
 
 install: $(VENV)/installed
 
@@ -49,6 +50,11 @@ demo: install
 	cd demo && $(HERE)/fgaf-train dataset.h5
 	cd demo && $(HERE)/fgaf-bench dataset.h5 --trained dataset-run
 
+# The package as others install it: what mypy checks and the reference is made of.
+site: install
+	rm -rf build
+	$(BIN)/python -m pip install --quiet --no-deps --target $(SITE) .
+
 # One worker per processor, and one thread in each: more would wait for each other.
 test: install system lint
 	OMP_NUM_THREADS=1 $(ON_SCREEN) $(BIN)/python -m pytest -n auto --dist loadfile
@@ -56,14 +62,16 @@ test: install system lint
 test-slow: install system
 	$(ON_SCREEN) $(BIN)/python -m pytest -m slow
 
-lint: install
+lint: install site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	rm -rf build
-	$(BIN)/python -m pip install --quiet --no-deps --target $(SITE) .
 	cd $(SITE) && $(HERE)/lint-imports $(CURDIR)/pyproject.toml
 	MYPYPATH=$(SITE) $(BIN)/mypy -p fgaf
 	MYPYPATH=$(SITE) $(BIN)/mypy -p fgaf --platform win32
+
+docs: site
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/mkdocs build --strict
 
 benchmarks: install
 	for script in $(filter-out benchmarks/few_cells.py,$(wildcard benchmarks/*.py)); do $(ON_SCREEN) $(BIN)/python $$script || exit 1; done

@@ -1,0 +1,39 @@
+"""The documentation names files that exist."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+HERE = Path(__file__).parents[1]
+DOCS = HERE / "docs"
+SITE = runpy.run_path(str(HERE / "tools" / "docs_site.py"))
+
+
+def missing(paths: set[str]) -> set[str]:
+    return {path for path in paths if not (HERE / path).exists()}
+
+
+def test_the_table_of_features_names_files() -> None:
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+ \| `([^`]+)` \|$", page, re.MULTILINE)
+    assert len(rows) >= 20
+    assert not missing(set(rows))
+
+
+def test_the_architecture_page_names_every_sub_package() -> None:
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    rooms = re.split(r"^## (\w+)$", page, flags=re.MULTILINE)
+    told = dict(zip(rooms[1::2], rooms[2::2], strict=True))
+    for room in ("dataset", "acquire", "curate", "model"):
+        packages = {path.parent.name for path in (HERE / room).glob("*/__init__.py")}
+        assert set(re.findall(r"^- \*\*(\w+)\*\*", told[room], re.MULTILINE)) == packages
+
+
+def test_the_navigation_names_every_page_once() -> None:
+    nav = (HERE / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    named = re.findall(r"(\S+\.md)$", nav, re.MULTILINE)
+    pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+    assert sorted(named) == sorted(pages | set(SITE["PAGES"].values()))
+    assert not missing(set(SITE["PAGES"]))
