@@ -37,3 +37,16 @@ def test_the_navigation_names_every_page_once() -> None:
     pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
     assert sorted(named) == sorted(pages | set(SITE["PAGES"].values()))
     assert not missing(set(SITE["PAGES"]))
+
+
+def test_the_page_on_benchmarks_names_every_preset() -> None:
+    page = (DOCS / "benchmark.md").read_text(encoding="utf-8")
+    presets = {path.stem for path in (HERE / "model" / "bench" / "presets").glob("*.toml")}
+    assert set(re.findall(r"^\| `(\w+)` \| .* \| \d+ \|$", page, re.MULTILINE)) == presets
+
+
+def test_the_steps_for_contributors_name_files() -> None:
+    page = (HERE / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:\w+/)+[\w.]+\.\w+)`", page)
+    assert len(paths) > 20
+    assert not missing({path for path in paths if "NAME" not in path})
