@@ -6,6 +6,8 @@ import re
 import runpy
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parents[1]
 DOCS = HERE / "docs"
 SITE = runpy.run_path(str(HERE / "tools" / "docs_site.py"))
@@ -50,3 +52,20 @@ def test_the_steps_for_contributors_name_files() -> None:
     paths = re.findall(r"`((?:\w+/)+[\w.]+\.\w+)`", page)
     assert len(paths) > 20
     assert not missing({path for path in paths if "NAME" not in path})
+
+
+RECORDS = sorted((DOCS / "decisions").glob("[0-9]*.md"))
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_a_decision_is_short_and_listed(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 30
+    assert [line for line in lines if line.startswith("## ")] == [
+        "## Context",
+        "## Decision",
+        "## Consequences",
+    ]
+    assert lines[0].startswith(f"# {path.name[:4]}: ")
+    listed = (DOCS / "decisions" / "index.md").read_text(encoding="utf-8")
+    assert f"[{lines[0][8:]}]({path.name})" in listed
