@@ -29,8 +29,10 @@ def nearest_class(depths_um: npt.ArrayLike, class_depths_um: npt.ArrayLike) -> I
 
     Parameters
     ----------
-    depths_um : (N,) depths in µm.
-    class_depths_um : (C,) depth of each class in µm, ascending and equally spaced.
+    depths_um
+        (N,) depths in µm.
+    class_depths_um
+        (C,) depth of each class in µm, ascending and equally spaced.
 
     Returns
     -------
@@ -53,9 +55,12 @@ def top_k_credit(probabilities: Floats, truth: Integers, k: int) -> Floats:
 
     Parameters
     ----------
-    probabilities : (N, C)
-    truth : (N,) class numbers
-    k : places, 1 or more
+    probabilities
+        (N, C).
+    truth
+        (N,) class numbers.
+    k
+        Places, 1 or more.
 
     Returns
     -------
@@ -81,14 +86,20 @@ def evaluate(
 
     Parameters
     ----------
-    probabilities : (N, C) a row of class probabilities per patch (one-hot where a method
-        gives a class alone).
-    depths_true_um : (N,) depth each patch is judged by, µm, on or off the class grid.
-    class_depths_um : (C,) depth of each class, µm.
-    cell : (N,) the cell each patch shows; intervals resample these.
-    depth_of_field_um : eq. (2), for errors in depths of field; None leaves them out.
-    seed : of the bootstrap.
-    expected_um : (N,) continuous estimate, µm; by default the mean over the probabilities.
+    probabilities
+        (N, C) a row of class probabilities per patch (one-hot where a method gives a class alone).
+    depths_true_um
+        (N,) depth each patch is judged by, µm, on or off the class grid.
+    class_depths_um
+        (C,) depth of each class, µm.
+    cell
+        (N,) the cell each patch shows; intervals resample these.
+    depth_of_field_um
+        Eq. (2), for errors in depths of field; None leaves them out.
+    seed
+        Of the bootstrap.
+    expected_um
+        (N,) continuous estimate, µm; by default the mean over the probabilities.
 
     Returns
     -------
@@ -161,10 +172,14 @@ def judge(
 
     Parameters
     ----------
-    probabilities : (N, C)
-    archive : whose `rows` the probabilities belong to
-    rows : (N,) row numbers
-    seed, expected_um : as for `evaluate`
+    probabilities
+        (N, C).
+    archive
+        Whose `rows` the probabilities belong to.
+    rows
+        (N,) row numbers.
+    seed, expected_um
+        As for `evaluate`.
 
     Returns
     -------

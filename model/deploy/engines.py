@@ -52,10 +52,12 @@ class OpenVino:
 
     Parameters
     ----------
-    path : .onnx, or .xml with its .bin beside it
-    threads : of the processor; None for two, where there are two. On one patch one of them works
-        or all, whichever `start` finds faster: small networks lose more by sharing their work
-        than they gain. Of many patches each takes a share
+    path
+        The file: .onnx, or .xml with its .bin beside it.
+    threads
+        Of the processor; None for two, where there are two. On one patch one of them works or all,
+        whichever `start` finds faster: small networks lose more by sharing their work than they
+        gain. Of many patches each takes a share.
     """
 
     def __init__(self, path: Path, threads: int | None) -> None:
@@ -160,8 +162,10 @@ class OnnxRuntime:
 
     Parameters
     ----------
-    path : .onnx
-    threads : of the processor; None for one or two
+    path
+        The file, .onnx.
+    threads
+        Of the processor; None for one or two.
     """
 
     def __init__(self, path: Path, threads: int | None) -> None:

@@ -81,11 +81,16 @@ def export_model(
 
     Parameters
     ----------
-    run : the run's folder, a checkpoint, or "sim"
-    archive : that it was trained on: its training cells calibrate, its test cells judge
-    out : the file; its suffix is that of the kind of file
-    settings : to what
-    progress : wraps the verification, as `fgaf.base.console.progress`
+    run
+        The run's folder, a checkpoint, or "sim".
+    archive
+        The archive it was trained on: its training cells calibrate, its test cells judge.
+    out
+        The file; its suffix is that of the kind of file.
+    settings
+        What to export to.
+    progress
+        Wraps the verification, as `fgaf.base.console.progress`.
 
     Returns
     -------
@@ -177,10 +182,14 @@ def build(
 
     Parameters
     ----------
-    path : of the new file; OpenVINO's weights go beside it
-    model : of `fgaf.model.deploy.graph.onnx_model`, with views and precision of the settings
-    checkpoint, settings : of what, to what
-    training : (N, S, S) patches to calibrate int8 with
+    path
+        Of the new file; OpenVINO's weights go beside it.
+    model
+        Of `fgaf.model.deploy.graph.onnx_model`, with views and precision of the settings.
+    checkpoint, settings
+        What is exported, and to what.
+    training
+        (N, S, S) patches to calibrate int8 with.
     """
     card = replace(
         card_of(checkpoint, settings.tta), kind=settings.to, precision=settings.precision

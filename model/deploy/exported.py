@@ -26,8 +26,10 @@ class Exported(Reads):
 
     Parameters
     ----------
-    engine : runs it
-    card : what it is
+    engine
+        Runs it.
+    card
+        What it is.
     """
 
     def __init__(self, engine: Engine, card: ModelCard) -> None:
@@ -44,8 +46,10 @@ class Exported(Reads):
 
         Parameters
         ----------
-        path : .onnx, or .xml with its .bin beside it
-        threads : of the processor; None for two, where there are two
+        path
+            The file: .onnx, or .xml with its .bin beside it.
+        threads
+            Of the processor; None for two, where there are two.
 
         Raises
         ------

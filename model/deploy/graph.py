@@ -27,9 +27,12 @@ class DepthGraph(nn.Module):
 
     Parameters
     ----------
-    checkpoint : the network, its scale, depth classes, temperature, and what is familiar to it
-    tta : average the logits of the eight symmetries
-    precision : that it is for
+    checkpoint
+        The network, its scale, depth classes, temperature, and what is familiar to it.
+    tta
+        Average the logits of the eight symmetries.
+    precision
+        The arithmetic it is made for.
     """
 
     def __init__(self, checkpoint: Checkpoint, tta: bool, precision: Precision = "fp32") -> None:
@@ -50,7 +53,8 @@ class DepthGraph(nn.Module):
 
         Parameters
         ----------
-        patches : (N, S, S) grey values of any type
+        patches
+            (N, S, S) grey values of any type.
 
         Returns
         -------
@@ -77,7 +81,8 @@ def onnx_model(checkpoint: Checkpoint, tta: bool, precision: Precision = "fp32")
 
     Parameters
     ----------
-    checkpoint, tta, precision : see `DepthGraph`
+    checkpoint, tta, precision
+        See `DepthGraph`.
 
     Returns
     -------

@@ -19,11 +19,14 @@ def open_model(path: Path | str, tta: bool | None = None, threads: int | None = 
 
     Parameters
     ----------
-    path : the folder of a training run, a checkpoint, "sim" for the network that ships, or an
-        export (.onnx, or .xml with its .bin beside it)
-    tta : average the eight symmetries; None as the run was set. An export was made with one or
-        the other
-    threads : of the processor, for an export; None for two, where there are two
+    path
+        The folder of a training run, a checkpoint, "sim" for the network that ships, or an export
+        (.onnx, or .xml with its .bin beside it).
+    tta
+        Average the eight symmetries; None as the run was set. An export was made with one or the
+        other.
+    threads
+        Of the processor, for an export; None for two, where there are two.
 
     Raises
     ------

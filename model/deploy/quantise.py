@@ -26,8 +26,10 @@ def quantise(model: Any, patches: npt.NDArray[Any]) -> Any:
 
     Parameters
     ----------
-    model : onnx.ModelProto, from `fgaf.model.deploy.graph.onnx_model`
-    patches : (N, S, S) of training cells
+    model
+        An onnx.ModelProto, from `fgaf.model.deploy.graph.onnx_model`.
+    patches
+        (N, S, S) of training cells.
 
     Returns
     -------

@@ -23,8 +23,10 @@ def seal(path: Path, others: Sequence[Path] = ()) -> None:
 
     Parameters
     ----------
-    path : the file
-    others : files that belong to it
+    path
+        The file.
+    others
+        Files that belong to it.
     """
     content = bytearray(path.read_bytes())
     (place,) = _PLACE.finditer(content)

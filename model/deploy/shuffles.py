@@ -59,7 +59,8 @@ def fold_shuffles(network: nn.Module) -> None:
 
     Parameters
     ----------
-    network : in evaluation mode; its answers do not change
+    network
+        In evaluation mode; its answers do not change.
     """
     for path, stage in list(network.named_modules()):
         if not isinstance(stage, nn.Sequential) or not len(stage):

@@ -87,11 +87,16 @@ def verify(
 
     Parameters
     ----------
-    model : the export
-    checkpoint : that it was made of
-    archive : with the patches
-    judged : (M,) which rows
-    progress : wraps the batches
+    model
+        The export.
+    checkpoint
+        The checkpoint it was made of.
+    archive
+        Holds the patches.
+    judged
+        (M,) rows to judge.
+    progress
+        Wraps the batches.
     """
     rows = np.flatnonzero(judged)
     alike = Predictor(checkpoint, model.card.tta)

@@ -118,8 +118,10 @@ class ModelCard:
 
         Parameters
         ----------
-        text : the JSON
-        source : named in the error
+        text
+            The JSON.
+        source
+            Named in the error.
 
         Raises
         ------
@@ -147,9 +149,12 @@ def differences(
 
     Parameters
     ----------
-    card : of the model
-    optics : that the images were taken with; what is None on either side is not compared
-    patch_px : side of the patches
+    card
+        Of the model.
+    optics
+        That the images were taken with; what is None on either side is not compared.
+    patch_px
+        Side of the patches.
 
     Returns
     -------
@@ -185,10 +190,14 @@ def require_same(
 
     Parameters
     ----------
-    card, optics, patch_px : see `differences`
-    source : of the images, named in the error
-    force : go on all the same
-    warn : told what differs when going on
+    card, optics, patch_px
+        See `differences`.
+    source
+        Of the images, named in the error.
+    force
+        Go on all the same.
+    warn
+        Told what differs when going on.
 
     Raises
     ------

@@ -51,18 +51,30 @@ class Checkpoint:
 
     Parameters
     ----------
-    settings : all of the run
-    weights : of the network, by name
-    scale : grey values to network input
-    step_um, half_range_um : the depth classes
-    patch_px : side of a patch
-    optics : of the training archive
-    archive_name, archive_fingerprint : which archive that was
-    epoch : epochs trained
-    temperature : of the logits, from the validation cells
-    metrics : of the test cells; empty before they were judged
-    familiar : what patches of training look like; None where there was nothing to learn it from
-    created_utc, software : when and by what
+    settings
+        All of the run.
+    weights
+        Of the network, by name.
+    scale
+        Grey values to network input.
+    step_um, half_range_um
+        The depth classes.
+    patch_px
+        Side of a patch.
+    optics
+        Of the training archive.
+    archive_name, archive_fingerprint
+        Which archive that was.
+    epoch
+        Epochs trained.
+    temperature
+        Of the logits, from the validation cells.
+    metrics
+        Of the test cells; empty before they were judged.
+    familiar
+        What patches of training look like; None where there was nothing to learn it from.
+    created_utc, software
+        When and by what.
     """
 
     settings: TrainSettings

@@ -25,12 +25,14 @@ class Scale:
 
     Parameters
     ----------
-    normalise : "level" divides each patch by its own mean, which removes lamp and exposure
-        and leaves contrast, the cue of defocus; "flux" is for objects that shine on a dark
-        ground: it takes off the ground, divides by the light of the object, and takes the root,
-        under which shot noise is alike in bright and dim pixels (Anscombe, Biometrika 35, 1948);
-        "dataset" leaves grey values as they are.
-    mean, deviation : of the training patches after that; removed from all.
+    normalise
+        "level" divides each patch by its own mean, which removes lamp and exposure and leaves
+        contrast, the cue of defocus; "flux" is for objects that shine on a dark ground: it takes
+        off the ground, divides by the light of the object, and takes the root, under which shot
+        noise is alike in bright and dim pixels (Anscombe, Biometrika 35, 1948); "dataset" leaves
+        grey values as they are.
+    mean, deviation
+        Of the training patches after that; removed from all.
     """
 
     normalise: Normalise
@@ -95,9 +97,12 @@ def check_patches(images: Any, side: int, source: str = "the input") -> Any:
 
     Parameters
     ----------
-    images : (N, S, S) or one (S, S), uint8 or uint16
-    side : S the network was trained on
-    source : named in the error
+    images
+        (N, S, S) or one (S, S), uint8 or uint16.
+    side
+        S the network was trained on.
+    source
+        Named in the error.
 
     Returns
     -------

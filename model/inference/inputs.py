@@ -87,13 +87,20 @@ def read_patches(
 
     Parameters
     ----------
-    path : the file
-    card : of the model
-    pixel_size_um : pixel in the specimen; None for the stack's own, else the network's
-    head_um : length of the cells to find, µm; None for a sperm head
-    force : read images of other optics than the model's all the same
-    verify : compare a raw stack or an archive with its checksums first
-    warn : told what differs then
+    path
+        The file.
+    card
+        Of the model.
+    pixel_size_um
+        Pixel in the specimen; None for the stack's own, else the network's.
+    head_um
+        Length of the cells to find, µm; None for a sperm head.
+    force
+        Read images of other optics than the model's all the same.
+    verify
+        Compare a raw stack or an archive with its checksums first.
+    warn
+        Told what differs then.
 
     Raises
     ------

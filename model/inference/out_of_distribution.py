@@ -115,7 +115,8 @@ def spectrum(x: Tensor) -> Tensor:
 
     Parameters
     ----------
-    x : (B, 1, S, S)
+    x
+        (B, 1, S, S).
 
     Returns
     -------
@@ -145,8 +146,10 @@ def rings(maps: Tensor, radii: tuple[float, ...] = _RINGS) -> Tensor:
 
     Parameters
     ----------
-    maps : (B, C, H, W)
-    radii : where the disc and the R - 1 rings about it end, in half sides
+    maps
+        (B, C, H, W).
+    radii
+        Where the disc and the R - 1 rings about it end, in half sides.
 
     Returns
     -------
@@ -170,7 +173,8 @@ def energies(x: Tensor) -> Tensor:
 
     Parameters
     ----------
-    x : (B, 1, S, S)
+    x
+        (B, 1, S, S).
 
     Returns
     -------
@@ -192,10 +196,12 @@ def learn(settings: TrainSettings, scale: Scale, training: Any, validation: Any)
 
     Parameters
     ----------
-    settings : of the training
-    scale : grey values to network input
-    training, validation : (N, S, S) patches of either side, N above 0; of many, some thousand
-        are looked at
+    settings
+        Of the training.
+    scale
+        Grey values to network input.
+    training, validation
+        (N, S, S) patches of either side, N above 0; of many, some thousand are looked at.
 
     Returns
     -------

@@ -26,8 +26,10 @@ class Predictor(Reads):
 
     Parameters
     ----------
-    checkpoint : of a finished run
-    tta : average the eight symmetries of the square; None as the run was set
+    checkpoint
+        Of a finished run.
+    tta
+        Average the eight symmetries of the square; None as the run was set.
     """
 
     def __init__(self, checkpoint: Checkpoint, tta: bool | None = None) -> None:
@@ -43,8 +45,10 @@ class Predictor(Reads):
 
         Parameters
         ----------
-        run : the run's folder, one checkpoint file, or "sim" for the network that ships
-        tta : see the class
+        run
+            The run's folder, one checkpoint file, or "sim" for the network that ships.
+        tta
+            See the class.
 
         Raises
         ------
@@ -58,8 +62,10 @@ class Predictor(Reads):
 
         Parameters
         ----------
-        images : (N, S, S) or (S, S), uint8 or uint16
-        source : named in errors
+        images
+            (N, S, S) or (S, S), uint8 or uint16.
+        source
+            Named in errors.
 
         Raises
         ------
@@ -94,7 +100,8 @@ def load_checkpoint(run: Path) -> Checkpoint:
 
     Parameters
     ----------
-    run : the run's folder, one checkpoint file, or "sim" for the network that ships
+    run
+        The run's folder, one checkpoint file, or "sim" for the network that ships.
 
     Raises
     ------
@@ -136,9 +143,12 @@ def network_logits(network: torch.nn.Module, x: Tensor, tta: bool) -> Tensor:
 
     Parameters
     ----------
-    network : from patches (B, 1, S, S) to logits
-    x : (N, 1, S, S) normalised
-    tta : average the logits of the eight symmetries
+    network
+        From patches (B, 1, S, S) to logits.
+    x
+        (N, 1, S, S) normalised.
+    tta
+        Average the logits of the eight symmetries.
 
     Returns
     -------

@@ -49,13 +49,20 @@ def predict_files(
 
     Parameters
     ----------
-    model : from `fgaf.model.deploy.open_model.open_model`
-    paths : images, raw stacks, archives, and folders of them
-    pixel_size_um, head_um : to find cells in fields, see `fgaf.model.inference.inputs.read_patches`
-    force : use the model although pixels or optics are others than it was trained on
-    verify : compare raw stacks and archives with their checksums first
-    warn : told what differs then
-    progress : wraps the files
+    model
+        From `fgaf.model.deploy.open_model.open_model`.
+    paths
+        Images, raw stacks, archives, and folders of them.
+    pixel_size_um, head_um
+        To find cells in fields, see `fgaf.model.inference.inputs.read_patches`.
+    force
+        Use the model although pixels or optics are others than it was trained on.
+    verify
+        Compare raw stacks and archives with their checksums first.
+    warn
+        Told what differs then.
+    progress
+        Wraps the files.
 
     Returns
     -------

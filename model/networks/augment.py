@@ -16,10 +16,13 @@ class AugmentSettings:
 
     Parameters
     ----------
-    turns : quarter turns and flips, the eight symmetries of the square, equally likely.
-    shift_px : shifts of up to so many whole pixels along each axis; the border is mirrored.
-    gain, offset, noise : standard deviations of a patch's factor - 1 and addend, and of each
-        pixel's noise, all in units of the normalised image.
+    turns
+        Quarter turns and flips, the eight symmetries of the square, equally likely.
+    shift_px
+        Shifts of up to so many whole pixels along each axis; the border is mirrored.
+    gain, offset, noise
+        Standard deviations of a patch's factor - 1 and addend, and of each pixel's noise, all in
+        units of the normalised image.
     """
 
     turns: bool = True
@@ -34,9 +37,12 @@ def augment(batch: Tensor, settings: AugmentSettings, generator: torch.Generator
 
     Parameters
     ----------
-    batch : (B, 1, S, S) normalised
-    settings : how much of each
-    generator : of the batch's device; the same state gives the same result
+    batch
+        (B, 1, S, S) normalised.
+    settings
+        How much of each.
+    generator
+        Of the batch's device; the same state gives the same result.
 
     Returns
     -------

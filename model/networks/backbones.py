@@ -116,12 +116,17 @@ class Backbone:
 
     Parameters
     ----------
-    name : as torchvision and the command line call it.
-    build : makes it for a number of classes, as torchvision does.
-    stem : path of its first convolution.
-    head : path of its last linear layer.
-    stages : path and channels of the map at 1/4 (where there is one), 1/8, 1/16 and, last, 1/32
-        of the input's size.
+    name
+        As torchvision and the command line call it.
+    build
+        Makes it for a number of classes, as torchvision does.
+    stem
+        Path of its first convolution.
+    head
+        Path of its last linear layer.
+    stages
+        Path and channels of the map at 1/4 (where there is one), 1/8, 1/16 and, last, 1/32 of the
+        input's size.
     """
 
     name: str
@@ -202,17 +207,27 @@ class DepthNetwork(nn.Module):
 
     Parameters
     ----------
-    backbone : a key of `BACKBONES`
-    outputs : numbers per patch; as many as depth classes for most losses
-    module : the FGAF readings; None leaves the network bare
-    insertion : after the last map, the third stage's, or every stage's
-    view : share of the patch's side that is looked at, about the middle; 0 for all of it, as in
-        checkpoints from before there was a choice
-    stem_stride : of the first convolution, 2 as published or 1
-    self_norm : SelfNorm after every block
-    cross_norm : the partner of CrossNorm; None for none
-    cross_norm_p : probability that a training batch is swapped
-    cross_norm_sites : at most so many blocks swap in one batch
+    backbone
+        A key of `BACKBONES`.
+    outputs
+        Numbers per patch; as many as depth classes for most losses.
+    module
+        The FGAF readings; None leaves the network bare.
+    insertion
+        After the last map, the third stage's, or every stage's.
+    view
+        Share of the patch's side that is looked at, about the middle; 0 for all of it, as in
+        checkpoints from before there was a choice.
+    stem_stride
+        Of the first convolution, 2 as published or 1.
+    self_norm
+        SelfNorm after every block.
+    cross_norm
+        The partner of CrossNorm; None for none.
+    cross_norm_p
+        Probability that a training batch is swapped.
+    cross_norm_sites
+        At most so many blocks swap in one batch.
     """
 
     def __init__(
@@ -253,8 +268,10 @@ class DepthNetwork(nn.Module):
 
         Parameters
         ----------
-        x : (B, 1, S, S) normalised patches
-        classes : (B,) depth classes, for CrossNorm between equal depths in training
+        x
+            (B, 1, S, S) normalised patches.
+        classes
+            (B,) depth classes, for CrossNorm between equal depths in training.
         """
         side = x.shape[-1]
         looked = round(self.view * side)
@@ -319,8 +336,10 @@ def macs(network: nn.Module, side: int) -> int:
 
     Parameters
     ----------
-    network : on (1, 1, side, side)
-    side : of the patch, pixels
+    network
+        On (1, 1, side, side).
+    side
+        Of the patch, pixels.
     """
     total = 0
 

@@ -25,10 +25,14 @@ def class_probabilities(
 
     Parameters
     ----------
-    logits : (B, outputs), as the network was trained with `loss`
-    loss : "corn" chains conditional probabilities; all others are a softmax
-    temperature : divides the logits; above 1 less sure
-    dtype : of the result
+    logits
+        (B, outputs), as the network was trained with `loss`.
+    loss
+        "corn" chains conditional probabilities; all others are a softmax.
+    temperature
+        Divides the logits; above 1 less sure.
+    dtype
+        Of the result.
 
     Returns
     -------
@@ -63,10 +67,13 @@ def fit_temperature(logits: Tensor, targets: Tensor, loss: LossName) -> float:
 
     Parameters
     ----------
-    logits : (N, outputs) of the validation patches
-    targets : (N,) classes, or (N, C) shares of them, as the network was trained to; the nearest
-        class alone would call a network unsure that rightly shares a depth between two
-    loss : as the network was trained
+    logits
+        (N, outputs) of the validation patches.
+    targets
+        (N,) classes, or (N, C) shares of them, as the network was trained to; the nearest class
+        alone would call a network unsure that rightly shares a depth between two.
+    loss
+        As the network was trained.
 
     Returns
     -------

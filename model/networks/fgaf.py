@@ -28,13 +28,19 @@ class FGAFSettings:
 
     Parameters
     ----------
-    width : channels w inside, a multiple of 4.
-    fg, af : whether each half is there (the columns of Table II).
-    residual : add the input to the output; the sum starts as the input.
-    pooling : of eq. (11): "halve" averages 2 x 2 with stride 2, rounding sizes up; "keep"
-        averages 3 x 3 with stride 1, the only one that fits a residual.
-    branch_input : whether each branch of FG sees all w channels or its own quarter.
-    attention : activation of eq. (9): sigmoid, 1 + tanh, or none.
+    width
+        Channels w inside, a multiple of 4.
+    fg, af
+        Whether each half is there (the columns of Table II).
+    residual
+        Add the input to the output; the sum starts as the input.
+    pooling
+        Of eq. (11): "halve" averages 2 x 2 with stride 2, rounding sizes up; "keep" averages 3 x 3
+        with stride 1, the only one that fits a residual.
+    branch_input
+        Whether each branch of FG sees all w channels or its own quarter.
+    attention
+        Activation of eq. (9): sigmoid, 1 + tanh, or none.
     """
 
     width: int = 256
@@ -107,8 +113,10 @@ class FGAF(nn.Module):
 
     Parameters
     ----------
-    channels : C
-    settings : the readings; `settings.width` channels inside.
+    channels
+        C.
+    settings
+        The readings; `settings.width` channels inside.
 
     Raises
     ------

@@ -18,15 +18,21 @@ class LossSettings:
 
     Parameters
     ----------
-    loss : "ce" cross-entropy; "smooth" with label smoothing; "wloss" eq. (15); "ce_rps" with
-        the ranked probability score added; "ce_distance" with the distance of the expected
-        class added; "soft" cross-entropy against a Gaussian over the neighbouring classes;
-        "corn" conditional ordinal regression (Shi et al., 2023).
-    wloss_normalise : "mean" divides WLoss by the batch's mean weight; "none" is eq. (15).
-    smoothing : share of the probability that label smoothing spreads over all classes.
-    rps_weight : factor of the ranked probability score.
-    distance_weight : factor of the distance.
-    soft_width : standard deviation, in classes, of the soft target.
+    loss
+        "ce" cross-entropy; "smooth" with label smoothing; "wloss" eq. (15); "ce_rps" with the
+        ranked probability score added; "ce_distance" with the distance of the expected class added;
+        "soft" cross-entropy against a Gaussian over the neighbouring classes; "corn" conditional
+        ordinal regression (Shi et al., 2023).
+    wloss_normalise
+        "mean" divides WLoss by the batch's mean weight; "none" is eq. (15).
+    smoothing
+        Share of the probability that label smoothing spreads over all classes.
+    rps_weight
+        Factor of the ranked probability score.
+    distance_weight
+        Factor of the distance.
+    soft_width
+        Standard deviation, in classes, of the soft target.
     """
 
     loss: LossName = "ce"
@@ -69,8 +75,10 @@ def between(places: Tensor, n_classes: int) -> Tensor:
 
     Parameters
     ----------
-    places : (B,) depths in steps from the lowest class; those beyond the ends count as the end
-    n_classes : C
+    places
+        (B,) depths in steps from the lowest class; those beyond the ends count as the end.
+    n_classes
+        C.
 
     Returns
     -------
@@ -86,8 +94,10 @@ def sample_weights(decided: Tensor, classes: Tensor) -> Tensor:
 
     Parameters
     ----------
-    decided : (B,) predicted classes L_n
-    classes : (B,) true classes L_i
+    decided
+        (B,) predicted classes L_n.
+    classes
+        (B,) true classes L_i.
 
     Returns
     -------
@@ -139,8 +149,10 @@ def corn(logits: Tensor, targets: Tensor) -> Tensor:
 
     Parameters
     ----------
-    logits : (B, C - 1)
-    targets : (B,) classes or (B, C) shares
+    logits
+        (B, C - 1).
+    targets
+        (B,) classes or (B, C) shares.
 
     Returns
     -------

@@ -22,7 +22,8 @@ def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 
     Parameters
     ----------
-    x : (B, C, H, W)
+    x
+        (B, C, H, W).
 
     Returns
     -------
@@ -40,10 +41,13 @@ def permutation(partner: Partner, x: Tensor, classes: Tensor | None) -> Tensor:
 
     Parameters
     ----------
-    partner : "sample": any other sample of the batch; "channel": any other channel of the
-        same sample, eq. (13) to the letter; "depth": another sample of the same depth class.
-    x : (B, C, H, W), for its sizes
-    classes : (B,) depth classes, needed for "depth"
+    partner
+        "sample": any other sample of the batch; "channel": any other channel of the same sample,
+        eq. (13) to the letter; "depth": another sample of the same depth class.
+    x
+        (B, C, H, W), for its sizes.
+    classes
+        (B,) depth classes, needed for "depth".
 
     Returns
     -------
@@ -70,9 +74,12 @@ def cross_norm(x: Tensor, partner: Partner, order: Tensor) -> Tensor:
 
     Parameters
     ----------
-    x : (B, C, H, W)
-    partner : what `order` orders
-    order : from `permutation`
+    x
+        (B, C, H, W).
+    partner
+        What `order` orders.
+    order
+        From `permutation`.
 
     Returns
     -------
@@ -133,9 +140,12 @@ def choose_sites(sites: list[NormSite], probability: float, most: int) -> list[N
 
     Parameters
     ----------
-    sites : all sites of the network
-    probability : that the batch is swapped at all
-    most : at most so many sites
+    sites
+        All sites of the network.
+    probability
+        That the batch is swapped at all.
+    most
+        At most so many sites.
     """
     if not sites or torch.rand(()).item() >= probability:
         return []

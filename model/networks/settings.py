@@ -219,8 +219,10 @@ def read_settings(path: Path, base: str = "default") -> TrainSettings:
 
     Parameters
     ----------
-    path : the file, flat `key = value` lines
-    base : the preset where the file names none
+    path
+        The file, flat `key = value` lines.
+    base
+        The preset where the file names none.
 
     Raises
     ------

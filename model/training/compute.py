@@ -73,8 +73,10 @@ def choose_compute(settings: TrainSettings, seconds: Callable[[Compute], float])
 
     Parameters
     ----------
-    settings : of the training
-    seconds : times a training step
+    settings
+        Of the training.
+    seconds
+        Times a training step.
     """
     cores = os.cpu_count() or 1
     threads = settings.threads or min(_THREADS, cores)

@@ -83,11 +83,16 @@ def take_step(
 
     Parameters
     ----------
-    network, optimizer, loss_of, machine : of the training
-    images : (B, 1, S, S) normalised
-    classes : (B,), for CrossNorm
-    targets : (B,) classes or (B, C) shares, for the loss
-    share : factor of the gradient, where B is only a part of the batch
+    network, optimizer, loss_of, machine
+        Of the training.
+    images
+        (B, 1, S, S) normalised.
+    classes
+        (B,), for CrossNorm.
+    targets
+        (B,) classes or (B, C) shares, for the loss.
+    share
+        Factor of the gradient, where B is only a part of the batch.
 
     Returns
     -------
@@ -107,10 +112,14 @@ def step_seconds(machine: Compute, settings: TrainSettings, side: int, n_classes
 
     Parameters
     ----------
-    machine : to time
-    settings : of the training, settled
-    side : of a patch, pixels
-    n_classes : number of depth classes
+    machine
+        To time.
+    settings
+        Of the training, settled.
+    side
+        Of a patch, pixels.
+    n_classes
+        Number of depth classes.
     """
     with machine.used(), torch.random.fork_rng(devices=[]):
         network = machine.place(build_network(settings, n_classes))

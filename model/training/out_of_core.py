@@ -23,8 +23,10 @@ def opened(path: Path, in_memory_bytes: int = IN_MEMORY_BYTES) -> Iterator[Archi
 
     Parameters
     ----------
-    path : the archive
-    in_memory_bytes : patches of up to so many bytes are read into memory
+    path
+        The archive.
+    in_memory_bytes
+        Patches of up to so many bytes are read into memory.
 
     Raises
     ------
@@ -41,8 +43,10 @@ class DiskImages:
 
     Parameters
     ----------
-    images : of that side
-    device : where the patches shall be when they are read
+    images
+        Of that side.
+    device
+        Where the patches shall be when they are read.
     """
 
     def __init__(self, images: CachedImages, device: str) -> None:

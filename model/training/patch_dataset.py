@@ -27,15 +27,21 @@ class PatchDataset(Dataset[tuple[Any, int]]):
 
     Parameters
     ----------
-    where : the archive's file or address
-    side : "train", "validation" or "test"
-    split : name of the split
-    transform : applied to every patch, (1, S, S) float32 grey values
+    where
+        The archive's file or address.
+    side
+        "train", "validation" or "test".
+    split
+        Name of the split.
+    transform
+        Applied to every patch, (1, S, S) float32 grey values.
 
     Attributes
     ----------
-    classes : depth in µm of every class, ascending
-    targets : (n,) class of every patch
+    classes
+        Depth in µm of every class, ascending.
+    targets
+        (n,) class of every patch.
 
     Raises
     ------

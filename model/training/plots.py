@@ -17,9 +17,11 @@ def plot_history(history: list[dict[str, float]], path: Path) -> None:
 
     Parameters
     ----------
-    history : one dict per epoch: epoch, train_loss, train_top1, and with validation cells
-        val_loss, val_top1, val_expected_mae_um
-    path : PNG to write, in place of an older one
+    history
+        One dict per epoch: epoch, train_loss, train_top1, and with validation cells val_loss,
+        val_top1, val_expected_mae_um.
+    path
+        PNG to write, in place of an older one.
     """
     figure = _figure(11, 3.4)
     panels = figure.subplots(1, 3)
@@ -49,8 +51,10 @@ def plot_confusion(metrics: dict[str, Any], path: Path) -> None:
 
     Parameters
     ----------
-    metrics : with `confusion`, `class_depths_um`, `top1`, `n_cells`
-    path : PNG to write
+    metrics
+        With `confusion`, `class_depths_um`, `top1`, `n_cells`.
+    path
+        PNG to write.
     """
     counts = np.asarray(metrics["confusion"], dtype=np.float64)
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -78,8 +82,10 @@ def plot_reliability(metrics: dict[str, Any], path: Path) -> None:
 
     Parameters
     ----------
-    metrics : with `reliability` and `calibration_error`
-    path : PNG to write
+    metrics
+        With `reliability` and `calibration_error`.
+    path
+        PNG to write.
     """
     rows = metrics["reliability"]
     figure = _figure(4.6, 4.6)
@@ -108,8 +114,10 @@ def plot_depths(metrics: dict[str, Any], path: Path) -> None:
 
     Parameters
     ----------
-    metrics : with `per_class`, `expected_mae_um`, `n_cells`
-    path : PNG to write
+    metrics
+        With `per_class`, `expected_mae_um`, `n_cells`.
+    path
+        PNG to write.
     """
     rows = [row for row in metrics["per_class"] if row["n_patches"]]
     depths = [row["depth_um"] for row in rows]

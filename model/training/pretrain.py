@@ -64,9 +64,12 @@ class Worlds:
 
     Parameters
     ----------
-    cells : in all, nine depths each
-    microscopes : that share them as evenly as they go
-    seed : of everything drawn
+    cells
+        In all, nine depths each.
+    microscopes
+        That share them as evenly as they go.
+    seed
+        Of everything drawn.
     """
 
     cells: CellCount = 6000
@@ -123,9 +126,12 @@ def simulate_worlds(worlds: Worlds, progress: Bar = console.progress, workers: i
 
     Parameters
     ----------
-    worlds : what to simulate
-    progress : wraps the loop over the microscopes
-    workers : processes that share them; the cells are the same for any number
+    worlds
+        What to simulate.
+    progress
+        Wraps the loop over the microscopes.
+    workers
+        Processes that share them; the cells are the same for any number.
     """
     numbers = range(worlds.microscopes)
     with _mapping(workers) as mapped:
@@ -179,10 +185,14 @@ def pretrain(
 
     Parameters
     ----------
-    out : folder for `WORLDS`, the training run `RUN`, `WEIGHTS` and `CARD`
-    worlds, settings : how much of what
-    progress : wraps the long loops
-    workers : processes that simulate; the result is the same for any number
+    out
+        Folder for `WORLDS`, the training run `RUN`, `WEIGHTS` and `CARD`.
+    worlds, settings
+        How much of what.
+    progress
+        Wraps the long loops.
+    workers
+        Processes that simulate; the result is the same for any number.
 
     Returns
     -------

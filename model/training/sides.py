@@ -46,8 +46,10 @@ class Data:
 
         Parameters
         ----------
-        generator : of the device of the data
-        balance : every class equally often, the rarer ones repeatedly
+        generator
+            Of the device of the data.
+        balance
+            Every class equally often, the rarer ones repeatedly.
 
         Raises
         ------
