@@ -28,6 +28,13 @@ def compared(
     """Compare the scores of two methods, each by seed: over cells, and from seed to seed.
 
     Patches that only one of them has a score for (the other's is NaN) are left out.
+
+    Parameters
+    ----------
+    mine, other
+        Scores of the two methods by seed; each score an array (N,) over the same patches.
+    cell
+        (N,) the cell of each patch; intervals resample these.
     """
     found = {}
     for key in COMPARED:
@@ -60,7 +67,19 @@ def judge_pairs(
     scores: Mapping[str, Scores],
     cell: NDArray[Any],
 ) -> dict[str, Any] | None:
-    """Compare the pairs of a preset, and where each adds FGAF to a bare network, their mean."""
+    """Compare the pairs of a preset, and where each adds FGAF to a bare network, their mean.
+
+    Parameters
+    ----------
+    preset
+        Its `pairs` name the methods to compare.
+    rows
+        What the results say of each method, by its id.
+    scores
+        Of each method, by its id.
+    cell
+        (N,) the cell of each patch.
+    """
     if not preset.pairs:
         return None
     listed = [

@@ -46,6 +46,16 @@ def mean_curve(
 
 
 def peak_offsets(values: Floats, depth_um: Floats, cell: NDArray[Any]) -> Floats:
-    """Depth of the plane with each cell's largest value, (K,) µm: 0 would be its focus."""
+    """Depth of the plane with each cell's largest value, (K,) µm: 0 would be its focus.
+
+    Parameters
+    ----------
+    values
+        (N,) focus measure of each patch.
+    depth_um
+        (N,) depth of each patch, µm.
+    cell
+        (N,) the cell of each patch; K different ones.
+    """
     cells = (np.flatnonzero(cell == number) for number in np.unique(cell))
     return np.array([depth_um[here[values[here].argmax()]] for here in cells], dtype=np.float64)

@@ -68,7 +68,15 @@ class Preset(BaseModel):
         return sum(method.seeded for method in self.methods)
 
     def n_runs(self, seeds: int | None = None, folds: int | None = None) -> int:
-        """Count the runs, with as many seeds and folds as it says itself by default."""
+        """Count the runs, with as many seeds and folds as it says itself by default.
+
+        Parameters
+        ----------
+        seeds
+            Number of seeds; None or 0 for those of the preset.
+        folds
+            Number of folds, 0 for the archive's split; None for those of the preset.
+        """
         each = self.seeded * (seeds or len(self.seeds)) + len(self.methods) - self.seeded
         return each * (max(1, self.folds) if folds is None else max(1, folds))
 
@@ -91,7 +99,15 @@ class _Head(BaseModel):
 
 
 def with_trained(preset: Preset, run: Path) -> Preset:
-    """Put a network trained before in the place of the preset's reference."""
+    """Put a network trained before in the place of the preset's reference.
+
+    Parameters
+    ----------
+    preset
+        What to compare; it stays as it is.
+    run
+        Folder of the training run.
+    """
     trained = TrainedMethod(id=preset.reference, kind="trained", run=run)
     methods = tuple(trained if m.id == preset.reference else m for m in preset.methods)
     return preset.model_copy(update={"methods": methods})
@@ -99,6 +115,13 @@ def with_trained(preset: Preset, run: Path) -> Preset:
 
 def with_settings(preset: Preset, settings: Mapping[str, Any]) -> Preset:
     """Override training settings of every classifier of a preset.
+
+    Parameters
+    ----------
+    preset
+        What to compare; it stays as it is.
+    settings
+        Training settings by name; those that a method has already are replaced.
 
     Raises
     ------

@@ -75,6 +75,15 @@ def plan_runs(preset: Preset, data: EvaluationSet, seeds: Sequence[int] | None =
 
     Methods that draw are run once per seed; every method once per fold.
 
+    Parameters
+    ----------
+    preset
+        Which methods, in which order.
+    exam
+        The cells they are asked about, in all folds.
+    seeds
+        In place of those of the preset.
+
     Raises
     ------
     SettingError
@@ -99,7 +108,17 @@ def plan_runs(preset: Preset, data: EvaluationSet, seeds: Sequence[int] | None =
 
 
 def fingerprint(method: Method, settings: dict[str, Any], data: EvaluationSet) -> str:
-    """Digest what the answers depend on; not the name that tables give the method."""
+    """Digest what the answers depend on; not the name that tables give the method.
+
+    Parameters
+    ----------
+    method
+        Its kind and its code count.
+    settings
+        All that it goes by, as `Method.resolved_settings` gives it.
+    data
+        Its archive and split count.
+    """
     depends = {
         "kind": method.kind,
         "settings": settings,
@@ -155,12 +174,29 @@ def _written(numbers: NDArray[np.float64]) -> list[Any]:
 
 
 def save(run: Run, answer: dict[str, Any], out: Path) -> None:
-    """Write the answers of a run into the folder of its benchmark."""
+    """Write the answers of a run into the folder of its benchmark.
+
+    Parameters
+    ----------
+    run
+        Which run.
+    answer
+        JSON values.
+    out
+        Folder of the benchmark.
+    """
     write_text(run.path(out), seal_json(answer), overwrite=True)
 
 
 def load(run: Run, out: Path) -> dict[str, Any] | None:
     """Read the answers of a run; None where it is not finished.
+
+    Parameters
+    ----------
+    run
+        Which run.
+    out
+        Folder of the benchmark.
 
     Raises
     ------

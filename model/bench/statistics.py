@@ -108,7 +108,16 @@ def correct(family: Sequence[dict[str, Any]]) -> None:
 
 
 def verdict(test: dict[str, Any], higher_is_better: bool) -> str:
-    """Say what a corrected difference amounts to: "better", "worse" or "not told apart"."""
+    """Say what a corrected difference amounts to: "better", "worse" or "not told apart".
+
+    Parameters
+    ----------
+    test
+        A comparison with its difference `value` and corrected probability `p_holm`, None where
+        there is none.
+    higher_is_better
+        Whether a larger value is the better one.
+    """
     if test["p_holm"] is None or test["p_holm"] >= LEVEL:
         return "not told apart"
     return "better" if (test["value"] > 0) == higher_is_better else "worse"

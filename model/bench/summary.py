@@ -19,7 +19,19 @@ def headline(
     pairs: dict[str, Any] | None,
     data: EvaluationSet,
 ) -> str:
-    """Say the outcome in one sentence, and by what it was judged if not by the truth."""
+    """Say the outcome in one sentence, and by what it was judged if not by the truth.
+
+    Parameters
+    ----------
+    methods
+        Rows of the results, one per method.
+    reference
+        Id of the method that the sentence is about.
+    pairs
+        What `fgaf.model.bench.compare.judge_pairs` found, None where the preset has no pairs.
+    exam
+        The cells that were asked about.
+    """
     row = next(row for row in methods if row["id"] == reference)
     if pairs and pairs["mean"]:
         said = _of_pairs(pairs)
@@ -46,7 +58,19 @@ def summary(
     pairs: dict[str, Any] | None,
     data: EvaluationSet,
 ) -> str:
-    """Give the figures behind the headline, with intervals."""
+    """Give the figures behind the headline, with intervals.
+
+    Parameters
+    ----------
+    methods
+        Rows of the results, one per method.
+    reference
+        Id of the method that comes first.
+    pairs
+        What `fgaf.model.bench.compare.judge_pairs` found, None where the preset has no pairs.
+    exam
+        The cells that were asked about.
+    """
     row = next(row for row in methods if row["id"] == reference)
     classes = data.archive.n_classes
     said = []

@@ -34,7 +34,15 @@ class Engine(Protocol):
         ...
 
     def start(self, precision: str, patch_px: int) -> None:
-        """Make ready to run patches of a size."""
+        """Make ready to run patches of a size.
+
+        Parameters
+        ----------
+        precision
+            Of the arithmetic, as in `fgaf.model.deploy.export.ExportSettings`.
+        patch_px
+            Side of a patch, pixels.
+        """
         ...
 
     def run(self, patches: Patches) -> Outputs:

@@ -124,7 +124,15 @@ def export_model(
 
 
 def default_name(run: Path, settings: ExportSettings) -> Path:
-    """Where an export goes that was given no name: beside the run's checkpoint."""
+    """Where an export goes that was given no name: beside the run's checkpoint.
+
+    Parameters
+    ----------
+    run
+        Folder of the run, or a checkpoint.
+    settings
+        To what it is exported: precision, views and kind of file are part of the name.
+    """
     folder = run if run.is_dir() else run.parent
     precision = "" if settings.precision == "fp32" else f"-{settings.precision}"
     tta = "-tta" if settings.tta else ""
@@ -133,6 +141,13 @@ def default_name(run: Path, settings: ExportSettings) -> Path:
 
 def targets(out: Path, settings: ExportSettings) -> list[Path]:
     """List the files that an export to `out` writes.
+
+    Parameters
+    ----------
+    out
+        The file to export to.
+    settings
+        To what it is exported.
 
     Raises
     ------

@@ -96,6 +96,15 @@ def weights_of(path: Path) -> Path:
 def check_views(card: ModelCard, tta: bool | None, path: Path) -> None:
     """Refuse to use an export with other views than it was made with.
 
+    Parameters
+    ----------
+    card
+        Of the export.
+    tta
+        Whether to average the eight symmetries; None for whatever the export does.
+    path
+        The export, named in the error.
+
     Raises
     ------
     SettingError

@@ -38,6 +38,13 @@ def seal(path: Path, others: Sequence[Path] = ()) -> None:
 def check_seal(path: Path, others: Sequence[Path] = ()) -> None:
     """Compare a file, and those that belong to it, with the checksum inside.
 
+    Parameters
+    ----------
+    path
+        The file.
+    others
+        Files that belong to it, in the order in which they were sealed.
+
     Raises
     ------
     FormatError

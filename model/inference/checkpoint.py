@@ -174,7 +174,15 @@ _PLAIN = (
 
 
 def build_network(settings: TrainSettings, n_classes: int) -> DepthNetwork:
-    """Build the untrained network that the settings describe."""
+    """Build the untrained network that the settings describe.
+
+    Parameters
+    ----------
+    settings
+        Backbone, module and the rest of the network's make.
+    n_classes
+        Number of depth classes.
+    """
     module = FGAFSettings(
         width=settings.width,
         fg=settings.fg,
@@ -199,7 +207,15 @@ def build_network(settings: TrainSettings, n_classes: int) -> DepthNetwork:
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write what a run resumes from: tensors, numbers, texts, in dicts and lists."""
+    """Write what a run resumes from: tensors, numbers, texts, in dicts and lists.
+
+    Parameters
+    ----------
+    path
+        The file; an older one is replaced.
+    state
+        What is kept.
+    """
     _write(path, STATE_FORMAT, state)
 
 

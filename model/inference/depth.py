@@ -54,19 +54,51 @@ class DepthModel(Protocol):
         ...
 
     def read(self, images: Any, source: str = "the input") -> Readings:
-        """Everything about the patches, from one pass of the network."""
+        """Everything about the patches, from one pass of the network.
+
+        Parameters
+        ----------
+        images
+            (N, S, S) or one (S, S), uint8 or uint16.
+        source
+            Where they are from, named in errors.
+        """
         ...
 
     def predict(self, images: Any, source: str = "the input") -> tuple[Floats, Floats]:
-        """Expected depth (N,) and its standard deviation (N,), µm."""
+        """Expected depth (N,) and its standard deviation (N,), µm.
+
+        Parameters
+        ----------
+        images
+            (N, S, S) or one (S, S), uint8 or uint16.
+        source
+            Where they are from, named in errors.
+        """
         ...
 
     def probabilities(self, images: Any, source: str = "the input") -> Floats:
-        """Probabilities of the depth classes, (N, C)."""
+        """Probabilities of the depth classes, (N, C).
+
+        Parameters
+        ----------
+        images
+            (N, S, S) or one (S, S), uint8 or uint16.
+        source
+            Where they are from, named in errors.
+        """
         ...
 
     def in_range(self, images: Any, source: str = "the input") -> Flags:
-        """Whether each patch is like those of training, (N,); see `Readings`."""
+        """Whether each patch is like those of training, (N,); see `Readings`.
+
+        Parameters
+        ----------
+        images
+            (N, S, S) or one (S, S), uint8 or uint16.
+        source
+            Where they are from, named in errors.
+        """
         ...
 
 

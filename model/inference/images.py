@@ -44,7 +44,15 @@ class Scale:
 
     @classmethod
     def of(cls, images: Any, normalise: Normalise) -> Scale:
-        """Measure the scale of training patches, (N, S, S); of many, some tell enough."""
+        """Measure the scale of training patches, (N, S, S); of many, some tell enough.
+
+        Parameters
+        ----------
+        images
+            (N, S, S) patches of training.
+        normalise
+            What is done to each patch first; see the class.
+        """
         raw = cls(normalise, 0.0, 1.0)(_some(images))
         deviation = float(raw.std())
         return cls(normalise, float(raw.mean()), deviation if deviation > 0 else 1.0)

@@ -101,6 +101,15 @@ class InitialWeights:
     def apply(self, network: DepthNetwork, settings: TrainSettings, header: ArchiveHeader) -> None:
         """Put the weights into a network that was built with `settings`.
 
+        Parameters
+        ----------
+        network
+            Its weights are replaced.
+        settings
+            Those it was built with.
+        header
+            Of the archive to train on; its depth classes decide whether the last layer fits.
+
         Raises
         ------
         SettingError

@@ -79,7 +79,15 @@ class Familiar:
 
     @classmethod
     def restore(cls, numbers: Mapping[str, float], tensors: Mapping[str, Tensor]) -> Familiar:
-        """Put together what `numbers` and `tensors` took apart."""
+        """Put together what `numbers` and `tensors` took apart.
+
+        Parameters
+        ----------
+        numbers
+            Numbers by name.
+        tensors
+            Tensors by name.
+        """
         return cls(tensors["mean"], tensors["whitening"], **numbers)
 
 

@@ -114,7 +114,15 @@ def load_checkpoint(run: Path) -> Checkpoint:
 
 
 def card_of(checkpoint: Checkpoint, tta: bool) -> ModelCard:
-    """Write the card of a checkpoint that is used with or without the eight symmetries."""
+    """Write the card of a checkpoint that is used with or without the eight symmetries.
+
+    Parameters
+    ----------
+    checkpoint
+        Of a finished run.
+    tta
+        Whether the eight symmetries are averaged.
+    """
     settings = checkpoint.settings
     return ModelCard(
         kind="checkpoint",

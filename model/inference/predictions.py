@@ -135,7 +135,17 @@ def table(rows: list[Row]) -> str:
 
 
 def write_csv(path: Path, rows: list[Row], overwrite: bool = False) -> None:
-    """Write rows as CSV, unknown values empty; see `fgaf.base.files.publishing`."""
+    """Write rows as CSV, unknown values empty; see `fgaf.base.files.publishing`.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    rows
+        One per patch, with a value or None for each of `COLUMNS`.
+    overwrite
+        Replace a file that is there.
+    """
     with publishing(path, overwrite) as part, part.open("w", newline="", encoding="utf-8") as file:
         names = [name for name, _ in COLUMNS]
         write_table(file, names, ([row[name] for name in names] for row in rows))
@@ -143,6 +153,15 @@ def write_csv(path: Path, rows: list[Row], overwrite: bool = False) -> None:
 
 def write_parquet(path: Path, rows: list[Row], overwrite: bool = False) -> None:
     """Write rows as Parquet, unknown values null.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    rows
+        One per patch, with a value or None for each of `COLUMNS`.
+    overwrite
+        Replace a file that is there.
 
     Raises
     ------

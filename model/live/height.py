@@ -72,6 +72,15 @@ class Height:
         """Take a measurement in: z and its standard error in µm, and its time.
 
         A time before the last one is taken for the same.
+
+        Parameters
+        ----------
+        z_um
+            Measured z, µm.
+        error_um
+            Its standard error, µm.
+        time_ns
+            When it was measured, nanoseconds.
         """
         dt = max(0.0, (time_ns - self._time_ns) / 1e9)
         self._time_ns = max(time_ns, self._time_ns)

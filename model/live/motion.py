@@ -40,7 +40,17 @@ class Motion:
 
     @classmethod
     def begin(cls, y: float, x: float, time_ns: int, pixel_um: float) -> Self:
-        """Begin where a head was found, in pixels of `pixel_um`."""
+        """Begin where a head was found, in pixels of `pixel_um`.
+
+        Parameters
+        ----------
+        y, x
+            Place of the head, pixels.
+        time_ns
+            Time of the frame, nanoseconds.
+        pixel_um
+            Side of a pixel in the specimen, µm.
+        """
         swing, fastest = SWING_UM / pixel_um, FASTEST_UM_S / pixel_um
         return cls(y, x, 0.0, 0.0, time_ns, pixel_um, swing**2, 0.0, fastest**2)
 
@@ -63,7 +73,13 @@ class Motion:
         self._vv += agitation * dt
 
     def correct(self, y: float, x: float) -> None:
-        """Take in where the head was found."""
+        """Take in where the head was found.
+
+        Parameters
+        ----------
+        y, x
+            Place of the head, pixels.
+        """
         variance = self.error_px**2
         gain_p, gain_v = self._pp / variance, self._pv / variance
         off_y, off_x = y - self.y, x - self.x

@@ -29,7 +29,17 @@ class Pace:
         self._percentiles = (0.0, 0.0)
 
     def count(self, latency_ms: float, result_ns: int, dropped: int) -> None:
-        """Take in one frame, and how many were dropped before it."""
+        """Take in one frame, and how many were dropped before it.
+
+        Parameters
+        ----------
+        latency_ms
+            From the frame to its result, ms.
+        result_ns
+            When the result was there, nanoseconds.
+        dropped
+            Frames dropped since the one before.
+        """
         self.frames += 1
         self.dropped += dropped
         self._latencies.append(latency_ms)

@@ -152,7 +152,19 @@ class Publisher:
 
 
 def port_error(option: str, host: str, port: int, error: OSError) -> FgafError:
-    """Say that a port cannot be listened on, and which option chooses another."""
+    """Say that a port cannot be listened on, and which option chooses another.
+
+    Parameters
+    ----------
+    option
+        The option of the command that chooses the port.
+    host
+        Address to listen on.
+    port
+        Its number.
+    error
+        Why it failed.
+    """
     return FgafError(
         f"cannot listen on {host}:{port} ({reason(error)}); choose another port with {option}"
     )

@@ -191,6 +191,13 @@ class Tracker:
 
         Of frames that follow each other faster than `SEARCH_S`, some are not searched.
 
+        Parameters
+        ----------
+        pixels
+            (Y, X) the frame.
+        time_ns
+            Its time, nanoseconds.
+
         Returns
         -------
         (K, 3): y, x in pixels, score; best first.
@@ -207,7 +214,15 @@ class Tracker:
         return self._placed(heads[own], self._unit * low, 0)
 
     def begin(self, heads: Floats, time_ns: int) -> None:
-        """Follow heads that a search of the last frame found, too, where no track is yet."""
+        """Follow heads that a search of the last frame found, too, where no track is yet.
+
+        Parameters
+        ----------
+        heads
+            (K, 3): y, x in pixels, score, as `search` gives them.
+        time_ns
+            Time of the last frame, nanoseconds.
+        """
         for y, x, score in heads:
             near = any(
                 math.hypot(y - t.y, x - t.x) < self._apart_px

@@ -56,7 +56,15 @@ class Server(ThreadingHTTPServer):
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread; while too many are open, close it."""
+        """Serve a connection in a thread; while too many are open, close it.
+
+        Parameters
+        ----------
+        request
+            The connection's socket.
+        client_address
+            Host and port of the client.
+        """
         if not self._free.acquire(blocking=False):
             self.shutdown_request(request)
             return
@@ -67,14 +75,30 @@ class Server(ThreadingHTTPServer):
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve a connection, and make room for another."""
+        """Serve a connection, and make room for another.
+
+        Parameters
+        ----------
+        request
+            The connection's socket.
+        client_address
+            Host and port of the client.
+        """
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Stay silent about what a client did; the terminal belongs to the loop."""
+        """Stay silent about what a client did; the terminal belongs to the loop.
+
+        Parameters
+        ----------
+        request
+            The connection's socket.
+        client_address
+            Host and port of the client.
+        """
 
 
 class _Patient(io.RawIOBase):
@@ -131,11 +155,27 @@ class Handler(ABC, BaseHTTPRequestHandler):
 
     @abstractmethod
     def get(self, path: str, query: str) -> None:
-        """Answer a GET."""
+        """Answer a GET.
+
+        Parameters
+        ----------
+        path
+            Path of the address, without the query.
+        query
+            What stands behind its question mark.
+        """
 
     @abstractmethod
     def post(self, path: str, body: bytes) -> None:
-        """Answer a POST of JSON."""
+        """Answer a POST of JSON.
+
+        Parameters
+        ----------
+        path
+            Path of the address, without the query.
+        body
+            The JSON.
+        """
 
     def do_GET(self) -> None:
         """Check and answer a GET."""
@@ -163,7 +203,15 @@ class Handler(ABC, BaseHTTPRequestHandler):
             self.post(self.path, self.rfile.read(int(length)))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Stay silent: the terminal belongs to the loop."""
+        """Stay silent: the terminal belongs to the loop.
+
+        Parameters
+        ----------
+        format
+            Format of the line.
+        *args
+            Its values.
+        """
 
     def end_headers(self) -> None:
         """Add what every answer tells the browser about itself."""
@@ -173,7 +221,17 @@ class Handler(ABC, BaseHTTPRequestHandler):
         super().end_headers()
 
     def answer(self, body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK) -> None:
-        """Send an answer."""
+        """Send an answer.
+
+        Parameters
+        ----------
+        body
+            Content of the answer.
+        kind
+            Its media type.
+        status
+            Status of the answer.
+        """
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -181,7 +239,15 @@ class Handler(ABC, BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def refuse(self, status: HTTPStatus, why: str) -> None:
-        """Send an error, and close the connection as its body may not have been read."""
+        """Send an error, and close the connection as its body may not have been read.
+
+        Parameters
+        ----------
+        status
+            Status of the answer.
+        why
+            The reason, as plain text.
+        """
         self.close_connection = True
         self.answer(why.encode(), "text/plain; charset=utf-8", status)
 
@@ -196,5 +262,13 @@ class Handler(ABC, BaseHTTPRequestHandler):
 
 
 def is_number(text: str, most: int) -> bool:
-    """Whether text is a whole number from 0 to `most`, written in digits."""
+    """Whether text is a whole number from 0 to `most`, written in digits.
+
+    Parameters
+    ----------
+    text
+        What a client sent.
+    most
+        The largest number taken.
+    """
     return text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= most

@@ -47,12 +47,28 @@ def class_probabilities(
 
 
 def expected_depth(probabilities: Floats, class_depths_um: Floats) -> Floats:
-    """Mean depth of each row of (N, C) probabilities, (N,) µm."""
+    """Mean depth of each row of (N, C) probabilities, (N,) µm.
+
+    Parameters
+    ----------
+    probabilities
+        (N, C), rows add up to 1.
+    class_depths_um
+        (C,) depth of each class, µm.
+    """
     return np.asarray(probabilities @ class_depths_um)
 
 
 def depth_spread(probabilities: Floats, class_depths_um: Floats) -> Floats:
-    """Standard deviation of depth of each row of (N, C) probabilities, (N,) µm."""
+    """Standard deviation of depth of each row of (N, C) probabilities, (N,) µm.
+
+    Parameters
+    ----------
+    probabilities
+        (N, C), rows add up to 1.
+    class_depths_um
+        (C,) depth of each class, µm.
+    """
     mean = expected_depth(probabilities, class_depths_um)
     square = (class_depths_um[None] - mean[:, None]) ** 2
     spread: Floats = np.sqrt((probabilities * square).sum(axis=1))

@@ -44,7 +44,15 @@ class LossSettings:
 
 
 def outputs(loss: LossName, n_classes: int) -> int:
-    """Count the numbers a network must put out per patch for this loss."""
+    """Count the numbers a network must put out per patch for this loss.
+
+    Parameters
+    ----------
+    loss
+        Name of the loss.
+    n_classes
+        C.
+    """
     return n_classes - 1 if loss == "corn" else n_classes
 
 
@@ -111,6 +119,15 @@ def weighted(logits: Tensor, targets: Tensor, normalise: Normalisation = "none")
 
     The predicted class carries no gradient. "mean" divides by the batch's mean weight, so
     that the weights move gradients between patches without scaling the step.
+
+    Parameters
+    ----------
+    logits
+        (B, C).
+    targets
+        (B,) classes or (B, C) shares.
+    normalise
+        "mean" or "none", see above.
     """
     classes = targets if targets.ndim == 1 else targets.argmax(dim=1)
     weight = sample_weights(logits.detach().argmax(dim=1), classes)
@@ -120,7 +137,15 @@ def weighted(logits: Tensor, targets: Tensor, normalise: Normalisation = "none")
 
 
 def ranked_probability_score(logits: Tensor, targets: Tensor) -> Tensor:
-    """Squared distance of the cumulative distributions, summed over classes, batch mean."""
+    """Squared distance of the cumulative distributions, summed over classes, batch mean.
+
+    Parameters
+    ----------
+    logits
+        (B, C).
+    targets
+        (B,) classes or (B, C) shares.
+    """
     cumulative = logits.float().softmax(dim=1).cumsum(dim=1)
     reached = _shares(targets, logits.shape[1]).cumsum(dim=1)
     return ((cumulative - reached) ** 2).sum(dim=1).mean()
@@ -130,6 +155,13 @@ def distance(logits: Tensor, targets: Tensor) -> Tensor:
     """Distance of the expected class from the target's, in steps, batch mean.
 
     Smooth within half a step of zero (Huber's loss), where labels are no better than that.
+
+    Parameters
+    ----------
+    logits
+        (B, C).
+    targets
+        (B,) classes or (B, C) shares.
     """
     ranks = torch.arange(logits.shape[1], device=logits.device, dtype=torch.float32)
     expected = logits.float().softmax(dim=1) @ ranks
@@ -137,7 +169,17 @@ def distance(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def soft_targets(targets: Tensor, n_classes: int, width: float) -> Tensor:
-    """Spread each label over its neighbours by a Gaussian of `width` classes, (B, C)."""
+    """Spread each label over its neighbours by a Gaussian of `width` classes, (B, C).
+
+    Parameters
+    ----------
+    targets
+        (B,) classes or (B, C) shares.
+    n_classes
+        C.
+    width
+        Standard deviation of the Gaussian, in classes.
+    """
     ranks = torch.arange(n_classes, device=targets.device).float()
     places = _shares(targets, n_classes) @ ranks
     distance = ranks[None] - places[:, None]

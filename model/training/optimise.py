@@ -17,7 +17,17 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def learning_rate(step: int, total: int, settings: TrainSettings) -> float:
-    """Rate of one step: a linear rise over `warmup` and a cosine to zero, or constant."""
+    """Rate of one step: a linear rise over `warmup` and a cosine to zero, or constant.
+
+    Parameters
+    ----------
+    step
+        Number of the step, counted from 0.
+    total
+        Number of steps of the training.
+    settings
+        `lr` is the highest rate; `schedule` and `warmup` the course.
+    """
     if settings.schedule == "constant":
         return settings.lr
     rise = max(1, round(settings.warmup * total))
@@ -34,7 +44,15 @@ class Average:
         self.decay = decay
 
     def update(self, network: nn.Module, step: int) -> None:
-        """Take in the weights after step number `step`, counted from 0."""
+        """Take in the weights after step number `step`, counted from 0.
+
+        Parameters
+        ----------
+        network
+            The network that is trained.
+        step
+            Number of the step, counted from 0.
+        """
         keep = min(self.decay, (1 + step) / (10 + step))
         fresh = network.state_dict()
         for name, value in self.network.state_dict().items():
@@ -45,7 +63,15 @@ class Average:
 
 
 def new_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """Stochastic gradient descent as the settings say."""
+    """Stochastic gradient descent as the settings say.
+
+    Parameters
+    ----------
+    network
+        Whose weights are trained.
+    settings
+        Rate, momentum and weight decay.
+    """
     return torch.optim.SGD(
         network.parameters(),
         lr=settings.lr,

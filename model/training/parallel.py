@@ -51,7 +51,15 @@ class DistributedContext:
         return box[0]
 
     def sum(self, values: list[float], device: str) -> list[float]:
-        """Add up numbers over the team."""
+        """Add up numbers over the team.
+
+        Parameters
+        ----------
+        values
+            Numbers of this process; as many in each.
+        device
+            Where the sum is made, as torch names it.
+        """
         if self.size == 1:
             return values
         total = torch.tensor(values, dtype=torch.float64, device=device)

@@ -89,7 +89,15 @@ class Worlds:
 
 
 def draw_microscope(worlds: Worlds, number: int) -> dict[str, Any]:
-    """Draw one microscope and its cells' motion: arguments of `simulate_cells`."""
+    """Draw one microscope and its cells' motion: arguments of `simulate_cells`.
+
+    Parameters
+    ----------
+    worlds
+        How many cells and microscopes, and the seed.
+    number
+        Which microscope, counted from 0.
+    """
     rng = np.random.default_rng([worlds.seed, number])
     drawn = {key: float(rng.uniform(*span)) for key, span in RANGES.items()}
     drawn["condenser_na"] = min(drawn["condenser_na"], 0.9 * drawn["numerical_aperture"])
@@ -115,7 +123,15 @@ def draw_microscope(worlds: Worlds, number: int) -> dict[str, Any]:
 
 
 def simulate_world(worlds: Worlds, number: int) -> Archive:
-    """Simulate the cells of one microscope, at depths drawn uniformly."""
+    """Simulate the cells of one microscope, at depths drawn uniformly.
+
+    Parameters
+    ----------
+    worlds
+        How many cells and microscopes, and the seed.
+    number
+        Which microscope, counted from 0.
+    """
     cells = simulate_cells(off_grid=True, **draw_microscope(worlds, number))
     gc.collect()  # a microscope's tables, hundreds of MB, hold on to each other
     return cells

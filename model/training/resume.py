@@ -92,7 +92,15 @@ class Resumed:
 
 
 def usual_folder(dataset: Path, folds: int | None) -> Path:
-    """Name the folder of a run that nobody named: DATASET-run, or DATASET-folds."""
+    """Name the folder of a run that nobody named: DATASET-run, or DATASET-folds.
+
+    Parameters
+    ----------
+    dataset
+        The archive's file.
+    folds
+        Number of folds of a cross-validation; None for a single run.
+    """
     return Path(f"{dataset.stem}{RUN if folds is None else FOLDS}")
 
 

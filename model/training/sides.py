@@ -81,6 +81,15 @@ def load_sides(
     """Put each side that has cells on the device, and measure the scale of the training side.
 
     The patches of an archive that is open, and not read into memory, stay on disk.
+
+    Parameters
+    ----------
+    archive
+        Patches, labels and splits.
+    settings
+        Which split, and how labels and patches are prepared.
+    device
+        Where the patches go, as torch names it.
     """
     side_of_row = archive.split_of_rows(settings.split)
     classes = torch.from_numpy(np.asarray(archive.depth_class, dtype=np.int64))

@@ -177,12 +177,27 @@ _FROM_TRAINED = _Schedule(epochs=30, steps=300, lr=0.01)
 
 
 def default_preset(archive: Archive, start: str) -> str:
-    """Name the preset for an archive where nobody names one, for weights that start so."""
+    """Name the preset for an archive where nobody names one, for weights that start so.
+
+    Parameters
+    ----------
+    archive
+        Whose patches decide.
+    start
+        The setting of that name: where the weights come from.
+    """
     return "fluorescence" if start == RANDOM and shine(archive.images) else "default"
 
 
 def resolve_settings(settings: TrainSettings, archive: Archive) -> TrainSettings:
     """Replace the zeros that stand for "what suits the archive and the start" by numbers.
+
+    Parameters
+    ----------
+    settings
+        Of the training.
+    archive
+        To train on.
 
     Raises
     ------

@@ -94,7 +94,15 @@ class Calibration:
         return cls(class_depths_um, fine, centre, scale, terms(fine) @ weights, np.stack(roots))
 
     def evidence(self, features: Floats, depth_um: Floats) -> float:
-        """Mean log probability of the right classes of other patches: higher is better."""
+        """Mean log probability of the right classes of other patches: higher is better.
+
+        Parameters
+        ----------
+        features
+            (N, F) of patches that were not calibrated on.
+        depth_um
+            (N,) their depths, µm.
+        """
         log = self._log_shares(features)
         near = nearest_class(self.depth_um, self.class_depths_um)
         own = near[None, :] == nearest_class(depth_um, self.class_depths_um)[:, None]

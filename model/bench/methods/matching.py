@@ -86,7 +86,17 @@ def match_images(
 
 
 def best_of_class(likeness: NDArray[Any], labels: Integers, n_classes: int) -> Floats:
-    """Highest likeness to a reference of each class, (N, C); -1 for a class without one."""
+    """Highest likeness to a reference of each class, (N, C); -1 for a class without one.
+
+    Parameters
+    ----------
+    likeness
+        (N, R) correlation of each patch with each reference.
+    labels
+        (R,) class of each reference.
+    n_classes
+        C.
+    """
     scores = np.full((len(likeness), n_classes), -1.0)
     for k in np.unique(labels):
         scores[:, k] = likeness[:, labels == k].max(axis=1)
@@ -119,18 +129,42 @@ def depth_along_best(likeness: NDArray[Any], depth_um: Floats, cell: NDArray[Any
 
 
 def peak_depth(scores: Floats, class_depths_um: Floats) -> Floats:
-    """Vertex of the parabola through each row's highest score and its neighbours, (N,) µm."""
+    """Vertex of the parabola through each row's highest score and its neighbours, (N,) µm.
+
+    Parameters
+    ----------
+    scores
+        (N, C) score of each class.
+    class_depths_um
+        (C,) depth of each class, µm, ascending.
+    """
     return np.array([vertex(class_depths_um, row) for row in scores])
 
 
 def shares_of(scores: Floats, sharpness: float | None = None) -> Floats:
-    """Probabilities from correlations (N, C): a softmax, the sharper the surer."""
+    """Probabilities from correlations (N, C): a softmax, the sharper the surer.
+
+    Parameters
+    ----------
+    scores
+        (N, C) correlations.
+    sharpness
+        Factor of the correlations; None for the usual one.
+    """
     factor = _USUAL_SHARPNESS if sharpness is None else sharpness
     return np.asarray(softmax(factor * scores, axis=1))
 
 
 def fit_sharpness(scores: Floats, labels: Integers) -> float:
-    """Find the sharpness that makes held-out labels (N,) likeliest."""
+    """Find the sharpness that makes held-out labels (N,) likeliest.
+
+    Parameters
+    ----------
+    scores
+        (N, C) correlations of held-out patches.
+    labels
+        (N,) their classes.
+    """
 
     def surprise(log_sharpness: float) -> float:
         log = log_softmax(np.exp(log_sharpness) * scores, axis=1)

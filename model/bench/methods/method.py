@@ -41,7 +41,15 @@ class Prediction:
 
     @classmethod
     def of_shares(cls, probabilities: Floats, class_depths_um: Floats) -> Prediction:
-        """Make a prediction whose depth is the mean over its probabilities."""
+        """Make a prediction whose depth is the mean over its probabilities.
+
+        Parameters
+        ----------
+        probabilities
+            (N, C), rows add up to 1.
+        class_depths_um
+            (C,) depth of each class, µm.
+        """
         return cls(probabilities, np.asarray(probabilities @ class_depths_um))
 
 

@@ -24,7 +24,17 @@ from fgaf.model.metrics import nearest_class
 
 
 def focus_values(archive: Archive, rows: Integers, sharpness: FocusMeasure) -> Floats:
-    """Focus measure of each patch, (N,), read cell by cell."""
+    """Focus measure of each patch, (N,), read cell by cell.
+
+    Parameters
+    ----------
+    archive
+        Holds the patches.
+    rows
+        (N,) row numbers of the patches.
+    sharpness
+        The focus measure: of patches (P, S, S) it gives (P,) values.
+    """
     values = np.empty(rows.size, dtype=np.float64)
     for here in cells_of(archive.cell[rows]):
         values[here] = sharpness(np.stack([archive.images[int(row)] for row in rows[here]]))
@@ -126,7 +136,15 @@ def dip_focus(values: Floats, z_um: Floats, cell: NDArray[Any]) -> Floats:
 
 
 def dip(z_um: Floats, values: Floats) -> float | None:
-    """Where a curve dips deepest below rises on both sides, µm; None where it never does."""
+    """Where a curve dips deepest below rises on both sides, µm; None where it never does.
+
+    Parameters
+    ----------
+    z_um
+        (P,) positions of the planes, µm, in any order.
+    values
+        (P,) the curve.
+    """
     order = np.argsort(z_um)
     z, v = z_um[order], values[order]
     best, place = 0.0, None
@@ -182,6 +200,13 @@ def vertex(z_um: Floats, values: Floats) -> float:
     """Where the parabola through the largest value and its neighbours peaks, µm.
 
     At the first or last plane, or on a flat top, that plane itself.
+
+    Parameters
+    ----------
+    z_um
+        (P,) positions, µm, ascending.
+    values
+        (P,) the curve there.
     """
     k = int(values.argmax())
     if k in (0, values.size - 1):

@@ -55,7 +55,15 @@ class TrainedMethod(Method):
 
 
 def ask_network(run: Path, data: EvaluationSet) -> Prediction:
-    """Ask the network of a training run about the test patches."""
+    """Ask the network of a training run about the test patches.
+
+    Parameters
+    ----------
+    run
+        Folder of the training run.
+    data
+        Its test patches are asked about.
+    """
     from fgaf.model.inference.predict import Predictor
 
     shares = Predictor.load(run).probabilities(data.archive.images[data.rows])

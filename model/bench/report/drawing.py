@@ -54,7 +54,15 @@ def signed(depth_um: float) -> str:
 
 
 def colour_of(row: dict[str, Any], reference: str) -> str:
-    """Colour name of a method: the reference, a network, a peak search, another, or none."""
+    """Colour name of a method: the reference, a network, a peak search, another, or none.
+
+    Parameters
+    ----------
+    row
+        What the results say of the method.
+    reference
+        Id of the method that the others are compared with.
+    """
     if row["id"] == reference:
         return "accent"
     if row["settings"].get("rule", "peak") != "peak":
@@ -65,7 +73,15 @@ def colour_of(row: dict[str, Any], reference: str) -> str:
 
 
 def svg(figure: Figure, told: str) -> Markup:
-    """Serialise a figure as one line of a page: colours as variables, nothing external."""
+    """Serialise a figure as one line of a page: colours as variables, nothing external.
+
+    Parameters
+    ----------
+    figure
+        The figure; it is not changed.
+    told
+        What the figure shows, in words, for those who do not see it.
+    """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()

@@ -22,7 +22,21 @@ _MOST_NUMBERED: Final = 11
 def intervals(
     methods: Sequence[dict[str, Any]], reference: str, metric: str, scale: float, axis: str
 ) -> Markup:
-    """Draw one metric of every method with its 95 % interval, and the paper's value as a ring."""
+    """Draw one metric of every method with its 95 % interval, and the paper's value as a ring.
+
+    Parameters
+    ----------
+    methods
+        Rows of the results, one per method, from the bottom up.
+    reference
+        Id of the reference.
+    metric
+        Key of the metric in ``row["metrics"]``.
+    scale
+        Factor from the metric to the axis, such as 100 for percent.
+    axis
+        Label of the axis.
+    """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.36 * len(methods) + 0.75), layout="constrained")
         axes = figure.subplots()
@@ -57,7 +71,15 @@ def intervals(
 
 
 def reliability(rows: Sequence[dict[str, Any]], reference: str) -> Markup:
-    """Draw how often answers of a confidence are right; on the diagonal, as often as they say."""
+    """Draw how often answers of a confidence are right; on the diagonal, as often as they say.
+
+    Parameters
+    ----------
+    rows
+        Rows of the results whose confidences mean something.
+    reference
+        Id of the reference.
+    """
     dashes = {"accent": "-", "second": "--"}
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
@@ -146,7 +168,15 @@ def confusion(row: dict[str, Any], small: bool = False) -> Markup:
 
 
 def error_by_depth(rows: Sequence[dict[str, Any]], reference: str) -> Markup:
-    """Draw the mean absolute error of some methods against the depth."""
+    """Draw the mean absolute error of some methods against the depth.
+
+    Parameters
+    ----------
+    rows
+        Rows of the results to draw.
+    reference
+        Id of the reference.
+    """
     dashes = {"accent": "-", "second": "--", "rival": "-.", "other": (0, (6, 2)), "plain": ":"}
     marks = {"accent": "o", "second": "s", "rival": "^", "other": "v", "plain": "x"}
     with mpl.rc_context(STYLE):
@@ -176,7 +206,15 @@ def error_by_depth(rows: Sequence[dict[str, Any]], reference: str) -> Markup:
 
 
 def focus_curves(curves: Sequence[dict[str, Any]], step_um: float) -> Markup:
-    """Draw the mean focus curve of each measure, and the middle half of the cells."""
+    """Draw the mean focus curve of each measure, and the middle half of the cells.
+
+    Parameters
+    ----------
+    curves
+        One per focus measure, as `fgaf.model.bench.focus_curves` makes them.
+    step_um
+        Distance of the planes, µm.
+    """
     columns = 2
     n_rows = -(-len(curves) // columns)
     with mpl.rc_context(STYLE):

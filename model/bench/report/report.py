@@ -108,13 +108,29 @@ def render_report(results: dict[str, Any], archive: Archive) -> str:
 
 
 def number(value: float, decimals: int) -> str:
-    """Write a number with so many decimals and a true minus sign, never "-0.0"."""
+    """Write a number with so many decimals and a true minus sign, never "-0.0".
+
+    Parameters
+    ----------
+    value
+        The number.
+    decimals
+        Digits behind the point.
+    """
     text = f"{value:.{decimals}f}"
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
 def difference(value: float, decimals: int) -> str:
-    """Write a number with its sign; zero has none."""
+    """Write a number with its sign; zero has none.
+
+    Parameters
+    ----------
+    value
+        The number.
+    decimals
+        Digits behind the point.
+    """
     text = number(value, decimals)
     return text if text.startswith("−") or float(text) == 0 else f"+{text}"
 
