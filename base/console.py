@@ -88,7 +88,17 @@ class Program(_OneLine, click.Group):
 
 
 def progress(items: Iterable[Item], label: str, length: int | None = None) -> Iterator[Item]:
-    """Iterate `items` under a bar with the time left; silent when stderr is no terminal."""
+    """Iterate `items` under a bar with the time left; silent when stderr is no terminal.
+
+    Parameters
+    ----------
+    items
+        What is gone through.
+    label
+        What stands before the bar.
+    length
+        Number of the items, where they do not say it themselves.
+    """
     if not sys.stderr.isatty():
         yield from items
         return
@@ -145,6 +155,13 @@ def echo(text: str, err: bool = False, nl: bool = True) -> None:
 
 def count(number: int, noun: str) -> str:
     """Write a number with its noun, in the plural where it is due.
+
+    Parameters
+    ----------
+    number
+        How many.
+    noun
+        Of what, in the singular.
 
     Examples
     --------

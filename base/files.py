@@ -36,6 +36,13 @@ def require_new(path: Path, overwrite: bool = False) -> None:
 
     Nothing is made yet.
 
+    Parameters
+    ----------
+    path
+        The output.
+    overwrite
+        Whether a file that is there may be replaced.
+
     Raises
     ------
     ExistsError
@@ -50,7 +57,15 @@ def require_new(path: Path, overwrite: bool = False) -> None:
 
 
 def require_all_new(paths: Iterable[Path], overwrite: bool = False) -> None:
-    """Refuse outputs of which one is impossible, as `require_new`, or two have one name."""
+    """Refuse outputs of which one is impossible, as `require_new`, or two have one name.
+
+    Parameters
+    ----------
+    paths
+        The outputs.
+    overwrite
+        Whether files that are there may be replaced.
+    """
     by_folder: dict[Path, list[Path]] = {}
     for path in paths:
         by_folder.setdefault(path.parent, []).append(path)
@@ -152,6 +167,13 @@ def _cannot_make(folder: Path, error: OSError) -> FgafError:
 
 def require_free(path: Path, n_bytes: int) -> None:
     """Refuse to start on a disk that cannot hold `n_bytes` more at `path`.
+
+    Parameters
+    ----------
+    path
+        The output.
+    n_bytes
+        Its size, bytes.
 
     Raises
     ------
@@ -355,7 +377,15 @@ def _remove_dead(folder: Path) -> None:
 
 
 def still_named(handle: int, path: Path) -> bool:
-    """Tell whether an open file still has its name: another may have renamed or removed it."""
+    """Tell whether an open file still has its name: another may have renamed or removed it.
+
+    Parameters
+    ----------
+    handle
+        Descriptor of the open file.
+    path
+        Its name when it was opened.
+    """
     try:
         return os.path.samestat(os.fstat(handle), path.stat())
     except FileNotFoundError:
@@ -363,7 +393,17 @@ def still_named(handle: int, path: Path) -> bool:
 
 
 def write_text(path: Path, text: str, overwrite: bool = False) -> None:
-    """Publish `text` (UTF-8) as the file `path`; see `publishing` for the errors."""
+    """Publish `text` (UTF-8) as the file `path`; see `publishing` for the errors.
+
+    Parameters
+    ----------
+    path
+        The file.
+    text
+        Its content.
+    overwrite
+        Whether a file that is there may be replaced.
+    """
     with publishing(path, overwrite) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
 
@@ -378,7 +418,15 @@ def sha256_of(path: Path) -> str:
 
 
 def cannot_write(path: Path, error: OSError) -> FgafError:
-    """Say in one line why `path` could not be written."""
+    """Say in one line why `path` could not be written.
+
+    Parameters
+    ----------
+    path
+        The file.
+    error
+        Why it failed.
+    """
     return FgafError(f"cannot write {path} ({reason(error)}); choose another place or make room")
 
 

@@ -18,6 +18,13 @@ _MARKS: Final = ("fgaf.json", "zarr.json", ".zattrs")
 def require_new_folder(path: Path, overwrite: bool = False) -> None:
     """Refuse a folder that exists; with `overwrite`, one that no export wrote.
 
+    Parameters
+    ----------
+    path
+        The output.
+    overwrite
+        Whether a folder that an export wrote may be replaced.
+
     Raises
     ------
     ExistsError

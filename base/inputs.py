@@ -76,6 +76,13 @@ def require_stored(path: object, declared: int, stored: int) -> None:
 def read_bytes(path: Path, most: int = MOST_TEXT_BYTES) -> bytes:
     """Read a file of at most `most` bytes.
 
+    Parameters
+    ----------
+    path
+        The file.
+    most
+        Largest size taken, bytes.
+
     Raises
     ------
     FormatError
@@ -95,6 +102,13 @@ def read_bytes(path: Path, most: int = MOST_TEXT_BYTES) -> bytes:
 
 def read_text(path: Path, most: int = MOST_TEXT_BYTES) -> str:
     """Read a text file in UTF-8 of at most `most` bytes; a byte order mark is left out.
+
+    Parameters
+    ----------
+    path
+        The file.
+    most
+        Largest size taken, bytes.
 
     Raises
     ------

@@ -111,7 +111,13 @@ def folded(name: str) -> str:
 
 
 def alike(one: str, other: str) -> str:
-    """Say that two names cannot lie beside each other."""
+    """Say that two names cannot lie beside each other.
+
+    Parameters
+    ----------
+    one, other
+        The names.
+    """
     if one == other:
         return f"two are named {one!r}; give each a name of its own"
     first, second = sorted((one, other))

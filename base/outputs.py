@@ -189,7 +189,19 @@ def _locked(place: Path, path: Path) -> FolderLock:
 
 
 def output_folder(given: Path | None, usual: Path, overwrite: bool, as_json: bool) -> Path:
-    """Choose the folder that a command writes, made at once; see `output_file`."""
+    """Choose the folder that a command writes, made at once; see `output_file`.
+
+    Parameters
+    ----------
+    given
+        The folder that the user named; None where there is none.
+    usual
+        The folder's name otherwise; the first free one like it is taken.
+    overwrite
+        Whether `usual` itself is taken although it is there.
+    as_json
+        Whether the result is printed as JSON, so that the line goes to stderr.
+    """
     if given is not None:
         return given
     return _said(usual if overwrite else claim_folder(usual), as_json)
