@@ -532,6 +532,13 @@ def recover(part: Path, overwrite: bool = False) -> Recovery:
     which they were taken, ends the stack.
     The ``.part`` is removed only when the recovered file is published.
 
+    Parameters
+    ----------
+    part
+        The file that the run left.
+    overwrite
+        Whether a stack that is there may be replaced.
+
     Raises
     ------
     FormatError
@@ -566,6 +573,13 @@ def recover(part: Path, overwrite: bool = False) -> Recovery:
 
 def require_no_part(path: Path, overwrite: bool = False) -> None:
     """Refuse to record over the ``.part`` of another run.
+
+    Parameters
+    ----------
+    path
+        The stack to record.
+    overwrite
+        Whether what a broken run left may be replaced.
 
     Raises
     ------

@@ -101,6 +101,13 @@ def archive_record(archive: Archive, files: Sequence[str] = ()) -> str:
 def files_of(record: str, path: object) -> list[str]:
     """Names of the files that hold the patches of an archive's record.
 
+    Parameters
+    ----------
+    record
+        The record, JSON.
+    path
+        Where it is from, named in the error.
+
     Raises
     ------
     FormatError

@@ -69,6 +69,15 @@ def truth_path(stack: Path) -> Path:
 def write_truth(stack: Path, truth: StackTruth, overwrite: bool = False) -> Path:
     """Publish the truth beside its stack.
 
+    Parameters
+    ----------
+    stack
+        The stack's file.
+    truth
+        What the simulation knows of it.
+    overwrite
+        Whether a file that is there may be replaced.
+
     Raises
     ------
     FgafError

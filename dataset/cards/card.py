@@ -118,13 +118,29 @@ def card(
 
 
 def title(archive: Archive, about: CardMetadata) -> str:
-    """Name of the dataset: as stated, else the archive's, else its file's."""
+    """Name of the dataset: as stated, else the archive's, else its file's.
+
+    Parameters
+    ----------
+    archive
+        The archive.
+    about
+        What its owner states.
+    """
     name = about.title or archive.header.name
     return _plain(name or (archive.path.stem if archive.path else "") or "dataset")
 
 
 def description(archive: Archive, about: CardMetadata) -> str:
-    """What the dataset is: as stated, else the archive's text, else what its numbers say."""
+    """What the dataset is: as stated, else the archive's text, else what its numbers say.
+
+    Parameters
+    ----------
+    archive
+        The archive.
+    about
+        What its owner states.
+    """
     half = archive.header.half_range_um
     return (
         about.description
@@ -135,7 +151,15 @@ def description(archive: Archive, about: CardMetadata) -> str:
 
 
 def limits(archive: Archive, about: CardMetadata) -> list[str]:
-    """List what a user should know: as stated, and what the archive shows of itself."""
+    """List what a user should know: as stated, and what the archive shows of itself.
+
+    Parameters
+    ----------
+    archive
+        The archive.
+    about
+        What its owner states.
+    """
     cells = archive.cells
     found = list(about.limits)
     unconfirmed = int((cells.method == "focus-curve").sum())

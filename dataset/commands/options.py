@@ -53,7 +53,17 @@ class Number(click.ParamType):  # type: ignore[type-arg]
         self.name = self._plain.name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read the number, or fail with a line that tells the bounds."""
+        """Read the number, or fail with a line that tells the bounds.
+
+        Parameters
+        ----------
+        value
+            What the user gave.
+        param
+            The option that it is for.
+        ctx
+            Of the command.
+        """
         number = self._plain.convert(value, param, ctx)
         if self.bound is not None and (fault := self.bound.fault(number)):
             self.fail(fault, param, ctx)

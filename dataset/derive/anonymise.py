@@ -95,7 +95,19 @@ def anonymise(
 def plan_copies(
     sources: Sequence[Path], out: Path, pseudonyms: Pseudonyms, overwrite: bool = False
 ) -> list[tuple[Path, Path]]:
-    """Pair every source with its copy, without writing; see `anonymise` for the errors."""
+    """Pair every source with its copy, without writing; see `anonymise` for the errors.
+
+    Parameters
+    ----------
+    sources
+        Raw stacks and archives.
+    out
+        A folder, or the copy of a single archive.
+    pseudonyms
+        Names the copies.
+    overwrite
+        Whether files that are there may be replaced.
+    """
     pairs = [(source, _target(source, sources, out, pseudonyms)) for source in sources]
     for source, target in pairs:
         if target.resolve() == source.resolve():
@@ -107,7 +119,19 @@ def plan_copies(
 def write_copy(
     source: Path, target: Path, pseudonyms: Pseudonyms, settings: AnonymiseSettings
 ) -> Path:
-    """Write one copy; `plan_copies` settled whether the target may be replaced."""
+    """Write one copy; `plan_copies` settled whether the target may be replaced.
+
+    Parameters
+    ----------
+    source
+        A raw stack or an archive.
+    target
+        The copy.
+    pseudonyms
+        Replace the names.
+    settings
+        What else is kept.
+    """
     if format_of(source) == ARCHIVE_FORMAT:
         with Archive.open(source, whole=True) as archive:
             copy = anonymous_archive(archive, pseudonyms, settings)
@@ -120,7 +144,17 @@ def write_copy(
 def anonymous_archive(
     archive: Archive, pseudonyms: Pseudonyms, settings: AnonymiseSettings
 ) -> Archive:
-    """Replace what an archive says of people, places and times; see `anonymise`."""
+    """Replace what an archive says of people, places and times; see `anonymise`.
+
+    Parameters
+    ----------
+    archive
+        It stays as it is.
+    pseudonyms
+        Replace the names.
+    settings
+        What else is kept.
+    """
     header, cells = archive.header, archive.cells
     columns: dict[str, Any] = {
         "id": _each(cells.id, lambda value: pseudonyms.name("cell", value)),
@@ -165,6 +199,15 @@ def anonymous_stack(
     stack: RawStack, pseudonyms: Pseudonyms, settings: AnonymiseSettings
 ) -> tuple[RawHeader, dict[str, NDArray[Any]]]:
     """Replace what a raw stack says of people, places and times; see `anonymise`.
+
+    Parameters
+    ----------
+    stack
+        It stays as it is.
+    pseudonyms
+        Replace the names.
+    settings
+        What else is kept.
 
     Returns
     -------

@@ -37,7 +37,15 @@ class Pseudonyms:
         self._key = key
 
     def name(self, kind: str, value: str) -> str:
-        """Pseudonym such as ``sample-4k2vq7dzm3aa``; empty for an empty value."""
+        """Pseudonym such as ``sample-4k2vq7dzm3aa``; empty for an empty value.
+
+        Parameters
+        ----------
+        kind
+            What is named, such as "sample"; equal values of different kinds differ.
+        value
+            The name to replace.
+        """
         if not value:
             return ""
         text = base64.b32encode(self._digest(kind, value)).decode().lower()
@@ -81,6 +89,13 @@ def new_key() -> bytes:
 
 def keep_key(path: Path, key: bytes) -> None:
     """Write a key to a new file, readable by its owner alone.
+
+    Parameters
+    ----------
+    path
+        The file.
+    key
+        The key.
 
     Raises
     ------

@@ -17,6 +17,15 @@ _SPARE_BYTES = 1 << 20
 def write_ome_tiff(stack: RawStack, path: Path, overwrite: bool = False) -> Path:
     """Write an open raw stack as one uncompressed OME-TIFF.
 
+    Parameters
+    ----------
+    stack
+        An open raw stack.
+    path
+        The file to write.
+    overwrite
+        Whether a file that is there may be replaced.
+
     Raises
     ------
     FormatError

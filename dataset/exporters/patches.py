@@ -18,6 +18,13 @@ PNG: Final = ".png"
 def side_rows(archive: Archive, split: str) -> Iterator[tuple[str, NDArray[np.intp]]]:
     """Give the rows of every side of a split that has any: (side, (m,) row numbers).
 
+    Parameters
+    ----------
+    archive
+        The archive.
+    split
+        Name of the split.
+
     Raises
     ------
     FgafError

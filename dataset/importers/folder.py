@@ -100,6 +100,13 @@ class Ordered:
 def in_order(folder: Path, names: list[str]) -> Ordered:
     """Sort file names by the one number in which they differ.
 
+    Parameters
+    ----------
+    folder
+        Named in the error.
+    names
+        Names of the files in it.
+
     Raises
     ------
     FormatError

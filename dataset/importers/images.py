@@ -119,6 +119,13 @@ def _pages(path: Path, tiff: tifffile.TiffFile) -> Iterator[tuple[tifffile.TiffP
 def pixel_size_of(path: Path, given: float | None) -> float | None:
     """Find the pixel size of an image file, µm, as given or as a TIFF's metadata say.
 
+    Parameters
+    ----------
+    path
+        The image file.
+    given
+        Side of a pixel in the specimen, µm; None where nobody says it.
+
     Raises
     ------
     SettingError

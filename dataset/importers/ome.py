@@ -51,6 +51,13 @@ class OmeImage:
     def every(cls, path: Path, xml: str) -> list[OmeImage]:
         """Parse the OME-XML of the file `path`: every image that has pixels.
 
+        Parameters
+        ----------
+        path
+            The file that it describes, named in the error.
+        xml
+            The text.
+
         Raises
         ------
         FormatError
@@ -67,7 +74,15 @@ class OmeImage:
         return found
 
     def length(self, element: ElementTree.Element, name: str) -> float | None:
-        """Length in µm; None where absent or without a unit of length. OME's default is µm."""
+        """Length in µm; None where absent or without a unit of length. OME's default is µm.
+
+        Parameters
+        ----------
+        element
+            Of the XML.
+        name
+            Of its attribute.
+        """
         value = number(element.get(name))
         unit = micrometres(element.get(f"{name}Unit", "µm"))
         return None if value is None or unit is None else value * unit
@@ -80,7 +95,21 @@ class OmeImage:
         units: dict[str, float],
         default_unit: str | None,
     ) -> list[float | None]:
-        """One attribute of the Plane elements at a time point and channel, in the base unit."""
+        """One attribute of the Plane elements at a time point and channel, in the base unit.
+
+        Parameters
+        ----------
+        n
+            Number of planes.
+        at
+            Time point and channel, counted from 0.
+        name
+            Of the attribute.
+        units
+            Factor to the base unit, by name of the unit in lower case.
+        default_unit
+            Unit where none is given; None leaves such values out.
+        """
         found: list[float | None] = [None] * n
         for k, plane in self._planes(n, at):
             value = number(plane.get(name))
@@ -90,7 +119,17 @@ class OmeImage:
         return found
 
     def numbers(self, n: int, at: tuple[int, int], name: str) -> list[float | None]:
-        """One attribute of the Plane elements at a time point and channel, whatever its unit."""
+        """One attribute of the Plane elements at a time point and channel, whatever its unit.
+
+        Parameters
+        ----------
+        n
+            Number of planes.
+        at
+            Time point and channel, counted from 0.
+        name
+            Of the attribute.
+        """
         found: list[float | None] = [None] * n
         for k, plane in self._planes(n, at):
             found[k] = number(plane.get(name))
@@ -136,6 +175,13 @@ class OmeImage:
 
 def parse_ome(path: Path, xml: str) -> ElementTree.Element:
     """Parse the OME-XML of the file `path`, its names freed of their namespace.
+
+    Parameters
+    ----------
+    path
+        The file that it describes, named in the error.
+    xml
+        The text.
 
     Raises
     ------

@@ -36,6 +36,13 @@ class Description:
 def describing(path: Path, xml: str) -> Description:
     """Find the OME-XML of a set: the file's own, or that of the file which it refers to.
 
+    Parameters
+    ----------
+    path
+        One file of the set.
+    xml
+        Its own OME-XML.
+
     Raises
     ------
     FormatError
@@ -150,7 +157,13 @@ class PlacedImage:
         return tuple(dict.fromkeys(run.file for run in self._runs))
 
     def place(self, t: int, c: int, z: int) -> Place | None:
-        """Find a plane; None where the XML does not say where it is."""
+        """Find a plane; None where the XML does not say where it is.
+
+        Parameters
+        ----------
+        t, c, z
+            Time point, channel and plane, counted from 0.
+        """
         number = self._number({"T": t, "C": c, "Z": z})
         k = bisect.bisect_right(self._starts, number) - 1
         if k < 0 or number >= self._runs[k].start + self._runs[k].n:
@@ -160,6 +173,13 @@ class PlacedImage:
 
     def read(self, path: Path, index: Mapping[str, int]) -> ZStack:
         """Read the stack of a time point and channel.
+
+        Parameters
+        ----------
+        path
+            The file that the set was opened by, named in errors.
+        index
+            "time" and "channel", counted from 0; 0 where left out.
 
         Raises
         ------

@@ -78,6 +78,15 @@ def told_step(stack: ZStack, step_um: float | None, ignore_metadata: bool = Fals
 def step_of(stack: ZStack, step_um: float | None, ignore_metadata: bool = False) -> Claim:
     """Find the z step by metadata, option and recorded positions; see `told_step`.
 
+    Parameters
+    ----------
+    stack
+        As it was read.
+    step_um
+        The z step that the user gave, µm, or None.
+    ignore_metadata
+        Whether only that counts.
+
     Raises
     ------
     SettingError
@@ -106,6 +115,15 @@ def step_of(stack: ZStack, step_um: float | None, ignore_metadata: bool = False)
 
 def require_even(stack: ZStack, z_um: NDArray[np.float64], source: str) -> float:
     """Find the mean distance of planes, µm, by their positions.
+
+    Parameters
+    ----------
+    stack
+        As it was read.
+    z_um
+        (P,) positions of its planes, µm.
+    source
+        Who says them, named in the error.
 
     Raises
     ------
@@ -136,6 +154,13 @@ def require_even(stack: ZStack, z_um: NDArray[np.float64], source: str) -> float
 
 def require_alike(stack: ZStack, other: Heights) -> None:
     """Refuse positions that differ from the stack's own by more than where they count from.
+
+    Parameters
+    ----------
+    stack
+        With its own positions.
+    other
+        Positions by another source, µm.
 
     Raises
     ------

@@ -25,6 +25,17 @@ def import_patches(
 
     Which of them it is the files tell; see `import_export`, `import_npz`, `import_class_folders`
     and `import_cell_stacks`, also for the errors.
+
+    Parameters
+    ----------
+    path
+        A folder or an .npz file.
+    settings
+        What the files do not say; None for the defaults.
+    progress
+        Wraps the list of files.
+    say
+        Takes lines of what was assumed.
     """
     if path.suffix.lower() == ".npz":
         return import_npz(path, settings, say)

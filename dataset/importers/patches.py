@@ -205,6 +205,17 @@ def _require_distinct(files: list[Path], folder: Path) -> None:
 def name_from(option: str, regex: str, path: str, what: str) -> str:
     """Find a name in a file's path: the group `what` of a regular expression, else its first.
 
+    Parameters
+    ----------
+    option
+        The option that gave the expression, named in the error.
+    regex
+        The expression; it is searched for, not matched from the start.
+    path
+        The file's path.
+    what
+        Name of the group, and of what is found.
+
     Raises
     ------
     SettingError

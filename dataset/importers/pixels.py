@@ -17,6 +17,13 @@ _SHIFTS: Final = (8, 6, 4, 2)
 def check_pixels(path: Path, dtype: np.dtype[Any]) -> None:
     """Refuse pixels that are not camera counts.
 
+    Parameters
+    ----------
+    path
+        The file, named in the error.
+    dtype
+        Type of its pixels.
+
     Raises
     ------
     FormatError
@@ -33,6 +40,13 @@ def first_of_equal(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
     """Take one of the colours of (..., S) pixels where red, green and blue are all equal.
 
     An alpha value, last of two or four, is left out.
+
+    Parameters
+    ----------
+    path
+        The file, named in the error.
+    pixels
+        (..., S), S colours.
 
     Raises
     ------
@@ -55,7 +69,15 @@ def colour_error(path: Path) -> FormatError:
 
 
 def held_bit_depth(frames: NDArray[Any], stated: int | None) -> int:
-    """Find the significant bits: as stated, or the least usual number that holds the brightest."""
+    """Find the significant bits: as stated, or the least usual number that holds the brightest.
+
+    Parameters
+    ----------
+    frames
+        Images, uint8 or uint16.
+    stated
+        Significant bits by the file, or None.
+    """
     needed = int(frames.max(initial=0)).bit_length()
     if stated is not None and needed <= stated <= 8 * frames.dtype.itemsize:
         return stated

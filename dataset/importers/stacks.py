@@ -87,7 +87,15 @@ def import_stacks(
 
 
 def import_planned(planned: Iterable[Planned], settings: ImportSettings) -> Iterator[Imported]:
-    """Write what `plan_stacks` listed."""
+    """Write what `plan_stacks` listed.
+
+    Parameters
+    ----------
+    planned
+        The stacks to write.
+    settings
+        How the sources are read.
+    """
     for source, plans in itertools.groupby(planned, key=lambda plan: plan.source):
         with open_series(source, settings.planes, settings.axes) as series:
             for plan in plans:

@@ -67,6 +67,17 @@ def stack_sizes(
 ) -> dict[str, int]:
     """How many stacks along each axis.
 
+    Parameters
+    ----------
+    path
+        The file, named in the error.
+    axes
+        A letter for each axis.
+    shape
+        Size of each axis.
+    times_are_planes
+        Whether time points are planes where the file has no planes.
+
     Raises
     ------
     FormatError

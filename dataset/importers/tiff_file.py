@@ -219,6 +219,13 @@ def _page_at(tiff: tifffile.TiffFile, place: Place) -> tifffile.TiffPage:
 def contiguous(path: Path, series: tifffile.TiffPageSeries) -> NDArray[Any]:
     """Map pages that follow each other without gap, (P, *page), without reading them.
 
+    Parameters
+    ----------
+    path
+        The file, named in the error.
+    series
+        Its pages.
+
     Raises
     ------
     FormatError
@@ -241,6 +248,13 @@ def contiguous(path: Path, series: tifffile.TiffPageSeries) -> NDArray[Any]:
 
 def require_held(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame) -> None:
     """Refuse a page whose pixels are not all in its file; the reader would make them black.
+
+    Parameters
+    ----------
+    path
+        The file, named in the error.
+    page
+        One page of it.
 
     Raises
     ------
@@ -265,6 +279,15 @@ def require_held(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame) -> No
 
 def require_end(path: Path, size: int, end: int) -> None:
     """Refuse a file that ends before its pixels do.
+
+    Parameters
+    ----------
+    path
+        The file, named in the error.
+    size
+        Its size, bytes.
+    end
+        Where its pixels end, bytes from its beginning.
 
     Raises
     ------

@@ -62,7 +62,15 @@ def imagej_claims(tiff: tifffile.TiffFile) -> tuple[Claims, Claims, tuple[Height
 
 
 def with_imagej(stack: ZStack, tiff: tifffile.TiffFile) -> ZStack:
-    """Add spacing and pixel size, where ImageJ wrote the file and gave their unit."""
+    """Add spacing and pixel size, where ImageJ wrote the file and gave their unit.
+
+    Parameters
+    ----------
+    stack
+        As it was read; it stays as it is.
+    tiff
+        The open file.
+    """
     if not tiff.is_imagej:
         return stack
     steps, pixels, order = imagej_claims(tiff)
@@ -86,7 +94,15 @@ def lsm_claims(tiff: tifffile.TiffFile) -> tuple[Claims, Claims]:
 
 
 def with_lsm(stack: ZStack, tiff: tifffile.TiffFile) -> ZStack:
-    """Add what a Zeiss LSM file says of its voxels."""
+    """Add what a Zeiss LSM file says of its voxels.
+
+    Parameters
+    ----------
+    stack
+        As it was read; it stays as it is.
+    tiff
+        The open file.
+    """
     if not tiff.is_lsm:
         return stack
     steps, pixels = lsm_claims(tiff)
@@ -96,7 +112,17 @@ def with_lsm(stack: ZStack, tiff: tifffile.TiffFile) -> ZStack:
 def with_micromanager(
     stack: ZStack, summary: Mapping[str, Any], pages: Sequence[Mapping[str, Any]]
 ) -> ZStack:
-    """Add what Micro-Manager says of all images and of each of the stack's."""
+    """Add what Micro-Manager says of all images and of each of the stack's.
+
+    Parameters
+    ----------
+    stack
+        As it was read; it stays as it is.
+    summary
+        What is said of all images.
+    pages
+        What is said of each image of the stack.
+    """
     steps, pixels = micromanager_claims(dict(summary))
     first = pages[0] if pages else {}
     own = positive(first.get("PixelSizeUm"))
@@ -154,7 +180,17 @@ def ome_claims(ome: OmeImage) -> tuple[Claims, Claims]:
 
 
 def with_ome(stack: ZStack, ome: OmeImage, at: tuple[int, int]) -> ZStack:
-    """Add what the OME-XML of an image says of its stack at a time point and channel."""
+    """Add what the OME-XML of an image says of its stack at a time point and channel.
+
+    Parameters
+    ----------
+    stack
+        As it was read; it stays as it is.
+    ome
+        One image of the OME-XML.
+    at
+        Time point and channel, counted from 0.
+    """
     n = len(stack.frames)
     steps, pixels = ome_claims(ome)
     stack = replace(

@@ -148,6 +148,15 @@ class Series:
 def count_passes(path: Path, pages: int, planes: int) -> int:
     """Count how often the pages of a file run through its planes.
 
+    Parameters
+    ----------
+    path
+        The file, named in the error.
+    pages
+        Number of its pages.
+    planes
+        Planes of one pass.
+
     Raises
     ------
     SettingError
@@ -168,6 +177,17 @@ def magnitudes(claims: Sequence[Claim]) -> tuple[Claim, ...]:
 
 def settle(what: str, path: Path, claims: Sequence[Claim], option: Claim | None) -> Claim | None:
     """Find the one value that metadata and option agree on; None where nobody says anything.
+
+    Parameters
+    ----------
+    what
+        Of what the value is, such as "pixel size".
+    path
+        The file, named in the error.
+    claims
+        Values by the file's metadata, µm.
+    option
+        The value that the user gave, µm, or None.
 
     Raises
     ------
@@ -206,7 +226,15 @@ def micromanager_claims(summary: dict[str, Any]) -> tuple[tuple[Claim, ...], tup
 
 
 def positions_of(z: NDArray[np.float64] | None, source: str) -> dict[str, Any]:
-    """Recorded positions; one that never changes is that of a drive that did not do the stack."""
+    """Recorded positions; one that never changes is that of a drive that did not do the stack.
+
+    Parameters
+    ----------
+    z
+        (P,) positions of the planes, µm, or None.
+    source
+        Who says them.
+    """
     if z is None or np.ptp(z) == 0:
         return {}
     return {"z_um": z, "z_source": source}

@@ -61,7 +61,17 @@ def contact_sheet(archive: Archive, n_cells: int = _CELLS) -> NDArray[np.uint8]:
 
 
 def write_contact_sheet(path: Path, archive: Archive, overwrite: bool = False) -> None:
-    """Publish the contact sheet of an open archive as a PNG; see `publishing` for the errors."""
+    """Publish the contact sheet of an open archive as a PNG; see `publishing` for the errors.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    archive
+        An open archive.
+    overwrite
+        Whether a file that is there may be replaced.
+    """
     from PIL import Image
 
     with publishing(path, overwrite) as part:

@@ -24,7 +24,15 @@ _TAKE_OUT: Final = "take these cells out with `fgaf-data subset --without`"
 
 
 def archive_findings(archive: Archive, progress: Bar = iter) -> Iterator[Finding]:
-    """Check labels, patches and splits of an open archive; `progress` wraps the pixels' blocks."""
+    """Check labels, patches and splits of an open archive; `progress` wraps the pixels' blocks.
+
+    Parameters
+    ----------
+    archive
+        An open archive.
+    progress
+        Wraps the blocks of pixels.
+    """
     if archive.n_cells == 0:
         yield Finding("empty", "error", "the archive holds no cell", "curate or import some")
         return

@@ -44,6 +44,17 @@ def linked_cells(
     Linked are cells of one field whose crops share a pixel, be it in different planes or
     repeats, and everything that hangs together through such pairs.
 
+    Parameters
+    ----------
+    cells
+        K cells.
+    center_y, center_x
+        (M,) centre of each crop, pixels of the raw frame.
+    cell
+        (M,) cell of each crop, counted from 0.
+    patch_px
+        Side of the crops, pixels.
+
     Raises
     ------
     FgafError
@@ -79,7 +90,15 @@ def linked_cells(
 
 
 def divided_groups(group: NDArray[np.intp], sides: NDArray[np.int8]) -> NDArray[np.intp]:
-    """Groups (numbered from 0, one per cell) that have cells on more than one side."""
+    """Groups (numbered from 0, one per cell) that have cells on more than one side.
+
+    Parameters
+    ----------
+    group
+        (K,) group of each cell.
+    sides
+        (K,) side of each cell.
+    """
     n = int(group.max(initial=-1)) + 1
     lowest, highest = np.full(n, 3), np.full(n, -1)
     np.minimum.at(lowest, group, sides)
@@ -106,7 +125,15 @@ class DisjointCells:
             self._sets.merge(first, other)
 
     def join_equal(self, keys: Iterable[object], where: NDArray[np.bool_] | None = None) -> None:
-        """Join the numbers whose keys are equal, among those marked by `where`."""
+        """Join the numbers whose keys are equal, among those marked by `where`.
+
+        Parameters
+        ----------
+        keys
+            One for each number.
+        where
+            Which numbers to join; None for all.
+        """
         first: dict[object, int] = {}
         for i, key in enumerate(keys):
             if where is None or where[i]:

@@ -219,6 +219,19 @@ def group_cells(
 ) -> tuple[NDArray[np.intp], str]:
     """Number the groups of cells that no split divides; see `make_split` for the options.
 
+    Parameters
+    ----------
+    cells
+        K cells.
+    center_y, center_x
+        (M,) centre of each crop, pixels of the raw frame.
+    cell
+        (M,) cell of each crop, counted from 0.
+    patch_px
+        Side of the crops, pixels.
+    by
+        "auto", "sample", "field" or "cell".
+
     Returns
     -------
     group : (K,) int
@@ -288,6 +301,23 @@ def with_folds(
     test_of: str = "",
 ) -> tuple[Archive, dict[str, Split]]:
     """Add the splits `name`_1, `name`_2, ... of a cross-validation; see `make_folds`.
+
+    Parameters
+    ----------
+    archive
+        It stays as it is.
+    name
+        Beginning of the splits' names.
+    folds
+        How many.
+    test_share
+        Share of the cells on the test side; 0 makes each fold a test side.
+    by
+        What is not divided, see `make_split`.
+    seed
+        Another seed, other folds.
+    test_of
+        Name of a split whose test side is kept; empty for a new one.
 
     Returns
     -------

@@ -45,6 +45,15 @@ class Side:
 def rows_of_side(archive: Archive, side: str, split: str = DEFAULT_SPLIT) -> NDArray[np.intp]:
     """Rows of the patches on one side, ascending.
 
+    Parameters
+    ----------
+    archive
+        The archive.
+    side
+        "train", "validation" or "test".
+    split
+        Name of the split.
+
     Raises
     ------
     SettingError

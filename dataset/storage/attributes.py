@@ -11,7 +11,17 @@ import numpy as np
 
 
 def write_attribute(item: h5py.Group | h5py.Dataset, name: str, value: object) -> None:
-    """Write text, a number or a bool as an attribute."""
+    """Write text, a number or a bool as an attribute.
+
+    Parameters
+    ----------
+    item
+        A group or dataset of an open file.
+    name
+        Of the attribute.
+    value
+        Its value.
+    """
     if isinstance(value, str):
         data = value.encode()
         item.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
@@ -20,7 +30,15 @@ def write_attribute(item: h5py.Group | h5py.Dataset, name: str, value: object) -
 
 
 def read_attribute(item: h5py.Group | h5py.Dataset, name: str) -> object:
-    """Read an attribute as str, int, float or bool; None where there is none."""
+    """Read an attribute as str, int, float or bool; None where there is none.
+
+    Parameters
+    ----------
+    item
+        A group or dataset of an open file.
+    name
+        Of the attribute.
+    """
     value = item.attrs.get(name)
     if isinstance(value, bytes):
         return value.decode()

@@ -102,6 +102,13 @@ class PlaneChunks:
     def require_whole(self, file: h5py.File, path: Path) -> None:
         """Read every chunk from a file opened anew.
 
+        Parameters
+        ----------
+        file
+            The file, opened anew.
+        path
+            Named in the error.
+
         Raises
         ------
         FormatError

@@ -43,6 +43,17 @@ def read_columns(
 ) -> dict[str, NDArray[Any]]:
     """Read the columns of `schema`, each checked for presence, type and length.
 
+    Parameters
+    ----------
+    group
+        Holds the columns.
+    schema
+        Name and type of each column.
+    length
+        Number of rows.
+    path
+        The file, named in the error.
+
     Returns
     -------
     dict
@@ -58,6 +69,15 @@ def read_columns(
 
 def dataset_of(group: h5py.Group, name: str, path: object) -> h5py.Dataset:
     """Find the dataset `name` of `group`.
+
+    Parameters
+    ----------
+    group
+        Holds the dataset.
+    name
+        Of the dataset.
+    path
+        The file, named in the error.
 
     Raises
     ------

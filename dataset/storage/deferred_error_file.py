@@ -113,7 +113,15 @@ class DeferredErrorFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Move; see `io.IOBase`."""
+        """Move; see `io.IOBase`.
+
+        Parameters
+        ----------
+        offset
+            How far, bytes.
+        whence
+            From where, as `os.SEEK_SET`.
+        """
         return self._file.seek(offset, whence)
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:

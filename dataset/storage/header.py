@@ -19,6 +19,13 @@ Header = TypeVar("Header", bound=BaseModel)
 def new_header(model: type[Header], **values: Any) -> Header:
     """Make a header stamped now; a `created_utc` or `software` given is kept.
 
+    Parameters
+    ----------
+    model
+        Class of the header.
+    **values
+        Its fields.
+
     Raises
     ------
     SettingError
@@ -31,7 +38,19 @@ def new_header(model: type[Header], **values: Any) -> Header:
 
 
 def write_header(file: h5py.File, kind: str, format_version: int, header: BaseModel) -> None:
-    """Write format, version and every field of `header` as attributes; None becomes NaN."""
+    """Write format, version and every field of `header` as attributes; None becomes NaN.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    kind
+        Name of the format.
+    format_version
+        Its version.
+    header
+        The fields.
+    """
     values = header.model_dump()
     values |= values.pop("optics")
     for name, value in ({"format": kind, "format_version": format_version} | values).items():
@@ -40,6 +59,15 @@ def write_header(file: h5py.File, kind: str, format_version: int, header: BaseMo
 
 def read_header(file: h5py.File, model: type[Header], path: object) -> Header:
     """Read the attributes that `model` names.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    model
+        Class of the header.
+    path
+        The file, named in the error.
 
     Raises
     ------

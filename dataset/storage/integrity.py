@@ -259,6 +259,17 @@ def attribute_types(file: h5py.File) -> dict[str, dict[str, str]]:
 def verify(file: h5py.File, path: object, but: str = "", progress: Bar = iter) -> None:
     """Check all seals; the parameters are those of `broken_seals`.
 
+    Parameters
+    ----------
+    file
+        The open file.
+    path
+        Named in the error.
+    but
+        What is left out, see `broken_seals`.
+    progress
+        Wraps the blocks, see `broken_seals`.
+
     Raises
     ------
     FormatError
@@ -353,6 +364,13 @@ def reading(path: object) -> Iterator[None]:
 @contextmanager
 def open_hdf5(path: Path | Url, unfinished: bool = False) -> Iterator[h5py.File]:
     """Open any HDF5 file for reading that holds what it declares; see `open_format`.
+
+    Parameters
+    ----------
+    path
+        The file, or its address.
+    unfinished
+        Whether it may lack what a finished file has.
 
     Raises
     ------
