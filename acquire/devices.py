@@ -276,7 +276,13 @@ class XYStage(Stage, Protocol):
         ...
 
     def move_xy_to(self, x_um: float, y_um: float) -> None:
-        """Start a move to an absolute place; may return before the stage is there."""
+        """Start a move to an absolute place; may return before the stage is there.
+
+        Parameters
+        ----------
+        x_um, y_um
+            Where to, in micrometres.
+        """
         ...
 
     def moving_xy(self) -> bool:

@@ -88,7 +88,15 @@ class Screen:
         self._best = 0.0
 
     def watch(self, frames: Iterator[Frame], bit_depth: int) -> Iterator[Frame]:
-        """Pass frames on, and draw what each looks like."""
+        """Pass frames on, and draw what each looks like.
+
+        Parameters
+        ----------
+        frames
+            Frames as they come.
+        bit_depth
+            Their significant bits.
+        """
         from fgaf.acquire.control.preview import Look
 
         begun_s = time.perf_counter()
@@ -128,6 +136,13 @@ class Screen:
 
 def show(images: Iterator[Frame], title: str) -> None:
     """Show frames in a napari window until they end or it is closed.
+
+    Parameters
+    ----------
+    images
+        Frames as they come.
+    title
+        Of the window.
 
     Raises
     ------

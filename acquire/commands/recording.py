@@ -184,7 +184,17 @@ class Way:
     """A way to take a stack, as the commands need it."""
 
     def open(self, devices: Devices, rig: Rig, interrupt: Interrupt) -> Any:
-        """Make the `Engine` or the `Sweep`."""
+        """Make the `Engine` or the `Sweep`.
+
+        Parameters
+        ----------
+        devices
+            The opened rig.
+        rig
+            Its settings.
+        interrupt
+            Ends a run at a signal.
+        """
         raise NotImplementedError
 
     def describe(self, plan: StackPlan) -> str:

@@ -62,6 +62,17 @@ def try_frames(
     The time is that of the rig's clock, and at most as much real time: a simulated camera takes
     longer to draw a frame than to expose it. Two frames are taken at least.
 
+    Parameters
+    ----------
+    devices
+        The opened rig.
+    settings
+        Exposure and longest wait.
+    seconds
+        How long to trigger.
+    interrupt
+        Asked before every frame.
+
     Raises
     ------
     DeviceError
@@ -110,6 +121,13 @@ def try_frames(
 
 def disk_rate(folder: Path, megabytes: int) -> float:
     """Write and fsync a temporary file in `folder`, which must exist; return bytes per second.
+
+    Parameters
+    ----------
+    folder
+        Where stacks will be written.
+    megabytes
+        How much to write, in units of 2**20 bytes.
 
     Raises
     ------

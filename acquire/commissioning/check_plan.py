@@ -56,6 +56,15 @@ class Bounds:
     def of(cls, devices: Devices, rig: Rig, plan: CheckPlan) -> Bounds:
         """Read where the drive stands and how far it may go; moves nothing.
 
+        Parameters
+        ----------
+        devices
+            The opened rig.
+        rig
+            Its limits count.
+        plan
+            How far the check would move, and in which steps.
+
         Raises
         ------
         SettingError

@@ -136,7 +136,15 @@ class DriveTrial:
         return travel
 
     def arrive(self, z_um: float, tolerance_um: float) -> Travel:
-        """Go to `z_um` as a stack does: until the drive says it is idle and reads back near it."""
+        """Go to `z_um` as a stack does: until the drive says it is idle and reads back near it.
+
+        Parameters
+        ----------
+        z_um
+            Where to, µm.
+        tolerance_um
+            How near the position read back must be, µm.
+        """
         return self._move(
             z_um,
             lambda travel: (

@@ -90,7 +90,17 @@ class ImageTrial(AbstractContextManager["ImageTrial"]):
         return ReferenceStack.of(rungs, frames, noise)
 
     def visit(self, ladder: ReferenceStack, rung: int, by_way_of_um: float) -> Visit:
-        """Go to a rung by way of another place, rest, and tell z by the image."""
+        """Go to a rung by way of another place, rest, and tell z by the image.
+
+        Parameters
+        ----------
+        ladder
+            Images that tell z.
+        rung
+            Number of the rung to go to, counted from 0.
+        by_way_of_um
+            Where to go first, µm.
+        """
         self._drive.travel(by_way_of_um)
         travel = self._drive.travel(self._rung_um(rung))
         pixels = self._expose_after(_REST_S)

@@ -40,7 +40,17 @@ class ReferenceStack:
 
     @classmethod
     def of(cls, z_um: npt.ArrayLike, frames: list[Image], noise: float) -> Self:
-        """Build a ladder of frames (Y, X), three at least."""
+        """Build a ladder of frames (Y, X), three at least.
+
+        Parameters
+        ----------
+        z_um
+            (P,) position of each frame, µm.
+        frames
+            P frames (Y, X).
+        noise
+            Mean squared difference of two frames of one plane, see `noise_between`.
+        """
         return cls(np.asarray(z_um, float), np.stack([prepared(frame) for frame in frames]), noise)
 
     @property
@@ -91,6 +101,11 @@ def noise_between(first: Image, second: Image) -> float:
     """Mean squared difference that noise alone makes between two frames of one plane.
 
     By the median, so that what moved in between does not count where it covers less than half.
+
+    Parameters
+    ----------
+    first, second
+        Frames (Y, X) of one plane.
     """
     square = (prepared(first) - prepared(second)) ** 2
     return float(np.median(square)) / _MEDIAN_OF_SQUARE

@@ -232,7 +232,15 @@ class Drive:
         self._mover.halt()
 
     def displacement(self, z_um: float, last_um: float) -> DisplacedError:
-        """Make the error for a position in which it cannot be; see `Mover.displacement`."""
+        """Make the error for a position in which it cannot be; see `Mover.displacement`.
+
+        Parameters
+        ----------
+        z_um
+            Position read back, µm.
+        last_um
+            Position read back before, µm.
+        """
         return self._mover.displacement((z_um,), (last_um,))
 
     def distrust(self) -> None:

@@ -48,7 +48,15 @@ class Look:
 
     @classmethod
     def at(cls, pixels: npt.NDArray[Any], bit_depth: int) -> Look:
-        """Look at an image (Y, X) of so many significant bits."""
+        """Look at an image (Y, X) of so many significant bits.
+
+        Parameters
+        ----------
+        pixels
+            (Y, X) image.
+        bit_depth
+            Its significant bits.
+        """
         values = np.bincount(pixels.ravel(), minlength=1 << bit_depth)
         image = pixels.astype(np.float32)
         gradient = np.mean(np.diff(image, axis=0) ** 2) + np.mean(np.diff(image, axis=1) ** 2)

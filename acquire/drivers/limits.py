@@ -32,6 +32,15 @@ def limits_of(opening: Opening, maker: str) -> tuple[float, float]:
 def require_within(z_um: float, limits_um: tuple[float, float], name: str) -> None:
     """Refuse a position outside the limits of the drive called `name`.
 
+    Parameters
+    ----------
+    z_um
+        Where to, µm.
+    limits_um
+        Lowest and highest z, µm.
+    name
+        Of the drive, named in the error.
+
     Raises
     ------
     DeviceError

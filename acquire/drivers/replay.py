@@ -75,7 +75,15 @@ class Planes:
 
     @classmethod
     def of(cls, stack: RawStack, opening: Opening) -> Self:
-        """Take the heights of a stack; the reach is the rig's tolerance, at most half a step."""
+        """Take the heights of a stack; the reach is the rig's tolerance, at most half a step.
+
+        Parameters
+        ----------
+        stack
+            An open raw stack.
+        opening
+            The rig, with its tolerance.
+        """
         return cls(stack.z_um, min(opening.rig.stage.tolerance_um, stack.header.step_um / 2))
 
     def nearest(self, z_um: float) -> int:

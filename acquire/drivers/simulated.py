@@ -498,7 +498,15 @@ class SimulatedCamera:
 
 
 def open_stage(settings: Mapping[str, Any], opening: Opening) -> Stage:
-    """Open the simulated drive; the rig's time becomes the simulated one."""
+    """Open the simulated drive; the rig's time becomes the simulated one.
+
+    Parameters
+    ----------
+    settings
+        ``[stage.options]`` of the rig; see `StageOptions`.
+    opening
+        The rig; its clock is replaced.
+    """
     options = parse_table(StageOptions, settings, "stage.options")
     clock = SimulatedClock(options.realtime)
     opening.clock = clock
@@ -506,7 +514,15 @@ def open_stage(settings: Mapping[str, Any], opening: Opening) -> Stage:
 
 
 def open_camera(settings: Mapping[str, Any], opening: Opening) -> Camera:
-    """Open the simulated camera before the rig's drive, simulated or real."""
+    """Open the simulated camera before the rig's drive, simulated or real.
+
+    Parameters
+    ----------
+    settings
+        ``[camera.options]`` of the rig; see `CameraOptions`.
+    opening
+        The rig, with its drive open.
+    """
     options = parse_table(CameraOptions, settings, "camera.options")
     if opening.stage is None:
         raise DeviceError("the simulated camera needs the rig's drive for its focus; open it first")

@@ -239,6 +239,17 @@ def check_series(
 ) -> None:
     """Refuse a series of which any stack is impossible, before anything moves.
 
+    Parameters
+    ----------
+    method
+        Takes the stacks.
+    plan
+        Planes of each stack.
+    positions
+        Where the stacks are taken; empty for where the specimen stands.
+    travel
+        Moves x and y; None where nothing does.
+
     Raises
     ------
     SettingError
@@ -254,7 +265,15 @@ def check_series(
 
 
 def plan_at(plan: StackPlan, position: Position | None) -> StackPlan:
-    """The planes taken at a position: about its own z where it names one."""
+    """The planes taken at a position: about its own z where it names one.
+
+    Parameters
+    ----------
+    plan
+        Planes of the series.
+    position
+        One of its positions, or None.
+    """
     if position is None or position.z_um is None:
         return plan
     return plan.about(position.z_um)

@@ -89,7 +89,13 @@ class Microscope:
         return self.settings.condenser_na / self.settings.wavelength_um
 
     def pupil(self, fy: Array, fx: Array) -> Array:
-        """Complex transmittance of the objective in focus; 0 beyond NA / wavelength."""
+        """Complex transmittance of the objective in focus; 0 beyond NA / wavelength.
+
+        Parameters
+        ----------
+        fy, fx
+            Spatial frequencies, 1/µm, of shapes that broadcast.
+        """
         s = self.settings
         rho2 = (fy**2 + fx**2) / s.cutoff**2
         spherical = 6 * np.sqrt(5.0) * (rho2**2 - _BALANCE * rho2)
@@ -105,7 +111,13 @@ class Microscope:
         return result
 
     def axial(self, fy: Array, fx: Array) -> Array:
-        """Axial frequency on the objective's side, in 1/µm; 0 where the wave does not travel."""
+        """Axial frequency on the objective's side, in 1/µm; 0 where the wave does not travel.
+
+        Parameters
+        ----------
+        fy, fx
+            Spatial frequencies, 1/µm, of shapes that broadcast.
+        """
         s = self.settings
         square = (s.medium_index / s.wavelength_um) ** 2 - fy**2 - fx**2
         result: Array = np.sqrt(np.maximum(square, 0.0))

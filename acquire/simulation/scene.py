@@ -71,14 +71,34 @@ class Canvas:
             ]
 
     def shows(self, y_px: float, x_px: float, reach_px: float) -> bool:
-        """Whether something within `reach_px` of a place can be seen."""
+        """Whether something within `reach_px` of a place can be seen.
+
+        Parameters
+        ----------
+        y_px, x_px
+            The place, pixels.
+        reach_px
+            Its radius, pixels.
+        """
         rows, columns = self._product.shape
         return -reach_px < y_px < rows + reach_px and -reach_px < x_px < columns + reach_px
 
     def add_thread(
         self, imager: FlagellumImager, y_px: Array, x_px: Array, z_um: Array, strength: Array
     ) -> None:
-        """Add weak beads at drive positions `z_um`."""
+        """Add weak beads at drive positions `z_um`.
+
+        Parameters
+        ----------
+        imager
+            Adds images of beads.
+        y_px, x_px
+            (N,) places, pixels.
+        z_um
+            (N,) drive positions of their focus, µm.
+        strength
+            (N,) how much phase each gives.
+        """
         imager.add(self._weak, y_px, x_px, self.focus_um - z_um, strength)
 
     def relative(self) -> Array:

@@ -49,7 +49,17 @@ class Thing:
         focus_um: float,
         shift_um: tuple[float, float, float] = (0.0, 0.0, 0.0),
     ) -> Patch:
-        """Image it with the drive at `focus_um`, moved by (y, x, z)."""
+        """Image it with the drive at `focus_um`, moved by (y, x, z).
+
+        Parameters
+        ----------
+        imager
+            Computes images of slices.
+        focus_um
+            Drive position, µm.
+        shift_um
+            How far it has moved in y, x and z, µm.
+        """
         return imager.image(
             self.slices,
             (self.y_um + shift_um[0]) / imager.pixel_um,
@@ -96,7 +106,19 @@ def _cut(
 def draw_debris(
     rng: np.random.Generator, settings: MicroscopeSettings, y_um: float, x_um: float, z_um: float
 ) -> Thing:
-    """A speck of 0.5 to 2 µm: up to four balls stuck together."""
+    """A speck of 0.5 to 2 µm: up to four balls stuck together.
+
+    Parameters
+    ----------
+    rng
+        Draws size and shape.
+    settings
+        The microscope that it is cut into slices for.
+    y_um, x_um
+        Its place, µm in the specimen.
+    z_um
+        Drive position at which it is in focus, µm.
+    """
     count = int(rng.integers(1, 5))
     size = float(np.clip(rng.lognormal(np.log(0.4), 0.35), 0.25, 0.9))
     balls = np.column_stack(
@@ -114,7 +136,19 @@ def draw_debris(
 def draw_round_cell(
     rng: np.random.Generator, settings: MicroscopeSettings, y_um: float, x_um: float, z_um: float
 ) -> Thing:
-    """A leukocyte or an immature germ cell: a ball of 7 to 11 µm with a nucleus and granules."""
+    """A leukocyte or an immature germ cell: a ball of 7 to 11 µm with a nucleus and granules.
+
+    Parameters
+    ----------
+    rng
+        Draws size and shape.
+    settings
+        The microscope that it is cut into slices for.
+    y_um, x_um
+        Its place, µm in the specimen.
+    z_um
+        Drive position at which it is in focus, µm.
+    """
     radius = float(rng.uniform(3.5, 5.5))
     balls = [[0.0, 0.0, 0.0, radius, 0.02]]
     away = rng.normal(0, radius * 0.15, 3)
@@ -132,7 +166,19 @@ def draw_pipette(
     size_um: tuple[float, float],
     z_um: float,
 ) -> Thing:
-    """A micropipette of 6 to 8 µm that reaches into the field from the right."""
+    """A micropipette of 6 to 8 µm that reaches into the field from the right.
+
+    Parameters
+    ----------
+    rng
+        Draws its place and size.
+    settings
+        The microscope that it is cut into slices for.
+    size_um
+        Height and width of the field, µm.
+    z_um
+        Drive position at which it is in focus, µm.
+    """
     height, width = size_um
     tip_y = height * float(rng.uniform(0.35, 0.65))
     tip_x = width * float(rng.uniform(0.6, 0.75))
@@ -217,7 +263,15 @@ class DropletEdge:
         self._profile = kept(self._make_profile, 64)
 
     def multiply(self, image: Array, focus_um: float) -> None:
-        """Lay the rim onto a relative intensity (Y, X), in place."""
+        """Lay the rim onto a relative intensity (Y, X), in place.
+
+        Parameters
+        ----------
+        image
+            (Y, X) relative intensity; it is changed.
+        focus_um
+            Drive position, µm.
+        """
         profile = self._profile(round(focus_um - self._z_um, 3))
         place = np.arange(len(profile)) * self._PITCH - self._REACH_UM
         image[self._near] *= np.interp(self._inward, place, profile).astype(np.float32)

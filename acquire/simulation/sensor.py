@@ -40,6 +40,15 @@ def mottle(rng: np.random.Generator, shape: tuple[int, int], settings: Simulatio
     """What dust and films far from focus do to a piece of the field, (Y, X) float32 about 1.
 
     Clouds of about a head's size.
+
+    Parameters
+    ----------
+    rng
+        Draws the clouds.
+    shape
+        Rows and columns (Y, X).
+    settings
+        Pixel size and strength.
     """
     from scipy.ndimage import gaussian_filter
 

@@ -112,7 +112,13 @@ class Sperm:
     kink: tuple[float, float] = (0.0, 0.0)
 
     def index(self, a: Array, b: Array, c: Array) -> Array:
-        """Index above the medium's at body coordinates (along, across, through), µm."""
+        """Index above the medium's at body coordinates (along, across, through), µm.
+
+        Parameters
+        ----------
+        a, b, c
+            Coordinates from the head's centre, µm, of shapes that broadcast.
+        """
         u = a * np.float32(2 / self.length)
         across = b / (np.float32(self.width / 2) * (1 + np.float32(self.taper) * u))
         through = c / (np.float32(self.thickness / 2) * (1 - np.float32(self.wedge) * u))
@@ -143,6 +149,13 @@ class Sperm:
         """Centre line in lab axes (x, y, z all in specimen µm) from the head's centre, (N, 3).
 
         The points are 0.3 µm apart, the first at the neck.
+
+        Parameters
+        ----------
+        pose
+            Where the cell lies, and how it is turned.
+        beat
+            Phase of the beat, rad.
         """
         s = (np.arange(round(self.tail_length / _BEAD_UM)) + 0.5) * _BEAD_UM
         growth = 1 - np.exp(-s / 9.0)
@@ -160,7 +173,17 @@ class Sperm:
         return line
 
     def thread(self, line: Array, settings: MicroscopeSettings, first: int = 0) -> Thread:
-        """The thin part of the flagellum behind the midpiece as beads, from its `first` on."""
+        """The thin part of the flagellum behind the midpiece as beads, from its `first` on.
+
+        Parameters
+        ----------
+        line
+            (N, 3) centre line (x, y, z), specimen µm, as `flagellum` gives it.
+        settings
+            Wavelength and medium, which turn thickness into phase and height into drive µm.
+        first
+            The first point to take.
+        """
         first = max(first, self.midpiece_points)
         _, strength = self._tube(len(line), 2 * np.pi / settings.wavelength_um)
         return Thread(
@@ -265,6 +288,13 @@ def draw_sperm(rng: np.random.Generator, motile: bool) -> Sperm:
     """A cell drawn from the spread of sizes, shapes and indices of human sperm.
 
     Dead cells beat no more: their flagellum is straighter, and frozen.
+
+    Parameters
+    ----------
+    rng
+        Draws sizes and shape.
+    motile
+        Whether it swims.
     """
     length = float(np.clip(rng.normal(4.7, 0.45), 3.6, 6.0))
     width = float(np.clip(rng.normal(3.0, 0.32), 2.2, 3.9))

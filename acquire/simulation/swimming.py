@@ -93,7 +93,13 @@ class Swimming:
         )
 
     def at(self, y_um: float, x_um: float) -> Swimming:
-        """The same way, begun elsewhere."""
+        """The same way, begun elsewhere.
+
+        Parameters
+        ----------
+        y_um, x_um
+            Where it begins, µm in the specimen.
+        """
         return replace(self, start=replace(self.start, y_um=y_um, x_um=x_um))
 
     def climbing(self, factor: float) -> Swimming:
