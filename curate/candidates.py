@@ -123,6 +123,13 @@ def focused(
 def pixel_size_of(stack: RawStack, pixel_size_um: float | None = None) -> float:
     """Pixel in the specimen, µm: the one given, else the stack's.
 
+    Parameters
+    ----------
+    stack
+        An open raw stack.
+    pixel_size_um
+        Given in place of the stack's own, µm; None where it is not.
+
     Raises
     ------
     SettingError
@@ -149,6 +156,23 @@ def rejection_reason(
     """Why a cell should not be taken unseen; empty when nothing speaks against it.
 
     A neighbour overlaps when the centre of its head lies in the crop, in any plane taken.
+
+    Parameters
+    ----------
+    candidate
+        The cell.
+    others
+        All cells found in the stack; it may be among them.
+    z_um
+        (P,) position of each plane, µm.
+    raw_step_um
+        Distance of the planes, µm.
+    shape
+        Rows and columns of a frame.
+    settings
+        Size, step and range of the patches.
+    name
+        Of the stack, named in errors.
     """
     track, suggestion = candidate.track, candidate.suggestion
     if suggestion.confidence < CONFIDENT:

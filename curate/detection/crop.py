@@ -60,6 +60,15 @@ class PatchSettings:
 def stride_of(settings: PatchSettings, raw_step_um: float, name: str) -> int:
     """Planes of the raw stack per step.
 
+    Parameters
+    ----------
+    settings
+        The step of the patches.
+    raw_step_um
+        Distance of the stack's planes, µm.
+    name
+        Of the stack, named in the error.
+
     Raises
     ------
     SettingError
@@ -77,7 +86,19 @@ def stride_of(settings: PatchSettings, raw_step_um: float, name: str) -> int:
 def planes_round(
     focus_um: float, z_um: Floats, stride: int, steps: int
 ) -> npt.NDArray[np.intp] | None:
-    """Planes at whole strides from the one nearest the focus; None where they leave the stack."""
+    """Planes at whole strides from the one nearest the focus; None where they leave the stack.
+
+    Parameters
+    ----------
+    focus_um
+        Position of the focus, µm.
+    z_um
+        (P,) position of each plane, µm, ascending.
+    stride
+        Planes from one patch to the next.
+    steps
+        Patches on each side of the focus.
+    """
     middle = int(np.argmin(np.abs(z_um - focus_um)))
     if abs(z_um[middle] - focus_um) > np.median(np.diff(z_um)):
         return None
@@ -86,14 +107,34 @@ def planes_round(
 
 
 def corner_of(center: float, patch_px: int) -> int:
-    """First row, or column, of a crop whose centre pixel is the one nearest `center`."""
+    """First row, or column, of a crop whose centre pixel is the one nearest `center`.
+
+    Parameters
+    ----------
+    center
+        Row, or column, of the centre, pixels.
+    patch_px
+        Side of the crop, pixels.
+    """
     return round(center) - patch_px // 2
 
 
 def fits(
     y: Floats, x: Floats, planes: npt.NDArray[np.intp], patch_px: int, shape: tuple[int, int]
 ) -> bool:
-    """Whether the crops of all planes lie inside the frame."""
+    """Whether the crops of all planes lie inside the frame.
+
+    Parameters
+    ----------
+    y, x
+        (P,) centre of the cell in each plane of the stack, pixels.
+    planes
+        Numbers of the planes to cut.
+    patch_px
+        Side of a crop, pixels.
+    shape
+        Rows and columns of a frame.
+    """
     return all(
         0 <= corner_of(float(center[plane]), patch_px) <= size - patch_px
         for center, size in ((y, shape[0]), (x, shape[1]))
@@ -108,7 +149,19 @@ def crops(
     planes: npt.NDArray[np.intp],
     patch_px: int,
 ) -> npt.NDArray[Any]:
-    """Cut the patches of one cell: (planes, S, S), pixels as in the raw frame."""
+    """Cut the patches of one cell: (planes, S, S), pixels as in the raw frame.
+
+    Parameters
+    ----------
+    frames
+        Frames (Y, X) by number of the plane.
+    y, x
+        (P,) centre of the cell in each plane of the stack, pixels.
+    planes
+        Numbers of the planes to cut.
+    patch_px
+        S, pixels.
+    """
     patches = []
     for plane in planes:
         top, left = (corner_of(float(center[plane]), patch_px) for center in (y, x))

@@ -97,6 +97,13 @@ class Scale:
     def of(cls, pixel_size_um: float, head_um: float = HEAD_UM[0]) -> Self:
         """Choose the working grid for a pixel size and head length, both in µm.
 
+        Parameters
+        ----------
+        pixel_size_um
+            Side of a pixel in the specimen, µm.
+        head_um
+            Length of a head, µm.
+
         Raises
         ------
         SettingError
@@ -129,6 +136,13 @@ def contrast_of(image: Image, scale: Scale) -> npt.NDArray[np.float32]:
     """Bin an image to the working grid and express it as contrast to its surroundings.
 
     Uneven light goes with the background, which is a smooth mean over almost two head lengths.
+
+    Parameters
+    ----------
+    image
+        (Y, X) grey values.
+    scale
+        The working grid.
 
     Returns
     -------
@@ -225,13 +239,29 @@ def checked(image: Image) -> Image:
 
 
 def spots(contrast: npt.NDArray[np.float32], scale: Scale) -> Detections:
-    """Find every spot of contrast energy above the noise, with its score as a head."""
+    """Find every spot of contrast energy above the noise, with its score as a head.
+
+    Parameters
+    ----------
+    contrast
+        (Y, X) contrast on the working grid, from `contrast_of`.
+    scale
+        The working grid.
+    """
     found, measures = measured(contrast, scale)
     return replace(found, score=head_scores(measures, scale.head_px >= _RESOLVED_PX))
 
 
 def measured(contrast: npt.NDArray[np.float32], scale: Scale) -> tuple[Detections, Measures]:
-    """Find every spot above the noise, its score still 0, and what tells a head from the rest."""
+    """Find every spot above the noise, its score still 0, and what tells a head from the rest.
+
+    Parameters
+    ----------
+    contrast
+        (Y, X) contrast on the working grid, from `contrast_of`.
+    scale
+        The working grid.
+    """
     head = scale.head_px
     surround = _smooth(contrast, _COARSE * head)
     squared, energy = _energy(contrast, surround, _FINE * head, head)

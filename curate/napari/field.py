@@ -62,7 +62,15 @@ class Field:
         viewer.dims.events.current_step.connect(self._slid)
 
     def update(self, controller: AnnotationController, closeups: Closeups) -> None:
-        """Show what the sitting shows."""
+        """Show what the controller shows.
+
+        Parameters
+        ----------
+        controller
+            The cell, stack and plane in view.
+        closeups
+            Opens the stack's frames.
+        """
         cell, ref = controller.cell, controller.stack
         self._busy = True
         try:

@@ -143,7 +143,15 @@ class Panel(QWidget):
             self.refresh()
 
     def say(self, words: str, wrong: bool = False) -> None:
-        """Put a line under the panel."""
+        """Put a line under the panel.
+
+        Parameters
+        ----------
+        words
+            The line.
+        wrong
+            Whether it tells of an error, and is coloured so.
+        """
         self.message = words
         colour = self.colours.warning if wrong else self.colours.text
         self._line.setStyleSheet(f"color: {colour.name()}")
@@ -163,7 +171,15 @@ class Panel(QWidget):
             QTimer.singleShot(0, self._prepare_next)
 
     def export(self, path: Path, overwrite: bool = False) -> None:
-        """Compile the kept cells into an archive, and say so."""
+        """Compile the kept cells into an archive, and say so.
+
+        Parameters
+        ----------
+        path
+            The archive to write.
+        overwrite
+            Replace a file that is there.
+        """
         archive = compile_archive(self.session.state)
         write_archive(path, archive, overwrite)
         self.say(f"wrote {path}: {count(archive.n_cells, 'cell')} x {archive.n_classes} depths")

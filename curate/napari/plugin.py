@@ -128,7 +128,17 @@ def _layer(path: Path) -> LayerData:
 
 
 def settings_of(images: Any, optics: Optics, first: tuple[float, str, str]) -> dict[str, Any]:
-    """Settings of an image layer (N, Y, X): `first` is the first axis' scale, unit and name."""
+    """Settings of an image layer (N, Y, X): `first` is the first axis' scale, unit and name.
+
+    Parameters
+    ----------
+    images
+        (N, Y, X) images.
+    optics
+        The pixel size, where it is known.
+    first
+        Scale, unit and name of the first axis.
+    """
     pixel, unit = (optics.pixel_size_um, "um") if optics.pixel_size_um else (1.0, "pixel")
     scale, first_unit, axis = first
     return {

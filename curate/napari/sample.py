@@ -33,7 +33,15 @@ def sample_stack() -> list[LayerData]:
 
 
 def simulate_stack(path: Path, seed: int = 1) -> Path:
-    """Write a stack of 17 planes of 520 x 640 pixels with 6 swimming sperm, and its truth."""
+    """Write a stack of 17 planes of 520 x 640 pixels with 6 swimming sperm, and its truth.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    seed
+        Another seed, another specimen.
+    """
     scene = Scene(SimulationSettings(seed=seed, cells=6, shape=(520, 640), debris=8))
     header = RawHeader.new(
         step_um=_STEP_UM,

@@ -61,7 +61,19 @@ class View(QWidget):
         decided: float | None,
         jumps: tuple[int, ...],
     ) -> None:
-        """Show a cell, or nothing; `suggested` and `decided` are drive positions, µm."""
+        """Show a cell, or nothing; `suggested` and `decided` are drive positions, µm.
+
+        Parameters
+        ----------
+        closeup
+            The cell's pictures; None for nothing.
+        plane
+            Number of the plane in view.
+        suggested, decided
+            Focus, drive µm; None where there is none.
+        jumps
+            Numbers of the planes at which the track jumps.
+        """
         self.closeup, self.plane = closeup, plane
         self.suggested, self.decided, self.jumps = suggested, decided, jumps
         self.update()

@@ -110,6 +110,11 @@ def weighted_kappa(first: npt.NDArray[np.float64], second: npt.NDArray[np.float6
     """Cohen's kappa with quadratic weights of two ratings (N,) of the same things.
 
     NaN for fewer than two things; 1 where all ratings of both are one and the same.
+
+    Parameters
+    ----------
+    first, second
+        (N,) ratings of the same things.
     """
     if len(first) < 2:
         return float("nan")

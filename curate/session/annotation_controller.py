@@ -192,14 +192,30 @@ class AnnotationController:
         return self._decide("unsure")
 
     def nudge(self, dy: float, dx: float, every: bool) -> str:
-        """Move the crop by some pixels in the plane in view, or in every plane."""
+        """Move the crop by some pixels in the plane in view, or in every plane.
+
+        Parameters
+        ----------
+        dy, dx
+            How far, pixels.
+        every
+            In every plane, not only in the one in view.
+        """
         self._touch()
         name = self._name()
         self.session.nudge(name, dy, dx, self.annotator, None if every else self.plane)
         return "moved in all planes" if every else f"moved in plane {self.plane}"
 
     def place(self, plane: int, y: float, x: float) -> str:
-        """Put the crop's centre of one plane somewhere."""
+        """Put the crop's centre of one plane somewhere.
+
+        Parameters
+        ----------
+        plane
+            Number of the plane.
+        y, x
+            The new centre, pixels.
+        """
         self._touch()
         cell = self.cell
         if cell is None:
@@ -209,7 +225,15 @@ class AnnotationController:
         return f"moved in plane {plane}"
 
     def add(self, y: float, x: float, fingerprint: str | None = None) -> str:
-        """Add the cell at a place of a stack (that of the cell in view), and bring it into view."""
+        """Add the cell at a place of a stack (that of the cell in view), and bring it into view.
+
+        Parameters
+        ----------
+        y, x
+            Where the cell is in the plane in view, pixels.
+        fingerprint
+            Of the stack; None for that of the cell in view.
+        """
         state = self.session.state
         ref = self._stack() if fingerprint is None else state.stacks[fingerprint]
         with RawStack.open(Path(ref.path)) as stack:

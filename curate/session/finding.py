@@ -236,6 +236,13 @@ def take_in(session: Session, found: Found) -> None:
 
     Cells that are cut by the border at every focus the stack could have are rejected by "auto",
     so that nobody need look at them.
+
+    Parameters
+    ----------
+    session
+        Gets the stack and its cells.
+    found
+        What was found in one stack.
     """
     session.begin([found.ref], found.cells)
     state = session.state

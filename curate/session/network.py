@@ -33,7 +33,15 @@ class Depths(Protocol):
     """What reads depth from patches."""
 
     def predict(self, images: Any, source: str) -> tuple[Floats, Floats]:
-        """Depth (N,) of patches (N, S, S) and its standard deviation, µm."""
+        """Depth (N,) of patches (N, S, S) and its standard deviation, µm.
+
+        Parameters
+        ----------
+        images
+            (N, S, S) patches.
+        source
+            Where they are from, named in errors.
+        """
         ...
 
 
@@ -79,6 +87,17 @@ class Network:
 
         Planes that say the focus is far, beyond what the network has seen, count little; those
         near it are asked again until they agree.
+
+        Parameters
+        ----------
+        patches
+            (P, S, S), one for each plane.
+        z_um
+            (P,) position of each plane, µm.
+        settings
+            Step and range of the patches that are wanted.
+        source
+            The cell, named in errors.
         """
         depth, spread = self.depths.predict(patches, source)
         focus = z_um - depth
@@ -97,7 +116,17 @@ class Network:
         return Suggested(round(middle, 4), round(confidence, 4), "network", problem, self.name)
 
     def improve(self, found: Found, settings: PatchSettings, head_um: float) -> Found:
-        """Put the network's suggestions in the place of those that a stack was found with."""
+        """Put the network's suggestions in the place of those that a stack was found with.
+
+        Parameters
+        ----------
+        found
+            A stack and its cells; it stays as it is.
+        settings
+            Size, step and range of the patches.
+        head_um
+            Length of a head, µm.
+        """
         closeups = Closeups(settings.patch_px, head_um)
         try:
             cells = [

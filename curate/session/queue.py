@@ -79,6 +79,15 @@ def queue_of(state: State, settings: QueueSettings, annotator: str) -> list[str]
     """Names of the cells to show, in order.
 
     Cells that "auto" rejected because the border cuts them are left out.
+
+    Parameters
+    ----------
+    state
+        Of the session.
+    settings
+        Which cells, and in which order.
+    annotator
+        Whose queue it is.
     """
     differing = set(disagreements(state)) if settings.task == "review" else set()
     cells = [
@@ -103,7 +112,15 @@ def queue_of(state: State, settings: QueueSettings, annotator: str) -> list[str]
 
 
 def is_done(cell: CellState, task: Task) -> bool:
-    """Whether a cell needs nothing more on a queue."""
+    """Whether a cell needs nothing more on a queue.
+
+    Parameters
+    ----------
+    cell
+        The cell.
+    task
+        What the queue is for.
+    """
     if task == "label":
         return cell.by_person
     if task == "unsure":

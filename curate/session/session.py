@@ -188,6 +188,13 @@ class Session:
 
         The cells count once the last line is on the disk: a search that a crash cut short is
         made again.
+
+        Parameters
+        ----------
+        stacks
+            The raw files.
+        cells
+            Cells found in them.
         """
         known = self.state.stacks
         fresh = {stack.fingerprint: stack for stack in stacks if stack.fingerprint not in known}
@@ -197,7 +204,15 @@ class Session:
         )
 
     def add_field(self, fingerprints: Sequence[str], name: str) -> None:
-        """Note that some stacks show one field."""
+        """Note that some stacks show one field.
+
+        Parameters
+        ----------
+        fingerprints
+            Of the stacks.
+        name
+            Of the field.
+        """
         self._append([{"record": "field", "stacks": list(fingerprints), "field": name}])
 
     def add_cell(self, cell: CellState) -> int:
@@ -277,6 +292,17 @@ class Session:
     ) -> int:
         """Move a cell's centre by (dy, dx) pixels in one plane, or in all (None).
 
+        Parameters
+        ----------
+        cell
+            Name of the cell.
+        dy, dx
+            How far, pixels.
+        annotator
+            Who moves it.
+        plane
+            Number of the plane; None for all.
+
         Raises
         ------
         FgafError
@@ -291,6 +317,13 @@ class Session:
 
     def undo(self, number: int, annotator: str) -> int:
         """Take back a record by its number; taking back an undo is a redo.
+
+        Parameters
+        ----------
+        number
+            Of the record to take back.
+        annotator
+            Who takes it back.
 
         Raises
         ------
@@ -377,6 +410,27 @@ def decision_of(
     seconds: float = 0.0,
 ) -> Record:
     """Make the record of a decision; see `Session.decide`.
+
+    Parameters
+    ----------
+    state
+        Of the session.
+    cell
+        Name of the cell.
+    verdict
+        What was decided.
+    annotator
+        Who decided.
+    focus_um
+        Drive position of the focus, µm, where the verdict is "focus".
+    reason
+        Why, such as for a rejection.
+    purpose
+        Whether it is the first label, a second one or a review.
+    blind
+        Whether the annotator saw no suggestion.
+    seconds
+        How long it took.
 
     Raises
     ------

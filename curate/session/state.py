@@ -71,7 +71,15 @@ class StackRef:
 
     @classmethod
     def of(cls, stack: RawStack, pixel_size_um: float | None = None) -> Self:
-        """Refer to an open stack; `pixel_size_um` overrides the stack's own."""
+        """Refer to an open stack; `pixel_size_um` overrides the stack's own.
+
+        Parameters
+        ----------
+        stack
+            An open raw stack.
+        pixel_size_um
+            In place of the stack's own, µm.
+        """
         header = stack.header
         return cls(
             name=stack.path.name.removesuffix(SUFFIX),
@@ -222,21 +230,47 @@ class State:
         return counts
 
     def plane_of(self, cell: CellState, focus_um: float) -> int:
-        """Plane nearest a focus; whole steps from 0 µm where the session lacks the planes."""
+        """Plane nearest a focus; whole steps from 0 µm where the session lacks the planes.
+
+        Parameters
+        ----------
+        cell
+            Its stack's planes count.
+        focus_um
+            Drive position, µm.
+        """
         z = self.stacks[cell.stack].z_um
         if not z:
             return round(focus_um / self.settings.step_um)
         return int(np.argmin(np.abs(np.array(z) - focus_um)))
 
     def focus_rejection_reason(self, cell: CellState, focus_um: float) -> str:
-        """Why a cell cannot be kept with a focus; see the function `focus_rejection_reason`."""
+        """Why a cell cannot be kept with a focus; see the function `focus_rejection_reason`.
+
+        Parameters
+        ----------
+        cell
+            The cell.
+        focus_um
+            Drive position of the focus, µm.
+        """
         return focus_rejection_reason(cell, self.stacks[cell.stack], self.settings, focus_um)
 
 
-def focus_rejection_reason(
-    cell: CellState, ref: StackRef, settings: PatchSettings, focus_um: float
-) -> str:
-    """Why a cell cannot be kept with a focus; empty where all its patches can be cut."""
+def focus_rejection_reason(cell: CellState, ref: StackRef, settings: PatchSettings, focus_um: float) -> str:
+    """Why a cell cannot be kept with a focus; empty where all its patches can be cut.
+
+    Parameters
+    ----------
+    cell
+        The cell, with its centre in each plane.
+    ref
+        Its stack.
+    settings
+        Size, step and range of the patches.
+    focus_um
+        Drive position of the focus, µm.
+    """
     if not ref.z_um:
         return ""
     stride = max(1, round(settings.step_um / ref.step_um))
@@ -248,6 +282,13 @@ def focus_rejection_reason(
 
 def read_state(records: Sequence[Record], folder: Path = Path()) -> State:
     """Read what a journal, or the beginning of one, says.
+
+    Parameters
+    ----------
+    records
+        Lines of the journal, in order.
+    folder
+        Of the session, named in the error.
 
     Raises
     ------
@@ -281,7 +322,15 @@ def undone_numbers(records: Sequence[Record]) -> set[int]:
 
 
 def undo_and_redo(records: Sequence[Record], annotator: str) -> tuple[list[int], list[int]]:
-    """Numbers of what an annotator can undo, and of the undos they can undo; the next one last."""
+    """Numbers of what an annotator can undo, and of the undos they can undo; the next one last.
+
+    Parameters
+    ----------
+    records
+        Lines of the journal, in order.
+    annotator
+        Whose records count.
+    """
     done: list[int] = []
     back: list[int] = []
     for record in records:
@@ -301,7 +350,15 @@ def undo_and_redo(records: Sequence[Record], annotator: str) -> tuple[list[int],
 
 
 def apply(state: State, record: Record) -> None:
-    """Take one more record, which is no undo, into what the journal says."""
+    """Take one more record, which is no undo, into what the journal says.
+
+    Parameters
+    ----------
+    state
+        It is changed.
+    record
+        One line of the journal.
+    """
     kind = record["record"]
     if kind not in _KINDS:
         raise ValueError(f"kind {kind!r}; update this program")
@@ -342,7 +399,15 @@ def cell_records(cell: CellState) -> list[Record]:
 
 
 def suggestion_record(cell: str, suggestion: Suggested) -> Record:
-    """Make the record of a suggestion."""
+    """Make the record of a suggestion.
+
+    Parameters
+    ----------
+    cell
+        Name of the cell.
+    suggestion
+        Its focus and how sure that is.
+    """
     return {"record": "suggestion", "cell": cell} | asdict(suggestion)
 
 

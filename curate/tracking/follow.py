@@ -102,7 +102,17 @@ class Track:
 def search(
     frames: Iterable[npt.NDArray[Any]], pixel_size_um: float, *, head_um: float = HEAD_UM[0]
 ) -> list[Detections]:
-    """Find the spots of every plane: (P,) detections, heads and others, for `link`."""
+    """Find the spots of every plane: (P,) detections, heads and others, for `link`.
+
+    Parameters
+    ----------
+    frames
+        Frames (Y, X) of the planes, in order.
+    pixel_size_um
+        Side of a pixel in the specimen, µm.
+    head_um
+        Length of a head, µm.
+    """
     scale = Scale.of(pixel_size_um, head_um)
     return [spots(contrast_of(checked(frame), scale), scale) for frame in frames]
 
