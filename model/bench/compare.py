@@ -32,7 +32,7 @@ def compared(
     Parameters
     ----------
     mine, other
-        Scores of the two methods by seed; each score an array (N,) over the same patches.
+        Scores of the two methods: by seed, then by name, (N,) over the same patches.
     cell
         (N,) the cell of each patch; intervals resample these.
     """
