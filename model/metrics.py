@@ -97,7 +97,7 @@ def evaluate(
     depth_of_field_um
         Eq. (2), for errors in depths of field; None leaves them out.
     seed
-        Of the bootstrap.
+        Seed of the bootstrap.
     expected_um
         (N,) continuous estimate, µm; by default the mean over the probabilities.
 

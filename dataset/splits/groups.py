@@ -115,7 +115,13 @@ class DisjointCells:
         self._sets = DisjointSet(range(n))
 
     def connected(self, i: int, j: int) -> bool:
-        """Whether two numbers are of one set."""
+        """Whether two numbers are of one set.
+
+        Parameters
+        ----------
+        i, j
+            The numbers.
+        """
         return bool(self._sets.connected(int(i), int(j)))
 
     def join(self, members: Iterable[int]) -> None:

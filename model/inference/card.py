@@ -150,7 +150,7 @@ def differences(
     Parameters
     ----------
     card
-        Of the model.
+        The card of the model.
     optics
         That the images were taken with; what is None on either side is not compared.
     patch_px

@@ -64,7 +64,7 @@ class Checkpoint:
     optics
         Of the training archive.
     archive_name, archive_fingerprint
-        Which archive that was.
+        Name and fingerprint of the training archive.
     epoch
         Epochs trained.
     temperature
@@ -74,7 +74,7 @@ class Checkpoint:
     familiar
         What patches of training look like; None where there was nothing to learn it from.
     created_utc, software
-        When and by what.
+        When and by which version of fgaf it was written.
     """
 
     settings: TrainSettings

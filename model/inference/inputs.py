@@ -90,7 +90,7 @@ def read_patches(
     path
         The file.
     card
-        Of the model.
+        The card of the model.
     pixel_size_um
         Pixel in the specimen; None for the stack's own, else the network's.
     head_um

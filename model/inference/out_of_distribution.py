@@ -205,7 +205,7 @@ def learn(settings: TrainSettings, scale: Scale, training: Any, validation: Any)
     Parameters
     ----------
     settings
-        Of the training.
+        Settings of the training.
     scale
         Grey values to network input.
     training, validation

@@ -48,7 +48,7 @@ class Predictor(Reads):
         run
             The run's folder, one checkpoint file, or "sim" for the network that ships.
         tta
-            See the class.
+            Average the eight symmetries of the square; None as the run was set.
 
         Raises
         ------

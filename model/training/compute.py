@@ -74,7 +74,7 @@ def choose_compute(settings: TrainSettings, seconds: Callable[[Compute], float])
     Parameters
     ----------
     settings
-        Of the training.
+        Settings of the training.
     seconds
         Times a training step.
     """

@@ -16,8 +16,10 @@ def require_cells(archive: Archive, split: str) -> None:
 
     Parameters
     ----------
-    archive : in memory or open
-    split : name of the split that divides it
+    archive
+        In memory or open.
+    split
+        Name of the split that divides it.
 
     Raises
     ------
@@ -45,8 +47,10 @@ def require_fit(archive: Archive, say: Callable[[str], None] = lambda _: None) -
 
     Parameters
     ----------
-    archive : in memory or open
-    say : told what is only worth a warning, one line each
+    archive
+        In memory or open.
+    say
+        Told what is only worth a warning, one line each.
 
     Raises
     ------

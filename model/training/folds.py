@@ -35,6 +35,15 @@ def draw_folds(archive: Archive, folds: int, seed: int) -> list[npt.NDArray[np.i
     """Draw one split per fold, (K,) sides each, by `fgaf.dataset.splits.split.make_folds`.
 
     Every cell is on the test side of exactly one of them; a tenth of the other cells validates.
+
+    Parameters
+    ----------
+    archive
+        Its K cells are divided.
+    folds
+        How many.
+    seed
+        Another seed, other folds.
     """
     made = make_folds(
         *places_of(archive), folds, test_share=0, seed=seed, validation_share=_VALIDATION_SHARE
@@ -57,11 +66,14 @@ def cross_validate(
 
     Parameters
     ----------
-    archive, settings : as for `fgaf.model.training.train.train`; the archive's own splits are not
-    used
-    out : folder; holds the run of each fold in `fold-1`, ... and `metrics.json` afterwards
-    folds : how many
-    resume, overwrite, checked, progress : as for `train`; finished folds are not trained again
+    archive, settings
+        As for `fgaf.model.training.train.train`; the archive's own splits are not used.
+    out
+        Folder; holds the run of each fold in `fold-1`, ... and `metrics.json` afterwards.
+    folds
+        How many.
+    resume, overwrite, checked, progress
+        As for `train`; finished folds are not trained again.
 
     Returns
     -------

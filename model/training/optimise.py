@@ -110,7 +110,7 @@ def take_step(
     Parameters
     ----------
     network, optimizer, loss_of, machine
-        Of the training.
+        Those of the training.
     images
         (B, 1, S, S) normalised.
     classes
@@ -139,7 +139,7 @@ def step_seconds(machine: Compute, settings: TrainSettings, side: int, n_classes
     Parameters
     ----------
     machine
-        To time.
+        What is timed.
     settings
         Of the training, settled.
     side

@@ -44,7 +44,7 @@ class DiskImages:
     Parameters
     ----------
     images
-        Of that side.
+        The patches of that side.
     device
         Where the patches shall be when they are read.
     """

@@ -89,14 +89,22 @@ def train(
 
     Parameters
     ----------
-    archive : labelled patches with the split that the settings name
-    settings : everything else
-    out : folder of the run; holds the files listed in `FILES` afterwards
-    resume : go on from the last epoch in `out`, or start where there is none
-    overwrite : replace the run in `out`
-    pictures : draw the learning curves, confusion matrix and reliability too
-    checked : `fgaf.model.training.fit.require_fit` has passed the archive already
-    progress : wraps the epochs, as `fgaf.base.console.progress`
+    archive
+        Labelled patches with the split that the settings name.
+    settings
+        Everything else.
+    out
+        Folder of the run; holds the files listed in `FILES` afterwards.
+    resume
+        Go on from the last epoch in `out`, or start where there is none.
+    overwrite
+        Replace the run in `out`.
+    pictures
+        Draw the learning curves, confusion matrix and reliability too.
+    checked
+        `fgaf.model.training.fit.require_fit` has passed the archive already.
+    progress
+        Wraps the epochs, as `fgaf.base.console.progress`.
 
     Returns
     -------
@@ -195,7 +203,7 @@ def resolve_settings(settings: TrainSettings, archive: Archive) -> TrainSettings
     Parameters
     ----------
     settings
-        Of the training.
+        Settings of the training.
     archive
         To train on.
 
