@@ -161,6 +161,16 @@ def test_a_microscope_of_ones_own(drive: ProScanPeer, tmp_path: Path) -> None:
     assert drive.position_um == pytest.approx(0)
 
 
+def test_the_lines_that_a_page_explains_are_ones_that_commands_say() -> None:
+    page = (PAGES / "my-microscope.md").read_text(encoding="utf-8")
+    first_columns = re.findall(r"^\| (.*?) \|", page, re.MULTILINE)
+    told = [line for column in first_columns for line in re.findall(r"`([a-z' ]+)`", column)]
+    files = [path for room in ("base", "acquire") for path in (ROOT / room).rglob("*.py")]
+    said = "".join(path.read_text(encoding="utf-8") for path in files)
+    assert len(told) > 8
+    assert [line for line in told if line not in said] == []
+
+
 def spot(depth_um: float, noise: np.random.Generator) -> np.ndarray:
     """Make a patch: a spot that widens and fades with depth, dark above the focus."""
     y, x = np.mgrid[-24:24, -24:24]
