@@ -61,7 +61,7 @@ class Bounds:
         devices
             The opened rig.
         rig
-            Its limits count.
+            Its limits are kept.
         plan
             How far the check would move, and in which steps.
 

@@ -235,7 +235,7 @@ class State:
         Parameters
         ----------
         cell
-            Its stack's planes count.
+            The planes of its stack are looked at.
         focus_um
             Drive position, µm.
         """
@@ -329,7 +329,7 @@ def undo_and_redo(records: Sequence[Record], annotator: str) -> tuple[list[int],
     records
         Lines of the journal, in order.
     annotator
-        Whose records count.
+        Whose records are looked at.
     """
     done: list[int] = []
     back: list[int] = []

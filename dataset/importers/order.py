@@ -85,7 +85,7 @@ def step_of(stack: ZStack, step_um: float | None, ignore_metadata: bool = False)
     step_um
         The z step that the user gave, µm, or None.
     ignore_metadata
-        Whether only that counts.
+        Go by `step_um` alone.
 
     Raises
     ------

@@ -113,11 +113,11 @@ def fingerprint(method: Method, settings: dict[str, Any], data: EvaluationSet) -
     Parameters
     ----------
     method
-        Its kind and its code count.
+        Its kind and its code enter the digest.
     settings
-        All that it goes by, as `Method.resolved_settings` gives it.
+        All that it goes by, as `Method.resolved` gives it.
     data
-        Its archive and split count.
+        Its archive and its split enter the digest.
     """
     depends = {
         "kind": method.kind,

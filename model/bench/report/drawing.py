@@ -78,7 +78,7 @@ def svg(figure: Figure, told: str) -> Markup:
     Parameters
     ----------
     figure
-        The figure; it is not changed.
+        The figure.
     told
         What the figure shows, in words, for those who do not see it.
     """

@@ -27,7 +27,7 @@ def intervals(
     Parameters
     ----------
     methods
-        Rows of the results, one per method, from the bottom up.
+        Rows of the results, one per method, from the top down.
     reference
         Id of the reference.
     metric
