@@ -257,7 +257,9 @@ class State:
         return focus_rejection_reason(cell, self.stacks[cell.stack], self.settings, focus_um)
 
 
-def focus_rejection_reason(cell: CellState, ref: StackRef, settings: PatchSettings, focus_um: float) -> str:
+def focus_rejection_reason(
+    cell: CellState, ref: StackRef, settings: PatchSettings, focus_um: float
+) -> str:
     """Why a cell cannot be kept with a focus; empty where all its patches can be cut.
 
     Parameters

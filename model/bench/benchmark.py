@@ -186,7 +186,7 @@ def folder_for(usual: Path, preset: Preset, data: EvaluationSet) -> Path:
     ----------
     usual
         The name wanted.
-    preset, exam
+    preset, data
         The benchmark.
 
     Returns

@@ -83,7 +83,7 @@ def judge_runs(
 
     Parameters
     ----------
-    preset, exam
+    preset, data
         What was compared, on which cells.
     runs, answers
         Each run and its answers, as `fgaf.model.bench.runs.perform` gives them.
@@ -278,7 +278,7 @@ def focus_curve(values: Floats, data: EvaluationSet) -> dict[str, Any]:
     ----------
     values
         (N,) the measure of each test patch.
-    exam
+    data
         Says at which depth each patch is.
 
     Returns

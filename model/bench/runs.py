@@ -41,7 +41,7 @@ class Run:
     ----------
     method, seed
         What is run; the seed is None for a method that draws nothing.
-    exam
+    data
         The cells it learns from and is asked about; of one fold where there are folds.
     fold
         Number of the fold, from 1; 0 without folds.
@@ -79,7 +79,7 @@ def plan_runs(preset: Preset, data: EvaluationSet, seeds: Sequence[int] | None =
     ----------
     preset
         Which methods, in which order.
-    exam
+    data
         The cells they are asked about, in all folds.
     seeds
         In place of those of the preset.
@@ -115,7 +115,7 @@ def fingerprint(method: Method, settings: dict[str, Any], data: EvaluationSet) -
     method
         Its kind and its code enter the digest.
     settings
-        All that it goes by, as `Method.resolved` gives it.
+        All that it goes by, as `Method.resolved_settings` gives it.
     data
         Its archive and its split enter the digest.
     """

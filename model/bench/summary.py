@@ -29,7 +29,7 @@ def headline(
         Id of the method that the sentence is about.
     pairs
         What `fgaf.model.bench.compare.judge_pairs` found, None where the preset has no pairs.
-    exam
+    data
         The cells that were asked about.
     """
     row = next(row for row in methods if row["id"] == reference)
@@ -68,7 +68,7 @@ def summary(
         Id of the method that comes first.
     pairs
         What `fgaf.model.bench.compare.judge_pairs` found, None where the preset has no pairs.
-    exam
+    data
         The cells that were asked about.
     """
     row = next(row for row in methods if row["id"] == reference)

@@ -85,11 +85,11 @@ class Method(BaseModel):
     """Whether its probabilities are meant as such, not only by their order."""
 
     def resolved_settings(self, data: EvaluationSet, seed: int | None) -> dict[str, Any]:  # noqa: ARG002
-        """List everything it goes by, defaults included; with `code` it decides the answers.
+        """List everything it goes by, defaults included; with its code it decides the answers.
 
         Parameters
         ----------
-        exam
+        data
             The cells it will be asked about.
         seed
             None unless `seeded`.
@@ -109,13 +109,13 @@ class Method(BaseModel):
 
     @abstractmethod
     def answer(self, data: EvaluationSet, resolved: Mapping[str, Any], folder: Path) -> Prediction:
-        """Answer for the test patches of an exam.
+        """Answer for the test patches of an evaluation set.
 
         Parameters
         ----------
-        exam
+        data
             Training cells to learn from, test cells to answer for.
-        told
+        resolved
             As `resolved_settings` gave it.
         folder
             Its own, not there yet; for what it keeps, such as a network.
