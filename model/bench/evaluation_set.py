@@ -40,7 +40,7 @@ class EvaluationSet:
 
     @cached_property
     def parts(self) -> tuple[EvaluationSet, ...]:
-        """The exam of each fold, which share the rows; without folds, this one.
+        """The evaluation set of each fold; they share the rows; without folds, this one.
 
         Raises
         ------

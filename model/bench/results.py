@@ -55,7 +55,7 @@ class Answers:
     seed
         None for a method that draws nothing.
     probabilities, expected_um, values
-        (N, C), (N,) and (N,) or None, in the order of the exam's rows.
+        (N, C), (N,) and (N,) or None, in the order of the evaluation set's rows.
     runs
         The answers of each run as they were saved.
     """

@@ -123,7 +123,7 @@ class Method(BaseModel):
         Returns
         -------
         Prediction
-            Of the N test patches ``exam.rows``.
+            Of the N test patches ``data.rows``.
         """
 
     def cost(self, folder: Path) -> dict[str, float] | None:  # noqa: ARG002

@@ -79,7 +79,7 @@ def svg(figure: Figure, told: str) -> Markup:
     ----------
     figure
         The figure.
-    resolved
+    told
         What the figure shows, in words, for those who do not see it.
     """
     buffer = io.StringIO()
