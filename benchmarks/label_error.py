@@ -21,6 +21,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from fgaf.acquire.simulation.settings import SimulationSettings
+from fgaf.base.options import PATH
 from fgaf.curate.focus.drift import DriftError, measure_drift
 
 DURATIONS_S = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -84,7 +85,7 @@ def draw(found: list[DriftError], path: Path, contrast: str) -> None:
 @click.option("--seed", default=0, show_default=True, help="Everything follows from it.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path(__file__).parent / "results",
     help="Folder for the table and the figure; benchmarks/results by default.",
 )

@@ -26,7 +26,7 @@ import fgaf.model
 from fgaf.acquire.tables import Property
 from fgaf.base.bounds import Bound
 from fgaf.base.errors import SettingError
-from fgaf.dataset.commands.options import Number
+from fgaf.base.options import Number
 from tests.dataset.microscope_tiffs import MmStack
 
 PROGRAMS = {

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fgaf.acquire.commands.options import json_option, rig_option, set_option
+from fgaf.acquire.commands.options import rig_option, set_option
 from fgaf.base.bounds import Count, ExposureMs
 from fgaf.base.console import Tool, count, finish, printable
-from fgaf.dataset.commands.options import Number
+from fgaf.base.options import Number, json_option
 
 if TYPE_CHECKING:
     from fgaf.acquire.control.preview import Look

@@ -8,13 +8,12 @@ from typing import Any
 import click
 
 from fgaf.acquire.commands.live import live
-from fgaf.acquire.commands.options import FILE, json_option, overwrite_option
 from fgaf.acquire.commands.recording import stack, sweep
 from fgaf.acquire.commands.setup import check, devices, rig
 from fgaf.base.bounds import Cells, CropPx, HalfRangeUm, Seed, StepUm
 from fgaf.base.console import Program, Tool, count, echo, finish, progress
+from fgaf.base.options import PATH, Number, json_option, overwrite_option
 from fgaf.base.outputs import output_file
-from fgaf.dataset.commands.options import Number
 
 
 @click.group(cls=Program)
@@ -26,7 +25,7 @@ def main() -> None:
 
 
 @main.command(cls=Tool)
-@click.argument("part", type=FILE)
+@click.argument("part", type=PATH)
 @overwrite_option
 @json_option
 def recover(part: Path, overwrite: bool, as_json: bool) -> None:
@@ -71,7 +70,7 @@ def recover(part: Path, overwrite: bool, as_json: bool) -> None:
 )
 @click.option("--off-grid", is_flag=True, help="Draw depths uniformly, not at whole steps.")
 @click.option(
-    "--out", type=FILE, metavar="FILE", help="The archive to write.  [default: simulated.h5]"
+    "--out", type=PATH, metavar="FILE", help="The archive to write.  [default: simulated.h5]"
 )
 @overwrite_option
 @json_option

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
-
-FILE = click.Path(path_type=Path)
 
 rig_option = click.option(
     "--rig",
@@ -23,5 +19,3 @@ set_option = click.option(
     metavar="KEY=VALUE",
     help="Replace one setting of the rig, as stage.settle_ms=30; may be repeated.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an output that exists.")

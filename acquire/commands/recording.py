@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fgaf.acquire.commands.options import (
-    FILE,
-    json_option,
-    overwrite_option,
-    rig_option,
-    set_option,
-)
+from fgaf.acquire.commands.options import rig_option, set_option
 from fgaf.base.bounds import (
     ExposureMs,
     FramesPerPlane,
@@ -28,7 +22,7 @@ from fgaf.base.bounds import (
     ToleranceUm,
 )
 from fgaf.base.console import Tool, command_line, count, echo, finish, progress
-from fgaf.dataset.commands.options import Number
+from fgaf.base.options import PATH, Number, json_option, overwrite_option
 
 if TYPE_CHECKING:
     from fgaf.acquire.devices import Devices
@@ -66,7 +60,7 @@ _OPTIONS = (
     ),
     click.option(
         "--out",
-        type=FILE,
+        type=PATH,
         default=Path("raw"),
         show_default=True,
         metavar="DIR",
@@ -76,7 +70,7 @@ _OPTIONS = (
     set_option,
     click.option(
         "--positions",
-        type=FILE,
+        type=PATH,
         metavar="FILE.csv",
         help="Places to visit: columns x_um, y_um and, if wanted, z_um (middle plane) and name. "
         "One stack at each; needs a stage with x and y.",

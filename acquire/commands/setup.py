@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fgaf.acquire.commands.options import json_option, set_option
+from fgaf.acquire.commands.options import set_option
 from fgaf.base.bounds import DurationS, HalfRangeUm, StepUm
 from fgaf.base.console import Program, Tool, echo, finish
+from fgaf.base.options import PATH, Number, json_option
 from fgaf.base.outputs import output_file
-from fgaf.dataset.commands.options import Number
 
 if TYPE_CHECKING:
     from fgaf.acquire.commissioning.check_plan import CheckPlan
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from fgaf.acquire.discovery import Found
     from fgaf.acquire.rig import Rig
 
-_FILE = click.Path(path_type=Path)
 _probe = click.option(
     "--probe/--no-probe",
     default=True,
@@ -83,7 +82,7 @@ def show(name: str, overrides: tuple[str, ...]) -> None:
 
 
 @rig.command(cls=Tool)
-@click.argument("file", type=_FILE, required=False)
+@click.argument("file", type=PATH, required=False)
 @click.option("--camera", metavar="DRIVER[:SERIAL]", help="Which camera, as `acq devices` says.")
 @click.option("--stage", metavar="DRIVER[:PORT]", help="Which drive, as `acq devices` says.")
 @click.option("--name", default="", help="What the rig is called.  [default: FILE's name]")
@@ -157,12 +156,12 @@ def new(
 )
 @click.option(
     "--out",
-    type=_FILE,
+    type=PATH,
     default=Path(),
     metavar="DIR",
     help="Where stacks will be written: its disk is timed.  [default: this folder]",
 )
-@click.option("--write", type=_FILE, metavar="FILE", help="Write a new rig with what is advised.")
+@click.option("--write", type=PATH, metavar="FILE", help="Write a new rig with what is advised.")
 @json_option
 def check(
     rig_name: str,

@@ -21,14 +21,12 @@ from fgaf.base.bounds import (
 from fgaf.base.console import Program, Tool, count, echo, finish, progress
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.base.extras import missing
+from fgaf.base.options import PATH, Number, json_option, overwrite_option
 from fgaf.base.outputs import output_file
-from fgaf.dataset.commands.options import Number
 
 if TYPE_CHECKING:
     from fgaf.curate.session.queue import Order, Task
     from fgaf.curate.session.status import Status
-
-PATH = click.Path(path_type=Path)
 
 patch_options = (
     click.option(
@@ -77,8 +75,6 @@ seed_option = click.option(
     show_default=True,
     help="Seed of the split 'default'.",
 )
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 @click.group(cls=Program)

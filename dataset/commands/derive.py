@@ -12,8 +12,8 @@ import click
 from fgaf.base.bounds import Count, Folds, HalfRangeUm, Seed, Share
 from fgaf.base.console import Tool, count, finish
 from fgaf.base.errors import FgafError
+from fgaf.base.options import PATH, Number, json_option, overwrite_option
 from fgaf.base.outputs import output_file
-from fgaf.dataset.commands.options import PATH, Number, json_option, overwrite_option
 
 if TYPE_CHECKING:
     from fgaf.dataset.archive import Archive

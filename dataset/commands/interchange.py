@@ -10,15 +10,9 @@ import click
 from fgaf.base.bounds import Classes, Count, Planes, PositionUm, Seed, StepUm
 from fgaf.base.console import Tool, count, echo, finish, progress
 from fgaf.base.errors import SettingError
+from fgaf.base.options import PATH, Number, json_option, overwrite_option
 from fgaf.base.outputs import output_file
-from fgaf.dataset.commands.options import (
-    PATH,
-    Number,
-    json_option,
-    optics_of,
-    optics_options,
-    overwrite_option,
-)
+from fgaf.dataset.commands.options import optics_of, optics_options
 
 
 @click.command("import", cls=Tool)

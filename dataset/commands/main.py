@@ -9,14 +9,9 @@ import click
 
 from fgaf.base.console import Program, Tool, echo, finish, progress
 from fgaf.base.errors import SettingError
+from fgaf.base.options import PATH, json_option, overwrite_option, verify_option
 from fgaf.dataset.commands import derive, interchange, share
-from fgaf.dataset.commands.options import (
-    LOCATION,
-    PATH,
-    json_option,
-    overwrite_option,
-    verify_option,
-)
+from fgaf.dataset.commands.options import LOCATION
 from fgaf.dataset.storage.url import Url
 
 

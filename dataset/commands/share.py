@@ -9,8 +9,8 @@ import click
 
 from fgaf.base.console import Tool, finish, progress
 from fgaf.base.errors import SettingError
+from fgaf.base.options import PATH, json_option, overwrite_option
 from fgaf.base.outputs import output_file
-from fgaf.dataset.commands.options import PATH, json_option, overwrite_option
 
 
 @click.command("card", cls=Tool)

@@ -13,8 +13,8 @@ import click
 from fgaf.base.bounds import FoldsOrNone, Seed
 from fgaf.base.console import Tool, count, echo, finish
 from fgaf.base.errors import SettingError
+from fgaf.base.options import PATH, Number, json_option
 from fgaf.base.toml import parse_assignment
-from fgaf.dataset.commands.options import Number
 
 _WRAPPED = textwrap.TextWrapper(
     96, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
@@ -45,7 +45,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, lists: tuple[str, ...])
 
 
 @click.command(cls=Tool)
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=PATH)
 @click.option(
     "--preset",
     "preset_name",
@@ -56,7 +56,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, lists: tuple[str, ...])
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder for the runs, results and report. A stopped benchmark goes on there.  "
     "[default: DATASET-PRESET]",
 )
@@ -83,7 +83,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, lists: tuple[str, ...])
 )
 @click.option(
     "--trained",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="RUN",
     help="Take this run of fgaf-train for the preset's reference in place of training one.",
 )
@@ -98,7 +98,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, lists: tuple[str, ...])
 @click.option(
     "--beside",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="ARCHIVE|FOLDER",
     help="Show the focus measures on other cells too: an archive, or a folder of raw stacks.",
 )
@@ -109,7 +109,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, lists: tuple[str, ...])
     "--overwrite", is_flag=True, help="Begin anew in a folder that holds another benchmark."
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be run and what is finished, only.")
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@json_option
 @click.option(
     "--list",
     is_flag=True,

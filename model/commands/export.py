@@ -7,18 +7,17 @@ from typing import Any
 import click
 
 from fgaf.base.console import Tool, finish, progress
+from fgaf.base.options import PATH, json_option, overwrite_option
 from fgaf.base.outputs import output_file
-
-_FILE = click.Path(path_type=Path)
 
 
 @click.command(cls=Tool)
-@click.argument("run", type=_FILE)
+@click.argument("run", type=PATH)
 @click.option(
-    "--archive", type=_FILE, required=True, help="The archive that the run was trained on."
+    "--archive", type=PATH, required=True, help="The archive that the run was trained on."
 )
 @click.option(
-    "--out", type=_FILE, help="The file; RUN/model.onnx, RUN/model.xml and so on when left out."
+    "--out", type=PATH, help="The file; RUN/model.onnx, RUN/model.xml and so on when left out."
 )
 @click.option(
     "--to",
@@ -36,8 +35,8 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--tta", is_flag=True, help="Average the eight symmetries: slower, a bit better.")
 @click.option("--force", is_flag=True, help="Export with another archive than the run's.")
-@click.option("--overwrite", is_flag=True, help="Replace an export that is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@overwrite_option
+@json_option
 def export(
     run: Path,
     archive: Path,

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fgaf.acquire.commands.options import FILE, overwrite_option, set_option
+from fgaf.acquire.commands.options import set_option
 from fgaf.base.bounds import Count, DistanceUm, DurationS, HeadUm, Port
 from fgaf.base.console import Tool, count, echo, finish, printable
-from fgaf.dataset.commands.options import Number
+from fgaf.base.options import PATH, Number, json_option, overwrite_option
 
 if TYPE_CHECKING:
     from fgaf.model.live.message import LiveFrame
@@ -41,7 +41,7 @@ class _Port(Number):
 
 @click.command(cls=Tool)
 @click.argument("rig_name", metavar="RIG")
-@click.argument("model", type=FILE)
+@click.argument("model", type=PATH)
 @set_option
 @click.option(
     "--track",
@@ -75,13 +75,13 @@ class _Port(Number):
     multiple=True,
     help="Another name of this computer by which the page may be asked for; may be repeated.",
 )
-@click.option("--record", type=FILE, metavar="FILE.h5", help="Write all results to a file.")
+@click.option("--record", type=PATH, metavar="FILE.h5", help="Write all results to a file.")
 @click.option("--seconds", type=Number(DurationS), help="End after so long.")
 @click.option("--frames", type=Number(Count), help="End after so many frames.")
 @click.option("--head", "head_um", type=Number(HeadUm), help="Length of a head, µm.")
 @click.option("--force", is_flag=True, help="Use a model that was trained on other images.")
 @overwrite_option
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option
 def live(
     rig_name: str,
     model: Path,

@@ -8,18 +8,16 @@ import click
 from fgaf.base.bounds import HeadUm, PixelUm
 from fgaf.base.console import Tool, count, echo, progress
 from fgaf.base.files import require_new
+from fgaf.base.options import PATH, Number, json_option, overwrite_option, verify_option
 from fgaf.base.outputs import output_file
-from fgaf.dataset.commands.options import Number, verify_option
-
-_FILE = click.Path(path_type=Path)
 
 
 @click.command(cls=Tool)
-@click.argument("model", type=_FILE)
-@click.argument("inputs", type=_FILE, nargs=-1, required=True, metavar="IMAGES|STACK...")
-@click.option("--csv", "csv_file", type=_FILE, help="Write the predictions as CSV.")
+@click.argument("model", type=PATH)
+@click.argument("inputs", type=PATH, nargs=-1, required=True, metavar="IMAGES|STACK...")
+@click.option("--csv", "csv_file", type=PATH, help="Write the predictions as CSV.")
 @click.option("--save", is_flag=True, help="Write them as CSV: depths.csv, or depths-2.csv, ...")
-@click.option("--parquet", "parquet_file", type=_FILE, help="Write them as Parquet.")
+@click.option("--parquet", "parquet_file", type=PATH, help="Write them as Parquet.")
 @click.option("--tta/--no-tta", default=None, help="Average the eight symmetries, or not.")
 @click.option(
     "--pixel-size", type=Number(PixelUm), help="Pixel in the specimen, µm, to find cells in fields."
@@ -29,8 +27,8 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--force", is_flag=True, help="Go on with images of other optics than the model's.")
 @verify_option
-@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
-@click.option("--json", "as_json", is_flag=True, help="Print the predictions as JSON.")
+@overwrite_option
+@json_option
 def predict(
     model: Path,
     inputs: tuple[Path, ...],

@@ -11,9 +11,9 @@ from fgaf.base.bounds import Cells, Epochs, Folds, Repeats, Seed, Threads, Worke
 from fgaf.base.console import Tool, count, echo, finish, progress
 from fgaf.base.errors import SettingError
 from fgaf.base.inputs import read_toml
+from fgaf.base.options import PATH, Number, json_option, overwrite_option
 from fgaf.base.outputs import free_path, kept_if_used, output_folder
 from fgaf.base.toml import parse_assignment
-from fgaf.dataset.commands.options import Number
 from fgaf.model.networks.settings import (
     BACKBONE_NAMES,
     PRESETS,
@@ -26,20 +26,17 @@ from fgaf.model.networks.settings import (
 if TYPE_CHECKING:
     pass
 
-_FOLDER = click.Path(path_type=Path)
-_FILE = click.Path(path_type=Path)
-
 
 @click.command(cls=Tool)
-@click.argument("dataset", type=_FILE, required=False)
-@click.option("--out", type=_FOLDER, help="Folder of the run.  [default: DATASET-run]")
+@click.argument("dataset", type=PATH, required=False)
+@click.option("--out", type=PATH, help="Folder of the run.  [default: DATASET-run]")
 @click.option(
     "--preset",
     "base",
     type=click.Choice(sorted(PRESETS)),
     help="Settings to start from; by default what suits the patches.",
 )
-@click.option("--settings", "file", type=_FILE, help="TOML file of settings (key = value).")
+@click.option("--settings", "file", type=PATH, help="TOML file of settings (key = value).")
 @click.option("--backbone", help="Network: see --list.")
 @click.option("--fgaf/--no-fgaf", default=None, help="With the FGAF module or bare.")
 @click.option("--epochs", type=Number(Epochs), help="Passes over the training cells.")
@@ -49,7 +46,7 @@ _FILE = click.Path(path_type=Path)
     "--pretrained", metavar="sim|RUN", help="Start from the shipped network, or from a run's."
 )
 @click.option(
-    "--weights", type=_FILE, help="Start from a torchvision network's weights (ImageNet's .pth)."
+    "--weights", type=PATH, help="Start from a torchvision network's weights (ImageNet's .pth)."
 )
 @click.option(
     "--folds", type=Number(Folds), help="Cross-validate: test every cell once, in so many runs."
@@ -65,7 +62,7 @@ _FILE = click.Path(path_type=Path)
     help="Go on where a stopped run stands, with its settings: the one in --out, or the only "
     "unfinished one of DATASET.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the run that is there.")
+@overwrite_option
 @click.option("--show-settings", is_flag=True, help="Print the settings as TOML and stop.")
 @click.option(
     "--list",
@@ -75,7 +72,7 @@ _FILE = click.Path(path_type=Path)
     metavar="[PATTERN]",
     help="List the networks whose name fits, such as '*shuffle*', and stop.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
+@json_option
 def train(
     dataset: Path | None,
     out: Path | None,
@@ -184,7 +181,7 @@ def train(
 @click.command(cls=Tool)
 @click.option(
     "--out",
-    type=_FOLDER,
+    type=PATH,
     default=Path("pretrained"),
     show_default=True,
     help="Folder for all that is made; what was begun there goes on.",
@@ -201,7 +198,7 @@ def train(
     default=lambda: os.cpu_count() or 1,
     help="Processes that simulate; by default one per processor. The cells are the same.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
+@json_option
 def pretrain(
     out: Path,
     cells: int,
