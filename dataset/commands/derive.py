@@ -14,6 +14,7 @@ from fgaf.base.console import Tool, count, finish
 from fgaf.base.errors import FgafError
 from fgaf.base.options import PATH, Number, json_option, overwrite_option
 from fgaf.base.outputs import output_file
+from fgaf.dataset.commands.options import split_seed_option
 
 if TYPE_CHECKING:
     from fgaf.dataset.archive import Archive
@@ -192,9 +193,7 @@ def subset(path: Path, out: Path | None, overwrite: bool, as_json: bool, **wishe
 @click.option("--name", default="", help="Name of the merged archive; else the first's.")
 @click.option("--description", default="", help="What it is; else the first's.")
 @click.option("--license", default="", help="Licence of the whole, where they differ.")
-@click.option(
-    "--seed", type=Number(Seed), default=0, show_default=True, help="Seed of the split 'default'."
-)
+@split_seed_option
 @overwrite_option
 @json_option
 def merge(

@@ -12,7 +12,7 @@ from fgaf.base.console import Tool, count, echo, finish, progress
 from fgaf.base.errors import SettingError
 from fgaf.base.options import PATH, Number, json_option, overwrite_option
 from fgaf.base.outputs import output_file
-from fgaf.dataset.commands.options import optics_of, optics_options
+from fgaf.dataset.commands.options import optics_of, optics_options, split_seed_option
 
 
 @click.command("import", cls=Tool)
@@ -151,9 +151,7 @@ def import_command(
 @click.option("--name", default="", help="Name of the archive.")
 @click.option("--description", default="", help="What it is.")
 @click.option("--license", default="", help="Licence of the images.")
-@click.option(
-    "--seed", type=Number(Seed), default=0, show_default=True, help="Seed of the split 'default'."
-)
+@split_seed_option
 @overwrite_option
 @json_option
 def import_patches_command(

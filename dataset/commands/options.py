@@ -12,6 +12,7 @@ from fgaf.base.bounds import (
     Index,
     Magnification,
     PixelUm,
+    Seed,
     WavelengthUm,
 )
 from fgaf.base.options import Number
@@ -57,3 +58,8 @@ def optics_of(values: dict[str, Any]) -> Optics:
     from fgaf.dataset.storage.optics import Optics
 
     return Optics(**{name: values.pop(name) for _, name, _, _ in _OPTICS})
+
+
+split_seed_option = click.option(
+    "--seed", type=Number(Seed), default=0, show_default=True, help="Seed of the split 'default'."
+)
