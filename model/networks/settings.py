@@ -68,7 +68,8 @@ class TrainSettings:
         half of both where the start is not random.
     batch, lr, momentum, nesterov, weight_decay : SGD; `lr` is the highest rate, 0 for 0.05, or
         0.01 where the start is not random.
-    schedule : "onecycle" (linear rise over `warmup` of the run, cosine to zero), or "constant".
+    schedule : "warmup_cosine" (linear rise over `warmup` of the run, cosine to zero), or
+        "constant".
     ema : decay per step of an average of the weights that is used instead of them; 0 for none.
     select : which weights the run ends with: the "last" epoch's, or the "best" on validation.
     patience : stop after so many epochs without a better validation; 0 never stops.
@@ -122,7 +123,7 @@ class TrainSettings:
     momentum: Annotated[float, Bound(0, 0.9999)] = 0.9
     nesterov: bool = True
     weight_decay: Annotated[float, Bound(0, 10)] = 5e-4
-    schedule: Literal["onecycle", "constant"] = "onecycle"
+    schedule: Literal["warmup_cosine", "constant"] = "warmup_cosine"
     warmup: Share = 0.2
     ema: Annotated[float, Bound(0, 0.999999)] = 0.0
     select: Literal["last", "best"] = "last"
@@ -242,9 +243,11 @@ def to_toml(settings: TrainSettings) -> str:
 
 
 def _coerced(key: str, value: Any) -> Any:
-    """Accept a whole number where a float is meant."""
+    """Accept a whole number where a float is meant, and words of earlier versions."""
     if _TYPES[key] is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if (key, value) == ("schedule", "onecycle"):
+        return "warmup_cosine"
     return value
 
 

@@ -319,11 +319,12 @@ class _Run:
                 f"{self.out} was trained on another archive; resume with that one, "
                 "or train into another folder"
             )
-        mine = asdict(self.settings)
-        for key, value in state["settings"].items():
-            if mine.get(key) != value:
+        begun = TrainSettings().with_values(state["settings"])
+        for key in state["settings"]:
+            held, mine = getattr(begun, key), getattr(self.settings, key)
+            if mine != held:
                 raise FgafError(
-                    f"{self.out} was started with {key} = {value}, not {mine.get(key)}; "
+                    f"{self.out} was started with {key} = {held}, not {mine}; "
                     "resume with the same settings, or train into another folder"
                 )
         self.epoch, self.history = state["epoch"], state["history"]

@@ -11,6 +11,7 @@ import torch
 
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.dataset.archive import Archive
+from fgaf.model import inference
 from fgaf.model.inference.checkpoint import Checkpoint, build_network
 from fgaf.model.inference.initial_weights import InitialWeights
 from fgaf.model.networks.backbones import BACKBONES
@@ -32,6 +33,12 @@ def started(name: str, archive: Archive, **values: Any) -> torch.nn.Module:
     assert start is not None
     start.apply(network, settings, archive.header)
     return network.eval()
+
+
+def test_a_checkpoint_with_the_schedule_s_old_word_opens() -> None:
+    path = Path(inference.__path__[0]) / "weights" / "sim.safetensors"
+    assert b"onecycle" in path.read_bytes()
+    assert Checkpoint.load(path).settings.schedule == "warmup_cosine"
 
 
 @pytest.mark.parametrize("insertion", ["third", "every"])

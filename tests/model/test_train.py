@@ -18,7 +18,7 @@ import torch
 
 from fgaf.base.errors import ExistsError, FgafError
 from fgaf.dataset.archive import Archive
-from fgaf.model.inference.checkpoint import Checkpoint, load_state
+from fgaf.model.inference.checkpoint import Checkpoint, load_state, save_state
 from fgaf.model.networks.settings import TrainSettings, preset, read_settings
 from fgaf.model.training.compute import Compute, choose_compute
 from fgaf.model.training.optimise import Average, learning_rate, step_seconds
@@ -171,6 +171,14 @@ def test_a_killed_run_resumes_bit_for_bit(archive: Archive, tmp_path: Path) -> N
 def test_resuming_a_finished_or_absent_run(archive: Archive, tmp_path: Path) -> None:
     first = train(archive, quick(), tmp_path / "run", resume=True)
     assert numbers(train(archive, quick(), tmp_path / "run", resume=True)) == numbers(first)
+
+
+def test_a_run_begun_with_the_schedule_s_old_word_goes_on(archive: Archive, tmp_path: Path) -> None:
+    first = train(archive, quick(), tmp_path)
+    state = load_state(tmp_path / "last.pt")
+    state["settings"]["schedule"] = "onecycle"
+    save_state(tmp_path / "last.pt", state)
+    assert numbers(train(archive, quick(), tmp_path, resume=True)) == numbers(first)
 
 
 def test_a_run_is_resumed_as_it_was_started(

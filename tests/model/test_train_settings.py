@@ -35,6 +35,13 @@ def test_a_file_may_name_its_preset(tmp_path: Path) -> None:
     assert read_settings(path) == preset("paper").with_values({"backbone": "resnet18", "lr": 1.0})
 
 
+def test_the_schedule_s_old_word_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "old.toml"
+    path.write_text('schedule = "onecycle"\n')
+    assert read_settings(path) == TrainSettings(schedule="warmup_cosine")
+    assert "onecycle" not in to_toml(read_settings(path))
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
