@@ -17,11 +17,21 @@ EXTRAS: Final = {
     "interchange": ("imagecodecs", "nd2", "pyarrow", "zarr"),
     "remote": ("aiohttp", "fsspec", "s3fs"),
     "napari": ("napari", "qtpy"),
-    "train": ("jinja2", "matplotlib", "safetensors", "sklearn", "torch", "torchvision"),
+    "train": (
+        "jinja2",
+        "markupsafe",
+        "matplotlib",
+        "safetensors",
+        "sklearn",
+        "torch",
+        "torchvision",
+    ),
     "deploy": ("openvino",),
     "export": ("onnx", "onnxruntime", "onnxscript"),
 }
 """Extras of this package, and what they install, by the names under which it is imported."""
+_QT: Final = "napari[pyqt6]"
+"""What gives napari a Qt; `fgaf[napari]` leaves the choice to its user."""
 
 
 class MissingPackageError(FgafError):
@@ -93,5 +103,5 @@ def _extra_of(package: str) -> str:
 
 def _line(absent: str, package: str) -> str:
     extra = _extra_of(package)
-    name = f"fgaf[{extra}]" if extra else package
-    return f"{absent} is missing: pip install '{name}'"
+    names = [f"fgaf[{extra}]" if extra else package, *([_QT] if extra == "napari" else [])]
+    return f"{absent} is missing: pip install {' '.join(map(repr, names))}"

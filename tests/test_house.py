@@ -1,10 +1,13 @@
 """The house rules: rooms one way, heavy imports in their room, commands that answer."""
 
+import ast
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -58,6 +61,50 @@ def test_imports_run_one_way(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level modules that a file imports anywhere."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.append(str(node.module))
+    return {name.partition(".")[0] for name in names}
+
+
+def distribution(requirement: str) -> str:
+    return re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-")
+
+
+def test_what_is_imported_is_declared() -> None:
+    project = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    declared = {
+        distribution(line) for lines in (project["dependencies"], *extras) for line in lines
+    }
+    by_module = packages_distributions()
+    ours = {*sys.stdlib_module_names, "fgaf", "_typeshed"}
+    for path in (path for room in ROOMS for path in (HERE / room).rglob("*.py")):
+        for package in imported(path) - ours:
+            assert {distribution(name) for name in by_module[package]} & declared, (path, package)
+
+
+def test_a_napari_without_a_qt_is_told_how_to_get_one(tmp_path: Path) -> None:
+    """Python finds no package that `sys.modules` maps to None."""
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('PyQt6', 'PySide6', 'PyQt5', 'PySide2')))\n"
+        "from fgaf.curate.commands.main import main; main(['open', 'raw'])"
+    )
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.stack.h5").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith("is missing: pip install 'fgaf[napari]' 'napari[pyqt6]'\n")
 
 
 def test_a_room_has_few_boxes() -> None:
