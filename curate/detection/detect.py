@@ -22,6 +22,7 @@ from scipy import ndimage
 
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.curate.detection.heads import Measures, head_scores
+from fgaf.curate.detection.parabola import peak_offset
 
 Floats = npt.NDArray[np.float64]
 Image = npt.NDArray[Any]
@@ -367,7 +368,7 @@ def _shapes(
         np.rint(reach + head * np.cos(turn)).astype(int),
     ]
     both_sides = np.minimum(circle[:, :8], circle[:, 8:])
-    dy, dx = _vertex(energy, rows, columns)
+    dy, dx = _sub_pixel(energy, rows, columns)
     return _Shapes(
         y=rows + dy,
         x=columns + dx,
@@ -380,24 +381,15 @@ def _shapes(
     )
 
 
-def _vertex(
+def _sub_pixel(
     energy: npt.NDArray[np.float32], rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]
 ) -> tuple[Floats, Floats]:
-    """Sub-pixel offset of each maximum: vertex of the parabolas through its neighbours."""
+    """Offset of each maximum from its pixel, half a pixel at the most."""
     padded = np.pad(energy, 1, mode="edge").astype(np.float64)
     here = padded[rows + 1, columns + 1]
-
-    def offset(before: Floats, after: Floats) -> Floats:
-        curvature = before + after - 2 * here
-        step = np.divide(
-            before - after, 2 * curvature, out=np.zeros_like(here), where=curvature < 0
-        )
-        return np.clip(step, -0.5, 0.5)
-
-    return (
-        offset(padded[rows, columns + 1], padded[rows + 2, columns + 1]),
-        offset(padded[rows + 1, columns], padded[rows + 1, columns + 2]),
-    )
+    dy = peak_offset(padded[rows, columns + 1], here, padded[rows + 2, columns + 1])
+    dx = peak_offset(padded[rows + 1, columns], here, padded[rows + 1, columns + 2])
+    return np.clip(dy, -0.5, 0.5), np.clip(dx, -0.5, 0.5)
 
 
 def _boxes(shapes: _Shapes, head: float) -> tuple[Floats, Floats]:

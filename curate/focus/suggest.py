@@ -313,13 +313,9 @@ def _minima(curves: Curves, at: int) -> tuple[Floats, Floats]:
         use = near & np.isfinite(power)
         if use.sum() < 3:
             continue
-        curve = np.polynomial.Polynomial.fit(z[use], power[use], 2).convert().coef
-        if len(curve) < 3 or curve[2] <= 0:
+        place, least, bend = _vertex(z[use], power[use])
+        if bend <= 0 or abs(place - z[at]) > max(_NEAR_UM, step):
             continue
-        place = -curve[1] / (2 * curve[2])
-        if abs(place - z[at]) > max(_NEAR_UM, step):
-            continue
-        least = float(np.polynomial.Polynomial(curve)(place))
         sides = max(min(power[use][0], power[use][-1]), 0.0)
         places[b] = place
         weights[b] = np.clip((sides - max(least, 0.0)) / max(sides, 1e-9), 0, 1) * np.sqrt(
@@ -398,8 +394,8 @@ def _peak(curves: Curves, shear: float | None) -> Suggestion:
     at = int(np.argmax(smooth))
     step = float(np.median(np.diff(z)))
     near = np.abs(z - z[at]) < max(_PEAK_UM, 2.1 * step)
-    focus = _vertex(z[near], height[near], z[at])
-    places = [_vertex(z[near], band[near], z[at]) for band in sectors.mean(axis=2).T]
+    focus = _peak(z[near], height[near], z[at])
+    places = [_peak(z[near], band[near], z[at]) for band in sectors.mean(axis=2).T]
     spread = float(np.std(places))
     rise = float(1 - max(smooth[0], smooth[-1]) / smooth[at])
     problem = ""
@@ -415,14 +411,21 @@ def _mean(power: Floats, inside: npt.NDArray[np.bool_]) -> float:
     return float(power[inside].mean()) if inside.any() else 0.0
 
 
-def _vertex(z: Floats, height: Floats, start: float) -> float:
+def _peak(z: Floats, height: Floats, start: float) -> float:
     """Maximum of the parabola through the points; the start where there is none among them."""
     if len(z) < 3:
         return float(start)
-    curve = np.polynomial.Polynomial.fit(z, height, 2).convert().coef
-    if len(curve) < 3 or curve[2] >= 0:
-        return float(start)
-    return float(np.clip(-curve[1] / (2 * curve[2]), z[0], z[-1]))
+    place, _, bend = _vertex(z, height)
+    return float(np.clip(place, z[0], z[-1])) if bend < 0 else float(start)
+
+
+def _vertex(z: Floats, height: Floats) -> tuple[float, float, float]:
+    """Fit a parabola to three points or more: place and height of its vertex, and its bend."""
+    curve = np.polynomial.Polynomial.fit(z, height, 2).convert()
+    if len(curve.coef) < 3 or curve.coef[2] == 0:
+        return 0.0, 0.0, 0.0
+    place = float(-curve.coef[1] / (2 * curve.coef[2]))
+    return place, float(curve(place)), float(curve.coef[2])
 
 
 def _judged(suggestion: Suggestion) -> Suggestion:

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
+from fgaf.model.live.constant_velocity import ConstantVelocity
+
 AGITATION: Final = (3.0, 300.0)
 """Spectral densities of a cell's acceleration, µm²/s³: one that swims level, one that climbs."""
 BEAT_UM: Final = 0.1
@@ -22,8 +24,8 @@ _BEAT_S: Final = 0.01
 
 
 @dataclass
-class _Model:
-    """One filter of constant velocity: mean height, speed, their covariance, its weight.
+class _Model(ConstantVelocity):
+    """One filter of constant velocity: mean height, speed, its weight.
 
     `swing` is how far the head was above its mean height in the last measurement, `share` how much
     of that measurement's departure it was taken to be.
@@ -32,9 +34,6 @@ class _Model:
     agitation: float
     z: float
     v: float
-    zz: float
-    zv: float
-    vv: float
     weight: float
     swing: float = 0.0
     share: float = 0.0
@@ -59,7 +58,7 @@ class Height:
     def __init__(self, z_um: float, error_um: float, time_ns: int) -> None:
         self._time_ns = time_ns
         self._models = [
-            _Model(each, z_um, 0.0, error_um**2, 0.0, _SPEED_UM_S**2, 1 / len(AGITATION))
+            _Model(error_um**2, 0.0, _SPEED_UM_S**2, each, z_um, 0.0, 1 / len(AGITATION))
             for each in AGITATION
         ]
 
@@ -118,7 +117,7 @@ class Height:
         z = sum(m.weight * height for m, height in zip(moved, heights, strict=True))
         v = sum(m.weight * m.v for m in moved)
         variance = sum(
-            m.weight * (m.zz + BEAT_UM**2 * (1 - stays**2 * m.share) + (height - z) ** 2)
+            m.weight * (m.pp + BEAT_UM**2 * (1 - stays**2 * m.share) + (height - z) ** 2)
             for m, height in zip(moved, heights, strict=True)
         )
         return z, math.sqrt(variance), v
@@ -138,10 +137,10 @@ class Height:
             parts = [each / weight for each in weights]
             z = sum(p * m.z for p, m in zip(parts, old, strict=True))
             v = sum(p * m.v for p, m in zip(parts, old, strict=True))
-            zz = sum(p * (m.zz + (m.z - z) ** 2) for p, m in zip(parts, old, strict=True))
-            zv = sum(p * (m.zv + (m.z - z) * (m.v - v)) for p, m in zip(parts, old, strict=True))
+            pp = sum(p * (m.pp + (m.z - z) ** 2) for p, m in zip(parts, old, strict=True))
+            pv = sum(p * (m.pv + (m.z - z) * (m.v - v)) for p, m in zip(parts, old, strict=True))
             vv = sum(p * (m.vv + (m.v - v) ** 2) for p, m in zip(parts, old, strict=True))
-            mixed.append(_Model(model.agitation, z, v, zz, zv, vv, weight / total))
+            mixed.append(_Model(pp, pv, vv, model.agitation, z, v, weight / total))
         self._models = mixed
 
 
@@ -165,25 +164,20 @@ def error_of(depth_um: float, spread_um: float, half_range_um: float, step_um: f
 
 def _predict(model: _Model, dt: float) -> None:
     model.z += model.v * dt
-    model.zz += 2 * dt * model.zv + dt**2 * model.vv + model.agitation * dt**3 / 3
-    model.zv += dt * model.vv + model.agitation * dt**2 / 2
-    model.vv += model.agitation * dt
+    model.grow(dt, model.agitation)
 
 
 def _update(model: _Model, z_um: float, error_um: float) -> float:
     """Correct a model; returns the log-likelihood of the measurement, less a constant."""
     noise = error_um**2 + BEAT_UM**2
     surprise = z_um - model.z
-    variance = model.zz + noise
+    variance = model.pp + noise
     far = surprise**2 / (variance * _OUTLIER**2)
     if far > 1:
         variance += noise * (far - 1)
-    gain_z, gain_v = model.zz / variance, model.zv / variance
     model.share = BEAT_UM**2 / variance
     model.swing = model.share * surprise
+    gain_z, gain_v = model.shrink(variance)
     model.z += gain_z * surprise
     model.v += gain_v * surprise
-    model.vv -= gain_v * model.zv
-    model.zv -= gain_v * model.zz
-    model.zz -= gain_z * model.zz
     return -0.5 * (math.log(variance) + surprise**2 / variance)

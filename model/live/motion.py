@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Final, Self
 
+from fgaf.model.live.constant_velocity import ConstantVelocity
+
 SWING_UM: Final = 0.7
 """How far a head is off its mean path, r.m.s.: it swings with every beat; and what finding adds."""
 TURNING: Final = 800.0
@@ -15,7 +17,7 @@ FASTEST_UM_S: Final = 60.0
 
 
 @dataclass
-class Motion:
+class Motion(ConstantVelocity):
     """A Kalman filter of constant velocity; both axes share their covariance.
 
     Attributes
@@ -34,9 +36,6 @@ class Motion:
     vx: float
     time_ns: int
     _pixel_um: float
-    _pp: float
-    _pv: float = 0.0
-    _vv: float = 0.0
 
     @classmethod
     def begin(cls, y: float, x: float, time_ns: int, pixel_um: float) -> Self:
@@ -52,25 +51,22 @@ class Motion:
             Side of a pixel in the specimen, µm.
         """
         swing, fastest = SWING_UM / pixel_um, FASTEST_UM_S / pixel_um
-        return cls(y, x, 0.0, 0.0, time_ns, pixel_um, swing**2, 0.0, fastest**2)
+        return cls(swing**2, 0.0, fastest**2, y, x, 0.0, 0.0, time_ns, pixel_um)
 
     @property
     def error_px(self) -> float:
         """Standard error of the next measurement against the predicted position, per axis."""
-        return math.sqrt(self._pp + (SWING_UM / self._pixel_um) ** 2)
+        return math.sqrt(self.pp + (SWING_UM / self._pixel_um) ** 2)
 
     def predict(self, time_ns: int) -> None:
         """Move on to a time; an earlier one changes nothing."""
         dt = (time_ns - self.time_ns) / 1e9
         if dt <= 0:
             return
-        agitation = TURNING / self._pixel_um**2
         self.time_ns = time_ns
         self.y += self.vy * dt
         self.x += self.vx * dt
-        self._pp += 2 * dt * self._pv + dt**2 * self._vv + agitation * dt**3 / 3
-        self._pv += dt * self._vv + agitation * dt**2 / 2
-        self._vv += agitation * dt
+        self.grow(dt, TURNING / self._pixel_um**2)
 
     def correct(self, y: float, x: float) -> None:
         """Take in where the head was found.
@@ -80,13 +76,9 @@ class Motion:
         y, x
             Place of the head, pixels.
         """
-        variance = self.error_px**2
-        gain_p, gain_v = self._pp / variance, self._pv / variance
+        gain_p, gain_v = self.shrink(self.error_px**2)
         off_y, off_x = y - self.y, x - self.x
         self.y += gain_p * off_y
         self.x += gain_p * off_x
         self.vy += gain_v * off_y
         self.vx += gain_v * off_x
-        self._vv -= gain_v * self._pv
-        self._pv -= gain_v * self._pp
-        self._pp -= gain_p * self._pp

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from fgaf.curate.detection.detect import HEAD_UM
+from fgaf.curate.detection.parabola import peak_offset
 from fgaf.curate.focus.focus_measures import FocusMeasure
 from fgaf.curate.focus.suggest import REACH, measure, suggest_all
 from fgaf.dataset.archive import Archive
@@ -211,13 +212,8 @@ def vertex(z_um: Floats, values: Floats) -> float:
     k = int(values.argmax())
     if k in (0, values.size - 1):
         return float(z_um[k])
-    (a, b), (up, down) = np.diff(z_um[k - 1 : k + 2]), np.diff(values[k - 1 : k + 2])
-    curvature = down / b - up / a
-    if curvature == 0:
-        return float(z_um[k])
-    # The slope of the parabola at the middle point, over minus its second derivative.
-    slope = (up / a * b + down / b * a) / (a + b)
-    return float(z_um[k] - slope * (a + b) / 2 / curvature)
+    gaps = z_um[k] - z_um[k - 1], z_um[k + 1] - z_um[k]
+    return float(z_um[k] + peak_offset(*values[k - 1 : k + 2], *gaps))
 
 
 def _inside(depth_um: Floats, class_depths_um: Floats) -> Floats:

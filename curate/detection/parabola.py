@@ -1,0 +1,37 @@
+"""Where a maximum lies between samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+def peak_offset(
+    before: npt.ArrayLike,
+    here: npt.ArrayLike,
+    after: npt.ArrayLike,
+    gap_before: float = 1.0,
+    gap_after: float = 1.0,
+) -> Floats:
+    """Vertex of the parabola through a sample and its two neighbours.
+
+    Parameters
+    ----------
+    before, here, after
+        Values, of one shape; `here` is the largest of the three.
+    gap_before, gap_after
+        Distances of the neighbours.
+
+    Returns
+    -------
+    ndarray of float64
+        Distance of the vertex from the sample in the middle, towards `after`; 0 where the three
+        lie on a line, or bend upwards.
+    """
+    middle = np.asarray(here, dtype=np.float64)
+    rise, fall = (middle - before) / gap_before, (after - middle) / gap_after
+    bend = np.asarray(fall - rise)
+    slope = (rise * gap_after + fall * gap_before) / 2
+    return np.divide(-slope, bend, out=np.zeros_like(bend), where=bend < 0)
