@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,19 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.base.extras import optional
-from fgaf.base.folders import publishing_folder
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
 from fgaf.dataset.cards.card import card, title
 from fgaf.dataset.cards.card_metadata import CardMetadata
 from fgaf.dataset.exporters.patches import (
     PNG,
     class_names,
+    exporting,
+    patch_blocks,
     patch_columns,
     patch_names,
     png_of,
     side_rows,
 )
-from fgaf.dataset.record import NAME, archive_record
 
 _FILE_PATCHES: Final = 50_000
 _GROUP_PATCHES: Final = 500
@@ -73,8 +72,7 @@ def write_huggingface(
         [("image", arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())]))]
         + [(name, getattr(arrow, kind)()) for name, kind in kinds.items()]
     ).with_metadata({"huggingface": json.dumps(_features(archive, kinds))})
-    files = [""] * len(names)
-    with publishing_folder(path, overwrite) as part:
+    with exporting(archive, path, overwrite) as (part, files):
         (part / "data").mkdir()
         sides = list(side_rows(archive, split))
         for side, rows in sides:
@@ -85,24 +83,20 @@ def write_huggingface(
                 for place, row in enumerate(held.tolist()):
                     files[row] = f"{file}/{place}"
                 with parquet.ParquetWriter(part / file, schema) as writer:
-                    for group in _groups(held):
-                        batch = _batch(archive, columns, names, group)
+                    for block, patches in patch_blocks(archive, held, _GROUP_PATCHES):
+                        batch = _batch(columns, names, block, patches)
                         writer.write_table(arrow.Table.from_pydict(batch, schema))
         text = _front_matter(archive, about, [side for side, _ in sides]) + card(archive, about)
         (part / "README.md").write_text(text, encoding="utf-8")
-        (part / NAME).write_text(archive_record(archive, files), encoding="utf-8")
     return path
 
 
-def _groups(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
-    for start in range(0, len(rows), _GROUP_PATCHES):
-        yield rows[start : start + _GROUP_PATCHES]
-
-
 def _batch(
-    archive: Archive, columns: dict[str, NDArray[Any]], names: list[str], rows: NDArray[np.intp]
+    columns: dict[str, NDArray[Any]],
+    names: list[str],
+    rows: NDArray[np.intp],
+    patches: NDArray[Any],
 ) -> dict[str, list[Any]]:
-    patches = archive.images[rows]
     images = [
         {"bytes": png_of(patch), "path": names[row] + PNG}
         for patch, row in zip(patches, rows.tolist(), strict=True)

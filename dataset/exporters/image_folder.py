@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from fgaf.base.csv_tables import write_table
-from fgaf.base.folders import publishing_folder
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
 from fgaf.dataset.exporters.patches import (
     PNG,
     class_names,
+    exporting,
+    patch_blocks,
     patch_columns,
     patch_names,
     png_of,
     side_rows,
 )
-from fgaf.dataset.record import NAME, archive_record
 
 
 def write_image_folder(
@@ -44,21 +44,17 @@ def write_image_folder(
     FgafError
         There is no such split, or the disk cannot be written.
     """
-    classes, names = class_names(archive), patch_names(archive)
-    files = [""] * len(names)
-    label = archive.depth_class
-    for side, rows in side_rows(archive, split):
-        for row in rows:
-            files[row] = f"{side}/{classes[label[row]]}/{names[row]}{PNG}"
-    with publishing_folder(path, overwrite) as part:
-        for side, _ in side_rows(archive, split):
+    classes, names, columns = class_names(archive), patch_names(archive), patch_columns(archive)
+    with exporting(archive, path, overwrite) as (part, files):
+        for side, rows in side_rows(archive, split):
             for name in classes:
                 (part / side / name).mkdir(parents=True)
-        for row, file in enumerate(files):
-            (part / file).write_bytes(png_of(archive.images[row]))
-        columns = patch_columns(archive)
+            for block, patches in patch_blocks(archive, rows):
+                for row, patch in zip(block, patches, strict=True):
+                    folder = f"{side}/{classes[archive.depth_class[row]]}"
+                    files[row] = f"{folder}/{names[row]}{PNG}"
+                    (part / files[row]).write_bytes(png_of(patch))
         with (part / "metadata.csv").open("w", encoding="utf-8", newline="") as table:
             lines = zip(files, *columns.values(), strict=True)
             write_table(table, ["file_name", *columns], lines)
-        (part / NAME).write_text(archive_record(archive, files), encoding="utf-8")
     return path

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from fgaf.base.files import publishing
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
-from fgaf.dataset.exporters.patches import side_rows
+from fgaf.dataset.exporters.patches import patch_blocks, side_rows
 from fgaf.dataset.formats import NPZ_RECORD, NPZ_SIDES
 from fgaf.dataset.record import archive_record
 
-_BLOCK: Final = 256
 _WHEN: Final = (1980, 1, 1, 0, 0, 0)
 
 
@@ -60,8 +59,7 @@ def write_npz(
             key = NPZ_SIDES[side]
             with _entry(file, f"{key}_images") as entry:
                 _write_header(entry, archive.images.dtype, (len(rows), *archive.images.shape[1:]))
-                for a in range(0, len(rows), _BLOCK):
-                    block = archive.images[rows[a : a + _BLOCK]]
+                for _, block in patch_blocks(archive, rows):
                     entry.write(np.ascontiguousarray(block).data)
             _write(file, f"{key}_labels", archive.depth_class[rows, None].astype(np.uint8))
             _write(file, f"{key}_depth_um", archive.depth_um[rows])

@@ -1,18 +1,24 @@
-"""What the formats for patches have in common: names, labels, PNG bytes, sides."""
+"""What the formats for patches have in common: the folder, sides, blocks, names, labels, PNG."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fgaf.base.folders import publishing_folder
 from fgaf.dataset.archive import Archive
+from fgaf.dataset.record import NAME, archive_record
 from fgaf.dataset.splits.split import SIDES
 
 PNG: Final = ".png"
+BLOCK: Final = 256
+"""Patches in memory at a time."""
 
 
 def side_rows(archive: Archive, split: str) -> Iterator[tuple[str, NDArray[np.intp]]]:
@@ -35,6 +41,59 @@ def side_rows(archive: Archive, split: str) -> Iterator[tuple[str, NDArray[np.in
         rows = np.flatnonzero(sides == number)
         if len(rows):
             yield side, rows
+
+
+def patch_blocks(
+    archive: Archive, rows: NDArray[np.intp], size: int = BLOCK
+) -> Iterator[tuple[NDArray[np.intp], NDArray[Any]]]:
+    """Read patches a few at a time, in the order of their rows.
+
+    Parameters
+    ----------
+    archive
+        In memory or open.
+    rows
+        (m,) row numbers, ascending.
+    size
+        How many at a time; the last block has the rest.
+
+    Yields
+    ------
+    ndarray, ndarray
+        (n,) row numbers and (n, S, S) patches.
+    """
+    for start in range(0, len(rows), size):
+        held = rows[start : start + size]
+        yield held, archive.images[held]
+
+
+@contextmanager
+def exporting(archive: Archive, path: Path, overwrite: bool) -> Iterator[tuple[Path, list[str]]]:
+    """Write a folder of patches, and at the end the record from which the archive is restored.
+
+    Parameters
+    ----------
+    archive
+        In memory or open.
+    path
+        The folder.
+    overwrite
+        Whether an earlier export may be replaced.
+
+    Yields
+    ------
+    Path, list of str
+        The folder to write to, and a list, a place per row, for what each patch is stored as.
+
+    Raises
+    ------
+    ExistsError
+        `path` exists and `overwrite` is false.
+    """
+    files = [""] * len(archive.images)
+    with publishing_folder(path, overwrite) as part:
+        yield part, files
+        (part / NAME).write_text(archive_record(archive, files), encoding="utf-8")
 
 
 def class_names(archive: Archive) -> list[str]:

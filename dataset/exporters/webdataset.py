@@ -18,14 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.base.errors import SettingError
-from fgaf.base.folders import publishing_folder
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
-from fgaf.dataset.exporters.patches import PNG, patch_columns, patch_names, png_of, side_rows
-from fgaf.dataset.record import NAME, archive_record
+from fgaf.dataset.exporters.patches import (
+    BLOCK,
+    PNG,
+    exporting,
+    patch_blocks,
+    patch_columns,
+    patch_names,
+    png_of,
+    side_rows,
+)
 from fgaf.dataset.splits.batches import shuffled_batches
 
 SHARD_PATCHES: Final = 10_000
-_BATCH: Final = 256
 
 
 def write_webdataset(
@@ -70,8 +76,7 @@ def write_webdataset(
         raise SettingError(f"--shard-patches {shard_patches}: give 1 or more")
     names, columns = patch_names(archive), patch_columns(archive)
     plain = {name: values.tolist() for name, values in columns.items()}
-    files = [""] * len(names)
-    with publishing_folder(path, overwrite) as part:
+    with exporting(archive, path, overwrite) as (part, files):
         for side, rows in side_rows(archive, split):
             patches = _drawn(archive, rows, seed if side == "train" else None)
             for number in range(-(-len(rows) // shard_patches)):
@@ -83,7 +88,6 @@ def write_webdataset(
                         _add(tar, f"{names[row]}.cls", str(known["depth_class"]).encode())
                         _add(tar, f"{names[row]}.json", json.dumps(known).encode())
                         files[row] = f"{shard}/{names[row]}{PNG}"
-        (part / NAME).write_text(archive_record(archive, files), encoding="utf-8")
     return path
 
 
@@ -91,12 +95,12 @@ def _drawn(
     archive: Archive, rows: NDArray[np.intp], seed: int | None
 ) -> Iterator[tuple[int, NDArray[Any]]]:
     """Give rows and their patches, shuffled where there is a seed; a large file is read once."""
-    if seed is not None:
-        for drawn, patches in shuffled_batches(archive, rows, _BATCH, seed):
-            yield from zip(drawn.tolist(), patches, strict=True)
-        return
-    for row in rows.tolist():
-        yield row, archive.images[row]
+    if seed is None:
+        blocks = patch_blocks(archive, rows)
+    else:
+        blocks = shuffled_batches(archive, rows, BLOCK, seed)
+    for drawn, patches in blocks:
+        yield from zip(drawn.tolist(), patches, strict=True)
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
