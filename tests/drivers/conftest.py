@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -58,7 +59,8 @@ def open_serial() -> Iterator[Callable[..., SerialStage]]:
     stages: list[SerialStage] = []
 
     def open_on(driver: str, peer: SerialPeer, **more: Any) -> SerialStage:
-        options = {"port": peer.url, "timeout_s": 0.15} | more
+        model = {"model": peer.model} if driver == "prior" else {}
+        options = {"port": peer.url, "timeout_s": 0.15} | model | more
         rig = Rig(
             camera=CameraTable(driver="basler"),
             stage=StageTable(driver=driver, limits_um=(-500, 500), options=options),
@@ -75,10 +77,10 @@ def open_serial() -> Iterator[Callable[..., SerialStage]]:
 @pytest.fixture
 def open_prior(open_serial: Callable[..., SerialStage]) -> Callable[..., SerialStage]:
     """Open the Prior driver on a peer."""
-    return lambda peer, **more: open_serial("prior", peer, **({"model": peer.model} | more))
+    return partial(open_serial, "prior")
 
 
 @pytest.fixture
 def open_asi(open_serial: Callable[..., SerialStage]) -> Callable[..., SerialStage]:
     """Open the ASI driver on a peer."""
-    return lambda peer, **more: open_serial("asi", peer, **more)
+    return partial(open_serial, "asi")
