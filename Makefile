@@ -16,7 +16,7 @@ TOOLS := hdf5-tools xvfb xauth libegl1 libgl1 libdbus-1-3 libxkbcommon-x11-0 lib
 ON_SCREEN = $(if $(shell command -v xvfb-run),xvfb-run -a,)
 SUDO := $(if $(shell command -v sudo),sudo,)
 
-.PHONY: install system site demo test test-slow lint docs benchmarks clean
+.PHONY: install system site demo test test-slow lint docs benchmarks reports clean
 
 install: $(VENV)/installed
 
@@ -74,7 +74,10 @@ docs: site
 	$(BIN)/mkdocs build --strict
 
 benchmarks: install
-	for script in $(filter-out benchmarks/few_cells.py,$(wildcard benchmarks/*.py)); do $(ON_SCREEN) $(BIN)/python $$script || exit 1; done
+	for script in $(filter-out benchmarks/few_cells.py benchmarks/reports.py,$(wildcard benchmarks/*.py)); do $(ON_SCREEN) $(BIN)/python $$script || exit 1; done
+
+reports: install
+	$(BIN)/python benchmarks/reports.py
 
 clean:
 	rm -rf build demo

@@ -40,7 +40,7 @@ def pictured(cell: dict[str, Any], archive: Archive) -> list[dict[str, Any]]:
     grey = np.clip((pixels - low) / max(high - low, 1e-9), 0, 1)
     return [
         {
-            "src": Markup(_png(picture)),  # noqa: S704 - base64
+            "src": Markup(as_source(picture)),  # noqa: S704 - base64
             "depth": signed(cell["depth_um"][k]),
             "said": signed(cell["said_um"][k]),
             "right": cell["right"][k],
@@ -49,7 +49,8 @@ def pictured(cell: dict[str, Any], archive: Archive) -> list[dict[str, Any]]:
     ]
 
 
-def _png(grey: NDArray[np.uint8]) -> str:
+def as_source(grey: NDArray[np.uint8]) -> str:
+    """Write a grey picture, (H, W), as the data URL of a PNG."""
     buffer = io.BytesIO()
     Image.fromarray(grey).save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
