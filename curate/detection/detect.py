@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from skimage.feature import peak_local_max
 
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.curate.detection.heads import Measures, head_scores
@@ -149,7 +150,8 @@ def contrast_of(image: Image, scale: Scale) -> npt.NDArray[np.float32]:
     -------
     (Y // binning, X // binning) float32: (image - background) / median of the image.
     """
-    binned = _binned(image, scale.binning)
+    binned = block_sums(image, scale.binning)
+    binned /= scale.binning**2
     background = _smooth(binned, _BACKGROUND * scale.head_px)
     level = max(float(np.median(background)), 1.0)
     return np.asarray((binned - background) / level, dtype=np.float32)
@@ -167,15 +169,25 @@ def _energy(
     return squared, _smooth(squared, _AREA * head)
 
 
-def _binned(image: Image, binning: int) -> npt.NDArray[np.float32]:
-    if binning == 1:
-        return image.astype(np.float32)
-    rows, columns = (n // binning * binning for n in image.shape)
-    total: npt.NDArray[np.float32] = np.zeros((rows // binning, columns // binning), np.float32)
+def block_sums(images: Image, binning: int) -> npt.NDArray[np.float32]:
+    """Sum up square blocks of pixels.
+
+    Parameters
+    ----------
+    images
+        (..., Y, X); what is left over at the right and below is cut off.
+    binning
+        Side of a block.
+
+    Returns
+    -------
+    (..., Y // binning, X // binning) float32
+    """
+    rows, columns = (n // binning for n in images.shape[-2:])
+    total = np.zeros((*images.shape[:-2], rows, columns), np.float32)
     for i in range(binning):
         for j in range(binning):
-            total += image[i:rows:binning, j:columns:binning]
-    total /= binning**2
+            total += images[..., i : rows * binning : binning, j : columns * binning : binning]
     return total
 
 
@@ -268,10 +280,7 @@ def measured(contrast: npt.NDArray[np.float32], scale: Scale) -> tuple[Detection
     squared, energy = _energy(contrast, surround, _FINE * head, head)
     noise = max(float(np.median(energy)), _LEAST_NOISE**2)
     apart = max(1, round(_APART * head))
-    peak = ndimage.maximum_filter(energy, 2 * apart + 1, mode="nearest") == energy
-    rows, columns = np.nonzero(peak & (energy > _ABOVE_NOISE**2 * noise))
-    best = np.argsort(-energy[rows, columns], kind="stable")
-    rows, columns = rows[best], columns[best]
+    rows, columns = peak_local_max(energy, apart, _ABOVE_NOISE**2 * noise, exclude_border=False).T
     shapes = _shapes(squared, energy, rows, columns, head)
     amplitude = np.sqrt(energy[rows, columns].astype(np.float64))
     coarse = [

@@ -43,21 +43,22 @@ def contact_sheet(archive: Archive, n_cells: int = _CELLS) -> NDArray[np.uint8]:
     """
     if archive.n_cells == 0:
         raise FgafError("the archive holds no cell to show; add some")
+    from skimage.util import montage
+
     side = archive.header.patch_px
-    pitch = side + _GAP
     picked = np.unique(np.linspace(0, archive.n_cells - 1, n_cells).round().astype(int))
-    shape = (HEAD + len(picked) * pitch - _GAP, MARGIN + archive.n_classes * pitch - _GAP)
-    sheet = np.zeros(shape, np.uint8)
-    classes = archive.depth_class
+    tiles = np.zeros((len(picked), archive.n_classes, side, side), np.uint8)
     for row, cell in enumerate(picked):
         rows = archive.rows_of(int(cell))
         patches = archive.images[rows].astype(np.float64)
         low, high = patches.min(), patches.max()
-        grey = ((patches - low) / max(high - low, 1) * 255).astype(np.uint8)
-        for patch, column in zip(grey, classes[rows], strict=True):
-            top, left = HEAD + row * pitch, MARGIN + int(column) * pitch
-            sheet[top : top + side, left : left + side] = patch
-    return _labelled(sheet, archive.class_depths_um, picked, pitch)
+        tiles[row, archive.depth_class[rows]] = (patches - low) / max(high - low, 1) * 255
+    sheet = montage(
+        tiles.reshape(-1, side, side), fill=0, grid_shape=tiles.shape[:2], padding_width=_GAP
+    )
+    inside = sheet[_GAP:-_GAP, _GAP:-_GAP]
+    pitch = side + _GAP
+    return _labelled(inside, archive.class_depths_um, picked, pitch)
 
 
 def write_contact_sheet(path: Path, archive: Archive, overwrite: bool = False) -> None:
@@ -86,7 +87,7 @@ def _labelled(
 ) -> NDArray[np.uint8]:
     from PIL import Image, ImageDraw
 
-    image = Image.fromarray(sheet)
+    image = Image.fromarray(np.pad(sheet, ((HEAD, 0), (MARGIN, 0))))
     draw = ImageDraw.Draw(image)
     middle = (pitch - _GAP) / 2
     draw.text((MARGIN - 4, HEAD / 2), "depth", 255, anchor="rm")

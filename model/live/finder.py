@@ -21,6 +21,8 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
+from fgaf.curate.detection.detect import block_sums
+
 Image = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 
@@ -70,11 +72,7 @@ def contrast_of(images: Image, binning: int) -> Floats:
     -------
     (N, Y // binning, X // binning) float32, of about unit size.
     """
-    rows, columns = (n // binning * binning for n in images.shape[1:])
-    binned = np.zeros((len(images), rows // binning, columns // binning), np.float32)
-    for i in range(binning):
-        for j in range(binning):
-            binned += images[:, i:rows:binning, j:columns:binning]
+    binned = block_sums(images, binning)
     ground = ndimage.uniform_filter(binned, (0, _GROUND, _GROUND), mode="nearest")
     np.maximum(ground, np.float32(0.5), out=ground)
     binned /= ground
