@@ -77,6 +77,7 @@ class AsiStage(SerialStage):
     DONE = re.compile(r":A")
     REFUSED = re.compile(r":N-?(\d+)")
     REASONS: ClassVar[Mapping[int, str]] = _REASONS
+    HALTS = ("HALT", "\\")  # of every axis
 
     def __init__(
         self, link: SerialLink, settings: AsiSettings, limits_um: tuple[float, float]
@@ -84,28 +85,12 @@ class AsiStage(SerialStage):
         self._settings = settings
         self._axis = settings.axis
         self.backlash_um: float | None = None
-        self._usual_speed = ""
-        self._ramping = False
         super().__init__(link, limits_um)
 
     def position_um(self) -> float:
         """Ask the controller where the axis is (`W`), in µm."""
         units = float(self._ask(f"W {self._axis}", _POSITION)[1])
         return units * self._unit_um * self._settings.direction
-
-    def move_to(self, z_um: float) -> None:
-        """Start an absolute move (`M`) and return when the controller has taken it.
-
-        Raises
-        ------
-        DeviceError
-            `z_um` is outside the limits, the controller refuses, or the link is lost.
-        """
-        require_within(z_um, self.limits_um, self.name)
-        if self._ramping:
-            self._ask(self._usual_speed, self.DONE)
-            self._ramping = False
-        self._go(z_um)
 
     def ramp_to(self, z_um: float, speed_um_s: float) -> None:
         """Start an absolute move at a speed (`S`, in mm/s); the next move has the usual one again.
@@ -116,12 +101,7 @@ class AsiStage(SerialStage):
             `z_um` is outside the limits, the controller refuses, or the link is lost.
         """
         require_within(z_um, self.limits_um, self.name)
-        if not self._usual_speed:
-            usual = self._ask(f"S {self._axis}?", _setting(self._axis))[1]
-            self._usual_speed = f"S {self._axis}={usual}"
-            self._restore.append(self._usual_speed)
-        self._ramping = True
-        self._ask(f"S {self._axis}={speed_um_s / 1e3:.6f}", self.DONE)
+        self._set_speed(f"S {self._axis}={speed_um_s / 1e3:.6f}", self._find_speed)
         self._go(z_um)
 
     def moving(self) -> bool:
@@ -155,12 +135,9 @@ class AsiStage(SerialStage):
         """Whether any axis of the controller carries out a move (`/`)."""
         return self.moving()
 
-    def stop(self) -> None:
-        r"""Halt every axis of the controller (`HALT`, again as `\` where not acknowledged)."""
-        try:
-            self._halt("HALT")
-        except DeviceError:
-            self._halt("\\")
+    def _find_speed(self) -> str:
+        usual = self._ask(f"S {self._axis}?", _setting(self._axis))[1]
+        return f"S {self._axis}={usual}"
 
     def _go(self, z_um: float) -> None:
         units = round(z_um * self._settings.direction / self._unit_um, 2)

@@ -102,14 +102,13 @@ class PriorStage(SerialStage):
     DONE = re.compile(r"0")
     REFUSED = re.compile(r"E,?(\d+)")
     REASONS: ClassVar[Mapping[int, str]] = _REASONS
+    HALTS = ("I", "K")
 
     def __init__(
         self, link: SerialLink, settings: PriorSettings, limits_um: tuple[float, float]
     ) -> None:
         self._settings = settings
         self._move = ""
-        self._usual_percent = ""
-        self._ramping = False
         self._um_s_per_percent = 0.0
         self.backlash: tuple[bool, int] | None = None
         super().__init__(link, limits_um)
@@ -122,20 +121,6 @@ class PriorStage(SerialStage):
     def position_um(self) -> float:
         """Ask the controller where the axis is (`PZ`), in µm."""
         return float(self._ask("PZ", _NUMBER)[0]) * self._unit_um * self._settings.direction
-
-    def move_to(self, z_um: float) -> None:
-        """Start an absolute move (`GZ`, or `V` of the NanoScanZ) and return at once.
-
-        Raises
-        ------
-        DeviceError
-            `z_um` is outside the limits, or the link is lost.
-        """
-        require_within(z_um, self.limits_um, self.name)
-        if self._ramping:
-            self._ask(self._usual_percent, self.DONE)
-            self._ramping = False
-        self._go(z_um)
 
     def ramp_to(self, z_um: float, speed_um_s: float) -> None:
         """Start an absolute move at a speed (`SMZ`); the next move has the usual one again.
@@ -176,7 +161,7 @@ class PriorStage(SerialStage):
         for percent in _TRIAL_PERCENTS:
             self._set_percent(percent)
             readings = self._watch(z_um)
-            self._ask(self._usual_percent, self.DONE)
+            self._ask(self._usual_speed, self.DONE)
             self._watch(here_um)
             edge_um = (z_um - here_um) / 5
             inner = [each for each in readings if here_um + edge_um < each.z_um < z_um - edge_um]
@@ -200,10 +185,7 @@ class PriorStage(SerialStage):
     def stop(self) -> None:
         """Halt the axis: controlled (`I`), and at once (`K`) where that is not acknowledged."""
         self._move = ""
-        try:
-            self._halt("I")
-        except DeviceError:
-            self._halt("K")
+        super().stop()
 
     def _go(self, z_um: float) -> None:
         units = z_um * self._settings.direction / self._unit_um
@@ -215,11 +197,7 @@ class PriorStage(SerialStage):
             self._link.send(command)
 
     def _set_percent(self, percent: int) -> None:
-        if not self._usual_percent:
-            self._usual_percent = f"SMZ,{self._ask('SMZ', _PERCENT)[0]}"
-            self._restore.append(self._usual_percent)
-        self._ramping = True
-        self._ask(f"SMZ,{percent}", self.DONE)
+        self._set_speed(f"SMZ,{percent}", lambda: f"SMZ,{self._ask('SMZ', _PERCENT)[0]}")
 
     def _watch(self, z_um: float) -> list[Reading]:
         """Go to `z_um` as fast as is set now, and read the position all the way."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
 from fgaf.acquire.devices import DeviceError
+from fgaf.acquire.drivers.limits import require_within
 from fgaf.acquire.drivers.serial_link import SerialLink
 from fgaf.acquire.tables import Table
 from fgaf.base.bounds import Bound
@@ -58,6 +59,7 @@ class SerialStage:
     DONE: ClassVar[re.Pattern[str]]  # the answer to a command that was carried out
     REFUSED: ClassVar[re.Pattern[str]]  # the other one; group 1 is the reason's number
     REASONS: ClassVar[Mapping[int, str]]
+    HALTS: ClassVar[tuple[str, str]]  # commands that stop, the second where the first does not
 
     name: str
 
@@ -65,6 +67,8 @@ class SerialStage:
         self.limits_um = limits_um
         self._link = link
         self._restore: list[str] = []
+        self._usual_speed = ""
+        self._ramping = False
         self._closed = False
         try:
             self._greet()
@@ -72,6 +76,28 @@ class SerialStage:
             with contextlib.suppress(DeviceError):
                 self.close()
             raise
+
+    def move_to(self, z_um: float) -> None:
+        """Start an absolute move at the usual speed, and return when it has been sent.
+
+        Raises
+        ------
+        DeviceError
+            `z_um` is outside the limits, the controller refuses, or the link is lost.
+        """
+        require_within(z_um, self.limits_um, self.name)
+        if self._ramping:
+            self._ask(self._usual_speed, self.DONE)
+            self._ramping = False
+        self._go(z_um)
+
+    def stop(self) -> None:
+        """Halt the axis; again, in other words, where that is not acknowledged."""
+        first, second = self.HALTS
+        try:
+            self._halt(first)
+        except DeviceError:
+            self._halt(second)
 
     def reopen(self) -> None:
         """Open a lost link once more and greet the controller anew: it may have been switched off.
@@ -98,6 +124,22 @@ class SerialStage:
     def _greet(self) -> None:
         """Make sure of what is at the other end, name it and set it up."""
         raise NotImplementedError
+
+    def _go(self, z_um: float) -> None:
+        """Send an absolute move."""
+        raise NotImplementedError
+
+    def _halt(self, command: str) -> None:
+        """Send a command that halts, and make sure that it is acknowledged."""
+        raise NotImplementedError
+
+    def _set_speed(self, command: str, find_usual: Callable[[], str]) -> None:
+        """Set the speed of a ramp; the usual one is found out first, and set again in the end."""
+        if not self._usual_speed:
+            self._usual_speed = find_usual()
+            self._restore.append(self._usual_speed)
+        self._ramping = True
+        self._ask(command, self.DONE)
 
     def _ask(self, command: str, shape: re.Pattern[str]) -> re.Match[str]:
         """Return the one line that answers a command, which must have the given shape.

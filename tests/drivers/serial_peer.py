@@ -6,11 +6,14 @@ The axis moves by the peer's clock; nothing here waits but for bytes.
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import threading
 import time
 from dataclasses import dataclass, field
+
+from fgaf.acquire.devices import Stage
 
 
 @dataclass(frozen=True)
@@ -300,3 +303,20 @@ class SerialPeer:
                 part = (now - leg.begin_s) / (leg.end_s - leg.begin_s)
                 return leg.from_um + part * (leg.to_um - leg.from_um)
         return here
+
+
+def arrive(stage: Stage, z_um: float, within_um: float = math.inf) -> float:
+    """Do what the engine does: move, ask until the drive is there, read the position back.
+
+    Parameters
+    ----------
+    stage, z_um
+        What to move, and where to.
+    within_um
+        Not before it is so near is it believed to stand.
+    """
+    stage.move_to(z_um)
+    deadline = time.monotonic() + 5
+    while stage.moving() or abs(stage.position_um() - z_um) > within_um:
+        assert time.monotonic() < deadline
+    return stage.position_um()

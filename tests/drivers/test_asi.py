@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +11,11 @@ import numpy as np
 import pytest
 from ms2000_peer import ASI_FIELD, ASI_MANUAL, ASI_TIGER, AsiPersonality, Ms2000Peer
 from proscan_peer import MANUAL
+from serial_peer import arrive
 
 from fgaf import FgafError
 from fgaf.acquire import Devices, Frame, Position, StackPlan, XYStage, record_stacks, stack_paths
-from fgaf.acquire.devices import DeviceError, Stage, WallClock
+from fgaf.acquire.devices import DeviceError, WallClock
 from fgaf.acquire.drivers.asi import AsiStage, find_on, open_stage
 from fgaf.acquire.rig import CameraTable, Opening, Rig, StageTable
 from fgaf.dataset import RawStack
@@ -28,15 +28,6 @@ PERSONALITIES = pytest.mark.parametrize(
 )
 
 
-def arrive(stage: Stage, z_um: float) -> float:
-    """Do what the engine does: move, ask until the drive is there, read the position back."""
-    stage.move_to(z_um)
-    deadline = time.monotonic() + 5
-    while stage.moving() or abs(stage.position_um() - z_um) > 0.06:
-        assert time.monotonic() < deadline
-    return stage.position_um()
-
-
 def test_backlash_is_read_recorded_switched_off_and_restored(
     start_peer: StartPeer, open_asi: OpenAsi
 ) -> None:
@@ -45,7 +36,7 @@ def test_backlash_is_read_recorded_switched_off_and_restored(
     assert peer.backlash_mm == 0
     assert stage.backlash_um == pytest.approx(40)
     assert "backlash correction of 40 µm switched off" in stage.name
-    arrive(stage, 5)
+    arrive(stage, 5, 0.06)
     assert peer.lowest_um == pytest.approx(5)
     stage.close()
     stage.close()
@@ -55,7 +46,7 @@ def test_backlash_is_read_recorded_switched_off_and_restored(
 def test_backlash_can_be_kept(start_peer: StartPeer, open_asi: OpenAsi) -> None:
     peer = start_peer(ASI_TIGER)
     stage = open_asi(peer, backlash="keep")
-    arrive(stage, 5)
+    arrive(stage, 5, 0.06)
     assert peer.lowest_um == pytest.approx(-5)
     assert "10 µm left on" in stage.name
 

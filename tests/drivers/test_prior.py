@@ -7,15 +7,15 @@ import select
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import pytest
 from proscan_peer import FIELD, MANUAL, NANOSCANZ, Personality, ProScanPeer
+from serial_peer import arrive
 
-from fgaf.acquire.devices import DeviceError, Stage
+from fgaf.acquire.devices import DeviceError
 from fgaf.acquire.drivers.prior import PriorStage
 
 StartPeer = Callable[[Personality], ProScanPeer]
@@ -24,15 +24,6 @@ OpenPrior = Callable[..., PriorStage]
 PERSONALITIES = pytest.mark.parametrize(
     "personality", [MANUAL, FIELD, NANOSCANZ], ids=["manual", "field", "nanoscanz"]
 )
-
-
-def arrive(stage: Stage, z_um: float) -> float:
-    """Do what the engine does: move, ask until the drive stands, read the position back."""
-    stage.move_to(z_um)
-    deadline = time.monotonic() + 5
-    while stage.moving():
-        assert time.monotonic() < deadline
-    return stage.position_um()
 
 
 def test_leaves_the_controller_as_found(start_peer: StartPeer, open_prior: OpenPrior) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 from conftest import OPENERS
 from ms2000_peer import ASI_FIELD, ASI_MANUAL, ASI_TIGER
 from proscan_peer import FIELD, MANUAL, NANOSCANZ
-from serial_peer import SerialPeer, SerialPersonality
+from serial_peer import SerialPeer, SerialPersonality, arrive
 
 from fgaf.acquire.devices import DeviceError, Stage, WallClock
 from fgaf.acquire.rig import CameraTable, Opening, Rig, StageTable
@@ -32,8 +33,8 @@ class Controller:
         Controllers: by the book, as met in the field, and of another make.
     may_send
         Commands that are harmless to a drive in place, as a regular expression.
-    idle_early
-        Whether the controllers may report to stand before a move has ended.
+    within_um
+        Finite where the controllers may report to stand before a move has ended: see `arrive`.
     coarse, unit
         A controller that counts in another unit, and a move to 12 µm as it is told then.
     turned
@@ -59,7 +60,7 @@ class Controller:
     field: SerialPersonality
     other: SerialPersonality
     may_send: str
-    idle_early: bool
+    within_um: float
     coarse: SerialPersonality
     unit: str
     turned: str
@@ -83,7 +84,7 @@ CONTROLLERS = {
         field=ASI_FIELD,
         other=ASI_TIGER,
         may_send=r"(V|W|UM|B|M|/|HALT)( .*)?",
-        idle_early=True,
+        within_um=0.06,
         coarse=replace(ASI_MANUAL, unit_um=0.01),
         unit="M Z=1200",
         turned="M Z=120",
@@ -109,7 +110,7 @@ CONTROLLERS = {
         field=FIELD,
         other=NANOSCANZ,
         may_send=r"(?!(Z|SIZ|SIS|RIS|H)\s*$|PZ[, ]|P,).+",
-        idle_early=False,
+        within_um=math.inf,
         coarse=replace(MANUAL, unit_um=0.05),
         unit="GZ,240",
         turned="GZ,120",
@@ -130,15 +131,6 @@ EACH = pytest.mark.parametrize("kind", CONTROLLERS.values(), ids=CONTROLLERS)
 MAKES = pytest.mark.parametrize("make", ["book", "field", "other"])
 
 
-def arrive(kind: Controller, stage: Stage, z_um: float) -> float:
-    """Do what the engine does: move, ask until the drive is there, read the position back."""
-    stage.move_to(z_um)
-    deadline = time.monotonic() + 5
-    while stage.moving() or (kind.idle_early and abs(stage.position_um() - z_um) > 0.06):
-        assert time.monotonic() < deadline
-    return stage.position_um()
-
-
 @MAKES
 @EACH
 def test_goes_where_it_is_told_and_reads_back_where_it_is(
@@ -149,8 +141,8 @@ def test_goes_where_it_is_told_and_reads_back_where_it_is(
     assert isinstance(stage, Stage)
     assert stage.position_um() == pytest.approx(peer.position_um)
     for z_um in (8.0, 8.5, 14.0, 13.9, 3.25):
-        arrive(kind, stage, z_um)
-        while kind.idle_early and peer.moving:
+        arrive(stage, z_um, kind.within_um)
+        while kind.within_um < math.inf and peer.moving:
             pass
         assert stage.position_um() == pytest.approx(z_um, abs=0.06)
         assert peer.position_um == pytest.approx(stage.position_um(), abs=0.006)
@@ -163,7 +155,7 @@ def test_never_sends_what_moves_zeroes_or_saves(
 ) -> None:
     peer = start_peer(getattr(kind, make))
     stage = open_serial(kind.driver, peer)
-    arrive(kind, stage, 12)
+    arrive(stage, 12, kind.within_um)
     stage.stop()
     stage.close()
     allowed = re.compile(kind.may_send, re.IGNORECASE)
@@ -185,7 +177,7 @@ def test_counts_in_the_unit_the_controller_reports(
     kind: Controller, start_peer: StartPeer, open_serial: OpenSerial
 ) -> None:
     peer = start_peer(kind.coarse)
-    arrive(kind, open_serial(kind.driver, peer), 12.0)
+    arrive(open_serial(kind.driver, peer), 12.0, kind.within_um)
     assert kind.unit in peer.commands
     assert peer.position_um == pytest.approx(12.0)
 
@@ -197,7 +189,7 @@ def test_the_direction_can_be_turned(
     peer = start_peer(kind.book)
     stage = open_serial(kind.driver, peer, direction=-1)
     assert stage.position_um() == pytest.approx(-10)
-    arrive(kind, stage, -12)
+    arrive(stage, -12, kind.within_um)
     assert kind.turned in peer.commands
 
 
@@ -210,12 +202,12 @@ def test_stop_halts_on_the_way_and_the_next_move_works(
     stage = open_serial(kind.driver, peer)
     begin_um = peer.position_um
     stage.move_to(90)
-    assert kind.idle_early or stage.moving()
+    assert kind.within_um < math.inf or stage.moving()
     stage.stop()
     stands_um = peer.position_um
     assert begin_um <= stands_um < 90
     assert stage.position_um() == pytest.approx(stands_um, abs=0.06)
-    assert arrive(kind, stage, begin_um) == pytest.approx(begin_um, abs=0.06)
+    assert arrive(stage, begin_um, kind.within_um) == pytest.approx(begin_um, abs=0.06)
 
 
 @EACH
@@ -226,9 +218,9 @@ def test_a_refused_move_is_told_in_words_and_the_link_recovers(
         peer = start_peer(replace(kind.field, answers={kind.refused: answer}))
         stage = open_serial(kind.driver, peer)
         with pytest.raises(DeviceError, match=f"refused {kind.refused}: {says}"):
-            arrive(kind, stage, 20)
+            arrive(stage, 20, kind.within_um)
         assert stage.position_um() == pytest.approx(10)
-        assert arrive(kind, stage, 11) == pytest.approx(11, abs=0.06)
+        assert arrive(stage, 11, kind.within_um) == pytest.approx(11, abs=0.06)
 
 
 @dataclass(frozen=True)
