@@ -160,6 +160,18 @@ class Cells:
         return type(self)(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
 
+def class_depths(half_range_um: float, step_um: float) -> NDArray[np.float64]:
+    """List the depths of the classes from minus to plus half a range, ascending: (C,) µm.
+
+    Parameters
+    ----------
+    half_range_um, step_um
+        The range, and the distance of the classes, in µm.
+    """
+    half = round(half_range_um / step_um)
+    return np.arange(-half, half + 1, dtype=np.float64) * step_um
+
+
 @dataclass(frozen=True)
 class Archive:
     """An archive in memory or open for reading.
@@ -289,8 +301,7 @@ class Archive:
     @property
     def class_depths_um(self) -> NDArray[np.float64]:
         """(C,) depth of each class, ascending, in µm."""
-        half = self.n_classes // 2
-        return np.arange(-half, half + 1, dtype=np.float64) * self.header.step_um
+        return class_depths(self.header.half_range_um, self.header.step_um)
 
     @property
     def depth_class(self) -> NDArray[np.int64]:

@@ -20,7 +20,6 @@ from fgaf.base.console import command_line, count
 from fgaf.base.errors import ExistsError, FgafError, FormatError, SettingError
 from fgaf.base.files import (
     cannot_write,
-    make_folder,
     publish,
     publishing,
     remove_empty,
@@ -197,12 +196,7 @@ class RawWriter:
         self.header = header.model_copy(
             update={"planned_planes": header.planned_planes or shape[0]}
         )
-        self._made = make_folder(self.part.parent)
-        try:
-            self._disk = DeferredErrorFile(self.part, overwrite)
-        except OSError as error:
-            remove_empty(self._made)
-            raise cannot_write(self.part, error) from error
+        self._disk, self._made = DeferredErrorFile.begin(self.part, overwrite)
         self._file = h5py.File(self._disk, "w")
         try:
             write_header(self._file, FORMAT, FORMAT_VERSION, self.header)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from fgaf.acquire.control.arrival import Axes, DisplacedError, Mover
 from fgaf.acquire.devices import Clock, DeviceError, Stage
@@ -271,3 +271,26 @@ class Drive:
                 self.go_to(home_um, self.settings.tolerance_um)
 
         return self._mover.bring_back((start_um,), go_back)
+
+
+class OnDrive:
+    """What takes stacks with a drive, and hands on where it stands and how it moves."""
+
+    _drive: Drive
+
+    @property
+    def limits_um(self) -> tuple[float, float]:
+        """Lowest and highest z allowed; see `Drive.limits_um`."""
+        return self._drive.limits_um
+
+    def position_um(self) -> float:
+        """Where the drive stands; see `Drive.position_um`."""
+        return self._drive.position_um()
+
+    def move_to(self, z_um: float) -> float:
+        """Go to `z_um` and be sure of it; see `Drive.move_to`."""
+        return self._drive.move_to(z_um)
+
+    def returning(self) -> AbstractContextManager[float]:
+        """Bring the drive back after the block; see `Drive.returning`."""
+        return self._drive.returning()

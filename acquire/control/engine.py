@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from fgaf.acquire.control.drive import Drive
+from fgaf.acquire.control.drive import Drive, OnDrive
 from fgaf.acquire.control.error_context import error_context
 from fgaf.acquire.control.frames import FrameCheck, stopping
 from fgaf.acquire.devices import DeviceError, Devices, Frame, IncompleteFrameError
@@ -36,7 +35,7 @@ class Exposure:
     frame: Frame
 
 
-class Engine:
+class Engine(OnDrive):
     """Takes the planes of a plan with a camera and a drive that are open.
 
     Parameters
@@ -71,23 +70,6 @@ class Engine:
         self._settings = camera
         self._frames = FrameCheck(devices.camera, camera)
         self._drive = Drive(devices.stage, devices.clock, stage, interrupt or Interrupt())
-
-    @property
-    def limits_um(self) -> tuple[float, float]:
-        """Lowest and highest z allowed; see `Drive.limits_um`."""
-        return self._drive.limits_um
-
-    def position_um(self) -> float:
-        """Where the drive stands; see `Drive.position_um`."""
-        return self._drive.position_um()
-
-    def move_to(self, z_um: float) -> float:
-        """Go to `z_um` and be sure of it; see `Drive.move_to`."""
-        return self._drive.move_to(z_um)
-
-    def returning(self) -> AbstractContextManager[float]:
-        """Bring the drive back after the block; see `Drive.returning`."""
-        return self._drive.returning()
 
     def check(self, plan: StackPlan) -> None:
         """Refuse, before anything moves, a plan that this rig cannot carry out.

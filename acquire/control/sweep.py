@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 
-from fgaf.acquire.control.drive import Drive
+from fgaf.acquire.control.drive import Drive, OnDrive
 from fgaf.acquire.control.engine import Exposure
 from fgaf.acquire.control.error_context import error_context
 from fgaf.acquire.control.frames import FrameCheck, stopping
@@ -59,7 +58,7 @@ class SweepSettings:
         require_bounded(self)
 
 
-class Sweep:
+class Sweep(OnDrive):
     """Takes the planes of a plan in one ramp of the drive, with devices that are open.
 
     Parameters
@@ -109,18 +108,6 @@ class Sweep:
         self._interval_s = devices.camera.frame_interval_s
         self._lag_s = 0.0
         self._faster = self._expected = 1.0
-
-    def position_um(self) -> float:
-        """Where the drive stands; see `Drive.position_um`."""
-        return self._drive.position_um()
-
-    def move_to(self, z_um: float) -> float:
-        """Go to `z_um` and be sure of it; see `Drive.move_to`."""
-        return self._drive.move_to(z_um)
-
-    def returning(self) -> AbstractContextManager[float]:
-        """Bring the drive back after the block; see `Drive.returning`."""
-        return self._drive.returning()
 
     def speed_um_s(self, plan: StackPlan) -> float:
         """Speed at which the camera takes the asked number of frames in one step."""

@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import h5py
 
-from fgaf.base.files import still_named
+from fgaf.base.files import cannot_write, make_folder, remove_empty, still_named
 from fgaf.base.lock import share_lock, try_lock
 
 SYNC_BYTES, MOST_UNSYNCED_BYTES = 1 << 26, 1 << 28
@@ -55,6 +55,32 @@ class DeferredErrorFile(io.RawIOBase):
     OSError
         It cannot be opened.
     """
+
+    @classmethod
+    def begin(cls, path: Path, overwrite: bool) -> tuple[Self, list[Path]]:
+        """Open a file in a folder that may be missing.
+
+        Parameters
+        ----------
+        path, overwrite
+            As for the class.
+
+        Returns
+        -------
+        DeferredErrorFile, list of Path
+            The file, and the folders that were made for it, the deepest first.
+
+        Raises
+        ------
+        FgafError
+            It cannot be opened, or a folder cannot be made; none is left.
+        """
+        made = make_folder(path.parent)
+        try:
+            return cls(path, overwrite), made
+        except OSError as error:
+            remove_empty(made)
+            raise cannot_write(path, error) from error
 
     def __init__(self, path: Path, overwrite: bool = False) -> None:
         flags = _FLAGS if overwrite else _FLAGS | os.O_EXCL

@@ -20,6 +20,7 @@ from fgaf.base.bounds import (
 )
 from fgaf.base.errors import FgafError, FormatError, SettingError
 from fgaf.base.inputs import parse_json
+from fgaf.dataset.archive import class_depths
 from fgaf.dataset.storage.optics import Optics
 from fgaf.model.inference.images import Scale
 
@@ -100,8 +101,7 @@ class ModelCard:
     @property
     def class_depths_um(self) -> npt.NDArray[np.float64]:
         """(C,) depth of each class, ascending, in µm."""
-        half = round(self.half_range_um / self.step_um)
-        return np.arange(-half, half + 1, dtype=np.float64) * self.step_um
+        return class_depths(self.half_range_um, self.step_um)
 
     @property
     def tells_range(self) -> bool:

@@ -26,6 +26,7 @@ from fgaf.base.bounds import (
 from fgaf.base.errors import FgafError, FormatError
 from fgaf.base.files import publishing
 from fgaf.base.inputs import parse_json
+from fgaf.dataset.archive import class_depths
 from fgaf.dataset.storage.deferred_error_file import deferred_error_file
 from fgaf.dataset.storage.header import software, utc_now
 from fgaf.dataset.storage.optics import Optics
@@ -99,8 +100,7 @@ class Checkpoint:
     @property
     def class_depths_um(self) -> npt.NDArray[np.float64]:
         """(C,) depth of each class, ascending, in µm."""
-        half = round(self.half_range_um / self.step_um)
-        return np.arange(-half, half + 1, dtype=np.float64) * self.step_um
+        return class_depths(self.half_range_um, self.step_um)
 
     def network(self) -> DepthNetwork:
         """Build the network with these weights, ready to predict."""

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from fgaf.base.errors import ExistsError, FgafError
-from fgaf.base.files import cannot_write, make_folder, publish, remove_empty, require_new, sync
+from fgaf.base.files import cannot_write, publish, remove_empty, require_new, sync
 from fgaf.base.lock import is_written
 from fgaf.dataset.storage.deferred_error_file import DeferredErrorFile
 from fgaf.dataset.storage.header import software, utc_now
@@ -96,12 +96,7 @@ class Recorder:
         self._wake = threading.Event()
         self._ended = False
         self._error: Exception | None = None
-        self._made = make_folder(path.parent)
-        try:
-            self._disk = DeferredErrorFile(self.part, overwrite)
-        except OSError as error:
-            remove_empty(self._made)
-            raise cannot_write(self.part, error) from error
+        self._disk, self._made = DeferredErrorFile.begin(self.part, overwrite)
         self._file = h5py.File(self._disk, "w")
         try:
             self._file.attrs.update(
