@@ -280,7 +280,9 @@ def measured(contrast: npt.NDArray[np.float32], scale: Scale) -> tuple[Detection
     squared, energy = _energy(contrast, surround, _FINE * head, head)
     noise = max(float(np.median(energy)), _LEAST_NOISE**2)
     apart = max(1, round(_APART * head))
-    rows, columns = peak_local_max(energy, apart, _ABOVE_NOISE**2 * noise, exclude_border=False).T
+    least = _ABOVE_NOISE**2 * noise
+    places = peak_local_max(energy, apart, least, exclude_border=False)  # type: ignore[no-untyped-call]
+    rows, columns = places.T
     shapes = _shapes(squared, energy, rows, columns, head)
     amplitude = np.sqrt(energy[rows, columns].astype(np.float64))
     coarse = [

@@ -9,9 +9,9 @@ Floats = npt.NDArray[np.float64]
 
 
 def peak_offset(
-    before: npt.ArrayLike,
-    here: npt.ArrayLike,
-    after: npt.ArrayLike,
+    before: Floats,
+    here: Floats,
+    after: Floats,
     gap_before: float = 1.0,
     gap_after: float = 1.0,
 ) -> Floats:
@@ -20,7 +20,7 @@ def peak_offset(
     Parameters
     ----------
     before, here, after
-        Values, of one shape; `here` is the largest of the three.
+        Values, of one shape, float64; `here` is the largest of the three.
     gap_before, gap_after
         Distances of the neighbours.
 
@@ -30,8 +30,7 @@ def peak_offset(
         Distance of the vertex from the sample in the middle, towards `after`; 0 where the three
         lie on a line, or bend upwards.
     """
-    middle = np.asarray(here, dtype=np.float64)
-    rise, fall = (middle - before) / gap_before, (after - middle) / gap_after
+    rise, fall = (here - before) / gap_before, (after - here) / gap_after
     bend = np.asarray(fall - rise)
     slope = (rise * gap_after + fall * gap_before) / 2
-    return np.divide(-slope, bend, out=np.zeros_like(bend), where=bend < 0)
+    return np.asarray(np.divide(-slope, bend, out=np.zeros_like(bend), where=bend < 0))

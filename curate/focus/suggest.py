@@ -394,8 +394,8 @@ def _peak(curves: Curves, shear: float | None) -> Suggestion:
     at = int(np.argmax(smooth))
     step = float(np.median(np.diff(z)))
     near = np.abs(z - z[at]) < max(_PEAK_UM, 2.1 * step)
-    focus = _peak(z[near], height[near], z[at])
-    places = [_peak(z[near], band[near], z[at]) for band in sectors.mean(axis=2).T]
+    focus = _highest(z[near], height[near], z[at])
+    places = [_highest(z[near], band[near], z[at]) for band in sectors.mean(axis=2).T]
     spread = float(np.std(places))
     rise = float(1 - max(smooth[0], smooth[-1]) / smooth[at])
     problem = ""
@@ -411,7 +411,7 @@ def _mean(power: Floats, inside: npt.NDArray[np.bool_]) -> float:
     return float(power[inside].mean()) if inside.any() else 0.0
 
 
-def _peak(z: Floats, height: Floats, start: float) -> float:
+def _highest(z: Floats, height: Floats, start: float) -> float:
     """Maximum of the parabola through the points; the start where there is none among them."""
     if len(z) < 3:
         return float(start)

@@ -212,8 +212,9 @@ def vertex(z_um: Floats, values: Floats) -> float:
     k = int(values.argmax())
     if k in (0, values.size - 1):
         return float(z_um[k])
-    gaps = z_um[k] - z_um[k - 1], z_um[k + 1] - z_um[k]
-    return float(z_um[k] + peak_offset(*values[k - 1 : k + 2], *gaps))
+    before, here, after = values[k - 1 : k + 2]
+    below, above = np.diff(z_um[k - 1 : k + 2])
+    return float(z_um[k] + peak_offset(before, here, after, below, above))
 
 
 def _inside(depth_um: Floats, class_depths_um: Floats) -> Floats:
