@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.ndimage import gaussian_filter
 from skimage import filters
 from skimage.measure import shannon_entropy
 
 from fgaf.base.errors import SettingError
 from fgaf.curate.focus.focus_measures import MEASURES, band_power, brenner, entropy, tenengrad
+from fgaf.curate.focus.suggest import measure as measure_curves, suggest
 
 DTYPES = (np.uint8, np.uint16, np.int16, np.float32, np.float64)
 SHAPES = ((17, 12), (16, 16), (9, 31), (5, 64))
@@ -185,3 +187,17 @@ def test_the_band_is_where_detail_of_its_size_shows() -> None:
 def test_no_image_is_refused(images: np.ndarray) -> None:
     with pytest.raises(SettingError):
         tenengrad(images)
+
+
+@pytest.mark.parametrize("focus_um", [-0.5, 0.0, 0.8])
+def test_what_has_contrast_in_focus_is_found_by_its_peak(focus_um: float) -> None:
+    texture = np.random.default_rng(2).normal(size=(224, 224))
+    z_um = np.arange(-4, 5) * 0.5
+    frames = 128 + 40 * np.stack(
+        [gaussian_filter(texture, 1 + 1.5 * abs(z - focus_um), mode="wrap") for z in z_um]
+    )
+    middle = np.full(z_um.size, 112.0)
+    found = suggest(measure_curves(frames, middle, middle, z_um, 0.15))
+    assert found.rule == "peak"
+    assert found.problem == ""
+    assert found.focus_um == pytest.approx(focus_um, abs=0.1)
