@@ -8,6 +8,7 @@ moves the specimen in x and y can visit several positions.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fgaf.dataset.truth import FrameTruth
+
+_log = logging.getLogger(__name__)
 
 
 _WATCH_S = 1e-3
@@ -341,6 +344,7 @@ class Devices:
             self.stage.close()
         finally:
             self.camera.close()
+        _log.info("drive and camera are given back")
 
     def __enter__(self) -> Self:
         return self
@@ -356,3 +360,4 @@ class Devices:
         except Exception:
             if error is None:  # what broke the run also breaks the closing, and matters more
                 raise
+            _log.info("drive and camera could not be given back", exc_info=True)

@@ -13,6 +13,7 @@ foreign questions badly sets ``ASK_FIRST = True`` and is asked before the others
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -22,6 +23,8 @@ from typing import Any, Literal
 
 from fgaf.acquire.devices import DeviceError
 from fgaf.acquire.rig import CAMERAS, STAGES, driver_state, drivers
+
+_log = logging.getLogger(__name__)
 
 Kind = Literal["camera", "stage", "port"]
 
@@ -101,6 +104,7 @@ def _enumerated(driver: str, module: ModuleType) -> list[Found]:
     try:
         return list(module.find())
     except Exception as error:
+        _log.info("the driver %s cannot look", driver, exc_info=True)
         kind: Kind = "camera" if driver in drivers(CAMERAS) else "stage"
         return [Found(kind, driver, "", "", problem=f"the driver cannot look: {_line(error)}")]
 
@@ -110,6 +114,7 @@ def _on_port(port: str, description: str, probers: dict[str, ModuleType]) -> Fou
         try:
             answer: Found | None = module.find_on(port)
         except Exception as error:
+            _log.info("%s cannot be asked", port, exc_info=True)
             return Found("port", "", port, description, problem=_line(error))
         if answer is not None:
             return answer

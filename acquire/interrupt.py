@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 from fgaf.base.errors import FgafError
+
+_log = logging.getLogger(__name__)
 
 _SIGNALS = tuple(
     getattr(signal, name)
@@ -44,6 +47,7 @@ class Interrupt:
             Somebody asked.
         """
         if self._signal is not None:
+            _log.info("%s: the run is asked to stop", self._signal.name)
             raise InterruptError(f"stopped by {self._signal.name}", 128 + self._signal)
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Iterable
@@ -47,6 +48,8 @@ from fgaf.base.inputs import parse_toml, read_text
 from fgaf.base.names import nearest
 from fgaf.base.toml import parse_assignment, write_toml
 from fgaf.dataset.storage.optics import Optics
+
+_log = logging.getLogger(__name__)
 
 BUILT_IN = {
     "sim": """\
@@ -277,15 +280,31 @@ def open_rig(rig: Rig, interrupt: Interrupt | None = None) -> Devices:
             "stage.limits_um is still to be filled in: write the lowest and highest z in µm at "
             "which nothing can touch into the rig, as limits_um = [-50, 50]"
         )
+    _log.info("rig %s", rig.name or "without a name")
+    if _log.isEnabledFor(logging.DEBUG):
+        _log.debug("all of it:\n%s", rig.to_toml())
     with ExitStack() as opened:
         opening = Opening(rig, WallClock(), interrupt=interrupt or Interrupt())
         stage: Stage = _driver(STAGES, rig.stage.driver)(rig.stage.options, opening)
         opened.callback(stage.close)
+        _log_opened("stage", rig.stage.driver, stage)
+        _log.info("it may go from %g to %g µm", *stage.limits_um)
         opening.stage = stage
         settings = {"exposure_ms": rig.camera.exposure_ms, **rig.camera.options}
         camera: Camera = _driver(CAMERAS, rig.camera.driver)(settings, opening)
+        _log_opened("camera", rig.camera.driver, camera)
+        _log.info("frames of %d x %d px, %d bits", *camera.shape, camera.bit_depth)
         opened.pop_all()
     return Devices(camera, stage, opening.clock)
+
+
+def _log_opened(kind: str, driver: str, device: Camera | Stage) -> None:
+    _log.info("%s opened by the driver %s: %s", kind, driver, device.name)
+    told = effective_settings(device)
+    for name, value in told.values.items():
+        _log.info("%s: %s = %s, read back", kind, name, value)
+    for note in told.notes:
+        _log.info("%s: %s", kind, note)
 
 
 def effective_optics(rig: Rig, camera: Camera) -> Optics:

@@ -1,14 +1,16 @@
-"""What all commands share: errors in one line, progress with ETA, a closing line or JSON."""
+"""What all commands share: errors in one line, a log, progress with ETA, a closing line or JSON."""
 
 import io
 import json
-import re
+import logging
 import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Any, TextIO, TypeVar, cast
 
 import click
@@ -16,16 +18,14 @@ import click
 from fgaf.base import extras
 from fgaf.base.errors import FgafError
 from fgaf.base.files import reason
+from fgaf.base.log import recording
+from fgaf.base.printable import printable
+
+_log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
-
-# Control characters but for tab and new line, what turns the direction of writing or cannot be
-# seen, and halves of characters, as which Python reads bytes of file names that are not UTF-8.
-_UNPRINTABLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
-    "\ufeff\ud800-\udfff]"
-)
+_LOG, _VERBOSE = "log_file", "verbose"
 
 
 _SIGNALLED = 128
@@ -37,6 +37,8 @@ class _OneLine(click.Command):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if not isinstance(self, click.Group):  # there, each command has them
+            self.params += _log_options()
         debug = click.Option(
             ["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error."
         )
@@ -64,8 +66,11 @@ class _OneLine(click.Command):
         sys.exit(code)
 
     def invoke(self, ctx: click.Context) -> Any:
+        file, verbose = ctx.params.pop(_LOG, None), ctx.params.pop(_VERBOSE, False)
+        tell = partial(echo, err=True)
         try:
-            return super().invoke(ctx)
+            with recording(ctx.command_path, ctx.params, file, verbose, tell):
+                return super().invoke(ctx)
         except (FgafError, OSError, KeyboardInterrupt) as error:
             if "--debug" in sys.argv or isinstance(error, BrokenPipeError):
                 raise
@@ -77,6 +82,19 @@ class _OneLine(click.Command):
                 raise
             echo(f"error: {extras.missing(error)}", err=True)
             ctx.exit(1)
+
+
+def _log_options() -> list[click.Parameter]:
+    file = click.Path(path_type=Path, dir_okay=False)
+    return [
+        click.Option(
+            ["--log", _LOG],
+            type=file,
+            metavar="FILE",
+            help="Append to this file what happens: moves, frames, files, errors.",
+        ),
+        click.Option(["--verbose"], is_flag=True, help="Say on stderr what happens."),
+    ]
 
 
 class Tool(_OneLine):
@@ -124,17 +142,6 @@ class _Terminal(io.TextIOBase):
         return True
 
 
-def printable(text: str) -> str:
-    r"""Show what would steer a terminal, as names in files may hold it, by its escape.
-
-    Examples
-    --------
-    >>> print(printable("donor \x1b[31m1"))
-    donor \x1b[31m1
-    """
-    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
-
-
 def echo(text: str, err: bool = False, nl: bool = True) -> None:
     """Print to stdout, or to stderr; no text can steer the terminal or fail for its encoding.
 
@@ -147,6 +154,11 @@ def echo(text: str, err: bool = False, nl: bool = True) -> None:
     nl
         Whether a new line ends it.
     """
+    _log.debug("says: %s", text)
+    _print(text, err, nl)
+
+
+def _print(text: str, err: bool = False, nl: bool = True) -> None:
     stream = sys.stderr if err else sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
     shown = printable(text).encode(encoding, "backslashreplace").decode(encoding)
@@ -202,7 +214,7 @@ def finish(
         What a script wants to know, and whether it is printed in their place.
     """
     if as_json:
-        echo(json.dumps(result, indent=2, default=str))
+        _print(json.dumps(result, indent=2, default=str))
         return
     echo(lines)
     if next_command:

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import logging
 import os
 import secrets
 import shutil
@@ -13,6 +14,8 @@ from pathlib import Path
 from fgaf.base.errors import ExistsError, FgafError, SettingError
 from fgaf.base.lock import try_lock
 from fgaf.base.names import alike, folded, require_distinct, require_portable
+
+_log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 20
 _CAUSES = tuple(
@@ -238,6 +241,7 @@ def publish(
         except OSError as error:
             if wait_s is None or getattr(error, "winerror", None) not in _HELD_ON_WINDOWS:
                 raise
+            _log.info("%s is held by another program; tried again in %g s", target, wait_s)
             sleep(wait_s)
     if os.name == "posix":  # the new name itself must survive a power loss
         folder = os.open(target.parent, os.O_RDONLY)
@@ -248,6 +252,7 @@ def publish(
                 raise
         finally:
             os.close(folder)
+    _log.info("published %s", target)
 
 
 def _rename_to_new(part: Path, target: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import json
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from typing import Final
 from fgaf.base.errors import FgafError
 from fgaf.base.files import cannot_write, making_folder, still_named
 from fgaf.base.lock import try_lock
+
+_log = logging.getLogger(__name__)
 
 RUN_LOCK: Final = "run.lock"
 """Name of the file in a folder in which a program works."""
@@ -64,7 +67,9 @@ class FolderLock:
             raise cannot_write(path, error) from error
         if not free:
             self.release()
+            _log.debug("%s is locked by another program", path)
             raise LockedError(f"{subject or path.parent} {refusal.format(holder=_holder(path))}")
+        _log.debug("locked %s", path)
         self._write_holder()
 
     def release(self) -> None:

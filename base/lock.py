@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+_log = logging.getLogger(__name__)
+
 _FAR: Final = 1 << 30
 """Byte that Windows locks: far behind the contents, which must stay readable for others."""
 
@@ -96,6 +98,6 @@ def _lock(handle: int) -> None:
 
 @functools.cache
 def _say_once() -> None:
-    logging.getLogger(__name__).warning(
+    _log.warning(
         "warning: this file system has no file locks; let no two programs write into one folder"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from fgaf.curate.detection.detect import HEAD_UM
 from fgaf.curate.session.finding import Found, find_cells, note_repeats, require_workable
 from fgaf.curate.session.session import Session, decision_of
 from fgaf.curate.session.state import AUTO, State
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ def auto(
                 session.begin([found.ref], found.cells)
                 _decide(session, found)
                 reports.append(StackReport.of(found))
+                _log.info("%s", reports[-1].line())
         repeats = note_repeats(session)
         return AutoReport(reports, repeats, session.state)
 

@@ -1,5 +1,6 @@
 """Dataset archives ``dataset.h5``: labelled patches of many cells, to train on and to share."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -28,6 +29,8 @@ from fgaf.dataset.storage.integrity import (
 )
 from fgaf.dataset.storage.optics import Optics
 from fgaf.dataset.storage.url import Location, Url, location
+
+_log = logging.getLogger(__name__)
 
 FORMAT, FORMAT_VERSION = "fgaf-dataset", 1
 
@@ -242,6 +245,7 @@ class Archive:
                 verify(file, path, progress=progress)
             with reading(path):
                 archive = cls._from_file(file, path)
+            _log.debug("opened %s: %d cells, %d patches", path, archive.n_cells, len(archive.cell))
             yield archive
 
     @classmethod

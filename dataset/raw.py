@@ -1,5 +1,6 @@
 """Raw stack files ``NAME.stack.h5``: the planes as the camera gave them, one file per stack."""
 
+import logging
 import os
 import uuid
 import zlib
@@ -46,6 +47,8 @@ from fgaf.dataset.storage.integrity import (
 from fgaf.dataset.storage.optics import Optics
 from fgaf.dataset.storage.url import Location, Url, location
 from fgaf.dataset.truth import StackTruth, read_truth
+
+_log = logging.getLogger(__name__)
 
 FORMAT, FORMAT_VERSION = "fgaf-raw", 2
 SUFFIX = ".stack.h5"
@@ -466,6 +469,7 @@ class RawStack:
                 header = read_header(file, RawHeader, path)
                 known = Path(path.name) if isinstance(path, Url) else path
                 stack = cls(known, header, frames, planes, fingerprint_of(file))
+            _log.debug("opened %s: %d planes, content %s", path, len(frames), stack.fingerprint)
             yield stack
 
     @property

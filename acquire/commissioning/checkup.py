@@ -7,6 +7,7 @@ allows.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from fgaf.acquire.interrupt import Interrupt, InterruptError
 from fgaf.acquire.rig import Rig
 from fgaf.base.console import count
 from fgaf.base.errors import FgafError
+
+_log = logging.getLogger(__name__)
 
 _SLOW_REPLY_S = 0.012
 _DELAYS_MS = (0, 2, 4, 7, 10, 13, 17, 21, 25, 30, 35, 41, 48, 56, 66, 80, 100, 130)
@@ -144,6 +147,7 @@ class _Checkup:
     def _say(self, name: str, level: Level, text: str, mend: str = "") -> None:
         verdict = Verdict(name, level, text, "" if level == "ok" else mend)
         self._report.verdicts.append(verdict)
+        _log.info("%s is %s: %s", name, level, text)
         self._tell(verdict)
 
     def _attempt(self, name: str, trial: Callable[[], None]) -> bool:
@@ -153,8 +157,10 @@ class _Checkup:
         except InterruptError:
             raise
         except FgafError as error:
+            _log.debug("the trial failed", exc_info=True)
             self._say(name, "bad", str(error))
         except Exception as error:
+            _log.debug("the trial failed", exc_info=True)
             self._say(name, "bad", f"{type(error).__name__}: {error}", "the driver is at fault")
         else:
             return True

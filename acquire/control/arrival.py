@@ -7,6 +7,7 @@ nothing moves them then, as where a target lies is no longer known.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from fgaf.acquire.devices import Clock, DeviceError
 from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.rig import StageTable
+
+_log = logging.getLogger(__name__)
 
 _STANDSTILL_S = 1.0
 _PATIENCE_S = 0.3
@@ -86,7 +89,9 @@ class Mover:
         """Take the present place for right, whatever was read before; returns it."""
         self._last = self._end = None
         self.displaced = self._lost = False
-        return self.read()
+        here = self.read()
+        _log.info("%s stands at %s and will come back there", self._axes.name, shown(here))
+        return here
 
     def read(self) -> Place:
         """Ask where the axes are.
@@ -165,6 +170,7 @@ class Mover:
     def distrust(self) -> None:
         """Move nothing any more: what the axes have told cannot all be true."""
         self.displaced = True
+        _log.info("%s is not believed any more and is not moved", self._axes.name)
 
     def accept(self, place: Place) -> None:
         """Take a place at which a move has ended for right, though it is not where it should be."""
@@ -191,6 +197,7 @@ class Mover:
         """
         self._last = self.confirm(seen)
         self._end, self._lost = target, False
+        _log.debug("%s is at %s, goes to %s", self._axes.name, shown(self._last), shown(target))
         with self._asking():
             if go is None:
                 self._axes.go(target)
@@ -223,7 +230,8 @@ class Mover:
         """
         axes, clock, timeout_s = self._axes, self._clock, self._settings.timeout_s
         self.send(target)
-        deadline_ns = clock.now_ns() + round(timeout_s * 1e9)
+        begun_ns = clock.now_ns()
+        deadline_ns = begun_ns + round(timeout_s * 1e9)
         stood_ns, stood = deadline_ns, tuple(math.inf for _ in target)
         while True:
             self.interrupt.check()
@@ -231,6 +239,8 @@ class Mover:
             if not moving:
                 here = self.read()
                 if _apart_um(here, target) <= tolerance_um:
+                    spent_ms = (clock.now_ns() - begun_ns) / 1e6
+                    _log.debug("%s stands at %s after %.1f ms", axes.name, shown(here), spent_ms)
                     return here
                 if _apart_um(here, stood) > axes.tolerance_um / 4:
                     stood_ns, stood = clock.now_ns(), here
@@ -263,6 +273,7 @@ class Mover:
         except Exception:
             if self._axes.reopen is None:
                 raise
+            _log.info("%s did not stop; its link is opened anew", self._axes.name, exc_info=True)
             self._axes.reopen()
             self._halt()
             self.confirm()
@@ -287,6 +298,7 @@ class Mover:
             What went wrong and where they are; empty when all is well.
         """
         told, name = self.displaced, self._axes.name
+        _log.info("%s goes back to %s", name, shown(start))
         with Interrupt.on_signals():
             self.interrupt = Interrupt()
             try:
@@ -299,7 +311,9 @@ class Mover:
                     "really is before anything moves"
                 )
             except Exception as error:
+                _log.info("%s could not return", name, exc_info=True)
                 return f"{name} could not return to {shown(start)} ({error}); {self._left()}"
+        _log.info("%s is back", name)
         return ""
 
     def _left(self) -> str:
@@ -332,7 +346,9 @@ class Mover:
         """
         try:
             yield
-        except Exception:
+        except Exception as error:
+            last = shown(self._last) if self._last else "nowhere"
+            _log.info("%s failed, last read at %s: %s", self._axes.name, last, error)
             self._lost |= self._end != self._last
             self._end = self._last
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -12,6 +13,8 @@ from fgaf.acquire.interrupt import Interrupt, InterruptError
 from fgaf.acquire.plan import StackPlan
 from fgaf.acquire.rig import StageTable
 from fgaf.base.errors import FgafError, SettingError
+
+_log = logging.getLogger(__name__)
 
 
 class Drive:
@@ -267,6 +270,7 @@ class Drive:
             except DisplacedError:
                 raise
             except DeviceError:  # the way below may be closed, by limits that only the device knows
+                _log.info("the way back from below failed; it goes directly", exc_info=True)
                 self.halt()
                 self.go_to(home_um, self.settings.tolerance_um)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from fgaf.acquire.devices import DeviceError, Devices, Frame, IncompleteFrameErr
 from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.plan import StackPlan
 from fgaf.acquire.rig import CameraTable, StageTable
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,27 @@ class Exposure:
     z_requested_um: float
     z_measured_um: float
     frame: Frame
+
+
+def log_exposure(taken: Exposure, planes: int) -> None:
+    """Log a plane that was taken.
+
+    Parameters
+    ----------
+    taken
+        The plane.
+    planes
+        How many the plan has.
+    """
+    _log.info(
+        "plane %d of %d: z = %.3f µm asked for, %.3f µm read; frame %d, exposed at %d ns",
+        taken.plane + 1,
+        planes,
+        taken.z_requested_um,
+        taken.z_measured_um,
+        taken.frame.frame_id,
+        taken.frame.time_host_ns,
+    )
 
 
 class Engine(OnDrive):
@@ -110,6 +134,7 @@ class Engine(OnDrive):
                 z_um = plan.z_um(plane)
                 with error_context(f"plane {plane + 1} of {len(plan)} (z = {z_um:.6g} µm)"):
                     taken = self._expose(plane, z_um)
+                log_exposure(taken, len(plan))
                 yield taken
 
     def _expose(self, plane: int, z_um: float) -> Exposure:
@@ -136,6 +161,7 @@ class Engine(OnDrive):
                     raise DeviceError(f"{error} (after {self._settings.retries} more)") from error
                 self._frames.skip()
                 self.retried += 1
+                _log.info("%s; exposed again, %d more tries", error, left - 1)
                 self._drive.interrupt.check()
             else:
                 self._frames.check(frame, ready_ns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from fgaf.acquire.devices import (
 )
 from fgaf.acquire.interrupt import Interrupt, InterruptError
 from fgaf.acquire.rig import CameraTable
+
+_log = logging.getLogger(__name__)
 
 _BINS = 48
 _SHADES = " ▁▂▃▄▅▆▇█"
@@ -124,8 +127,9 @@ class Preview:
                         if streaming is not None
                         else self._camera.trigger(timeout_s)
                     )
-                except IncompleteFrameError:
+                except IncompleteFrameError as error:
                     self.incomplete += 1
+                    _log.info("%s", error)
                     continue
                 if frame is None:
                     raise DeviceError(f"the camera gave no frame for {timeout_s:g} s")

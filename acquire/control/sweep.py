@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fgaf.acquire.control.drive import Drive, OnDrive
-from fgaf.acquire.control.engine import Exposure
+from fgaf.acquire.control.engine import Exposure, log_exposure
 from fgaf.acquire.control.error_context import error_context
 from fgaf.acquire.control.frames import FrameCheck, stopping
 from fgaf.acquire.devices import (
@@ -29,6 +30,8 @@ from fgaf.acquire.ramp import Ramp, Reading
 from fgaf.acquire.rig import CameraTable, StageTable
 from fgaf.base.bounds import FramesPerPlane, Repeats, ToleranceUm, require_bounded
 from fgaf.base.errors import SettingError
+
+_log = logging.getLogger(__name__)
 
 _LARGEST_BYTES = 2 << 30
 _SAME_SPEED = 2e-3
@@ -186,14 +189,18 @@ class Sweep(OnDrive):
                         f"{error} (after {self._shots.retries} more ramps)"
                     ) from error
                 self.retried += 1
+                _log.info("%s; swept again", error)
                 continue
             if not missed:
                 self.last = ramp
                 for plane, number in enumerate(chosen):
                     frame = frames[number]
                     z_um = ramp.z_um(frame.time_host_ns)
-                    yield Exposure(plane, plan.z_um(plane), z_um, frame)
+                    taken = Exposure(plane, plan.z_um(plane), z_um, frame)
+                    log_exposure(taken, len(plan))
+                    yield taken
                 return
+            _log.info("ramp %d: %s", self.ramps, missed)
             if self.ramps - incomplete >= self._settings.ramps:
                 break
         raise DeviceError(missed)
@@ -215,11 +222,22 @@ class Sweep(OnDrive):
             way_s = (plan.center_um - here_um) / (speed * self._expected)
             begun_ns = self._wait_to_begin(way_s + self._lag_s)
             pace = speed * self._faster
+            _log.info(
+                "ramp %d: from %.3f to %.3f µm at %.4g µm/s (%.4g asked of the drive)",
+                *(self.ramps, here_um, end_um, speed, pace),
+            )
             self._drive.send(end_um, lambda: self._stage.ramp_to(end_um, pace))
             frames, readings = self._follow(end_um - run_um / 2, (end_um - here_um) / speed, pace)
         self._drive.halt()
         half_way_um = plan.z_um(0) - run_um / 2
         ramp = Ramp.fit([each for each in readings if half_way_um <= each.z_um])
+        _log.info(
+            "ramp %d: %d frames, %d positions; %.4g µm/s, strays %.3f µm, answers within %.2g ms",
+            *(self.ramps, len(frames), len(readings), ramp.speed_um_s, ramp.residual_um),
+            1e3 * ramp.error_s,
+        )
+        for frame in frames:
+            _log.debug("frame %d, exposed at %d ns", frame.frame_id, frame.time_host_ns)
         self._learn(ramp, frames, plan, here_um, begun_ns)
         return frames, ramp
 

@@ -8,6 +8,7 @@ not always fire.
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,8 @@ from fgaf.acquire.drivers.region import Region
 from fgaf.acquire.rig import Opening
 from fgaf.acquire.tables import Property, Table, parse_table, vendor_module
 from fgaf.base.bounds import Bound, ExposureMs
+
+_log = logging.getLogger(__name__)
 
 REQUIRES: Final = ("pypylon",)
 
@@ -284,6 +287,11 @@ class BaslerCamera:
         if rate := self._known("ResultingFrameRate", "ResultingFrameRateAbs"):
             self.frame_interval_s = 1 / float(self._get(rate))
         self.effective = self._read_back(settings, binning)
+        _log.info(
+            "pylon %s; a frame every %.4g s",
+            self._pylon.GetPylonVersionString(),
+            self.frame_interval_s,
+        )
 
     def _set_binning(self, binning: int) -> int:
         """Set the binning, also that which another program left; it is read back.
@@ -355,6 +363,7 @@ class BaslerCamera:
             self.device.StartGrabbing(self._pylon.GrabStrategy_OneByOne)
         self._last_block = None
         self._armed = True
+        _log.debug("%s is armed", self.name)
 
     def _wait_until_ready(self, deadline: float, timeout_s: float) -> None:
         if not self.device.CanWaitForFrameTriggerReady():

@@ -22,6 +22,8 @@ from fgaf.acquire.devices import DeviceError
 from fgaf.acquire.tables import Property, Table, vendor_module
 from fgaf.base.errors import SettingError
 
+_log = logging.getLogger(__name__)
+
 Answer = TypeVar("Answer")
 
 _CALL_S: Final = 10.0
@@ -106,6 +108,8 @@ class Session:
         try:
             self.core = self.call("start", lambda: _new_core(module, settings))
             self.call("load its devices", lambda: _load(self.core, settings), _LOADING_S)
+            if _log.isEnabledFor(logging.INFO):
+                _log.info("%s", self.call("tell its version", self.core.getVersionInfo))
         except BaseException:
             with suppress(DeviceError):
                 self.release()
@@ -165,6 +169,7 @@ class Session:
         self._calls.put(run)
         if not ended.wait(timeout_s):
             self._stuck = what
+            _log.info("Micro-Manager is stuck: it was to %s", what)
             raise DeviceError(
                 f"Micro-Manager did not {what} within {timeout_s:g} s; check the device and "
                 "restart it"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import re
 import threading
 import time
@@ -20,6 +21,8 @@ from typing import Any
 
 from fgaf.acquire.devices import DeviceError
 from fgaf.acquire.tables import vendor_module
+
+_log = logging.getLogger(__name__)
 
 _LONGEST_LINE = 256
 _LOUDEST = 10
@@ -57,6 +60,7 @@ class SerialLink:
         self._in_step = True
         self._open = partial(_open, port, device, baud, stop_bits, timeout_s)
         self._serial = self._open()
+        _log.debug("%s: port %s is open at %d baud", device, port, baud)
 
     def reopen(self) -> None:
         """Give the port back and open it once more, for a cable that is in again.
@@ -71,6 +75,7 @@ class SerialLink:
                 self._serial.close()
             self._serial = self._open()
             self._in_step = False
+        _log.info("%s: port %s was opened anew", self.device, self.port)
 
     @contextmanager
     def exchange(self, *, urgent: bool = False) -> Iterator[None]:
@@ -144,6 +149,7 @@ class SerialLink:
 
     def _settle(self) -> None:
         deadline = time.monotonic() + _LOUDEST * self.timeout_s
+        _log.info("%s: the last exchange was broken; waits for silence", self.device)
         self.drop_waiting()
         while self._read_byte():
             self.drop_waiting()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, ClassVar, Final, Literal
@@ -14,6 +15,8 @@ from fgaf.acquire.drivers.limits import require_within
 from fgaf.acquire.drivers.serial_link import SerialLink
 from fgaf.acquire.tables import Table
 from fgaf.base.bounds import Bound
+
+_log = logging.getLogger(__name__)
 
 _ANYTHING: Final = re.compile(r".+")
 
@@ -117,6 +120,7 @@ class SerialStage:
         self._closed = True
         try:
             while self._restore:
+                _log.debug("%s: sets back %s", self._link.device, self._restore[-1])
                 self._ask(self._restore.pop(), self.DONE)
         finally:
             self._link.close()
@@ -160,6 +164,7 @@ class SerialStage:
                     f"{self.name} answered {answer!r} to {command}: check cable and baud rate"
                 )
         if refused:
+            _log.debug("%s refused %s: %s", self.name, command, answer)
             raise self._refusal(command, refused)
         return match
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -28,6 +29,8 @@ from fgaf.base.files import free_bytes, names_in, require_all_new, require_free
 from fgaf.base.names import folded
 from fgaf.dataset.raw import SUFFIX, RawHeader, RawWriter, require_no_part
 from fgaf.dataset.truth import FrameTruth, StackTruth, truth_path, write_truth
+
+_log = logging.getLogger(__name__)
 
 Progress = Callable[[Iterable[Any], str, int | None], Iterator[Any]]
 
@@ -215,6 +218,7 @@ def record_stacks(
                 if travel and stop:
                     travel.go_to(stop)
                 here = plan_at(plan, stop)
+                _log.info("stack %d of %d: %s, %s", number, len(paths), path, here.describe())
                 if short_of_space is None and not _fits(
                     path, len(paths) + 1 - number, plan, devices
                 ):
@@ -316,6 +320,7 @@ def _record(
             _publish(writer, [known[plane] for plane in sorted(known)])
     except FgafError as error:
         kept = _kept(writer)
+        _log.info("the stack is broken: %s", kept)
         if isinstance(error, InterruptError):
             raise InterruptError(f"{error}; {kept}", error.exit_code) from error
         raise FgafError(f"{error}; {kept}") from error

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from fgaf.acquire.devices import Clock
 from fgaf.acquire.interrupt import Interrupt
 from fgaf.base.errors import SettingError
+
+_log = logging.getLogger(__name__)
 
 _LATE_S = 0.1
 _LOOK_S = 0.1
@@ -72,4 +75,5 @@ class Timelapse:
             self._clock.sleep(min(rest_s, _LOOK_S))
         self._interrupt.check()
         if self._every_s and -rest_s > _LATE_S:
+            _log.info("stack or round %d begins %.1f s late", number, -rest_s)
             self.late.append(Late(number, -rest_s))

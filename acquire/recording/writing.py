@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from types import TracebackType
@@ -10,6 +11,8 @@ from typing import Self
 from fgaf.acquire.control.engine import Exposure
 from fgaf.base.errors import FgafError
 from fgaf.dataset.raw import RawWriter
+
+_log = logging.getLogger(__name__)
 
 _WAITING_BYTES = 128_000_000
 _FEWEST, _MOST = 4, 64
@@ -108,6 +111,7 @@ class BackgroundWriter:
                 try:
                     self._write(exposure)
                 except Exception as error:
+                    _log.info("plane %d cannot be written", exposure.plane + 1, exc_info=True)
                     self._error = error
 
     def _write(self, exposure: Exposure) -> None:

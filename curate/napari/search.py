@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from fgaf.base.errors import FgafError
 from fgaf.curate.session.finding import Found, find_cells
 from fgaf.curate.session.network import Network
 from fgaf.curate.session.state import State
+
+_log = logging.getLogger(__name__)
 
 
 class Search(QObject):
@@ -75,6 +78,7 @@ class Search(QObject):
                     state = self._state
                     found = self._network.improve(found, state.settings, state.head_um)
             except (FgafError, OSError) as error:
+                _log.info("%s cannot be searched", path, exc_info=True)
                 yield str(error)
                 return
             if found is not None:
@@ -90,6 +94,7 @@ class Search(QObject):
             self.found.emit(found)
 
     def _failed(self, error: Exception) -> None:
+        _log.info("the search failed", exc_info=error)
         self._problem = f"the search failed: {error}"
 
     def _finished(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ from fgaf.curate.session.network import Network
 from fgaf.curate.session.queue import QueueSettings
 from fgaf.curate.session.session import Session
 from fgaf.dataset.raw import FORMAT as RAW
+
+_log = logging.getLogger(__name__)
 
 TITLE = "Curate focus stacks"
 
@@ -151,6 +154,7 @@ class Start(QWidget):
             pixel = None if settings is None else self._pixel.value() or None
             session, note = open_session(folder, self._paths, settings, pixel_size_um=pixel)
         except (FgafError, OSError) as error:
+            _log.info("%s cannot be opened", folder, exc_info=True)
             self._line.setText(str(error))
             return
         for layer in self.viewer.layers:  # what was open would lie under the field

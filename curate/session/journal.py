@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import zlib
@@ -21,6 +22,8 @@ from fgaf.base.errors import FgafError, FormatError
 from fgaf.base.files import cannot_write
 from fgaf.base.folder_lock import FolderLock
 from fgaf.base.inputs import parse_json, require_file
+
+_log = logging.getLogger(__name__)
 
 FORMAT: Final = "fgaf-session"
 FORMAT_VERSION: Final = 1
@@ -123,6 +126,7 @@ class Journal:
         self._last = last
         self.records += numbered
         self._lines += len(numbered)
+        _log.debug("%s has %d lines", self.path, self._lines)
         return numbered
 
     def _write(self, lines: bytes) -> None:

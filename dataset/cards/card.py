@@ -10,9 +10,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.base.console import count, printable
+from fgaf.base.console import count
 from fgaf.base.errors import FormatError, SettingError
 from fgaf.base.inputs import parse_json, read_bytes
+from fgaf.base.printable import printable
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.cards.card_metadata import CardMetadata
 from fgaf.dataset.splits.split import SIDES

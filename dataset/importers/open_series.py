@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -16,6 +17,8 @@ from fgaf.dataset.importers.ome_zarr import is_zarr, open_ome_zarr
 from fgaf.dataset.importers.tiff import open_companion, open_tiff
 from fgaf.dataset.importers.tiff_file import is_tiff
 from fgaf.dataset.importers.zstack import Series, ZStack
+
+_log = logging.getLogger(__name__)
 
 
 def read_zstack(path: Path) -> ZStack:
@@ -50,6 +53,7 @@ def open_series(path: Path, planes: int | None = None, axes: str = "") -> Iterat
             raise SettingError(f"{option} is for TIFF, which {path} is not; leave it out")
         opener = partial(open_tiff, planes=planes, axes=axes)
     with opener(path) as series:
+        _log.debug("opened %s: %s", path, series if series.sizes else "one stack")
         yield series
 
 

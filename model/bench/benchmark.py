@@ -8,6 +8,7 @@ Judging is cheap and done anew each time, from the answers of all runs.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from fgaf.model.bench.report.report import render_report
 from fgaf.model.bench.report.tables import results_csv, results_tex
 from fgaf.model.bench.results import judge_runs
 from fgaf.model.bench.runs import Run, load, perform, plan_runs, save
+
+_log = logging.getLogger(__name__)
 
 _CARD = "benchmark.json"
 
@@ -154,6 +157,7 @@ def _here(runs: Sequence[Run], out: Path, begin: Callable[[Run], None]) -> Itera
         try:
             outcome: dict[str, Any] | Exception = perform(run, out / "models" / run.name)
         except FgafError as error:
+            _log.info("%s failed", run.name, exc_info=True)
             outcome = error
         yield run, outcome
 

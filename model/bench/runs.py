@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import time
@@ -28,6 +29,8 @@ from fgaf.model.bench.code import code_digest
 from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods import Method, TrainedMethod
 from fgaf.model.bench.preset import CLASSIFIER, Preset
+
+_log = logging.getLogger(__name__)
 
 _DECIMALS: Final = 6
 _CPUINFO: Final = Path("/proc/cpuinfo")
@@ -144,9 +147,11 @@ def perform(run: Run, folder: Path) -> dict[str, Any]:
     dict
         JSON values, as `save` writes them.
     """
+    _log.info("%s begins", run.name)
     started = time.perf_counter()
     prediction = run.method.answer(run.data, run.settings, folder)
     seconds = round(time.perf_counter() - started, 3)
+    _log.info("%s has answered after %.1f s", run.name, seconds)
     return {
         "format": "fgaf-benchmark-run",
         "format_version": 2,

@@ -12,7 +12,8 @@ import click
 
 from fgaf.acquire.commands.options import set_option
 from fgaf.base.bounds import Count, DistanceUm, DurationS, HeadUm, Port
-from fgaf.base.console import Tool, count, echo, finish, printable
+from fgaf.base.console import Tool, count, echo, finish
+from fgaf.base.printable import printable
 from fgaf.base.options import PATH, Number, json_option, overwrite_option
 
 if TYPE_CHECKING:

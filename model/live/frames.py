@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -24,6 +25,8 @@ from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.rig import CameraTable
 from fgaf.base.errors import FgafError
 from fgaf.model.live.focus import Focus
+
+_log = logging.getLogger(__name__)
 
 WAITING: Final = 2
 """Frames that wait for the loop at most."""
@@ -128,7 +131,8 @@ class _Feed:
                 frame: Frame | None = self._camera.trigger(self.timeout_s)
             else:
                 frame = self._streaming.next_frame(patience_s)
-        except IncompleteFrameError:
+        except IncompleteFrameError as error:
+            _log.info("%s", error)
             return None
         except FgafError:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -32,6 +33,8 @@ from fgaf.model.live.height import Height, error_of
 from fgaf.model.live.message import LiveCell, LiveFrame
 from fgaf.model.live.pace import Pace
 from fgaf.model.live.tracker import Track, Tracker, TrackSettings
+
+_log = logging.getLogger(__name__)
 
 _MOST_CELLS: Final = 200
 _WARM: Final = (1, 2, 4, 8, 16)
@@ -216,6 +219,12 @@ class Live:
         latency_ms = (now_ns - frame.time_host_ns) / 1e6
         self.pace.count(latency_ms, now_ns, arrival.dropped)
         p50, p99 = self.pace.latency_ms
+        _log.debug(
+            "frame %d, exposed at %d ns: %d cells, drive at %.3f µm, result after %.1f ms",
+            *(frame.frame_id, frame.time_host_ns, len(tracks), drive_um, latency_ms),
+        )
+        if arrival.dropped:
+            _log.info("%d frames before frame %d were dropped", arrival.dropped, frame.frame_id)
         return LiveFrame(
             frame_id=frame.frame_id,
             time_ns=frame.time_host_ns,

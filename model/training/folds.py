@@ -1,6 +1,7 @@
 """Cross-validation by cell: every cell is tested once, by a network that never saw its group."""
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -24,6 +25,8 @@ from fgaf.model.training.fit import require_fit
 from fgaf.model.training.parallel import leads
 from fgaf.model.training.resume import METRICS
 from fgaf.model.training.train import train
+
+_log = logging.getLogger(__name__)
 
 _VALIDATION_SHARE = 0.1
 _AT_ONCE = 4096
@@ -113,6 +116,7 @@ def _cross_validate(
     per_fold = []
     for number, sides in enumerate(splits, start=1):
         split, run = f"fold_{number}_of_{folds}", out / f"fold-{number}"
+        _log.info("fold %d of %d", number, folds)
         divided = replace(archive, splits={split: sides})
         metrics = train(
             divided,

@@ -7,6 +7,7 @@ processes take their parts of every batch (`fgaf.model.training.parallel`).
 """
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
@@ -50,6 +51,8 @@ from fgaf.model.training.parallel import DistributedContext, distributed_context
 from fgaf.model.training.plots import plot_confusion, plot_depths, plot_history, plot_reliability
 from fgaf.model.training.resume import METRICS, SETTINGS
 from fgaf.model.training.sides import TEST, TRAIN, VALIDATION, Data, load_sides
+
+_log = logging.getLogger(__name__)
 
 BEST, LAST = "best.pt", "last.pt"
 HISTORY = "history.csv"
@@ -146,17 +149,21 @@ def _train(
     machine = team.share(
         choose_compute(settings, lambda m: step_seconds(m, settings, side, n_classes))
     )
+    _log.info("%s, %d processes", machine, team.size)
+    _log.debug("settings:\n%s", to_toml(settings))
     with machine.used():
         sides, scale = load_sides(archive, settings, machine.device)
         run = _Run(archive, settings, out, machine, sides, scale, team)
         state = load_state(out / LAST) if team.leads and resume and (out / LAST).is_file() else None
         if state := team.share(state):
             run.restore(state)
+            _log.info("goes on after epoch %d of %s", run.epoch, out)
         run.write_settings()
         left = range(run.epoch, settings.epochs)
         for _ in progress(left, f"training {settings.backbone}", len(left)):
             run.train_epoch()
             if run.stale():
+                _log.info("no better for %d epochs: the training ends", settings.patience)
                 break
         if not team.leads:
             return {}
@@ -289,6 +296,8 @@ class _Run:
         self.history.append(self.team.share(row))
         if not self.team.leads:
             return
+        figures = ", ".join(f"{name} = {value:.4g}" for name, value in row.items())
+        _log.info("epoch %d of %d: %s", self.epoch, self.settings.epochs, figures)
         if VALIDATION in self.sides and self.best_epoch() == self.epoch:
             self._checkpoint().save(self.out / BEST)
         save_state(self.out / LAST, self._state())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,48 @@ def test_stack_echoes_the_planes_writes_and_says_what_is_next(stack: Acq, tmp_pa
     assert after == f"next: fgaf-curate auto {Path('raw') / path.name}"
     with RawStack.open(path) as raw:
         assert raw.header.sample_id == "S1"
+
+
+def test_the_log_holds_the_story_of_a_stack_in_order(stack: Acq, tmp_path: Path) -> None:
+    done = stack("--out", "raw", "--name", "x", "--range", 0.5, "--log", "night.log")
+    assert done.exit_code == 0
+    assert done.stderr == ""
+    text = (tmp_path / "night.log").read_text(encoding="utf-8")
+    planes = [
+        event
+        for number in (1, 2, 3)
+        for event in (
+            r"the drive is at \S+ µm, goes to \S+ µm",
+            r"the drive stands at \S+ µm after \S+ ms",
+            rf"plane {number} of 3: z = \S+ µm asked for, \S+ µm read; frame \d+, exposed at \d+",
+        )
+    ]
+    story = [
+        "stack begins",
+        "rig sim",
+        "stage opened by the driver simulated",
+        "camera opened by the driver simulated",
+        r"frames of 48 x 64 px, 8 bits",
+        r"the drive stands at 0\.000 µm and will come back there",
+        "stack 1 of 1: ",
+        *planes,
+        r"published raw.x\.stack\.h5",
+        r"the drive goes back to 0\.000 µm",
+        "the drive is back",
+        "drive and camera are given back",
+        "stack ends well",
+    ]
+    assert re.search(".*".join(story), text, re.DOTALL), text
+
+
+def test_a_log_on_a_full_disk_stops_no_stack(stack: Acq, tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no full device here")
+    done = stack("--out", "raw", "--name", "x", "--log", "/dev/full")
+    assert done.exit_code == 0
+    assert done.stderr.count("the log /dev/full cannot be written") == 1
+    with RawStack.open(tmp_path / "raw" / "x.stack.h5") as raw:
+        raw.verify()
 
 
 def test_recover_says_its_file_first_and_quotes_it(acq: Acq) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,9 +36,16 @@ def run(*arguments: object) -> Result:
 @pytest.fixture(scope="session")
 def curated(raw_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     out = tmp_path_factory.mktemp("curated") / "dataset.h5"
-    result = run("auto", raw_folder, "--out", out)
+    result = run("auto", raw_folder, "--out", out, "--log", out.with_name("a.log"))
     assert result.exit_code == 0, result.output
     return out, result
+
+
+def test_the_log_holds_what_became_of_each_stack(curated: tuple[Path, Result]) -> None:
+    text = curated[0].with_name("a.log").read_text(encoding="utf-8")
+    for name in set(Archive.read(curated[0]).cells.source):
+        assert re.search(rf"fgaf\.curate\.auto: {re.escape(name)}: \d+ found, \d+ kept", text)
+    assert f"published {curated[0]}" in text
 
 
 def test_most_cells_are_kept_and_their_depth_is_right(curated: tuple[Path, Result]) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 import click
 import pytest
 
-from fgaf.base.console import Program, Tool, count, echo, finish, printable
+from fgaf.base.console import Program, Tool, count, echo, finish
 from fgaf.base.errors import FgafError, SettingError
+from fgaf.base.printable import printable
 from fgaf.dataset.commands.main import main
 
 

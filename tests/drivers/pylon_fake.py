@@ -203,6 +203,7 @@ def install(monkeypatch: pytest.MonkeyPatch, *cameras: FakeCamera) -> None:
         GrabStrategy_OneByOne="one by one",
         GrabStrategy_LatestImageOnly="latest image only",
         TimeoutHandling_Return="return",
+        GetPylonVersionString=lambda: "12.4",
     )
     genicam = ModuleType("pypylon.genicam")
     vars(genicam).update(

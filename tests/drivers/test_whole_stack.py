@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -113,6 +114,40 @@ def test_the_command_says_what_it_wrote(
     assert result.exit_code == 0, result.output
     with RawStack.open(tmp_path / "out" / "one.stack.h5") as stack:
         assert stack.n_planes == len(images)
+
+
+def test_a_drive_that_stalls_at_night_leaves_its_story_in_the_log(
+    start_peer: StartPeer, images: list[np.ndarray], tmp_path: Path
+) -> None:
+    assert images
+    peer = start_peer(replace(FIELD, stalls_after_um=0.3))
+    words = ["stack", "--rig", str(rig_file(tmp_path, peer)), "--out", str(tmp_path / "out")]
+    log = tmp_path / "night.log"
+    failed = CliRunner().invoke(main, [*words, "--log", str(log)])
+    assert failed.exit_code == 1
+    assert "Traceback" not in failed.output
+    text = log.read_text(encoding="utf-8")
+    story = [
+        f"Prior controller: port {peer.url} is open at 9600 baud",
+        "stage opened by the driver prior: Prior ProScan, serial unknown, version 116",
+        "camera opened by the driver basler: Basler Emulation",
+        "camera: exposure_us = 1000.0, read back",
+        "the drive stands at 10.000 µm and will come back there",
+        "the drive is at 10.000 µm, goes to 6.000 µm",
+        "the stack is broken: no plane was kept",
+        "the drive goes back to 10.000 µm",
+        "the drive is at 9.700 µm, goes to 8.000 µm",
+        "the way back from below failed; it goes directly",
+        "the drive is at 9.400 µm, goes to 10.000 µm",
+        "the drive could not return",
+        "Prior controller: sets back BLZH,1,2500",
+        "stack failed after",
+        "the drive has not arrived at 6 µm after 0.6 s and is idle at 9.700 µm",
+        "it is at 9.700 µm",
+        "Traceback (most recent call last)",
+        "in arrive",
+    ]
+    assert re.search(".*".join(map(re.escape, story)), text, re.DOTALL), text
 
 
 def test_a_step_that_the_drive_cannot_do_is_refused_or_taken_as_it_is(

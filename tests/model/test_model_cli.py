@@ -1,6 +1,7 @@
 """The commands, and what they take."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -31,15 +32,22 @@ def folder(make_archive: Callable[..., Archive], tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp("lab")
     archive = make_archive()
     write_archive(folder / "data.h5", archive)
-    call = CliRunner().invoke(
-        train, [str(folder / "data.h5"), "--out", str(folder / "run"), *QUICK]
-    )
+    words = [str(folder / "data.h5"), "--out", str(folder / "run"), "--log", str(folder / "a.log")]
+    call = CliRunner().invoke(train, [*words, *QUICK])
     assert call.exit_code == 0, call.output
     assert f"wrote {folder / 'run'}: top-1" in call.stdout
     assert "next: fgaf-predict" in call.stdout
     tifffile.imwrite(folder / "patches.tif", archive.images[:3], photometric="minisblack")
     Image.fromarray(archive.images[4]).save(folder / "patch.png")
     return folder
+
+
+def test_the_log_of_a_training_holds_its_epochs_and_files(folder: Path) -> None:
+    text = (folder / "a.log").read_text(encoding="utf-8")
+    assert "Compute(device='cpu'" in text
+    assert 'backbone = "shufflenet_v2_x0_5"' in text
+    assert re.search(r"fgaf\.model\.training\.train: epoch 1 of 1: .*val_expected_mae_um = ", text)
+    assert f"published {folder / 'run' / 'checkpoint.pt'}" in text
 
 
 def test_help_does_not_wait_for_torch() -> None:
