@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -300,6 +301,9 @@ def open_rig(rig: Rig, interrupt: Interrupt | None = None) -> Devices:
 
 def _log_opened(kind: str, driver: str, device: Camera | Stage) -> None:
     _log.info("%s opened by the driver %s: %s", kind, driver, device.name)
+    for package in getattr(sys.modules[type(device).__module__], "REQUIRES", ()):
+        version = getattr(sys.modules.get(package), "__version__", "not told")
+        _log.info("%s: through the package %s, version %s", kind, package, version)
     told = effective_settings(device)
     for name, value in told.values.items():
         _log.info("%s: %s = %s, read back", kind, name, value)

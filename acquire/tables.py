@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Annotated, Any, TypeVar
@@ -15,8 +13,6 @@ from fgaf.base.bounds import Bound, first_fault
 from fgaf.base.errors import SettingError
 from fgaf.base.extras import MissingPackageError, optional
 from fgaf.base.names import nearest
-
-_log = logging.getLogger(__name__)
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -82,12 +78,9 @@ def vendor_module(module: str) -> ModuleType:
         It is not installed; the error names the command that installs it.
     """
     try:
-        found = optional(module)
+        return optional(module)
     except MissingPackageError as error:
         raise DeviceError(str(error)) from error
-    if version := getattr(sys.modules[module.partition(".")[0]], "__version__", ""):
-        _log.debug("%s, version %s", module, version)
-    return found
 
 
 def _keys_beside(model: type[BaseModel], path: list[str]) -> Iterable[str]:

@@ -123,6 +123,12 @@ def _is_for_terminal(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING and record.name not in _VENDORS
 
 
+def _is_for_file(record: logging.LogRecord) -> bool:
+    """Leave out what others say that is no warning, as some library may have turned it all on."""
+    ours = record.name.partition(".")[0] in (_ROOM, *_VENDORS)
+    return ours or record.levelno >= logging.WARNING
+
+
 def _in_file(path: Path, tell: Callable[[str], None]) -> logging.Handler | None:
     if not path.parent.is_dir():
         raise SettingError(f"--log: there is no folder {path.parent}; make it or choose another")
@@ -151,6 +157,7 @@ class _LogFile(logging.Handler):
     def __init__(self, path: Path, raw: BinaryIO, tell: Callable[[str], None]) -> None:
         super().__init__(logging.DEBUG)
         self.setFormatter(_Safe(_LINE))
+        self.addFilter(_is_for_file)
         self._path, self._raw, self._tell = path, raw, tell
         self._told = self._torn = False
 

@@ -152,16 +152,17 @@ class Engine(OnDrive):
     def _trigger(self) -> Frame:
         """Expose one whole frame; an incomplete one is exposed again, `retries` times."""
         timeout_s = self._settings.exposure_ms / 1e3 + self._settings.timeout_s
-        for left in range(self._settings.retries, -1, -1):
+        retries = self._settings.retries
+        for left in range(retries, -1, -1):
             ready_ns = self._clock.now_ns()
             try:
                 frame = self._camera.trigger(timeout_s)
             except IncompleteFrameError as error:
                 if left == 0:
-                    raise DeviceError(f"{error} (after {self._settings.retries} more)") from error
+                    raise DeviceError(f"{error} (after {retries} more)") from error
                 self._frames.skip()
                 self.retried += 1
-                _log.info("%s; exposed again, %d more tries", error, left - 1)
+                _log.info("%s; exposed again, retry %d of %d", error, retries - left + 1, retries)
                 self._drive.interrupt.check()
             else:
                 self._frames.check(frame, ready_ns)

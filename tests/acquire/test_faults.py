@@ -50,12 +50,17 @@ class IncompleteAt:
         return frame
 
 
-def test_incomplete_frames_are_exposed_again_and_counted(rig: Rig, tmp_path: Path) -> None:
+def test_incomplete_frames_are_exposed_again_and_counted(
+    rig: Rig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "fgaf")
     (path,) = stack_paths(tmp_path, name="x")
     with open_rig(rig) as devices:
         devices.camera = IncompleteAt(devices.camera, 2, 5, 6)
         recorded = record_stacks(devices, rig, PLAN, [path])
     assert recorded.retried == 3
+    again = [line[-12:] for line in caplog.messages if "half a frame came; exposed" in line]
+    assert again == [f"retry {each} of 2" for each in (1, 1, 2)]
     with RawStack.open(path) as stack:
         assert stack.planes["frame_id"].tolist() == [0, 2, 3, 6, 7]
         assert np.abs(stack.z_um - list(PLAN)).max() < 0.1

@@ -223,7 +223,10 @@ def test_a_fault_at_the_first_plane_leaves_nothing(rig: Rig, tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupt_between_stacks_says_how_many_are_done(rig: Rig, tmp_path: Path) -> None:
+def test_an_interrupt_between_stacks_says_how_many_are_done(
+    rig: Rig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "fgaf")
     interrupt = Interrupt()
     paths = stack_paths(tmp_path, 3, "x")
     with open_rig(rig) as devices:
@@ -232,6 +235,7 @@ def test_an_interrupt_between_stacks_says_how_many_are_done(rig: Rig, tmp_path: 
         with pytest.raises(InterruptError, match=r"SIGINT.*; the drive is back"):
             record_stacks(pressing, rig, PLAN, paths, interrupt=interrupt)
     assert min(path.name for path in tmp_path.glob("*.stack.h5")) == "x_r001.stack.h5"
+    assert caplog.messages.count("SIGINT: the run is asked to stop") == 1
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -243,11 +244,22 @@ def test_a_fault_of_the_stream_stops_the_sweep(fault: Fault, rig: Rig) -> None:
     assert "the drive is back at 0.000 µm" in str(caught.value)
 
 
-def test_an_incomplete_frame_repeats_the_ramp(rig: Rig) -> None:
+def test_an_incomplete_frame_repeats_the_ramp(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "fgaf")
     with open_rig(rig) as devices:
         sweep = sweep_of(replace(devices, camera=Lossy(devices.camera, 7, incomplete)), rig)
         taken = list(sweep.expose(PLAN))
     assert sweep.retried == 1
+    story = [
+        r"ramp 1: from \S+ to \S+ µm at \S+ µm/s",
+        "swept again",
+        "ramp 2: from",
+        r"ramp 2: \d+ frames, \d+ positions; \S+ µm/s, strays \S+ µm",
+        r"frame \d+, exposed at \d+ ns",
+        "plane 1 of 9",
+        "plane 9 of 9",
+    ]
+    assert re.search(".*".join(story), caplog.text, re.DOTALL), caplog.text
     assert np.diff([exposure.frame.frame_id for exposure in taken]).tolist() == [1] * 8
 
 

@@ -44,7 +44,8 @@ def curated(raw_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 def test_the_log_holds_what_became_of_each_stack(curated: tuple[Path, Result]) -> None:
     text = curated[0].with_name("a.log").read_text(encoding="utf-8")
     for name in set(Archive.read(curated[0]).cells.source):
-        assert re.search(rf"fgaf\.curate\.auto: {re.escape(name)}: \d+ found, \d+ kept", text)
+        stem = re.escape(name.removesuffix(".stack.h5"))
+        assert re.search(rf"fgaf\.curate\.auto: {stem}: \d+ found, \d+ kept", text)
     assert f"published {curated[0]}" in text
 
 

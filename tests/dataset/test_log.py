@@ -35,12 +35,12 @@ def tool(words: tuple[str, ...]) -> None:
     echo("done")
 
 
-@pytest.fixture(autouse=True)
-def _as_python_starts() -> Iterator[None]:
-    """Undo what libraries that were imported before have done to the root logger."""
+@pytest.fixture(autouse=True, params=[logging.WARNING, logging.DEBUG], ids=["as usual", "loud"])
+def _others(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Libraries as Python starts them, and as pymmcore-plus leaves them."""
     root = logging.getLogger()
     level = root.level
-    root.setLevel(logging.WARNING)
+    root.setLevel(request.param)
     yield
     root.setLevel(level)
 

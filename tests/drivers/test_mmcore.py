@@ -37,6 +37,7 @@ from fgaf.acquire.devices import (
 )
 from fgaf.acquire.drivers.mmcore import MmcoreCameraSettings, _binning_of
 from fgaf.acquire.drivers.mmcore_stamps import Arrivals, Pace
+from fgaf.base.log import recording
 from fgaf.dataset import Optics, RawStack
 
 unicore = pytest.importorskip(
@@ -158,6 +159,22 @@ def test_both_share_one_core_until_the_last_is_closed(config: Path, open_both: O
     assert devices.camera.trigger(1.0).frame_id == 0
     devices.camera.close()
     assert not devices.camera.session.core.getLoadedDevices()[:-1]
+
+
+def test_what_the_library_tells_is_in_the_log(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "night.log"
+    with recording("acq", {}, path, False, pytest.fail), open_rig(make_rig(config)):
+        pass
+    text = path.read_text(encoding="utf-8")
+    for event in (
+        "DEBUG   pymmcore-plus: Unloading all devices",
+        "stage: through the package pymmcore_plus, version 0",
+        "fgaf.acquire.drivers.mmcore_session: MMCore version",
+    ):
+        assert event in text, text
+    assert capsys.readouterr().err == ""
 
 
 def test_a_camera_may_stand_alone(open_both: OpenRig) -> None:

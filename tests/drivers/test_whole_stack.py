@@ -130,6 +130,7 @@ def test_a_drive_that_stalls_at_night_leaves_its_story_in_the_log(
     story = [
         f"Prior controller: port {peer.url} is open at 9600 baud",
         "stage opened by the driver prior: Prior ProScan, serial unknown, version 116",
+        "stage: through the package serial, version 3",
         "camera opened by the driver basler: Basler Emulation",
         "camera: exposure_us = 1000.0, read back",
         "the drive stands at 10.000 µm and will come back there",
