@@ -19,7 +19,7 @@ from fgaf.base import extras
 from fgaf.base.errors import FgafError
 from fgaf.base.files import reason
 from fgaf.base.log import recording
-from fgaf.base.printable import printable
+from fgaf.base.names import printable
 
 _log = logging.getLogger(__name__)
 

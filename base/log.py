@@ -22,7 +22,7 @@ import click
 
 from fgaf.base.errors import SettingError
 from fgaf.base.files import reason
-from fgaf.base.printable import printable
+from fgaf.base.names import printable
 
 _log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Names: which of the known ones was meant, and which no file may have."""
+"""Names: which of the known ones was meant, which no file may have, and how any is shown."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ _DEVICE: Final = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9Â¹Â
 _FORBIDDEN: Final = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 _MOST_BYTES: Final = 240
 """File systems take 255; the rest is for the endings of what is not finished."""
+# Control characters but for tab and new line, what turns the direction of writing or cannot be
+# seen, and halves of characters, as which Python reads bytes of file names that are not UTF-8.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ud800-\udfff]"
+)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -125,3 +131,14 @@ def alike(one: str, other: str) -> str:
         f"{first!r} and {second!r} are one name on Windows and macOS, which ignore case; give each "
         "a name of its own"
     )
+
+
+def printable(text: str) -> str:
+    r"""Show what would steer a terminal, as names in files may hold it, by its escape.
+
+    Examples
+    --------
+    >>> print(printable("donor \x1b[31m1"))
+    donor \x1b[31m1
+    """
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)

@@ -12,7 +12,7 @@ import click
 from fgaf.acquire.commands.options import rig_option, set_option
 from fgaf.base.bounds import Count, ExposureMs
 from fgaf.base.console import Tool, count, finish
-from fgaf.base.printable import printable
+from fgaf.base.names import printable
 from fgaf.base.options import Number, json_option
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fgaf.base.console import count
 from fgaf.base.errors import FormatError, SettingError
 from fgaf.base.inputs import parse_json, read_bytes
-from fgaf.base.printable import printable
+from fgaf.base.names import printable
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.cards.card_metadata import CardMetadata
 from fgaf.dataset.splits.split import SIDES

@@ -13,7 +13,7 @@ import click
 from fgaf.acquire.commands.options import set_option
 from fgaf.base.bounds import Count, DistanceUm, DurationS, HeadUm, Port
 from fgaf.base.console import Tool, count, echo, finish
-from fgaf.base.printable import printable
+from fgaf.base.names import printable
 from fgaf.base.options import PATH, Number, json_option, overwrite_option
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 
 from fgaf.base.console import Program, Tool, count, echo, finish
 from fgaf.base.errors import FgafError, SettingError
-from fgaf.base.printable import printable
+from fgaf.base.names import printable
 from fgaf.dataset.commands.main import main
 
 
