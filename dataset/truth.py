@@ -9,7 +9,7 @@ from fgaf.base.bounds import AngleRad, AnyCount, PlacePx, PositionUm, TimeNs, fi
 from fgaf.base.errors import FormatError
 from fgaf.base.files import write_text
 from fgaf.base.inputs import parse_json, require_file
-from fgaf.base.sealed_json import seal_json, unseal_json
+from fgaf.dataset.storage.sealed_json import seal_json, unseal_json
 
 _STACK = ".stack.h5"
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from fgaf.base.errors import FormatError, SettingError
 from fgaf.base.files import write_text
 from fgaf.base.inputs import parse_json, read_bytes
-from fgaf.base.sealed_json import seal_json, unseal_json
+from fgaf.dataset.storage.sealed_json import seal_json, unseal_json
 from fgaf.model.bench.code import code_digest
 from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods import Method, TrainedMethod
