@@ -9,13 +9,10 @@ from .importers.patch_sets import import_patches as import_patches
 from .importers.patches import PatchSettings as PatchSettings
 from .importers.plan import ImportSettings as ImportSettings
 from .importers.stacks import import_stacks as import_stacks
-from .raw import (
-    RawHeader as RawHeader,
-    RawStack as RawStack,
-    RawWriter as RawWriter,
-    Recovery as Recovery,
-    recover as recover,
-)
+from .raw.header import RawHeader as RawHeader
+from .raw.recovery import Recovery as Recovery, recover as recover
+from .raw.stack import RawStack as RawStack
+from .raw.writer import RawWriter as RawWriter
 from .splits.split import Split as Split, make_split as make_split
 from .splits.subset_arrays import Side as Side, load_side as load_side
 from .storage.optics import Optics as Optics

@@ -160,7 +160,7 @@ def test_a_file_that_is_not_read_back_as_written_is_not_published(
         with h5py.File(path, "r+", locking=False) as file:
             file["frames"][3, 0, 0] ^= 1
 
-    monkeypatch.setattr("fgaf.dataset.raw.seal_end", spoil)
+    monkeypatch.setattr("fgaf.dataset.raw.writer.seal_end", spoil)
     path = tmp_path / "a.stack.h5"
     with RawWriter(path, HEADER, PIXELS.shape, np.uint16) as writer:
         fill(writer)
