@@ -1,1 +1,1 @@
-"""What every room stands on: errors, the console, whole files, names, limits of numbers."""
+"""What every room needs: errors, the console, file output, names, limits of numbers."""

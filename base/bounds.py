@@ -1,8 +1,8 @@
 """Bounds of the numbers that people and files give: each quantity is a type with finite bounds.
 
-``step_um: StepUm`` holds in a pydantic model as it stands, in a dataclass that calls
+``step_um: StepUm`` is checked in a pydantic model, in a dataclass that calls
 `require_bounded`, and on a command line as ``type=Number(StepUm)``. The bounds are wide: they
-refuse what cannot be meant, such as NaN, an infinity, or nanometres given for micrometres.
+refuse values that make no sense, such as NaN, infinity, or nanometres in place of micrometres.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LONG: Final = 16
 
 @dataclass(frozen=True)
 class Bound:
-    """Least and greatest value of a quantity, both allowed.
+    """Smallest and largest allowed value of a quantity.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Bound:
     unit
         Unit of both; empty for a pure number.
     blank
-        Whether NaN is allowed too, as a blank that is still to be filled in.
+        Whether NaN is allowed too, for a value that is still to be filled in.
 
     Examples
     --------
@@ -50,10 +50,10 @@ class Bound:
         return f"{_shown(self.least)} to {_shown(self.most)} {self.unit}".rstrip()
 
     def fault(self, value: Any) -> str:
-        """Say what is wrong with a value; empty where nothing is."""
+        """Say what is wrong with a value; empty if nothing is."""
         is_number = isinstance(value, Real)
         if not is_number:
-            return f"{_shown(value)} is no number; give {self}"
+            return f"{_shown(value)} is not a number; give {self}"
         if self.least <= value <= self.most or (self.blank and value != value):
             return ""
         return f"{_shown(value)} is out of bounds; give {self}"
@@ -144,12 +144,12 @@ def require(kind: Any, value: Any, name: str) -> Any:
     value
         The number.
     name
-        Begins the line of the error, as ``--step`` or ``stack.tif: spacing``.
+        Beginning of the error message, such as ``--step`` or ``stack.tif: spacing``.
 
     Raises
     ------
     SettingError
-        It is none, or does not.
+        It is not a number, or out of bounds.
     """
     bound = bound_of(kind)
     if bound is not None and (fault := bound.fault(value)):
@@ -163,7 +163,7 @@ def require_bounded(settings: Any) -> None:
     Raises
     ------
     SettingError
-        A number is none, or out of its bounds; the line names the field.
+        A value is not a number, or out of bounds; the message names the field.
     """
     for name, kind in _bounded_fields(settings.__class__).items():
         for value in _flat(getattr(settings, name)):
@@ -171,7 +171,7 @@ def require_bounded(settings: Any) -> None:
 
 
 def first_fault(error: ValidationError) -> str:
-    """Say in one line what a pydantic model refused first, and where."""
+    """Say in one line which value a pydantic model refused first, and why."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")

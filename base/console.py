@@ -29,15 +29,15 @@ _LOG, _VERBOSE = "log_file", "verbose"
 
 
 _SIGNALLED = 128
-"""Exit codes above it are those of runs that a signal ended."""
+"""Exit codes above it mean that a signal ended the run."""
 
 
 class _OneLine(click.Command):
-    """A command whose failures are one line on stderr, and whose traceback needs --debug."""
+    """A command that reports a failure in one line on stderr; --debug adds the traceback."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if not isinstance(self, click.Group):  # there, each command has them
+        if not isinstance(self, click.Group):  # in a group each command has them
             self.params += _log_options()
         debug = click.Option(
             ["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error."
@@ -58,7 +58,7 @@ class _OneLine(click.Command):
             echo(f"error: {_usage_line(error)}", err=True)
             code = error.exit_code
         except click.Abort:
-            echo("error: stopped by the keyboard", err=True)
+            echo("error: stopped from the keyboard", err=True)
             code = 1
         code = code if isinstance(code, int) else 0
         if code > _SIGNALLED:  # a second Ctrl-C while Python ends would print a traceback
@@ -74,7 +74,7 @@ class _OneLine(click.Command):
         except (FgafError, OSError, KeyboardInterrupt) as error:
             if "--debug" in sys.argv or isinstance(error, BrokenPipeError):
                 raise
-            with suppress(OSError):  # where the terminal is gone the exit code still counts
+            with suppress(OSError):  # if the terminal is gone, the exit code still counts
                 echo(f"error: {_line(error)}", err=True)
             ctx.exit(getattr(error, "exit_code", 1))
         except ModuleNotFoundError as error:
@@ -106,16 +106,16 @@ class Program(_OneLine, click.Group):
 
 
 def progress(items: Iterable[Item], label: str, length: int | None = None) -> Iterator[Item]:
-    """Iterate `items` under a bar with the time left; silent when stderr is no terminal.
+    """Iterate over `items` with a progress bar and the time left; silent if stderr is no terminal.
 
     Parameters
     ----------
     items
-        What is gone through.
+        What to iterate over.
     label
-        What stands before the bar.
+        Text before the bar.
     length
-        Number of the items, where they do not say it themselves.
+        Number of items, if `items` has no length.
     """
     if not sys.stderr.isatty():
         yield from items
@@ -127,7 +127,7 @@ def progress(items: Iterable[Item], label: str, length: int | None = None) -> It
 
 
 class _Terminal(io.TextIOBase):
-    """The terminal on stderr, for a bar: when it is closed, the work goes on without one."""
+    """The terminal on stderr, for a bar; if it is closed, the work goes on without a bar."""
 
     def write(self, text: str) -> int:
         with suppress(OSError):
@@ -143,16 +143,16 @@ class _Terminal(io.TextIOBase):
 
 
 def echo(text: str, err: bool = False, nl: bool = True) -> None:
-    """Print to stdout, or to stderr; no text can steer the terminal or fail for its encoding.
+    """Print to stdout or stderr; no text can control the terminal or fail because of its encoding.
 
     Parameters
     ----------
     text
         What to print.
     err
-        Whether it goes to stderr.
+        Whether to print to stderr.
     nl
-        Whether a new line ends it.
+        Whether to end with a new line.
     """
     _log.debug("says: %s", text)
     _print(text, err, nl)
@@ -166,14 +166,14 @@ def _print(text: str, err: bool = False, nl: bool = True) -> None:
 
 
 def count(number: int, noun: str) -> str:
-    """Write a number with its noun, in the plural where it is due.
+    """Write a number with its noun, singular or plural.
 
     Parameters
     ----------
     number
         How many.
     noun
-        Of what, in the singular.
+        What is counted, in the singular.
 
     Examples
     --------
@@ -185,7 +185,7 @@ def count(number: int, noun: str) -> str:
 
 
 def command_line(*words: object) -> str:
-    """Write a command as the shell of this system takes it: what holds spaces is quoted.
+    """Write a command for the shell of this system; arguments with spaces are quoted.
 
     Examples
     --------
@@ -209,9 +209,9 @@ def finish(
     lines
         What was done.
     next_command
-        Words of the command that comes next.
+        Words of the next command.
     result, as_json
-        What a script wants to know, and whether it is printed in their place.
+        The result for a script, and whether to print it in place of `lines`.
     """
     if as_json:
         _print(json.dumps(result, indent=2, default=str))
@@ -229,7 +229,7 @@ def _usage_line(error: click.ClickException) -> str:
 
 def _line(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
-        return "stopped by the keyboard"
+        return "stopped from the keyboard"
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{reason(error)}"

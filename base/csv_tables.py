@@ -1,8 +1,8 @@
-"""CSV tables that no spreadsheet takes for programs.
+"""CSV tables whose text no spreadsheet evaluates as a formula.
 
-A spreadsheet computes a cell that begins with ``=``, ``+``, ``-`` or ``@``, and names of samples,
-cells and files may begin so. Such text is written with an apostrophe before it, as is text that
-would come back as another one otherwise; reading takes it away. Numbers stay numbers.
+A spreadsheet evaluates a cell that begins with ``=``, ``+``, ``-`` or ``@``, and names of samples,
+cells and files may begin with these. Such text is written with an apostrophe before it, and so is
+text that would be read back differently; reading removes it. Numbers stay numbers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-# With the wide forms, which some spreadsheets in East Asia take for the same.
+# With the full-width forms, which some spreadsheets in East Asia treat as equal.
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 
@@ -28,7 +28,7 @@ def write_table(file: TextIO, headings: Sequence[str], rows: Iterable[Iterable[A
     headings
         Names of the columns.
     rows
-        Cells in their order; None is left empty.
+        Cells in the order of the headings; None becomes an empty cell.
     """
     writer = csv.writer(file)
     writer.writerow(headings)
@@ -36,17 +36,17 @@ def write_table(file: TextIO, headings: Sequence[str], rows: Iterable[Iterable[A
 
 
 def read_table(text: str) -> tuple[list[str], list[dict[str | None, Any]]]:
-    """Read what `write_table` wrote, or another program.
+    """Read a table that `write_table` or another program wrote.
 
     Returns
     -------
     tuple
-        Headings, and for each row heading to text, as `csv.DictReader` has it.
+        Headings, and for each row a dictionary from heading to text, as in `csv.DictReader`.
 
     Raises
     ------
     csv.Error
-        No table.
+        It is not a table.
     """
     reader = csv.DictReader(io.StringIO(text, newline=""))
     rows = [{name: _plain(cell) for name, cell in row.items()} for row in reader]

@@ -1,21 +1,21 @@
-"""Errors a person can mend: the message is one line that names what is wrong and the mend."""
+"""Errors that a user can fix: the message is one line that says what is wrong and how to fix it."""
 
 
 class FgafError(Exception):
-    """Something failed that the person at the keyboard can do something about."""
+    """A failure that the user can fix."""
 
     exit_code = 1
 
 
 class SettingError(FgafError):
-    """A setting, an option or their combination makes no sense; nothing was started."""
+    """A setting, an option or a combination of them makes no sense; nothing was started."""
 
     exit_code = 2
 
 
 class FormatError(FgafError):
-    """A file is not what it should be: another format, newer, truncated or altered."""
+    """A file has another format, is newer, truncated or altered."""
 
 
 class ExistsError(FgafError):
-    """The output is there already and may not be overwritten."""
+    """The output exists already and may not be overwritten."""

@@ -1,4 +1,4 @@
-"""Optional packages: a missing one is named with the extra that installs it."""
+"""Optional packages: the error for a missing one names the extra that installs it."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ EXTRAS: Final = {
     "deploy": ("openvino",),
     "export": ("onnx", "onnxruntime", "onnxscript"),
 }
-"""Extras of this package, and what they install, by the names under which it is imported."""
+"""Extras of this package, and the import names of the packages that each installs."""
 _QT: Final = "napari[pyqt6]"
-"""What gives napari a Qt; `fgaf[napari]` leaves the choice to its user."""
+"""Installs napari with a Qt; `fgaf[napari]` leaves the choice of Qt to the user."""
 
 
 class MissingPackageError(FgafError):
@@ -39,7 +39,7 @@ class MissingPackageError(FgafError):
 
 
 def installed(module: str) -> bool:
-    """Whether a package is there, without importing it."""
+    """Whether a package is installed, without importing it."""
     return find_spec(module) is not None
 
 
@@ -63,7 +63,7 @@ def optional(module: str) -> ModuleType:
 
 
 def require(*modules: str) -> None:
-    """Refuse to go on without some packages, without importing them.
+    """Check that packages are installed, without importing them.
 
     Raises
     ------
@@ -81,9 +81,9 @@ def missing(error: ImportError, module: str = "") -> MissingPackageError:
     Parameters
     ----------
     error
-        What the import said.
+        The import's error.
     module
-        What was to be imported, for an error that does not name it.
+        The module to import, for an error that does not name it.
     """
     package = module.partition(".")[0]
     absent = (error.name or "").partition(".")[0]
@@ -93,7 +93,7 @@ def missing(error: ImportError, module: str = "") -> MissingPackageError:
 
 
 def known(error: ImportError) -> bool:
-    """Whether a failed import was of a package that some extra installs."""
+    """Whether some extra installs the package whose import failed."""
     return bool(_extra_of((error.name or "").partition(".")[0]))
 
 

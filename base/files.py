@@ -1,4 +1,4 @@
-"""Whole files or none: outputs are built beside their target and published in one step."""
+"""Output files are built beside their target and published in one step: complete or not at all."""
 
 import errno
 import hashlib
@@ -25,7 +25,7 @@ _CAUSES = tuple(
 )
 _HERE = ("", ".", "..")
 ALIVE = "lock"
-"""File in a scratch folder that is locked while its maker lives."""
+"""File in a scratch folder that is locked while the program that made it runs."""
 _LONG_AGO_S = 3600.0
 _TRIES = 100
 _RENAME_WAITS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 3.0)
@@ -35,7 +35,7 @@ _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
 
 def require_new(path: Path, overwrite: bool = False) -> None:
-    """Refuse an output that exists, that has no good name, or whose folder cannot be made.
+    """Refuse an output that exists, that has an invalid name, or whose folder cannot be made.
 
     Nothing is made yet.
 
@@ -44,7 +44,7 @@ def require_new(path: Path, overwrite: bool = False) -> None:
     path
         The output.
     overwrite
-        Whether a file that is there may be replaced.
+        Whether an existing file may be replaced.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def require_new(path: Path, overwrite: bool = False) -> None:
         `path` exists and `overwrite` is false.
     SettingError
         Its name, or that of a folder to be made for it, is one that Windows forbids, or differs
-        from a neighbour's by case or way of writing only.
+        from a neighbour's by case or Unicode form only.
     FgafError
         The folder of `path` cannot be created.
     """
@@ -60,7 +60,7 @@ def require_new(path: Path, overwrite: bool = False) -> None:
 
 
 def require_all_new(paths: Iterable[Path], overwrite: bool = False) -> None:
-    """Refuse outputs of which one is impossible, as `require_new`, or two have one name.
+    """Refuse outputs if `require_new` refuses one of them, or if two have the same name.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def _require_free_name(path: Path, overwrite: bool) -> None:
 
 
 def names_in(folder: Path) -> set[str]:
-    """Names of what lies in a folder; none where it is not there or does not tell."""
+    """Names of the entries of a folder; none if it does not exist or cannot be listed."""
     try:
         return {path.name for path in folder.iterdir()}
     except OSError:
@@ -96,7 +96,7 @@ def names_in(folder: Path) -> set[str]:
 
 
 def _require_no_twin(folder: Path, names: set[str]) -> None:
-    """Refuse names that are not in a folder, but for case or way of writing."""
+    """Refuse names that differ from one in the folder only by case or Unicode form."""
     there = names_in(folder)
     twins = {folded(name): name for name in there}
     for name in sorted(names - there):
@@ -119,13 +119,13 @@ def _require_makeable(folder: Path) -> None:
 
 @contextmanager
 def making_folder(folder: Path) -> Iterator[None]:
-    """Make a folder with its parents; when the block fails, those that stayed empty go again.
+    """Make a folder with its parents; if the block fails, those still empty are removed.
 
     Raises
     ------
     SettingError
         A folder to be made has a name that Windows forbids, or that differs from a neighbour's
-        by case or way of writing only.
+        by case or Unicode form only.
     FgafError
         It cannot be made.
     """
@@ -138,13 +138,13 @@ def making_folder(folder: Path) -> Iterator[None]:
 
 
 def make_folder(folder: Path) -> list[Path]:
-    """Make a folder with its parents, and tell which of them were missing, the deepest first.
+    """Make a folder with its parents, and return those that were missing, the deepest first.
 
     Raises
     ------
     SettingError
         A folder to be made has a name that Windows forbids, or that differs from a neighbour's
-        by case or way of writing only.
+        by case or Unicode form only.
     FgafError
         It cannot be made.
     """
@@ -158,7 +158,7 @@ def make_folder(folder: Path) -> list[Path]:
 
 
 def remove_empty(made: Iterable[Path]) -> None:
-    """Remove folders that `make_folder` made, as far as they are empty."""
+    """Remove the folders that `make_folder` made, if they are empty."""
     for folder in made:
         with suppress(OSError):
             folder.rmdir()
@@ -192,14 +192,14 @@ def require_free(path: Path, n_bytes: int) -> None:
 
 
 def free_bytes(path: Path) -> int:
-    """Bytes free on the disk on which `path` is or would be."""
+    """Free bytes on the disk of `path`, which need not exist."""
     folder = next(place for place in (path, *path.parents) if place.exists())
     return shutil.disk_usage(folder).free
 
 
 def sync(path: Path) -> None:
     """Force a written file onto the disk (fsync)."""
-    # Windows flushes only through a handle that may write.
+    # Windows flushes only through a handle opened for writing.
     with path.open("r+b") as handle:
         os.fsync(handle.fileno())
 
@@ -210,24 +210,24 @@ def publish(
     overwrite: bool = True,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Give a finished, synced file or folder its name; the old one or the new, never a mixture.
+    """Give a finished, synced file or folder its name, in one atomic step.
 
-    On Windows a file may be held for a moment by whoever looks at it, such as a virus scanner:
-    the renaming is tried again for some seconds.
+    On Windows another program, such as a virus scanner, may hold a file for a moment: the renaming
+    is tried again for some seconds.
 
     Parameters
     ----------
     part, target
-        What is finished, and its name.
+        The finished file or folder, and its final name.
     overwrite
-        Whether a `target` that has come up meanwhile may be replaced.
+        Whether a `target` that was made meanwhile may be replaced.
     sleep
-        Waits so many seconds.
+        Function that waits for a number of seconds.
 
     Raises
     ------
     FileExistsError
-        `target` is there, and may not be replaced.
+        `target` exists and may not be replaced.
     OSError
         It cannot be renamed.
     """
@@ -256,9 +256,9 @@ def publish(
 
 
 def _rename_to_new(part: Path, target: Path) -> None:
-    """Rename to a name that is free; that of another's file is not taken, even if it comes now."""
+    """Rename to a free name; never replace another file, even one made at this moment."""
     if os.name != "posix":
-        part.rename(target)  # which refuses a name that is taken
+        part.rename(target)  # refuses a name in use
         return
     try:
         target.hardlink_to(part)
@@ -274,19 +274,19 @@ def _rename_to_new(part: Path, target: Path) -> None:
 
 @contextmanager
 def publishing(path: Path, overwrite: bool = False) -> Iterator[Path]:
-    """Build a file in a folder beside `path` and publish it when the block ends well.
+    """Build a file in a folder beside `path` and publish it when the block succeeds.
 
     Parameters
     ----------
     path
-        The target. Its folder is made when missing.
+        The target. Its folder is made if missing.
     overwrite
         Whether an existing `path` may be replaced.
 
     Yields
     ------
     Path
-        Where to write a new file. It is removed when the block fails.
+        Where to write the new file. It is removed if the block fails.
 
     Raises
     ------
@@ -313,9 +313,9 @@ def publishing(path: Path, overwrite: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder(place: Path) -> Iterator[Path]:
-    """Make a folder in `place` for what is not finished; it is removed when the block ends.
+    """Make a folder in `place` for unfinished files; it is removed when the block ends.
 
-    A lock in it tells that its maker is alive. What killed programs left in `place` is removed.
+    A lock in it shows that this program runs. Scratch folders of killed programs are removed.
 
     Raises
     ------
@@ -332,7 +332,7 @@ def scratch_folder(place: Path) -> Iterator[Path]:
 
 
 def scratch_name(mark: str) -> str:
-    """Name of a hidden folder that is removed when its maker is dead."""
+    """Name of a hidden folder that is removed if the program that made it has ended."""
     return f".fgaf-{mark}.tmp"
 
 
@@ -345,7 +345,7 @@ def _new_scratch(place: Path) -> tuple[Path, int]:
             lock = os.open(folder / ALIVE, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             continue
-        except FileNotFoundError:  # who made `place` has failed and removed it
+        except FileNotFoundError:  # the program that made `place` failed and removed it
             place.mkdir(parents=True, exist_ok=True)
             continue
         except OSError:
@@ -358,7 +358,7 @@ def _new_scratch(place: Path) -> tuple[Path, int]:
 
 
 def _clean(place: Path) -> None:
-    """Remove the scratch folders of programs that are dead."""
+    """Remove the scratch folders of programs that have ended."""
     for folder in place.glob(scratch_name("*")):
         with suppress(OSError):
             _remove_dead(folder)
@@ -367,7 +367,7 @@ def _clean(place: Path) -> None:
 def _remove_dead(folder: Path) -> None:
     try:
         lock = os.open(folder / ALIVE, os.O_RDWR)
-    except FileNotFoundError:  # its maker died, or is about to lock it
+    except FileNotFoundError:  # its program ended, or is about to lock it
         if time.time() - folder.stat().st_mtime > _LONG_AGO_S:
             shutil.rmtree(folder, ignore_errors=True)
         return
@@ -377,12 +377,12 @@ def _remove_dead(folder: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(lock)
-    if dead:  # Windows keeps what is open
+    if dead:  # Windows keeps open files
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def still_named(handle: int, path: Path) -> bool:
-    """Tell whether an open file still has its name: another may have renamed or removed it.
+    """Tell whether an open file still has its name: another program may have renamed or removed it.
 
     Parameters
     ----------
@@ -407,7 +407,7 @@ def write_text(path: Path, text: str, overwrite: bool = False) -> None:
     text
         Its content.
     overwrite
-        Whether a file that is there may be replaced.
+        Whether an existing file may be replaced.
     """
     with publishing(path, overwrite) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
@@ -436,7 +436,7 @@ def cannot_write(path: Path, error: OSError) -> FgafError:
 
 
 def reason(error: OSError) -> str:
-    """Say what the system, or HDF5 on its behalf, gives as the cause of a failure."""
+    """Say which cause of a failure the system, or HDF5, reports."""
     for number in _CAUSES:
         if error.errno == number or f"errno = {number}," in str(error):
             return os.strerror(number)

@@ -1,4 +1,4 @@
-"""One program per folder: who comes second is told who works there."""
+"""One program per folder: a second program is told which one works there."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from fgaf.base.lock import try_lock
 _log = logging.getLogger(__name__)
 
 RUN_LOCK: Final = "run.lock"
-"""Name of the file in a folder in which a program works."""
+"""Name of the lock file in a folder in which a program works."""
 
 
 class LockedError(FgafError):
-    """Another window or program has the folder."""
+    """Another window or program uses the folder."""
 
 
 class FolderLock:
     """A lock on a folder, held until `release` or the end of the process.
 
-    The lock is the system's, on an open file: a killed process leaves none behind. What the file
-    says about the holder is only for people.
+    The operating system locks an open file, so a killed process leaves no lock. The file's text
+    about the holder is only for people.
 
     Parameters
     ----------
     path
-        The lock's file; made when missing.
+        The lock's file; made if missing.
     refusal
-        What a second program is told, in which ``{holder}`` becomes who has it.
+        Message for a second program; ``{holder}`` is replaced by the holder.
     subject
-        What the refusal is of; by default the lock's folder.
+        What is refused; by default the lock's folder.
 
     Raises
     ------
     LockedError
-        Another holds it; the line says who.
+        Another program holds it; the message says who.
     FgafError
         The folder cannot be written.
     """
@@ -73,18 +73,18 @@ class FolderLock:
         self._write_holder()
 
     def release(self) -> None:
-        """Give it back, and leave the file where it is; may be called again."""
+        """Release the lock and keep the file; may be called again."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
 
     def remove(self) -> None:
-        """Give it back, and remove the file."""
-        if os.name == "posix":  # while it is held: who has opened it meanwhile looks for its name
+        """Release the lock and remove the file."""
+        if os.name == "posix":  # while held: a program that opened it checks the name
             self.path.unlink(missing_ok=True)
         self.release()
         if os.name != "posix":
-            with contextlib.suppress(OSError):  # another opened it: it is that one's now
+            with contextlib.suppress(OSError):  # another program opened it and owns it now
                 self.path.unlink()
 
     def _take(self) -> bool:
@@ -105,7 +105,7 @@ class FolderLock:
             "since": datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
         }
         assert self._handle is not None  # noqa: S101 - for the type checker
-        with contextlib.suppress(OSError):  # a full disk is no reason not to hold it
+        with contextlib.suppress(OSError):  # the lock holds on a full disk too
             os.ftruncate(self._handle, 0)
             os.lseek(self._handle, 0, os.SEEK_SET)
             os.write(self._handle, json.dumps(holder).encode())
@@ -118,12 +118,12 @@ def working_in(folder: Path) -> Iterator[None]:
     Parameters
     ----------
     folder
-        Made with its parents; what was made is removed again when nothing came into it.
+        Made with its parents; new folders that stay empty are removed again.
 
     Raises
     ------
     LockedError
-        Another program works there; the line says who.
+        Another program works there; the message says who.
     FgafError
         The folder cannot be made or written.
     """
@@ -136,7 +136,7 @@ def working_in(folder: Path) -> Iterator[None]:
 
 
 def user_name() -> str:
-    """Name of the person logged in; "someone" where the system does not tell."""
+    """Name of the user who is logged in; "someone" if unknown."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):

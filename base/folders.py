@@ -1,4 +1,4 @@
-"""Whole folders or none: outputs of many files are built beside their target and published."""
+"""Output folders are built beside their target and published: complete or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fgaf.base.errors import FgafError
 from fgaf.base.files import cannot_write, making_folder, publish, require_new, scratch_folder
 
 _MARKS: Final = ("fgaf.json", "zarr.json", ".zattrs")
-"""A folder with one of these was written by an export, and may be replaced by another."""
+"""A folder with one of these was written by an export, and another export may replace it."""
 
 
 def require_new_folder(path: Path, overwrite: bool = False) -> None:
@@ -28,12 +28,12 @@ def require_new_folder(path: Path, overwrite: bool = False) -> None:
     Raises
     ------
     ExistsError
-        `path` exists and `overwrite` is false; an empty folder is taken.
+        `path` exists and `overwrite` is false; an empty folder is allowed.
     SettingError
-        Its name cannot be; see `fgaf.base.files.require_new`.
+        Its name is invalid; see `fgaf.base.files.require_new`.
     FgafError
-        `path` is a file, or a folder of other things, which is not deleted; or its parent cannot
-        be made.
+        `path` is a file, or a folder with other content, which is not deleted; or its parent
+        cannot be made.
     """
     if path.is_dir() and not any(path.iterdir()):
         return
@@ -46,20 +46,20 @@ def require_new_folder(path: Path, overwrite: bool = False) -> None:
 
 @contextmanager
 def publishing_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
-    """Build a folder beside `path` and give it its name when the block ends well.
+    """Build a folder beside `path` and publish it when the block succeeds.
 
     Parameters
     ----------
     path
-        The target. Its parent is made when missing.
+        The target. Its parent is made if missing.
     overwrite
-        Whether an earlier export at `path` may be replaced. It is set aside only when the new one
-        is whole, as ``.NAME.old``, and then removed.
+        Whether an earlier export at `path` may be replaced. When the new one is complete, the old
+        one is renamed to ``.NAME.old`` and removed.
 
     Yields
     ------
     Path
-        A temporary folder to write to. It is removed when the block fails.
+        A temporary folder to write to. It is removed if the block fails.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Input files that people name: regular files only, of bounded size, as text, TOML or JSON."""
+"""Input files that users name: only regular files of limited size, read as text, TOML or JSON."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fgaf.base.errors import FormatError, SettingError
 MOST_TEXT_BYTES: Final = 1 << 26
 """Largest text file that is read, in bytes."""
 SPARE_BYTES: Final = 1 << 26
-"""What may be declared without being stored: too little to do harm."""
+"""Size in bytes that a file may declare without storing it: too small to do harm."""
 MOST_PACKED: Final = 100
-"""Most bytes that one stored byte may stand for; images reach ten."""
+"""Largest expansion of a stored byte, in bytes; images reach ten."""
 _MOST_TOML_BYTES: Final = 1 << 20
 # The TOML reader's time grows with the square of a dotted key's length.
 _ENDLESS_KEY: Final = re.compile(r"""(?<![\w"'-])(?:[\w"'-]+[ \t]*\.[ \t]*){64}""")
@@ -29,7 +29,7 @@ _KINDS: Final = {
 
 
 def require_file(path: Path) -> None:
-    """Refuse what is no regular file; opening a pipe would wait for ever.
+    """Refuse a path that is not a regular file; opening a pipe would wait forever.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def require_file(path: Path) -> None:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FormatError(f"{path} is not there; check the name") from error
     except ValueError as error:  # a zero byte in the name
-        raise FormatError(f"{path} is no name of a file; check the name") from error
+        raise FormatError(f"{path} is not a valid file name; check the name") from error
     if stat.S_ISDIR(mode):
         raise FormatError(f"{path} is a folder; name the files in it")
     if not stat.S_ISREG(mode):
@@ -50,16 +50,16 @@ def require_file(path: Path) -> None:
 
 
 def require_stored(path: object, declared: int, stored: int) -> None:
-    """Refuse what would unpack to far more than is stored: a trap, or a file that was cut.
+    """Refuse data that would unpack to far more than is stored: a malicious or a truncated file.
 
     Parameters
     ----------
     path
-        What is read, for the message.
+        The file, named in the error.
     declared
-        Bytes that it says it holds.
+        Bytes that it declares.
     stored
-        Bytes that are there, packed as they may be.
+        Bytes that are stored, compressed or not.
 
     Raises
     ------
@@ -81,14 +81,14 @@ def read_bytes(path: Path, most: int = MOST_TEXT_BYTES) -> bytes:
     path
         The file.
     most
-        Largest size taken, bytes.
+        Largest allowed size, bytes.
 
     Raises
     ------
     FormatError
-        No regular file, or larger.
+        It is not a regular file, or is larger.
     OSError
-        It may not be read.
+        It cannot be read.
     """
     require_file(path)
     with path.open("rb") as handle:
@@ -101,21 +101,22 @@ def read_bytes(path: Path, most: int = MOST_TEXT_BYTES) -> bytes:
 
 
 def read_text(path: Path, most: int = MOST_TEXT_BYTES) -> str:
-    """Read a text file in UTF-8 of at most `most` bytes; a byte order mark is left out.
+    """Read a UTF-8 text file of at most `most` bytes; a byte order mark is removed.
 
     Parameters
     ----------
     path
         The file.
     most
-        Largest size taken, bytes.
+        Largest allowed size, bytes.
 
     Raises
     ------
     FormatError
-        No regular file, larger, or not in UTF-8; the line names the first wrong byte.
+        It is not a regular file, is larger, or is not UTF-8; the message names the first wrong
+        byte.
     OSError
-        It may not be read.
+        It cannot be read.
     """
     data = read_bytes(path, most)
     try:
@@ -134,9 +135,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises
     ------
     SettingError
-        As `read_text`, or no TOML; the line names the file.
+        As `read_text`, or it is not TOML; the message names the file.
     OSError
-        It may not be read.
+        It cannot be read.
     """
     try:
         text = read_text(path, _MOST_TOML_BYTES)
@@ -145,7 +146,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return parse_toml(text)
     except ValueError as error:
-        raise SettingError(f"{path} is no TOML: {error}; correct it there") from error
+        raise SettingError(f"{path} is not valid TOML: {error}; correct it there") from error
 
 
 def parse_toml(text: str) -> dict[str, Any]:

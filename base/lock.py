@@ -1,4 +1,4 @@
-"""Locks of the system on open files: given back when their holder ends, however it ends."""
+"""System locks on open files: released when the program that holds them ends or is killed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Final
 _log = logging.getLogger(__name__)
 
 _FAR: Final = 1 << 30
-"""Byte that Windows locks: far behind the contents, which must stay readable for others."""
+"""Byte that Windows locks: far after the contents, which others must be able to read."""
 
 _HELD: Final = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 _LACKING: Final = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
@@ -30,13 +30,13 @@ def try_lock(handle: int) -> bool | None:
     Returns
     -------
     bool or None
-        True when it is locked, False when another holds it, None where the file system has no
-        locks (some network drives): the first time that is said, and one goes on without.
+        True if it is locked, False if another program holds it, None if the file system has no
+        locks (some network drives): the first time a warning is printed.
 
     Raises
     ------
     OSError
-        Something else went wrong.
+        Locking failed for another reason.
     """
     try:
         _lock(handle)
@@ -50,7 +50,7 @@ def try_lock(handle: int) -> bool | None:
 
 
 def is_written(path: Path) -> bool:
-    """Tell whether a program holds a file locked at this moment."""
+    """Tell whether a program holds a lock on a file now."""
     try:
         handle = os.open(path, os.O_RDWR)
     except OSError:
@@ -62,7 +62,7 @@ def is_written(path: Path) -> bool:
 
 
 def lacks_locks(error: OSError) -> bool:
-    """Tell whether locking failed because the file system has no locks; says so, once."""
+    """Tell whether locking failed because the file system has no locks; print a warning once."""
     lacking = error.errno in _LACKING
     if lacking:
         _say_once()
@@ -70,8 +70,8 @@ def lacks_locks(error: OSError) -> bool:
 
 
 def share_lock(handle: int) -> None:
-    """Let others lock the file for reading too, while none can write to it."""
-    if sys.platform != "win32":  # there, the locked byte is in no reader's way
+    """Let other programs lock the file for reading; none can write to it."""
+    if sys.platform != "win32":  # on Windows the locked byte is outside what readers read
         import fcntl
 
         try:
@@ -99,5 +99,5 @@ def _lock(handle: int) -> None:
 @functools.cache
 def _say_once() -> None:
     _log.warning(
-        "warning: this file system has no file locks; let no two programs write into one folder"
+        "warning: this file system has no file locks; do not let two programs write to one folder"
     )

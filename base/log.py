@@ -1,7 +1,7 @@
-"""What a command did, for whoever was not there: `--log FILE` and `--verbose`.
+"""A record of what a command did: `--log FILE` and `--verbose`.
 
-Every module has a logger of its own name. Nobody listens to it, and a message costs next to
-nothing, until a command is given one of the two options.
+Every module has a logger of its own name. Messages cost almost nothing unless a command gets one
+of the two options.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 _ROOM: Final = "fgaf"
 _VENDORS: Final = ("pymmcore-plus",)
-"""Loggers of libraries that tell the file all they have to say, and the terminal nothing."""
+"""Loggers of libraries whose messages all go to the file, and none to the terminal."""
 _LINE: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 _DATE: Final = re.compile(rb"\d{4}-\d\d-\d\dT")
 _USER: Final = re.compile(r"(\w://)[^/\s@?#]+@")
@@ -48,18 +48,18 @@ def recording(
     Parameters
     ----------
     command, options
-        What runs, for the first lines.
+        Name of the command, for the first lines.
     file
-        All of it is appended to this file, with the traceback of an error; None writes none.
+        All messages are appended to this file, with the traceback of an error; None for no file.
     verbose
-        Whether the more important messages appear on standard error.
+        Whether the more important messages appear on stderr.
     tell
-        Says one line to the person: that the file cannot be written. The block goes on then.
+        Prints one line if the file cannot be written; the block then goes on.
 
     Raises
     ------
     SettingError
-        The folder of `file` is missing, or `file` holds something else than a log.
+        The folder of `file` is missing, or `file` is not a log.
     """
     if file is None and not verbose:
         yield
@@ -86,7 +86,7 @@ def recording(
 
 @contextmanager
 def _first_and_last_line(command: str, options: Mapping[str, Any]) -> Iterator[None]:
-    from fgaf.base.version import __version__  # takes some ms, which `--help` need not wait for
+    from fgaf.base.version import __version__  # takes some ms; `--help` need not wait
 
     begun_s = time.perf_counter()
     python = platform.python_version()
@@ -117,14 +117,14 @@ def _on_terminal(verbose: bool) -> logging.Handler:
 
 
 def _is_for_terminal(record: logging.LogRecord) -> bool:
-    """Leave out our tracebacks, and what other libraries say that is no warning."""
+    """Leave out our tracebacks, and messages of other libraries below a warning."""
     if record.name.partition(".")[0] == _ROOM:
         return not record.exc_info
     return record.levelno >= logging.WARNING and record.name not in _VENDORS
 
 
 def _is_for_file(record: logging.LogRecord) -> bool:
-    """Leave out what others say that is no warning, as some library may have turned it all on."""
+    """Leave out messages of other libraries below a warning; a library may have enabled them all."""
     ours = record.name.partition(".")[0] in (_ROOM, *_VENDORS)
     return ours or record.levelno >= logging.WARNING
 
@@ -151,7 +151,7 @@ def _unwritten(path: Path, error: OSError) -> str:
 class _LogFile(logging.Handler):
     """Appends lines without a buffer: what was logged before a crash is in the file.
 
-    The first line that cannot be written is told; later ones are tried all the same.
+    The first line that cannot be written is reported; later lines are still tried.
     """
 
     def __init__(self, path: Path, raw: BinaryIO, tell: Callable[[str], None]) -> None:
@@ -176,7 +176,7 @@ class _LogFile(logging.Handler):
         except OSError as error:
             if not self._told:
                 self._told = True
-                with suppress(OSError):  # where the terminal is gone nobody can be told
+                with suppress(OSError):  # the terminal may be gone
                     self._tell(_unwritten(self._path, error))
 
     def close(self) -> None:
@@ -187,7 +187,7 @@ class _LogFile(logging.Handler):
 
 
 class _Safe(logging.Formatter):
-    """Lines of which none but the first of a record begins at the margin, with nothing secret."""
+    """Log lines without secrets; all lines of a record but the first are indented."""
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
         """Write the time in UTC, to the millisecond."""
@@ -195,6 +195,6 @@ class _Safe(logging.Formatter):
         return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record: what steers a terminal is escaped, keys in addresses are left out."""
+        """Write a record: control characters are escaped, keys in addresses are left out."""
         text = printable(super().format(record)).rstrip("\n").replace("\n", "\n    ")
         return _QUERY.sub(r"\1***", _USER.sub(r"\1***@", text))

@@ -1,4 +1,4 @@
-"""Names: which of the known ones was meant, which no file may have, and how any is shown."""
+"""Names: find the one that was meant, refuse invalid ones, escape unprintable characters."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fgaf.base.errors import SettingError
 _DEVICE: Final = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹²³])", re.IGNORECASE)
 _FORBIDDEN: Final = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 _MOST_BYTES: Final = 240
-"""File systems take 255; the rest is for the endings of what is not finished."""
-# Control characters but for tab and new line, what turns the direction of writing or cannot be
-# seen, and halves of characters, as which Python reads bytes of file names that are not UTF-8.
+"""File systems allow 255; the rest is for the suffixes of unfinished files."""
+# Control characters except tab and new line, characters that change the writing direction or are
+# invisible, and surrogates, as which Python reads bytes of file names that are not UTF-8.
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ud800-\udfff]"
@@ -23,14 +23,14 @@ _UNPRINTABLE = re.compile(
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Name the known name nearest to a wrong one, or all of them where none is near.
+    """Find the known name nearest to a wrong one, or list all of them if none is near.
 
     Parameters
     ----------
     name
-        What a person wrote.
+        What the user wrote.
     known
-        What could have been meant.
+        The valid names.
 
     Returns
     -------
@@ -52,18 +52,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def require_portable(name: str) -> None:
-    """Refuse a name that a file cannot have on Windows: the data may go there, or come from there.
+    """Refuse a name that a file cannot have on Windows, so that data can be copied to any system.
 
     Parameters
     ----------
     name
-        Of a file or a folder, without its path.
+        Name of a file or folder, without its path.
 
     Raises
     ------
     SettingError
-        A device of Windows (CON, NUL, COM1, ..., whatever the ending), a character that it
-        forbids, a dot or a space at the end, nothing, or more than 240 bytes.
+        It is a Windows device (CON, NUL, COM1, ..., with any suffix), has a character that Windows
+        forbids, ends in a dot or a space, is empty, or is longer than 240 bytes.
 
     Examples
     --------
@@ -88,14 +88,14 @@ def require_portable(name: str) -> None:
 
 
 def require_distinct(names: Iterable[str]) -> None:
-    """Refuse names that some file system takes for one: equal, or equal but for case or accents.
+    """Refuse names that are equal, or that differ only by case or Unicode form.
 
-    Windows and macOS do not tell ``A`` from ``a``, macOS not the two ways to write ``ä``.
+    Windows and macOS treat ``A`` and ``a`` as equal, macOS also the two encodings of ``ä``.
 
     Raises
     ------
     SettingError
-        Two are alike; the line names both.
+        Two are equal; the message names both.
 
     Examples
     --------
@@ -112,12 +112,12 @@ def require_distinct(names: Iterable[str]) -> None:
 
 
 def folded(name: str) -> str:
-    """Write a name as file systems that ignore case and ways of writing compare it."""
+    """Normalise a name as file systems do that ignore case and Unicode form."""
     return unicodedata.normalize("NFC", name.casefold())
 
 
 def alike(one: str, other: str) -> str:
-    """Say that two names cannot lie beside each other.
+    """Say that two names cannot be in one folder.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def alike(one: str, other: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Show what would steer a terminal, as names in files may hold it, by its escape.
+    r"""Escape characters that control a terminal; names in files may contain them.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""Outputs of commands: each has its name to itself from the start, and is said where nobody chose.
+"""Outputs of commands: each name is reserved from the start, and printed if the user chose none.
 
-Where nobody named it, it is the first free of NAME, NAME-2, NAME-3.
+If the user names no output, it is the first free name of NAME, NAME-2, NAME-3.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DOUBLE = (".ome.zarr", ".ome.tif", ".ome.tiff", ".stack.h5")
 
 
 def numbered(path: Path) -> Iterator[Path]:
-    """Go through `path` itself, then NAME-2, NAME-3 and so on with the same ending."""
+    """Yield `path` itself, then NAME-2, NAME-3 and so on with the same suffix."""
     lower = path.name.lower()
     ending = next((double for double in _DOUBLE if lower.endswith(double)), path.suffix)
     stem = path.name[: len(path.name) - len(ending)] if ending else path.name
@@ -43,27 +43,27 @@ def numbered(path: Path) -> Iterator[Path]:
 
 
 def free_path(path: Path, beside: str = "") -> Path:
-    """Find the first of `numbered` names that nothing has.
+    """Find the first free name of `numbered`.
 
     Parameters
     ----------
     path
         The name wanted.
     beside
-        Another ending with which the name must be free too, such as ``.session``.
+        Another suffix with which the name must be free too, such as ``.session``.
 
     Returns
     -------
     Path
-        `path`, or the first of its numbered names that is not there.
+        `path`, or the first of its numbered names that does not exist.
     """
     return next(each for each in numbered(path) if _is_free(each, beside))
 
 
 def claim_folder(path: Path) -> Path:
-    """Make the first of `numbered` folders that nothing has.
+    """Make a folder at the first free name of `numbered`.
 
-    Two commands that are started at once get two folders.
+    Two commands started at the same time get two folders.
 
     Parameters
     ----------
@@ -99,30 +99,30 @@ def output_file(
     *,
     shared: bool = False,
 ) -> Path:
-    """Choose the file that a command writes, and say so where nobody named it.
+    """Choose the file that a command writes, and print its name if the user gave none.
 
-    Until the command ends no other takes its name: one that is started meanwhile and needs no
-    particular name gets the next.
+    The name is reserved until the command ends: another command started meanwhile without a name
+    of its own gets the next name.
 
     Parameters
     ----------
     given
-        What the person named; taken as it is.
+        The name that the user gave; used as it is.
     usual
-        The name otherwise: free, or `usual` itself when `overwrite` is set.
+        The default name; the first free one like it, or `usual` itself if `overwrite` is set.
     overwrite
-        Whether what is there may be replaced.
+        Whether an existing file may be replaced.
     as_json
-        Whether standard output belongs to JSON; the line then goes to standard error.
+        Whether the result is printed as JSON; the line then goes to stderr.
     beside
         See `free_path`.
     shared
-        Whether what the person named is a folder into which several commands may write at once.
+        Whether `given` is a folder into which several commands may write at the same time.
 
     Raises
     ------
     LockedError
-        Another program writes the file that was named.
+        Another program writes the given file.
     FgafError
         Its folder cannot be made or written.
     """
@@ -146,15 +146,15 @@ def output_file(
 
 @contextmanager
 def claiming(path: Path) -> Iterator[None]:
-    """Keep the name of a file for this program while it builds the file.
+    """Reserve the name of a file for this program while it builds the file.
 
-    Beside the file stands a hidden folder with a lock; that of a killed program is removed by the
-    next one that writes there.
+    The lock is in a hidden folder beside the file; the next program that writes there removes the
+    folder of a killed program.
 
     Raises
     ------
     LockedError
-        Another program has the name, or one that differs by case or way of writing only.
+        Another program has reserved the name, or one that differs only by case or Unicode form.
     FgafError
         The file's folder cannot be made or written.
     """
@@ -189,18 +189,18 @@ def _locked(place: Path, path: Path) -> FolderLock:
 
 
 def output_folder(given: Path | None, usual: Path, overwrite: bool, as_json: bool) -> Path:
-    """Choose the folder that a command writes, made at once; see `output_file`.
+    """Choose and make the folder that a command writes; see `output_file`.
 
     Parameters
     ----------
     given
-        The folder that the user named; None where there is none.
+        The folder that the user named, or None.
     usual
-        The folder's name otherwise; the first free one like it is taken.
+        The default name; the first free one like it is used.
     overwrite
-        Whether `usual` itself is taken although it is there.
+        Whether `usual` itself is used although it exists.
     as_json
-        Whether the result is printed as JSON, so that the line goes to stderr.
+        Whether the result is printed as JSON; the line then goes to stderr.
     """
     if given is not None:
         return given
@@ -209,11 +209,11 @@ def output_folder(given: Path | None, usual: Path, overwrite: bool, as_json: boo
 
 @contextmanager
 def kept_if_used(folder: Path) -> Iterator[None]:
-    """Remove a folder that was made for a command when the command fails before it writes."""
+    """Remove a folder that was made for a command if the command fails before it writes."""
     try:
         yield
     except BaseException:
-        with suppress(OSError):  # it is not empty, or not there
+        with suppress(OSError):  # it is not empty, or does not exist
             folder.rmdir()
         raise
 
@@ -228,5 +228,5 @@ def _is_free(path: Path, beside: str) -> bool:
 
 
 def is_taken(path: Path) -> bool:
-    """Tell whether a name is there, maybe in another case or way of writing."""
+    """Tell whether a name exists, perhaps in another case or Unicode form."""
     return folded(path.name) in set(map(folded, names_in(path.parent)))

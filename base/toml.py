@@ -1,4 +1,4 @@
-"""TOML written: tables, single values, keys set in a text, and KEY=VALUE of a command line."""
+"""Write TOML: tables, single values, changed keys in a text; read KEY=VALUE of a command line."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from fgaf.base.inputs import parse_toml
 
 
 def write_toml(table: Mapping[str, Any]) -> str:
-    """Write a table as TOML; inner tables that are empty are left out."""
+    """Write a table as TOML; empty inner tables are left out."""
     import tomlkit
 
     return tomlkit.dumps(_filled(table))
 
 
 def toml_value(value: Any) -> str:
-    """Write a bool, a number, a string or a list of those as TOML does."""
+    """Write a bool, a number, a string or a list of these as TOML."""
     import tomlkit
 
     return str(tomlkit.item(value).as_string())
 
 
 def set_values(text: str, table: str, values: Mapping[str, Any]) -> str:
-    """Set keys of one table in a TOML text, keeping all else, comments too.
+    """Set keys of one table in a TOML text and keep everything else, comments too.
 
     Parameters
     ----------
@@ -34,12 +34,12 @@ def set_values(text: str, table: str, values: Mapping[str, Any]) -> str:
     table
         Name of the table.
     values
-        Keys and what they become; a key that is absent is added.
+        Keys and their new values; missing keys are added.
 
     Returns
     -------
     str
-        The new text; the old one where there is no such table.
+        The new text; the old one if there is no such table.
     """
     import tomlkit
 
@@ -52,16 +52,16 @@ def set_values(text: str, table: str, values: Mapping[str, Any]) -> str:
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """Split KEY=VALUE of a command line; the value is read as TOML, else as text.
+    """Split KEY=VALUE of a command line; the value is read as TOML if possible, else as text.
 
     Raises
     ------
     SettingError
-        No key, or no ``=``.
+        The key or ``=`` is missing.
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise SettingError(f"{text!r} is no setting; write KEY=VALUE")
+        raise SettingError(f"{text!r} is not a setting; write KEY=VALUE")
     try:
         return key.strip(), parse_toml(f"value = {value.strip()}")["value"]
     except ValueError:

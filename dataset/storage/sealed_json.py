@@ -1,4 +1,4 @@
-"""JSON files with a checksum of what they say, so that a number altered in them is seen."""
+"""JSON files with a checksum of their content, so that an altered number is detected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SEAL: Final = "sha256"
 
 
 def seal_json(content: dict[str, Any]) -> str:
-    """Write content as one line of JSON, with the SHA-256 of what it says.
+    """Write content as one line of JSON, with its SHA-256.
 
     Parameters
     ----------
@@ -21,19 +21,19 @@ def seal_json(content: dict[str, Any]) -> str:
 
 
 def unseal_json(content: Any) -> dict[str, Any]:
-    """Take the checksum out of what was read, and compare it.
+    """Remove the checksum from parsed JSON and compare it with the content.
 
-    Files of format version 1 were written without one.
+    Files of format version 1 have none.
 
     Parameters
     ----------
     content
-        What a JSON file said.
+        The parsed JSON.
 
     Raises
     ------
     ValueError
-        No object, no checksum, or another.
+        It is not an object, has no checksum, or the checksum differs.
     """
     if not isinstance(content, dict):
         raise ValueError("no JSON object")

@@ -334,7 +334,7 @@ class Text:
 
 ONE = '[[methods]]\nid = "a"\nkind = "constant"\n'
 TEXTS = [
-    Text("not TOML", "name = ", "is no TOML"),
+    Text("not TOML", "name = ", "is not valid TOML"),
     Text("unknown key", f'name = "p"\nreference = "a"\nspeed = 3\n{ONE}', "speed: extra inputs"),
     Text("unknown reference", f'name = "p"\nreference = "b"\n{ONE}', "'b' is not among"),
     Text("same id twice", f'name = "p"\nreference = "a"\n{ONE}{ONE}', "two methods have the same"),
@@ -515,7 +515,7 @@ class Option:
 OPTIONS = [
     Option("seed", ("--seeds", "0,one"), "'one' is not a valid integer"),
     Option("setting", ("--set", "epoch=3"), "method 'fgaf': unknown setting 'epoch'; did you mean"),
-    Option("no value", ("--set", "epochs"), "'epochs' is no setting; write KEY=VALUE"),
+    Option("no value", ("--set", "epochs"), "'epochs' is not a setting; write KEY=VALUE"),
     Option("folds", ("--folds", "90"), "cannot fill 90 folds; take fewer folds"),
     Option("one fold", ("--folds", "1"), "--folds 1 is too few; give 2 or more"),
 ]

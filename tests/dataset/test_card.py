@@ -134,7 +134,7 @@ def test_the_template_is_what_about_reads(about: Path, tmp_path: Path) -> None:
         ("licence = 'x'", "no fact is called 'licence'; did you mean license?"),
         ("limits = 'one'", "limits: input should be a valid tuple"),
         ("title = 3", "title: input should be a valid string"),
-        ("title = ", "is no TOML"),
+        ("title = ", "is not valid TOML"),
     ],
 )
 def test_wrong_facts_are_named(text: str, says: str, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ CASES = [
     ),
     Case("setting", SettingError("no such rig; take sim"), 2, "no such rig; take sim"),
     Case("system", FileNotFoundError(2, "No such file", "a.tif"), 1, "a.tif: No such file"),
-    Case("ctrl-c", KeyboardInterrupt(), 1, "stopped by the keyboard"),
+    Case("ctrl-c", KeyboardInterrupt(), 1, "stopped from the keyboard"),
 ]
 
 

@@ -36,7 +36,7 @@ TOML = [
     Text("latin 1", b"title = 'K\xf6ln'\n", "not UTF-8 text (byte 10 is 0xf6)"),
     Text("utf-16", "title = 'x'".encode("utf-16"), "not UTF-8 text (byte 0 is 0xff)"),
     Text("huge", b"# " + b"x" * (1 << 21), "larger than 1 MB"),
-    Text("a long number", b"title = " + b"9" * 10_000, "is no TOML"),
+    Text("a long number", b"title = " + b"9" * 10_000, "is not valid TOML"),
 ]
 JSON = [
     Text("deep arrays", b"[" * DEEP + b"]" * DEEP, "is not what"),
@@ -113,7 +113,7 @@ def test_what_is_no_file_is_named_and_not_opened(tmp_path: Path) -> None:
             Path("/dev/zero"): "is a device",
             tmp_path: "is a folder",
             tmp_path / "absent": "is not there",
-            tmp_path / "a\0b": "is no name of a file",
+            tmp_path / "a\0b": "is not a valid file name",
         }
         for path, says in cases.items():
             for read in (read_text, require_file):
