@@ -124,7 +124,7 @@ def _is_for_terminal(record: logging.LogRecord) -> bool:
 
 
 def _is_for_file(record: logging.LogRecord) -> bool:
-    """Leave out messages of other libraries below a warning; a library may have enabled them all."""
+    """Leave out messages of other libraries below a warning; some enable all messages."""
     ours = record.name.partition(".")[0] in (_ROOM, *_VENDORS)
     return ours or record.levelno >= logging.WARNING
 
