@@ -1,7 +1,7 @@
-"""How well depths were predicted: accuracies, errors in µm, calibration, intervals over cells.
+"""Metrics of predicted depths: accuracies, errors in µm, calibration, intervals over cells.
 
-The nine patches of one cell are no nine independent observations. Every interval here is
-therefore a bootstrap over cells: whole cells are drawn with replacement.
+The nine patches of one cell are not independent. Every interval here is therefore a bootstrap over
+cells: whole cells are drawn with replacement.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 DRAWS = 2000
-"""Bootstrap draws behind every interval."""
+"""Bootstrap draws per interval."""
 BINS = 15
 """Equal bins of confidence in the calibration error."""
 
@@ -48,10 +48,10 @@ def nearest_class(depths_um: npt.ArrayLike, class_depths_um: npt.ArrayLike) -> I
 
 
 def top_k_credit(probabilities: Floats, truth: Integers, k: int) -> Floats:
-    """Share of each row's true class that falls among its `k` likeliest.
+    """Whether each row's true class is among its `k` most likely, as a credit of 0 to 1.
 
-    Ties are broken at random in expectation: a class that ties with two others for the last
-    free place gets a third of the credit. Without ties the credit is 0 or 1.
+    Ties share the credit: a class that ties with two others for the last place gets a third.
+    Without ties the credit is 0 or 1.
 
     Parameters
     ----------
@@ -87,9 +87,9 @@ def evaluate(
     Parameters
     ----------
     probabilities
-        (N, C) a row of class probabilities per patch (one-hot where a method gives a class alone).
+        (N, C) class probabilities per patch (one-hot where a method gives only a class).
     depths_true_um
-        (N,) depth each patch is judged by, µm, on or off the class grid.
+        (N,) reference depth of each patch, µm, on or off the class grid.
     class_depths_um
         (C,) depth of each class, µm.
     cell
@@ -175,7 +175,7 @@ def judge(
     probabilities
         (N, C).
     archive
-        Whose `rows` the probabilities belong to.
+        The archive that holds the `rows`.
     rows
         (N,) row numbers.
     seed, expected_um
@@ -207,18 +207,18 @@ def judge(
 
 
 def better_than_chance(metrics: Mapping[str, Any]) -> bool | None:
-    """Tell whether a classifier knows more than which class is the commonest.
+    """Whether a classifier is better than always answering the most common class.
 
     Parameters
     ----------
     metrics
-        What `evaluate` or `judge` returns.
+        From `evaluate` or `judge`.
 
     Returns
     -------
     bool or None
-        Whether the whole interval of its top-1 lies above the share of the commonest class; None
-        where there is no interval, with fewer than two cells.
+        Whether the whole interval of its top-1 is above the share of the most common class; None
+        with fewer than two cells, where there is no interval.
     """
     interval = metrics["intervals"]["top1"]
     if interval is None:
@@ -303,7 +303,7 @@ def _errors(
 
 
 def _drawn_p95(size: Floats, cell_index: Integers, weights: Integers) -> Floats:
-    """Take the 95th percentile of every draw: where its cumulative weight reaches 95 %."""
+    """Compute the 95th percentile of every draw: where its cumulative weight reaches 95 %."""
     order = np.argsort(size, kind="stable")
     ranked = size[order]
     cells = cell_index[order]
@@ -315,7 +315,7 @@ def _drawn_p95(size: Floats, cell_index: Integers, weights: Integers) -> Floats:
 
 
 def _calibration(confidence: Floats, correct: Floats) -> tuple[float, list[dict[str, float]]]:
-    """Weigh confidence against accuracy: the error, and the bins it is the weighted mean of."""
+    """Compare confidence with accuracy: the calibration error, and its bins."""
     bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     reliability = []
     error = 0.0

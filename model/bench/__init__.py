@@ -1,1 +1,1 @@
-"""The benchmark: many methods asked about the same cells, judged, compared and reported."""
+"""The benchmark: many methods predict the same cells, are evaluated, compared and reported."""

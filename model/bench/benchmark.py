@@ -1,8 +1,7 @@
-"""The benchmark: several methods asked about the same test cells, and judged alike.
+"""The benchmark: several methods predict the same test cells and are evaluated in the same way.
 
-Answers are one JSON file per run (`fgaf.model.bench.runs`); a stopped benchmark goes on where it
-was.
-Judging is cheap and done anew each time, from the answers of all runs.
+Answers are one JSON file per run (`fgaf.model.bench.runs`); a stopped benchmark can be resumed.
+Evaluation is cheap and repeated each time, from the answers of all runs.
 """
 
 from __future__ import annotations
@@ -51,24 +50,24 @@ def run_benchmark(
     beside: Sequence[Archive] = (),
     say: Say = lambda _line: None,
 ) -> dict[str, Any]:
-    """Ask every method of a preset about the test cells and judge the answers.
+    """Run every method of a preset on the test cells and evaluate the answers.
 
     Parameters
     ----------
     archive
-        The data; in memory trains fastest (`Archive.read`).
+        The data; training is fastest with the data in memory (`Archive.read`).
     preset
         What to compare.
     out
         Folder for ``runs/*.json``, ``models/``, ``results.json``, ``results.csv``,
-        ``tables.tex`` and ``report.html``. An unfinished benchmark of the same preset and data
-        goes on.
+        ``tables.tex`` and ``report.html``. An unfinished benchmark of the same preset and data is
+        resumed.
     seeds, folds
-        Instead of the preset's own; 0 folds for the split.
+        Used instead of the preset's values; 0 folds for the split.
     split
-        Which split of the archive to use; none with folds.
+        Which split of the archive to use; not used with folds.
     overwrite
-        Begin anew in a folder that holds another benchmark.
+        Start over in a folder that holds another benchmark.
     keep_models
         Keep the state that a stopped training resumes from (last.pt) and the best epoch's
         network (best.pt) of finished runs too.
@@ -76,10 +75,9 @@ def run_benchmark(
         Address of a Dask scheduler whose workers do the runs, see `fgaf.model.bench.cluster`; None
         for this process.
     beside
-        Archives of other cells, such as immotile ones, on which the focus measures are shown
-        beside these.
+        Archives of other cells, such as immotile ones; the focus measures are shown on them too.
     say
-        Called with a line per run, when it begins or is found finished.
+        Called with a line per run, when the run starts or is already finished.
 
     Returns
     -------
@@ -89,12 +87,12 @@ def run_benchmark(
     Raises
     ------
     FgafError
-        The archive has nothing to train on or to test on. Or runs failed: the answers of all
+        The archive has nothing to train on or to test on; or runs failed, and the answers of all
         others are kept.
     ExistsError
         The folder holds something else.
     LockedError
-        Another program works in the folder.
+        Another program uses the folder.
     """
     if scheduler and keep_models:
         raise SettingError(
@@ -138,7 +136,7 @@ def run_benchmark(
 def _outcomes(
     missing: Sequence[Run], runs: Sequence[Run], out: Path, scheduler: str | None, say: Say
 ) -> Iterable[Outcome]:
-    """Do runs here or on a cluster; answers as they come, or what went wrong."""
+    """Do runs here or on a cluster; yield answers, or errors, as they come."""
     numbers = {run.name: f"[{number}/{len(runs)}]" for number, run in enumerate(runs, start=1)}
     if not missing:
         return ()
@@ -163,7 +161,7 @@ def _here(runs: Sequence[Run], out: Path, begin: Callable[[Run], None]) -> Itera
 
 
 def _failure(failed: Sequence[tuple[Run, Exception]], n_runs: int) -> FgafError:
-    """Sum up runs that failed; only the first cause is told in full."""
+    """Summarise the failed runs; only the first cause is given in full."""
     run, cause = failed[0]
     others = "" if len(failed) == 1 else f" (and {len(failed) - 1} more)"
     error = FgafError(
@@ -175,7 +173,7 @@ def _failure(failed: Sequence[tuple[Run, Exception]], n_runs: int) -> FgafError:
 
 
 def _forget_states(folder: Path) -> None:
-    """Remove what only a training that goes on needs; the network itself stays."""
+    """Remove the files needed only to resume training; the network itself stays."""
     if folder.is_dir():
         from fgaf.model.training.train import BEST, LAST
 
@@ -184,7 +182,7 @@ def _forget_states(folder: Path) -> None:
 
 
 def folder_for(usual: Path, preset: Preset, data: EvaluationSet) -> Path:
-    """Choose the folder of a benchmark that nobody named.
+    """Choose the folder of a benchmark when none was given.
 
     Parameters
     ----------
@@ -196,8 +194,8 @@ def folder_for(usual: Path, preset: Preset, data: EvaluationSet) -> Path:
     Returns
     -------
     Path
-        The first of ``usual``, ``usual-2``, ... that is free or holds the same benchmark, which
-        then goes on.
+        The first of ``usual``, ``usual-2``, ... that is free or holds the same benchmark, which is
+        then resumed.
     """
     identity = _identity(preset, data)
     return next(

@@ -1,9 +1,8 @@
 """Runs of the benchmark on a Dask cluster.
 
-The archive is not sent: every worker reads it by its path, on a file system that all of them
-share, and refuses when it finds other data, or runs other code, than the one who asks. Answers
-come back as JSON values and are written by the one who asks. A run whose worker is lost is
-repeated on another.
+The archive is not sent: every worker reads it by its path, from a shared file system. A worker
+refuses when its data or code differ from the client's. Answers come back as JSON values, and the
+client writes them. A run whose worker is lost is repeated on another.
 """
 
 from __future__ import annotations
@@ -29,20 +28,20 @@ from fgaf.model.bench.methods import Method
 from fgaf.model.bench.runs import Run, fingerprint, perform
 
 LOCAL: Final = "local:"
-"""An address that begins so starts that many workers on this machine."""
+"""An address with this prefix starts that many workers on this machine."""
 CONNECT_S: Final = 15
 _ONE_AT_A_TIME: Final = threading.Lock()
-"""Training seeds what a process shares: a worker process does one run at a time."""
+"""Training sets the process-wide random seed, so a worker process does one run at a time."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """A run as it is sent to a worker: everything but the patches.
+    """A run as it is sent to a worker, without the patches.
 
     Attributes
     ----------
     method, seed, fold, settings, fingerprint
-        As of the run.
+        The same as those of the run.
     path, archive
         Where the archive is, and its fingerprint.
     split, sides
@@ -101,7 +100,7 @@ class Order:
 
 
 def carry_out(order: Order) -> dict[str, Any]:
-    """Do an ordered run on a worker; returns what `fgaf.model.bench.runs.perform` does."""
+    """Do an ordered run on a worker; returns the result of `fgaf.model.bench.runs.perform`."""
     with _ONE_AT_A_TIME, tempfile.TemporaryDirectory(prefix="fgaf-") as folder:
         return perform(order.run(), Path(folder) / "run")
 
@@ -121,17 +120,17 @@ def perform_on(
     runs
         What to do.
     say, answered
-        Told of what is waited for, and of each run that has been answered.
+        Called when it waits for something, and for each run that has been answered.
 
     Yields
     ------
     Run and dict or Exception
-        Each run with its answers, in the order in which they come, or with what went wrong.
+        Each run with its answers or its error, in the order in which they come.
 
     Raises
     ------
     FgafError
-        No scheduler answers, or it is lost on the way.
+        No scheduler answers, or the connection is lost.
     """
     orders = [Order.of(run) for run in runs]
     with _client(scheduler) as client:
@@ -157,7 +156,7 @@ def perform_on(
 
 
 def _outcome(future: Any, scheduler: str) -> dict[str, Any] | Exception:
-    """Answers of a finished future, or the error as one that a person understands."""
+    """Answers of a finished future, or its error as a clear message."""
     from distributed import KilledWorker
 
     if future.status in ("cancelled", "lost"):
@@ -180,7 +179,7 @@ def _outcome(future: Any, scheduler: str) -> dict[str, Any] | Exception:
 
 @contextmanager
 def _client(scheduler: str) -> Iterator[Any]:
-    """Connect to a scheduler, or to one of our own that lives as long as the block."""
+    """Connect to a scheduler, or to a local one that lives as long as the block."""
     require("distributed")
     from distributed import Client, LocalCluster
 
@@ -221,7 +220,7 @@ def _archive(path: Path, expected: str) -> Archive:
     Raises
     ------
     FgafError
-        It is not there, or is another one.
+        The archive is missing, or is a different one.
     """
     if not path.is_file():
         raise FgafError(

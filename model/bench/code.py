@@ -1,4 +1,4 @@
-"""The code that the answers of a method depend on: found by its imports, not listed by hand."""
+"""The code that the answers of a method depend on, found from its imports."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _METHODS: Final = "fgaf.model.bench.methods."
 def modules_behind(module: str) -> tuple[str, ...]:
     """List a module of a method and all modules that its answers depend on, sorted.
 
-    Counted are the modules of `fgaf.model` and `fgaf.curate` that it imports, at once or by way of
-    others, also inside functions. What plans, stores and reports a benchmark is left out, and so
-    are files and their formats: an archive's fingerprint stands for what was read.
+    These are the modules of `fgaf.model` and `fgaf.curate` that it imports, directly or indirectly,
+    also inside functions. Modules that plan, store and report a benchmark are left out, and so are
+    file formats: the archive's fingerprint covers the data.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def _counted(name: str) -> bool:
 
 
 def _imported(module: str) -> set[str]:
-    """Names that may be modules: what is imported, and the modules it is imported from."""
+    """Names that may be modules: the imported names, and the modules they are imported from."""
     names = set()
     for node in ast.walk(ast.parse(_source(module).read_bytes())):
         if isinstance(node, ast.Import):
@@ -64,7 +64,7 @@ def _imported(module: str) -> set[str]:
 
 @cache
 def _is_module(name: str) -> bool:
-    """Whether a name is a module; none is imported for that, but the packages it lies in."""
+    """Whether a name is a module; only its parent packages are imported to find out."""
     parent = name.rpartition(".")[0]
     if parent and not (_is_module(parent) and _spec(parent).submodule_search_locations):
         return False

@@ -13,8 +13,8 @@ from fgaf.model.bench.statistics import correct, paired, spread
 
 Floats = NDArray[np.float64]
 Scores = Mapping[int | None, dict[str, Floats]]
-"""Of one method: by seed (None where it draws nothing) and compared metric, the share of every
-patch, (N,)."""
+"""Scores of one method: by seed (None for a deterministic method), then by metric, (N,) per
+patch."""
 
 COMPARED: Final = ("top1", "mae_um", "expected_mae_um")
 """The metrics whose paired differences are given."""
@@ -25,7 +25,7 @@ def compared(
     other: Scores,
     cell: NDArray[Any],
 ) -> dict[str, Any]:
-    """Compare the scores of two methods, each by seed: over cells, and from seed to seed.
+    """Compare the scores of two methods over cells, and from seed to seed.
 
     Patches that only one of them has a score for (the other's is NaN) are left out.
 
@@ -53,7 +53,7 @@ def compared(
 
 
 def _seed_by_seed(mine: Scores, other: Scores) -> list[tuple[dict[str, Floats], dict[str, Floats]]]:
-    """Scores of the seeds that both have; a method without seeds goes with every seed."""
+    """Scores of the seeds that both have; a method without seeds is paired with every seed."""
     if None in mine:
         return [(mine[None], theirs) for theirs in other.values()]
     if None in other:
@@ -67,16 +67,16 @@ def judge_pairs(
     scores: Mapping[str, Scores],
     cell: NDArray[Any],
 ) -> dict[str, Any] | None:
-    """Compare the pairs of a preset, and where each adds FGAF to a bare network, their mean.
+    """Compare the pairs of a preset; also their mean, when each pair adds FGAF to a bare network.
 
     Parameters
     ----------
     preset
         Its `pairs` name the methods to compare.
     rows
-        What the results say of each method, by its id.
+        The row of each method in the results, by its id.
     scores
-        Of each method, by its id.
+        Scores of each method, by its id.
     cell
         (N,) the cell of each patch.
     """
@@ -114,7 +114,7 @@ def _has_fgaf(row: dict[str, Any]) -> Any:
 def _averaged(
     methods: Sequence[Scores],
 ) -> dict[int | None, dict[str, Floats]]:
-    """Average the scores of several methods, seed by seed; of the seeds that all have."""
+    """Average the scores of several methods per seed, for the seeds that all have."""
     shared = [seed for seed in methods[0] if all(seed in method for method in methods)]
     return {
         seed: {key: np.mean([method[seed][key] for method in methods], axis=0) for key in COMPARED}

@@ -14,7 +14,7 @@ from fgaf.model.inference.predict import Predictor, network_logits
 from fgaf.model.networks.backbones import macs, parameters
 
 REPEATS: Final = 21
-"""Timed answers, after a few that warm up."""
+"""Number of timed answers, after a few for warm-up."""
 _WARM_UP: Final = 3
 _RESOLUTION_S: Final = 1e-5
 
@@ -32,8 +32,8 @@ def network_cost(run: Path) -> dict[str, float]:
     dict
         `parameters` (trainable), `macs` of one pass, `latency_ms` of one pass and `answer_ms` of
         one answer as the run predicts, with all symmetries where it averages them. Both are the
-        median time that one thread works on one patch, in PyTorch: the time to wait where
-        nothing else runs, whatever runs beside it now.
+        median CPU time of one thread for one patch, in PyTorch; other programs that run at the same
+        time do not count.
     """
     predictor = Predictor.load(run)
     network, side = predictor.network, predictor.checkpoint.patch_px
@@ -64,6 +64,6 @@ def _median_ms(network: torch.nn.Module, side: int, tta: bool) -> float:
 
 
 def _clock() -> Callable[[], float]:
-    """Clock of this thread's time at work; that on the wall where the former is too coarse."""
+    """CPU time of this thread; the wall clock where the former is too coarse."""
     fine = time.get_clock_info("thread_time").resolution <= _RESOLUTION_S
     return time.thread_time if fine else time.perf_counter

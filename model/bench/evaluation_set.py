@@ -1,4 +1,4 @@
-"""The test cells of an archive: who judges, and what a reader must know of them first."""
+"""The test cells of an archive: the reference depths, and warnings for the reader."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 FEW_CELLS: Final = 20
-"""Below so many test cells the reader is warned of wide intervals."""
+"""With fewer test cells than this the reader is warned of wide intervals."""
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """The test cells of an archive, and what the answers are judged by.
+    """The test cells of an archive, and the depths that answers are compared with.
 
     Attributes
     ----------
     archive, split
-        The data, and the name of the split whose test side is asked about.
+        The data, and the name of the split whose test side is predicted.
     folds
-        0 for that split. Else all cells are test cells: each is asked about in one of so many
-        folds, of methods that learned from the other folds.
+        0 for that split. Otherwise the number of folds: each cell is tested in one fold, by methods
+        that learned from the other folds.
     """
 
     archive: Archive
@@ -40,12 +40,12 @@ class EvaluationSet:
 
     @cached_property
     def parts(self) -> tuple[EvaluationSet, ...]:
-        """The evaluation set of each fold; they share the rows; without folds, this one.
+        """The evaluation set of each fold; without folds, only this one.
 
         Raises
         ------
         SettingError
-            The cells make no such folds.
+            The cells cannot be divided into so many folds.
         """
         if not self.folds:
             return (self,)
@@ -61,7 +61,7 @@ class EvaluationSet:
 
     @property
     def title(self) -> str:
-        """What divides the cells: the name of the split, or "5 folds"."""
+        """How the cells are divided: the name of the split, or "5 folds"."""
         return f"{self.folds} folds" if self.folds else self.split
 
     @cached_property
@@ -94,34 +94,34 @@ class EvaluationSet:
 
     @property
     def depth_um(self) -> Floats:
-        """(N,) depth that judges each test patch, µm: the truth where it is known."""
+        """(N,) reference depth of each test patch, µm: the truth if known, else the label."""
         truth = self.archive.true_depth_um
         return self.labels_um if truth is None else truth[self.rows]
 
     @property
     def judged_by(self) -> str:
-        """What judges: "truth" or "labels"."""
+        """What the answers are compared with: "truth" or "labels"."""
         return "labels" if self.archive.true_depth_um is None else "truth"
 
     @property
     def unconfirmed(self) -> int:
-        """How many test cells carry a label that a focus curve suggested and nobody confirmed."""
+        """Number of test cells whose label a focus curve suggested and nobody confirmed."""
         return int((self.archive.cells.method[np.unique(self.cell)] == "focus-curve").sum())
 
     @property
     def circular(self) -> bool:
-        """Whether labels that a focus measure suggested judge the focus measures."""
+        """Whether focus measures are evaluated against labels that a focus measure suggested."""
         return self.judged_by == "labels" and self.unconfirmed > 0
 
     def check(self) -> None:
-        """Refuse data that a benchmark can say nothing about.
+        """Refuse data that are too few for a benchmark.
 
         Raises
         ------
         FgafError
             No cells, one cell, no such split, or an empty training or test side.
         SettingError
-            The cells make no such folds.
+            The cells cannot be divided into so many folds.
         """
         n = self.archive.n_cells
         if n < 2:
@@ -169,7 +169,7 @@ def label_error(data: EvaluationSet) -> dict[str, Any] | None:
 
 
 def notices(data: EvaluationSet) -> list[dict[str, str]]:
-    """What a reader must know before the figures, the gravest first.
+    """What a reader must know before the figures, the most serious first.
 
     Returns
     -------
@@ -209,7 +209,7 @@ def notices(data: EvaluationSet) -> list[dict[str, str]]:
 
 
 def describe(data: EvaluationSet) -> dict[str, Any]:
-    """Say what was examined: the archive, its grid and optics, the split and who labelled."""
+    """Describe the data: the archive, its grid and optics, the split and who labelled."""
     archive, cells = data.archive, data.archive.cells
     one = data.parts[0]
     sides = one.archive.splits[one.split]
@@ -240,7 +240,7 @@ def describe(data: EvaluationSet) -> dict[str, Any]:
 
 
 def _split_level(data: EvaluationSet) -> str:
-    """Name the largest unit that the split leaves whole: "sample", "field" or "cell"."""
+    """Name the largest unit that the split does not divide: "sample", "field" or "cell"."""
     cells, sides = data.archive.cells, data.archive.splits[data.split]
     samples = np.asarray(cells.sample_id, dtype=str)
     if (samples != "").all() and 1 < len(set(samples)) < len(samples) and _whole(samples, sides):

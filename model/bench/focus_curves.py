@@ -1,4 +1,4 @@
-"""What a focus measure shows of cells: its mean curve over depth, and how far its peak is off."""
+"""A focus measure on cells: its mean curve over depth, and the error of its peak."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def mean_curve(
     Returns
     -------
     dict
-        `depth_um`, `mean`, `low` and `high` (quartiles) of each depth class that is there.
+        `depth_um`, `mean`, `low` and `high` (quartiles) of each depth class that has patches.
     """
     scaled = np.zeros_like(values)
     for number in np.unique(cell):
@@ -46,7 +46,7 @@ def mean_curve(
 
 
 def peak_offsets(values: Floats, depth_um: Floats, cell: NDArray[Any]) -> Floats:
-    """Depth of the plane with each cell's largest value, (K,) µm: 0 would be its focus.
+    """Depth of the plane with each cell's largest value, (K,) µm; 0 is the focus.
 
     Parameters
     ----------

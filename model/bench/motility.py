@@ -1,7 +1,7 @@
 """Where focus measures fail: archives or raw stacks of different cells side by side, as in Fig. 6.
 
-The failure of a cell is that the plane where the measure peaks lies further from its focus than
-half a step, or than the depth of field of eq. (2). Nothing is learned here, so every cell counts.
+A measure fails on a cell when the plane of its peak is further from the focus than half a step, or
+than the depth of field of eq. (2). Nothing is learned here, so every cell counts.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def peak_measures(preset: Preset) -> dict[str, str]:
     Raises
     ------
     SettingError
-        It has none.
+        The preset has none.
     """
     found = {
         method.label or method.id: method.measure
@@ -55,19 +55,19 @@ def peak_measures(preset: Preset) -> dict[str, str]:
 
 
 def read_group(path: Path, like: ArchiveHeader) -> Archive:
-    """Read cells to set beside others: an archive, or the raw stacks of a folder.
+    """Read cells to compare with others: an archive, or the raw stacks of a folder.
 
     Parameters
     ----------
     path
-        An archive's file; or a folder, whose stacks are curated as `fgaf-curate auto` does.
+        An archive's file; or a folder, whose stacks are curated as by `fgaf-curate auto`.
     like
-        Says step, half range and patch size for raw stacks.
+        Gives step, half range and patch size for raw stacks.
 
     Raises
     ------
     FgafError
-        Nothing there, or no cell that can be used.
+        The path does not exist, or has no usable cell.
     """
     if not path.is_dir():
         if not path.is_file():
@@ -99,8 +99,8 @@ def compare_groups(groups: Sequence[Archive], measures: Mapping[str, str]) -> li
     Returns
     -------
     list of dict
-        Of each group what `focus_failure` gives. Of groups with the same name, those after the
-        first are numbered.
+        The result of `focus_failure` for each group. Groups with the same name are numbered from
+        the second on.
     """
     found = [focus_failure(archive, measures) for archive in groups]
     seen: dict[str, int] = {}
@@ -112,24 +112,23 @@ def compare_groups(groups: Sequence[Archive], measures: Mapping[str, str]) -> li
 
 
 def focus_failure(archive: Archive, measures: Mapping[str, str]) -> dict[str, Any]:
-    """How often the peak of each focus measure misses the focus.
+    """Count how often the peak of each focus measure misses the focus.
 
     Parameters
     ----------
     archive
-        Judged by the true depth where it is known, else by the labels.
+        The true depth is used where it is known, else the labels.
     measures
         Label to name of each focus measure.
 
     Returns
     -------
     dict
-        `name`, `cells`, `judged_by` ("truth" or "labels"), `circular` (whether labels that a
-        focus curve suggested judge), `step_um`, `depth_of_field_um`, and `curves`: per measure
-        `label`, the mean curve (`depth_um`, `mean`, `low`, `high`), `failed` and
-        `failed_depth_of_field` (None where the optics are unknown): share of cells beyond half
-        a step and beyond the depth of field, each with its 95 % Wilson interval; `off_um`, the
-        mean distance.
+        `name`, `cells`, `judged_by` ("truth" or "labels"), `circular` (whether a focus curve
+        suggested these labels), `step_um`, `depth_of_field_um`, and `curves`: per measure `label`,
+        the mean curve (`depth_um`, `mean`, `low`, `high`), `failed` and `failed_depth_of_field`
+        (None where the optics are unknown): share of cells beyond half a step and beyond the depth
+        of field, each with its 95 % Wilson interval; `off_um`, the mean distance.
     """
     header, truth = archive.header, archive.true_depth_um
     depth_um = archive.depth_um if truth is None else truth

@@ -1,4 +1,4 @@
-"""The paper's own figures, for the rows of a benchmark that it has too."""
+"""The paper's figures, for the rows of a benchmark that are also in the paper."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _ABLATED: Final = "resnet34"
 
 
 def paper_row(settings: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Find what the paper says of a network.
+    """Find the paper's figures for a network.
 
     Parameters
     ----------
     settings
-        Of a training, as `fgaf.model.networks.settings.TrainSettings` names them; of another
-        method, anything.
+        Training settings, as in `fgaf.model.networks.settings.TrainSettings`; any settings for
+        other methods.
 
     Returns
     -------
     dict or None
         `row` ("Table I" or "Table II, no AF", ...), `top1`, `top3` (0..1), `mae_um`, `std_um`,
         `var_um2`, `parameters_m` (millions) and `latency_ms`, None where the paper gives none.
-        None for a network that it has no row for. Table I is quoted for a backbone, bare or with
-        the whole module, whatever the loss and normalisation.
+        None for a network without a row in the paper. Table I is quoted for a backbone, bare or
+        with the whole module, whatever the loss and normalisation.
     """
     backbone = settings.get("backbone")
     if backbone not in _figures()["titles"]:

@@ -18,7 +18,7 @@ from fgaf.model.bench.methods import AnyMethod, Name, TrainedMethod
 from fgaf.model.bench.methods.classifier import ClassifierMethod
 
 CLASSIFIER = "classifier"
-"""The kind of method that the shared settings are for."""
+"""The kind of method that the shared settings apply to."""
 
 
 class Preset(BaseModel):
@@ -27,15 +27,16 @@ class Preset(BaseModel):
     Attributes
     ----------
     name, description
-        What it is called and for.
+        Its name and purpose.
     reference
-        The method the others' differences are taken against.
+        The method that the others are compared with.
     seeds
-        Every method that draws at random is run once per seed.
+        Every method that uses random numbers is run once per seed.
     folds
-        0 for the archive's split. Else every cell is tested once per seed, in so many folds.
+        0 for the archive's split. Otherwise the number of folds; every cell is tested once per
+        seed.
     pairs
-        Method to the method that its gain is taken over, beside the reference.
+        From a method to the method that its gain is computed against, besides the reference.
     methods
         In the order of the tables.
     """
@@ -64,11 +65,11 @@ class Preset(BaseModel):
 
     @property
     def seeded(self) -> int:
-        """How many of its methods are run once per seed."""
+        """Number of its methods that are run once per seed."""
         return sum(method.seeded for method in self.methods)
 
     def n_runs(self, seeds: int | None = None, folds: int | None = None) -> int:
-        """Count the runs, with as many seeds and folds as it says itself by default.
+        """Count the runs; by default with the preset's own seeds and folds.
 
         Parameters
         ----------
@@ -82,14 +83,15 @@ class Preset(BaseModel):
 
 
 class _Head(BaseModel):
-    """What a preset file says for its methods together.
+    """The part of a preset file that applies to all its methods.
 
     Attributes
     ----------
     include
-        Shipped presets whose methods and pairs come too, last, with the settings they have there.
+        Shipped presets whose methods and pairs are appended, with their own settings.
     settings
-        Training settings of all classifiers of this file; a classifier's own go before them.
+        Training settings of all classifiers of this file; a classifier's own settings override
+        them.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -99,12 +101,12 @@ class _Head(BaseModel):
 
 
 def with_trained(preset: Preset, run: Path) -> Preset:
-    """Put a network trained before in the place of the preset's reference.
+    """Replace the preset's reference by a network trained before.
 
     Parameters
     ----------
     preset
-        What to compare; it stays as it is.
+        What to compare; it is not changed.
     run
         Folder of the training run.
     """
@@ -119,9 +121,9 @@ def with_settings(preset: Preset, settings: Mapping[str, Any]) -> Preset:
     Parameters
     ----------
     preset
-        What to compare; it stays as it is.
+        What to compare; it is not changed.
     settings
-        Training settings by name; those that a method has already are replaced.
+        Training settings by name; they replace those of a method.
 
     Raises
     ------
@@ -148,7 +150,7 @@ def shipped() -> dict[str, Preset]:
 
 
 def load_preset(name: str) -> Preset:
-    """Load a preset of the package by name, or a person's own by the path of its TOML file.
+    """Load a preset of the package by name, or another by the path of its TOML file.
 
     Raises
     ------
@@ -182,7 +184,7 @@ def _parse(entry: Traversable) -> Preset:
 
 
 def _expanded(entry: Traversable) -> dict[str, Any]:
-    """Read a preset file and resolve what `_Head` says of it."""
+    """Read a preset file and apply its `_Head`."""
     written = read_toml(Path(str(entry)))
     head = _Head.model_validate(written)
     own = {key: value for key, value in written.items() if key not in _Head.model_fields}
@@ -202,7 +204,7 @@ def _expanded(entry: Traversable) -> dict[str, Any]:
 
 
 def _shared(method: Any, settings: Mapping[str, Any]) -> Any:
-    """Put the settings of all classifiers under a classifier's own."""
+    """Add the settings of all classifiers to a classifier's own, which override them."""
     if not isinstance(method, dict) or method.get("kind") != CLASSIFIER:
         return method
     own = method.get("settings", {})

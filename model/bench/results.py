@@ -1,4 +1,4 @@
-"""Results of a benchmark: every method judged alike, and compared."""
+"""Results of a benchmark: every method evaluated in the same way, and compared."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ METRICS: Final = (
 )
 """The metrics that results hold per method, with intervals."""
 HARDEST: Final = 4
-"""How many cells are shown that the reference errs most on."""
+"""Number of cells shown on which the reference has the largest errors."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a method with one seed answered for all test patches, its folds put together.
+    """The answers of a method with one seed for all test patches, over all folds.
 
     Attributes
     ----------
     seed
-        None for a method that draws nothing.
+        None for a deterministic method.
     probabilities, expected_um, values
         (N, C), (N,) and (N,) or None, in the order of the evaluation set's rows.
     runs
@@ -68,7 +68,7 @@ class Answers:
 
     @property
     def answered(self) -> NDArray[np.bool_]:
-        """(N,) whether there is an answer: a person may know some cells only."""
+        """(N,) whether there is an answer: a person may have labelled only some cells."""
         return np.isfinite(self.expected_um)
 
 
@@ -79,16 +79,16 @@ def judge_runs(
     answers: Sequence[dict[str, Any]],
     beside: Sequence[Archive] = (),
 ) -> dict[str, Any]:
-    """Judge the answers of all runs: one row per method, and what a reader must know.
+    """Evaluate the answers of all runs: one row per method, and notices for the reader.
 
     Parameters
     ----------
     preset, data
         What was compared, on which cells.
     runs, answers
-        Each run and its answers, as `fgaf.model.bench.runs.perform` gives them.
+        Each run and its answers, from `fgaf.model.bench.runs.perform`.
     beside
-        Archives of other cells on which the focus measures are shown beside these.
+        Archives of other cells; the focus measures are shown on them too.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def judge_runs(
 
 
 def _powerless(data: EvaluationSet, n_tests: int) -> list[dict[str, str]]:
-    """Say so where the cells are too few for any difference to be told from chance."""
+    """Warn when the cells are too few for any significant difference."""
     n_cells = np.unique(data.cell).size
     least = n_tests * least_p(n_cells)
     if not n_tests or least < LEVEL:
@@ -176,7 +176,7 @@ def _put_together(
 
 
 def _judge(method: Method, answers: Sequence[Answers], data: EvaluationSet) -> dict[str, Any]:
-    """Judge one method; its seeds are pooled, intervals are still over cells."""
+    """Evaluate one method; its seeds are pooled, intervals are still over cells."""
 
     def judged(depths_um: Floats, part: Sequence[Answers]) -> dict[str, Any]:
         known = np.concatenate([one.answered for one in part])
@@ -226,7 +226,7 @@ def _check_answered(method: Method, answers: Sequence[Answers], data: Evaluation
 
 
 def _of_cells(answers: Answers, data: EvaluationSet) -> str:
-    """Say of how many cells a method knew something, unless it did of all."""
+    """Give the number of cells that a method answered, unless it answered all."""
     if answers.answered.all():
         return ""
     known = np.unique(data.cell[answers.answered]).size
@@ -240,7 +240,7 @@ def _cost(costs: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
 
 
 def _scores(answers: Answers, data: EvaluationSet) -> dict[str, Floats]:
-    """Each patch's own share of the compared metrics, (N,); NaN where there is no answer."""
+    """The compared metrics of each patch, (N,); NaN where there is no answer."""
     grid = data.archive.class_depths_um
     truth = nearest_class(data.depth_um, grid)
     decided = _decided(answers, data)
@@ -253,7 +253,7 @@ def _scores(answers: Answers, data: EvaluationSet) -> dict[str, Floats]:
 
 
 def _decided(answers: Answers, data: EvaluationSet) -> Floats:
-    """Depth of each patch's likeliest class, (N,) µm; NaN where there is no answer."""
+    """Depth of each patch's most likely class, (N,) µm; NaN where there is no answer."""
     depths = data.archive.class_depths_um[answers.probabilities.argmax(axis=1)]
     return np.where(answers.answered, depths, np.nan)
 
@@ -279,7 +279,7 @@ def focus_curve(values: Floats, data: EvaluationSet) -> dict[str, Any]:
     values
         (N,) the measure of each test patch.
     data
-        Says at which depth each patch is.
+        Gives the depth of each patch.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Runs of the benchmark: one method, one seed, one fold, and its answers as one JSON file.
 
-A run is named by the fingerprint of what its answers depend on: method, data, code. What is
-finished is therefore repeated only when something that it depends on has changed.
+A run is named by the fingerprint of what its answers depend on: method, data, code. A finished run
+is therefore repeated only when one of these has changed.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class Run:
     Attributes
     ----------
     method, seed
-        What is run; the seed is None for a method that draws nothing.
+        What is run; the seed is None for a deterministic method.
     data
-        The cells it learns from and is asked about; of one fold where there are folds.
+        The cells it learns from and predicts; those of one fold where there are folds.
     fold
         Number of the fold, from 1; 0 without folds.
     settings
-        Everything the method was told, defaults included.
+        All settings of the method, defaults included.
     fingerprint
         SHA-256 over method, settings, data and code.
     """
@@ -76,22 +76,22 @@ class Run:
 def plan_runs(preset: Preset, data: EvaluationSet, seeds: Sequence[int] | None = None) -> list[Run]:
     """List the runs of a benchmark in the order of the preset.
 
-    Methods that draw are run once per seed; every method once per fold.
+    Methods that use random numbers are run once per seed; every method once per fold.
 
     Parameters
     ----------
     preset
         Which methods, in which order.
     data
-        The cells they are asked about, in all folds.
+        The cells they predict, in all folds.
     seeds
-        In place of those of the preset.
+        Used instead of those of the preset.
 
     Raises
     ------
     SettingError
-        A method has a setting or a measure that does not exist, two classifiers are the same,
-        or a network trained before is to be judged in folds.
+        A method has a setting or a measure that does not exist, two classifiers are the same, or a
+        network trained before is used with folds.
     """
     chosen = tuple(dict.fromkeys(seeds or preset.seeds))
     runs = []
@@ -111,16 +111,16 @@ def plan_runs(preset: Preset, data: EvaluationSet, seeds: Sequence[int] | None =
 
 
 def fingerprint(method: Method, settings: dict[str, Any], data: EvaluationSet) -> str:
-    """Digest what the answers depend on; not the name that tables give the method.
+    """Hash what the answers depend on; the method's label is not part of it.
 
     Parameters
     ----------
     method
-        Its kind and its code enter the digest.
+        Its kind and its code enter the hash.
     settings
-        All that it goes by, as `Method.resolved_settings` gives it.
+        All its settings, from `Method.resolved_settings`.
     data
-        Its archive and its split enter the digest.
+        Its archive and its split enter the hash.
     """
     depends = {
         "kind": method.kind,
@@ -133,14 +133,14 @@ def fingerprint(method: Method, settings: dict[str, Any], data: EvaluationSet) -
 
 
 def perform(run: Run, folder: Path) -> dict[str, Any]:
-    """Ask a method, and say what it answered, of what, and at what cost.
+    """Run a method; return its answers, settings and cost.
 
     Parameters
     ----------
     run
-        What to ask.
+        What to run.
     folder
-        For what the method keeps, such as a network.
+        For the method's files, such as a network.
 
     Returns
     -------
@@ -171,7 +171,7 @@ def perform(run: Run, folder: Path) -> dict[str, Any]:
 
 
 def _written(numbers: NDArray[np.float64]) -> list[Any]:
-    """Numbers as JSON has them: rounded, and null where there is none."""
+    """Numbers for JSON: rounded, and null where there is none."""
     rounded = np.round(numbers, _DECIMALS).astype(object)
     rounded[np.isnan(numbers)] = None
     written: list[Any] = rounded.tolist()
@@ -219,7 +219,7 @@ def load(run: Run, out: Path) -> dict[str, Any] | None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of this program and of what its numbers depend on."""
+    """Versions of this program and of the libraries that its numbers depend on."""
     packages = ("numpy", "scipy", "torch", "torchvision")
     return {
         "fgaf": version("fgaf"),
@@ -229,7 +229,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Kind of machine, without anything that names this one."""
+    """Type of machine, without anything that identifies this one."""
     return {
         "system": platform.system(),
         "processor": _processor() or platform.machine(),
@@ -238,7 +238,7 @@ def machine() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Model of the processor, where Linux or Windows say it."""
+    """Model of the processor, where Linux or Windows give it."""
     if _CPUINFO.is_file():
         for line in _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
@@ -247,7 +247,7 @@ def _processor() -> str:
 
 
 def _resolved(method: Method, data: EvaluationSet, seed: int | None) -> dict[str, Any]:
-    """Ask for a method's settings; a wrong one is named with its method."""
+    """Get a method's settings; an error names the method."""
     try:
         return method.resolved_settings(data, seed)
     except SettingError as error:
@@ -255,7 +255,7 @@ def _resolved(method: Method, data: EvaluationSet, seed: int | None) -> dict[str
 
 
 def _check_distinct(runs: Sequence[Run]) -> None:
-    """Refuse two classifiers that are told the same: one of them was meant to be another."""
+    """Refuse two classifiers with the same settings, which must be a mistake."""
     told: dict[str, str] = {}
     for run in runs:
         other = told.setdefault(run.fingerprint, run.method.id)

@@ -1,8 +1,8 @@
-"""Differences between methods: paired on the same cells, with p-values that count comparisons.
+"""Differences between methods: paired on the same cells, with corrected p-values.
 
-The patches of one cell are not independent, so that whole cells are resampled: intervals are a
-bootstrap over cells, p-values come from flipping the sign of whole cells' differences. What
-another seed of the training would change is another question, answered by `spread`.
+The patches of one cell are not independent, so whole cells are resampled: intervals are a bootstrap
+over cells, and p-values come from flipping the sign of whole cells' differences. The variation
+between training seeds is separate; see `spread`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from fgaf.model.metrics import DRAWS
 Floats = NDArray[np.float64]
 
 FLIPS: Final = 9999
-"""Random sign flips behind every p-value; with few cells, all there are."""
+"""Random sign flips per p-value; with few cells, all possible ones."""
 LEVEL: Final = 0.05
-"""Corrected p-values below this tell two methods apart."""
+"""Two methods differ when the corrected p-value is below this."""
 
 
 def paired(
@@ -58,7 +58,7 @@ def paired(
 
 
 def _flipped(sums: Floats, seed: int) -> float:
-    """P-value of cells' differences (K,) whose signs mean nothing if two methods are alike."""
+    """P-value of the cells' differences (K,), by random signs under the null hypothesis."""
     from scipy.stats import permutation_test
 
     if not sums.any():
@@ -75,22 +75,22 @@ def _flipped(sums: Floats, seed: int) -> float:
 
 
 def least_p(n_cells: int) -> float:
-    """Find the smallest p-value that so many cells can give, before any correction."""
+    """Smallest p-value that this number of cells can give, before any correction."""
     return max(2.0 ** (1 - n_cells), 1 / (FLIPS + 1)) if n_cells > 1 else 1.0
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Correct p-values for their number, so that 1 in 20 *families* holds a false finding.
+    """Correct p-values for their number, so that 1 in 20 *families* has a false finding.
 
     Parameters
     ----------
     p_values
-        Of one family of tests; None where there was none.
+        P-values of one family of tests; None where there was no test.
 
     Returns
     -------
     list
-        Adjusted p-values in the same order. Holm (1979), which needs no independence.
+        Adjusted p-values in the same order, after Holm (1979), which does not need independence.
     """
     tested = sorted((p, k) for k, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
@@ -108,7 +108,7 @@ def correct(family: Sequence[dict[str, Any]]) -> None:
 
 
 def verdict(test: dict[str, Any], higher_is_better: bool) -> str:
-    """Say what a corrected difference amounts to: "better", "worse" or "not told apart".
+    """Verdict of a corrected difference: "better", "worse" or "not told apart".
 
     Parameters
     ----------
@@ -124,12 +124,12 @@ def verdict(test: dict[str, Any], higher_is_better: bool) -> str:
 
 
 def spread(values: Sequence[float]) -> dict[str, Any] | None:
-    """How a figure differs from seed to seed; None with fewer than two seeds.
+    """Spread of a figure over seeds; None with fewer than two seeds.
 
     Parameters
     ----------
     values
-        The figure of each seed, over all cells.
+        The figure for each seed, over all cells.
 
     Returns
     -------

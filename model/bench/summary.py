@@ -1,4 +1,4 @@
-"""The outcome of a benchmark in a sentence, and the figures behind it in another."""
+"""The outcome of a benchmark in one sentence, and its figures in another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.statistics import verdict
 
 _INTERVAL: Final = "(95 % interval "
-"""Told once in a summary; later brackets are understood."""
+"""Written once in a summary; later brackets are of the same kind."""
 
 
 def headline(
@@ -19,18 +19,18 @@ def headline(
     pairs: dict[str, Any] | None,
     data: EvaluationSet,
 ) -> str:
-    """Say the outcome in one sentence, and by what it was judged if not by the truth.
+    """Give the outcome in one sentence, and what was the reference if not the truth.
 
     Parameters
     ----------
     methods
         Rows of the results, one per method.
     reference
-        Id of the method that the sentence is about.
+        Id of the method that the sentence describes.
     pairs
-        What `fgaf.model.bench.compare.judge_pairs` found, None where the preset has no pairs.
+        Result of `fgaf.model.bench.compare.judge_pairs`, None where the preset has no pairs.
     data
-        The cells that were asked about.
+        The cells that were predicted.
     """
     row = next(row for row in methods if row["id"] == reference)
     if pairs and pairs["mean"]:
@@ -58,7 +58,7 @@ def summary(
     pairs: dict[str, Any] | None,
     data: EvaluationSet,
 ) -> str:
-    """Give the figures behind the headline, with intervals.
+    """Give the figures of the headline, with intervals.
 
     Parameters
     ----------
@@ -67,9 +67,9 @@ def summary(
     reference
         Id of the method that comes first.
     pairs
-        What `fgaf.model.bench.compare.judge_pairs` found, None where the preset has no pairs.
+        Result of `fgaf.model.bench.compare.judge_pairs`, None where the preset has no pairs.
     data
-        The cells that were asked about.
+        The cells that were predicted.
     """
     row = next(row for row in methods if row["id"] == reference)
     classes = data.archive.n_classes
@@ -110,7 +110,7 @@ def summary(
 
 
 def _of_pairs(pairs: dict[str, Any]) -> str:
-    """Say how often FGAF beat its backbone."""
+    """Say how often FGAF is better than its backbone."""
     adding = [pair for pair in pairs["listed"] if pair["adds_fgaf"]]
     verdicts = [verdict(pair["gain"]["top1"], True) for pair in adding]
     better, worse, open_ = (verdicts.count(name) for name in ("better", "worse", "not told apart"))
@@ -121,7 +121,7 @@ def _of_pairs(pairs: dict[str, Any]) -> str:
 
 
 def _beside_searches(row: dict[str, Any], methods: Sequence[dict[str, Any]]) -> str:
-    """Say how the reference compares with the focus measures; "" where there are none."""
+    """Compare the reference with the focus measures; "" where there are none."""
     rivals = [other for other in _searches(methods, peak=True) if other is not row]
     if not rivals:
         return ""

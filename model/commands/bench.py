@@ -57,7 +57,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, lists: tuple[str, ...])
 @click.option(
     "--out",
     type=PATH,
-    help="Folder for the runs, results and report. A stopped benchmark goes on there.  "
+    help="Folder for the runs, results and report. A stopped benchmark is resumed there.  "
     "[default: DATASET-PRESET]",
 )
 @click.option(
@@ -67,12 +67,12 @@ def _numbers(ctx: click.Context, param: click.Parameter, lists: tuple[str, ...])
     multiple=True,
     callback=_numbers,
     metavar="LIST",
-    help="Run every method that draws at random with these seeds, such as 0,1,2.",
+    help="Run every method that uses random numbers with these seeds, such as 0,1,2.",
 )
 @click.option(
     "--folds",
     type=Number(FoldsOrNone),
-    help="Test every cell once per seed, in so many folds; 0 for the archive's split.",
+    help="Number of folds: test every cell once per seed; 0 for the archive's split.",
 )
 @click.option(
     "--set",
@@ -85,7 +85,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, lists: tuple[str, ...])
     "--trained",
     type=PATH,
     metavar="RUN",
-    help="Take this run of fgaf-train for the preset's reference in place of training one.",
+    help="Use this run of fgaf-train as the preset's reference instead of training one.",
 )
 @click.option(
     "--split", default="default", show_default=True, help="Which split of the archive to use."
@@ -106,9 +106,9 @@ def _numbers(ctx: click.Context, param: click.Parameter, lists: tuple[str, ...])
     "--keep-models", is_flag=True, help="Keep best.pt and last.pt of finished trainings too."
 )
 @click.option(
-    "--overwrite", is_flag=True, help="Begin anew in a folder that holds another benchmark."
+    "--overwrite", is_flag=True, help="Start over in a folder that holds another benchmark."
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be run and what is finished, only.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be run and what is finished.")
 @json_option
 @click.option(
     "--list",
@@ -116,7 +116,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, lists: tuple[str, ...])
     is_eager=True,
     expose_value=False,
     callback=_show_presets,
-    help="List the presets, their methods and how many runs they are, and stop.",
+    help="List the presets, their methods and numbers of runs, and stop.",
 )
 def bench(
     dataset: Path,
@@ -136,10 +136,10 @@ def bench(
 ) -> None:
     """Compare methods of finding depth on the test cells of DATASET.
 
-    Every method is asked about the same cells and judged alike: by the true depth where the
-    archive knows it, else by its labels. OUT/report.html is the result to read; results.json,
-    results.csv and tables.tex hold its numbers. What is finished is not done again: run the
-    same command to go on with a stopped benchmark.
+    Every method predicts the same cells and is evaluated in the same way: by the true depth where
+    the archive has it, else by its labels. OUT/report.html is the report; results.json, results.csv
+    and tables.tex hold its numbers. Finished runs are not repeated: run the same command to resume
+    a stopped benchmark.
 
     \b
     fgaf-bench dataset.h5
@@ -220,7 +220,7 @@ def _show_plan(planned: Sequence[Any], out: Path, as_json: bool) -> None:
 
 
 def _next(results: dict[str, Any]) -> list[object] | None:
-    """The same again with more seeds, where trainings were seen with one only."""
+    """The command with more seeds, where the methods were trained with one only."""
     if all(len(row["seeds"]) != 1 for row in results["methods"]):
         return None
     given = click.get_current_context().params

@@ -17,7 +17,7 @@ from fgaf.base.outputs import output_file
     "--archive", type=PATH, required=True, help="The archive that the run was trained on."
 )
 @click.option(
-    "--out", type=PATH, help="The file; RUN/model.onnx, RUN/model.xml and so on when left out."
+    "--out", type=PATH, help="The file; by default RUN/model.onnx, RUN/model.xml and so on."
 )
 @click.option(
     "--to",
@@ -31,7 +31,7 @@ from fgaf.base.outputs import output_file
     type=click.Choice(["fp32", "bf16", "int8"]),
     default="fp32",
     show_default=True,
-    help="Of the arithmetic; int8 is calibrated on the archive's training cells.",
+    help="Precision of the arithmetic; int8 is calibrated on the archive's training cells.",
 )
 @click.option("--tta", is_flag=True, help="Average the eight symmetries: slower, a bit better.")
 @click.option("--force", is_flag=True, help="Export with another archive than the run's.")
@@ -51,7 +51,7 @@ def export(
     """Export the network of the run RUN to a file that runs without torch.
 
     RUN is the folder of a training run, a checkpoint, or "sim". The file takes raw 8- or 16-bit
-    patches and gives µm; it is opened and judged on the archive's test cells first, and not
+    patches and gives µm; it is first opened and evaluated on the archive's test cells, and not
     written when the mean error grows by more than 0.01 µm over the checkpoint's.
 
     \b

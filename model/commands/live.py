@@ -47,14 +47,14 @@ class _Port(Number):
 @click.option(
     "--track",
     metavar="centre|ID",
-    help="Keep a cell in focus with the drive: the one nearest to the middle, or that number.",
+    help="Keep a cell in focus with the drive: the one nearest to the centre, or a cell's number.",
 )
 @click.option(
     "--play",
     "play_um",
     type=Number(DistanceUm),
     default=0.0,
-    help="Play of the drive, µm, as `acq check` measures it: --track goes beyond it.",
+    help="Backlash of the drive, µm, from `acq check`: --track compensates it.",
 )
 @click.option(
     "--page", type=_Port(), default=str(_PAGE), show_default=True, help="Port of the page; 0: any."
@@ -66,19 +66,19 @@ class _Port(Number):
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address both listen on. All who reach it may look; to follow a cell takes the token in "
-    "the page's address.",
+    help="Address both listen on. Everyone who reaches it can view; following a cell needs the "
+    "token in the page's address.",
 )
 @click.option(
     "--allow-host",
     "names",
     metavar="NAME",
     multiple=True,
-    help="Another name of this computer by which the page may be asked for; may be repeated.",
+    help="Another host name of this computer for the page; may be repeated.",
 )
 @click.option("--record", type=PATH, metavar="FILE.h5", help="Write all results to a file.")
-@click.option("--seconds", type=Number(DurationS), help="End after so long.")
-@click.option("--frames", type=Number(Count), help="End after so many frames.")
+@click.option("--seconds", type=Number(DurationS), help="End after this time.")
+@click.option("--frames", type=Number(Count), help="End after this number of frames.")
 @click.option("--head", "head_um", type=Number(HeadUm), help="Length of a head, µm.")
 @click.option("--force", is_flag=True, help="Use a model that was trained on other images.")
 @overwrite_option
@@ -107,10 +107,10 @@ def live(
     a checkpoint, an exported model, or "sim".
 
     Cells keep their number for as long as they are followed. The results are on a page for the
-    browser, one line of JSON per frame on a TCP port, and in a file with --record; docs/live.md
-    says what they hold. With --track the drive follows a cell, within the limits of the rig, and
-    goes back when the run ends; without it nothing moves. When the computer is too slow, the
-    oldest frames are dropped and counted. Ctrl-C ends.
+    browser, on a TCP port as one line of JSON per frame, and in a file with --record; docs/live.md
+    describes them. With --track the drive follows a cell, within the limits of the rig, and goes
+    back when the run ends; without it nothing moves. When the computer is too slow, the oldest
+    frames are dropped and counted. Ctrl-C stops it.
 
     \b
     fgaf-live rig.toml run --record swim.h5
@@ -168,13 +168,13 @@ def _recorded(record: Path | None, frames: int) -> str:
 
 
 class Screen:
-    """One line of the terminal that is drawn over and over; nothing elsewhere."""
+    """One line that is redrawn on a terminal; no output elsewhere."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._draws = sys.stderr.isatty() and not quiet
 
     def watch(self, results: Iterator[LiveFrame]) -> Iterator[LiveFrame]:
-        """Pass results on, and draw what they say."""
+        """Pass results on, and show them."""
         drawn_s = 0.0
         for frame in results:
             if self._draws and time.monotonic() - drawn_s > _REDRAW_S:

@@ -25,7 +25,7 @@ from fgaf.base.outputs import output_file
 @click.option(
     "--head", "head_um", type=Number(HeadUm), help="Length of the cells to find in fields, µm."
 )
-@click.option("--force", is_flag=True, help="Go on with images of other optics than the model's.")
+@click.option("--force", is_flag=True, help="Accept images with other optics than the model's.")
 @verify_option
 @overwrite_option
 @json_option
@@ -46,14 +46,14 @@ def predict(
     """Estimate depth in µm, with its uncertainty, with the network MODEL.
 
     MODEL is the folder of a training run, a checkpoint, a file that fgaf-export wrote (.onnx or
-    .xml), or "sim", the network that ships with fgaf and has seen simulated cells only:
+    .xml), or "sim", the network that ships with fgaf and was trained on simulated cells only:
     fine-tune it before you rely on it.
 
     IMAGES are TIFF or PNG patches of the size the network was trained on, one per page, or
-    whole fields, at least twice that size, in which the cells are found; a STACK is a raw
-    stack file or an archive; a folder stands for all of these in it. Depth is positive with the
-    objective above the cell's focus. A patch unlike those of training is out of range.
-    Stacks and archives are compared with their checksums first.
+    whole fields, at least twice that size, in which the cells are found; a STACK is a raw stack
+    file or an archive; a folder means all of these files in it. Depth is positive with the
+    objective above the cell's focus. A patch unlike those of training is out of range. Stacks and
+    archives are compared with their checksums first.
     """
     from fgaf.model.deploy.open_model import open_model
     from fgaf.model.inference.predictions import predict_files, table, write_csv, write_parquet

@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     "--preset",
     "base",
     type=click.Choice(sorted(PRESETS)),
-    help="Settings to start from; by default what suits the patches.",
+    help="Settings to start from; by default chosen from the patches.",
 )
 @click.option("--settings", "file", type=PATH, help="TOML file of settings (key = value).")
 @click.option("--backbone", help="Network: see --list.")
 @click.option("--fgaf/--no-fgaf", default=None, help="With the FGAF module or bare.")
 @click.option("--epochs", type=Number(Epochs), help="Passes over the training cells.")
-@click.option("--seed", type=Number(Seed), help="Of everything random.")
+@click.option("--seed", type=Number(Seed), help="Random seed.")
 @click.option("--split", help="Name of the split in the archive.")
 @click.option(
     "--pretrained", metavar="sim|RUN", help="Start from the shipped network, or from a run's."
@@ -49,11 +49,13 @@ if TYPE_CHECKING:
     "--weights", type=PATH, help="Start from a torchvision network's weights (ImageNet's .pth)."
 )
 @click.option(
-    "--folds", type=Number(Folds), help="Cross-validate: test every cell once, in so many runs."
+    "--folds",
+    type=Number(Folds),
+    help="Cross-validate: number of folds; every cell is tested once.",
 )
 @click.option("--precision", help="fp32, bf16, or auto: a few timed steps decide.")
 @click.option(
-    "--threads", type=Number(Threads), help="Of the processor; 0: two, where there are two."
+    "--threads", type=Number(Threads), help="Processor threads; 0: two, where there are two."
 )
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting.")
 @click.option(
@@ -89,14 +91,13 @@ def train(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Train a depth classifier on the archive DATASET and judge it on its test cells.
+    """Train a depth classifier on the archive DATASET and evaluate it on its test cells.
 
-    OUT holds the checkpoint, settings.toml, history.csv, metrics.json and four pictures
-    afterwards. Settings come from the preset, then --settings, then the flags, then --set.
-    Without a preset, objects that shine on a dark ground, such as fluorescent beads, are
-    trained with `fluorescence`, all others with `default`. With few cells, start from the
-    network that was pretrained on simulated ones. Several processes or machines train
-    together under torchrun.
+    OUT then holds the checkpoint, settings.toml, history.csv, metrics.json and four pictures.
+    Settings come from the preset, then --settings, then the flags, then --set. Without a preset,
+    bright objects on a dark background, such as fluorescent beads, are trained with `fluorescence`,
+    all others with `default`. With few cells, start from the network that was pretrained on
+    simulated ones. Several processes or machines train together under torchrun.
 
     \b
     fgaf-train dataset.h5
@@ -184,19 +185,19 @@ def train(
     type=PATH,
     default=Path("pretrained"),
     show_default=True,
-    help="Folder for all that is made; what was begun there goes on.",
+    help="Folder for all results; an unfinished run there is resumed.",
 )
 @click.option("--cells", type=Number(Cells), default=6000, show_default=True)
 @click.option("--microscopes", type=Number(Cells), default=300, show_default=True)
 @click.option(
-    "--seed", type=Number(Seed), default=1, show_default=True, help="Of everything simulated."
+    "--seed", type=Number(Seed), default=1, show_default=True, help="Random seed of the simulation."
 )
 @click.option("--epochs", type=Number(Repeats), default=6, show_default=True)
 @click.option(
     "--workers",
     type=Number(Workers),
     default=lambda: os.cpu_count() or 1,
-    help="Processes that simulate; by default one per processor. The cells are the same.",
+    help="Processes for the simulation; by default one per processor. The cells are the same.",
 )
 @json_option
 def pretrain(
@@ -210,10 +211,10 @@ def pretrain(
 ) -> None:
     """Train the default network on simulated cells under many microscopes.
 
-    OUT holds the weights (sim.safetensors), their card (sim.md), the simulated cells and the
-    training run afterwards. A killed one goes on where it stood when run again. The network
-    that ships with fgaf was made by this command; its card says how long it was trained. Start
-    from another with fgaf-train --pretrained OUT/sim.safetensors.
+    OUT then holds the weights (sim.safetensors), their card (sim.md), the simulated cells and the
+    training run. Run the command again to resume after a kill. The network that ships with fgaf was
+    made with this command; its card says how long it was trained. Start from another with
+    fgaf-train --pretrained OUT/sim.safetensors.
     """
     from dataclasses import replace
 

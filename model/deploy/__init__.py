@@ -1,1 +1,1 @@
-"""Export: a run as one file that needs no torch, judged before it is published."""
+"""Export: a run as one file that does not need torch, evaluated before it is published."""

@@ -30,16 +30,16 @@ class Engine(Protocol):
     """A model that is loaded and can be run."""
 
     def metadata(self) -> dict[str, str]:
-        """What the file says of itself, `CARD` and `VERSION`; empty for a model of others."""
+        """Metadata of the file, `CARD` and `VERSION`; empty for a model of other software."""
         ...
 
     def start(self, precision: str, patch_px: int) -> None:
-        """Make ready to run patches of a size.
+        """Prepare to run patches of a size.
 
         Parameters
         ----------
         precision
-            Of the arithmetic, as in `fgaf.model.deploy.export.ExportSettings`.
+            As in `fgaf.model.deploy.export.ExportSettings`.
         patch_px
             Side of a patch, pixels.
         """
@@ -56,16 +56,16 @@ def threads_that_may_pay() -> int:
 
 
 class OpenVino:
-    """A model on OpenVINO: one patch through a network compiled for one, more are shared out.
+    """A model on OpenVINO: one patch runs alone; many are divided over the threads.
 
     Parameters
     ----------
     path
         The file: .onnx, or .xml with its .bin beside it.
     threads
-        Of the processor; None for two, where there are two. On one patch one of them works or all,
-        whichever `start` finds faster: small networks lose more by sharing their work than they
-        gain. Of many patches each takes a share.
+        Processor threads; None for two, where there are two. For one patch, one thread or all are
+        used, whichever `start` measures as faster: a small network may be slower on several
+        threads. Many patches are divided over the threads.
     """
 
     def __init__(self, path: Path, threads: int | None) -> None:
@@ -111,7 +111,7 @@ class OpenVino:
         self._shares: list[Any] = []
 
     def _compiled(self, model: Any, threads: int, streams: int) -> Any:
-        """Compile a network for so many requests at once, which share the threads."""
+        """Compile a network for a number of parallel requests, which share the threads."""
         counts = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams}
         return self._core.compile_model(model, "CPU", self._config | counts)
 
@@ -125,7 +125,7 @@ class OpenVino:
 
     @staticmethod
     def _timed(request: Any) -> float:
-        """Seconds that one patch takes, the median of some, the first left out."""
+        """Seconds per patch: the median of several, without the first."""
         seconds = []
         for _ in range(_TRIES):
             begun = perf_counter()
@@ -144,7 +144,7 @@ class OpenVino:
         return self._shared(values) if shared else self._together(values)
 
     def _together(self, values: Patches) -> Outputs:
-        """Run some patches as one patch is run: those of a live image, whose threads are busy."""
+        """Run a few patches one by one, as for a live image, when the other threads are busy."""
         alone, _ = self._counts
         if self._few is None:
             self._few = self._compiled(self._model, alone, 1).create_infer_request()
@@ -173,7 +173,7 @@ class OnnxRuntime:
     path
         The file, .onnx.
     threads
-        Of the processor; None for one or two.
+        Processor threads; None for one or two.
     """
 
     def __init__(self, path: Path, threads: int | None) -> None:

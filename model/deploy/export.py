@@ -1,7 +1,7 @@
 """Export a trained network to one file that needs neither torch nor this package's training.
 
-Whatever is written was first opened as its user will open it, and judged on the archive's test
-cells beside the checkpoint.
+The export is first opened as a user opens it, and evaluated on the archive's test cells beside the
+checkpoint.
 """
 
 from __future__ import annotations
@@ -49,8 +49,7 @@ class ExportSettings:
     to
         "onnx", one file; or "openvino", an .xml with its .bin.
     precision
-        "fp32"; "bf16", which OpenVINO alone computes with; or "int8", calibrated on training
-        cells.
+        "fp32"; "bf16", for OpenVINO only; or "int8", calibrated on training cells.
     tta
         Average the eight symmetries of a patch, at eight times the cost.
     force
@@ -84,9 +83,9 @@ def export_model(
     run
         The run's folder, a checkpoint, or "sim".
     archive
-        The archive it was trained on: its training cells calibrate, its test cells judge.
+        The archive it was trained on: training cells for calibration, test cells for evaluation.
     out
-        The file; its suffix is that of the kind of file.
+        The file, with the suffix of its kind.
     settings
         What to export to.
     progress
@@ -95,7 +94,7 @@ def export_model(
     Returns
     -------
     list of Path, Verdict
-        The files that were written, and how they did.
+        The files that were written, and their evaluation.
 
     Raises
     ------
@@ -124,14 +123,14 @@ def export_model(
 
 
 def default_name(run: Path, settings: ExportSettings) -> Path:
-    """Where an export goes that was given no name: beside the run's checkpoint.
+    """Default path of an export: beside the run's checkpoint.
 
     Parameters
     ----------
     run
         Folder of the run, or a checkpoint.
     settings
-        To what it is exported: precision, views and kind of file are part of the name.
+        Export settings: precision, views and kind of file are part of the name.
     """
     folder = run if run.is_dir() else run.parent
     precision = "" if settings.precision == "fp32" else f"-{settings.precision}"
@@ -147,7 +146,7 @@ def targets(out: Path, settings: ExportSettings) -> list[Path]:
     out
         The file to export to.
     settings
-        To what it is exported.
+        Export settings.
 
     Raises
     ------
@@ -163,7 +162,7 @@ def targets(out: Path, settings: ExportSettings) -> list[Path]:
 def _sides(
     archive: Archive, checkpoint: Checkpoint, path: Path, force: bool
 ) -> npt.NDArray[np.int8]:
-    """The sides of the rows of an archive that suits the checkpoint."""
+    """The sides of the rows of the archive, which must match the checkpoint."""
     header = archive.header
     for key in ("patch_px", "step_um", "half_range_um"):
         mine, its = getattr(header, key), getattr(checkpoint, key)
@@ -193,16 +192,16 @@ def build(
     settings: ExportSettings,
     training: npt.NDArray[Any],
 ) -> None:
-    """Write an export, sealed and not yet judged.
+    """Write an export with its checksum, not yet evaluated.
 
     Parameters
     ----------
     path
-        Of the new file; OpenVINO's weights go beside it.
+        The new file; OpenVINO's weights go beside it.
     model
-        Of `fgaf.model.deploy.graph.onnx_model`, with views and precision of the settings.
+        From `fgaf.model.deploy.graph.onnx_model`, with views and precision of the settings.
     checkpoint, settings
-        What is exported, and to what.
+        What is exported, and the export settings.
     training
         (N, S, S) patches to calibrate int8 with.
     """
@@ -243,7 +242,7 @@ def _write_openvino(path: Path, model: Any, metadata: dict[str, str]) -> None:
 
 
 def _publish(built: list[Path], target: list[Path], overwrite: bool) -> None:
-    """Publish the files, the one that is opened last."""
+    """Publish the files; the one that users open comes last."""
     with ExitStack() as stack:
         for source, path in zip(built, target, strict=True):
             part = stack.enter_context(publishing(path, overwrite))

@@ -1,4 +1,4 @@
-"""Exported models: what `fgaf-export` wrote, used without torch."""
+"""Exported models: files of `fgaf-export`, used without torch."""
 
 from __future__ import annotations
 
@@ -41,15 +41,14 @@ class Exported(Reads):
     def load(cls, path: Path, threads: int | None = None) -> Exported:
         """Open an exported model.
 
-        An ONNX file runs on OpenVINO where that is installed, which is faster, else on ONNX
-        Runtime.
+        An ONNX file runs on OpenVINO if installed, which is faster, else on ONNX Runtime.
 
         Parameters
         ----------
         path
             The file: .onnx, or .xml with its .bin beside it.
         threads
-            Of the processor; None for two, where there are two.
+            Processor threads; None for two, where there are two.
 
         Raises
         ------
@@ -94,21 +93,21 @@ def weights_of(path: Path) -> Path:
 
 
 def check_views(card: ModelCard, tta: bool | None, path: Path) -> None:
-    """Refuse to use an export with other views than it was made with.
+    """Refuse an export whose views (symmetries) differ from the request.
 
     Parameters
     ----------
     card
-        Of the export.
+        Card of the export.
     tta
-        Whether to average the eight symmetries; None for whatever the export does.
+        Whether to average the eight symmetries; None for the export's own choice.
     path
         The export, named in the error.
 
     Raises
     ------
     SettingError
-        It averages the symmetries and shall not, or the other way round.
+        The export and `tta` differ.
     """
     if tta is not None and tta != card.tta:
         does, flag = ("averages", "without") if card.tta else ("does not average", "with")

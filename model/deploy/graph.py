@@ -23,12 +23,12 @@ OUTPUTS = ("depth_um", "spread_um", "probabilities", "novelty")
 
 
 class DepthGraph(nn.Module):
-    """Everything between the camera's grey values and µm.
+    """The whole computation from the camera's grey values to µm.
 
     Parameters
     ----------
     checkpoint
-        The network, its scale, depth classes, temperature, and what is familiar to it.
+        The network, its scale, depth classes, temperature, and its range of training patches.
     tta
         Average the logits of the eight symmetries.
     precision
@@ -59,7 +59,7 @@ class DepthGraph(nn.Module):
         Returns
         -------
         (N,) depth and (N,) spread in µm, (N, C) probabilities, and (N,) novelty: above 1, out of
-        range; 0 where the model cannot tell
+        range; 0 where the model cannot judge it
         """
         x = self.scale(patches)
         views = symmetries(x).flatten(0, 1) if self.tta else x
@@ -87,7 +87,7 @@ def onnx_model(checkpoint: Checkpoint, tta: bool, precision: Precision = "fp32")
     Returns
     -------
     onnx.ModelProto
-        Input "patches" (N, S, S) uint16, outputs as `OUTPUTS`, N free.
+        Input "patches" (N, S, S) uint16, outputs as `OUTPUTS`, N variable.
 
     Raises
     ------

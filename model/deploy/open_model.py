@@ -23,16 +23,15 @@ def open_model(path: Path | str, tta: bool | None = None, threads: int | None = 
         The folder of a training run, a checkpoint, "sim" for the network that ships, or an export
         (.onnx, or .xml with its .bin beside it).
     tta
-        Average the eight symmetries; None as the run was set. An export was made with one or the
-        other.
+        Average the eight symmetries; None for the setting of the run. In an export this is fixed.
     threads
-        Of the processor, for an export; None for two, where there are two.
+        Processor threads for an export; None for two, where there are two.
 
     Raises
     ------
     FgafError
-        It is not there, damaged, none of ours, or newer than this installation; a library that
-        it needs is missing; an export with other views than `tta`.
+        It is missing, damaged, not made by fgaf, or newer than this installation; a library that it
+        needs is missing; or an export differs from `tta`.
     """
     path = Path(path)
     if is_export(path):

@@ -21,20 +21,20 @@ _AT_ONCE = 32
 def quantise(model: Any, patches: npt.NDArray[Any]) -> Any:
     """Give an ONNX model eight-bit convolutions and linear layers.
 
-    Weights are scaled by output channel, activations by the range that the patches show. What
-    comes before and after the network, from grey values and to µm, stays in float32.
+    Weights are scaled per output channel, activations by their range on the patches. The steps
+    before and after the network stay in float32.
 
     Parameters
     ----------
     model
         An onnx.ModelProto, from `fgaf.model.deploy.graph.onnx_model`.
     patches
-        (N, S, S) of training cells.
+        (N, S, S) patches of training cells.
 
     Returns
     -------
     onnx.ModelProto
-        With QuantizeLinear and DequantizeLinear about the layers.
+        With QuantizeLinear and DequantizeLinear around the layers.
     """
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
@@ -63,7 +63,7 @@ def quantise(model: Any, patches: npt.NDArray[Any]) -> Any:
 
 
 class _Patches:
-    """Feeds patches to the calibration, some at a time."""
+    """Feeds patches to the calibration in batches."""
 
     def __init__(self, patches: npt.NDArray[Any]) -> None:
         self._parts: Iterator[npt.NDArray[Any]] = iter(

@@ -1,7 +1,7 @@
-"""A checksum inside an exported file, over all of the export: what was altered is not used.
+"""A checksum inside an exported file, over the whole export: an altered file is refused.
 
-The place of the checksum counts as zeros. It is found by its name, so that neither the ONNX nor
-the OpenVINO library is needed to check a file.
+The bytes of the checksum count as zeros. It is found by its name, so a file can be checked without
+the ONNX or OpenVINO library.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def check_seal(path: Path, others: Sequence[Path] = ()) -> None:
     Raises
     ------
     FormatError
-        There is no checksum, or another.
+        There is no checksum, or it differs.
     """
     content = bytearray(path.read_bytes())
     places = list(_PLACE.finditer(content))

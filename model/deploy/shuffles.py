@@ -1,9 +1,9 @@
 """ShuffleNetV2 without most of its channel shuffles, for arithmetic in bf16.
 
-A unit begins by shuffling what the last one ended with, keeps one half and convolves the other by
-1 x 1. One convolution by 1 x 1 on both halves does all of that: a row of its weights is either a
-single one, which copies a channel, or a row of the unit's own in another order. That is four times
-the multiplications, which matrix units do in less time than it takes to move the channels.
+A unit shuffles the output of the previous unit, keeps one half and applies a 1 x 1 convolution to
+the other. One 1 x 1 convolution on both halves does the same: a row of its weights is either a
+single 1, which copies a channel, or a row of the unit's own weights in another order. This takes
+four times the multiplications, but matrix units do them faster than channels can be moved.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fgaf.model.networks.backbones import SiteShuffleBlock
 
 
 class _Stage(nn.Module):
-    """The units of a stage, shuffled once, at its end: (B, C, H, W) to (B, C', H / 2, W / 2)."""
+    """The units of a stage with one shuffle at the end: (B, C, H, W) to (B, C', H / 2, W / 2)."""
 
     def __init__(self, first: SiteShuffleBlock, others: list[SiteShuffleBlock]) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class _Stage(nn.Module):
 def _head(unit: SiteShuffleBlock) -> nn.Module:
     """Shuffle, copy of one half and first convolution of the other, with its ReLU.
 
-    What is copied is the output of a ReLU already, which another leaves as it is.
+    The copied half is already the output of a ReLU; a second ReLU does not change it.
     """
     convolution = fuse_conv_bn_eval(unit.branch2[0], unit.branch2[1])
     half = convolution.in_channels
@@ -55,12 +55,12 @@ def _head(unit: SiteShuffleBlock) -> nn.Module:
 def fold_shuffles(network: nn.Module) -> None:
     """Fold the shuffles within stages of ShuffleNetV2 into convolutions, in place.
 
-    Other networks stay as they are, and so do units that normalise what they have shuffled.
+    Other networks, and units that normalise after the shuffle, are not changed.
 
     Parameters
     ----------
     network
-        In evaluation mode; its answers do not change.
+        In evaluation mode; its outputs do not change.
     """
     for path, stage in list(network.named_modules()):
         if not isinstance(stage, nn.Sequential) or not len(stage):

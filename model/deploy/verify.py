@@ -1,4 +1,4 @@
-"""An export beside the checkpoint that it was made of, on the same test patches."""
+"""Comparison of an export with its checkpoint on the same test patches."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from fgaf.model.inference.depth import DepthModel, Readings
 from fgaf.model.inference.predict import Predictor
 
 WORSE_UM = 0.01
-"""Growth of the mean error from which an export is refused, µm."""
+"""An export is refused when its mean error is larger by this, µm."""
 STRANGE = 0.02
-"""Growth of the share of test patches called out of range from which an export is refused."""
+"""An export is refused when its share of out-of-range test patches is larger by this."""
 
-_STRANGE_PATCHES = 2.5  # of a few patches, two more may be called so by chance
+_STRANGE_PATCHES = 2.5  # with few patches, two more may be out of range by chance
 _BATCH = 64
 Bar = Callable[[Iterable[int], str, int], Iterator[int]]
 
@@ -32,13 +32,13 @@ class Verdict:
     Attributes
     ----------
     mae_um, checkpoint_mae_um
-        Mean error of the expected depth; of the checkpoint with the same views as the export.
+        Mean error of the expected depth; the checkpoint uses the same views as the export.
     run_mae_um
-        Of the checkpoint as the run was set, with the eight symmetries or without.
+        Mean error of the checkpoint with the run's own setting of the eight symmetries.
     largest_um
         Largest change of a depth.
     out_of_range, checkpoint_out_of_range
-        Share of the patches that is called out of range; None where the checkpoint cannot tell.
+        Share of the patches that are out of range; None where the checkpoint cannot judge it.
     patches
         How many.
     """
@@ -57,7 +57,7 @@ class Verdict:
         Raises
         ------
         FgafError
-            Its mean error, or its share out of range, is too large; the line says both figures.
+            Its mean error, or its share out of range, is too large; the message gives both figures.
         """
         if not self.mae_um <= self.checkpoint_mae_um + WORSE_UM:
             raise FgafError(
@@ -83,18 +83,18 @@ def verify(
     judged: npt.NDArray[np.bool_],
     progress: Bar = console.progress,
 ) -> Verdict:
-    """Judge an export beside its checkpoint.
+    """Evaluate an export beside its checkpoint.
 
     Parameters
     ----------
     model
         The export.
     checkpoint
-        The checkpoint it was made of.
+        The checkpoint it was made from.
     archive
         Holds the patches.
     judged
-        (M,) rows to judge.
+        (M,) rows to evaluate.
     progress
         Wraps the batches.
     """

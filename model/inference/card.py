@@ -1,4 +1,4 @@
-"""What a depth model is: its patch, depth classes, optics, origin; whatever file it came from."""
+"""The card of a depth model: patch, depth classes, optics and origin, for every kind of file."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _OPTICS: tuple[tuple[str, str, float], ...] = (
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What travels with a depth model in every kind of file.
+    """The description of a depth model, stored in every kind of file.
 
     Attributes
     ----------
     kind
-        Of file: "checkpoint", "onnx" or "openvino".
+        Kind of file: "checkpoint", "onnx" or "openvino".
     backbone, fgaf
         Which network, and whether it has the FGAF module.
     patch_px
@@ -52,27 +52,27 @@ class ModelCard:
     step_um, half_range_um
         The depth classes.
     optics
-        Of the training archive; None where unknown.
+        Optics of the training archive; None where unknown.
     scale
         Grey values to network input.
     decoder
         How the network's outputs become probabilities: "softmax" of them, or "corn", a chain of
         conditional probabilities.
     temperature
-        Divides the outputs first.
+        Divisor of the outputs.
     tta
         Whether the eight symmetries of a patch are averaged.
     precision
-        Of the arithmetic.
+        Precision of the arithmetic.
     archive_name, archive_fingerprint, split
         What it was trained on.
     false_alarm
-        Share of patches like those of training that is called out of range all the same; None
-        where the model cannot tell.
+        Share of patches like those of training that are still called out of range; None where the
+        model cannot judge it.
     metrics
-        Of the test cells, as the training measured them.
+        Metrics of the test cells, from the training.
     created_utc, software
-        When and by what it was trained.
+        When and with what it was trained.
     """
 
     kind: Kind
@@ -114,7 +114,7 @@ class ModelCard:
 
     @classmethod
     def from_json(cls, text: str, source: str) -> ModelCard:
-        """Read what `to_json` wrote.
+        """Read the result of `to_json`.
 
         Parameters
         ----------
@@ -126,7 +126,7 @@ class ModelCard:
         Raises
         ------
         FormatError
-            It is no card, or a damaged one.
+            It is not a card, or it is damaged.
         """
         try:
             values = parse_json(text)
@@ -145,22 +145,22 @@ class ModelCard:
 def differences(
     card: ModelCard, optics: Optics | None = None, patch_px: int | None = None
 ) -> list[str]:
-    """Say in what images differ from those a model was trained on.
+    """List how images differ from those a model was trained on.
 
     Parameters
     ----------
     card
         The card of the model.
     optics
-        That the images were taken with; what is None on either side is not compared.
+        Optics of the images; a value that is None on either side is not compared.
     patch_px
         Side of the patches.
 
     Returns
     -------
     list of str
-        One phrase per difference, such as "pixels of 0.1 µm, the model's 0.1465"; empty where
-        none is known. Lengths may differ by 2 %, the wavelength by 5 %.
+        One phrase per difference, such as "pixels of 0.1 µm, the model's 0.1465"; empty where none
+        is known. Lengths may differ by up to 2 %, the wavelength by up to 5 %.
     """
     found = []
     if patch_px is not None and patch_px != card.patch_px:
@@ -186,23 +186,23 @@ def require_same(
     force: bool = False,
     warn: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Refuse images unlike those a model was trained on, or only say so.
+    """Refuse images that differ from those a model was trained on, or only warn.
 
     Parameters
     ----------
     card, optics, patch_px
         See `differences`.
     source
-        Of the images, named in the error.
+        Name of the images, for the error.
     force
-        Go on all the same.
+        Continue anyway.
     warn
-        Told what differs when going on.
+        Called with the differences when it continues.
 
     Raises
     ------
     FgafError
-        Something differs; the line says what.
+        Something differs; the message says what.
     """
     found = differences(card, optics, patch_px)
     if not found:

@@ -1,7 +1,7 @@
-"""Checkpoints: a network with all that using it needs, and the state a run resumes from.
+"""Checkpoints: a network with everything needed to use it, and the state to resume a run from.
 
-Both are written whole or not at all, carry a checksum of their content that is compared when they
-are read, and are read without executing anything they hold.
+Both are written completely or not at all. They hold a checksum of their content, which is compared
+on reading, and reading them executes no code.
 """
 
 import json
@@ -41,8 +41,8 @@ from fgaf.model.networks.settings import TrainSettings
 FORMAT = "fgaf-checkpoint"
 STATE_FORMAT = "fgaf-training-state"
 FORMAT_VERSION = 5
-"""4: may tell what patches of training look like; what 2 and 3 tell of them is left unread.
-5: carries a checksum of its content."""
+"""4: may describe the range of training patches; this part is not read from versions 2 and 3.
+5: holds a checksum of its content."""
 SAFETENSORS = ".safetensors"
 
 
@@ -53,9 +53,9 @@ class Checkpoint:
     Parameters
     ----------
     settings
-        All of the run.
+        All settings of the run.
     weights
-        Of the network, by name.
+        Weights of the network, by name.
     scale
         Grey values to network input.
     step_um, half_range_um
@@ -63,17 +63,17 @@ class Checkpoint:
     patch_px
         Side of a patch.
     optics
-        Of the training archive.
+        Optics of the training archive.
     archive_name, archive_fingerprint
         Name and fingerprint of the training archive.
     epoch
         Epochs trained.
     temperature
-        Of the logits, from the validation cells.
+        Temperature of the logits, from the validation cells.
     metrics
-        Of the test cells; empty before they were judged.
+        Metrics of the test cells; empty before the evaluation.
     familiar
-        What patches of training look like; None where there was nothing to learn it from.
+        The range of training patches; None where there was nothing to learn it from.
     created_utc, software
         When and by which version of fgaf it was written.
     """
@@ -109,7 +109,7 @@ class Checkpoint:
         return network.eval()
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint in place of an older one; as safetensors where the name says so."""
+        """Write the checkpoint, replacing an older one; as safetensors if the suffix says so."""
         header = {
             "settings": asdict(self.settings),
             "scale": asdict(self.scale),
@@ -179,7 +179,7 @@ def build_network(settings: TrainSettings, n_classes: int) -> DepthNetwork:
     Parameters
     ----------
     settings
-        Backbone, module and the rest of the network's make.
+        Backbone, module and the other settings of the network.
     n_classes
         Number of depth classes.
     """
@@ -207,14 +207,14 @@ def build_network(settings: TrainSettings, n_classes: int) -> DepthNetwork:
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write what a run resumes from: tensors, numbers, texts, in dicts and lists.
+    """Write the state to resume a run from: tensors, numbers, texts, in dicts and lists.
 
     Parameters
     ----------
     path
         The file; an older one is replaced.
     state
-        What is kept.
+        The state.
     """
     _write(path, STATE_FORMAT, state)
 
@@ -225,14 +225,14 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def read_torch(path: Path) -> Any:
-    """Read what `torch.save` wrote, as data; of damaged bytes not one is interpreted.
+    """Read a file of `torch.save` as data; damaged bytes are never interpreted.
 
-    Torch itself leaves the checksums in its files alone.
+    Torch itself does not check the checksums in its files.
 
     Raises
     ------
     FormatError
-        Damaged, truncated, or nothing that can be read without executing it.
+        Damaged, truncated, or not readable without executing code.
     """
     try:
         with path.open("rb") as file:
@@ -245,7 +245,7 @@ def read_torch(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
-    except Exception as error:  # whatever torch, pickle and zip stumble over
+    except Exception as error:  # any error of torch, pickle and zip
         raise FormatError(f"{path} is damaged, or holds no weights that can be read safely") from (
             error
         )
@@ -271,7 +271,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         content["format_version"] = int(content.get("format_version", 0))
     except OSError:
         raise
-    except Exception as error:  # whatever torch and safetensors stumble over
+    except Exception as error:  # any error of torch and safetensors
         raise FormatError(
             f"{path} is damaged or no safetensors file; take it from its source again"
         ) from error
@@ -309,7 +309,7 @@ def _sealed(kind: str, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checked(path: Path, content: Any, expected: str) -> dict[str, Any]:
-    """Refuse content of another format, of a newer version, or other than it was written."""
+    """Refuse content of another format, of a newer version, or altered after writing."""
     if not isinstance(content, dict) or content.get("format") != expected:
         raise FormatError(f"{path} is no {expected} file; give the folder of a training run")
     version = content.get("format_version")
@@ -331,5 +331,5 @@ def _checked(path: Path, content: Any, expected: str) -> dict[str, Any]:
 def _matches(seal: object, content: dict[str, Any]) -> bool:
     try:
         return seal == digest_of(content)
-    except TypeError:  # nothing that this program writes
+    except TypeError:  # not a type that this program writes
         return False

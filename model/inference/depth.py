@@ -1,4 +1,4 @@
-"""Depth models: one way to use a network, whether a checkpoint or an exported file holds it."""
+"""Depth models: one interface for a network in a checkpoint or in an exported file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ONNX, OPENVINO = ".onnx", ".xml"
 
 @dataclass(frozen=True)
 class Readings:
-    """What a depth model says of N patches.
+    """The output of a depth model for N patches.
 
     Attributes
     ----------
@@ -27,8 +27,8 @@ class Readings:
     probabilities
         (N, C) of the depth classes.
     in_range
-        (N,) whether a patch is like those of training; True throughout where the model cannot
-        tell (`ModelCard.tells_range`).
+        (N,) whether a patch is like those of training; always True where the model cannot judge it
+        (`ModelCard.tells_range`).
     """
 
     depth_um: Floats
@@ -54,14 +54,14 @@ class DepthModel(Protocol):
         ...
 
     def read(self, images: Any, source: str = "the input") -> Readings:
-        """Everything about the patches, from one pass of the network.
+        """All outputs for the patches, from one pass of the network.
 
         Parameters
         ----------
         images
             (N, S, S) or one (S, S), uint8 or uint16.
         source
-            Where they are from, named in errors.
+            Their origin, named in errors.
         """
         ...
 
@@ -73,7 +73,7 @@ class DepthModel(Protocol):
         images
             (N, S, S) or one (S, S), uint8 or uint16.
         source
-            Where they are from, named in errors.
+            Their origin, named in errors.
         """
         ...
 
@@ -85,7 +85,7 @@ class DepthModel(Protocol):
         images
             (N, S, S) or one (S, S), uint8 or uint16.
         source
-            Where they are from, named in errors.
+            Their origin, named in errors.
         """
         ...
 
@@ -97,18 +97,18 @@ class DepthModel(Protocol):
         images
             (N, S, S) or one (S, S), uint8 or uint16.
         source
-            Where they are from, named in errors.
+            Their origin, named in errors.
         """
         ...
 
 
 class Reads:
-    """The narrower questions, for a model that has `read` and `card`."""
+    """The single outputs, for a model that has `read` and `card`."""
 
     card: ModelCard
 
     def read(self, images: Any, source: str = "the input") -> Readings:
-        """Everything about the patches; the model's own."""
+        """All outputs for the patches; each model defines it."""
         raise NotImplementedError
 
     @property

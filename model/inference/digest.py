@@ -1,6 +1,6 @@
 """A checksum over what a checkpoint holds: tensors, numbers and texts in dicts and lists.
 
-It is taken of the content and not of a file's bytes, so that it is the same in every container.
+It is computed from the content and not from a file's bytes, so it is the same in every container.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def digest_of(content: Mapping[str, Any]) -> str:
 
 
 def _pieces(value: Any) -> Iterator[bytes | memoryview]:
-    """Type, size and value of everything, so that 1, 1.0, "1" and [1] differ."""
+    """Type, size and value of each item, so that 1, 1.0, "1" and [1] differ."""
     kind = type(value).__name__
     if isinstance(value, Tensor):
         flat = value.detach().cpu().contiguous().reshape(-1)

@@ -1,4 +1,4 @@
-"""Patches as the network sees them: checked, levelled, standardised."""
+"""Patches as network input: checked, normalised, standardised."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Scale:
     Parameters
     ----------
     normalise
-        "level" divides each patch by its own mean, which removes lamp and exposure and leaves
-        contrast, the cue of defocus; "flux" is for objects that shine on a dark ground: it takes
-        off the ground, divides by the light of the object, and takes the root, under which shot
-        noise is alike in bright and dim pixels (Anscombe, Biometrika 35, 1948); "dataset" leaves
-        grey values as they are.
+        "level" divides each patch by its own mean, which removes lamp and exposure and keeps
+        contrast, the cue of defocus; "flux" is for bright objects on a dark background: it
+        subtracts the background, divides by the total light of the object, and takes the square
+        root, so that shot noise is the same in bright and dim pixels (Anscombe, Biometrika 35,
+        1948); "dataset" does not change grey values.
     mean, deviation
-        Of the training patches after that; removed from all.
+        Mean and standard deviation of the training patches after that; removed from all patches.
     """
 
     normalise: Normalise
@@ -44,22 +44,22 @@ class Scale:
 
     @classmethod
     def of(cls, images: Any, normalise: Normalise) -> Scale:
-        """Measure the scale of training patches, (N, S, S); of many, some tell enough.
+        """Measure the scale of training patches, (N, S, S); a sample is used when there are many.
 
         Parameters
         ----------
         images
-            (N, S, S) patches of training.
+            (N, S, S) training patches.
         normalise
-            What is done to each patch first; see the class.
+            The normalisation of each patch; see the class.
         """
         raw = cls(normalise, 0.0, 1.0)(_some(images))
         deviation = float(raw.std())
         return cls(normalise, float(raw.mean()), deviation if deviation > 0 else 1.0)
 
     def __call__(self, images: Any) -> Tensor:
-        """Turn (N, S, S) grey values into (N, 1, S, S) float32 of about zero mean, unit spread."""
-        import torch  # here, since an exported network scales its patches without it
+        """Turn (N, S, S) grey values into (N, 1, S, S) float32 of zero mean and unit deviation."""
+        import torch  # here, since an exported network does not need it
 
         if not isinstance(images, torch.Tensor):
             images = torch.from_numpy(np.array(images, dtype=np.float32))
@@ -67,7 +67,7 @@ class Scale:
         if self.normalise == "level":
             level = x.mean(dim=(1, 2, 3), keepdim=True).clamp_min(_LEAST)
             x = x - level
-            rest = x.mean(dim=(1, 2, 3), keepdim=True)  # what an engine in bf16 rounds away
+            rest = x.mean(dim=(1, 2, 3), keepdim=True)  # lost by bf16 rounding
             x = 1 + (x - rest) / (level + rest).clamp_min(_LEAST)
         elif self.normalise == "flux":
             light = x - _ground(x)
@@ -77,10 +77,10 @@ class Scale:
 
 
 def shine(images: Any) -> bool:
-    """Whether patches (N, S, S) show objects that shine on a dark ground, such as beads.
+    """Whether patches (N, S, S) show bright objects on a dark background, such as beads.
 
-    They do when the brightest pixel of a middling patch is three times as bright as its ground;
-    light that passes through cells is nowhere doubled.
+    They do when, in the median patch, the brightest pixel is three times as bright as the
+    background; in transmitted light no pixel is twice as bright.
     """
     x = Scale("dataset", 0.0, 1.0)(_some(images))
     brightest = x.amax(dim=(1, 2, 3)) / _ground(x).flatten().clamp_min(_LEAST)
@@ -88,7 +88,7 @@ def shine(images: Any) -> bool:
 
 
 def _some(images: Any) -> Any:
-    """Take every n-th of many patches, all of few."""
+    """Take every n-th patch when there are many, else all."""
     return images[:: 1 + len(images) // _ENOUGH]
 
 
@@ -110,7 +110,7 @@ def check_patches(images: Any, side: int, source: str = "the input") -> Any:
     side
         S the network was trained on.
     source
-        Named in the error.
+        Name of the images, for the error.
 
     Returns
     -------

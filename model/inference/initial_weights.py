@@ -1,8 +1,8 @@
-"""Where a network's weights start: at random, from the shipped network, or from a file.
+"""Initial weights of a network: random, from the shipped network, or from a file.
 
 A file is a checkpoint of this software, or the state dict of a torchvision network, such as
-its ImageNet weights. The head is kept where the depth classes are the same, and drawn afresh
-where they are not.
+its ImageNet weights. The head is kept where the depth classes are the same, and initialised at
+random otherwise.
 """
 
 import hashlib
@@ -35,25 +35,25 @@ _SHAPING = (
 
 
 def shipped() -> Checkpoint:
-    """Load the network that ships with fgaf, trained on simulated cells alone."""
+    """Load the network that ships with fgaf, trained on simulated cells only."""
     with as_file(files("fgaf.model.inference") / "weights" / "sim.safetensors") as path:
         return Checkpoint.load(path)
 
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """Weights to begin with.
+    """Weights to start from.
 
     Attributes
     ----------
     name
-        As the setting `start` gives it.
+        The value of the setting `start`.
     checkpoint
-        Of this software, or None.
+        A checkpoint of this software, or None.
     state
-        Of a torchvision network where it is none of this software's.
+        State dict of a torchvision network, where there is no checkpoint.
     sha256
-        Of the file; empty for the shipped network.
+        Checksum of the file; empty for the shipped network.
     """
 
     name: str
@@ -106,14 +106,14 @@ class InitialWeights:
         network
             Its weights are replaced.
         settings
-            Those it was built with.
+            Settings it was built with.
         header
-            Of the archive to train on; its depth classes decide whether the last layer fits.
+            Header of the archive to train on; its depth classes decide whether the last layer fits.
 
         Raises
         ------
         SettingError
-            They are of another network; the line says which setting differs.
+            They are of another network; the message says which setting differs.
         """
         if self.checkpoint is None:
             self._apply_torchvision(network, settings)
@@ -146,7 +146,7 @@ class InitialWeights:
         network.load_state_dict(state, strict=False)
 
     def _apply_torchvision(self, network: DepthNetwork, settings: TrainSettings) -> None:
-        """Load what fits: a colour stem is summed to grey, heads and auxiliary heads left out."""
+        """Load what fits: a colour stem is summed to grey; all heads are left out."""
         chosen = BACKBONES[settings.backbone]
         places = [path for path, _ in chosen.insertions(settings.insertion) if settings.fgaf]
         own = network.state_dict()
@@ -172,5 +172,5 @@ class InitialWeights:
 
 
 def facts(start: InitialWeights | None) -> dict[str, Any]:
-    """What `metrics.json` records of the start."""
+    """The entry in `metrics.json` about the initial weights."""
     return {"start": start.name if start else RANDOM, "start_sha256": start.sha256 if start else ""}

@@ -1,4 +1,4 @@
-"""What a person hands to prediction: patches, fields, raw stacks, archives, as patches."""
+"""Input files of prediction: patches, fields, raw stacks and archives, read as patches."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _KNOWN = (*IMAGE_SUFFIXES, ARCHIVE)
 
 @dataclass(frozen=True)
 class Patches:
-    """Patches of one file, (N, S, S), and where each was: (N,) columns.
+    """Patches of one file, (N, S, S), and the position of each: (N,) columns.
 
     Attributes
     ----------
@@ -48,12 +48,12 @@ class Patches:
 
 
 def find_files(paths: list[Path]) -> list[Path]:
-    """List the files, with every image, stack and archive of the folders among them.
+    """List the files; folders are replaced by the images, stacks and archives in them.
 
     Raises
     ------
     FgafError
-        One is not there, or a folder holds nothing to predict on.
+        One does not exist, or a folder holds nothing to predict.
     """
     found: list[Path] = []
     for path in paths:
@@ -79,11 +79,11 @@ def read_patches(
     verify: bool = True,
     warn: Callable[[str], None] = lambda _: None,
 ) -> Patches:
-    """Read a file as patches of the size the network takes.
+    """Read a file as patches of the network's size.
 
     A raw stack (`NAME.stack.h5`) or an image at least twice the patch along both axes is a
-    field: its cells are found, followed through the planes and cropped, those cut by the
-    border left out. Any other image is one patch per page. An archive gives its rows.
+    field: its cells are found, followed through the planes and cropped; cells cut by the border are
+    left out. Any other image is one patch per page. An archive gives its rows.
 
     Parameters
     ----------
@@ -92,15 +92,15 @@ def read_patches(
     card
         The card of the model.
     pixel_size_um
-        Pixel in the specimen; None for the stack's own, else the network's.
+        Pixel in the specimen; None for that of the stack, or of the network if the stack has none.
     head_um
         Length of the cells to find, µm; None for a sperm head.
     force
-        Read images of other optics than the model's all the same.
+        Accept images with other optics than the model's.
     verify
         Compare a raw stack or an archive with its checksums first.
     warn
-        Told what differs then.
+        Called with the differences then.
 
     Raises
     ------

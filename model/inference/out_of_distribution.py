@@ -1,10 +1,10 @@
-"""Whether a patch is like those of training: how far it lies from them.
+"""Whether a patch is like those of training, by its distance from them.
 
-A depth network answers whatever it is shown, and its features say little of that: an empty patch
-looks to them like a faint cell in focus. The patch itself is looked at instead, and all of it,
-whatever the network looks at: its power spectrum, whose rings move with defocus; its energy at
-four scales in a disc and two rings about the centre, which tells other things from a head; and the
-mean grey value of narrow rings. The distance from the training patches is Mahalanobis', under a
+A depth network gives an answer for any image, and its features do not show whether the image is
+valid: an empty patch looks like a faint cell in focus. Features of the whole patch are used
+instead: its power spectrum, whose rings move with defocus; its energy at four scales in a disc and
+two rings around the centre, which distinguishes a head from other objects; and the mean grey value
+of narrow rings. The distance from the training patches is the Mahalanobis distance, with a
 covariance that is shrunk towards a multiple of the identity (Ledoit and Wolf, J. Multivar. Anal.
 88, 2004).
 """
@@ -25,7 +25,7 @@ from fgaf.model.networks.augment import AugmentSettings, augment
 from fgaf.model.networks.settings import TrainSettings
 
 FALSE_ALARM = 0.01
-"""Share of validation patches that is called out of range."""
+"""Share of validation patches that are called out of range."""
 
 _RINGS = (0.25, 0.5, 0.8)
 _NARROW = tuple(1.1 * k / 12 for k in range(1, 13))
@@ -38,18 +38,18 @@ _SHIFT_PX = 2
 
 @dataclass(frozen=True)
 class Familiar:
-    """Where training patches lie among all that could be shown.
+    """The distribution of training patches in feature space.
 
     Attributes
     ----------
     mean
-        (D,) of the features.
+        (D,) mean of the features.
     whitening
-        (D, D) makes of what is left numbers of unit variance that know nothing of each other.
+        (D, D) whitening matrix: turns centred features into uncorrelated ones of unit variance.
     threshold
-        Squared length of these from which a patch is out of range.
+        A patch is out of range when the squared length of these is larger.
     false_alarm
-        Share of validation patches that is called so.
+        Share of validation patches that are called out of range.
     """
 
     mean: Tensor
@@ -59,7 +59,7 @@ class Familiar:
 
     @classmethod
     def of(cls, looked: Tensor) -> Familiar:
-        """Fit to the features (N, D) of training patches; the threshold is yet to be set."""
+        """Fit to the features (N, D) of training patches; the threshold is set later."""
         away = looked.double() - looked.double().mean(dim=0)
         deviation = away.square().mean(dim=0).sqrt()
         unit = 1 / deviation.clamp_min(_LEAST * float(deviation.mean()) + 1e-6)
@@ -70,7 +70,7 @@ class Familiar:
         return cls(looked.mean(dim=0), whitening.float().contiguous())
 
     def numbers(self) -> dict[str, float]:
-        """What is no tensor, for a file's header; see `restore`."""
+        """The values that are not tensors, for a file's header; see `restore`."""
         return {"threshold": self.threshold, "false_alarm": self.false_alarm}
 
     def tensors(self) -> dict[str, Tensor]:
@@ -79,7 +79,7 @@ class Familiar:
 
     @classmethod
     def restore(cls, numbers: Mapping[str, float], tensors: Mapping[str, Tensor]) -> Familiar:
-        """Put together what `numbers` and `tensors` took apart.
+        """Rebuild the object from `numbers` and `tensors`.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class Familiar:
 
 
 class Novelty(nn.Module):
-    """How unlike those of training patches are: above 1, out of range."""
+    """Novelty of patches: above 1, out of range."""
 
     def __init__(self, familiar: Familiar) -> None:
         super().__init__()
@@ -100,26 +100,26 @@ class Novelty(nn.Module):
         self.register_buffer("whitening", familiar.whitening / familiar.threshold**0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Judge patches (B, 1, S, S), whole: (B,)."""
+        """Novelty of whole patches (B, 1, S, S): (B,)."""
         return self.distance(features(x))
 
     def distance(self, looked: Tensor) -> Tensor:
-        """Squared distance (B,) of features (B, D), over the threshold."""
+        """Squared distance (B,) of features (B, D), divided by the threshold."""
         away = looked - self.get_buffer("mean")
         return (away @ self.get_buffer("whitening").T).square().sum(dim=1)
 
 
 def features(x: Tensor) -> Tensor:
-    """Everything that is looked at in patches (B, 1, S, S): (B, D)."""
-    half = F.avg_pool2d(x, 2)  # as fine as is needed, at a quarter of the cost
+    """Features of patches (B, 1, S, S): (B, D)."""
+    half = F.avg_pool2d(x, 2)  # fine enough, at a quarter of the cost
     return torch.cat([spectrum(half), energies(x), rings(half, _NARROW)], dim=1)
 
 
 def spectrum(x: Tensor) -> Tensor:
-    """Measure the power of patches by spatial frequency, inside a window that fades to the sides.
+    """Measure the power of patches by spatial frequency, under a window.
 
-    Two products with a table of cosines and sines take the place of a Fourier transform: only the
-    lowest frequencies are wanted, and every engine knows products.
+    Two matrix products with a table of cosines and sines replace a Fourier transform: only the
+    lowest frequencies are needed, and every engine supports products.
 
     Parameters
     ----------
@@ -128,8 +128,8 @@ def spectrum(x: Tensor) -> Tensor:
 
     Returns
     -------
-    (B, K) log of the mean power of the frequencies about 1, 2, ... K cycles per side, up to 0.3
-    per pixel
+    (B, K) log of the mean power at frequencies around 1, 2, ... K cycles per side, up to 0.3 per
+    pixel
     """
     side = x.shape[-1]
     window = torch.cos(_radius(x).clamp_max(1) * pi / 2) ** 2
@@ -150,14 +150,14 @@ def spectrum(x: Tensor) -> Tensor:
 
 
 def rings(maps: Tensor, radii: tuple[float, ...] = _RINGS) -> Tensor:
-    """Average maps over a disc and rings about the centre.
+    """Average maps over a disc and rings around the centre.
 
     Parameters
     ----------
     maps
         (B, C, H, W).
     radii
-        Where the disc and the R - 1 rings about it end, in half sides.
+        Outer radii of the disc and the R - 1 rings around it, in half sides.
 
     Returns
     -------
@@ -198,9 +198,9 @@ def energies(x: Tensor) -> Tensor:
 
 
 def learn(settings: TrainSettings, scale: Scale, training: Any, validation: Any) -> Familiar:
-    """Learn what training patches look like, and how far from them is too far.
+    """Learn the distribution of training patches, and the threshold.
 
-    Patches are turned, flipped and shifted by a pixel or two, as a detector may place them.
+    Patches are rotated, flipped and shifted by a pixel or two, as a detector may place them.
 
     Parameters
     ----------
@@ -209,12 +209,13 @@ def learn(settings: TrainSettings, scale: Scale, training: Any, validation: Any)
     scale
         Grey values to network input.
     training, validation
-        (N, S, S) patches of either side, N above 0; of many, some thousand are looked at.
+        (N, S, S) patches of each side, N above 0; of many, a few thousand are used.
 
     Returns
     -------
     Familiar
-        Its false alarm is `FALSE_ALARM`, or what the strangest of few validation patches allows.
+        Its `false_alarm` is `FALSE_ALARM`; with few validation patches, the share that the farthest
+        one allows.
     """
     familiar = Familiar.of(_as_placed(settings, scale, training, settings.seed))
     held = _as_placed(settings, scale, validation, settings.seed + 1)
@@ -223,16 +224,16 @@ def learn(settings: TrainSettings, scale: Scale, training: Any, validation: Any)
 
 
 def _limit(distances: Tensor) -> float:
-    """The distance that the share `FALSE_ALARM` of patches exceeds, or the largest of few.
+    """The distance that the share `FALSE_ALARM` of patches exceeds; with few patches, the largest.
 
-    A hair more, so that the patch that sets the limit is within it in any arithmetic.
+    It is slightly larger, so that the patch that sets the limit is within it despite rounding.
     """
     place = min(len(distances), ceil((1 - FALSE_ALARM) * (len(distances) + 1)))
     return 1.001 * float(distances.sort().values[place - 1].clamp_min(1e-9))
 
 
 def _as_placed(settings: TrainSettings, scale: Scale, images: Any, seed: int) -> Tensor:
-    """Features (N, D) of patches as a detector may place them."""
+    """Features (N, D) of randomly shifted patches, as a detector may place them."""
     places = torch.arange(0, len(images), 1 + (len(images) - 1) // _MOST)
     generator = torch.Generator().manual_seed(seed)
     moves = AugmentSettings(settings.turns, _SHIFT_PX, gain=0.0, offset=0.0, noise=0.0)

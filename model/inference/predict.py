@@ -1,4 +1,4 @@
-"""Depth from patches with a trained network: class probabilities, µm, and their spread."""
+"""Depth from patches with a trained network: class probabilities, depth in µm and its spread."""
 
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,9 @@ class Predictor(Reads):
     Parameters
     ----------
     checkpoint
-        Of a finished run.
+        Checkpoint of a finished run.
     tta
-        Average the eight symmetries of the square; None as the run was set.
+        Average the eight symmetries of the square; None for the setting of the run.
     """
 
     def __init__(self, checkpoint: Checkpoint, tta: bool | None = None) -> None:
@@ -48,12 +48,12 @@ class Predictor(Reads):
         run
             The run's folder, one checkpoint file, or "sim" for the network that ships.
         tta
-            Average the eight symmetries of the square; None as the run was set.
+            Average the eight symmetries of the square; None for the setting of the run.
 
         Raises
         ------
         FgafError
-            No run there, or its checkpoint is damaged.
+            There is no run, or its checkpoint is damaged.
         """
         return cls(load_checkpoint(run), tta)
 
@@ -70,7 +70,7 @@ class Predictor(Reads):
         Raises
         ------
         FgafError
-            Patches the network cannot take; see `fgaf.model.inference.images.check_patches`.
+            The patches are not valid; see `fgaf.model.inference.images.check_patches`.
         """
         patches = check_patches(images, self.card.patch_px, source)
         grid = self.card.class_depths_um
@@ -86,7 +86,7 @@ class Predictor(Reads):
         return Readings(expected_depth(p, grid), depth_spread(p, grid), p, novelty <= 1)
 
     def _batch(self, patches: Any) -> tuple[Tensor, Tensor]:
-        """Logits (B, outputs) and novelty (B,), 0 where it is not known."""
+        """Logits (B, outputs) and novelty (B,), 0 where it is unknown."""
         x = self.card.scale(patches)
         logits = network_logits(self.network, x, self.tta)
         if self._novelty is None:
@@ -106,7 +106,7 @@ def load_checkpoint(run: Path) -> Checkpoint:
     Raises
     ------
     FgafError
-        No run there, or its checkpoint is damaged.
+        There is no run, or its checkpoint is damaged.
     """
     if str(run) == SHIPPED and not run.exists():
         return shipped()
@@ -114,12 +114,12 @@ def load_checkpoint(run: Path) -> Checkpoint:
 
 
 def card_of(checkpoint: Checkpoint, tta: bool) -> ModelCard:
-    """Write the card of a checkpoint that is used with or without the eight symmetries.
+    """Make the card of a checkpoint, used with or without the eight symmetries.
 
     Parameters
     ----------
     checkpoint
-        Of a finished run.
+        Checkpoint of a finished run.
     tta
         Whether the eight symmetries are averaged.
     """
@@ -147,7 +147,7 @@ def card_of(checkpoint: Checkpoint, tta: bool) -> ModelCard:
 
 
 def network_logits(network: torch.nn.Module, x: Tensor, tta: bool) -> Tensor:
-    """Run a network in evaluation mode, on the CPU's float32 or wherever its weights are.
+    """Run a network in evaluation mode, on the device of its weights.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Depths of everything in some files, as rows, and the rows as table, CSV or Parquet."""
+"""Depths of all patches in some files, as rows, and the rows as table, CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("confidence", "float64"),
     ("in_range", "bool"),
 )
-"""Name and type of what a row holds; `y_px`, `x_px` and `in_range` may be unknown."""
+"""Name and type of each column; `y_px`, `x_px` and `in_range` may be unknown."""
 
 OUT_OF_RANGE = "out of range"
 
@@ -54,25 +54,25 @@ def predict_files(
     paths
         Images, raw stacks, archives, and folders of them.
     pixel_size_um, head_um
-        To find cells in fields, see `fgaf.model.inference.inputs.read_patches`.
+        For finding cells in fields; see `fgaf.model.inference.inputs.read_patches`.
     force
-        Use the model although pixels or optics are others than it was trained on.
+        Use the model although pixels or optics differ from those of training.
     verify
         Compare raw stacks and archives with their checksums first.
     warn
-        Told what differs then.
+        Called with the differences then.
     progress
         Wraps the files.
 
     Returns
     -------
     list of dict
-        One per patch, keys as in `COLUMNS`; `in_range` is None where the model cannot tell.
+        One per patch, keys as in `COLUMNS`; `in_range` is None where the model cannot judge it.
 
     Raises
     ------
     FgafError
-        A file that cannot be read, or is not for this model.
+        A file cannot be read, or is not for this model.
     """
     rows: list[Row] = []
     for path in progress(find_files(paths)):
@@ -105,7 +105,7 @@ def _rows(path: Path, patches: Patches, model: DepthModel) -> list[Row]:
 
 
 def table(rows: list[Row]) -> str:
-    """Lay rows out as a text table; a patch that is out of range is given no depth."""
+    """Format rows as a text table; a patch that is out of range gets no depth."""
 
     def depth(row: Row) -> str:
         if row["in_range"] is False:

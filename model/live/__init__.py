@@ -1,7 +1,6 @@
 """Depth at the microscope: every cell in view, frame by frame.
 
-Names are imported when first used, so that a command that needs few of them starts fast; they are
-listed in ``__init__.pyi``.
+Names are imported on first use, so that commands start fast; they are listed in ``__init__.pyi``.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Who may ask the page for what: by which names it is reached, and the token that moves a drive."""
+"""Access to the page: the allowed host names, and the token that is needed to move a drive."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from dataclasses import dataclass
 from typing import Self
 
 _HOST = re.compile(r"(\[[0-9a-f:.%]+\]|[^\s:\[\]@/?#\\]+)(:\d{1,5})?", re.IGNORECASE)
-_NO_NET = ("192.0.2.1", 9)  # of the block for documentation: nothing is sent there
+_NO_NET = ("192.0.2.1", 9)  # reserved for documentation: nothing is sent there
 _TOKEN_BYTES = 16
 
 
 @dataclass(frozen=True)
 class Access:
-    """What a request must bring.
+    """What a request must contain.
 
-    A browser can be led to this computer by a foreign name (DNS rebinding), so a request must ask
-    by a known name, or by the address at which it arrived.
+    A foreign host name can lead a browser to this computer (DNS rebinding), so the Host header must
+    be a known name, or the address at which the request arrived.
 
     Attributes
     ----------
     names
-        Names of this computer, in small letters.
+        Names of this computer, in lower case.
     token
-        What a request that moves something must bring; empty where none is needed.
+        Needed in a request that moves something; empty where none is needed.
     """
 
     names: frozenset[str]
@@ -36,17 +36,17 @@ class Access:
 
     @classmethod
     def to(cls, bound: str, names: Iterable[str], moves: bool) -> Self:
-        """Settle the access to a server.
+        """Set up the access to a server.
 
         Parameters
         ----------
         bound
             The address it listens on.
         names
-            Names by which it may be asked, beside those of this computer.
+            Allowed host names, besides those of this computer.
         moves
-            Whether requests can move something; they need a token then, if `bound` is open to
-            other computers.
+            Whether requests can move something; they then need a token, if `bound` is open to other
+            computers.
         """
         own = socket.gethostname()
         known = {"localhost", bound, own, f"{own}.local", *names}
@@ -54,12 +54,12 @@ class Access:
         return cls(frozenset(name.strip("[]").rstrip(".").lower() for name in known), token)
 
     def knows(self, hosts: Sequence[str], reached: str) -> bool:
-        """Whether a request asks for this computer.
+        """Whether a request is addressed to this computer.
 
         Parameters
         ----------
         hosts
-            The values of its ``Host`` headers, of which there must be one.
+            The values of its ``Host`` headers; there must be exactly one.
         reached
             The address of this computer at which it arrived.
         """
@@ -74,12 +74,12 @@ class Access:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only this computer reaches an address."""
+    """Whether only this computer can reach an address."""
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
 def address_for_others(bound: str) -> str:
-    """Where other computers find a server: its address, or this computer's where it has none."""
+    """Address of a server for other computers: its own, else this computer's."""
     if not ipaddress.ip_address(bound.partition("%")[0]).is_unspecified:
         return bound
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:

@@ -1,4 +1,4 @@
-"""Keeping a chosen cell in focus: where the drive has to go, from the cell's filtered height."""
+"""Keeps a chosen cell in focus: computes the drive's target from the cell's filtered height."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fgaf.model.live.focus import Focus
 from fgaf.model.live.tracker import Track
 
 CENTRE: Final = "centre"
-"""Follow the cell nearest to the middle of the frame, and the next one when it is gone."""
+"""Follow the cell nearest to the centre of the frame, and the next one when it is lost."""
 
 _LEAST_MOVE_UM: Final = 0.1
-"""Smaller moves are not worth their ringing."""
+"""Smaller moves are not made: their ringing would cost more than they gain."""
 _LEAD_S: Final = 0.015
-"""A command shows in the image so much later, besides the latency."""
+"""Delay from a command to its effect in the image, besides the latency."""
 _LONGEST_LEAD_S: Final = 0.15
 
 
@@ -36,7 +36,7 @@ def parse_target(text: str) -> int | None:
 
 
 class Autofocus:
-    """Sends the drive after one cell.
+    """Moves the drive to follow one cell.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Autofocus:
     shape
         Rows and columns of the frames.
     wanted
-        Id of the cell; None for the one nearest to the middle.
+        Id of the cell; None for the one nearest to the centre.
 
     Attributes
     ----------
@@ -61,20 +61,20 @@ class Autofocus:
         self.target: int | None = None
 
     def choose(self, wanted: int | None) -> None:
-        """Follow another cell from the next frame on; None for the one nearest to the middle."""
+        """Follow another cell from the next frame on; None for the one nearest to the centre."""
         with self._lock:
             self._wanted = wanted
             self.target = None
 
     def follow(self, tracks: list[Track], now_ns: int, drive_um: float) -> float | None:
-        """Aim at where the cell will be in focus when the move shows.
+        """Send the drive to where the cell will be in focus when the move takes effect.
 
         Parameters
         ----------
         tracks
             The cells in view.
         now_ns
-            The present.
+            The current time.
         drive_um
             Where the drive was in the last frame.
 

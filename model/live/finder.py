@@ -1,10 +1,10 @@
-"""Heads of sperm found in single frames, in focus too, by a small network.
+"""Finds sperm heads in single frames with a small network, also in focus.
 
-In focus a cell is a phase object with hardly any contrast: spots of contrast energy
-(`fgaf.curate.detection.detect`) miss it there, and a stack is needed to bridge the gap. Live there
-is no stack, so that a fully convolutional network looks at the whole pattern, midpiece and tail
-included. It has few channels, and runs in numpy on pieces of a frame as well as on all of it. Its
-weights stand in `finder.npz`; `tools/fit_finder.py` fits them to labelled patches.
+In focus a cell is a phase object with very low contrast. Detection by contrast energy
+(`fgaf.curate.detection.detect`) misses it there, and needs a stack to bridge the gap. In live work
+there is no stack, so a fully convolutional network uses the whole pattern, midpiece and tail
+included. It has few channels, and runs in numpy on parts of a frame or on all of it. Its weights
+are in `finder.npz`; `tools/fit_finder.py` fits them to labelled patches.
 """
 
 from __future__ import annotations
@@ -46,20 +46,20 @@ LAYERS: Final = (
     Layer(24, 24, 3, dilation=3),
     Layer(24, 3, 1),
 )
-"""From contrast to nearness (a logit) and the offset (y, x) of the head, for cells of 4 x 4."""
+"""From contrast to a score (a logit) and the offset (y, x) of the head, for grid cells of 4 x 4."""
 STRIDE: Final = 4
 """Side of an output cell, in pixels of the working grid."""
 REACH: Final = 32
-"""How far around a cell the network looks, in pixels of the working grid, rounded up."""
+"""Receptive field around a grid cell, in pixels of the working grid, rounded up."""
 
 _GROUND = 33
-"""Side of the mean that is taken for the background, in pixels of the working grid."""
+"""Side of the mean filter for the background, in pixels of the working grid."""
 _SPAN = 0.05
-"""Contrast that enters the network as 1."""
+"""Contrast that becomes network input 1."""
 
 
 def contrast_of(images: Image, binning: int) -> Floats:
-    """Bin images to the working grid and express them as contrast to their surroundings.
+    """Bin images to the working grid and convert them to contrast against the background.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class Finder:
 
         Returns
         -------
-        (3, N, Y / 4, X / 4): probability that a head is here, its offset (y, x) in cells.
+        (3, N, Y / 4, X / 4): probability of a head, and its offset (y, x) in grid cells.
         """
         x = contrast[..., None]
         for layer, (weight, bias) in zip(LAYERS, self._weights, strict=True):
@@ -132,7 +132,7 @@ class Finder:
         Parameters
         ----------
         contrast
-            (N, Y, X), as `contrast_of` gives it.
+            (N, Y, X), from `contrast_of`.
         least_score
             Maxima below it are left out.
 
@@ -170,7 +170,7 @@ def shipped() -> Finder:
 
 
 def _convolved(x: Floats, layer: Layer, weight: Floats) -> Floats:
-    """Convolve (N, Y, X, C): every place's surroundings as one row, then one product."""
+    """Convolve (N, Y, X, C) as one matrix product over all windows (im2col)."""
     spread, stride = layer.dilation * (layer.side - 1), layer.stride
     if not spread:
         return np.asarray(x @ weight[0, 0])

@@ -1,4 +1,4 @@
-"""The focus drive during live work: where it was at each exposure, and where it shall go."""
+"""The focus drive during live work: its position at each exposure, and its target."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _REST_S: Final = 0.004
 
 
 class Focus:
-    """Reads the drive's position again and again, and sends it to the newest target.
+    """Reads the drive's position repeatedly, and sends the drive to the newest target.
 
-    A new target is sent only when the drive stands: what a controller does with a command during a
-    move differs from maker to maker. Targets beyond the limits become the limit. A drive that does
-    not stand where its moves can have brought it is not moved any more: that is an error.
+    A new target is sent only when the drive stands, because controllers differ in how they treat a
+    command during a move. Targets beyond the limits become the limit. It is an error when the drive
+    is not where its moves can have brought it; it is then not moved any more.
 
     In real time a thread of its own talks to the drive (`start`, `stop`), since a serial drive
-    takes a frame's time to answer; in simulated time the loop calls `look`.
+    takes about a frame to answer; in simulated time the loop calls `look`.
 
     Parameters
     ----------
     drive
         The drive; its limits hold, and its clock stamps the positions.
     play_um
-        Play of the drive: the objective stays where it is for so long when the direction turns
-        down. Positions are then those of the objective, as if pushed from below, and moves down go
-        so much lower.
+        Backlash of the drive: after a change of direction to down, the objective starts to move
+        only after this distance. Positions are then those of the objective, as if pushed from
+        below, and moves down go lower by this distance.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Focus:
         self.at_limit = False
 
     def aim(self, z_um: float) -> float:
-        """Ask for a position; an older target that was not sent yet is forgotten.
+        """Set a target; an older target that was not sent yet is dropped.
 
         Returns
         -------
@@ -69,7 +69,7 @@ class Focus:
             return self._target_um
 
     def at(self, time_ns: int) -> float:
-        """Where the drive was at a time, in µm: on the line between the two readings around it.
+        """Position of the drive at a time, µm, interpolated between the two readings around it.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class Focus:
         Raises
         ------
         DeviceError
-            The drive is gone, says no number, or is not where its moves have brought it.
+            The drive is gone, gives no number, or is not where its moves have brought it.
         """
         try:
             asked_ns = self._clock.now_ns()

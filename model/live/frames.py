@@ -1,4 +1,4 @@
-"""Frames on their way from the camera to the loop: never more than a few wait, the oldest go."""
+"""Frames from the camera to the loop: only a few wait, and the oldest are dropped."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from fgaf.model.live.focus import Focus
 _log = logging.getLogger(__name__)
 
 WAITING: Final = 2
-"""Frames that wait for the loop at most."""
+"""Maximum number of waiting frames."""
 
 _LOOK_S: Final = 0.05
 _STEP_S: Final = 0.002
@@ -37,16 +37,16 @@ _STEP_S: Final = 0.002
 
 @dataclass(frozen=True)
 class Arrival:
-    """A frame, and what was lost before it.
+    """A frame, and the number of frames lost before it.
 
     Attributes
     ----------
     frame
-        As the camera gave it.
+        The frame from the camera.
     arrived_ns
         When it came, ns since the epoch.
     dropped
-        Frames dropped or lost since the last one that was handed out.
+        Frames dropped or lost since the last one that was returned.
     """
 
     frame: Frame
@@ -55,7 +55,7 @@ class Arrival:
 
 
 class Frames(Protocol):
-    """Where the loop gets its frames; running while its ``with`` block lasts."""
+    """Source of frames for the loop; it runs while its ``with`` block lasts."""
 
     def next(self) -> Arrival:
         """Wait for the next frame.
@@ -63,9 +63,9 @@ class Frames(Protocol):
         Raises
         ------
         DeviceError
-            The camera or the drive is gone, is silent, or gives what cannot be believed.
+            The camera or the drive is gone, does not answer, or gives invalid data.
         InterruptError
-            A stop was asked for.
+            A stop was requested.
         """
         ...
 
@@ -81,7 +81,7 @@ def frames_of(
     interrupt: Interrupt,
     processing_s: float | None = None,
 ) -> Frames:
-    """Choose how frames are taken: by a thread in real time, in step in simulated time.
+    """Choose how frames are taken: by a thread in real time, by the loop in simulated time.
 
     Parameters
     ----------
@@ -90,12 +90,12 @@ def frames_of(
     settings
         How the camera is used.
     focus
-        Is asked where the drive is while frames are awaited.
+        Reads the drive's position while frames are awaited.
     interrupt
         Ends the waits.
     processing_s
-        Of simulated time, what passes from one frame handed out until the next is asked for; None
-        for as much as really passed.
+        Simulated time from one returned frame to the next request; None for the real time that
+        passed.
     """
     feed = _Feed(devices.camera, settings)
     if isinstance(devices.clock, WallClock):
@@ -104,7 +104,7 @@ def frames_of(
 
 
 class _Feed:
-    """One camera, streaming where it can, else triggered; incomplete frames are passed over."""
+    """One camera, streaming where possible, else triggered; incomplete frames are skipped."""
 
     def __init__(self, camera: Camera, settings: CameraTable) -> None:
         self._camera = camera
@@ -125,7 +125,7 @@ class _Feed:
             self._camera.stop()
 
     def take(self, patience_s: float) -> Frame | None:
-        """Take a frame within the patience, or None; a triggered camera always gives one."""
+        """Take a frame within the timeout, or None; a triggered camera always gives one."""
         try:
             if self._streaming is None:
                 frame: Frame | None = self._camera.trigger(self.timeout_s)
@@ -139,7 +139,7 @@ class _Feed:
         except Exception as error:
             raise DeviceError(f"the camera: {type(error).__name__}: {error}") from error
         if frame is not None:
-            self._check.begin()  # numbers may skip here: what is missing is counted
+            self._check.begin()  # frame numbers may skip here: missing frames are counted
             self._check.check(frame)
         return frame
 
@@ -150,7 +150,7 @@ class _Feed:
 
 
 class _Counter:
-    """Counts the frames missing between those handed out."""
+    """Counts the frames missing between the returned ones."""
 
     def __init__(self) -> None:
         self._last: int | None = None
@@ -162,7 +162,7 @@ class _Counter:
 
 
 class GrabbedFrames:
-    """A thread takes frames as they come; when the loop is late the oldest waiting one is dropped.
+    """A thread takes frames as they come; when the loop is late, the oldest is dropped.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ class GrabbedFrames:
 
 
 class SteppedFrames:
-    """In simulated time the newest frame is taken when it is asked for.
+    """In simulated time the newest frame is taken on request.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ class SteppedFrames:
         self._feed.stop()
 
     def next(self) -> Arrival:
-        """Let the time of the last frame's processing pass, then wait; see `Frames`."""
+        """Advance the clock by the last frame's processing time, then wait; see `Frames`."""
         if self._handed_s is not None and self._processing_s is None:
             self._clock.sleep(time.perf_counter() - self._handed_s)
         deadline_ns = self._clock.now_ns() + round(self._feed.timeout_s * 1e9)

@@ -1,4 +1,4 @@
-"""A cell's height over time: a Kalman filter on what single frames say of it."""
+"""A cell's height over time: a Kalman filter on the depths of single frames."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Final
 from fgaf.model.live.constant_velocity import ConstantVelocity
 
 AGITATION: Final = (3.0, 300.0)
-"""Spectral densities of a cell's acceleration, µm²/s³: one that swims level, one that climbs."""
+"""Spectral densities of a cell's acceleration, µm²/s³: for level swimming and for climbing."""
 BEAT_UM: Final = 0.1
-"""How far a head swings about its mean height with every beat, r.m.s."""
+"""Amplitude of a head around its mean height with every beat, r.m.s."""
 FLOOR_UM: Final = 0.08
-"""Least error taken for a single frame's depth: networks are surer than they should be."""
+"""Minimum error of a single frame's depth, since networks are overconfident."""
 BEYOND_UM: Final = 0.3
-"""Least error of a depth at the end of the classes: the cell may be anywhere beyond."""
+"""Minimum error of a depth at the end of the classes: the cell may be anywhere beyond."""
 
 _SPEED_UM_S: Final = 10.0
 _SWITCH_S: Final = 1.0
@@ -27,8 +27,8 @@ _BEAT_S: Final = 0.01
 class _Model(ConstantVelocity):
     """One filter of constant velocity: mean height, speed, its weight.
 
-    `swing` is how far the head was above its mean height in the last measurement, `share` how much
-    of that measurement's departure it was taken to be.
+    `swing` is the height of the head above its mean in the last measurement, `share` the fraction
+    of that measurement's residual assigned to it.
     """
 
     agitation: float
@@ -42,10 +42,10 @@ class _Model(ConstantVelocity):
 class Height:
     """Height (z of the cell's focus, in drive µm), with its uncertainty, and its speed.
 
-    Two filters of constant velocity run side by side, one for cells that swim level and one for
-    those that climb and dive, and are mixed by how well each predicted the measurements
-    (interacting multiple models: H. Blom and Y. Bar-Shalom, IEEE Trans. Autom. Control 33, 1988). A
-    measurement that is far off counts less the farther it is.
+    Two constant-velocity filters run in parallel, one for cells that swim level and one for cells
+    that climb or dive. They are mixed by how well each predicts the measurements (interacting
+    multiple models: H. Blom and Y. Bar-Shalom, IEEE Trans. Autom. Control 33, 1988). An outlier has
+    less weight the farther it is off.
 
     Parameters
     ----------
@@ -68,9 +68,9 @@ class Height:
         return self._time_ns
 
     def measure(self, z_um: float, error_um: float, time_ns: int) -> None:
-        """Take a measurement in: z and its standard error in µm, and its time.
+        """Add a measurement: z and its standard error in µm, and its time.
 
-        A time before the last one is taken for the same.
+        A time before the last one is treated as the last one.
 
         Parameters
         ----------
@@ -96,7 +96,7 @@ class Height:
             model.weight /= total
 
     def at(self, time_ns: int) -> tuple[float, float, float]:
-        """Foretell the height.
+        """Predict the height.
 
         Parameters
         ----------
@@ -123,7 +123,7 @@ class Height:
         return z, math.sqrt(variance), v
 
     def _mix(self, switching: float) -> None:
-        """Let each filter take over a little of the others."""
+        """Mix each filter's state with a little of the others."""
         old = self._models
         share = switching / len(old)
         total = sum(model.weight for model in old)
@@ -145,16 +145,16 @@ class Height:
 
 
 def error_of(depth_um: float, spread_um: float, half_range_um: float, step_um: float) -> float:
-    """Take the standard error of a single frame's depth from its spread.
+    """Compute the standard error of a single frame's depth from its spread.
 
-    A depth that lies between two classes is shared among them: so much spread is no error.
+    A depth between two classes is shared between them; this part of the spread is not an error.
 
     Parameters
     ----------
     depth_um, spread_um
-        As the network gives them.
+        From the network.
     half_range_um, step_um
-        Its classes; within half a step of their end it can say no more than "at least so far".
+        Its classes; within half a step of their end the depth is only a lower limit.
     """
     between = depth_um / step_um % 1.0
     shared = step_um**2 * between * (1 - between)

@@ -42,23 +42,23 @@ _WARM: Final = (1, 2, 4, 8, 16)
 
 @dataclass(frozen=True)
 class LiveSettings:
-    """How live work is done.
+    """Settings of live work.
 
     Attributes
     ----------
     track
         Follow a cell with the drive.
     target
-        Its id; None for the one nearest to the middle of the frame.
+        Its id; None for the one nearest to the centre of the frame.
     play_um
-        Play of the drive, as `acq check` measures it; see `Focus`.
+        Backlash of the drive, from `acq check`; see `Focus`.
     head_um
         Length of the heads, in µm.
     cells
-        When a cell is one.
+        When a spot counts as a cell.
     processing_s
-        In simulated time, how long a frame's processing takes; None for as long as it really
-        takes. Real cameras know no such thing.
+        In simulated time, how long the processing of a frame takes; None for the real time. Not
+        used with real cameras.
     """
 
     track: bool = False
@@ -80,15 +80,15 @@ class Live:
     devices
         Open camera, drive and clock.
     rig
-        How they are used.
+        Their settings.
     model
         Reads depth.
     settings
-        How it is done.
+        Settings.
     interrupt
-        Ends it.
+        Stops it.
     force
-        Use a model that was trained on other images all the same.
+        Use a model that was trained on other images.
     finder
         Finds heads.
 
@@ -97,14 +97,14 @@ class Live:
     pace
         Frames, drops, latency so far.
     pursuit
-        What follows a cell; None without `LiveSettings.track`.
+        Follows a cell; None without `LiveSettings.track`.
     differs
-        In what the rig differs from the model, where `force` let it pass; else empty.
+        How the rig differs from the model, where `force` allowed it; else empty.
 
     Raises
     ------
     FgafError
-        The rig's optics, pixels or frames do not suit the model; the line says what differs.
+        The rig's optics, pixels or frames do not match the model; the message says what differs.
     SettingError
         The pixel size is unknown.
     """
@@ -159,13 +159,13 @@ class Live:
 
     @property
     def cells(self) -> int:
-        """How many cells were given a number so far."""
+        """Number of cells that have got a number so far."""
         return self._tracker.named
 
     def frames(self, limit: int | None = None) -> Generator[LiveFrame]:
-        """Yield one result per frame until the limit, or until a stop is asked for.
+        """Yield one result per frame until the limit, or until a stop is requested.
 
-        With `LiveSettings.track` the drive goes back to where it stood, however this ends.
+        With `LiveSettings.track` the drive always goes back to its start position.
 
         Parameters
         ----------
@@ -175,15 +175,15 @@ class Live:
         Raises
         ------
         DeviceError
-            The camera or the drive failed, or a frame is not what it should be.
+            The camera or the drive failed, or a frame is invalid.
         """
         self._warm_up()
         with ExitStack() as stack:
             if self.pursuit is not None:
                 self._drive.check_here()
                 stack.enter_context(self._drive.returning("the cell was followed"))
-            # New cells are searched for while the known ones are followed. Matrices this small
-            # are multiplied on one core: two would mostly wait for each other, and keep both busy.
+            # New cells are searched for while the known ones are followed. Matrices this small are
+            # multiplied on one core: two cores would mostly wait for each other.
             aside = stack.enter_context(ThreadPoolExecutor(1, "search"))
             stack.enter_context(threadpool_limits(1, "blas"))
             frames = stack.enter_context(
@@ -200,7 +200,8 @@ class Live:
                 while limit is None or done < limit:
                     yield self._result(frames.next(), aside)
                     done += 1
-            # Who asks for no more ends the block well; a drive that cannot go back is an error.
+            # A caller that stops early ends the block normally; a drive that cannot go back is an
+            # error.
             except (InterruptError, GeneratorExit):
                 return
 
@@ -248,7 +249,7 @@ class Live:
     def _read(
         self, tracks: list[Track], pixels: npt.NDArray[Any]
     ) -> dict[int, tuple[float, float, bool]]:
-        """Depth, spread and range of every cell found whose patch is inside the frame."""
+        """Depth, spread and range check of every found cell whose patch is inside the frame."""
         side, (rows, columns) = self._side, pixels.shape
         numbers, patches = [], []
         for number, track in enumerate(tracks[:_MOST_CELLS]):
@@ -307,14 +308,14 @@ class Live:
         )
 
     def _warm_up(self) -> None:
-        """Run the model once on some batches: the first run of a size may take much longer."""
+        """Run the model once per batch size: the first run of a size may take much longer."""
         kind = np.uint8 if self._devices.camera.bit_depth <= 8 else np.uint16
         for count in _WARM:
             self._model.read(np.full((count, self._side, self._side), 100, kind))
 
 
 def open_live(model: str | Path) -> DepthModel:
-    """Open a depth model that looks at one view of each patch.
+    """Open a depth model that uses one view of each patch.
 
     A checkpoint that averages the eight symmetries would take eight times as long. An export is
     used as it was made.
@@ -337,18 +338,18 @@ def live(
 ) -> Generator[LiveFrame]:
     """Open a rig and a model, and yield one result per frame: ``for frame in live("sim", run):``.
 
-    Rig and drive are given back when the loop over it ends; see `Live` for the rest.
+    Rig and drive are released when the loop over it ends; see `Live` for the rest.
 
     Parameters
     ----------
     rig
         A rig, its file or its name.
     model
-        A depth model, or where it is; see `open_live`.
+        A depth model, or its path; see `open_live`.
     settings, force
         See `Live`.
     limit
-        Number of frames; None for as long as one asks.
+        Number of frames; None for no limit.
     """
     loaded = rig if isinstance(rig, Rig) else load_rig(rig)
     reader = open_live(model) if isinstance(model, str | Path) else model

@@ -1,4 +1,4 @@
-"""What is known after each frame: the cells with their heights, and how the loop keeps up."""
+"""The result of each frame: the cells with their heights, and the speed of the loop."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ VERSION: Final = 1
 
 @dataclass(frozen=True)
 class LiveCell:
-    """One cell in one frame. Depth and height are None where they are not known.
+    """One cell in one frame. Depth and height are None where they are unknown.
 
     Attributes
     ----------
     id
-        The same number for as long as the cell is followed.
+        Its number, the same as long as the cell is followed.
     seen
-        Whether it was found in this frame; else its place is predicted, and its depth not read.
+        Whether it was found in this frame; else its position is predicted, and its depth is not
+        read.
     y_px, x_px
         Centre of the head in the frame.
     vy_um_s, vx_um_s
         Velocity in the specimen.
     score
-        How much the spot looks like a head, 0 to 1.
+        Similarity of the spot to a head, 0 to 1.
     age_s
-        Since it was first found.
+        Time since it was first found.
     depth_um
-        Depth read from this frame alone: z of the drive less z of the cell's focus.
+        Depth from this frame only: z of the drive minus z of the cell's focus.
     spread_um
         Its standard deviation, as the network gives it.
     in_range
@@ -62,20 +63,20 @@ class LiveCell:
 
 @dataclass(frozen=True)
 class LiveFrame:
-    """One frame, and what was read from it.
+    """One frame and its results.
 
     Attributes
     ----------
     frame_id
         The camera's number.
     time_ns, result_ns
-        Middle of the exposure, and when the result stood; ns since the epoch.
+        Middle of the exposure, and time of the result; ns since the epoch.
     latency_ms
-        From one to the other.
+        Time from one to the other.
     drive_um
-        Where the drive was in the middle of the exposure.
+        Position of the drive in the middle of the exposure.
     dropped
-        Frames dropped since the start because the loop, or the camera's link, did not keep up.
+        Frames dropped since the start because the loop or the camera's link was too slow.
     rate_hz
         Frames per second, over the last seconds.
     latency_p50_ms, latency_p99_ms
@@ -83,7 +84,7 @@ class LiveFrame:
     target
         Id of the cell that the drive follows; None when there is none.
     aim_um
-        Where the drive was sent after this frame; None when it was not.
+        Target of the drive after this frame; None when it was not moved.
     at_limit
         Whether the cell is beyond the drive's limits.
     cells
@@ -108,7 +109,7 @@ class LiveFrame:
     pixels: npt.NDArray[Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the pixels, numbers rounded to what they are worth, as JSON holds it."""
+        """All but the pixels as JSON values, numbers rounded to their precision."""
         plain = {
             f.name: _rounded(getattr(self, f.name))
             for f in fields(self)
@@ -118,7 +119,7 @@ class LiveFrame:
         return {"format": "fgaf-live", "version": VERSION, **plain, "cells": cells}
 
     def to_json(self) -> str:
-        """One line of JSON, without its end."""
+        """One line of JSON, without the line break."""
         return json.dumps(self.to_dict(), allow_nan=False, separators=(",", ":"))
 
 

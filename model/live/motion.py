@@ -1,4 +1,4 @@
-"""Where a cell is in the frame: position and velocity, predicted from one frame to the next."""
+"""Motion of a cell in the frame: position and velocity, predicted from one frame to the next."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Final, Self
 from fgaf.model.live.constant_velocity import ConstantVelocity
 
 SWING_UM: Final = 0.7
-"""How far a head is off its mean path, r.m.s.: it swings with every beat; and what finding adds."""
+"""Deviation of a head from its mean path, r.m.s.: from the beat and from localisation."""
 TURNING: Final = 800.0
 """Spectral density of the mean path's acceleration, µm²/s³."""
 FASTEST_UM_S: Final = 60.0
-"""Standard deviation of a velocity, along each axis, of which nothing is known yet."""
+"""Standard deviation of an unknown velocity, along each axis."""
 
 
 @dataclass
 class Motion(ConstantVelocity):
-    """A Kalman filter of constant velocity; both axes share their covariance.
+    """A constant-velocity Kalman filter; both axes share their covariance.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Motion(ConstantVelocity):
 
     @classmethod
     def begin(cls, y: float, x: float, time_ns: int, pixel_um: float) -> Self:
-        """Begin where a head was found, in pixels of `pixel_um`.
+        """Start at the position of a found head, in pixels of `pixel_um`.
 
         Parameters
         ----------
@@ -59,7 +59,7 @@ class Motion(ConstantVelocity):
         return math.sqrt(self.pp + (SWING_UM / self._pixel_um) ** 2)
 
     def predict(self, time_ns: int) -> None:
-        """Move on to a time; an earlier one changes nothing."""
+        """Predict to a time; an earlier time changes nothing."""
         dt = (time_ns - self.time_ns) / 1e9
         if dt <= 0:
             return
@@ -69,7 +69,7 @@ class Motion(ConstantVelocity):
         self.grow(dt, TURNING / self._pixel_um**2)
 
     def correct(self, y: float, x: float) -> None:
-        """Take in where the head was found.
+        """Update with the position of a found head.
 
         Parameters
         ----------

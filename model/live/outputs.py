@@ -1,4 +1,4 @@
-"""A whole live run: the loop, with page, TCP port and file as wanted."""
+"""A complete live run: the loop, with optional page, TCP port and file."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ Watch = Callable[[Iterator[LiveFrame]], Iterator[LiveFrame]]
 
 @dataclass(frozen=True)
 class Done:
-    """What a live run did.
+    """Summary of a live run.
 
     Attributes
     ----------
     seconds
         From the first result to the last, by the rig's clock.
     frames, dropped, cells
-        Frames with a result, frames without, cells that got a number.
+        Frames with a result, frames without one, cells that got a number.
     rate_hz
         Frames per second.
     latency_p50_ms, latency_p99_ms
-        From the middle of the exposure to the result, of the last frames.
+        Time from the middle of the exposure to the result, over the last frames.
     lines_dropped
         Lines that slow TCP clients lost.
     """
@@ -48,7 +48,7 @@ class Done:
     lines_dropped: int
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """JSON values."""
         return asdict(self)
 
 
@@ -63,7 +63,7 @@ class LiveOutputs:
     host
         Address that both listen on.
     names
-        Names by which the page may be asked for, beside those of this computer.
+        Allowed host names of the page, besides those of this computer.
     record
         File to write; None for none.
     overwrite
@@ -91,20 +91,21 @@ class LiveOutputs:
         say: Callable[[str], None] = lambda _: None,
         watch: Watch = iter,
     ) -> Done:
-        """Run until a limit, or until a stop is asked for.
+        """Run until a limit, or until a stop is requested.
 
         Parameters
         ----------
         rig, model, settings, interrupt, force
             See `Live`.
         frames, seconds
-            Limits; seconds are the rig's.
+            Limits; seconds are of the rig's clock.
         model_name
             Written into the file.
         say
-            Told where page and port are, and what differs where `force` let it pass.
+            Called with the addresses of page and port, and with the differences that `force`
+            allowed.
         watch
-            Every result passes through it.
+            Wraps the results.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""How the loop keeps up: rate, latency, drops."""
+"""The speed of the loop: rate, latency, drops."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Pace:
     Attributes
     ----------
     frames, dropped
-        Since the start.
+        Numbers since the start.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Pace:
         self._percentiles = (0.0, 0.0)
 
     def count(self, latency_ms: float, result_ns: int, dropped: int) -> None:
-        """Take in one frame, and how many were dropped before it.
+        """Count one frame, and those dropped before it.
 
         Parameters
         ----------

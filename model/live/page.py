@@ -1,4 +1,4 @@
-"""The page: what the camera sees with the cells' numbers and heights on it, in a browser."""
+"""The page: the camera image with the cells' numbers and heights, in a browser."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ Choose = Callable[[int | None], None]
 
 
 class Page:
-    """A small web server that shows the newest frame; pictures are made only while one looks.
+    """A small web server for the newest frame; pictures are made only while a browser is open.
 
     Parameters
     ----------
     port
-        To listen on; 0 for any that is free.
+        Port to listen on; 0 for any free port.
     title
         Of the page.
     bit_depth
-        Significant bits of the frames.
+        Bit depth of the frames.
     half_range_um
-        Of the model's depth classes: colours the heights.
+        Half range of the model's depth classes, for the colours of the heights.
     choose
-        Called with the id of a cell that was clicked, or None for the one in the middle; None when
-        the drive follows no cell.
+        Called with the id of a clicked cell, or None for the one at the centre; None when the drive
+        follows no cell.
     host
-        Address to listen on; by default only this computer can look.
+        Address to listen on; by default only this computer can connect.
     names
         Names by which the page may be asked for, beside those of this computer.
 
@@ -57,8 +57,7 @@ class Page:
     host, port
         Where it listens.
     token
-        What a click must bring that makes the drive follow a cell, when the page is open to other
-        computers; else empty.
+        Needed in a request to follow a cell, when the page is open to other computers; else empty.
 
     Raises
     ------
@@ -106,7 +105,7 @@ class Page:
 
     @property
     def address(self) -> str:
-        """What to type into a browser, with the token where one is needed."""
+        """The page's address, with the token where one is needed."""
         query = f"?token={self.token}" if self.token else ""
         return f"http://{address_for_others(self.host)}:{self.port}/{query}"
 
@@ -136,12 +135,12 @@ class Page:
         return True
 
     def snapshot(self, after: int | None) -> dict[str, Any]:
-        """Wait for a frame other than number `after`, and give it with its picture.
+        """Wait for a frame other than number `after`, and return it with its picture.
 
         Returns
         -------
-        What `LiveFrame.to_dict` gives, under "frame", with "jpeg" in base64, "step" (frame pixels
-        to one of the picture), "shape" of the frame; "frame" is None when no new one came.
+        The result of `LiveFrame.to_dict` under "frame", with "jpeg" in base64, "step" (frame pixels
+        per pixel of the picture), and "shape" of the frame; "frame" is None when no new one came.
         """
 
         def fresh() -> bool:
@@ -152,7 +151,7 @@ class Page:
             frame = self._frame
         if self._ended or frame is None or frame.frame_id == after:
             return {**self._about, "frame": None, "ended": self._ended}
-        with self._making:  # one picture serves all who look
+        with self._making:  # all browsers share one picture
             if self._made is None or self._made[0] is not frame:
                 self._made = frame, self._picture(frame)
             return self._made[1]
@@ -205,7 +204,7 @@ def _html() -> bytes:
 
 @cache
 def _policy() -> str:
-    """Of the page nothing runs but its own script, known by its checksum."""
+    """Only the page's own script may run, identified by its checksum."""
 
     def own(element: str) -> str:
         inside = re.search(f"<{element}>(.*?)</{element}>", _html().decode(), re.DOTALL)

@@ -18,7 +18,7 @@ _MOST_CLIENTS: Final = 32
 
 
 class _Client:
-    """One connection, served by a thread of its own from a short queue: the oldest lines go."""
+    """One connection with its own thread and a short queue; the oldest lines are dropped."""
 
     def __init__(self, connection: socket.socket, patience_s: float) -> None:
         self.dropped = 0
@@ -53,24 +53,24 @@ class _Client:
                     line = self._waiting.popleft() if self._waiting else b""
                 try:
                     self._connection.sendall(line)
-                except OSError:  # it left, or took nothing for seconds
+                except OSError:  # the client left, or did not read for seconds
                     self.gone = True
 
 
 class Publisher:
-    """Serves any number of TCP clients; none of them can hold up the one who publishes.
+    """Serves any number of TCP clients; none of them can block the publisher.
 
-    A client that reads too slowly loses the oldest of the lines that wait for it; one that takes
-    nothing for some seconds is disconnected.
+    A client that reads too slowly loses its oldest waiting lines; a client that reads nothing for
+    some seconds is disconnected.
 
     Parameters
     ----------
     port
-        To listen on; 0 for any that is free.
+        Port to listen on; 0 for any free port.
     host
         Address to listen on; by default only this computer can connect.
     patience_s
-        How long a client may take nothing.
+        How long a client may read nothing.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ class Publisher:
             return self._lost + sum(client.dropped for client in self._clients)
 
     def publish(self, line: str) -> None:
-        """Hand one line, without its end, to every client; returns at once."""
+        """Send one line, without its line break, to every client; returns at once."""
         data = line.encode() + b"\n"
         with self._lock:
             self._sweep()
@@ -139,7 +139,7 @@ class Publisher:
         while True:
             try:
                 connection, _ = self._listener.accept()
-            except OSError:  # closed; or the system is short of descriptors, or the client left
+            except OSError:  # closed, or no descriptors left, or the client left
                 if self._ended.wait(_AGAIN_S):
                     return
                 continue
@@ -152,7 +152,7 @@ class Publisher:
 
 
 def port_error(option: str, host: str, port: int, error: OSError) -> FgafError:
-    """Say that a port cannot be listened on, and which option chooses another.
+    """Error for a port that cannot be used; it names the option that chooses another.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Results on disk: one HDF5 file per run, whole when it is published, readable when it is not."""
+"""Results on disk: one HDF5 file per run; an unfinished file is readable too."""
 
 from __future__ import annotations
 
@@ -58,24 +58,24 @@ _NO_PIXELS: Final = np.zeros((0, 0), np.uint8)
 
 
 class Recorder:
-    """Writes frames and cells in a thread of its own, twice a second, flushed each time.
+    """Writes frames and cells in its own thread, twice a second, with a flush each time.
 
-    Beside the target stands ``NAME.part`` until the block ends well: a killed run leaves it, and
-    every HDF5 program reads it. Of a run without a frame nothing is left.
+    The file is ``NAME.part`` until the block ends without error: a killed run leaves it, and every
+    HDF5 program can read it. A run without a frame leaves nothing.
 
     Parameters
     ----------
     path
         The file. Its folder is made when missing.
     about
-        Attributes of the file: what was done with which rig and model.
+        Attributes of the file, such as the rig and the model.
     overwrite
         Replace a file that is there.
 
     Raises
     ------
     FgafError
-        It is there, or cannot be written.
+        It exists, or cannot be written.
     """
 
     def __init__(self, path: Path, about: dict[str, Any], overwrite: bool = False) -> None:
@@ -133,11 +133,11 @@ class Recorder:
         try:
             self._publish(whole=error is None)
         except FgafError:
-            if error is None:  # what ended the run matters more
+            if error is None:  # the error that ended the run is more important
                 raise
 
     def put(self, frame: LiveFrame) -> None:
-        """Hand over one frame; returns at once.
+        """Queue one frame; returns at once.
 
         Raises
         ------
@@ -224,7 +224,7 @@ class Recorder:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Numbers for what is absent: no target is 0, no depth NaN, and no depth is in no range."""
+    """Values for missing data: target 0, depth NaN, and `in_range` False without a depth."""
     if value is None:
         return {"target": 0, "in_range": False}.get(name, np.nan)
     return value

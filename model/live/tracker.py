@@ -1,9 +1,9 @@
-"""The cells in view, each under the same number for as long as it can be followed.
+"""The cells in view; each keeps its number as long as it can be followed.
 
-Every known cell is looked for in a window around the place predicted for it. New ones are looked
-for in one strip of the frame after the other, so that the whole frame has been searched after a few
-frames and no frame takes long. What looks like a head only now and then, as debris does, is given
-up when its mean score falls.
+Every known cell is searched for in a window around its predicted position. New cells are searched
+for in one strip of the frame at a time, so that no frame takes long and the whole frame is searched
+after a few frames. A spot that only sometimes looks like a head, such as debris, is dropped when
+its mean score falls.
 """
 
 from __future__ import annotations
@@ -27,38 +27,39 @@ Floats = npt.NDArray[np.float64]
 Image = npt.NDArray[Any]
 
 _WINDOW: Final = 48
-"""Side of the window about a known cell, in pixels of the working grid."""
+"""Side of the window around a known cell, in pixels of the working grid."""
 _STRIP: Final = 64
-"""Height of a strip, in pixels of the working grid, besides what it shares with its neighbours."""
+"""Height of a strip, in pixels of the working grid, without the overlap with its neighbours."""
 _SHARED: Final = REACH // 2
 SEARCH_S: Final = 1 / 41
-"""A strip is searched so often: all of them every quarter of a second, in frames of 1200 rows."""
+"""Interval between searches of a strip: frames of 1200 rows are searched in a quarter of a
+second."""
 _GATE: Final = 3.5
-"""Farther than so many standard errors from its place predicted, a head is another's."""
+"""A head farther than this many standard errors from the predicted position is another cell."""
 _APART_UM: Final = 2.2
-"""Two heads are at least so far apart."""
+"""Minimum distance of two heads."""
 _UNLIKELY: Final = 1e6
 _RECENT: Final = 0.1
-"""Weight of the newest score in a cell's worth, once there are more than ten."""
+"""Weight of the newest score in a cell's mean score, once there are more than ten."""
 
 
 @dataclass(frozen=True)
 class TrackSettings:
-    """When a cell is one.
+    """When a spot counts as a cell.
 
     Attributes
     ----------
     least_score
-        A spot in the search for new cells needs it, 0 to 1.
+        Minimum score of a spot in the search for new cells, 0 to 1.
     least_score_known
-        A spot where a known cell is awaited needs only this.
+        Minimum score of a spot where a known cell is expected.
     least_worth
-        A cell whose score, averaged over its last frames, is less is none.
+        A cell is dropped when its mean score over its last frames is lower.
     confirmations
-        Frames in which a new cell must be found before it gets a number, without a gap of more
-        than two.
+        Frames in which a new cell must be found before it gets a number, without a gap of more than
+        two frames.
     lost_s
-        A known cell that was not found for so long is gone, in seconds.
+        A known cell is lost when it was not found for this long, in seconds.
     """
 
     least_score: Share = 0.4
@@ -80,19 +81,19 @@ class Track:
     number
         Its identity, from 1; 0 before it is confirmed.
     motion
-        Where it is.
+        Its position and velocity.
     seen
-        Whether it was found in the present frame.
+        Whether it was found in the current frame.
     y, x
-        Where it was found in the present frame, else where it is expected; pixels.
+        Position where it was found in the current frame, else where it is expected; pixels.
     score
-        Of the spot that it was found by, 0 to 1.
+        Score of its spot, 0 to 1.
     worth
-        Its score averaged over the last frames in which it was found.
+        Its mean score over the last frames in which it was found.
     finds
-        In how many frames it was found.
+        Number of frames in which it was found.
     missed
-        Frames since.
+        Frames since it was last found.
     found_ns, born_ns
         When it was last found, and first.
     height
@@ -127,12 +128,12 @@ class Tracker:
     finder
         Finds heads.
     settings
-        When a cell is one.
+        When a spot counts as a cell.
 
     Attributes
     ----------
     named
-        How many cells were given a number so far.
+        Number of cells that have got a number so far.
     """
 
     def __init__(
@@ -189,7 +190,7 @@ class Tracker:
     def search(self, pixels: Image, time_ns: int) -> Floats:
         """Look for heads in the next strip of a frame; may run while the tracks are in use.
 
-        Of frames that follow each other faster than `SEARCH_S`, some are not searched.
+        Some frames are not searched when they come faster than `SEARCH_S`.
 
         Parameters
         ----------
@@ -214,12 +215,12 @@ class Tracker:
         return self._placed(heads[own], self._unit * low, 0)
 
     def begin(self, heads: Floats, time_ns: int) -> None:
-        """Follow heads that a search of the last frame found, too, where no track is yet.
+        """Start tracks for heads that a search of the last frame found where there is no track yet.
 
         Parameters
         ----------
         heads
-            (K, 3): y, x in pixels, score, as `search` gives them.
+            (K, 3): y, x in pixels, score, from `search`.
         time_ns
             Time of the last frame, nanoseconds.
         """
@@ -235,7 +236,7 @@ class Tracker:
                 self._tracks.append(Track(motion, y, x, score, score, time_ns, time_ns))
 
     def _awaited(self, pixels: Image) -> Floats:
-        """Heads in the windows about the known cells: (K, 3) y, x in pixels, score."""
+        """Heads in the windows around the known cells: (K, 3) y, x in pixels, score."""
         if not self._tracks:
             return np.zeros((0, 3))
         side = self._unit * min(_WINDOW, min(self._shape) // (self._unit * STRIDE) * STRIDE)
@@ -253,7 +254,7 @@ class Tracker:
             corners, self._finder.heads(contrast_of(windows, self._unit), least), strict=True
         ):
             places = self._placed(heads, top, left)
-            # What stands at the edge of a window is seen better from another, or not at all.
+            # A head at the edge of a window is seen better in another window, or dropped.
             rim = STRIDE * self._unit
             inner = [
                 _inside(places[:, axis], start, side, rim, size)
@@ -268,7 +269,7 @@ class Tracker:
         return placed
 
     def _merged(self, heads: Floats) -> Floats:
-        """One of the heads that were found more than once, best first."""
+        """Heads without duplicates, best first."""
         heads = heads[np.argsort(-heads[:, 2], kind="stable")]
         kept: list[int] = []
         for number, (y, x, _) in enumerate(heads):
@@ -279,7 +280,7 @@ class Tracker:
         return heads[kept]
 
     def _assign(self, heads: Floats, time_ns: int) -> None:
-        """Give every cell its head, those that were found often first in doubt."""
+        """Assign a head to every cell; cells that were found more often come first."""
         cost = np.full((len(self._tracks), len(heads)), _UNLIKELY)
         for row, track in enumerate(self._tracks):
             motion = track.motion
@@ -328,7 +329,7 @@ def _within(start: float, most: int) -> int:
 
 
 def _inside(places: Floats, start: int, side: int, rim: int, size: int) -> npt.NDArray[np.bool_]:
-    """Whether places lie in a window, its rim left out where it is not the frame's."""
+    """Whether positions lie in a window, without its rim unless the rim is the frame's border."""
     low = start if start == 0 else start + rim
     high = start + side if start + side >= size // rim * rim else start + side - rim
     inside: npt.NDArray[np.bool_] = (places >= low) & (places < high)

@@ -1,4 +1,4 @@
-"""A web server that bad requests cannot stop, hold up or make talkative."""
+"""A web server that bad requests cannot stop or block, and that logs nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _HEADERS: Final = {
 
 
 class Server(ThreadingHTTPServer):
-    """Serves requests in threads of their own, of which there are not too many.
+    """Serves each request in its own thread; the number of threads is limited.
 
     Parameters
     ----------
@@ -51,12 +51,12 @@ class Server(ThreadingHTTPServer):
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
-        """Bind without asking the net for this computer's name, which can take seconds."""
+        """Bind without a network look-up of this computer's name, which can take seconds."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread; while too many are open, close it.
+        """Serve a connection in a thread; close it when too many are open.
 
         Parameters
         ----------
@@ -75,7 +75,7 @@ class Server(ThreadingHTTPServer):
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve a connection, and make room for another.
+        """Serve a connection, then release its slot.
 
         Parameters
         ----------
@@ -90,7 +90,7 @@ class Server(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Stay silent about what a client did; the terminal belongs to the loop.
+        """Print nothing about a client's error; the terminal belongs to the loop.
 
         Parameters
         ----------
@@ -102,7 +102,7 @@ class Server(ThreadingHTTPServer):
 
 
 class _Patient(io.RawIOBase):
-    """Reads from a connection until a deadline, however slowly the bytes come."""
+    """Reads from a connection, with a deadline for the whole request."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -141,7 +141,7 @@ class Handler(ABC, BaseHTTPRequestHandler):
         self.rfile = io.BufferedReader(self._patient)
 
     def handle_one_request(self) -> None:
-        """Wait for a request and answer it; a client that leaves on the way is no error."""
+        """Wait for a request and answer it; it is not an error when a client disconnects."""
         self._patient.renew()
         try:
             super().handle_one_request()
@@ -162,7 +162,7 @@ class Handler(ABC, BaseHTTPRequestHandler):
         path
             Path of the address, without the query.
         query
-            What stands behind its question mark.
+            The part after the question mark.
         """
 
     @abstractmethod
@@ -188,7 +188,7 @@ class Handler(ABC, BaseHTTPRequestHandler):
         if not self._own():
             return
         length = self.headers.get("Content-Length", "")
-        # JSON only: a page from elsewhere cannot send it without being asked first.
+        # JSON only: another site cannot send it without a preflight request.
         kind = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         origin = self.headers.get("Origin")
         if origin is not None and origin != f"http://{self.headers['Host']}":
@@ -203,7 +203,7 @@ class Handler(ABC, BaseHTTPRequestHandler):
             self.post(self.path, self.rfile.read(int(length)))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Stay silent: the terminal belongs to the loop.
+        """Print nothing: the terminal belongs to the loop.
 
         Parameters
         ----------
@@ -214,7 +214,7 @@ class Handler(ABC, BaseHTTPRequestHandler):
         """
 
     def end_headers(self) -> None:
-        """Add what every answer tells the browser about itself."""
+        """Add the headers that every answer has."""
         for name, value in _HEADERS.items():
             self.send_header(name, value)
         self.send_header("Content-Security-Policy", self.policy)
@@ -239,7 +239,7 @@ class Handler(ABC, BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def refuse(self, status: HTTPStatus, why: str) -> None:
-        """Send an error, and close the connection as its body may not have been read.
+        """Send an error, and close the connection, since the request's body may be unread.
 
         Parameters
         ----------

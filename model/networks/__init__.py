@@ -1,1 +1,1 @@
-"""Networks and what defines them: settings, layers, losses, augmentation."""
+"""Networks: settings, layers, losses, augmentation."""

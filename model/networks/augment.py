@@ -1,7 +1,7 @@
-"""Augmentation that cannot change the defocus: pixels move whole, or change by gain and noise.
+"""Augmentation that does not change the defocus: whole-pixel moves, gain and noise.
 
-Interpolation is itself a blur and blur is the label, so nothing here interpolates: quarter
-turns, flips and whole-pixel shifts are one gather of the batch.
+Interpolation blurs, and blur is the label, so nothing here interpolates: quarter turns, flips and
+whole-pixel shifts are one gather of the batch.
 """
 
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """How much of each operation.
+    """Amount of each operation.
 
     Parameters
     ----------
     turns
         Quarter turns and flips, the eight symmetries of the square, equally likely.
     shift_px
-        Shifts of up to so many whole pixels along each axis; the border is mirrored.
+        Maximum shift in whole pixels along each axis; the border is mirrored.
     gain, offset, noise
-        Standard deviations of a patch's factor - 1 and addend, and of each pixel's noise, all in
+        Standard deviations of a patch's gain - 1 and offset, and of each pixel's noise, all in
         units of the normalised image.
     """
 
@@ -40,9 +40,9 @@ def augment(batch: Tensor, settings: AugmentSettings, generator: torch.Generator
     batch
         (B, 1, S, S) normalised.
     settings
-        How much of each.
+        Amount of each operation.
     generator
-        Of the batch's device; the same state gives the same result.
+        Generator on the batch's device; the same state gives the same result.
 
     Returns
     -------
@@ -91,6 +91,6 @@ def _move(batch: Tensor, settings: AugmentSettings, generator: torch.Generator) 
 
 
 def _mirrored(index: Tensor, side: int) -> Tensor:
-    """Fold indices that left 0..side-1 back at the border pixel."""
+    """Reflect indices outside 0..side-1 at the border pixel."""
     index = index.abs()
     return torch.where(index >= side, 2 * (side - 1) - index, index)

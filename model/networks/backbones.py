@@ -1,7 +1,7 @@
 """The nine torchvision networks of Table I, and where the FGAF module goes in each.
 
-A `DepthNetwork` is one of them with a grayscale stem, the module after one or more of its
-maps, and a place for CrossNorm and SelfNorm after every block.
+A `DepthNetwork` is one of them with a grayscale stem, the module after one or more of its maps, and
+an optional CrossNorm and Whether SelfNorm follows every block.
 """
 
 from collections.abc import Callable, Iterator
@@ -117,9 +117,9 @@ class Backbone:
     Parameters
     ----------
     name
-        As torchvision and the command line call it.
+        Name in torchvision and on the command line.
     build
-        Makes it for a number of classes, as torchvision does.
+        torchvision's function that builds it for a number of classes.
     stem
         Path of its first convolution.
     head
@@ -210,24 +210,24 @@ class DepthNetwork(nn.Module):
     backbone
         A key of `BACKBONES`.
     outputs
-        Numbers per patch; as many as depth classes for most losses.
+        Outputs per patch; for most losses the number of depth classes.
     module
-        The FGAF readings; None leaves the network bare.
+        Settings of the FGAF module; None for the bare network.
     insertion
         After the last map, the third stage's, or every stage's.
     view
-        Share of the patch's side that is looked at, about the middle; 0 for all of it, as in
-        checkpoints from before there was a choice.
+        Share of the patch's side that is used, around the centre; 0 for all of it, as in old
+        checkpoints.
     stem_stride
-        Of the first convolution, 2 as published or 1.
+        Stride of the first convolution, 2 as published or 1.
     self_norm
-        SelfNorm after every block.
+        Whether SelfNorm follows every block.
     cross_norm
         The partner of CrossNorm; None for none.
     cross_norm_p
         Probability that a training batch is swapped.
     cross_norm_sites
-        At most so many blocks swap in one batch.
+        Maximum number of blocks that swap in one batch.
     """
 
     def __init__(
@@ -295,7 +295,7 @@ class DepthNetwork(nn.Module):
 
 
 def _grayscale(network: nn.Module, path: str, stride: int) -> None:
-    """Replace the stem by one of a single input channel, freshly initialised."""
+    """Replace the stem by a newly initialised one with a single input channel."""
     stem = network.get_submodule(path)
     if not isinstance(stem, nn.Conv2d):
         raise TypeError(f"{path} is no convolution")
@@ -327,7 +327,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def parameters(network: nn.Module) -> int:
-    """Count the trainable numbers of a network."""
+    """Count the trainable parameters of a network."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
@@ -337,9 +337,9 @@ def macs(network: nn.Module, side: int) -> int:
     Parameters
     ----------
     network
-        On (1, 1, side, side).
+        It takes (1, 1, side, side).
     side
-        Of the patch, pixels.
+        Side of the patch, pixels.
     """
     total = 0
 

@@ -26,13 +26,13 @@ def class_probabilities(
     Parameters
     ----------
     logits
-        (B, outputs), as the network was trained with `loss`.
+        (B, outputs) of a network trained with `loss`.
     loss
         "corn" chains conditional probabilities; all others are a softmax.
     temperature
-        Divides the logits; above 1 less sure.
+        Divides the logits; above 1 lowers the confidence.
     dtype
-        Of the result.
+        Type of the result.
 
     Returns
     -------
@@ -76,20 +76,20 @@ def depth_spread(probabilities: Floats, class_depths_um: Floats) -> Floats:
 
 
 def fit_temperature(logits: Tensor, targets: Tensor, loss: LossName) -> float:
-    """Find the temperature that makes held-out targets likeliest.
+    """Find the temperature of maximum likelihood for held-out targets.
 
-    A weak prior keeps it near 1 where there are few patches: a network that is right on all
-    of them would otherwise be made ever surer.
+    A weak prior keeps it near 1 with few patches: otherwise the confidence of a network that is
+    right on all of them would grow without limit.
 
     Parameters
     ----------
     logits
-        (N, outputs) of the validation patches.
+        (N, outputs) logits of the validation patches.
     targets
-        (N,) classes, or (N, C) shares of them, as the network was trained to; the nearest class
-        alone would call a network unsure that rightly shares a depth between two.
+        (N,) classes, or (N, C) shares of them, as in training. With only the nearest class, a
+        network that correctly shares a depth between two classes would seem uncertain.
     loss
-        As the network was trained.
+        The loss of the training.
 
     Returns
     -------

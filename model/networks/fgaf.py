@@ -1,6 +1,6 @@
 """The fine-grained attention fusion module: FG, eq. (6)-(7), AF, eq. (8)-(10), and FGAF.
 
-Equations are those of Yang et al., RA-L 2026. What the paper leaves open is an argument.
+Equations are those of Yang et al., RA-L 2026. Choices that the paper leaves open are arguments.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ Pooling = Literal["halve", "keep"]
 
 @dataclass(frozen=True)
 class FGAFSettings:
-    """The open readings of the module.
+    """Choices of the module that the paper leaves open.
 
     Parameters
     ----------
     width
-        Channels w inside, a multiple of 4.
+        Number of channels w inside, a multiple of 4.
     fg, af
-        Whether each half is there (the columns of Table II).
+        Whether each half is used (the columns of Table II).
     residual
-        Add the input to the output; the sum starts as the input.
+        Add the input to the output; the sum equals the input at initialisation.
     pooling
         Of eq. (11): "halve" averages 2 x 2 with stride 2, rounding sizes up; "keep" averages 3 x 3
         with stride 1, the only one that fits a residual.
@@ -53,7 +53,7 @@ class FGAFSettings:
 
 
 class FG(nn.Module):
-    """Weigh four scales against each other, eq. (6)-(7): (B, w, H, W) to the same shape.
+    """Weigh four scales, eq. (6)-(7): (B, w, H, W) to the same shape.
 
     Branch i is a convolution of kernel 3, 5, 7 or 9 in 1, 4, 8 or 16 groups (fewer where the
     width does not divide) to w/4 channels. The weights of a channel over the four scales are
@@ -89,7 +89,7 @@ class FG(nn.Module):
 
 
 class AF(nn.Module):
-    """Recalibrate channels by their typical and extreme values, eq. (8)-(10)."""
+    """Recalibrate channels by their mean and maximum values, eq. (8)-(10)."""
 
     def __init__(self, width: int, attention: Activation = "sigmoid") -> None:
         super().__init__()
@@ -116,12 +116,12 @@ class FGAF(nn.Module):
     channels
         C.
     settings
-        The readings; `settings.width` channels inside.
+        Settings of the module; `settings.width` channels inside.
 
     Raises
     ------
     ValueError
-        A residual round a module that halves the map, or a width that 4 does not divide.
+        A residual around a module that halves the map, or a width that is not a multiple of 4.
     """
 
     def __init__(self, channels: int, settings: FGAFSettings | None = None) -> None:

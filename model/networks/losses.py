@@ -1,4 +1,4 @@
-"""Losses on depth classes: WLoss, eq. (15), and the alternatives measured beside it."""
+"""Losses on depth classes: WLoss, eq. (15), and alternatives."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Normalisation = Literal["none", "mean"]
 
 @dataclass(frozen=True)
 class LossSettings:
-    """Which loss, and its numbers.
+    """The loss and its parameters.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class LossSettings:
 
 
 def outputs(loss: LossName, n_classes: int) -> int:
-    """Count the numbers a network must put out per patch for this loss.
+    """Number of network outputs per patch for this loss.
 
     Parameters
     ----------
@@ -84,13 +84,13 @@ def between(places: Tensor, n_classes: int) -> Tensor:
     Parameters
     ----------
     places
-        (B,) depths in steps from the lowest class; those beyond the ends count as the end.
+        (B,) depths in steps from the lowest class; depths beyond the ends are clipped.
     n_classes
         C.
 
     Returns
     -------
-    (B, C), rows sum to one; a depth on the grid is one class's alone
+    (B, C), rows sum to one; a depth on the grid belongs to one class
     """
     ranks = torch.arange(n_classes, device=places.device)
     inside = places.float().clamp(0, n_classes - 1)
@@ -98,7 +98,7 @@ def between(places: Tensor, n_classes: int) -> Tensor:
 
 
 def sample_weights(decided: Tensor, classes: Tensor) -> Tensor:
-    """Weigh each patch by how far it is off, eq. (15): `|L_i^2 - L_n^2| + 1`, L = 0..C-1.
+    """Weight of each patch by its error, eq. (15): `|L_i^2 - L_n^2| + 1`, L = 0..C-1.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def sample_weights(decided: Tensor, classes: Tensor) -> Tensor:
 def weighted(logits: Tensor, targets: Tensor, normalise: Normalisation = "none") -> Tensor:
     """WLoss, eq. (15): the mean of each patch's weight times its cross-entropy.
 
-    The predicted class carries no gradient. "mean" divides by the batch's mean weight, so
+    The predicted class has no gradient. "mean" divides by the batch's mean weight, so
     that the weights move gradients between patches without scaling the step.
 
     Parameters
@@ -154,7 +154,7 @@ def ranked_probability_score(logits: Tensor, targets: Tensor) -> Tensor:
 def distance(logits: Tensor, targets: Tensor) -> Tensor:
     """Distance of the expected class from the target's, in steps, batch mean.
 
-    Smooth within half a step of zero (Huber's loss), where labels are no better than that.
+    Smooth within half a step of zero (Huber's loss), since labels are not more exact than that.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def corn(logits: Tensor, targets: Tensor) -> Tensor:
 
     Returns
     -------
-    Scalar: binary cross-entropy summed over all questions asked, over their number.
+    Scalar: mean binary cross-entropy over all these questions.
     """
     reached = _shares(targets, logits.shape[1] + 1).flip(1).cumsum(dim=1).flip(1).clamp(0, 1)
     asked, above = reached[:, :-1], reached[:, 1:]

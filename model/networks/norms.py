@@ -37,7 +37,7 @@ def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def permutation(partner: Partner, x: Tensor, classes: Tensor | None) -> Tensor:
-    """Draw who swaps with whom: an order of the samples, or of the channels.
+    """Draw the partners: a permutation of the samples, or of the channels.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def permutation(partner: Partner, x: Tensor, classes: Tensor | None) -> Tensor:
         "sample": any other sample of the batch; "channel": any other channel of the same sample,
         eq. (13) to the letter; "depth": another sample of the same depth class.
     x
-        (B, C, H, W), for its sizes.
+        (B, C, H, W); only its shape is used.
     classes
         (B,) depth classes, needed for "depth".
 
@@ -70,14 +70,14 @@ def permutation(partner: Partner, x: Tensor, classes: Tensor | None) -> Tensor:
 
 
 def cross_norm(x: Tensor, partner: Partner, order: Tensor) -> Tensor:
-    """Give every map the mean and deviation of its partner, eq. (13).
+    """Replace each map's mean and deviation by those of its partner, eq. (13).
 
     Parameters
     ----------
     x
         (B, C, H, W).
     partner
-        What `order` orders.
+        What `order` permutes.
     order
         From `permutation`.
 
@@ -97,8 +97,8 @@ def cross_norm(x: Tensor, partner: Partner, order: Tensor) -> Tensor:
 class SelfNorm(nn.Module):
     """Recalibrate each channel's mean and deviation by two gates, eq. (14).
 
-    `x * g + mean * (f - g)`: g = Phi scales the deviation, f = Psi the mean. Each gate sees
-    its own channel's mean and deviation alone.
+    `x * g + mean * (f - g)`: g = Phi scales the deviation, f = Psi the mean. Each gate sees only
+    its own channel's mean and deviation.
     """
 
     def __init__(self, channels: int) -> None:
@@ -118,7 +118,7 @@ class SelfNorm(nn.Module):
 
 
 class NormSite(nn.Module):
-    """One place in a network where CrossNorm (while chosen) and SelfNorm act."""
+    """One site in a network for CrossNorm (while chosen) and SelfNorm."""
 
     def __init__(self, channels: int, self_norm: bool, partner: Partner | None) -> None:
         super().__init__()
@@ -136,16 +136,16 @@ class NormSite(nn.Module):
 
 
 def choose_sites(sites: list[NormSite], probability: float, most: int) -> list[NormSite]:
-    """Draw the sites that swap in this batch: none, or one to `most` of them.
+    """Draw the sites that swap in this batch: none, or 1 to `most` of them.
 
     Parameters
     ----------
     sites
         All sites of the network.
     probability
-        That the batch is swapped at all.
+        Probability that the batch is swapped.
     most
-        At most so many sites.
+        Maximum number of sites.
     """
     if not sites or torch.rand(()).item() >= probability:
         return []

@@ -1,4 +1,4 @@
-"""Everything that decides a training run: one frozen dataclass, from a preset, TOML or flags."""
+"""All settings of a training run: one frozen dataclass, from a preset, TOML or flags."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -36,11 +36,11 @@ class TrainSettings:
     Network
     -------
     backbone : one of the nine.
-    view : share of a patch's side that it looks at, about the middle; 0 for a half, though no
-        less than 48 px, or what the start was trained with.
-    stem_stride : of its first layer, 2 as published or 1; 0 for 1 where it looks at up to 64 px.
-    fgaf, width, fg, af, insertion, residual, pooling, branch_input, attention : the module
-        and its open readings, see `fgaf.model.networks.fgaf.FGAFSettings`.
+    view : share of a patch's side that it uses, around the centre; 0 for a half, but at least 48
+        px, or the value that the initial weights were trained with.
+    stem_stride : of its first layer, 2 as published or 1; 0 for 1 where it uses up to 64 px.
+    fgaf, width, fg, af, insertion, residual, pooling, branch_input, attention : the module and its
+        choices, see `fgaf.model.networks.fgaf.FGAFSettings`.
     self_norm, cross_norm, cross_norm_p, cross_norm_sites : see `fgaf.model.networks.norms`;
         `cross_norm` is the partner, or "off".
 
@@ -54,7 +54,7 @@ class TrainSettings:
     Data
     ----
     split : name of the archive's split.
-    balance : draw every class equally often, the rarer ones repeatedly.
+    balance : draw every class equally often, rarer ones repeatedly.
     normalise : "level", "flux" or "dataset", see `fgaf.model.inference.images.Scale`; then the
     training
         set's mean and deviation are removed.
@@ -64,22 +64,22 @@ class TrainSettings:
     ------------
     start : where the weights come from: "random", "sim" (the network pretrained on simulated
         cells that ships with fgaf), or a file: see `fgaf.model.inference.initial_weights`.
-    epochs : passes over the training patches; 0 for 60, or more where that is under 600 steps;
+    epochs : passes over the training patches; 0 for 60, or more where 60 are fewer than 600 steps;
         half of both where the start is not random.
     batch, lr, momentum, nesterov, weight_decay : SGD; `lr` is the highest rate, 0 for 0.05, or
         0.01 where the start is not random.
     schedule : "warmup_cosine" (linear rise over `warmup` of the run, cosine to zero), or
         "constant".
-    ema : decay per step of an average of the weights that is used instead of them; 0 for none.
-    select : which weights the run ends with: the "last" epoch's, or the "best" on validation.
-    patience : stop after so many epochs without a better validation; 0 never stops.
+    ema : decay per step of the average of the weights, which is used instead of them; 0 for none.
+    select : final weights: of the "last" epoch, or the "best" on validation.
+    patience : stop after this many epochs without a better validation; 0 never stops.
     tta : average the eight symmetries of the square when predicting.
-    seed : of everything random.
+    seed : random seed.
 
     Machine
     -------
     precision : of training: "fp32", "bf16" (autocast, channels last) or "auto", a few timed steps.
-    threads : of the processor in training; 0 for two, where there are two.
+    threads : processor threads in training; 0 for two, where there are two.
     """
 
     backbone: BackboneName = "shufflenet_v2_x1_0"
@@ -199,7 +199,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "noise": 0.005,
     },
 }
-"""Named starting points, as differences from the values of `TrainSettings`."""
+"""Presets, as differences from the values of `TrainSettings`."""
 
 
 def preset(name: str) -> TrainSettings:
@@ -223,7 +223,7 @@ def read_settings(path: Path, base: str = "default") -> TrainSettings:
     path
         The file, flat `key = value` lines.
     base
-        The preset where the file names none.
+        The preset if the file names none.
 
     Raises
     ------

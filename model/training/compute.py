@@ -1,4 +1,4 @@
-"""What training runs on: device, processor threads, precision and memory format."""
+"""Hardware settings of training: device, processor threads, precision and memory format."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,23 +13,23 @@ from torch import Tensor, nn
 from fgaf.model.networks.settings import TrainSettings
 
 _THREADS = 2
-"""More are left to whoever asks for them: on patches this small they mostly wait for each other."""
+"""More threads only on request: on patches this small they mostly wait for each other."""
 
 
 @dataclass(frozen=True)
 class Compute:
-    """What the steps run on.
+    """Hardware settings of the training steps.
 
     Attributes
     ----------
     device
         "cpu" or "cuda".
     threads
-        Of the processor.
+        Processor threads.
     bf16
-        Compute in bfloat16 where that is safe (autocast).
+        Compute in bfloat16 where this is safe (autocast).
     channels_last
-        Keep maps with their channels innermost.
+        Store maps with channels last.
     """
 
     device: str
@@ -68,8 +68,8 @@ class Compute:
 def choose_compute(settings: TrainSettings, seconds: Callable[[Compute], float]) -> Compute:
     """Pick device, threads, precision and memory format.
 
-    A GPU is used where there is one. On a processor all is as set, with two threads where none are;
-    with the precision "auto", a few timed steps decide.
+    A GPU is used where there is one. On a processor the settings are used, by default with two
+    threads; with the precision "auto", a few timed steps decide.
 
     Parameters
     ----------

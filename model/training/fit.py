@@ -1,4 +1,4 @@
-"""Whether an archive is fit to train on: cells on the sides of its split, patches with content."""
+"""Checks before training: cells on the sides of the split, patches with content."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ def require_cells(archive: Archive, split: str) -> None:
 
 
 def require_fit(archive: Archive, say: Callable[[str], None] = lambda _: None) -> None:
-    """Refuse what `fgaf-data validate` finds wrong with the patches; one pass over all of them.
+    """Refuse patches with errors that `fgaf-data validate` finds; one pass over all patches.
 
     Parameters
     ----------
     archive
         In memory or open.
     say
-        Told what is only worth a warning, one line each.
+        Called with each warning, one line each.
 
     Raises
     ------
     FgafError
-        Patches that show nothing; the line names the cell and the mend.
+        Patches without content; the message names the cell and how to fix it.
     """
     where = archive.path or "the archive"
     for finding in training_findings(archive):

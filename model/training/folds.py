@@ -1,4 +1,4 @@
-"""Cross-validation by cell: every cell is tested once, by a network that never saw its group."""
+"""Cross-validation by cell: every cell is tested once, by a network not trained on its group."""
 
 import json
 import logging
@@ -46,7 +46,7 @@ def draw_folds(archive: Archive, folds: int, seed: int) -> list[npt.NDArray[np.i
     folds
         How many.
     seed
-        Another seed, other folds.
+        Random seed of the folds.
     """
     made = make_folds(
         *places_of(archive), folds, test_share=0, seed=seed, validation_share=_VALIDATION_SHARE
@@ -65,14 +65,14 @@ def cross_validate(
     checked: bool = False,
     progress: Bar = console.progress,
 ) -> dict[str, Any]:
-    """Train one network per fold and judge all cells, each by the network that never saw it.
+    """Train one network per fold and test each cell with the network that was not trained on it.
 
     Parameters
     ----------
     archive, settings
         As for `fgaf.model.training.train.train`; the archive's own splits are not used.
     out
-        Folder; holds the run of each fold in `fold-1`, ... and `metrics.json` afterwards.
+        Folder for the run of each fold (`fold-1`, ...) and `metrics.json`.
     folds
         How many.
     resume, overwrite, checked, progress
@@ -82,8 +82,8 @@ def cross_validate(
     -------
     dict
         What `metrics.json` holds: `fgaf.model.metrics.judge` of all cells, intervals over
-        all of them, with `folds` and the top-1 and error of each in `per_fold`. Empty in the
-        processes of a team that do not lead.
+        all of them, with `folds` and the top-1 and error of each in `per_fold`. Empty in all
+        processes of a distributed run but the leader.
 
     Raises
     ------

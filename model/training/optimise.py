@@ -1,4 +1,4 @@
-"""One step of training: the rate, the optimiser, the step itself, the average of weights."""
+"""One step of training: learning rate, optimiser, step, average of the weights."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def learning_rate(step: int, total: int, settings: TrainSettings) -> float:
-    """Rate of one step: a linear rise over `warmup` and a cosine to zero, or constant.
+    """Learning rate of one step: linear warm-up over `warmup` and cosine to zero, or constant.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def learning_rate(step: int, total: int, settings: TrainSettings) -> float:
     total
         Number of steps of the training.
     settings
-        `lr` is the highest rate; `schedule` and `warmup` the course.
+        `lr` is the highest rate; `schedule` and `warmup` give its shape.
     """
     if settings.schedule == "constant":
         return settings.lr
@@ -37,14 +37,14 @@ def learning_rate(step: int, total: int, settings: TrainSettings) -> float:
 
 
 class Average:
-    """An exponential average of a network's weights, short-memoried while it is young."""
+    """An exponential average of a network's weights, with a shorter memory at the start."""
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.network = deepcopy(network).requires_grad_(False)
         self.decay = decay
 
     def update(self, network: nn.Module, step: int) -> None:
-        """Take in the weights after step number `step`, counted from 0.
+        """Update with the weights after step number `step`, counted from 0.
 
         Parameters
         ----------
@@ -63,14 +63,14 @@ class Average:
 
 
 def new_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """Stochastic gradient descent as the settings say.
+    """Stochastic gradient descent with these settings.
 
     Parameters
     ----------
     network
-        Whose weights are trained.
+        Its weights are trained.
     settings
-        Rate, momentum and weight decay.
+        Learning rate, momentum and weight decay.
     """
     return torch.optim.SGD(
         network.parameters(),
@@ -110,7 +110,7 @@ def take_step(
     Parameters
     ----------
     network, optimizer, loss_of, machine
-        Those of the training.
+        From the training.
     images
         (B, 1, S, S) normalised.
     classes
@@ -118,7 +118,7 @@ def take_step(
     targets
         (B,) classes or (B, C) shares, for the loss.
     share
-        Factor of the gradient, where B is only a part of the batch.
+        Factor of the gradient when B is only a part of the batch.
 
     Returns
     -------
@@ -141,9 +141,9 @@ def step_seconds(machine: Compute, settings: TrainSettings, side: int, n_classes
     machine
         What is timed.
     settings
-        Of the training, settled.
+        Resolved settings of the training.
     side
-        Of a patch, pixels.
+        Side of a patch, pixels.
     n_classes
         Number of depth classes.
     """

@@ -1,4 +1,4 @@
-"""Archives too large for memory: their patches stay on disk and are read as training needs them."""
+"""Archives too large for memory: patches stay on disk and are read when training needs them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,14 +19,14 @@ IN_MEMORY_BYTES = 2 * 10**9
 
 @contextmanager
 def opened(path: Path, in_memory_bytes: int = IN_MEMORY_BYTES) -> Iterator[Archive]:
-    """Open an archive, compared with its checksums, and read its patches where they are not many.
+    """Open an archive, verify its checksums, and read its patches if they fit in memory.
 
     Parameters
     ----------
     path
         The archive.
     in_memory_bytes
-        Patches of up to so many bytes are read into memory.
+        Patches of up to this many bytes are read into memory.
 
     Raises
     ------
@@ -39,14 +39,14 @@ def opened(path: Path, in_memory_bytes: int = IN_MEMORY_BYTES) -> Iterator[Archi
 
 
 class DiskImages:
-    """Patches of one side of the split, on disk; indexed as the tensor of them would be.
+    """Patches of one side of the split, on disk; indexed like a tensor.
 
     Parameters
     ----------
     images
         The patches of that side.
     device
-        Where the patches shall be when they are read.
+        Device of the patches after reading.
     """
 
     def __init__(self, images: CachedImages, device: str) -> None:
@@ -64,7 +64,7 @@ class DiskImages:
         return torch.from_numpy(patches).to(self._device)
 
     def order(self, generator: torch.Generator) -> Tensor:
-        """Draw the order of one epoch, (N,) places that can be read without going to and fro."""
+        """Draw the order of one epoch, (N,) indices that can be read almost sequentially."""
         seed = torch.randint(2**62, (1,), device=generator.device, generator=generator)
         order = self._images.order(np.random.default_rng(int(seed)))
         return torch.from_numpy(order).to(self._device)

@@ -1,8 +1,8 @@
-"""Training by several processes or machines under `torchrun`: each takes its part of a batch.
+"""Training with several processes or machines under `torchrun`: each takes its part of a batch.
 
-Batch statistics are those of the whole batch and gradients its mean, so that a team takes the
-same steps as one process would, up to the order of sums. Only the choice of partners in
-CrossNorm and of dropped units is each process's own.
+Batch statistics and mean gradients are of the whole batch, so several processes take the same steps
+as one process, up to the order of sums. Only the partners in CrossNorm and the dropped units are
+drawn in each process.
 """
 
 import gc
@@ -21,7 +21,7 @@ Thing = TypeVar("Thing")
 
 @dataclass(frozen=True)
 class DistributedContext:
-    """The processes that train together; alone, a team of one.
+    """The processes that train together; without `torchrun`, one.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class DistributedContext:
 
     @property
     def leads(self) -> bool:
-        """Whether this process validates, writes and speaks."""
+        """Whether this process validates, writes files and prints."""
         return self.rank == 0
 
     def part(self, batch: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ class DistributedContext:
         return batch.tensor_split(self.size)[self.rank]
 
     def share(self, thing: Thing) -> Thing:
-        """Give everyone what the leader holds."""
+        """Broadcast the leader's values."""
         if self.size == 1:
             return thing
         box = [thing]
@@ -51,14 +51,14 @@ class DistributedContext:
         return box[0]
 
     def sum(self, values: list[float], device: str) -> list[float]:
-        """Add up numbers over the team.
+        """Sum numbers over all processes.
 
         Parameters
         ----------
         values
-            Numbers of this process; as many in each.
+            Numbers of this process; the same count in each process.
         device
-            Where the sum is made, as torch names it.
+            torch device of the sum.
         """
         if self.size == 1:
             return values
@@ -67,17 +67,17 @@ class DistributedContext:
         return [float(value) for value in total]
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """Make a network's training steps the team's; its weights stay in `network` itself.
+        """Wrap a network for distributed training; its weights stay in `network` itself.
 
         Parameters
         ----------
         network
-            The network; its batch norms become the team's.
+            The network; its batch norms are replaced by distributed ones.
 
         Returns
         -------
         nn.Module
-            What to call in place of `network`, as long as the `distributed_context` block lasts.
+            To be called instead of `network`, as long as the `distributed_context` block lasts.
         """
         if self.size == 1:
             return network
@@ -87,20 +87,20 @@ class DistributedContext:
         return stepping
 
     def _disband(self) -> None:
-        """Free what needs the process group, whoever still holds a wrapped network."""
+        """Free what needs the process group, even while a wrapped network is referenced."""
         for stepping in self._wrapped:
             stepping.end()
         gc.collect()
 
 
 def leads() -> bool:
-    """Tell whether this process leads, in or out of a team."""
+    """Whether this process is the leader; True for a single process."""
     return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
 def distributed_context() -> Iterator[DistributedContext]:
-    """Join the team that `torchrun` started this process in; without it, a team of one."""
+    """Join the process group of `torchrun`; without it, use a single process."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield DistributedContext()
@@ -118,10 +118,10 @@ def distributed_context() -> Iterator[DistributedContext]:
 
 
 class _Stepping(nn.Module):
-    """A network whose gradients are averaged over the team, until the team ends.
+    """A network whose gradients are averaged over all processes, until the process group ends.
 
-    The process aborts when a DistributedDataParallel outlives its process group. So it is held
-    here alone, and freed before the group is destroyed.
+    The process aborts when a DistributedDataParallel outlives its process group. So only this
+    object holds it, and frees it before the group is destroyed.
 
     Parameters
     ----------
@@ -152,28 +152,28 @@ class _Stepping(nn.Module):
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over the team, of values and of gradients."""
+    """Sum over all processes, of values and of gradients."""
 
     @staticmethod
     def forward(_: Any, x: Tensor) -> Tensor:
-        """Add up (...) over the team."""
+        """Sum (...) over all processes."""
         total = x.clone()
         distributed.all_reduce(total)
         return total
 
     @staticmethod
     def backward(_: Any, *gradients: Tensor) -> Tensor:
-        """Add up the gradients."""
+        """Sum the gradients."""
         total = gradients[0].clone()
         distributed.all_reduce(total)
         return total
 
 
 class _TeamNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalisation by the statistics of the team's whole batch, on any device."""
+    """Batch normalisation with the statistics of the whole distributed batch, on any device."""
 
     def _check_input_dim(self, _: Tensor) -> None:
-        """Take any (B, C, ...)."""
+        """Accept any (B, C, ...)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, ...)."""
@@ -202,7 +202,7 @@ class _TeamNorm(nn.modules.batchnorm._BatchNorm):
 
 
 def _join_norms(network: nn.Module) -> None:
-    """Put team norms in place of batch norms, with the same parameters and names."""
+    """Replace batch norms by distributed ones, with the same parameters and names."""
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):

@@ -1,4 +1,4 @@
-"""An archive as a PyTorch dataset, for training loops other than ours."""
+"""An archive as a PyTorch dataset, for other training loops."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _MEMORY_BYTES = 64 * 2**20
 
 
 class PatchDataset(Dataset[tuple[Any, int]]):
-    """Patches of one side of a split and their depth classes, read as they are asked for.
+    """Patches of one side of a split and their depth classes, read on request.
 
-    Each worker process of a `DataLoader` opens the file for itself and keeps up to 64 MB of it.
+    Each worker process of a `DataLoader` opens the file itself and caches up to 64 MB of it.
 
     Parameters
     ----------
@@ -39,14 +39,14 @@ class PatchDataset(Dataset[tuple[Any, int]]):
     Attributes
     ----------
     classes
-        Depth in µm of every class, ascending.
+        Depth of every class in µm, ascending.
     targets
         (n,) class of every patch.
 
     Raises
     ------
     FormatError
-        No archive, or damaged.
+        It is not an archive, or it is damaged.
     SettingError
         No such side.
     FgafError
@@ -77,7 +77,7 @@ class PatchDataset(Dataset[tuple[Any, int]]):
         return len(self.targets)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        """Give one patch, (1, S, S) float32 or what the transform makes of it, and its class."""
+        """Return one patch, (1, S, S) float32 or the result of the transform, and its class."""
         target = self.targets[index]
         patch = self._images()[np.array([index])].astype(np.float32)
         tensor = torch.from_numpy(patch)
@@ -87,7 +87,7 @@ class PatchDataset(Dataset[tuple[Any, int]]):
         return self.__dict__ | {"_opened": None}
 
     def close(self) -> None:
-        """Close the file; it is opened again when a patch is asked for."""
+        """Close the file; it is opened again when a patch is requested."""
         if self._opened is not None:
             self._opened[0].close()
             self._opened = None

@@ -21,7 +21,7 @@ def plot_history(history: list[dict[str, float]], path: Path) -> None:
         One dict per epoch: epoch, train_loss, train_top1, and with validation cells val_loss,
         val_top1, val_expected_mae_um.
     path
-        PNG to write, in place of an older one.
+        PNG to write; an older one is replaced.
     """
     figure = _figure(11, 3.4)
     panels = figure.subplots(1, 3)

@@ -1,8 +1,8 @@
-"""Pretraining: one network for many microscopes, learned from simulated cells alone.
+"""Pretraining: one network for many microscopes, trained on simulated cells only.
 
-Every group of cells is seen by a microscope of its own: optics, pixel, light, noise and motion
-are drawn from the ranges below, depths uniformly. Whole microscopes are held out, so that the
-metrics of the run are of optics that it never saw.
+Every group of cells has its own simulated microscope: optics, pixel, light, noise and motion are
+drawn from the ranges below, depths uniformly. Whole microscopes are held out, so the metrics are
+for optics not seen in training.
 """
 
 import gc
@@ -43,7 +43,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "read_noise": (2, 15),
     "mottle": (0, 0.03),
 }
-"""What one microscope draws uniformly, as `SimulationSettings` names it."""
+"""Ranges that each microscope draws from uniformly, by the names in `SimulationSettings`."""
 INTERVAL_S = (0.0, 0.1)
 BEAT_HZ = (5.0, 25.0)
 SPEED_UM_S = (10.0, 130.0)
@@ -51,7 +51,7 @@ RELIEF, FROZEN = 0.15, 0.2
 """Shares of the microscopes with relief contrast, and with cells that do not move."""
 
 SETTINGS = TrainSettings(epochs=6, view=1.0, stem_stride=2)
-"""Of the training; it looks at whole patches, unlike the preset `default`."""
+"""Settings of the training; it uses whole patches, unlike the preset `default`."""
 
 _FRACTIONS = (0.96, 0.02, 0.02)
 
@@ -60,16 +60,16 @@ Bar = Callable[[Iterable[int], str, int], Iterator[int]]
 
 @dataclass(frozen=True)
 class Worlds:
-    """How much is simulated.
+    """Amount of simulated data.
 
     Parameters
     ----------
     cells
-        In all, nine depths each.
+        Total number of cells, nine depths each.
     microscopes
-        That share them as evenly as they go.
+        Number of microscopes; the cells are divided evenly.
     seed
-        Of everything drawn.
+        Random seed.
     """
 
     cells: CellCount = 6000
@@ -133,7 +133,7 @@ def simulate_world(worlds: Worlds, number: int) -> Archive:
         Which microscope, counted from 0.
     """
     cells = simulate_cells(off_grid=True, **draw_microscope(worlds, number))
-    gc.collect()  # a microscope's tables, hundreds of MB, hold on to each other
+    gc.collect()  # a microscope's tables, hundreds of MB, are in reference cycles
     return cells
 
 
@@ -147,7 +147,7 @@ def simulate_worlds(worlds: Worlds, progress: Bar = console.progress, workers: i
     progress
         Wraps the loop over the microscopes.
     workers
-        Processes that share them; the cells are the same for any number.
+        Number of processes; the cells are the same for any number.
     """
     numbers = range(worlds.microscopes)
     with _mapping(workers) as mapped:
@@ -197,23 +197,23 @@ def pretrain(
     progress: Bar = console.progress,
     workers: int = 1,
 ) -> dict[str, Any]:
-    """Simulate, train, and write the network with its card; goes on where a killed one stood.
+    """Simulate, train, and write the network with its card; resumes after a kill.
 
     Parameters
     ----------
     out
         Folder for `WORLDS`, the training run `RUN`, `WEIGHTS` and `CARD`.
     worlds, settings
-        How much of what.
+        Amount of data, and training settings.
     progress
         Wraps the long loops.
     workers
-        Processes that simulate; the result is the same for any number.
+        Number of processes for the simulation; the result is the same for any number.
 
     Returns
     -------
     dict
-        The metrics of the run, on microscopes it never saw.
+        The metrics of the run, on held-out microscopes.
 
     Raises
     ------
@@ -244,7 +244,7 @@ _KEPT = ("top1", "top3", "mae_um", "expected_mae_um", "expected_p95_um", "n_cell
 
 @contextmanager
 def _mapping(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """A `map` that keeps its order: the plain one, or one over so many processes."""
+    """A `map` that keeps the order: the built-in one, or one over several processes."""
     if workers == 1:
         yield map
         return

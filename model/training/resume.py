@@ -1,4 +1,4 @@
-"""Going on with a training: which run, and with which settings."""
+"""Resuming a training: which run, and with which settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FOLD_SPLIT = re.compile(r"fold_\d+_of_(\d+)")
 
 @dataclass(frozen=True)
 class Resumed:
-    """A run to go on with.
+    """A run to resume.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Resumed:
 
     @classmethod
     def of(cls, folder: Path) -> Resumed | None:
-        """Read what a folder was begun with; None where nothing was begun in it.
+        """Read the settings that a run was started with; None where the folder has no run.
 
         Raises
         ------
@@ -62,16 +62,16 @@ class Resumed:
         Parameters
         ----------
         given
-            Settings by name; a zero that stands for "what suits" agrees with anything.
+            Settings by name; a zero that means "automatic" agrees with any value.
         folds
             Number of folds; None where it was not given.
         source
-            Where they were given, for the error.
+            Where they come from, for the error.
 
         Raises
         ------
         SettingError
-            One differs, or is no setting; the line names both values.
+            One differs, or is not a setting; the message names both values.
         """
         wanted = self.settings.with_values(given)
         for key in given:
@@ -92,7 +92,7 @@ class Resumed:
 
 
 def usual_folder(dataset: Path, folds: int | None) -> Path:
-    """Name the folder of a run that nobody named: DATASET-run, or DATASET-folds.
+    """Default folder of a run: DATASET-run, or DATASET-folds.
 
     Parameters
     ----------
@@ -105,9 +105,9 @@ def usual_folder(dataset: Path, folds: int | None) -> Path:
 
 
 def unfinished_run(dataset: Path, folds: int | None) -> Path:
-    """Find the only run of an archive, under its usual names, that has begun and not ended.
+    """Find the only unfinished run of an archive, under its default names.
 
-    One that another program trains at this moment is none.
+    A run that another program is training now does not count.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def unfinished_run(dataset: Path, folds: int | None) -> Path:
     Raises
     ------
     SettingError
-        There is none, or there are several; the line lists them.
+        There is none, or there are several; the message lists them.
     """
     kinds = (FOLDS,) if folds is not None else (RUN, FOLDS)
     named = re.compile(rf"{re.escape(dataset.stem)}({'|'.join(kinds)})(-\d+)?")

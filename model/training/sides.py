@@ -1,4 +1,4 @@
-"""The patches of an archive as tensors by the sides of its split, and the order to draw them."""
+"""The patches of an archive as tensors by side of the split, and their order in training."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Data:
     images
         (N, S, S) grey values, in memory or left on disk.
     targets
-        (N,) classes or (N, C) shares of them, what the loss aims at.
+        (N,) classes or (N, C) shares of them, the targets of the loss.
     classes
         (N,)
     rows
@@ -47,14 +47,14 @@ class Data:
         Parameters
         ----------
         generator
-            Of the device of the data.
+            Generator on the device of the data.
         balance
-            Every class equally often, the rarer ones repeatedly.
+            Draw every class equally often, rarer ones repeatedly.
 
         Raises
         ------
         SettingError
-            Balanced, and the patches are on disk.
+            `balance` is set, and the patches are on disk.
         """
         if isinstance(self.images, DiskImages):
             if balance:
@@ -78,18 +78,18 @@ class Data:
 def load_sides(
     archive: Archive, settings: TrainSettings, device: str
 ) -> tuple[dict[int, Data], Scale]:
-    """Put each side that has cells on the device, and measure the scale of the training side.
+    """Move each side that has cells to the device, and measure the scale of the training side.
 
-    The patches of an archive that is open, and not read into memory, stay on disk.
+    The patches of an archive that is not read into memory stay on disk.
 
     Parameters
     ----------
     archive
         Patches, labels and splits.
     settings
-        Which split, and how labels and patches are prepared.
+        The split, and the preparation of labels and patches.
     device
-        Where the patches go, as torch names it.
+        torch device of the patches.
     """
     side_of_row = archive.split_of_rows(settings.split)
     classes = torch.from_numpy(np.asarray(archive.depth_class, dtype=np.int64))
@@ -110,7 +110,7 @@ def load_sides(
 def _patches(
     archive: Archive, device: str
 ) -> Callable[[npt.NDArray[np.intp]], Tensor | DiskImages]:
-    """How to come by the patches of some rows."""
+    """Function that gives the patches of some rows."""
     if not isinstance(archive.images, np.ndarray):
         cache = BlockCache(archive.images)
         return lambda rows: DiskImages(CachedImages(cache, rows), device)

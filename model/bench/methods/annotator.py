@@ -1,4 +1,4 @@
-"""Method `annotator`: what another person said of the same cells."""
+"""Method `annotator`: another person's labels of the same cells."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from fgaf.model.bench.methods.method import Method, Prediction, Sight
 
 
 class AnnotatorMethod(Method):
-    """A second person's labels of the same cells: how well people agree is what can be asked for.
+    """A second person's labels of the same cells; the agreement of people is a limit for methods.
 
-    Cells are found again by their source and their place. Only cells that the other person kept
-    are answered for, and judged.
+    Cells are matched by their source and position. Only cells that the other person kept are
+    answered and evaluated.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class AnnotatorMethod(Method):
         Folder of a curation session: the blind second pass (`fgaf-curate open --task second`),
         or the labels of a person who is not the archive's annotator.
     archive
-        In place of a session: an archive that the other person made of the same stacks.
+        Instead of a session: an archive that the other person made from the same stacks.
     """
 
     kind: Literal["annotator"]
@@ -60,7 +60,7 @@ class AnnotatorMethod(Method):
         return {"shift_um": {str(cell): shift for cell, shift in shift_um.items()}}
 
     def answer(self, data: EvaluationSet, resolved: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
-        """Give each plane its distance to the other person's focus."""
+        """Answer for each plane its distance to the other person's focus."""
         from fgaf.model.bench.methods.search import from_focus
 
         grid = data.archive.class_depths_um

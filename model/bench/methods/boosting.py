@@ -19,17 +19,17 @@ class BoostingMethod(Method):
     """Gradient-boosted trees (scikit-learn) on numbers that describe a patch.
 
     The numbers are focus measures, power in bands of spatial frequency, grey-level statistics
-    and the radial profile. How many rounds of trees are used is decided by the validation cells;
-    without such cells all are.
+    and the radial profile. The validation cells decide how many rounds of trees are used; without
+    such cells all are used.
 
     Attributes
     ----------
     rounds
-        The most rounds, each one tree per depth class.
+        Maximum number of rounds, each with one tree per depth class.
     learning_rate
-        What each round adds.
+        Learning rate of the boosting.
     leaves
-        The most leaves of a tree.
+        Maximum number of leaves of a tree.
     """
 
     kind: Literal["boosting"]
@@ -40,12 +40,12 @@ class BoostingMethod(Method):
     calibrated: ClassVar[bool] = True
 
     def resolved_settings(self, data: EvaluationSet, seed: int | None) -> dict[str, Any]:
-        """List the settings and the version of scikit-learn, which must be there."""
+        """List the settings and the version of scikit-learn, which must be installed."""
         version = optional("sklearn").__version__
         return {**super().resolved_settings(data, seed), "scikit_learn": version}
 
     def answer(self, data: EvaluationSet, resolved: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
-        """Grow the trees on the training patches, then ask them."""
+        """Train the trees on the training patches, then predict."""
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         from fgaf.model.bench.methods.features import describe_patches

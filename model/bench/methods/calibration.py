@@ -1,4 +1,4 @@
-"""How numbers that describe a patch go with its depth: a curve of Gaussians."""
+"""How the features of a patch change with depth: one Gaussian per depth."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from fgaf.model.bench.methods.method import Floats, Prediction
 from fgaf.model.metrics import nearest_class
 
 _PER_STEP: Final = 10
-"""Depths tried per step of the grid."""
+"""Number of depths tried per step of the grid."""
 _NEAR_STEPS: Final = 0.6
-"""Patches about so many steps away tell the spread at a depth."""
+"""Patches within about this many steps give the covariance at a depth."""
 _POOLED: Final = 0.2
-"""Share of the spread over all depths in the spread at one."""
+"""Weight of the covariance over all depths in that at one depth."""
 _DIAGONAL: Final = 0.05
 _LEAST: Final = 1e-3
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Mean and spread of some numbers at every depth of a fine grid.
+    """Mean and covariance of features at every depth of a fine grid.
 
     Attributes
     ----------
@@ -34,9 +34,9 @@ class Calibration:
     depth_um
         (G,) the fine grid, to half a step beyond the classes.
     centre, scale
-        (F,) taken off the numbers, and divided by.
+        (F,) subtracted from the features, and their divisor.
     mean
-        (G, F) of the scaled numbers at each depth.
+        (G, F) mean of the scaled features at each depth.
     root
         (G, F, F) lower Cholesky factor of their covariance there.
     """
@@ -57,13 +57,13 @@ class Calibration:
         Parameters
         ----------
         features
-            (N, F) numbers that describe patches.
+            (N, F) features of patches.
         depth_um
             (N,) their depths.
         class_depths_um
             (C,) the depth classes.
         degree
-            Of the polynomials; lower where there are too few depths for it.
+            Degree of the polynomials; lower where there are too few depths.
         """
         centre, scale = features.mean(axis=0), features.std(axis=0) + 1e-12
         x = (features - centre) / scale
@@ -99,7 +99,7 @@ class Calibration:
         Parameters
         ----------
         features
-            (N, F) of patches that were not calibrated on.
+            (N, F) features of patches that were not used in the calibration.
         depth_um
             (N,) their depths, µm.
         """
@@ -109,7 +109,7 @@ class Calibration:
         return float(logsumexp(np.where(own, log, -np.inf), axis=1).mean())
 
     def predict(self, features: Floats) -> Prediction:
-        """Say how probable each class is, and the mean depth."""
+        """Compute the probability of each class, and the mean depth."""
         shares = np.exp(self._log_shares(features))
         near = nearest_class(self.depth_um, self.class_depths_um)
         belongs = near[:, None] == np.arange(self.class_depths_um.size)
@@ -119,7 +119,7 @@ class Calibration:
         )
 
     def _log_shares(self, features: Floats) -> Floats:
-        """Log probability of each depth of the fine grid, all alike beforehand, (N, G)."""
+        """Log probability of each depth of the fine grid, with a uniform prior, (N, G)."""
         x = (features - self.centre) / self.scale
         log = np.empty((len(x), self.depth_um.size))
         for k, (mean, root) in enumerate(zip(self.mean, self.root, strict=True)):

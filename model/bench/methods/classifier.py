@@ -21,8 +21,8 @@ class ClassifierMethod(Method):
     Attributes
     ----------
     settings
-        Training settings that differ from those of the preset, by name; `preset` names it. Without
-        that it is the one that `fgaf-train` would take for the archive.
+        Training settings that differ from those of the preset, by name; `preset` names the preset.
+        By default it is the one that `fgaf-train` chooses for the archive.
     """
 
     kind: Literal["classifier"]
@@ -32,7 +32,7 @@ class ClassifierMethod(Method):
     calibrated: ClassVar[bool] = True
 
     def resolved_settings(self, data: EvaluationSet, seed: int | None) -> dict[str, Any]:
-        """List all training settings, those of the preset replaced by the given ones."""
+        """List all training settings; the given ones replace those of the preset."""
         from fgaf.model.training.train import default_preset
 
         given = dict(self.settings)
@@ -42,7 +42,7 @@ class ClassifierMethod(Method):
         return asdict(training_preset(str(base)).with_values(values))
 
     def answer(self, data: EvaluationSet, resolved: Mapping[str, Any], folder: Path) -> Prediction:
-        """Train in `folder`, or go on with a training that was stopped there, then predict."""
+        """Train in `folder`, or resume a training that was stopped there, then predict."""
         from fgaf.model.training.train import train
 
         train(data.archive, TrainSettings(**resolved), folder, resume=True, pictures=False)

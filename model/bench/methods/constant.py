@@ -20,20 +20,20 @@ class ConstantMethod(Method):
     sees: ClassVar[Sight] = "nothing"
 
     def answer(self, data: EvaluationSet, resolved: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
-        """Say what costs least on the training labels."""
+        """Predict the class with the least error on the training labels."""
         labels = data.archive.depth_class[data.training_rows]
         return constant(labels, data.rows.size, data.archive.class_depths_um)
 
 
 def constant(labels: Integers, n_rows: int, class_depths_um: Floats) -> Prediction:
-    """Guess without looking: always the class that costs least on the training labels.
+    """Predict the same class always: the one with the least error on the training labels.
 
     Parameters
     ----------
     labels
         (T,) depth classes of the training patches.
     n_rows
-        How many patches to guess.
+        How many patches to predict.
     class_depths_um
         (C,) the depth classes.
 

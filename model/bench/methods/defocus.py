@@ -16,21 +16,21 @@ from fgaf.model.bench.methods.method import Floats, Integers, Method, Prediction
 
 
 class DefocusMethod(Method):
-    """Depth from defocus: how contrast goes with depth is calibrated on the training cells.
+    """Depth from defocus: how contrast changes with depth is calibrated on the training cells.
 
-    Each patch is described by the power of its detail in rising bands of spatial frequency and,
-    unless told otherwise, by whether its middle is dark or bright. On the training patches the
-    mean of each of these numbers is fitted as a polynomial of depth, and their joint spread as a
-    Gaussian that changes slowly with depth. A new patch has the depth at which it is likeliest.
+    The features of a patch are its power in bands of spatial frequency and, by default, whether its
+    centre is dark or bright. On the training patches the mean of each feature is fitted as a
+    polynomial of depth, and their covariance as one that changes slowly with depth. The answer for
+    a new patch is the depth of maximum likelihood.
 
     Attributes
     ----------
     signed
-        Whether dark and bright count. Without it the model knows only how blurred a patch is,
-        and cannot tell above from below.
+        Whether dark and bright are used. Without it the model uses only the blur of a patch, and
+        cannot distinguish above from below.
     degrees
-        Degrees of the polynomials to choose from on the validation cells; without such cells the
-        first is taken.
+        Degrees of the polynomials; the validation cells choose one, and without such cells the
+        first is used.
     """
 
     kind: Literal["defocus"]
@@ -40,7 +40,7 @@ class DefocusMethod(Method):
     calibrated: ClassVar[bool] = True
 
     def answer(self, data: EvaluationSet, resolved: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
-        """Calibrate on the training cells, then find the likeliest depth of every test patch."""
+        """Calibrate on the training cells, then find the most likely depth of every test patch."""
         from fgaf.model.bench.methods.calibration import Calibration
 
         archive, grid = data.archive, data.archive.class_depths_um

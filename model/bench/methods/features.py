@@ -1,4 +1,4 @@
-"""Numbers that describe one patch: contrast, detail by size, brightness about the centre."""
+"""Features of one patch: contrast, power by spatial frequency, brightness around the centre."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _TINY: Final = 1e-9
 
 
 def band_powers(images: NDArray[Any]) -> Floats:
-    """Logarithm of the power in rising bands of spatial frequency, under a Hann window.
+    """Logarithm of the power in bands of spatial frequency, under a Hann window.
 
     Parameters
     ----------
     images
-        (N, S, S) patches; each is taken relative to its own mean.
+        (N, S, S) patches; each is divided by its own mean.
 
     Returns
     -------
@@ -44,14 +44,14 @@ def band_powers(images: NDArray[Any]) -> Floats:
 
 
 def radial_profiles(images: NDArray[Any], rings: int = _RINGS) -> tuple[Floats, Floats]:
-    """Brightness on rings about the centre, whatever way the cell is turned.
+    """Brightness on rings around the centre; independent of the cell's orientation.
 
     Parameters
     ----------
     images
         (N, S, S)
     rings
-        How many, of equal width, from the centre to the border.
+        Number of rings, of equal width, from the centre to the border.
 
     Returns
     -------
@@ -72,12 +72,12 @@ def radial_profiles(images: NDArray[Any], rings: int = _RINGS) -> tuple[Floats, 
 
 
 def signs(images: NDArray[Any]) -> Floats:
-    """Numbers that tell the two sides of focus apart: dark or bright, at several sizes.
+    """Features that distinguish the two sides of focus: dark or bright, at several sizes.
 
     Returns
     -------
-    (N, 6) contrast of the middle under Gaussian windows of 2, 4 and 7 pixels, and the skewness of
-    the grey levels in the middle quarter, averaged over blocks of 1, 2 and 4 pixels.
+    (N, 6) contrast of the centre under Gaussian windows of 2, 4 and 7 pixels, and the skewness of
+    the grey levels in the central quarter, averaged over blocks of 1, 2 and 4 pixels.
     """
     contrast = _contrast(images)
     side = contrast.shape[-1]

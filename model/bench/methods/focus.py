@@ -23,10 +23,10 @@ class FocusMethod(Method):
     measure
         Name of the focus measure.
     rule
-        "peak": the focus is where the measure is largest, as the paper uses it. "dip": where it is
-        least between two rises, which is what a phase object shows. "fitted": where the mean
-        curve of the training cells fits best. "phase": the rule of `fgaf.curate`, which has a
-        measure of its own and tells a dip from a peak by itself.
+        "peak": the focus is where the measure is largest, as in the paper. "dip": where it is
+        smallest between two maxima, as for a phase object. "fitted": where the mean curve of the
+        training cells fits best. "phase": the rule of `fgaf.curate`, which has its own measure and
+        decides between dip and peak.
     """
 
     kind: Literal["focus"]

@@ -13,21 +13,21 @@ from fgaf.model.bench.methods.search import cells_of
 from fgaf.model.metrics import nearest_class
 
 _FINER: Final = 20
-"""Tried places per step of the grid."""
+"""Number of positions tried per step of the grid."""
 _LEAST_PLANES: Final = 3
 _FLOOR: Final = 1e-3
 
 
 @dataclass(frozen=True)
 class FocusTemplate:
-    """How a focus measure's logarithm goes with depth, whatever its level in a cell.
+    """How the logarithm of a focus measure changes with depth, without its level in each cell.
 
     Attributes
     ----------
     depth_um
         (C,) ascending.
     curve, spread
-        (C,) mean and standard deviation of the logarithm there, each cell's own level taken off.
+        (C,) mean and standard deviation of the logarithm there, each cell's level subtracted.
     floor
         Added to a measure before the logarithm is taken.
     """
@@ -48,7 +48,7 @@ class FocusTemplate:
         values, depth_um, cell
             (N,) measure, depth and cell of each patch.
         class_depths_um
-            (C,) the depth classes; one that no patch has is left out.
+            (C,) the depth classes; those without patches are left out.
         """
         floor = _FLOOR * max(float(np.median(np.abs(values))), 1e-12) - min(values.min(), 0.0)
         log = np.log(values + floor)
@@ -80,7 +80,7 @@ class FocusTemplate:
         Returns
         -------
         (K,) position of the focus of each cell, µm, ascending by the numbers in `cell`. It is
-        sought among the cell's planes; at least half of them must lie within the template.
+        searched within the cell's planes; at least half of them must lie within the template.
         """
         return np.array([self._focus_of(z_um[here], values[here]) for here in cells_of(cell)])
 
@@ -100,7 +100,7 @@ class FocusTemplate:
         with np.errstate(invalid="ignore", divide="ignore"):
             level = (weight * residual).sum(axis=1) / weight.sum(axis=1)
             misfit = weight * (residual - level[:, None]) ** 2
-        # A plane beyond the template says nothing: it counts as one that fits as planes do.
+        # A plane beyond the template has no information: it counts as an average fit.
         cost = np.where(inside, misfit + surprise, typical).sum(axis=1)
         planes = inside.sum(axis=1)
         enough = planes >= min(max(_LEAST_PLANES, z.size / 2), planes.max())

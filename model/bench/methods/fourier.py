@@ -13,20 +13,20 @@ from fgaf.model.bench.methods.method import Method, Prediction
 
 
 class FourierMethod(Method):
-    """A fully connected network that sees how strong each spatial frequency is, once per seed.
+    """A fully connected network on the strength of each spatial frequency, once per seed.
 
-    After H. Pinkard et al., Optica 6, 2019: the magnitude of the Fourier transform of the
-    patch's middle, without what the optics cannot pass, and a few dense layers. The best epoch
-    on the validation cells is kept; without such cells the last.
+    After H. Pinkard et al., Optica 6, 2019: the magnitude of the Fourier transform of the patch's
+    centre, up to the cut-off of the optics, and a few dense layers. The best epoch on the
+    validation cells is kept; without such cells the last.
 
     Attributes
     ----------
     window_px
-        Side of the square about the centre that is transformed; 0 for two thirds of the patch.
+        Side of the central square that is transformed; 0 for two thirds of the patch.
     hidden
         Width of each hidden layer.
     epochs, learning_rate, dropout
-        Of the training (AdamW, batches of 64).
+        Settings of the training (AdamW, batches of 64).
     """
 
     kind: Literal["fourier"]

@@ -16,24 +16,24 @@ from fgaf.model.bench.methods.method import Floats, Integers
 _BATCH: Final = 64
 _WEIGHT_DECAY: Final = 1e-2
 _NOISE: Final = 0.1
-"""Standard deviation of what is added to the standardised inputs in training."""
+"""Standard deviation of the noise added to the standardised inputs in training."""
 
 
 def magnitudes(images: NDArray[Any], window_px: int, limit: float) -> NDArray[np.float32]:
-    """Logarithm of the Fourier magnitude of the patches' middle, frequencies above 0 only.
+    """Logarithm of the Fourier magnitude of the patches' centre, without frequency 0.
 
     Parameters
     ----------
     images
         (N, S, S)
     window_px
-        Side of the square about the centre, under a Hann window.
+        Side of the central square, under a Hann window.
     limit
         Highest spatial frequency kept, cycles per pixel.
 
     Returns
     -------
-    (N, M) of one half of the plane: the other mirrors it.
+    (N, M) of one half of the frequency plane; the other half mirrors it.
     """
     top = (images.shape[-1] - window_px) // 2
     part = images[:, top : top + window_px, top : top + window_px].astype(np.float32)
@@ -57,13 +57,13 @@ def train_dense(
     dropout: float,
     seed: int,
 ) -> Floats:
-    """Train a dense network on known inputs, and ask it.
+    """Train a dense network on known inputs, and predict others.
 
     Parameters
     ----------
     known, unseen
-        Inputs (T, M) and classes (T,) to learn from, and to choose the epoch by; of the latter
-        there may be none.
+        Inputs (T, M) and classes (T,) to train on, and to choose the epoch with; the latter may be
+        empty.
     asked
         (N, M)
     n_classes, hidden, epochs, learning_rate, dropout

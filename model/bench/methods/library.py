@@ -1,4 +1,4 @@
-"""Method `library`: the depth of the reference that looks most alike."""
+"""Method `library`: the depth of the most similar reference."""
 
 from __future__ import annotations
 
@@ -21,16 +21,14 @@ class LibraryMethod(Method):
     Attributes
     ----------
     references
-        "profiles": one reference per depth, the training cells' mean after they were made
-        independent of direction by averaging round the centre (after K. M. Taute et al., Nature
-        Communications 6, 2015). "images": every training image is a reference, and depth is
-        interpolated along the stack of the cell that matches best (general defocusing particle
-        tracking; R. Barnkob et al., Lab on a Chip 15, 2015).
+        "profiles": one reference per depth, the mean radial profile of the training cells (after K.
+        M. Taute et al., Nature Communications 6, 2015). "images": every training image is a
+        reference, and depth is interpolated along the stack of the cell that matches best (general
+        defocusing particle tracking; R. Barnkob et al., Lab on a Chip 15, 2015).
     window_px
-        Side of the square about the centre that is compared as an image; 0 for a third of the
-        patch.
+        Side of the central square that is compared as an image; 0 for a third of the patch.
     shift_px
-        How far it is shifted for the best match.
+        Maximum shift of the square for the best match.
     """
 
     kind: Literal["library"]
@@ -41,12 +39,12 @@ class LibraryMethod(Method):
     calibrated: ClassVar[bool] = True
 
     def resolved_settings(self, data: EvaluationSet, seed: int | None) -> dict[str, Any]:
-        """List the settings; refuse a window that the patches have no room for."""
+        """List the settings; refuse a window that does not fit into the patches."""
         self._window(data)
         return super().resolved_settings(data, seed)
 
     def answer(self, data: EvaluationSet, resolved: Mapping[str, Any], folder: Path) -> Prediction:  # noqa: ARG002
-        """Match every test patch; validation cells decide how sure a match makes."""
+        """Match every test patch; validation cells decide how similarity becomes probability."""
         from fgaf.model.bench.methods.matching import fit_sharpness, shares_of
 
         grid = data.archive.class_depths_um
@@ -59,7 +57,7 @@ class LibraryMethod(Method):
         return Prediction(shares_of(scores, sharpness), np.clip(expected, grid[0], grid[-1]))
 
     def _match(self, data: EvaluationSet, asked: Integers) -> tuple[Floats, Floats]:
-        """Likeness to each depth class (N, C), and the interpolated depth (N,)."""
+        """Similarity to each depth class (N, C), and the interpolated depth (N,)."""
         from fgaf.model.bench.methods import matching
 
         archive, rows = data.archive, data.training_rows

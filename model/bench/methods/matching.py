@@ -1,4 +1,4 @@
-"""How alike patches are, by normalised cross-correlation, and what depth follows from it."""
+"""Similarity of patches by normalised cross-correlation, and the depth that follows from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fgaf.model.bench.methods.method import Floats, Integers
 from fgaf.model.bench.methods.search import cells_of, vertex
 
 _BLOCK: Final = 2
-"""Windows are compared after averaging blocks of so many pixels: noise counts less."""
+"""Windows are compared after averaging blocks of this many pixels, to reduce noise."""
 _AT_ONCE: Final = 512
 _USUAL_SHARPNESS: Final = 20.0
 _SHARPNESSES: Final = (0.0, 8.0)
@@ -30,7 +30,7 @@ def match_profiles(
     Parameters
     ----------
     images
-        (N, S, S) patches asked about.
+        (N, S, S) patches to predict.
     references, labels
         (T, S, S) training patches and their classes (T,).
     n_classes
@@ -38,8 +38,8 @@ def match_profiles(
 
     Returns
     -------
-    (N, C) correlation, -1 to 1; -1 for a class without a reference. A profile holds the mean on
-    each ring and the spread along it.
+    (N, C) correlation, -1 to 1; -1 for a class without a reference. A profile holds the mean and
+    the standard deviation on each ring.
     """
     rings = images.shape[-1] // 4
     asked = _unit(np.concatenate(radial_profiles(images, rings), axis=1))
@@ -54,18 +54,18 @@ def match_profiles(
 def match_images(
     images: NDArray[Any], references: NDArray[Any], window_px: int, shift_px: int
 ) -> NDArray[np.float32]:
-    """Correlate patches with every reference, turned, mirrored and shifted to match best.
+    """Correlate patches with every reference, rotated, mirrored and shifted for the best match.
 
-    Each of the reference's eight quarter turns and mirror images meets each whole-pixel shift of
-    the patch; every correlation is normalised within its own window. All of them at once are
-    products of matrices.
+    Each of the reference's eight symmetries is compared with each whole-pixel shift of the patch;
+    every correlation is normalised within its own window. All are computed together as matrix
+    products.
 
     Parameters
     ----------
     images, references
         (N, S, S) and (T, S, S)
     window_px, shift_px
-        Side of the window about the centre, and the farthest shift.
+        Side of the central window, and the maximum shift.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def match_images(
 
 
 def best_of_class(likeness: NDArray[Any], labels: Integers, n_classes: int) -> Floats:
-    """Highest likeness to a reference of each class, (N, C); -1 for a class without one.
+    """Highest correlation with a reference of each class, (N, C); -1 for a class without one.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def depth_along_best(likeness: NDArray[Any], depth_um: Floats, cell: NDArray[Any
     Parameters
     ----------
     likeness
-        (N, T) with each reference.
+        (N, T) correlation with each reference.
     depth_um, cell
         (T,) depth and cell of the references.
 
@@ -142,21 +142,21 @@ def peak_depth(scores: Floats, class_depths_um: Floats) -> Floats:
 
 
 def shares_of(scores: Floats, sharpness: float | None = None) -> Floats:
-    """Probabilities from correlations (N, C): a softmax, the sharper the surer.
+    """Probabilities from correlations (N, C): a softmax.
 
     Parameters
     ----------
     scores
         (N, C) correlations.
     sharpness
-        Factor of the correlations; None for the usual one.
+        Factor of the correlations; None for the default.
     """
     factor = _USUAL_SHARPNESS if sharpness is None else sharpness
     return np.asarray(softmax(factor * scores, axis=1))
 
 
 def fit_sharpness(scores: Floats, labels: Integers) -> float:
-    """Find the sharpness that makes held-out labels (N,) likeliest.
+    """Find the sharpness of maximum likelihood for held-out labels (N,).
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def _symmetries(images: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 
 def _window(images: NDArray[Any], side: int, dy: int, dx: int) -> NDArray[np.float32]:
-    """Blocks of the square about the centre of (N, S, S) images, (N, pixels)."""
+    """Block means of the central square of (N, S, S) images, (N, pixels)."""
     top = (images.shape[-1] - side) // 2
     part = images[:, top + dy : top + dy + side, top + dx : top + dx + side].astype(np.float32)
     n = side // _BLOCK
@@ -190,7 +190,7 @@ def _window(images: NDArray[Any], side: int, dy: int, dx: int) -> NDArray[np.flo
 
 
 def _unit(rows: NDArray[Any]) -> NDArray[Any]:
-    """Rows (N, F) less their mean, of length 1."""
+    """Rows (N, F) minus their mean, scaled to length 1."""
     centred = rows - rows.mean(axis=1, keepdims=True)
     length = np.linalg.norm(centred, axis=1, keepdims=True)
     return np.asarray(centred / np.maximum(length, 1e-12))

@@ -1,4 +1,4 @@
-"""What every method of the benchmark is: settings that a preset writes, and answers."""
+"""The base class of the benchmark's methods: settings from a preset, and answers."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Sight = Literal["patch", "stack", "nothing", "all"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a method says of N patches.
+    """The answers of a method for N patches.
 
     Attributes
     ----------
     probabilities
-        (N, C), rows add up to 1. Of a search only their order means something. NaN for a patch
-        that it has no answer for: it is judged on the others.
+        (N, C), rows add up to 1. For a search only their order has a meaning. NaN for a patch
+        without an answer: the method is evaluated on the others.
     expected_um
-        (N,) the depth it would report, µm, not bound to the class grid; NaN likewise.
+        (N,) continuous estimate of the depth, µm; NaN likewise.
     values
         (N,) the focus measure of each patch, where the method has one.
     """
@@ -54,18 +54,18 @@ class Prediction:
 
 
 class Method(BaseModel):
-    """One row of the benchmark: what a preset says of it, and how it answers.
+    """One row of the benchmark: its settings from a preset, and its answers.
 
-    A subclass narrows `kind` to a literal of its own, adds its settings as fields, and is listed
-    in `fgaf.model.bench.methods`. It learns from the training cells alone; the validation cells may
-    choose its settings. Its module imports what is heavy when it is used.
+    A subclass narrows `kind` to its own literal, adds its settings as fields, and is listed in
+    `fgaf.model.bench.methods`. It learns from the training cells only; the validation cells may
+    choose its settings. Its module imports heavy libraries inside functions.
 
     Attributes
     ----------
     id
-        Name of its rows and files.
+        Name in results and files.
     label
-        What tables show.
+        Name in tables.
     kind
         Which method it is.
     """
@@ -77,32 +77,32 @@ class Method(BaseModel):
     kind: str
 
     seeded: ClassVar[bool] = False
-    """Whether it draws at random, and is therefore run once per seed."""
+    """Whether it uses random numbers, and is therefore run once per seed."""
     sees: ClassVar[Sight] = "patch"
-    """What it looks at to say one depth: the patch, all planes of the cell, nothing, or all that
-    a person saw."""
+    """What it uses for one depth: the patch, all planes of the cell, nothing, or all that a person
+    saw."""
     calibrated: ClassVar[bool] = False
-    """Whether its probabilities are meant as such, not only by their order."""
+    """Whether its probabilities have a meaning beyond their order."""
 
     def resolved_settings(self, data: EvaluationSet, seed: int | None) -> dict[str, Any]:  # noqa: ARG002
-        """List everything it goes by, defaults included; with its code it decides the answers.
+        """List all its settings, defaults included; with its code they decide the answers.
 
         Parameters
         ----------
         data
-            The cells it will be asked about.
+            The cells it will predict.
         seed
             None unless `seeded`.
 
         Returns
         -------
         dict
-            JSON values, with the `seed` if there is one; nothing that names this machine.
+            JSON values, with the `seed` if there is one; nothing that identifies this machine.
 
         Raises
         ------
         FgafError
-            It cannot be run so, or not on these data. Nothing was started.
+            It cannot run with these settings or these data. Nothing was started.
         """
         resolved = self.model_dump(mode="json", exclude={"id", "label", "kind"})
         return resolved if seed is None else {**resolved, "seed": seed}
@@ -114,25 +114,25 @@ class Method(BaseModel):
         Parameters
         ----------
         data
-            Training cells to learn from, test cells to answer for.
+            Training cells to learn from, test cells to predict.
         resolved
-            As `resolved_settings` gave it.
+            From `resolved_settings`.
         folder
-            Its own, not there yet; for what it keeps, such as a network.
+            Folder for its files, such as a network; not there yet.
 
         Returns
         -------
         Prediction
-            Of the N test patches ``data.rows``.
+            For the N test patches ``data.rows``.
         """
 
     def cost(self, folder: Path) -> dict[str, float] | None:  # noqa: ARG002
-        """Measure what an answer costs, after `answer`; None where that means nothing.
+        """Measure the cost of an answer, after `answer`; None where that has no meaning.
 
         Parameters
         ----------
         folder
-            That of `answer`.
+            The folder given to `answer`.
 
         Returns
         -------

@@ -1,10 +1,8 @@
 """Depth from focus: search all planes of a cell for its focus.
 
-Depth from focus needs all planes of a cell to say one thing, where the focus lies. A method
-here therefore sees every plane of a test cell at once, while a classifier sees one patch. What
-it says of a single plane follows: the distance of that plane to the focus it found. Answers
-beyond the depth classes are taken as the outermost class, as a classifier's would be; that is
-a mercy to depth from focus.
+A method here sees every plane of a test cell at once, while a classifier sees one patch. Its answer
+for a plane is the distance of that plane to the focus it found. Answers beyond the depth classes
+count as the outermost class, as for a classifier; this favours depth from focus.
 """
 
 from __future__ import annotations
@@ -52,14 +50,14 @@ def cells_of(cell: NDArray[Any]) -> list[Integers]:
 def search_focus(
     values: Floats, z_um: Floats, cell: NDArray[Any], class_depths_um: Floats
 ) -> Prediction:
-    """Depth from focus as the paper uses it: the plane where the measure peaks is the focus.
+    """Depth from focus as in the paper: the plane where the measure peaks is the focus.
 
     Parameters
     ----------
     values
         (N,) focus measure of each patch.
     z_um
-        (N,) where its plane lies, µm, from any origin common to the patches of a cell.
+        (N,) position of its plane, µm, from any origin common to the patches of a cell.
     cell
         (N,) the cell it shows.
     class_depths_um
@@ -69,9 +67,9 @@ def search_focus(
     -------
     Prediction
         The second best plane is the second guess, and so on, each half as probable as the one
-        before it (which keeps their order, whatever the guesses beyond the range add to the
-        outermost classes). The expected depth counts from the vertex of the parabola through
-        the peak and its two neighbours.
+        before. This keeps their order, also when guesses beyond the range add to the outermost
+        classes. The expected depth is measured from the vertex of the parabola through the peak and
+        its two neighbours.
     """
     probabilities = np.zeros((values.size, class_depths_um.size), dtype=np.float64)
     expected = np.empty(values.size, dtype=np.float64)
@@ -88,7 +86,7 @@ def search_focus(
 def from_focus(
     focus_um: Floats, z_um: Floats, cell: NDArray[Any], class_depths_um: Floats
 ) -> Prediction:
-    """Depths of all planes when the focus of each cell is given.
+    """Depths of all planes, from the focus of each cell.
 
     Parameters
     ----------
@@ -114,7 +112,7 @@ def from_focus(
 
 
 def dip_focus(values: Floats, z_um: Floats, cell: NDArray[Any]) -> Floats:
-    """Focus of each cell as a phase object shows it: where a measure is least between two rises.
+    """Focus of each cell as a phase object: where a measure is smallest between two maxima.
 
     Parameters
     ----------
@@ -137,7 +135,7 @@ def dip_focus(values: Floats, z_um: Floats, cell: NDArray[Any]) -> Floats:
 
 
 def dip(z_um: Floats, values: Floats) -> float | None:
-    """Where a curve dips deepest below rises on both sides, µm; None where it never does.
+    """Position of a curve's deepest dip between two maxima, µm; None where there is no dip.
 
     Parameters
     ----------
@@ -157,18 +155,18 @@ def dip(z_um: Floats, values: Floats) -> float | None:
 
 
 def suggested_focus(archive: Archive, rows: Integers) -> Floats:
-    """Focus of each cell by the rule of `fgaf.curate`, which knows phase objects.
+    """Focus of each cell by the rule of `fgaf.curate`, which handles phase objects.
 
     Cells of one source vote together on whether their contrast dips or peaks in focus, as they
-    do when an archive is made. Where the rule finds no focus it says the middle plane.
+    do when an archive is made. Where the rule finds no focus, the middle plane is the answer.
 
     Parameters
     ----------
     archive
-        Without a pixel size, or with patches too small for the usual head, a head is taken to
-        fill a third of a patch.
+        Without a pixel size, or with patches too small for the default head length, a head is
+        assumed to fill a third of a patch.
     rows
-        (N,) patches of the cells asked about, all planes of each.
+        (N,) patches of the cells to predict, all planes of each.
 
     Returns
     -------

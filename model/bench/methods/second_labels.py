@@ -17,7 +17,7 @@ from fgaf.dataset.archive import Archive
 from fgaf.model.bench.methods.method import Floats
 
 _NEAR: Final = 0.125
-"""Two labels are of one cell when their centres are so near, in sides of a patch."""
+"""Two labels are of one cell when their centres are closer than this, in sides of a patch."""
 _PERSON: Final = "person"
 
 
@@ -28,11 +28,11 @@ class SecondLabel:
     Attributes
     ----------
     source_sha256
-        Content of the stack it was seen in.
+        SHA-256 of the stack it was seen in.
     annotator
         Who.
     blind
-        Whether it is a blind second pass, which never made an archive.
+        Whether it is from a blind second pass, which never makes an archive.
     focus_um
         Drive position of the focus, µm.
     plane, y, x
@@ -49,7 +49,7 @@ class SecondLabel:
 
 
 def from_session(folder: Path) -> list[SecondLabel]:
-    """Read the labels that persons gave in a curation session.
+    """Read the labels that people gave in a curation session.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def from_session(folder: Path) -> list[SecondLabel]:
 
 
 def from_archive(path: Path) -> list[SecondLabel]:
-    """Read the labels that persons gave the cells of another archive.
+    """Read the labels that people gave the cells of another archive.
 
     Raises
     ------
@@ -111,16 +111,17 @@ def match(labels: Sequence[SecondLabel], archive: Archive) -> dict[int, float]:
     Parameters
     ----------
     labels
-        As the functions above read them.
+        From the functions above.
     archive
-        Whose cells are looked for: by the stack's content, then by place. A label by the
-        archive's own annotator counts only if it was a blind second pass; of several the blind
-        one is taken, then the nearest.
+        Its cells are matched by the stack's content, then by position. A label by the archive's own
+        annotator counts only if it is from a blind second pass. Of several labels a blind one is
+        used first, then the nearest.
 
     Returns
     -------
     dict
-        Number of each cell that was found to how far the other focus lies above the archive's, µm.
+        From the number of each matched cell to how far the other focus lies above the archive's,
+        µm.
     """
     of_source: dict[str, list[SecondLabel]] = {}
     for label in labels:

@@ -27,7 +27,7 @@ class TrainedMethod(Method):
     calibrated: ClassVar[bool] = True
 
     def resolved_settings(self, data: EvaluationSet, seed: int | None) -> dict[str, Any]:  # noqa: ARG002
-        """Read how the network was trained; refuse one that may have seen the test cells."""
+        """Read the network's settings; refuse one that may have seen the test cells."""
         from fgaf.model.inference.predict import Predictor
 
         checkpoint = Predictor.load(self.run).checkpoint
@@ -55,14 +55,14 @@ class TrainedMethod(Method):
 
 
 def ask_network(run: Path, data: EvaluationSet) -> Prediction:
-    """Ask the network of a training run about the test patches.
+    """Predict the test patches with the network of a training run.
 
     Parameters
     ----------
     run
         Folder of the training run.
     data
-        Its test patches are asked about.
+        Its test patches are predicted.
     """
     from fgaf.model.inference.predict import Predictor
 

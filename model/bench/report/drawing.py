@@ -1,7 +1,7 @@
 """How figures of the report are drawn: SVG that takes its colours from the page around it.
 
-Figures are drawn in placeholder colours, which become CSS variables in the SVG; one figure
-thus serves light, dark and print. Text stays text, in the page's font.
+Figures are drawn in placeholder colours, which become CSS variables in the SVG, so that one figure
+works for light, dark and print. Text stays text, in the page's font.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COLOURS: Final = {
 """Placeholder of each CSS variable of the page."""
 
 WIDTH: Final = 5.0
-"""Inches, 360 px at 72 per inch: the width of a phone, so that text is not shrunk there."""
+"""Inches: 360 px at 72 per inch, the width of a phone, so that text keeps its size there."""
 STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "fgaf",
@@ -48,7 +48,7 @@ STYLE: Final[dict[Any, Any]] = {
 
 
 def signed(depth_um: float) -> str:
-    """Write a depth as ticks and captions do: with its sign, no more decimals than it needs."""
+    """Write a depth for ticks and captions: with its sign and only the decimals it needs."""
     text = f"{round(depth_um, 2):+g}"
     return "0" if float(text) == 0 else text.replace("-", "−")
 
@@ -59,7 +59,7 @@ def colour_of(row: dict[str, Any], reference: str) -> str:
     Parameters
     ----------
     row
-        What the results say of the method.
+        Row of the results.
     reference
         Id of the method that the others are compared with.
     """
@@ -80,7 +80,7 @@ def svg(figure: Figure, told: str) -> Markup:
     figure
         The figure.
     told
-        What the figure shows, in words, for those who do not see it.
+        What the figure shows, in words, for screen readers.
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})

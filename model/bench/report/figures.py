@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from fgaf.model.bench.report.drawing import COLOURS, STYLE, WIDTH, colour_of, signed, svg
 
 _MOST_NUMBERED: Final = 11
-"""A confusion matrix of more classes is drawn without numbers."""
+"""A confusion matrix with more classes than this is drawn without numbers."""
 
 
 def intervals(
@@ -71,12 +71,12 @@ def intervals(
 
 
 def reliability(rows: Sequence[dict[str, Any]], reference: str) -> Markup:
-    """Draw how often answers of a confidence are right; on the diagonal, as often as they say.
+    """Draw the share of correct answers against confidence; the diagonal is perfect calibration.
 
     Parameters
     ----------
     rows
-        Rows of the results whose confidences mean something.
+        Rows of the results whose confidences have a meaning.
     reference
         Id of the reference.
     """
@@ -107,7 +107,7 @@ def reliability(rows: Sequence[dict[str, Any]], reference: str) -> Markup:
 
 
 def confusion(row: dict[str, Any], small: bool = False) -> Markup:
-    """Draw which class was answered for which true class, in percent of the true class.
+    """Draw the confusion matrix, in percent of the true class.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def focus_curves(curves: Sequence[dict[str, Any]], step_um: float) -> Markup:
     Parameters
     ----------
     curves
-        One per focus measure, as `fgaf.model.bench.focus_curves` makes them.
+        One per focus measure, from `fgaf.model.bench.focus_curves`.
     step_um
         Distance of the planes, µm.
     """

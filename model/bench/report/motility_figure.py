@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from fgaf.model.bench.report.drawing import COLOURS, STYLE, WIDTH, svg
 
 _NAME_WIDTH: Final = 42
-"""Characters of a group's name on one line, over the whole figure."""
+"""Characters per line of a group's name, over the whole figure."""
 
 
 def beside_curves(groups: Sequence[dict[str, Any]]) -> Markup:

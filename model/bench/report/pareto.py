@@ -70,7 +70,7 @@ def pareto(
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Places of the points (cost, error) that no other beats in one without losing in the other."""
+    """Indices of the Pareto front of the points (cost, error)."""
     return [
         k
         for k, (cost, error) in enumerate(points)

@@ -1,4 +1,4 @@
-"""Pictures of cells inside a page: their planes as PNG, in one stretch of grey."""
+"""Pictures of cells inside a page: their planes as PNG, with one common contrast."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fgaf.dataset.archive import Archive
 from fgaf.model.bench.report.drawing import signed
 
 MOST_PICTURES: Final = 9
-"""Planes shown of one cell."""
+"""Number of planes shown per cell."""
 
 
 def pictured(cell: dict[str, Any], archive: Archive) -> list[dict[str, Any]]:

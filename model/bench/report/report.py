@@ -1,4 +1,4 @@
-"""The report of a benchmark: one HTML file that needs nothing else, on any screen or paper."""
+"""The report of a benchmark: one self-contained HTML file, for screen and print."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PAPER: Final = (
     ("parameters", "Parameters", "M"),
     ("latency", "Time", "ms"),
 )
-"""Columns of the table beside the paper, each once for ours and once for the paper's."""
+"""Columns of the table beside the paper, each with our figure and the paper's."""
 HIGHER_IS_BETTER: Final = ("top1", "top3", "within_one")
 OPTICS: Final = (
     ("magnification", "{:g}×"),
@@ -57,9 +57,9 @@ def render_report(results: dict[str, Any], archive: Archive) -> str:
     Parameters
     ----------
     results
-        As `fgaf.model.bench.results.judge_runs` gives them, or ``results.json`` holds them.
+        From `fgaf.model.bench.results.judge_runs` or ``results.json``.
     archive
-        What was examined; the pictures of cells come from it.
+        The benchmark's data; the pictures of cells come from it.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def render_report(results: dict[str, Any], archive: Archive) -> str:
 
 
 def number(value: float, decimals: int) -> str:
-    """Write a number with so many decimals and a true minus sign, never "-0.0".
+    """Write a number with a fixed number of decimals and a true minus sign, never "-0.0".
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def difference(value: float, decimals: int) -> str:
 def _figures(
     results: dict[str, Any], chosen: dict[str, Any], costly: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Draw what there is to draw; a figure without data is empty."""
+    """Draw all figures; a figure without data is empty."""
     methods, reference = results["methods"], results["reference"]
     telling = _telling(methods, reference)
     sure = [row for row in telling if row["reliability"]]
@@ -189,7 +189,7 @@ def _range(metric: dict[str, Any], factor: float, decimals: int) -> str:
 
 
 def _tested(tests: dict[str, Any]) -> list[dict[str, str]]:
-    """Write differences as text, with what they amount to."""
+    """Write differences as text, with their verdict."""
     parts = []
     for key, _heading, _unit, factor, decimals in COMPARED:
         test, interval = tests[key], ""
@@ -289,7 +289,7 @@ def _cost(place: int, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _telling(methods: list[dict[str, Any]], reference: str) -> list[dict[str, Any]]:
-    """Rows to draw against depth or confidence: the reference, and the best of every other kind."""
+    """Rows to draw against depth or confidence: the reference, and the best of each other kind."""
     chosen = []
     for colour in ("accent", "second", "rival", "other", "plain"):
         rows = [row for row in methods if colour_of(row, reference) == colour]

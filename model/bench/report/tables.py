@@ -36,7 +36,7 @@ def results_csv(results: dict[str, Any]) -> str:
 
     Columns are named after `results.json`: ``top1``, ``top1_low``, ``top1_high`` (95 % over
     cells), ``top1_seed_std``; ``top1_difference`` to the reference with ``_low``, ``_high``,
-    ``_p`` and ``_p_holm``. Empty where there is no such number.
+    ``_p`` and ``_p_holm``. Empty where there is no value.
     """
     ends = ("", "_low", "_high", "_seed_std")
     tests = ("", "_low", "_high", "_p", "_p_holm")
