@@ -17,12 +17,11 @@ from fgaf.base.errors import FgafError, FormatError
 from fgaf.base.files import publishing, require_free
 from fgaf.dataset.storage.columns import TEXT, Schema, dataset_of, read_columns, write_columns
 from fgaf.dataset.storage.deferred_error_file import writing_hdf5
+from fgaf.dataset.storage.hdf5 import open_format, reading
 from fgaf.dataset.storage.header import new_header, read_header, write_header
 from fgaf.dataset.storage.integrity import (
     Bar,
     fingerprint_of,
-    open_format,
-    reading,
     seal,
     seal_end,
     verify,

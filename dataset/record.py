@@ -20,8 +20,8 @@ from fgaf.base.inputs import parse_json
 from fgaf.dataset import archive as archives, raw
 from fgaf.dataset.archive import CELL_COLUMNS, ROW_COLUMNS, Archive, ArchiveHeader, Cells
 from fgaf.dataset.raw import PLANE_COLUMNS, RawHeader, RawStack
+from fgaf.dataset.storage.checksums import Digest
 from fgaf.dataset.storage.columns import TEXT, Schema
-from fgaf.dataset.storage.integrity import Digest
 
 NAME: Final = "fgaf.json"
 """Name of the file that holds an archive's record in a folder of exported patches."""

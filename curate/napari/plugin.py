@@ -10,7 +10,7 @@ import numpy as np
 from fgaf.base.errors import FormatError
 from fgaf.dataset.archive import FORMAT as ARCHIVE, Archive, ArchiveHeader
 from fgaf.dataset.raw import FORMAT as RAW, SUFFIX, RawHeader, RawStack
-from fgaf.dataset.storage.integrity import format_of
+from fgaf.dataset.storage.hdf5 import format_of
 from fgaf.dataset.storage.optics import Optics
 
 LayerData = tuple[Any, dict[str, Any], str]

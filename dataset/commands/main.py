@@ -100,7 +100,7 @@ def diff(context: click.Context, first: Path, second: Path, as_json: bool) -> No
     """
     from fgaf.dataset.archive import Archive
     from fgaf.dataset.quality.diff import difference
-    from fgaf.dataset.storage.integrity import reading
+    from fgaf.dataset.storage.hdf5 import reading
 
     with Archive.open(first) as one, Archive.open(second) as other, reading(f"{first} or {second}"):
         found = difference(

@@ -22,8 +22,8 @@ from fgaf.dataset.archive import (
 from fgaf.dataset.derive.pseudonyms import Pseudonyms
 from fgaf.dataset.history import recorded
 from fgaf.dataset.raw import SUFFIX, RawHeader, RawStack
+from fgaf.dataset.storage.hdf5 import format_of
 from fgaf.dataset.storage.header import software, utc_now
-from fgaf.dataset.storage.integrity import format_of
 from fgaf.dataset.whole_stack import write_whole_stack
 
 ARCHIVE_SUFFIX: Final = ".h5"

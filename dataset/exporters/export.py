@@ -14,7 +14,7 @@ from fgaf.base.folders import require_new_folder
 from fgaf.dataset.archive import DEFAULT_SPLIT, FORMAT as ARCHIVE_FORMAT, Archive
 from fgaf.dataset.cards.card_metadata import CardMetadata
 from fgaf.dataset.raw import SUFFIX as RAW_SUFFIX, RawStack
-from fgaf.dataset.storage.integrity import format_of
+from fgaf.dataset.storage.hdf5 import format_of
 
 
 @dataclass(frozen=True)

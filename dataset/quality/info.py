@@ -13,7 +13,8 @@ from fgaf.dataset.archive import Archive
 from fgaf.dataset.history import split_fingerprints
 from fgaf.dataset.raw import FORMAT as RAW_FORMAT, RawStack
 from fgaf.dataset.splits.split import SIDES
-from fgaf.dataset.storage.integrity import Bar, format_of
+from fgaf.dataset.storage.hdf5 import format_of
+from fgaf.dataset.storage.integrity import Bar
 from fgaf.dataset.storage.url import Url
 
 

@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from fgaf.base.errors import FormatError
 from fgaf.dataset.findings import Finding, Report, sorted_findings
-from fgaf.dataset.storage.integrity import (
-    END_SEAL,
-    broken_seals,
-    end_is_whole,
-    format_of,
-    open_format,
-    reading,
-)
+from fgaf.dataset.storage.hdf5 import format_of, open_format, reading
+from fgaf.dataset.storage.integrity import END_SEAL, broken_seals, end_is_whole
 
 if TYPE_CHECKING:
     from fgaf.dataset.quality.patch_statistics import Bar

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fgaf.base.errors import FormatError, SettingError
 from fgaf.dataset.storage.columns import Schema, dataset_of, read_columns
-from fgaf.dataset.storage.integrity import open_format
+from fgaf.dataset.storage.hdf5 import open_format
 from fgaf.dataset.storage.url import Url
 
 FORMAT, FORMAT_VERSION = "fgaf-raw", 2

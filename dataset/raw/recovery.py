@@ -22,8 +22,9 @@ from fgaf.dataset.raw.layout import (
     stack_of,
 )
 from fgaf.dataset.raw.writer import RawWriter
+from fgaf.dataset.storage.checksums import RowSums
+from fgaf.dataset.storage.hdf5 import reading
 from fgaf.dataset.storage.header import read_header
-from fgaf.dataset.storage.integrity import RowSums, reading
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from fgaf.base.errors import FormatError
 from fgaf.dataset.raw.header import RawHeader
 from fgaf.dataset.raw.layout import frames_of, open_raw, planes_of
+from fgaf.dataset.storage.hdf5 import reading
 from fgaf.dataset.storage.header import read_header
-from fgaf.dataset.storage.integrity import Bar, fingerprint_of, reading, verify
+from fgaf.dataset.storage.integrity import Bar, fingerprint_of, verify
 from fgaf.dataset.storage.url import Location, Url, location
 from fgaf.dataset.truth import StackTruth, read_truth
 

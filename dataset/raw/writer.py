@@ -31,10 +31,11 @@ from fgaf.dataset.raw.layout import (
     part_of,
     plane_crc32,
 )
+from fgaf.dataset.storage.checksums import RowSums, SumsDigest
 from fgaf.dataset.storage.chunks import PlaneChunks
 from fgaf.dataset.storage.deferred_error_file import DeferredErrorFile
 from fgaf.dataset.storage.header import write_header
-from fgaf.dataset.storage.integrity import RowSums, SumsDigest, seal, seal_end, verify
+from fgaf.dataset.storage.integrity import seal, seal_end, verify
 
 _SPARE_BYTES = 1 << 20
 

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.base.errors import FormatError
-from fgaf.dataset.storage.integrity import RowSums, Stretch, reading
+from fgaf.dataset.storage.checksums import RowSums
+from fgaf.dataset.storage.hdf5 import reading
+from fgaf.dataset.storage.integrity import Stretch
 
 _STRIPES = 4
 _LEVEL, _WINDOW, _MEMORY = 1, 15, 9

@@ -10,25 +10,21 @@ line.
 
 import hashlib
 import json
-import os
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import BinaryIO
 
 import h5py
 import numpy as np
 
 from fgaf.base.errors import FormatError
-from fgaf.base.inputs import require_file
-from fgaf.base.lock import lacks_locks
 from fgaf.dataset.storage.attributes import read_attribute, write_attribute
+from fgaf.dataset.storage.checksums import Digest, RowSums, SumsDigest
 from fgaf.dataset.storage.crc import crc32_combine
-from fgaf.dataset.storage.declared import require_held
-from fgaf.dataset.storage.url import Url
+from fgaf.dataset.storage.hdf5 import DAMAGE, reading
 
 SEAL, SUMS_SEAL = "sha256", "sums_sha256"
 FILE_SEAL = "content_sha256"
@@ -37,96 +33,6 @@ _END_LINE = re.compile(rb"\nfgaf end (\d{16}) crc32 ([0-9a-f]{8})\n")
 _END_BYTES = 42
 _BLOCK_BYTES = 1 << 24
 Bar = Callable[[Sequence[int]], Iterable[int]]
-# What h5py raises on a damaged file, depending on which bytes are hit.
-_DAMAGE = (
-    OSError,
-    RuntimeError,
-    KeyError,
-    ValueError,
-    TypeError,
-    IndexError,
-    OverflowError,
-    MemoryError,
-)
-
-
-class Digest:
-    """SHA-256 of a dataset's type, shape and values, fed row by row.
-
-    Parameters
-    ----------
-    dtype
-        Type of the values; None for text.
-    shape
-        Shape of the whole dataset.
-    """
-
-    def __init__(self, dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> None:
-        kind = "text" if dtype is None else dtype.str
-        self._sha = hashlib.sha256(f"{kind}{list(shape)}\n".encode())
-
-    def update(self, values: np.ndarray[Any, Any]) -> None:
-        """Add the next rows, numbers or str."""
-        if values.dtype == object:
-            for text in values.ravel():
-                data = str(text).encode()
-                self._sha.update(len(data).to_bytes(8, "little") + data)
-        else:
-            self._sha.update(np.ascontiguousarray(values).data)
-
-    def hexdigest(self) -> str:
-        """Hexadecimal digest of what was fed."""
-        return self._sha.hexdigest()
-
-
-@dataclass(frozen=True)
-class RowSums:
-    """Two independent checksums of one image, several times faster than SHA-256.
-
-    Any wrong bit or two, or wrong bits within 32 in a row, change them for certain; other damage
-    goes unseen once in 2**96.
-
-    Attributes
-    ----------
-    crc32
-        CRC-32 of its bytes.
-    words
-        Sum, modulo 2**64, of its bytes taken eight at a time as little-endian numbers, the last
-        ones filled up with zeros.
-    """
-
-    crc32: int
-    words: int
-
-    @classmethod
-    def of(cls, row: np.ndarray[Any, Any]) -> "RowSums":
-        """Take them of an image, C-contiguous."""
-        data = row.reshape(-1).view(np.uint8)
-        whole = data.size // 8 * 8
-        words = int(data[:whole].view("<u8").sum(dtype=np.uint64))
-        rest = int.from_bytes(data[whole:].tobytes(), "little")
-        return cls(zlib.crc32(data.data), (words + rest) % 2**64)
-
-
-class SumsDigest:
-    """SHA-256 of a dataset's type, shape and the `RowSums` of its rows, fed row by row.
-
-    Parameters
-    ----------
-    dtype, shape
-        Type and shape of the whole dataset.
-    """
-
-    def __init__(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-        self._sha = hashlib.sha256(f"{dtype.str}{list(shape)}\n".encode())
-
-    def update(self, sums: RowSums) -> None:
-        """Add the next row."""
-        self._sha.update(sums.crc32.to_bytes(4, "little") + sums.words.to_bytes(8, "little"))
-
-    def hexdigest(self) -> str:
-        """Hexadecimal digest of what was fed."""
-        return self._sha.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -221,7 +127,7 @@ def broken_seals(file: h5py.File, but: str = "", progress: Bar = iter) -> list[s
             continue
         try:
             whole = _is_sealed(dataset, progress)
-        except _DAMAGE:
+        except DAMAGE:
             whole = False
         if not whole:
             differing.append(f"/{name}")
@@ -234,7 +140,7 @@ def attributes_sealed(file: h5py.File) -> bool:
     """Whether attributes and dataset seals match the file's seal; reads no data."""
     try:
         return read_attribute(file, FILE_SEAL) == _content(file)
-    except _DAMAGE:
+    except DAMAGE:
         return False
 
 
@@ -287,150 +193,6 @@ def verify(file: h5py.File, path: object, but: str = "", progress: Bar = iter) -
             f"{path}: checksum differs in {', '.join(differing)}; the file was altered or damaged, "
             "take it from its source again"
         )
-
-
-@contextmanager
-def open_format(
-    path: Path | Url, kind: str, version: int, unfinished: bool = False
-) -> Iterator[h5py.File]:
-    """Open one of our files for reading, and refuse anything else in one line.
-
-    Parameters
-    ----------
-    path
-        The file.
-    kind
-        Expected value of the attribute ``format``.
-    version
-        Newest ``format_version`` this program reads.
-    unfinished
-        Whether a broken run may have left it, with room for images that were never taken.
-
-    Raises
-    ------
-    FormatError
-        Missing, no HDF5, truncated, in use, of another format, or newer; or it refers to other
-        files or holds less than it declares.
-    """
-    with open_hdf5(path, unfinished) as file:
-        with reading(path):
-            found = read_attribute(file, "format")
-            stored = read_attribute(file, "format_version")
-        if found != kind:
-            what = f"format {found!r}" if isinstance(found, str) else "an HDF5 file of another kind"
-            raise FormatError(f"{path} is not of format {kind!r} but {what}; name another file")
-        if not isinstance(stored, int):
-            raise FormatError(f"{path}: format_version is missing; take the file again")
-        if stored > version:
-            raise FormatError(
-                f"{path} has format version {stored}, this program reads up to {version}; "
-                "update fgaf"
-            )
-        yield file
-
-
-def format_of(path: Path | Url) -> str:
-    """Find out which of our formats a file says it is: its attribute ``format``.
-
-    Raises
-    ------
-    FormatError
-        Missing, no HDF5, truncated, in use, or not one of ours.
-    """
-    with open_hdf5(path) as file, reading(path):
-        found = read_attribute(file, "format")
-    if not isinstance(found, str):
-        raise FormatError(f"{path} is an HDF5 file that fgaf did not write; name another file")
-    return found
-
-
-@contextmanager
-def reading(path: object) -> Iterator[None]:
-    """Say in one line that a file is damaged where HDF5 stumbles over its contents.
-
-    Raises
-    ------
-    FormatError
-        In place of whatever the block raised on reading.
-    """
-    try:
-        yield
-    except _DAMAGE as error:
-        raise FormatError(
-            f"{path} is damaged and cannot be read whole; take it from its source again"
-        ) from error
-
-
-@contextmanager
-def open_hdf5(path: Path | Url, unfinished: bool = False) -> Iterator[h5py.File]:
-    """Open any HDF5 file for reading that holds what it declares; see `open_format`.
-
-    Parameters
-    ----------
-    path
-        The file, or its address.
-    unfinished
-        Whether it may lack what a finished file has.
-
-    Raises
-    ------
-    FormatError
-        Missing, no HDF5, truncated or in use; or it refers to other files or holds less than it
-        declares.
-    """
-    if isinstance(path, Url):
-        with path.open() as remote, _remote_hdf5(path, remote) as file:
-            _require_held(file, path, remote.seek(0, os.SEEK_END), unfinished)
-            yield file
-        return
-    require_file(path)
-    try:
-        file = _opened(path)
-    except BlockingIOError as error:
-        raise FormatError(
-            f"{path} is being written by another program; wait for its end"
-        ) from error
-    except OSError as error:
-        raise FormatError(_cannot_open(path, error)) from error
-    with file:
-        _require_held(file, path, path.stat().st_size, unfinished)
-        yield file
-
-
-def _opened(path: Path) -> h5py.File:
-    """Open with HDF5's own lock, and without it where the file system has none."""
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        if isinstance(error, BlockingIOError) or not lacks_locks(error):
-            raise
-        return h5py.File(path, "r", locking=False)
-
-
-def _require_held(file: h5py.File, path: Path | Url, size: int, unfinished: bool) -> None:
-    with reading(path):
-        require_held(file, path, size, unfinished)
-
-
-def _remote_hdf5(url: Url, remote: IO[bytes]) -> h5py.File:
-    try:
-        return h5py.File(remote, "r")
-    except OSError as error:
-        raise FormatError(f"{url} is no HDF5 file, or truncated; check the address") from error
-    except ValueError as error:
-        raise FormatError(
-            f"{url} cannot be read in pieces, its server knows no ranges; download it"
-        ) from error
-
-
-def _cannot_open(path: Path, error: OSError) -> str:
-    with path.open("rb") as handle:
-        start = handle.read(8)
-    if start != b"\x89HDF\r\n\x1a\n":
-        return f"{path} is not an HDF5 file; name a file that fgaf wrote"
-    if "unable to lock file" in str(error):
-        return f"{path} is being written by another program; wait for its end"
-    return f"{path} is truncated or damaged and cannot be opened; take it from its source again"
 
 
 def _checksum(handle: BinaryIO, length: int, checksum: int = 0) -> tuple[int, int]:
