@@ -29,7 +29,7 @@ from skimage import filters
 from skimage.measure import shannon_entropy
 
 from fgaf.acquire.simulation.cells import simulate_cells
-from fgaf.curate.focus.focus_measures import MEASURES
+from fgaf.model.bench.methods.focus_measures import MEASURES
 from fgaf.model.bench.methods.search import dip, vertex
 
 Images = npt.NDArray[np.generic]

@@ -1,1 +1,1 @@
-"""How sharp an image is, and where a cell is in focus."""
+"""Where a cell is in focus."""

@@ -13,13 +13,13 @@ from click.testing import CliRunner, Result
 
 from fgaf.base.errors import ExistsError, FgafError, FormatError, SettingError
 from fgaf.base.folder_lock import RUN_LOCK, working_in
-from fgaf.curate.focus.focus_measures import PAPER_MEASURES
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.model.bench.benchmark import run_benchmark
 from fgaf.model.bench.code import modules_behind
 from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods import KINDS, TrainedMethod, by_kind
 from fgaf.model.bench.methods.constant import ConstantMethod
+from fgaf.model.bench.methods.focus_measures import PAPER_MEASURES
 from fgaf.model.bench.preset import Preset, load_preset, shipped
 from fgaf.model.bench.results import METRICS
 from fgaf.model.bench.runs import plan_runs
@@ -376,7 +376,7 @@ DEPENDS = {
         "fgaf.model.networks.fgaf",
     },
     "trained": {"fgaf.model.networks.decode", "fgaf.model.networks.fgaf"},
-    "focus": {"fgaf.curate.focus.suggest", "fgaf.curate.focus.focus_measures"},
+    "focus": {"fgaf.curate.focus.suggest", "fgaf.model.bench.methods.focus_measures"},
     "constant": {"fgaf.model.bench.methods.method"},
 }
 

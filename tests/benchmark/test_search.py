@@ -5,10 +5,10 @@ import pytest
 
 from fgaf.acquire.simulation.cells import simulate_cells
 from fgaf.base.errors import SettingError
-from fgaf.curate.focus.focus_measures import MEASURES, tenengrad
 from fgaf.dataset.archive import Archive
 from fgaf.model.bench.methods.constant import constant
 from fgaf.model.bench.methods.focus import measure_named
+from fgaf.model.bench.methods.focus_measures import MEASURES, tenengrad
 from fgaf.model.bench.methods.focus_template import FocusTemplate
 from fgaf.model.bench.methods.search import (
     dip,

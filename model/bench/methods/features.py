@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.curate.focus.focus_measures import MEASURES
+from fgaf.model.bench.methods.focus_measures import MEASURES
 from fgaf.model.bench.methods.method import Floats
 
 _EDGES: Final = np.array([0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.14, 0.16, 0.18, 0.22, 0.3, 0.5])

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import model_validator
 
 from fgaf.base.errors import SettingError
-from fgaf.curate.focus.focus_measures import MEASURES, FocusMeasure
 from fgaf.model.bench.evaluation_set import EvaluationSet
+from fgaf.model.bench.methods.focus_measures import MEASURES, FocusMeasure
 from fgaf.model.bench.methods.method import Method, Prediction, Sight
 
 

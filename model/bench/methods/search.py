@@ -15,9 +15,9 @@ from scipy.stats import rankdata
 
 from fgaf.curate.detection.detect import HEAD_UM
 from fgaf.curate.detection.parabola import peak_offset
-from fgaf.curate.focus.focus_measures import FocusMeasure
 from fgaf.curate.focus.suggest import REACH, measure, suggest_all
 from fgaf.dataset.archive import Archive
+from fgaf.model.bench.methods.focus_measures import FocusMeasure
 from fgaf.model.bench.methods.method import Floats, Integers, Prediction
 from fgaf.model.metrics import nearest_class
 

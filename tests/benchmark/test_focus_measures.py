@@ -12,8 +12,14 @@ from skimage import filters
 from skimage.measure import shannon_entropy
 
 from fgaf.base.errors import SettingError
-from fgaf.curate.focus.focus_measures import MEASURES, band_power, brenner, entropy, tenengrad
 from fgaf.curate.focus.suggest import measure as measure_curves, suggest
+from fgaf.model.bench.methods.focus_measures import (
+    MEASURES,
+    band_power,
+    brenner,
+    entropy,
+    tenengrad,
+)
 
 DTYPES = (np.uint8, np.uint16, np.int16, np.float32, np.float64)
 SHAPES = ((17, 12), (16, 16), (9, 31), (5, 64))
