@@ -60,20 +60,20 @@ _SPARE_BYTES = 1 << 20
 
 
 class ArchiveHeader(BaseModel):
-    """What is known of an archive besides its patches.
+    """Metadata of an archive.
 
     Attributes
     ----------
     step_um, half_range_um
-        The depth classes: -half range to +half range in steps, in drive µm.
+        The depth classes: from -half range to +half range in steps, in drive µm.
     patch_px
         Side of a patch in pixels.
     optics
-        Optics, None where unknown.
+        Optics; None if unknown.
     name, description, license
-        Free text for whoever the archive is shared with.
+        Free text for users of the archive.
     created_utc, software
-        ISO 8601 time and program version of the compilation.
+        ISO 8601 time and program version when it was compiled.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -92,12 +92,12 @@ class ArchiveHeader(BaseModel):
     def _whole_steps(self) -> Self:
         steps = self.half_range_um / self.step_um
         if round(steps) < 1 or abs(steps - round(steps)) > 1e-6:
-            raise ValueError("half_range_um is no whole multiple of step_um")
+            raise ValueError("half_range_um is not a multiple of step_um")
         return self
 
     @classmethod
     def new(cls, **values: Any) -> Self:
-        """Make a header stamped now; a `created_utc` or `software` given is kept.
+        """Make a header, with the time and version of now unless given.
 
         See `new_header` for the errors.
         """
@@ -113,15 +113,15 @@ class Cells:
     id
         Name of the cell, unique in the archive.
     source, source_sha256
-        File name that it came from, and that content's checksum.
+        Name of its source file, and the checksum of that file's content.
     sample_id, field
-        Sample and field of view; empty where unknown. Cells of one field share `field`.
+        Sample and field of view; empty if unknown. Cells of one field share `field`.
     focus_um, focus_plane
-        Drive position in µm, and raw plane index, where the cell is sharpest.
+        Drive position in µm, and raw plane index, at which the cell is in focus.
     annotator, labelled_utc
-        Who or what labelled it, when.
+        Who or what labelled it, and when.
     method
-        How: "person", "focus-curve" (a suggestion that nobody confirmed), "simulation" (truth)
+        How: "person", "focus-curve" (a suggestion not confirmed by a person), "simulation" (truth)
         or "import" (the provider's own labels).
     confidence
         0 to 1.
@@ -195,13 +195,13 @@ class Archive:
     cells
         The table of K cells.
     true_depth_um
-        (M,) the true depth where a simulation knows it; judges, never trains.
+        (M,) the true depth, if simulated; for evaluation, never for training.
     splits
         Name to (K,) int8: 0 train, 1 validation, 2 test.
     history
-        What was done to it since it was compiled, see `fgaf.dataset.history`.
+        Steps since it was compiled, see `fgaf.dataset.history`.
     path, fingerprint
-        Where it was read from, and its content's checksum; None and empty when just made.
+        Its file, and the checksum of its content; None and empty for a new archive.
     """
 
     header: ArchiveHeader
@@ -226,17 +226,17 @@ class Archive:
         Parameters
         ----------
         path
-            The file, or its address; of the latter only what is looked at is fetched.
+            The file, or its address; from an address only the parts that are used are fetched.
         whole
-            Compare all of it with its checksums first.
+            Compare the whole file with its checksums first.
         progress
-            Wraps the blocks while it is compared.
+            Wraps the blocks that are compared.
 
         Raises
         ------
         FormatError
-            Not an archive, newer, truncated, a column is missing or contradicts another, or a
-            checksum that was compared differs.
+            It is not an archive, is newer or truncated, a column is missing or contradicts another,
+            or a compared checksum differs.
         """
         path = location(path)
         with open_format(path, FORMAT, FORMAT_VERSION) as file:
@@ -249,7 +249,7 @@ class Archive:
 
     @classmethod
     def read(cls, path: Location) -> Self:
-        """Read a whole archive into memory, checksums compared; see `open` for the errors."""
+        """Read a whole archive into memory and compare its checksums; see `open` for the errors."""
         with cls.open(path, whole=True) as archive, reading(path):
             return type(archive)(**{**archive.__dict__, "images": archive.images[:]})
 
@@ -313,11 +313,11 @@ class Archive:
 
     @property
     def true_class(self) -> NDArray[np.int64] | None:
-        """(M,) depth class of the true depth, the outermost beyond the range; None when unknown."""
+        """(M,) depth class of the true depth, clipped to the range; None if unknown."""
         return None if self.true_depth_um is None else self.classes_of(self.true_depth_um)
 
     def classes_of(self, depth_um: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Nearest depth class of each depth; the outermost beyond the range."""
+        """Nearest depth class of each depth, clipped to the range."""
         half = self.n_classes // 2
         steps = np.rint(depth_um / self.header.step_um).astype(np.int64)
         return np.clip(steps, -half, half) + half
@@ -344,7 +344,7 @@ class Archive:
         return self.splits[name][self.cell]
 
     def problem(self) -> str:
-        """What contradicts the format in the tables; empty when they are sound."""
+        """What contradicts the format in the tables; empty if they are valid."""
         m, k = len(self.images), self.n_cells
         columns = {name: getattr(self, name) for name in ROW_COLUMNS}
         if self.true_depth_um is not None:

@@ -1,4 +1,4 @@
-"""What a check of a file says: findings with a name, a severity and the mend."""
+"""Results of checking a file: findings with a name, a severity and a remedy."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Severity = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing about a file.
+    """One finding about a file.
 
     Attributes
     ----------
     name : str
         Stable name of the check, such as "leak-overlap".
     severity : {"error", "warning", "note"}
-        An error makes the file unfit for use; a warning wants a look; a note is good to know.
+        An error makes the file unusable; a warning should be looked at; a note is information.
     message : str
         What was found, in one line.
     mend : str
-        What to do about it.
+        How to fix it.
     """
 
     name: str
@@ -44,9 +44,9 @@ class Report:
     path : Path
         The file.
     format : str
-        "fgaf-raw", "fgaf-dataset", or empty when it is neither.
+        "fgaf-raw", "fgaf-dataset", or empty for other files.
     findings : tuple of Finding
-        The worst first.
+        The most severe first.
     """
 
     path: Path
@@ -55,7 +55,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether there is no error among the findings."""
+        """Whether no finding is an error."""
         return all(finding.severity != "error" for finding in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
@@ -69,13 +69,13 @@ class Report:
 
 
 def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Sort the worst first, otherwise in the order of the checks."""
+    """Sort by severity, the most severe first, then in the order of the checks."""
     rank = {"error": 0, "warning": 1, "note": 2}
     return tuple(sorted(findings, key=lambda finding: rank[finding.severity]))
 
 
 def some(items: Iterable[object]) -> str:
-    """Name the first few of many things."""
+    """List the first few of many items."""
     listed = [str(item) for item in items]
     more = f" and {len(listed) - 4} more" if len(listed) > 4 else ""
     return ", ".join(listed[:4]) + more

@@ -1,4 +1,4 @@
-"""What exporters write into the formats of other programs, and importers look for there."""
+"""Names under which exporters store our records in other formats, and importers find them."""
 
 from typing import Final
 
@@ -9,4 +9,4 @@ ZARR_RECORD: Final = "fgaf"
 NPZ_RECORD: Final = "fgaf"
 """Name of the .npz array that holds the record of an exported archive."""
 NPZ_SIDES: Final = {"train": "train", "validation": "val", "test": "test"}
-"""Sides of a split to the first part of the names of .npz arrays."""
+"""Side of a split to the prefix of its .npz arrays."""

@@ -1,4 +1,4 @@
-"""What was done to an archive since it was compiled, and the fingerprints of its splits.
+"""Steps done to an archive since it was compiled, and the fingerprints of its splits.
 
 Each archive that fgaf derives from another (`split`, `merge`, `subset`) carries one line of JSON
 per step, the oldest first. A line names archives by fingerprint, never by path or sample.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def recorded(archive: Archive, did: str, **facts: Any) -> Archive:
-    """Add a line to an archive's history: what was done, when, and its splits since.
+    """Add a line to an archive's history: the step, the time, and the splits after it.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def recorded(archive: Archive, did: str, **facts: Any) -> Archive:
     did
         The command: "split", "merge", "subset", ...
     **facts
-        How: plain types.
+        Details of the step, as plain types.
     """
     line = {
         "did": did,
@@ -44,7 +44,7 @@ def recorded(archive: Archive, did: str, **facts: Any) -> Archive:
 
 
 def split_fingerprint(ids: NDArray[Any], sides: NDArray[np.int8]) -> str:
-    """Checksum of who is on which side, whatever the order of the cells.
+    """Checksum of the cells on each side, independent of their order.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def split_fingerprints(archive: Archive) -> dict[str, str]:
 
 
 def changed_splits(archive: Archive) -> list[str]:
-    """Names of the splits that differ from what the last line of the history says of them."""
+    """Names of the splits whose fingerprints differ from the last line of the history."""
     try:
         known = parse_json(archive.history[-1])["splits"] if archive.history else {}
         known = dict(known)

@@ -1,4 +1,4 @@
-"""Dataset cards: what an archive is, for whoever is to use it, as Markdown."""
+"""Dataset cards: a description of an archive for its users, as Markdown."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from fgaf.dataset.splits.split import SIDES
 
 METHODS: Final = {
     "person": "a person marked the plane where the cell is sharpest",
-    "focus-curve": "the peak of a focus measure over the planes, confirmed by nobody",
+    "focus-curve": "the peak of a focus measure over the planes, not confirmed by a person",
     "simulation": "the truth of a simulation",
-    "import": "the labels of whoever provided the patches",
+    "import": "the labels of the provider of the patches",
 }
 _NOT_STATED: Final = "*not stated*"
-# Of Markdown: what begins a heading or a list, what marks within a line, and underscores at the
-# edge of a word.
+# Markdown's own characters: at the start of a heading or a list, within a line, and underscores at
+# the edge of a word.
 _SIGNS: Final = re.compile(r"^[#+-]|[\\`*\[\]>~]|(?<!\w)_|_(?!\w)")
 _OPTICS: Final = {
     "pixel_size_um": "Pixel in the specimen, µm",
@@ -37,7 +37,7 @@ _OPTICS: Final = {
 }
 _AGREEMENT: Final = {
     "cells": "Cells labelled twice",
-    "same_verdict": "Share alike in whether the cell is kept",
+    "same_verdict": "Share with the same decision to keep the cell",
     "exact": "Share with the same focus plane",
     "within_one": "Share at most one plane apart",
     "mean_um": "Mean distance of the focus positions, µm",
@@ -46,12 +46,12 @@ _AGREEMENT: Final = {
 
 
 def read_agreement(path: Path) -> dict[str, float]:
-    """Read what ``fgaf-curate agreement SESSION --json`` printed.
+    """Read the output of ``fgaf-curate agreement SESSION --json``.
 
     Raises
     ------
     SettingError
-        Not there, or something else.
+        The file does not exist or has other content.
     """
     try:
         read = parse_json(read_bytes(path))
@@ -61,7 +61,7 @@ def read_agreement(path: Path) -> dict[str, float]:
         raise SettingError(str(error)) from error
     except (ValueError, KeyError, TypeError) as error:
         raise SettingError(
-            f"{path} is not what `fgaf-curate agreement SESSION --json` prints; write it anew"
+            f"{path} is not the output of `fgaf-curate agreement SESSION --json`; write it again"
         ) from error
 
 
@@ -77,9 +77,9 @@ def card(
     archive
         In memory or open; no image is read.
     about
-        What the archive does not hold; what is missing is called not stated.
+        Facts that the archive does not hold; missing ones are called not stated.
     agreement
-        How far two persons agree, see `read_agreement`.
+        Agreement of two annotators, see `read_agreement`.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def card(
 
 
 def title(archive: Archive, about: CardMetadata) -> str:
-    """Name of the dataset: as stated, else the archive's, else its file's.
+    """Name of the dataset: from the facts, else the archive's, else its file's.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def title(archive: Archive, about: CardMetadata) -> str:
 
 
 def description(archive: Archive, about: CardMetadata) -> str:
-    """What the dataset is: as stated, else the archive's text, else what its numbers say.
+    """Description of the dataset: from the facts, else the archive's text, else from its numbers.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def description(archive: Archive, about: CardMetadata) -> str:
 
 
 def limits(archive: Archive, about: CardMetadata) -> list[str]:
-    """List what a user should know: as stated, and what the archive shows of itself.
+    """List the known limits: those stated, and those that the archive shows.
 
     Parameters
     ----------
@@ -165,14 +165,14 @@ def limits(archive: Archive, about: CardMetadata) -> list[str]:
     found = list(about.limits)
     unconfirmed = int((cells.method == "focus-curve").sum())
     if unconfirmed:
-        found.append(f"{unconfirmed} of {archive.n_cells} labels were confirmed by no person.")
+        found.append(f"{unconfirmed} of {archive.n_cells} labels were not confirmed by a person.")
     if (cells.method == "simulation").any() or archive.true_depth_um is not None:
         found.append("Images are simulated, wholly or in part.")
     samples = set(cells.sample_id.tolist()) - {""}
     if not samples:
-        found.append("Samples are unknown, so no split keeps donors apart.")
+        found.append("Samples are unknown, so no split can separate donors.")
     elif len(samples) < 3:
-        found.append(f"Only {len(samples)} sample(s): results may not carry over to others.")
+        found.append(f"Only {len(samples)} sample(s): results may not generalise to others.")
     unknown = [
         text for name, text in _OPTICS.items() if getattr(archive.header.optics, name) is None
     ]
@@ -182,7 +182,7 @@ def limits(archive: Archive, about: CardMetadata) -> list[str]:
 
 
 def samples(archive: Archive) -> dict[str, tuple[int, int]]:
-    """Count the cells and patches of every sample; an empty name stands for unknown."""
+    """Count the cells and patches of every sample; an empty name means unknown."""
     names, of_cell = np.unique(archive.cells.sample_id.astype(str), return_inverse=True)
     cells = np.bincount(of_cell, minlength=len(names))
     patches = np.bincount(of_cell[archive.cell], minlength=len(names))
@@ -273,18 +273,18 @@ def _cell(text: str) -> str:
 
 
 def _described(archive: Archive, about: CardMetadata) -> str:
-    """The description: a person's own Markdown, or the archive's words as they are."""
+    """The description: the user's Markdown, or the archive's text, escaped."""
     said = description(archive, about)
     return _text(said) if about.description else _literal(said)
 
 
 def _text(text: str) -> str:
-    """Markdown that a person wrote for the card, without its HTML."""
+    """The user's Markdown for the card, without its HTML."""
     return printable(text).replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _literal(text: str) -> str:
-    """What a file holds, as Markdown that shows it letter by letter."""
+    """Text from a file, escaped so that Markdown shows it literally."""
     return _text(_SIGNS.sub(r"\\\g<0>", _plain(text)))
 
 

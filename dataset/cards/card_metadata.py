@@ -1,4 +1,4 @@
-"""What a dataset's card says that the archive does not hold: who, why, under which terms."""
+"""Facts for a dataset's card that the archive does not hold: authors, purpose, licence."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fgaf.base.inputs import read_toml
 from fgaf.base.names import nearest
 
 TEMPLATE: Final = """\
-# What the dataset's card says that the archive does not hold. Leave out what does not apply:
-# the card says of the rest that it is not stated.
+# Facts for the dataset's card that the archive does not hold. Leave out what does not apply:
+# the card calls it "not stated".
 
 # title = "Sperm through focus in bright field"
 # description = "Focus stacks of freely swimming human sperm, one patch per cell and plane."
@@ -28,9 +28,9 @@ TEMPLATE: Final = """\
 # license = "CC-BY-4.0"
 # keywords = ["microscopy", "depth"]
 
-# How the images were taken, and how the labels were made beyond what the archive says.
+# How the images were taken, and how the labels were made, if the archive does not say so.
 # collected = "Fresh samples, swim-up, 37 °C, 20 µm chambers."
-# labelled = "Two persons, blind to each other; a third settled what differed by over one plane."
+# labelled = "Two persons, independently; a third decided differences over one plane."
 # uses = "Depth estimation from one image. Not for diagnosis."
 # limits = ["One microscope", "Normozoospermic donors only"]
 
@@ -41,7 +41,7 @@ TEMPLATE: Final = """\
 
 
 class CardMetadata(BaseModel):
-    """Facts for a dataset's card; empty where not stated. `TEMPLATE` has an example of each."""
+    """Facts for a dataset's card; empty if not stated. `TEMPLATE` has an example of each."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -65,7 +65,7 @@ class CardMetadata(BaseModel):
 
     @property
     def doi_url(self) -> str:
-        """The DOI as an address; empty where there is none."""
+        """The DOI as a URL; empty if there is none."""
         plain = self.doi.removeprefix("https://doi.org/").removeprefix("doi:")
         return f"https://doi.org/{plain}" if plain else ""
 
@@ -76,13 +76,14 @@ def read_card_metadata(path: Path) -> CardMetadata:
     Raises
     ------
     SettingError
-        Not there, no TOML, an unknown key or a value of the wrong type; the line names it.
+        The file does not exist, is not TOML, or has an unknown key or a value of the wrong type;
+        the message names it.
     """
     values = read_toml(path)
     unknown = sorted(values.keys() - CardMetadata.model_fields.keys())
     if unknown:
         hint = nearest(unknown[0], CardMetadata.model_fields)
-        raise SettingError(f"{path}: no fact is called {unknown[0]!r}; {hint}")
+        raise SettingError(f"{path}: there is no fact {unknown[0]!r}; {hint}")
     try:
         return CardMetadata.model_validate(
             {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}

@@ -1,4 +1,4 @@
-"""Croissant 1.0: an archive's card for machines, JSON-LD as data search engines read it.
+"""Croissant 1.0: an archive's card as JSON-LD for data search engines.
 
 Format: https://docs.mlcommons.org/croissant/docs/croissant-spec.html
 """
@@ -63,16 +63,16 @@ def croissant(
     """Describe an archive's file in Croissant.
 
     The file is described with its size and checksum; the depth classes and the counts per sample
-    are tables with their contents. Facts that `about` leaves out are left out here too.
+    are tables. Facts missing in `about` are left out.
 
     Parameters
     ----------
     archive
         Read or opened from a file.
     about
-        What the archive does not hold.
+        Facts that the archive does not hold.
     agreement
-        How far two persons agree, see `fgaf.dataset.cards.card.read_agreement`.
+        Agreement of two annotators, see `fgaf.dataset.cards.card.read_agreement`.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def croissant(
         "recordSet": [_depth_table(archive), _sample_table(archive)],
     }
     text = json.dumps(described, indent=2, ensure_ascii=False)
-    # Such JSON is put into web pages as it is: no name may end the element that holds it.
+    # Web pages embed this JSON unchanged, so no name may close the element that holds it.
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return text + "\n"

@@ -1,4 +1,4 @@
-"""Commands of `fgaf-data` that make an archive of others: split, subset, merge."""
+"""Commands of `fgaf-data` that make an archive from others: split, subset, merge."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _out_option(usual: str) -> Callable[[Command], Command]:
     return click.option(
         "--out",
         type=PATH,
-        help=f"Archive to write; what is read stays as it is.  [default: {usual}]",
+        help=f"Archive to write; the input stays unchanged.  [default: {usual}]",
     )
 
 
@@ -50,7 +50,7 @@ def _shares(ctx: click.Context, param: click.Parameter, fractions: str) -> list[
     type=click.Choice(["auto", "sample", "field", "cell"]),
     default="auto",
     show_default=True,
-    help="What may not be divided. auto: samples, else fields, where there are three or more.",
+    help="What stays on one side. auto: samples, else fields, if there are three or more.",
 )
 @click.option(
     "--fractions",
@@ -64,13 +64,11 @@ def _shares(ctx: click.Context, param: click.Parameter, fractions: str) -> list[
 @click.option(
     "--folds",
     type=Number(Folds),
-    help="Make so many splits, with one test side for all and each fold the validation side of "
-    "one; with a test share of 0 each fold is the test side of one.",
+    help="Number of splits; all share one test side, and each fold is the validation side of one. "
+    "With a test share of 0 each fold is the test side of one.",
 )
 @click.option("--test-of", default="", metavar="SPLIT", help="Keep the test side of this split.")
-@click.option(
-    "--seed", type=Number(Seed), default=0, show_default=True, help="Another seed, another split."
-)
+@click.option("--seed", type=Number(Seed), default=0, show_default=True, help="Seed of the split.")
 @overwrite_option
 @json_option
 def split(
@@ -87,8 +85,8 @@ def split(
 ) -> None:
     """Add a named split, or those of a cross-validation, to a copy of an archive.
 
-    Overlapping crops of one field and repeats of a cell always share a side. A split that the
-    archive has already stays as it is.
+    Overlapping crops of one field and repeats of a cell are always on one side. Splits that the
+    archive already has stay unchanged.
     """
     from fgaf.dataset.archive import write_archive
     from fgaf.dataset.history import split_fingerprints
@@ -127,28 +125,30 @@ def split(
 @click.argument("path", type=PATH, metavar="FILE")
 @_out_option("FILE-subset.h5")
 @click.option("--sample", "samples", multiple=True, help="Cells of this sample; repeatable.")
-@click.option("--method", "methods", multiple=True, help="Cells labelled so, as person.")
+@click.option(
+    "--method", "methods", multiple=True, help="Cells labelled by this method, such as person."
+)
 @click.option("--cell", "cells", multiple=True, metavar="ID", help="This cell; repeatable.")
 @click.option("--without", multiple=True, metavar="ID", help="All but this cell; repeatable.")
 @click.option(
-    "--min-confidence", type=Number(Share), default=0.0, help="Cells labelled so surely, 0 to 1."
+    "--min-confidence", type=Number(Share), default=0.0, help="Least confidence of a label, 0 to 1."
 )
 @click.option("--split", default="", help="With --side: the cells on one side of this split.")
 @click.option("--side", default="", help="train, validation or test.")
-@click.option("--most", type=Number(Count), help="At most so many cells, drawn at random.")
+@click.option("--most", type=Number(Count), help="At most this many cells, drawn at random.")
 @click.option("--seed", type=Number(Seed), default=0, show_default=True, help="For --most.")
 @click.option(
     "--half-range",
     "half_range_um",
     type=Number(HalfRangeUm),
-    help="Depths from - to + this alone, µm.",
+    help="Only depths from - to + this value, µm.",
 )
 @overwrite_option
 @json_option
 def subset(path: Path, out: Path | None, overwrite: bool, as_json: bool, **wishes: Any) -> None:
-    """Take some cells, or fewer depths, of an archive into a new one.
+    """Copy some cells, or fewer depths, of an archive to a new one.
 
-    A cell must meet every wish. Splits keep the sides of the cells that stay.
+    A cell must meet all conditions. Cells that stay keep their sides in every split.
     """
     from fgaf.dataset.archive import write_archive
     from fgaf.dataset.derive.subset import Selection, subset as take
@@ -173,36 +173,36 @@ def subset(path: Path, out: Path | None, overwrite: bool, as_json: bool, **wishe
 @click.option(
     "--resample",
     type=click.Choice(["crop", "scale"]),
-    help="Other patch sizes. crop: cut the larger to the smallest; scale: also interpolate other "
-    "pixel sizes to the first archive's. Interpolation blurs, and blur tells depth.",
+    help="If patch sizes differ. crop: crop to the smallest; scale: also interpolate other "
+    "pixel sizes to the first archive's. Interpolation blurs, and blur encodes depth.",
 )
 @click.option(
     "--relabel",
     type=click.Choice(["thin", "nearest"]),
-    help="Other steps or half ranges: the first archive's step and the smallest half range hold. "
+    help="If steps or half ranges differ: the first archive's step and smallest half range apply. "
     "thin: keep one plane per cell and class; nearest: keep all in range.",
 )
-@click.option("--mixed-optics", is_flag=True, help="Mix other apertures, wavelengths, ...")
+@click.option("--mixed-optics", is_flag=True, help="Allow different apertures, wavelengths, ...")
 @click.option(
     "--keep-split",
     "keep_splits",
     multiple=True,
     metavar="NAME",
-    help="Keep a split that all have; without, `default` is drawn anew and others are left out.",
+    help="Keep a split that all have. Without it `default` is drawn again, others are dropped.",
 )
-@click.option("--name", default="", help="Name of the merged archive; else the first's.")
-@click.option("--description", default="", help="What it is; else the first's.")
-@click.option("--license", default="", help="Licence of the whole, where they differ.")
+@click.option("--name", default="", help="Name of the merged archive; default: the first one's.")
+@click.option("--description", default="", help="Description; default: the first one's.")
+@click.option("--license", default="", help="Licence of the merged archive, if they differ.")
 @split_seed_option
 @overwrite_option
 @json_option
 def merge(
     paths: tuple[Path, ...], out: Path | None, overwrite: bool, as_json: bool, **settings: Any
 ) -> None:
-    """Make one archive of several.
+    """Merge several archives into one.
 
-    A cell that two of them have is taken once. Other patch sizes, pixel sizes, steps or optics
-    are refused unless an option says what to do about them; the archive's history then tells.
+    A cell in two archives is taken once. Different patch sizes, pixel sizes, steps or optics
+    are refused unless an option says how to handle them; the history records it.
     """
     from fgaf.dataset.archive import write_archive
     from fgaf.dataset.derive.merge import MergeSettings, merge as join
@@ -235,13 +235,13 @@ def merge(
 
 
 def _opened(paths: Sequence[Path], out: Path, overwrite: bool, files: ExitStack) -> list[Archive]:
-    """Open archives, whole by their checksums, for a new one at `out`."""
+    """Open archives for a new one at `out`, and compare all checksums."""
     from fgaf.base.files import require_new
     from fgaf.dataset.archive import Archive
 
     for path in paths:
         if out.resolve() == path.resolve():
-            raise FgafError(f"--out {out} is read from and stays as it is; name a new file")
+            raise FgafError(f"--out {out} is an input and stays unchanged; name a new file")
     require_new(out, overwrite)
     return [files.enter_context(Archive.open(path, whole=True)) for path in paths]
 

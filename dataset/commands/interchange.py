@@ -1,4 +1,4 @@
-"""Commands of `fgaf-data` that take from other formats and give to them."""
+"""Commands of `fgaf-data` that import from other formats and export to them."""
 
 from __future__ import annotations
 
@@ -24,45 +24,45 @@ from fgaf.dataset.commands.options import optics_of, optics_options, split_seed_
     help="Folder for the stacks.  [default: raw]",
 )
 @click.option(
-    "--step", "step_um", type=Number(StepUm), help="Distance of the planes, µm of the drive."
+    "--step", "step_um", type=Number(StepUm), help="Distance between planes, in drive µm."
 )
 @click.option(
     "--center", "center_um", type=Number(PositionUm), help="Drive position of the middle plane, µm."
 )
 @optics_options
-@click.option("--sample", "sample_id", default="", help="Sample that the stacks are of.")
+@click.option("--sample", "sample_id", default="", help="Sample of the stacks.")
 @click.option("--operator", default="", help="Who took them.")
 @click.option("--field", default="", help="Name of the field of view, for repeats of one field.")
 @click.option(
     "--planes",
     type=Number(Planes),
-    help="Of TIFFs whose pages run through z again and again without saying so: planes in a pass.",
+    help="For TIFFs whose pages hold several passes through z without saying so: planes per pass.",
 )
 @click.option(
     "--axes",
     default="",
     metavar="LETTERS",
-    help="Of TIFFs with more than three axes and no names for them: a letter for each in their "
-    "order, as TZYX (T time, C channel, P position, Z planes).",
+    help="For TIFFs with more than three axes without names: one letter per axis in order, such "
+    "as TZYX (T time, C channel, P position, Z planes).",
 )
 @click.option(
     "--highest-first",
     is_flag=True,
-    help="Of files that do not say the order of their planes: the first is the highest.",
+    help="The first plane is the highest, for files that do not say their order.",
 )
 @click.option(
     "--take",
     "takes",
     multiple=True,
     metavar="AXIS=WHICH",
-    help="Of files with several positions, time points or channels: which, counted from 0, as "
-    "time=all, time=0:100:5 or channel=1. Each becomes a stack of its own; may be repeated.",
+    help="Which positions, time points or channels to take, counted from 0: time=all, "
+    "time=0:100:5 or channel=1. Each becomes a separate stack; may be repeated.",
 )
 @click.option(
     "--ignore-metadata",
     is_flag=True,
-    help="The files' own z step, positions, order of planes and pixel size are wrong: go by the "
-    "options alone.",
+    help="Ignore z step, positions, order of planes and pixel size in the files; use only the "
+    "options.",
 )
 @overwrite_option
 @json_option
@@ -78,10 +78,10 @@ def import_command(
 
     FILES are z-stacks: TIFF, OME-TIFF, ImageJ or Micro-Manager TIFF, LSM, ND2. A FOLDER is an
     OME-Zarr image, an NDTiff dataset, one stack of numbered images (TIFF, PNG, BMP, JPEG), or
-    holds such stacks. Of a set of files that one recording is in, name one or all: it is taken
-    once. The z step and the pixel size come from the metadata or from the options; where they
-    differ, nothing is guessed. Planes come out with z ascending. Exports of fgaf come back as
-    they were.
+    holds such stacks. If one recording is a set of files, name one or all: it is imported
+    once. The z step and the pixel size come from the metadata or from the options; if they
+    differ, the import stops. Planes are written with z ascending. Exports of fgaf are restored
+    exactly.
     """
     from fgaf.dataset.importers.plan import ImportSettings, find_sources, plan_stacks
     from fgaf.dataset.importers.stacks import import_planned
@@ -99,7 +99,7 @@ def import_command(
     turned = sum(stack.planes_reversed for stack in done)
     notes = [f"z step {steps}"]
     if turned:
-        notes.append(f"{turned} stored from the highest plane down and turned round")
+        notes.append(f"{turned} stored from the highest plane down and reversed")
     for bits in sorted({stack.shifted_bits for stack in done} - {0}):
         n = sum(stack.shifted_bits == bits for stack in done)
         notes.append(f"{n} of {16 - bits} bits that were shifted into 16 and shifted back")
@@ -116,38 +116,38 @@ def import_command(
 @click.argument("path", type=PATH, metavar="FOLDER|FILE")
 @click.option("--out", type=PATH, help="Archive to write.  [default: dataset.h5]")
 @click.option(
-    "--step", "step_um", type=Number(StepUm), help="Distance of pages or classes, µm of the drive."
+    "--step", "step_um", type=Number(StepUm), help="Distance between pages or classes, in drive µm."
 )
 @optics_options
-@click.option("--sample", "sample_id", default="", help="Sample that all cells are of.")
+@click.option("--sample", "sample_id", default="", help="Sample of all cells.")
 @click.option(
     "--sample-from",
     default="",
     metavar="REGEX",
-    help="Find the sample in each file's path inside FOLDER: its first group, as '^([^/]+)/'.",
+    help="Regex for the sample in each file's path inside FOLDER: its first group, as '^([^/]+)/'.",
 )
 @click.option(
     "--cell-from",
     default="",
     metavar="REGEX",
-    help="The same for the cell, where each file is one patch; else each is a cell of its own.",
+    help="The same for the cell, if each file is one patch; by default each patch is one cell.",
 )
 @click.option(
     "--labels",
     type=click.Choice(["class", "um"]),
-    help="What bare numbers as class folders are: class numbers from 0, or depths in µm.",
+    help="Meaning of plain numbers as folder names: class numbers from 0, or depths in µm.",
 )
 @click.option(
     "--classes",
     type=Number(Classes),
-    help="Number of depth classes, where the outermost have no patch; the middle one is in focus.",
+    help="Number of depth classes, if the outermost have no patch; the middle one is in focus.",
 )
 @click.option(
     "--ignore-metadata",
     is_flag=True,
-    help="Stacks: their own step, positions and pixel size are wrong; the lowest plane is first.",
+    help="Stacks: ignore their step, positions and pixel size; the lowest plane is first.",
 )
-@click.option("--annotator", default="", help="Who centred the cells on their focus.")
+@click.option("--annotator", default="", help="Who set the focus of the cells.")
 @click.option("--name", default="", help="Name of the archive.")
 @click.option("--description", default="", help="What it is.")
 @click.option("--license", default="", help="Licence of the images.")
@@ -162,8 +162,8 @@ def import_patches_command(
     FOLDER holds one multi-page TIFF per cell, the lowest plane first and the middle page in
     focus: nine pages at 0.5 µm are depths from -2 to +2 µm. Or it holds single patches in class
     folders, CLASS/*.png or SIDE/CLASS/*.png, named by their depth (-0.5um) or number. FILE is an
-    .npz with train_images, train_labels, val_images, ... as MedMNIST has them. Patches are square
-    and alike. Exports of fgaf come back as they were.
+    .npz with train_images, train_labels, val_images, ... as in MedMNIST. Patches are square
+    and of one size and type. Exports of fgaf are restored exactly.
     """
     from fgaf.base.files import require_new
     from fgaf.dataset.archive import DEFAULT_SPLIT, write_archive
@@ -206,9 +206,11 @@ def import_patches_command(
 @click.option(
     "--out",
     type=PATH,
-    help="For stacks a folder; else what to write.  [default: FORMAT/, FILE.npz or FILE-FORMAT/]",
+    help="Folder for stacks, else what to write.  [default: FORMAT/, FILE.npz or FILE-FORMAT/]",
 )
-@click.option("--split", default="default", show_default=True, help="Archives: its sides.")
+@click.option(
+    "--split", default="default", show_default=True, help="Archives: the split to export."
+)
 @click.option(
     "--ome-zarr",
     type=click.Choice(["0.4", "0.5"]),
@@ -239,8 +241,8 @@ def export_command(
 ) -> None:
     """Write raw stacks, or an archive, in a format of other programs.
 
-    Nothing is lost: pixels stay as they are, and all that the other format has no place for goes
-    along, so that import and import-patches bring the same file back.
+    The export is lossless: pixels are unchanged, and metadata that the other format cannot hold
+    are stored beside them, so that import and import-patches restore the same file.
     """
     from fgaf.dataset.cards.card_metadata import read_card_metadata
     from fgaf.dataset.exporters.export import (

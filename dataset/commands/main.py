@@ -33,9 +33,9 @@ for command in (*interchange.COMMANDS, *derive.COMMANDS, *share.COMMANDS):
 def info(
     paths: tuple[Path | Url, ...], image: Path | None, verify: bool, overwrite: bool, as_json: bool
 ) -> None:
-    """Say what raw stacks and archives hold.
+    """Show what raw stacks and archives contain.
 
-    Files are compared with their checksums first; of a URL only what is needed is fetched.
+    Files are compared with their checksums first; from a URL only what is needed is fetched.
     """
     from fgaf.dataset.archive import FORMAT, Archive
     from fgaf.dataset.quality.contact_sheet import write_contact_sheet
@@ -67,8 +67,9 @@ def info(
 def validate(context: click.Context, paths: tuple[Path, ...], as_json: bool) -> None:
     """Check raw stacks and archives; exit code 1 when any has an error.
 
-    Checksums, structure, ranges, order of the planes, labels against the grid, leakage between
-    the sides of a split, constant, saturated and repeated images, labels that pictures contradict.
+    Checked are checksums, structure, ranges, order of the planes, labels on the grid, leakage
+    between the sides of a split, constant, saturated and repeated images, and labels that
+    contradict the images.
     """
     from fgaf.dataset.quality.validate import validate as check
 
@@ -93,10 +94,10 @@ def validate(context: click.Context, paths: tuple[Path, ...], as_json: bool) -> 
 @json_option
 @click.pass_context
 def diff(context: click.Context, first: Path, second: Path, as_json: bool) -> None:
-    """Say how two archives differ; exit code 1 when they do.
+    """Show how two archives differ; exit code 1 if they do.
 
     Compared are settings, cells by name, their labels and pixels, the sides of splits, types of
-    attributes, and each file with its checksums; when and by which program it was written is not.
+    attributes, and each file with its checksums. Time and program of writing are not compared.
     """
     from fgaf.dataset.archive import Archive
     from fgaf.dataset.quality.diff import difference

@@ -32,11 +32,11 @@ def card_command(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Write an archive's card: what it is, how it was made, and under which terms.
+    """Write an archive's card: what it is, how it was made, and its licence.
 
-    Optics, counts per class and sample, labels and splits come from the archive; what it does not
-    hold comes from --about, and is called not stated where missing. Samples and annotators are
-    named as in the archive: `fgaf-data anonymise` goes first where they must not be.
+    Optics, counts per class and sample, labels and splits come from the archive; other facts
+    come from --about, and missing ones are called not stated. The card names samples and
+    annotators as the archive does: run `fgaf-data anonymise` first if they must stay private.
     """
     from fgaf.base.files import require_new, write_text
     from fgaf.dataset.archive import Archive
@@ -93,9 +93,9 @@ def anonymise_command(
     """Write copies of raw stacks and archives that name neither donors nor people.
 
     Samples, operators, annotators, fields, cells and source files get pseudonyms (HMAC-SHA256),
-    the same in all files made with one key; who holds the key can trace a known name, nobody
-    else. Free text, paths, device names and dates are removed. Pixels, positions, optics, labels,
-    splits and the licence stay. The key is not stored in any file but its own.
+    the same in all files made with one key. Only the holder of the key can find the pseudonym of
+    a known name. Free text, paths, device names and dates are removed. Pixels, positions, optics,
+    labels, splits and the licence stay. The key is stored in no other file.
     """
     from fgaf.base.files import require_new
     from fgaf.dataset.derive import pseudonyms

@@ -31,14 +31,14 @@ ARCHIVE_SUFFIX: Final = ".h5"
 
 @dataclass(frozen=True)
 class AnonymiseSettings:
-    """What to keep, and what to write in place of the free text.
+    """What to keep, and text to replace the removed text.
 
     Attributes
     ----------
     keep_times
-        Keep dates and clock times; otherwise only the times between the planes of a stack stay.
+        Keep dates and clock times; otherwise only the time between the planes of a stack is kept.
     name, description
-        Of the archive, in place of those that are removed.
+        New name and description of the archive.
     """
 
     keep_times: bool = False
@@ -62,7 +62,7 @@ def anonymise(
     Parameters
     ----------
     sources
-        Raw stacks and archives; they stay as they are.
+        Raw stacks and archives; they stay unchanged.
     out
         A folder for files named by pseudonyms; for a single archive, a file ``NAME.h5``.
     pseudonyms
@@ -80,9 +80,9 @@ def anonymise(
     Raises
     ------
     FormatError
-        A source is damaged or neither of the two.
+        A source is damaged, or is neither a raw stack nor an archive.
     ExistsError
-        An output exists and may not be replaced. Nothing has been written then.
+        An output exists and may not be replaced. Nothing is written.
     SettingError
         An output would replace its source.
     """
@@ -106,12 +106,12 @@ def plan_copies(
     pseudonyms
         Names the copies.
     overwrite
-        Whether files that are there may be replaced.
+        Whether existing files may be replaced.
     """
     pairs = [(source, _target(source, sources, out, pseudonyms)) for source in sources]
     for source, target in pairs:
         if target.resolve() == source.resolve():
-            raise SettingError(f"{target} is the source, which stays as it is; name another --out")
+            raise SettingError(f"{target} is the source, which stays unchanged; name another --out")
     require_all_new((target for _, target in pairs), overwrite)
     return pairs
 
@@ -119,7 +119,7 @@ def plan_copies(
 def write_copy(
     source: Path, target: Path, pseudonyms: Pseudonyms, settings: AnonymiseSettings
 ) -> Path:
-    """Write one copy; `plan_copies` settled whether the target may be replaced.
+    """Write one copy; `plan_copies` checked whether the target may be replaced.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def write_copy(
 def anonymous_archive(
     archive: Archive, pseudonyms: Pseudonyms, settings: AnonymiseSettings
 ) -> Archive:
-    """Replace what an archive says of people, places and times; see `anonymise`.
+    """Replace names, places and times in an archive; see `anonymise`.
 
     Parameters
     ----------
@@ -191,14 +191,14 @@ def anonymous_archive(
         true_depth_um=archive.true_depth_um,
         splits=archive.splits,
     )
-    # The fingerprints of earlier steps are plain checksums of names: anyone could try names.
+    # The fingerprints of earlier steps are unkeyed checksums of names: anyone could test guesses.
     return recorded(copy, "anonymise")
 
 
 def anonymous_stack(
     stack: RawStack, pseudonyms: Pseudonyms, settings: AnonymiseSettings
 ) -> tuple[RawHeader, dict[str, NDArray[Any]]]:
-    """Replace what a raw stack says of people, places and times; see `anonymise`.
+    """Replace names, places and times in a raw stack; see `anonymise`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Several archives made one, where they are alike or the difference is dealt with as told."""
+"""Merge archives that have equal settings, or whose differences the options handle."""
 
 from __future__ import annotations
 
@@ -36,27 +36,28 @@ _SAME: Final = 1e-3
 
 @dataclass(frozen=True)
 class MergeSettings:
-    """What to do about differences; without a word on one, it is refused.
+    """How to handle differences; a difference without a setting is refused.
 
     Attributes
     ----------
     resample : {"crop", "scale"} or None
-        Patch sizes: "crop" cuts larger patches down to the smallest; "scale" also brings other
-        pixel sizes to the first archive's, by interpolation. Either lets 8-bit patches lie
-        beside 16-bit ones, their counts as they are.
+        Patch sizes: "crop" crops larger patches to the smallest size; "scale" also interpolates
+        other pixel sizes to the first archive's. Both allow 8-bit patches beside 16-bit ones;
+        counts are unchanged.
     relabel : {"thin", "nearest"} or None
-        Steps and half ranges: the first archive's step and the smallest half range hold.
-        "thin" keeps of each cell the plane nearest to each class, "nearest" every plane in range.
+        Steps and half ranges: the first archive's step and the smallest half range are used.
+        "thin" keeps, for each cell, the plane nearest to each class; "nearest" keeps every plane
+        in range.
     mixed_optics : bool
-        Whether other differing or unknown optics may be mixed; the archive then does not know
-        them.
+        Whether other optics may differ or be unknown; the merged archive then lists them as
+        unknown.
     keep_splits : tuple of str
-        Splits that all archives have and that the merged one keeps; else "default" is drawn
-        anew and no other is left.
+        Splits of all archives that the merged one keeps; otherwise only a new "default" is
+        drawn.
     name, description : str
         Of the merged archive.
     license : str
-        Of the merged archive; must be given where those of the archives differ.
+        Of the merged archive; required if the archives' licences differ.
     seed : int
         Of the split "default".
     """
@@ -76,18 +77,18 @@ class MergeSettings:
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge gives.
+    """Result of a merge.
 
     Attributes
     ----------
     archive : Archive
-        Lazy: patches are read from the archives when asked for.
+        Lazy: patches are read from the archives when they are used.
     twice : int
-        Cells that two archives had, name and pixels; taken once.
+        Cells with equal name and pixels in two archives; taken once.
     renamed : int
-        Cells whose names another cell had already.
+        Cells renamed because another cell had the same name.
     dropped_patches : int
-        Patches beyond the common range, or thinned out.
+        Patches outside the common range, or removed by "thin".
     """
 
     archive: Archive
@@ -97,25 +98,25 @@ class Merged:
 
 
 def merge(archives: Sequence[Archive], settings: MergeSettings | None = None) -> Merged:
-    """Make one archive of several.
+    """Merge several archives into one.
 
     Parameters
     ----------
     archives
         Two or more, in memory or open.
     settings
-        What to do about differences.
+        How to handle differences.
 
     Raises
     ------
     SettingError
-        They differ in what `settings` says nothing about; the line names the option.
+        They differ, and `settings` does not say how to handle it; the message names the option.
     FgafError
-        A split to keep would have leaks.
+        A split to keep would have leakage.
     """
     settings = settings or MergeSettings()
     if len(archives) < 2:
-        raise SettingError("one archive needs no merging; name two or more")
+        raise SettingError("one archive cannot be merged; name two or more")
     header = _header(archives, settings)
     scalings = _scalings(archives, settings)
     header = header.model_copy(update={"patch_px": scalings[0].target_px})
@@ -169,7 +170,7 @@ def _header(archives: Sequence[Archive], settings: MergeSettings) -> ArchiveHead
             raise SettingError(
                 f"{_name(archive)} has depths of ±{header.half_range_um:g} µm in steps of "
                 f"{header.step_um:g} µm, {_name(archives[0])} ±{half:g} µm in steps of "
-                f"{first.step_um:g} µm; say --relabel thin or --relabel nearest"
+                f"{first.step_um:g} µm; pass --relabel thin or --relabel nearest"
             )
     steps = int(min(header.half_range_um for header in headers) / first.step_um + _SAME)
     if steps < 1:
@@ -181,7 +182,7 @@ def _header(archives: Sequence[Archive], settings: MergeSettings) -> ArchiveHead
     if len(licenses) > 1 and not settings.license:
         raise SettingError(
             f"the licences differ: {some(repr(text) for text in sorted(licenses))}; "
-            "say with --license what holds for the whole"
+            "give the licence of the merged archive with --license"
         )
     return ArchiveHeader.new(
         step_um=first.step_um,
@@ -206,7 +207,7 @@ def _optics(archives: Sequence[Archive], settings: MergeSettings) -> Optics:
                 here, there = ("unknown" if v is None else f"{v:g}" for v in both)
                 raise SettingError(
                     f"{_name(archive)} has {name} {here}, {_name(archives[0])} {there}: the same "
-                    "depth looks different there; say --mixed-optics to mix them all the same"
+                    "depth looks different there; pass --mixed-optics to mix them anyway"
                 )
             known[name] = None
     return Optics(**known)
@@ -222,17 +223,17 @@ def _scalings(archives: Sequence[Archive], settings: MergeSettings) -> list[Scal
         if factor != 1 and settings.resample != "scale":
             raise SettingError(
                 f"{_name(archive)} has pixels of {own:g} µm, {_name(first)} of {pixel:g} µm; "
-                "say --resample scale to interpolate"
+                "pass --resample scale to interpolate"
             )
         if archive.header.patch_px != first.header.patch_px and settings.resample is None:
             raise SettingError(
                 f"{_name(archive)} has patches of {archive.header.patch_px} px, {_name(first)} of "
-                f"{first.header.patch_px} px; say --resample crop to cut the larger ones"
+                f"{first.header.patch_px} px; pass --resample crop to crop the larger ones"
             )
         if archive.images.dtype != first.images.dtype and settings.resample is None:
             raise SettingError(
                 f"{_name(archive)} holds {archive.images.dtype}, {_name(first)} "
-                f"{first.images.dtype}; say --resample crop to keep the counts in 16 bits"
+                f"{first.images.dtype}; pass --resample crop to keep the counts in 16 bits"
             )
         factors.append(factor)
     sides = [
@@ -246,7 +247,7 @@ def _scalings(archives: Sequence[Archive], settings: MergeSettings) -> list[Scal
 
 
 def _once_each(archives: Sequence[Archive]) -> tuple[list[NDArray[np.intp]], int]:
-    """Rows of each archive without the cells that an earlier one has, name and pixels."""
+    """Rows of each archive, without cells whose name and pixels an earlier archive has."""
     places: dict[str, tuple[Archive, int]] = {}
     taken, twice = [], 0
     for archive in archives:
@@ -336,7 +337,7 @@ def _splits(
             members = whole.cells.id[np.isin(group, divided)]
             raise FgafError(
                 f"split {name!r} of the archives together has cells of one {by} on two sides: "
-                f"{some(members)}; leave --keep-split out and make another"
+                f"{some(members)}; omit --keep-split and make another"
             )
         kept[name] = sides
     if DEFAULT_SPLIT not in kept:

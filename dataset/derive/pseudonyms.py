@@ -1,4 +1,4 @@
-"""Keyed pseudonyms: names that only the holder of a key can trace back, by trying."""
+"""Keyed pseudonyms: only the holder of the key can link a guessed name to one."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _SALT: Final = b"fgaf pseudonyms"
 class Pseudonyms:
     """Pseudonyms under one key: equal names get equal ones, in every file.
 
-    They are cut from HMAC-SHA256 (RFC 2104) of the kind and the name. Without the key nobody can
-    tell whether a guessed name is behind one.
+    They are truncated HMAC-SHA256 (RFC 2104) of the kind and the name. Without the key nobody can
+    test a guessed name.
 
     Parameters
     ----------
@@ -64,12 +64,12 @@ class Pseudonyms:
 
 
 def read_key(path: Path) -> bytes:
-    """Read a key file: all of it but white space at its end.
+    """Read a key file, without white space at its end.
 
     Raises
     ------
     SettingError
-        Not there, or fewer than 16 bytes.
+        It does not exist, or has fewer than 16 bytes.
     """
     if not path.exists():
         raise SettingError(f"{path} is not there; make a key with --new-key {path}")
@@ -100,7 +100,7 @@ def keep_key(path: Path, key: bytes) -> None:
     Raises
     ------
     ExistsError
-        The file exists: the pseudonyms made with its key would be lost.
+        The file exists; its key must not be lost.
     """
     require_new(path)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -109,7 +109,7 @@ def keep_key(path: Path, key: bytes) -> None:
 
 
 def key_of(passphrase: str) -> bytes:
-    """Stretch a passphrase into a key (scrypt, RFC 7914), so that guessing one takes long.
+    """Derive a key from a passphrase (scrypt, RFC 7914), which makes guessing slow.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Patches brought to another pixel size and patch size."""
+"""Resample patches to another pixel size and patch size."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _BLUR: Final = 0.5
 
 @dataclass(frozen=True)
 class Scaling:
-    """From patches of one size to another.
+    """Resampling from one patch size to another.
 
-    Interpolation blurs, and blur is what tells depth: a network sees the difference. Patches of
-    the wanted pixel size are only cropped, to the pixel, about their centre.
+    Interpolation blurs, and blur encodes depth: a network sees the difference. Patches that already
+    have the target pixel size are only cropped about their centre, exactly.
 
     Attributes
     ----------
     source_px
         Side of the patches.
     factor
-        How many wanted pixels a pixel becomes; 1 leaves them as they are.
+        Target pixels per source pixel; 1 leaves the pixels unchanged.
     target_px
-        Side afterwards, at most `source_px` times `factor`.
+        Target side, at most `source_px` times `factor`.
     """
 
     source_px: int
@@ -33,7 +33,7 @@ class Scaling:
     target_px: int
 
     def __call__(self, patches: NDArray[Any]) -> NDArray[Any]:
-        """Bring (N, S, S) patches to (N, T, T), same type; the centre pixel stays the centre."""
+        """Resample (N, S, S) patches to (N, T, T) of the same type, about the same centre pixel."""
         if self.factor == 1:
             first = self.source_px // 2 - self.target_px // 2
             return patches[:, first : first + self.target_px, first : first + self.target_px]

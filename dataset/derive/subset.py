@@ -22,22 +22,22 @@ _LONG: Final = 200
 
 @dataclass(frozen=True)
 class Selection:
-    """Which cells and depths to take: those that every given wish allows.
+    """Which cells and depths to take: those that meet all given conditions.
 
     Attributes
     ----------
     samples, methods : tuple of str
-        Cells of these samples; labelled in these ways.
+        Cells of these samples; cells labelled by these methods.
     cells, without : tuple of str
-        Cells of these names; all but these.
+        Cells with these names; all cells except these.
     min_confidence : float
         Cells labelled with at least this confidence.
     split, side : str
         Cells on this side of this split.
     most : int or None
-        At most so many cells, drawn at random.
+        At most this many cells, drawn at random.
     seed : int
-        For the drawing.
+        Seed of the random choice.
     half_range_um : float or None
         Only the depths from minus to plus this, in µm.
     """
@@ -58,7 +58,7 @@ class Selection:
 
 
 def subset(archive: Archive, selection: Selection) -> Archive:
-    """Take part of an archive; splits keep the sides of the cells that stay.
+    """Take part of an archive; cells that stay keep their sides in every split.
 
     Parameters
     ----------
@@ -70,18 +70,18 @@ def subset(archive: Archive, selection: Selection) -> Archive:
     Returns
     -------
     Archive
-        Lazy: patches are read from `archive` when asked for. Its history tells.
+        Lazy: patches are read from `archive` when they are used. Its history has the step.
 
     Raises
     ------
     SettingError
-        A name that the archive does not have, or a half range off its grid.
+        The archive has no such name, or the half range is not on its grid.
     FgafError
-        Nothing is left.
+        No cell is left.
     """
     keep = _cells(archive, selection)
     if not keep.any():
-        raise FgafError("no cell meets all of these wishes; ask for less")
+        raise FgafError("no cell meets all conditions; give fewer")
     rows = keep[archive.cell]
     header = archive.header
     if selection.half_range_um is not None:
@@ -102,7 +102,7 @@ def subset(archive: Archive, selection: Selection) -> Archive:
 
 
 def take_rows(archive: Archive, rows: NDArray[np.intp]) -> Archive:
-    """Take ascending rows of an archive, lazily, and the cells that have any.
+    """Take ascending rows of an archive, lazily, and the cells to which they belong.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def _half_range(archive: Archive, half_range_um: float) -> float:
         abs(steps - round(steps)) > _TOLERANCE
     ):
         raise SettingError(
-            f"a half range of {half_range_um:g} µm is none of this archive's; give a multiple of "
+            f"a half range of {half_range_um:g} µm is off this archive's grid; give a multiple of "
             f"{step:g} µm up to {most:g} µm"
         )
     return round(steps) * step

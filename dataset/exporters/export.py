@@ -1,4 +1,4 @@
-"""One door to all formats that raw stacks and archives can be exported to."""
+"""Export of raw stacks and archives to all supported formats."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class ExportSettings:
     Attributes
     ----------
     split
-        Split whose sides an archive's export is divided by.
+        Split whose sides divide an archive's export.
     ome_zarr
         Version of OME-Zarr.
     shard_patches, seed
         Patches in a WebDataset shard, and the order of the training side in them.
     about
-        What the card of a Hugging Face export says besides.
+        Further facts for the card of a Hugging Face export.
     overwrite
         Whether earlier exports may be replaced.
     """
@@ -53,7 +53,7 @@ Progress = Callable[[Sequence[Any]], Any]
 
 
 def usual_output(source: Path, kind: str) -> Path:
-    """Name what an export writes when nobody names it.
+    """Default name of an export.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def export(
     settings
         How to export.
     progress
-        Wraps the list of sources as they are written.
+        Wraps the list of sources while they are written.
 
     Returns
     -------
@@ -98,11 +98,11 @@ def export(
     Raises
     ------
     SettingError
-        Unknown format, one for the other kind of source, or two stacks of one name.
+        The format is unknown or for the other kind of source, or two stacks have one name.
     FormatError
-        A source is damaged or neither of the two.
+        A source is damaged, or is neither a raw stack nor an archive.
     ExistsError
-        An output exists and may not be overwritten. Nothing has been written then.
+        An output exists and may not be overwritten. Nothing is written.
     FgafError
         A package is missing, or the disk cannot be written.
     """
@@ -110,7 +110,7 @@ def export(
     if kind in STACK_FORMATS:
         return _export_stacks(sources, kind, out, settings, progress)
     if kind not in ARCHIVE_FORMATS:
-        raise SettingError(f"no format {kind!r}; choose from {', '.join(FORMATS)}")
+        raise SettingError(f"there is no format {kind!r}; choose from {', '.join(FORMATS)}")
     if len(sources) != 1:
         raise SettingError(f"{kind} takes one archive at a time, not {len(sources)} files")
     for source in progress(sources):

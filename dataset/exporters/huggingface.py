@@ -36,10 +36,10 @@ def write_huggingface(
     overwrite: bool = False,
     about: CardMetadata | None = None,
 ) -> Path:
-    """Write a folder that ``datasets.load_dataset`` reads, and that can be uploaded as it is.
+    """Write a folder that ``datasets.load_dataset`` reads and that is ready to upload.
 
-    ``data/SIDE-*.parquet`` have a column ``image`` (PNG), ``label``, the depth class with its
-    names, and what else is known of every patch. ``README.md`` is the card. ``fgaf.json`` is the
+    ``data/SIDE-*.parquet`` have the columns ``image`` (PNG), ``label`` (the depth class with its
+    names), and all other metadata of every patch. ``README.md`` is the card. ``fgaf.json`` is the
     record from which `import_patches` restores the archive.
 
     Parameters
@@ -53,7 +53,7 @@ def write_huggingface(
     overwrite
         Whether an earlier export may be replaced.
     about
-        What the card says besides.
+        Further facts for the card.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def _kind(values: NDArray[Any]) -> str:
 
 
 def _features(archive: Archive, kinds: dict[str, str]) -> dict[str, Any]:
-    """Types as `datasets` knows them: images, classes with names, values."""
+    """Column types of `datasets`: images, classes with names, values."""
     features: dict[str, Any] = {"image": {"_type": "Image"}}
     features |= {name: {"dtype": kind, "_type": "Value"} for name, kind in kinds.items()}
     features["label"] = {"names": class_names(archive), "_type": "ClassLabel"}
@@ -117,7 +117,7 @@ def _features(archive: Archive, kinds: dict[str, str]) -> dict[str, Any]:
 
 
 def _front_matter(archive: Archive, about: CardMetadata, sides: list[str]) -> str:
-    """The card's head for the hub, YAML; JSON's strings are YAML's."""
+    """The card's YAML header for the hub; JSON strings are valid YAML."""
     licence = (about.license or archive.header.license).lower()
     lines = [
         "---",

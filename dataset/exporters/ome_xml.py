@@ -1,4 +1,4 @@
-"""OME-XML of a raw stack: how it was taken, in the words that other programs read."""
+"""OME-XML of a raw stack: acquisition metadata that other programs read."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SCHEMA: Final = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 
 
 def ome_xml(stack: RawStack) -> str:
-    """Describe an open raw stack as one OME image of the order XYZCT, planes in one file.
+    """Describe an open raw stack as one OME image in order XYZCT, with all planes in one file.
 
-    What OME has no place for goes along as an annotation, from which `fgaf-data import` restores
-    the stack as it was.
+    Metadata that OME cannot hold are stored in an annotation, from which `fgaf-data import`
+    restores the stack exactly.
     """
     header, optics = stack.header, stack.header.optics
     root = ElementTree.Element("OME", xmlns=_SCHEMA, Creator=header.software)

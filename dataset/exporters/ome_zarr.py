@@ -1,4 +1,4 @@
-"""Raw stacks as OME-Zarr: a folder of chunks that many programs read, also over the network."""
+"""Raw stacks as OME-Zarr: a folder of chunks that many programs read, also over a network."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_ome_zarr(
     overwrite
         Whether an earlier export may be replaced.
     version
-        Of the OME-Zarr specification: 0.5 lies on Zarr 3, 0.4 on Zarr 2.
+        Version of the OME-Zarr specification: 0.5 uses Zarr 3, 0.4 uses Zarr 2.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def write_ome_zarr(
         The package zarr is missing, or the disk is full or cannot be written.
     """
     if version not in VERSIONS:
-        raise SettingError(f"no OME-Zarr {version}; choose from {', '.join(VERSIONS)}")
+        raise SettingError(f"there is no OME-Zarr {version}; choose from {', '.join(VERSIONS)}")
     zarr = optional("zarr")
     stack.verify()
     require_free(path, stack.frames.size * stack.frames.dtype.itemsize + _SPARE_BYTES)

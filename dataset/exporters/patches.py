@@ -1,4 +1,4 @@
-"""What the formats for patches have in common: the folder, sides, blocks, names, labels, PNG."""
+"""Common parts of the patch formats: the folder, sides, blocks, names, labels, PNG."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BLOCK: Final = 256
 
 
 def side_rows(archive: Archive, split: str) -> Iterator[tuple[str, NDArray[np.intp]]]:
-    """Give the rows of every side of a split that has any: (side, (m,) row numbers).
+    """Yield the rows of every non-empty side of a split: (side, (m,) row numbers).
 
     Parameters
     ----------
@@ -97,14 +97,14 @@ def exporting(archive: Archive, path: Path, overwrite: bool) -> Iterator[tuple[P
 
 
 def class_names(archive: Archive) -> list[str]:
-    """Name every depth class; sorted by name they are sorted by depth: ``04_+0um``."""
+    """Name every depth class, such as ``04_+0um``; the names sort by depth."""
     digits = len(str(archive.n_classes - 1))
     depths = archive.class_depths_um
     return [f"{k:0{digits}}_{depth:+.6g}um" for k, depth in enumerate(depths)]
 
 
 def patch_names(archive: Archive) -> list[str]:
-    """Name every patch, without an ending; sorted by name they are in the order of the rows."""
+    """Name every patch, without a suffix; the names sort in the order of the rows."""
     digits, cells = len(str(len(archive.images))), len(str(archive.n_cells))
     return [f"{row:0{digits}}_cell{cell:0{cells}}" for row, cell in enumerate(archive.cell)]
 
@@ -119,7 +119,7 @@ def png_of(patch: NDArray[Any]) -> bytes:
 
 
 def patch_columns(archive: Archive) -> dict[str, NDArray[Any]]:
-    """What is known of every patch, (M,) each: its labels and where it comes from."""
+    """Metadata of every patch, (M,) each: its labels and its origin."""
     columns: dict[str, NDArray[Any]] = {
         "depth_class": archive.depth_class,
         "depth_um": archive.depth_um,

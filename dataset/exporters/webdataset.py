@@ -1,6 +1,6 @@
 """Archives as WebDataset shards: plain tar files to train from over a network or a slow disk.
 
-Format: https://github.com/webdataset/webdataset; members of one name but for the ending are a
+Format: https://github.com/webdataset/webdataset; members that differ only in their suffix are one
 sample.
 """
 
@@ -42,10 +42,10 @@ def write_webdataset(
     shard_patches: int = SHARD_PATCHES,
     seed: int = 0,
 ) -> Path:
-    """Write an archive as ``SIDE-000000.tar``, ...: a PNG, its class and what is known per patch.
+    """Write an archive as ``SIDE-000000.tar``, ...: a PNG, its class and metadata for each patch.
 
     A sample is ``NAME.png``, ``NAME.cls``, the depth class in decimal, and ``NAME.json``. The
-    training side is shuffled, since shards are read from front to back; the others are in order.
+    training side is shuffled, because shards are read in order; the other sides are not.
     ``fgaf.json`` beside the shards is the record from which `import_patches` restores the archive.
 
     Parameters
@@ -59,14 +59,14 @@ def write_webdataset(
     overwrite
         Whether an earlier export may be replaced.
     shard_patches
-        Patches in a shard; the last one has the rest.
+        Patches per shard; the last one has the rest.
     seed
-        Of the order of the training side.
+        Seed of the order of the training side.
 
     Raises
     ------
     SettingError
-        A shard of no patches.
+        `shard_patches` is less than 1.
     ExistsError
         `path` exists and `overwrite` is false.
     FgafError
@@ -94,7 +94,7 @@ def write_webdataset(
 def _drawn(
     archive: Archive, rows: NDArray[np.intp], seed: int | None
 ) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Give rows and their patches, shuffled where there is a seed; a large file is read once."""
+    """Yield rows and their patches, shuffled if there is a seed; a large file is read once."""
     if seed is None:
         blocks = patch_blocks(archive, rows)
     else:

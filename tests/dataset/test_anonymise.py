@@ -151,7 +151,7 @@ def test_times_stay_when_asked(telling: Path, stack: Path, tmp_path: Path) -> No
 
 def test_nothing_happens_in_place(telling: Path, stack: Path, tmp_path: Path) -> None:
     before = telling.read_bytes(), stack.read_bytes()
-    with pytest.raises(SettingError, match="stays as it is"):
+    with pytest.raises(SettingError, match="stays unchanged"):
         anonymise([telling], telling, NAMES, overwrite=True)
     copies = anonymise([telling, stack], tmp_path / "out", NAMES)
     with pytest.raises(ExistsError):

@@ -86,8 +86,8 @@ def test_what_is_missing_is_called_so_and_limits_show_themselves(archive: Archiv
     assert "# a | b c\n" in text
     assert "| Licence | *not stated* |" in text
     assert "Consent: *not stated*" in text
-    assert "- 12 of 12 labels were confirmed by no person." in text
-    assert "- Samples are unknown, so no split keeps donors apart." in text
+    assert "- 12 of 12 labels were not confirmed by a person." in text
+    assert "- Samples are unknown, so no split can separate donors." in text
     assert "- Not recorded: Pixel in the specimen" in text
 
 
@@ -131,7 +131,7 @@ def test_the_template_is_what_about_reads(about: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("licence = 'x'", "no fact is called 'licence'; did you mean license?"),
+        ("licence = 'x'", "there is no fact 'licence'; did you mean license?"),
         ("limits = 'one'", "limits: input should be a valid tuple"),
         ("title = 3", "title: input should be a valid string"),
         ("title = ", "is not valid TOML"),
@@ -153,7 +153,7 @@ def test_wrong_calls_are_one_line(good_archive: Path, good_stack: Path, tmp_path
     assert "is not there" in run("card", good_archive, "--out", out, "--agreement", absent, code=2)
     absent.write_text("{}")
     said = run("card", good_archive, "--out", out, "--agreement", absent, code=2)
-    assert "is not what `fgaf-curate agreement SESSION --json` prints" in said
+    assert "is not the output of `fgaf-curate agreement SESSION --json`" in said
     assert not out.exists()
     run("card", good_archive, "--out", out)
     assert "exists already" in run("card", good_archive, "--out", out, code=1)

@@ -106,7 +106,7 @@ def test_split_writes_a_new_archive(good_archive: Path, archive: Archive, tmp_pa
     np.testing.assert_array_equal(made.images, archive.images)
     again = run("split", out, *arguments, tmp_path / "c.h5", code=2).stderr
     assert "never changes; choose another name" in again
-    assert "stays as it is" in run("split", out, "--name", "b", "--out", out, code=1).stderr
+    assert "stays unchanged" in run("split", out, "--name", "b", "--out", out, code=1).stderr
     fractions = ("--fractions", "half", "--out", tmp_path / "d.h5")
     assert "is not three numbers" in run("split", out, "--name", "b", *fractions, code=2).stderr
     assert not (tmp_path / "c.h5").exists()
@@ -146,7 +146,7 @@ def test_archives_are_taken_apart_put_together_and_compared(
     said = run("diff", part, whole, code=1).stdout
     assert "9 cells only in the second: cell-1" in said
     assert json.loads(run("diff", part, whole, "--json", code=1).stdout)["same"] is False
-    assert "is read from" in run("merge", part, rest, "--out", rest, code=1).stderr
+    assert "is an input" in run("merge", part, rest, "--out", rest, code=1).stderr
     wrong = ("--sample", "x", "--out", tmp_path / "none.h5")
     assert "no sample 'x'" in run("subset", part, *wrong, code=2).stderr
 

@@ -147,7 +147,7 @@ def test_what_cannot_be_exported_is_refused(
         export([good_archive], "ome-tiff", tmp_path)
     with pytest.raises(SettingError, match="choose ome-tiff, ome-zarr"):
         export([good_stack], "npz", tmp_path / "a.npz")
-    with pytest.raises(SettingError, match="no format 'ome'"):
+    with pytest.raises(SettingError, match="there is no format 'ome'"):
         export([good_stack], "ome", tmp_path)
     with pytest.raises(SettingError, match="several stacks would become"):
         export([good_stack, good_stack], "ome-tiff", tmp_path)
