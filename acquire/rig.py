@@ -286,22 +286,24 @@ def open_rig(rig: Rig, interrupt: Interrupt | None = None) -> Devices:
         _log.debug("all of it:\n%s", rig.to_toml())
     with ExitStack() as opened:
         opening = Opening(rig, WallClock(), interrupt=interrupt or Interrupt())
-        stage: Stage = _driver(STAGES, rig.stage.driver)(rig.stage.options, opening)
+        open_stage = _driver(STAGES, rig.stage.driver)
+        stage: Stage = open_stage(rig.stage.options, opening)
         opened.callback(stage.close)
-        _log_opened("stage", rig.stage.driver, stage)
+        _log_opened("stage", rig.stage.driver, open_stage.__module__, stage)
         _log.info("it may go from %g to %g µm", *stage.limits_um)
         opening.stage = stage
         settings = {"exposure_ms": rig.camera.exposure_ms, **rig.camera.options}
-        camera: Camera = _driver(CAMERAS, rig.camera.driver)(settings, opening)
-        _log_opened("camera", rig.camera.driver, camera)
+        open_camera = _driver(CAMERAS, rig.camera.driver)
+        camera: Camera = open_camera(settings, opening)
+        _log_opened("camera", rig.camera.driver, open_camera.__module__, camera)
         _log.info("frames of %d x %d px, %d bits", *camera.shape, camera.bit_depth)
         opened.pop_all()
     return Devices(camera, stage, opening.clock)
 
 
-def _log_opened(kind: str, driver: str, device: Camera | Stage) -> None:
+def _log_opened(kind: str, driver: str, module: str, device: Camera | Stage) -> None:
     _log.info("%s opened by the driver %s: %s", kind, driver, device.name)
-    for package in getattr(sys.modules[type(device).__module__], "REQUIRES", ()):
+    for package in getattr(sys.modules[module], "REQUIRES", ()):
         version = getattr(sys.modules.get(package), "__version__", "not told")
         _log.info("%s: through the package %s, version %s", kind, package, version)
     told = effective_settings(device)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from fgaf.acquire.devices import Clock, DeviceError, Frame, Stage
 from fgaf.acquire.drivers.limits import require_within
-from fgaf.acquire.drivers.simulated import SimulatedClock
+from fgaf.acquire.drivers.simulated_clock import SimulatedClock
 from fgaf.acquire.rig import Opening
 from fgaf.acquire.tables import Table, parse_table
 from fgaf.base.bounds import ExposureMs

@@ -13,7 +13,8 @@ from fgaf import SettingError
 from fgaf.acquire import DeviceError, Devices, Frame, Interrupt, InterruptError, load_rig, open_rig
 from fgaf.acquire.commissioning.check_plan import Bounds, CheckPlan
 from fgaf.acquire.commissioning.checkup import Report, check_rig
-from fgaf.acquire.drivers.simulated import SimulatedCamera, SimulatedStage
+from fgaf.acquire.drivers.simulated_camera import SimulatedCamera
+from fgaf.acquire.drivers.simulated_stage import SimulatedStage
 
 FIXED = (
     "simulation.motile=false",

@@ -27,7 +27,8 @@ from fgaf.acquire import (
     load_rig,
     open_rig,
 )
-from fgaf.acquire.drivers.simulated import SimulatedClock, SimulatedStage
+from fgaf.acquire.drivers.simulated_clock import SimulatedClock
+from fgaf.acquire.drivers.simulated_stage import SimulatedStage
 from fgaf.acquire.rig import CameraTable, StageTable
 
 START_UM = 7.0

@@ -32,7 +32,7 @@ from fgaf.acquire import (
     record_stacks,
 )
 from fgaf.acquire.commands.main import main
-from fgaf.acquire.drivers.simulated import SimulatedStage
+from fgaf.acquire.drivers.simulated_stage import SimulatedStage
 from fgaf.acquire.ramp import Ramp, Reading
 from fgaf.dataset import RawStack
 

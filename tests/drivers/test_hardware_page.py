@@ -11,10 +11,11 @@ from pydantic import BaseModel
 
 from fgaf.acquire.drivers.asi import AsiSettings
 from fgaf.acquire.drivers.basler import BaslerSettings
-from fgaf.acquire.drivers.mmcore import MmcoreCameraSettings, MmcoreStageSettings
+from fgaf.acquire.drivers.mmcore_camera import MmcoreCameraSettings
+from fgaf.acquire.drivers.mmcore_stage import MmcoreStageSettings
 from fgaf.acquire.drivers.prior import PriorSettings
 from fgaf.acquire.drivers.replay import ReplayCameraSettings, ReplayStageSettings
-from fgaf.acquire.drivers.simulated import CameraOptions
+from fgaf.acquire.drivers.simulated_camera import CameraOptions
 from fgaf.acquire.rig import load_rig
 from fgaf.acquire.tables import parse_table
 

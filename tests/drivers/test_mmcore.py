@@ -35,7 +35,7 @@ from fgaf.acquire.devices import (
     Stage,
     effective_settings,
 )
-from fgaf.acquire.drivers.mmcore import MmcoreCameraSettings, _binning_of
+from fgaf.acquire.drivers.mmcore_camera import MmcoreCameraSettings, _binning_of
 from fgaf.acquire.drivers.mmcore_stamps import Arrivals, Pace
 from fgaf.base.log import recording
 from fgaf.dataset import Optics, RawStack

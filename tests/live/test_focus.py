@@ -9,7 +9,7 @@ import pytest
 
 from fgaf.acquire import Clock, DeviceError, Interrupt, Stage, WallClock
 from fgaf.acquire.control.drive import Drive
-from fgaf.acquire.drivers.simulated import SimulatedClock
+from fgaf.acquire.drivers.simulated_clock import SimulatedClock
 from fgaf.acquire.rig import StageTable
 from fgaf.model.live.focus import Focus
 

@@ -1,0 +1,321 @@
+"""A focus drive that Micro-Manager knows, with its x/y stage.
+
+Some drives say too early that they are not busy (Nikon's Ti2 among them), so a drive counts as
+moving until its position has also stood still. Continuous focus (PFS and its like) would fight
+every move: it is off while the drive is open and on again after it, or the drive is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from fgaf.acquire.devices import Clock, DeviceError, EffectiveSettings
+from fgaf.acquire.drivers.limits import require_within
+from fgaf.acquire.drivers.mmcore_device import (
+    STAGE,
+    XY_STAGE,
+    choose_device,
+    describe_device,
+    set_properties,
+)
+from fgaf.acquire.drivers.mmcore_session import Session, SessionSettings
+from fgaf.acquire.tables import Property, Table
+from fgaf.base.bounds import Bound, WaitMs
+
+_UNLIMITED: Final = (-math.inf, math.inf)
+
+
+class SpeedProperty(Table):
+    """The property of a drive that holds its speed.
+
+    Attributes
+    ----------
+    property
+        Its name, as Micro-Manager's device property browser shows it.
+    um_s
+        What 1 of it is in µm/s: 1000 where it counts in mm/s.
+    """
+
+    property: str
+    um_s: Annotated[float, Bound(1e-9, 1e9, "µm/s")]
+
+
+class MmcoreStageSettings(SessionSettings):
+    """The `[stage.options]` of a Micro-Manager drive, with those of `SessionSettings`.
+
+    Attributes
+    ----------
+    device
+        Label of the drive; by default the focus drive of the configuration.
+    xy_device
+        Label of the x/y stage; by default that of the configuration, if it has one.
+    properties
+        Properties of the drive, set in this order when it is opened.
+    direction
+        -1 where growing numbers lower the objective, so that z still grows upwards; by default as
+        Micro-Manager's configuration says, where +1 is towards the sample: upwards on an inverted
+        microscope.
+    continuous_focus
+        `off` switches continuous focus off when it is on, and on again when the drive is closed;
+        `refuse` does not open the drive then.
+    still_ms
+        The position must not have changed for so long before the drive counts as standing.
+    speed
+        The drive's property for its speed, for sweeps; drives without one cannot be swept.
+    """
+
+    device: str | None = None
+    xy_device: str | None = None
+    properties: dict[str, Property] = Field(default_factory=dict)
+    direction: Literal[1, -1] | None = None
+    continuous_focus: Literal["off", "refuse"] = "off"
+    still_ms: WaitMs = 10.0
+    speed: SpeedProperty | None = None
+
+
+class MmcoreStage:
+    """An open focus drive; implements `fgaf.acquire.devices.XYStage`.
+
+    Attributes
+    ----------
+    name
+        Label, adapter and device, and what became of continuous focus.
+    limits_um
+        Lowest and highest z that may be asked for, in µm: the rig's.
+    effective
+        What became of continuous focus and of the direction.
+    session
+        The core, which the camera may share.
+    """
+
+    not_for_sweeps = (
+        "Micro-Manager has no command for a speed; name the drive's property for it and its unit: "
+        'speed = { property = "Speed", um_s = 1000 }'
+    )
+
+    def __init__(
+        self,
+        session: Session,
+        settings: MmcoreStageSettings,
+        limits_um: tuple[float, float],
+        still_um: float,
+        clock: Clock,
+    ) -> None:
+        self.session = session
+        self.limits_um = limits_um
+        self._core = session.core
+        self._focus_was_on = False
+        self._still_um, self._still_ns = still_um, round(settings.still_ms * 1e6)
+        self._clock = clock
+        self._closed = False
+        self._label = choose_device(session, settings.device, STAGE, "focus drive")
+        self.name = describe_device(session, self._label)
+        set_properties(session, self._label, settings.properties)
+        self._direction, notes = self._find_direction(settings.direction)
+        if self._end_continuous_focus(settings.continuous_focus):
+            self._focus_was_on = True
+            self.name += ", continuous focus switched off"
+            notes.append("continuous focus is off until the drive is given back, then on again")
+        self.effective = EffectiveSettings(
+            {"direction": self._direction, "continuous_focus_switched_off": self._focus_was_on},
+            notes=tuple(notes),
+        )
+        self._stood_ns, self._stood_um = clock.now_ns(), self.position_um()
+        self._xy = settings.xy_device
+        if self._xy is not None:
+            self._xy = choose_device(session, self._xy, XY_STAGE, "x/y stage")
+
+    def position_um(self) -> float:
+        """Ask the drive where it is, in µm."""
+        z_um = self.session.call(
+            f"read the position of {self._label}", lambda: self._core.getPosition(self._label)
+        )
+        return float(z_um) * self._direction
+
+    def move_to(self, z_um: float) -> None:
+        """Start an absolute move.
+
+        Raises
+        ------
+        DeviceError
+            `z_um` is outside the limits, continuous focus is on again, or the drive refuses.
+        """
+        require_within(z_um, self.limits_um, self.name)
+        if self._continuous_focus():
+            raise DeviceError(f"{self.name}: continuous focus was switched on; switch it off")
+        self.session.call(
+            f"move {self._label}",
+            lambda: self._core.setPosition(self._label, z_um * self._direction),
+        )
+        self._stood_ns, self._stood_um = self._clock.now_ns(), self.position_um()
+
+    def moving(self) -> bool:
+        """Whether the drive says that it is busy, or its position has changed of late."""
+        busy = self.session.call(
+            f"ask whether {self._label} is busy", lambda: self._core.deviceBusy(self._label)
+        )
+        here_um, now_ns = self.position_um(), self._clock.now_ns()
+        if busy or abs(here_um - self._stood_um) > self._still_um:
+            self._stood_ns, self._stood_um = now_ns, here_um
+            return True
+        return now_ns - self._stood_ns < self._still_ns
+
+    @property
+    def limits_xy_um(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """None: Micro-Manager knows none, so the rig must say."""
+        return _UNLIMITED, _UNLIMITED
+
+    def position_xy_um(self) -> tuple[float, float]:
+        """Ask the x/y stage where it is, in µm.
+
+        Raises
+        ------
+        DeviceError
+            There is none, or it does not say.
+        """
+        label = self._xy_label()
+        x_um, y_um = self.session.call(
+            f"read the position of {label}",
+            lambda: (self._core.getXPosition(label), self._core.getYPosition(label)),
+        )
+        return float(x_um), float(y_um)
+
+    def move_xy_to(self, x_um: float, y_um: float) -> None:
+        """Start an absolute move of the x/y stage.
+
+        Raises
+        ------
+        DeviceError
+            There is none, or it refuses.
+        """
+        label = self._xy_label()
+        self.session.call(f"move {label}", lambda: self._core.setXYPosition(label, x_um, y_um))
+
+    def moving_xy(self) -> bool:
+        """Whether the x/y stage says that it is busy."""
+        label = self._xy_label()
+        return bool(
+            self.session.call(f"ask whether {label} is busy", lambda: self._core.deviceBusy(label))
+        )
+
+    def stop(self) -> None:
+        """Halt the drive, and the x/y stage once it was used, where they are."""
+        for label in filter(None, (self._label, self._xy)):
+            self.session.call(f"stop {label}", partial(self._core.stop, label))
+
+    def close(self) -> None:
+        """Give the core back; harmless when already closed."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if self._focus_was_on:
+                self.session.call(
+                    "switch continuous focus on again",
+                    lambda: self._core.enableContinuousFocus(True),
+                )
+        finally:
+            self.session.release()
+
+    def _find_direction(self, given: int | None) -> tuple[int, list[str]]:
+        """Find which way z grows: as the rig says, else as the configuration does."""
+        known = int(
+            self.session.call(
+                f"read the direction of {self._label}",
+                lambda: self._core.getFocusDirection(self._label),
+            )
+        )
+        if given is None:
+            return known or 1, []
+        if known and known != given:
+            return given, [
+                f"direction is {given} by the rig and {known} (towards the sample is +1) by "
+                f"Micro-Manager's configuration: the rig's counts"
+            ]
+        return given, []
+
+    def _xy_label(self) -> str:
+        if self._xy is None:
+            self._xy = choose_device(self.session, None, XY_STAGE, "x/y stage")
+        return self._xy
+
+    def _continuous_focus(self) -> bool:
+        return bool(
+            self.session.call(
+                "ask for continuous focus", lambda: self._core.isContinuousFocusEnabled()
+            )
+        )
+
+    def _end_continuous_focus(self, policy: str) -> bool:
+        """Switch continuous focus off; returns whether it was on."""
+        if not self._continuous_focus():
+            return False
+        if policy == "refuse":
+            raise DeviceError(
+                f"{self.name}: continuous focus is on and would fight every move; switch it off"
+            )
+        self.session.call(
+            "switch continuous focus off", lambda: self._core.enableContinuousFocus(False)
+        )
+        if self._continuous_focus():
+            raise DeviceError(f"{self.name}: continuous focus does not go off; switch it off")
+        return True
+
+
+class MmcoreRampStage(MmcoreStage):
+    """A drive whose speed is a property; implements `fgaf.acquire.devices.RampStage`."""
+
+    def __init__(
+        self,
+        session: Session,
+        settings: MmcoreStageSettings,
+        speed: SpeedProperty,
+        limits_um: tuple[float, float],
+        still_um: float,
+        clock: Clock,
+    ) -> None:
+        super().__init__(session, settings, limits_um, still_um, clock)
+        self._speed = speed
+        self._ramping = False
+        self._usual = str(
+            session.call(
+                f"read {speed.property} of {self._label}",
+                lambda: self._core.getProperty(self._label, speed.property),
+            )
+        )
+
+    def ramp_to(self, z_um: float, speed_um_s: float) -> None:
+        """Start an absolute move at a speed; the next move has the usual one again.
+
+        Raises
+        ------
+        DeviceError
+            The drive does not take the speed, or as `move_to`.
+        """
+        self._set_speed(f"{speed_um_s / self._speed.um_s:.6g}")
+        self._ramping = True
+        super().move_to(z_um)
+
+    def move_to(self, z_um: float) -> None:
+        """Start an absolute move at the usual speed; see `MmcoreStage.move_to`."""
+        self._end_ramp()
+        super().move_to(z_um)
+
+    def close(self) -> None:
+        """Set the usual speed again, and give the core back."""
+        try:
+            self._end_ramp()
+        finally:
+            super().close()
+
+    def _end_ramp(self) -> None:
+        if self._ramping:
+            self._ramping = False
+            self._set_speed(self._usual)
+
+    def _set_speed(self, value: str) -> None:
+        set_properties(self.session, self._label, {self._speed.property: value})

@@ -1,0 +1,208 @@
+"""The simulated camera."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+
+from fgaf.acquire.devices import Clock, DeviceError, Frame, Stage
+from fgaf.acquire.drivers.simulated_stage import SimulatedStage
+from fgaf.acquire.simulation.settings import SimulationSettings
+from fgaf.acquire.tables import Table
+from fgaf.base.bounds import Bound, ExposureMs, WaitMs
+from fgaf.dataset.truth import FrameTruth
+
+if TYPE_CHECKING:
+    from fgaf.acquire.interrupt import Interrupt
+    from fgaf.acquire.simulation.scene import Scene
+
+_REMEMBERED_FIELDS = 16
+
+
+class CameraOptions(Table):
+    """``[camera.options]`` of the simulated camera, and the rig's exposure time.
+
+    Attributes
+    ----------
+    exposure_ms
+        Exposure time.
+    row_us
+        Time to read out one row: 20 µs times 1200 rows make 41 frames per second.
+    latency_ms
+        Time from the trigger to the exposure.
+    """
+
+    exposure_ms: ExposureMs
+    row_us: Annotated[float, Bound(0, 1e6, "µs")] = 20.0
+    latency_ms: WaitMs = 0.2
+
+
+class SimulatedCamera:
+    """Images the simulated scene at the focus the drive has in the middle of the exposure.
+
+    The drive may be any: of a simulated one the true position of the objective counts, of another
+    one the position it reads back. Where the drive also moves the specimen, every place has a field
+    of its own. A plane far out of focus takes seconds; a stop is looked for before each of its
+    cells.
+    """
+
+    name = "simulated camera"
+
+    def __init__(
+        self,
+        options: CameraOptions,
+        settings: SimulationSettings,
+        clock: Clock,
+        stage: Stage,
+        interrupt: Interrupt,
+    ) -> None:
+        self._options = options
+        self._settings = settings
+        self._clock = clock
+        self._stage = stage
+        self._interrupt = interrupt
+        self._opened_ns = clock.now_ns()
+        self._scenes: dict[tuple[int, int], Scene] = {}
+        self._armed = False
+        self._frame_id = 0
+        self._begun_ns = 0
+        self._latest = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self._settings.shape
+
+    @property
+    def bit_depth(self) -> int:
+        """8 or 12."""
+        return self._settings.bit_depth
+
+    @property
+    def frame_interval_s(self) -> float:
+        """Exposure or readout, whichever takes longer: they overlap."""
+        return max(self._exposure_s, self._readout_s)
+
+    @property
+    def stamp_error_s(self) -> float:
+        """None: both stamps are the simulated time itself."""
+        return 0.0
+
+    def start(self) -> None:
+        """Arm; the frame counter begins again at 0."""
+        self._armed = True
+        self._frame_id = 0
+
+    def trigger(self, timeout_s: float) -> Frame:
+        """Expose one frame.
+
+        Raises
+        ------
+        DeviceError
+            Not started, or exposure and readout take longer than `timeout_s`.
+        """
+        if not self._armed:
+            raise DeviceError("the simulated camera was triggered before it was started")
+        latency_s = self._options.latency_ms / 1e3
+        if latency_s + self._exposure_s + self._readout_s > timeout_s:
+            raise DeviceError(f"no frame within {timeout_s:g} s; raise camera.timeout_s")
+        self._clock.sleep(latency_s + self._exposure_s / 2)
+        frame = self._image(self._clock.now_ns())
+        self._clock.sleep(self._exposure_s / 2 + self._readout_s)
+        return frame
+
+    def stream(self, latest: bool = False) -> None:
+        """Run free from now on; frames are drawn when asked for, as they were in their time."""
+        self.start()
+        self._latest = latest
+        self._begun_ns = self._clock.now_ns() + round(self._options.latency_ms * 1e6)
+
+    def next_frame(self, timeout_s: float) -> Frame | None:
+        """Return the next frame of the stream, or None.
+
+        Raises
+        ------
+        DeviceError
+            Not started.
+        """
+        if not self._armed:
+            raise DeviceError("the simulated camera was asked for a frame before it was started")
+        now_ns = self._clock.now_ns()
+        if self._latest:
+            self._frame_id = max(self._frame_id, self._newest(now_ns))
+        ready_s = (self._middle_ns(self._frame_id) - now_ns) / 1e9 + (
+            self._exposure_s / 2 + self._readout_s
+        )
+        self._clock.sleep(min(max(ready_s, 0.0), timeout_s))
+        return self._image(self._middle_ns(self._frame_id)) if ready_s <= timeout_s else None
+
+    def stop(self) -> None:
+        """Disarm."""
+        self._armed = False
+
+    def close(self) -> None:
+        """Forget the scene."""
+        self._armed = False
+        self._scenes.clear()
+
+    @property
+    def _specimen(self) -> Scene:
+        from fgaf.acquire.simulation.scene import Scene
+
+        place, settings = self._place(), self._settings
+        if place not in self._scenes:
+            if len(self._scenes) >= _REMEMBERED_FIELDS:
+                self._scenes.pop(next(iter(self._scenes)))
+            if place != (0, 0):
+                words = np.array((settings.seed, *place), np.int64).view(np.uint32)
+                seed = int(np.random.SeedSequence(words.tolist()).generate_state(1)[0])
+                settings = settings.model_copy(update={"seed": seed})
+            self._scenes[place] = Scene(settings)
+        return self._scenes[place]
+
+    def _place(self) -> tuple[int, int]:
+        """Where on the specimen the camera looks, to the micrometre."""
+        if not isinstance(self._stage, SimulatedStage):
+            return (0, 0)
+        x_um, y_um = self._stage.specimen_um()
+        return round(x_um), round(y_um)
+
+    @property
+    def _exposure_s(self) -> float:
+        return self._options.exposure_ms / 1e3
+
+    @property
+    def _readout_s(self) -> float:
+        return self.shape[0] * self._options.row_us / 1e6
+
+    def _middle_ns(self, frame_id: int) -> int:
+        """Middle of an exposure of the stream."""
+        since_s = frame_id * self.frame_interval_s + self._exposure_s / 2
+        return self._begun_ns + round(since_s * 1e9)
+
+    def _newest(self, now_ns: int) -> int:
+        """Number of the last frame of the stream that is read out."""
+        since_s = (now_ns - self._begun_ns) / 1e9 - self._exposure_s - self._readout_s
+        return math.floor(since_s / self.frame_interval_s)
+
+    def _image(self, middle_ns: int) -> Frame:
+        begun_s = (middle_ns - self._opened_ns) / 1e9 - self._exposure_s / 2
+        pixels, cells = self._specimen.expose(
+            begun_s, self._exposure_s, self._focus_um(middle_ns), self._interrupt.check
+        )
+        frame_id, self._frame_id = self._frame_id, self._frame_id + 1
+        return Frame(
+            pixels=pixels,
+            frame_id=frame_id,
+            time_device_ns=middle_ns,
+            time_host_ns=middle_ns,
+            exposure_us=self._options.exposure_ms * 1e3,
+            truth=FrameTruth(time_ns=middle_ns, cells=cells),
+        )
+
+    def _focus_um(self, time_ns: int) -> float:
+        if isinstance(self._stage, SimulatedStage):
+            return self._stage.objective_um(time_ns)
+        return self._stage.position_um()

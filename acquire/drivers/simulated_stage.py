@@ -1,0 +1,278 @@
+"""The simulated focus drive and x/y stage."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+
+from fgaf.acquire.devices import Clock, DeviceError
+from fgaf.acquire.tables import Table
+from fgaf.base.bounds import (
+    Bound,
+    DistanceUm,
+    FrequencyHz,
+    PollMs,
+    PositionUm,
+    SpeedUmS,
+    WaitMs,
+)
+
+_REMEMBERED_MOVES = 64
+
+_Travel = tuple[PositionUm, PositionUm]
+
+
+class StageOptions(Table):
+    """``[stage.options]`` of the simulated drive.
+
+    Attributes
+    ----------
+    start_um
+        Where the drive stands when opened.
+    travel_um
+        Its limits.
+    speed_um_s, acceleration_um_s2
+        Of its trapezoidal moves.
+    backlash_um
+        The objective follows the motor only after this much play when the direction turns.
+    ringing_um, ringing_hz, ringing_ms
+        Largest first swing of the objective after a move (short moves swing less), its frequency,
+        and the time in which it falls to 1/e. The read-back does not see it.
+    start_xy_um, travel_xy_um, speed_xy_um_s
+        Where the specimen stands, its limits in x and in y, and its speed along each.
+    repeatability_um
+        Spread of where a move ends, r.m.s.; the read-back sees it.
+    reply_ms
+        Time of one question and its answer.
+    realtime
+        Whether simulated time waits for real time; else it runs as fast as the computer can.
+    """
+
+    start_um: PositionUm = 0.0
+    travel_um: _Travel = (-1000.0, 1000.0)
+    speed_um_s: SpeedUmS = 200.0
+    acceleration_um_s2: Annotated[float, Bound(1e-3, 1e12, "µm/s²")] = 5000.0
+    backlash_um: DistanceUm = 0.4
+    ringing_um: DistanceUm = 0.1
+    ringing_hz: FrequencyHz = 90.0
+    ringing_ms: PollMs = 6.0
+    start_xy_um: _Travel = (0.0, 0.0)
+    travel_xy_um: tuple[_Travel, _Travel] = (
+        (-50_000.0, 50_000.0),
+        (-35_000.0, 35_000.0),
+    )
+    speed_xy_um_s: SpeedUmS = 5000.0
+    repeatability_um: DistanceUm = 0.01
+    reply_ms: WaitMs = 1.0
+    realtime: bool = False
+
+
+@dataclass(frozen=True)
+class Move:
+    """One move of the motor: a trapezoid of speed over time, from standing to standing.
+
+    Attributes
+    ----------
+    begun_ns
+        When it was commanded.
+    from_um, to_um
+        Motor positions at its ends.
+    engaged_um
+        Where the objective was left by the move before.
+    speed_um_s, acceleration_um_s2
+        What limits it.
+    """
+
+    begun_ns: int
+    from_um: float
+    to_um: float
+    engaged_um: float
+    speed_um_s: float
+    acceleration_um_s2: float
+
+    @property
+    def duration_s(self) -> float:
+        """From the command to the standstill."""
+        way, speed, acceleration = self._way_um, self.speed_um_s, self.acceleration_um_s2
+        if way < speed**2 / acceleration:
+            return 2 * math.sqrt(way / acceleration)
+        return way / speed + speed / acceleration
+
+    def seconds(self, time_ns: int) -> float:
+        """Time since the command."""
+        return (time_ns - self.begun_ns) / 1e9
+
+    def motor_um(self, time_ns: int) -> float:
+        """Position of the motor: the way still to go mirrors the way gone."""
+        duration = self.duration_s
+        gone = min(max(self.seconds(time_ns), 0.0), duration)
+        if gone <= duration / 2:
+            return self.from_um + math.copysign(self._ramp_um(gone), self.to_um - self.from_um)
+        return self.to_um - math.copysign(self._ramp_um(duration - gone), self.to_um - self.from_um)
+
+    @property
+    def _way_um(self) -> float:
+        return abs(self.to_um - self.from_um)
+
+    def _ramp_um(self, seconds: float) -> float:
+        rise = min(seconds, self.speed_um_s / self.acceleration_um_s2)
+        return self.acceleration_um_s2 * rise**2 / 2 + self.speed_um_s * (seconds - rise)
+
+
+class SimulatedStage:
+    """A stepper drive with acceleration, play, ringing and moves that end a little off.
+
+    It also moves the specimen in x and y, which has neither play nor ringing.
+    """
+
+    name = "simulated focus drive"
+
+    def __init__(self, options: StageOptions, clock: Clock, seed: int = 0) -> None:
+        self._options = options
+        self._clock = clock
+        self._random = np.random.default_rng((seed, 1))
+        start = options.start_um
+        self._moves: deque[Move] = deque(maxlen=_REMEMBERED_MOVES)
+        self._moves.append(self._move(clock.now_ns(), start, start, start, options.speed_um_s))
+        self._across = [self._cross(at, at) for at in options.start_xy_um]
+
+    @property
+    def limits_um(self) -> tuple[float, float]:
+        """Lowest and highest z."""
+        return self._options.travel_um
+
+    def position_um(self) -> float:
+        """Read the motor's position back: as it is in the middle of question and answer."""
+        half_s = self._options.reply_ms / 2e3
+        self._clock.sleep(half_s)
+        z_um = self._moves[-1].motor_um(self._clock.now_ns())
+        self._clock.sleep(half_s)
+        return z_um
+
+    def move_to(self, z_um: float) -> None:
+        """Start a move; it may begin during another one.
+
+        Raises
+        ------
+        DeviceError
+            `z_um` is outside the travel.
+        """
+        self.ramp_to(z_um, self._options.speed_um_s)
+
+    def ramp_to(self, z_um: float, speed_um_s: float) -> None:
+        """Start a move at a speed up to the drive's own.
+
+        Raises
+        ------
+        DeviceError
+            The drive is not so fast, or `z_um` is outside the travel.
+        """
+        low, high = self.limits_um
+        if not low <= z_um <= high:
+            raise DeviceError(f"{z_um:g} µm is outside the drive's travel {low:g} to {high:g} µm")
+        if not 0 < speed_um_s <= self._options.speed_um_s:
+            raise DeviceError(
+                f"the drive cannot move at {speed_um_s:g} µm/s; its top speed is "
+                f"{self._options.speed_um_s:g}"
+            )
+        self._clock.sleep(self._options.reply_ms / 1e3)
+        self._turn_to(z_um + self._random.normal(scale=self._options.repeatability_um), speed_um_s)
+
+    def moving(self) -> bool:
+        """Whether the motor runs."""
+        self._clock.sleep(self._options.reply_ms / 1e3)
+        move = self._moves[-1]
+        return move.seconds(self._clock.now_ns()) < move.duration_s
+
+    @property
+    def limits_xy_um(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Lowest and highest x, and y."""
+        return self._options.travel_xy_um
+
+    def position_xy_um(self) -> tuple[float, float]:
+        """Read x and y back."""
+        self._clock.sleep(self._options.reply_ms / 1e3)
+        return self.specimen_um()
+
+    def move_xy_to(self, x_um: float, y_um: float) -> None:
+        """Start a move of the specimen.
+
+        Raises
+        ------
+        DeviceError
+            It is outside the travel.
+        """
+        for at_um, (low, high) in zip((x_um, y_um), self.limits_xy_um, strict=True):
+            if not low <= at_um <= high:
+                raise DeviceError(f"{at_um:g} µm is outside the stage's travel {low:g} to {high:g}")
+        self._clock.sleep(self._options.reply_ms / 1e3)
+        self._across = [
+            self._cross(here, there)
+            for here, there in zip(self.specimen_um(), (x_um, y_um), strict=True)
+        ]
+
+    def moving_xy(self) -> bool:
+        """Whether the specimen moves."""
+        self._clock.sleep(self._options.reply_ms / 1e3)
+        now_ns = self._clock.now_ns()
+        return any(move.seconds(now_ns) < move.duration_s for move in self._across)
+
+    def specimen_um(self) -> tuple[float, float]:
+        """Where the specimen is now: x and y."""
+        x_um, y_um = (move.motor_um(self._clock.now_ns()) for move in self._across)
+        return x_um, y_um
+
+    def stop(self) -> None:
+        """Stand still here."""
+        self._across = [self._cross(at, at) for at in self.specimen_um()]
+        here_um = self._moves[-1].motor_um(self._clock.now_ns())
+        self._turn_to(here_um, self._options.speed_um_s)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def objective_um(self, time_ns: int) -> float:
+        """Where the objective really was at a time of this or of a recent move, in µm."""
+        options = self._options
+        move = next(
+            (each for each in reversed(self._moves) if each.begun_ns <= time_ns), self._moves[0]
+        )
+        z_um = self._played_um(move, time_ns)
+        rest = move.seconds(time_ns) - move.duration_s
+        if rest <= 0:
+            return z_um
+        travel = move.to_um - move.from_um
+        swing = math.copysign(min(options.ringing_um, abs(travel)), travel)
+        fall = math.exp(-rest / (options.ringing_ms / 1e3))
+        return z_um + swing * fall * math.sin(math.tau * options.ringing_hz * rest)
+
+    def _turn_to(self, z_um: float, speed_um_s: float) -> None:
+        now_ns, last = self._clock.now_ns(), self._moves[-1]
+        here_um, engaged_um = last.motor_um(now_ns), self._played_um(last, now_ns)
+        self._moves.append(self._move(now_ns, here_um, z_um, engaged_um, speed_um_s))
+
+    def _move(
+        self, begun_ns: int, from_um: float, to_um: float, engaged_um: float, speed_um_s: float
+    ) -> Move:
+        acceleration = self._options.acceleration_um_s2
+        return Move(begun_ns, from_um, to_um, engaged_um, speed_um_s, acceleration)
+
+    def _cross(self, from_um: float, to_um: float) -> Move:
+        options = self._options
+        return Move(
+            self._clock.now_ns(),
+            from_um,
+            to_um,
+            from_um,
+            options.speed_xy_um_s,
+            10 * options.speed_xy_um_s,
+        )
+
+    def _played_um(self, move: Move, time_ns: int) -> float:
+        """Follow the motor with play: pushed from below, left behind when it turns down."""
+        motor_um = move.motor_um(time_ns)
+        return min(max(move.engaged_um, motor_um), motor_um + self._options.backlash_um)
