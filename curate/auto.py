@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StackReport:
-    """What became of the cells of one stack."""
+    """Result for the cells of one stack."""
 
     name: str
     found: int
@@ -36,7 +36,7 @@ class StackReport:
         return cls(found.ref.name, len(found.cells), kept, dict(rules), dict(dropped))
 
     def line(self) -> str:
-        """Say it in one line."""
+        """Format it as one line."""
         parts = [f"{self.name}: {self.found} found, {self.kept} kept"]
         parts += [f"{n} {reason}" for reason, n in sorted(self.dropped.items())]
         return ", ".join(parts)
@@ -44,7 +44,7 @@ class StackReport:
 
 @dataclass(frozen=True)
 class AutoReport:
-    """What became of all stacks, which show one field, and what the session says then."""
+    """Result for all stacks, stacks with the same field, and the state of the session."""
 
     stacks: list[StackReport]
     repeats: list[list[str]]
@@ -71,31 +71,31 @@ def auto(
     overwrite: bool = False,
     progress: Callable[[Sequence[Path]], Iterable[Path]] = iter,
 ) -> AutoReport:
-    """Find, follow, judge and decide on the cells of some stacks; all goes into a new session.
+    """Find, follow, check and decide on the cells of some stacks, in a new session.
 
     Parameters
     ----------
     paths
         Raw stack files.
     folder
-        Where the session begins.
+        Folder of the new session.
     settings
         Patch size, step and half range.
     pixel_size_um
-        Pixel in the specimen, µm; None to take each stack's own.
+        Pixel in the specimen, µm; None for each stack's own.
     head_um
         Length of a head, µm.
     overwrite
-        Whether the journal of an earlier session is renamed to make room.
+        Whether the journal of an earlier session is renamed.
     progress
-        Wraps the paths while they are worked on.
+        Wraps the paths.
 
     Raises
     ------
     SettingError
-        The step is no multiple of a stack's, or a pixel size is not known.
+        The step is not a multiple of a stack's step, or a pixel size is unknown.
     FormatError
-        A file is no raw stack.
+        A file is not a raw stack.
     ExistsError
         The folder holds a session.
     """

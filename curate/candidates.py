@@ -30,7 +30,7 @@ _LEAST_SEEN: Final = 0.5
 
 @dataclass(frozen=True)
 class Candidate:
-    """A cell of a stack that nobody has decided on: its way and its suggested focus."""
+    """A cell of a stack without a decision: its path and its suggested focus."""
 
     track: Track
     suggestion: Suggestion
@@ -46,14 +46,14 @@ def find_candidates(
     stack
         Open raw stack.
     pixel_size_um
-        Pixel in the specimen, µm; None to take the stack's own.
+        Pixel in the specimen, µm; None for the stack's own.
     head_um
         Length of a head, µm.
 
     Raises
     ------
     SettingError
-        The pixel size is not known.
+        The pixel size is unknown.
     """
     optics = stack.header.optics
     pixel = pixel_size_of(stack, pixel_size_um)
@@ -78,7 +78,7 @@ def focused(
     cutoff_per_um: float | None = None,
     head_um: float = HEAD_UM[0],
 ) -> list[Candidate]:
-    """Suggest the focus of tracks, and draw those of phase objects anew where they are unseen.
+    """Suggest the focus of tracks, and recompute paths of phase objects where they are not visible.
 
     Parameters
     ----------
@@ -128,12 +128,12 @@ def pixel_size_of(stack: RawStack, pixel_size_um: float | None = None) -> float:
     stack
         An open raw stack.
     pixel_size_um
-        Given in place of the stack's own, µm; None where it is not.
+        Used instead of the stack's own, µm; None for the stack's own.
 
     Raises
     ------
     SettingError
-        Neither is known.
+        Both are unknown.
     """
     pixel = pixel_size_um or stack.header.optics.pixel_size_um
     if pixel is None:
@@ -153,9 +153,9 @@ def rejection_reason(
     settings: PatchSettings,
     name: str,
 ) -> str:
-    """Why a cell should not be taken unseen; empty when nothing speaks against it.
+    """Why a person must check a cell; empty when there is no reason.
 
-    A neighbour overlaps when the centre of its head lies in the crop, in any plane taken.
+    A neighbour overlaps when the centre of its head lies in the crop, in any plane used.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def rejection_reason(
     settings
         Size, step and range of the patches.
     name
-        Of the stack, named in errors.
+        Name of the stack, for errors.
     """
     track, suggestion = candidate.track, candidate.suggestion
     if suggestion.confidence < CONFIDENT:
@@ -196,9 +196,9 @@ def rejection_reason(
 
 
 def times_of(stack: RawStack) -> npt.NDArray[np.float64] | None:
-    """Times of the planes, s from the first; None where the file holds none.
+    """Times of the planes, s from the first; None where the file has none.
 
-    Of a stack that was taken downwards they count backwards, which a path looks the same in.
+    For a stack taken downwards the times decrease; this does not change the paths.
     """
     for name in ("time_device_ns", "time_host_ns"):
         stamps = stack.planes[name]

@@ -1,6 +1,6 @@
 """From a session's journal and its raw stacks to a dataset archive.
 
-The same journal gives the same archive, byte for byte apart from its creation time.
+The same journal gives the same archive, byte for byte except for its creation time.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ def compile_archive(
     Parameters
     ----------
     state
-        What the journal says.
+        The state of the journal.
     split_seed, fractions
-        For the split "default".
+        Parameters of the split "default".
     created_utc
-        Stamp of the archive; None for now.
+        Creation time of the archive; None for now.
     progress
-        Wraps the list of stacks while they are read.
+        Wraps the list of stacks.
     **texts
         name, description, license of the archive.
 
     Raises
     ------
     FgafError
-        No cell is kept, a cell cannot be cropped, or the stacks do not go together.
+        No cell is kept, a cell cannot be cropped, or the stacks do not match.
     """
     kept = state.kept()
     if not kept:
@@ -125,7 +125,7 @@ class _Part:
 
     @property
     def truth_um(self) -> npt.NDArray[np.float64] | None:
-        """True depths, where every cell's is known."""
+        """True depths, if known for every cell."""
         known = [t for t in self._truth if t is not None]
         return np.concatenate(known) if len(known) == len(self._truth) else None
 
@@ -192,7 +192,7 @@ def _true_depths(
 ) -> npt.NDArray[np.float64] | None:
     """Depth of the true cell nearest the crop's centre, plane by plane.
 
-    A sperm is preferred to whatever else lies nearer; None where nothing lies in the crop.
+    A sperm is preferred to any nearer object; None where nothing lies in the crop.
     """
     if truth is None:
         return None
@@ -228,7 +228,7 @@ def _require_alike(parts: list[_Part]) -> None:
 
 
 def _common(optics: list[Optics]) -> Optics:
-    """The optics that all stacks agree on; None where they differ."""
+    """The optics common to all stacks; None where they differ."""
     first = optics[0].model_dump()
     same = {k: v for k, v in first.items() if all(getattr(o, k) == v for o in optics)}
     return Optics(**(same | {"pixel_size_um": first["pixel_size_um"]}))

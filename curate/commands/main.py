@@ -1,4 +1,4 @@
-"""The command line of the room: ``fgaf-curate``."""
+"""The command ``fgaf-curate``."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ patch_options = (
         type=Number(StepUm),
         default=0.5,
         show_default=True,
-        help="Distance of the depths, µm.",
+        help="Distance between depths, µm.",
     ),
     click.option(
         "--half-range",
@@ -51,7 +51,7 @@ patch_options = (
         type=Number(HalfRangeUm),
         default=2.0,
         show_default=True,
-        help="Depths go from minus to plus this, µm: 2 is ±2 µm.",
+        help="Half of the depth range, µm: 2 means ±2 µm.",
     ),
 )
 pixel_option = click.option(
@@ -89,7 +89,7 @@ def main() -> None:
     "--session",
     "folder",
     type=PATH,
-    help="Folder for the session's journal; default: OUT with the ending .session.",
+    help="Folder for the session's journal; default: OUT with the suffix .session.",
 )
 @seed_option
 @pixel_option
@@ -111,10 +111,10 @@ def auto_command(
 ) -> None:
     """Curate raw stacks (files or folders of them) without a person.
 
-    Every cell found is followed through the planes and given the focus that its contrast
-    suggests; cells without a clear focus, cut by the border, overlapping another or whose range
-    leaves the stack are dropped, and counted by reason. Planes are taken at whole multiples of
-    --step from the cell's focus plane; --step must be a multiple of the raw step.
+    Every cell is followed through the planes, and its focus is found from its contrast. Cells
+    without a clear focus, cut by the border, overlapping another cell, or with a range that leaves
+    the stack are dropped, and counted by reason. Planes are taken at whole multiples of --step from
+    the cell's focus plane; --step must be a multiple of the raw step.
     """
     from fgaf.base.files import require_all_new, require_new
     from fgaf.curate.auto import auto
@@ -177,7 +177,7 @@ for option in reversed(patch_options):
     type=Number(Share),
     default=0.5,
     show_default=True,
-    help="Leave out what scores less, 0 to 1.",
+    help="Leave out heads with a lower score, 0 to 1.",
 )
 @pixel_option
 @head_option
@@ -195,10 +195,10 @@ def detect_command(
     """Find sperm heads in images (TIFF, PNG, JPEG; grey, 8 or 16 bit) and in raw stacks.
 
     Writes one line per head: image, y, x, height, width, score, plane. (y, x) is the CENTRE of
-    the box, in pixels; its corner is (y - height/2, x - width/2). Every page of a TIFF is
-    searched by itself (plane = page); in a raw stack, cells are followed through the planes and
-    given once, at the middle plane. Images that do not say their pixel size need --pixel-size:
-    camera pitch / magnification.
+    the box, in pixels; its corner is (y - height/2, x - width/2). Every page of a TIFF is searched
+    separately (plane = page); in a raw stack, cells are followed through the planes and listed
+    once, at the middle plane. Images without a pixel size need --pixel-size: camera pitch /
+    magnification.
     """
     from fgaf.base.csv_tables import write_table
     from fgaf.base.files import publishing, require_new
@@ -279,8 +279,8 @@ def _detected(
     type=click.Choice(["label", "unsure", "second", "review"]),
     default="label",
     show_default=True,
-    help="What to do: label; look at the unsure ones again; label blind a second time; have the "
-    "last word where two persons differ.",
+    help="Task: label; check the unsure cells again; label blind a second time; make the final "
+    "decision where two people differ.",
 )
 @click.option(
     "--order",
@@ -292,17 +292,17 @@ def _detected(
     type=Number(LeastShare),
     default=1.0,
     show_default=True,
-    help="Show this share of the cells, at random.",
+    help="Show a random share of the cells.",
 )
 @click.option(
-    "--only", multiple=True, metavar="PATTERN", help="Show cells whose name fits, as 'donor7*'."
+    "--only", multiple=True, metavar="PATTERN", help="Show cells whose name matches, as 'donor7*'."
 )
 @click.option(
     "--seed",
     type=Number(Seed),
     default=0,
     show_default=True,
-    help="Of the share and the random order.",
+    help="Random seed of the share and the order.",
 )
 @click.option(
     "--model",
@@ -347,9 +347,9 @@ def open_command(
 ) -> None:
     """Curate raw stacks (files or folders) by hand, in a napari window.
 
-    Begins a session, or goes on where it was left: every decision is on the disk at once. One
-    cell after the other comes into view with its suggested focus; Space accepts it, the arrow
-    keys go through planes and cells, Return sets the focus, 1 to 6 reject, H shows all keys.
+    Starts a session or continues one; every decision is saved at once. The cells are shown one by
+    one with their suggested focus; Space accepts it, the arrow keys change plane and cell, Return
+    sets the focus, 1 to 6 reject, H shows all keys.
     """
     from fgaf.curate.detection.crop import PatchSettings
     from fgaf.curate.session.finding import find_stacks, open_session
@@ -439,7 +439,7 @@ def export_command(
 @click.argument("session", type=PATH)
 @json_option
 def status_command(session: Path, as_json: bool) -> None:
-    """Say how far a session is: labelled, kept, rejected by reason, per sample and plane, time."""
+    """Show a session's progress: labelled, kept, rejected by reason, per sample and plane, time."""
     from fgaf.curate.session.journal import read_journal
     from fgaf.curate.session.state import read_state
     from fgaf.curate.session.status import status

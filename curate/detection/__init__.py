@@ -1,1 +1,1 @@
-"""Where the cells are in one plane, and the crops taken there."""
+"""Detection of cells in one plane, and their crops."""

@@ -1,6 +1,6 @@
-"""Which planes of a stack belong to a cell, and the crops taken from them.
+"""The planes of a stack for a cell, and the crops from them.
 
-Crops are whole pixels of the raw frame round the head's centre, plane by plane: never
+Crops are whole pixels of the raw frame around the head's centre in each plane. They are never
 interpolated, because interpolation blurs, and blur is what is labelled.
 """
 
@@ -23,19 +23,19 @@ AT_BORDER: Final = "cut by the border"
 
 @dataclass(frozen=True)
 class PatchSettings:
-    """What is cropped round every cell.
+    """Size and depths of the crops of every cell.
 
     Attributes
     ----------
     patch_px
         Side of a crop, pixels.
     step_um, half_range_um
-        Depths from -half range to +half range of the focus plane, in steps, µm of the drive.
+        Depths from -half range to +half range around the focus plane, in steps, µm of the drive.
 
     Raises
     ------
     SettingError
-        A number is out of its bounds, or the half range no whole number of steps.
+        A number is out of its bounds, or the half range is not a whole number of steps.
     """
 
     patch_px: CropPx = 96
@@ -47,7 +47,7 @@ class PatchSettings:
         steps = self.half_range_um / self.step_um
         if round(steps) < 1 or abs(steps - round(steps)) > 1e-6:
             raise SettingError(
-                f"the half range {self.half_range_um:g} µm is no whole number of steps of "
+                f"the half range {self.half_range_um:g} µm is not a whole number of steps of "
                 f"{self.step_um:g} µm; take for example {max(1, round(steps)) * self.step_um:g}"
             )
 
@@ -67,17 +67,17 @@ def stride_of(settings: PatchSettings, raw_step_um: float, name: str) -> int:
     raw_step_um
         Distance of the stack's planes, µm.
     name
-        Of the stack, named in the error.
+        Name of the stack, for the error.
 
     Raises
     ------
     SettingError
-        The step is no whole multiple of the raw stack's.
+        The step is not a whole multiple of the raw stack's step.
     """
     ratio = settings.step_um / raw_step_um
     if round(ratio) < 1 or abs(ratio - round(ratio)) > 1e-3:
         raise SettingError(
-            f"a step of {settings.step_um:g} µm is no whole multiple of the {raw_step_um:g} µm of "
+            f"a step of {settings.step_um:g} µm is not a multiple of the {raw_step_um:g} µm of "
             f"{name}; take --step {max(1, round(ratio)) * raw_step_um:g}"
         )
     return round(ratio)
@@ -86,7 +86,7 @@ def stride_of(settings: PatchSettings, raw_step_um: float, name: str) -> int:
 def planes_round(
     focus_um: float, z_um: Floats, stride: int, steps: int
 ) -> npt.NDArray[np.intp] | None:
-    """Planes at whole strides from the one nearest the focus; None where they leave the stack.
+    """Planes at multiples of the stride from the focus plane; None if they leave the stack.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def planes_round(
 
 
 def corner_of(center: float, patch_px: int) -> int:
-    """First row, or column, of a crop whose centre pixel is the one nearest `center`.
+    """First row, or column, of a crop whose centre pixel is nearest to `center`.
 
     Parameters
     ----------

@@ -1,14 +1,14 @@
-"""Where the cells are: heads found in a single plane, whatever the contrast.
+"""Detection of heads in a single plane, for any kind of contrast.
 
-A head may be a dark or a bright disc, a ring, a shaded relief, or nearly nothing (a phase object
-in focus), so neither its sign nor its pattern is used: what is looked for is a spot of *contrast
-energy* of the size of a head. Energy is the square of the band-passed image, averaged over a
-head's area. Tails, droplet edges and pipettes have energy along a line, debris in a smaller spot
-and in finer detail, clumps in a larger spot: what is measured of the energy around each spot
-tells them apart (`heads.py`).
+A head may be a dark or a bright disc, a ring, a shaded relief, or almost invisible (a phase object
+in focus), so neither its sign nor its pattern is used. The detector searches for spots of *contrast
+energy* of the size of a head. Energy is the square of the band-passed image, averaged over a head's
+area. Tails, droplet edges and pipettes have energy along a line, debris in a smaller spot and in
+finer detail, clumps in a larger spot. Measures of the energy around each spot distinguish them
+(`heads.py`).
 
-All lengths scale with the head, all images are brought to a working pixel of about
-`WORKING_UM`, so that 20x and 40x look alike.
+All lengths scale with the head, and all images are binned to a working pixel of about `WORKING_UM`,
+so that 20x and 40x look similar.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ HEAD_UM: Final = (4.7, 3.0)
 
 WORKING_UM: Final = 0.3
 _LEAST_HEAD_PX, _RESOLVED_PX = 4.0, 6.0
-"""Least length of a head that is searched for, and from which its shape shows, pixels."""
+"""Minimum length of a head for detection, and for its shape to be visible, pixels."""
 _BACKGROUND, _COARSE, _FINE, _AREA = 1.7, 0.43, 0.085, 0.26
 """Standard deviations of the filters, in head lengths."""
 _COARSER: Final = (0.15, 0.26)
-"""Of the filters that leave only coarse detail, of which debris has little."""
+"""Standard deviations of the filters for coarse detail, of which debris has little."""
 _STRONGEST: Final = 40.0
-"""Strength over the noise from which more says nothing."""
+"""Signal-to-noise ratio above which more gives no information."""
 _APART: Final = 0.5
-"""Two spots are at least so far apart, in head lengths."""
+"""Minimum distance of two spots, in head lengths."""
 _WINDOW: Final = 0.55
-"""Standard deviation of the window in which a spot's moments are taken, in head lengths."""
+"""Standard deviation of the window for a spot's moments, in head lengths."""
 _ABOVE_NOISE: Final = 3.0
 _LEAST_NOISE: Final = 1e-4
 _USUAL_SIZE: Final = 0.26
@@ -61,9 +61,9 @@ class Detections:
     height, width
         Upright box around the head, centred at (y, x), in pixels.
     score
-        0 to 1: how much the spot looks like one head.
+        Similarity of the spot to one head, 0 to 1.
     energy
-        Contrast energy, as an amplitude over its noise level.
+        Contrast energy, as an amplitude divided by its noise level.
     contrast
         The same amplitude relative to the background's grey level.
     size
@@ -89,7 +89,7 @@ class Detections:
 
 @dataclass(frozen=True)
 class Scale:
-    """The working grid of a field: `binning` image pixels to one, heads `head_px` long there."""
+    """The working grid of a field: `binning` image pixels per grid pixel, heads `head_px` long."""
 
     pixel_size_um: float
     binning: int
@@ -135,9 +135,9 @@ class Scale:
 
 
 def contrast_of(image: Image, scale: Scale) -> npt.NDArray[np.float32]:
-    """Bin an image to the working grid and express it as contrast to its surroundings.
+    """Bin an image to the working grid and convert it to contrast against the background.
 
-    Uneven light goes with the background, which is a smooth mean over almost two head lengths.
+    The background, a smooth mean over almost two head lengths, removes uneven illumination.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def _energy(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Squared band-passed contrast, and its mean over a head's area: both (y, x).
 
-    The band lies between the surround, which is the smoothed contrast, and a finest detail.
+    The band-pass subtracts the smoothed surround and removes the finest detail.
     """
     band = _smooth(contrast, finest) - surround
     squared = band * band
@@ -170,12 +170,12 @@ def _energy(
 
 
 def block_sums(images: Image, binning: int) -> npt.NDArray[np.float32]:
-    """Sum up square blocks of pixels.
+    """Sum square blocks of pixels.
 
     Parameters
     ----------
     images
-        (..., Y, X); what is left over at the right and below is cut off.
+        (..., Y, X); incomplete blocks at the right and the bottom are cut off.
     binning
         Side of a block.
 
@@ -192,7 +192,7 @@ def block_sums(images: Image, binning: int) -> npt.NDArray[np.float32]:
 
 
 def _smooth(image: npt.NDArray[np.float32], sigma: float) -> npt.NDArray[np.float32]:
-    """Gaussian smoothing; a broad one as three running means, whose cost does not grow."""
+    """Gaussian smoothing; a wide one as three running means, at constant cost."""
     if sigma < 2.5:
         return np.asarray(ndimage.gaussian_filter(image, sigma, truncate=3.0, mode="reflect"))
     # Three boxes of width w have the variance (w**2 - 1) / 4.
@@ -216,12 +216,12 @@ def detect(
     head_um
         Length of a head, µm; boxes and filters scale with it.
     least_score
-        Detections below it are left out; 0 gives every spot.
+        Detections with a lower score are left out; 0 gives every spot.
 
     Raises
     ------
     SettingError
-        A pixel size that is not positive.
+        The pixel size is not positive.
     FgafError
         Not a two-dimensional image of integers, or smaller than a head.
     """
@@ -237,7 +237,7 @@ def checked(image: Image) -> Image:
     Raises
     ------
     FgafError
-        It cannot; the message says what to do.
+        It cannot be searched; the message says how to fix it.
     """
     image = np.asarray(image)
     if image.ndim != 2:
@@ -266,7 +266,7 @@ def spots(contrast: npt.NDArray[np.float32], scale: Scale) -> Detections:
 
 
 def measured(contrast: npt.NDArray[np.float32], scale: Scale) -> tuple[Detections, Measures]:
-    """Find every spot above the noise, its score still 0, and what tells a head from the rest.
+    """Find every spot above the noise, with score 0, and the measures that distinguish heads.
 
     Parameters
     ----------
@@ -320,11 +320,11 @@ def measured(contrast: npt.NDArray[np.float32], scale: Scale) -> tuple[Detection
 
 @dataclass(frozen=True)
 class _Shapes:
-    """Moments of the energy around each spot, (N,); lengths in head lengths but for y and x.
+    """Moments of the energy around each spot, (N,); lengths in head lengths except y and x.
 
     `around`, `strongest_around` and `through` are amplitudes one head length away, relative to
-    the spot's: the median, the strongest, and the strongest that lies on both sides. A tail goes
-    to one side, an edge goes through.
+    the spot's: the median, the strongest, and the strongest that lies on both sides. A tail is on
+    one side, an edge on both sides.
     """
 
     y: Floats
@@ -395,7 +395,7 @@ def _shapes(
 def _sub_pixel(
     energy: npt.NDArray[np.float32], rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]
 ) -> tuple[Floats, Floats]:
-    """Offset of each maximum from its pixel, half a pixel at the most."""
+    """Offset of each maximum from its pixel, at most half a pixel."""
     padded = np.pad(energy, 1, mode="edge").astype(np.float64)
     here = padded[rows + 1, columns + 1]
     dy = peak_offset(padded[rows, columns + 1], here, padded[rows + 2, columns + 1])
@@ -404,7 +404,7 @@ def _sub_pixel(
 
 
 def _boxes(shapes: _Shapes, head: float) -> tuple[Floats, Floats]:
-    """Upright boxes round ellipses of a head's proportions, turned as the energy lies."""
+    """Upright boxes around ellipses of a head's proportions, oriented along the energy."""
     grown = np.clip(shapes.size / _USUAL_SIZE, 0.85, 1.3)
     length, width = head * grown, head * grown * HEAD_UM[1] / HEAD_UM[0]
     cos, sin = np.cos(shapes.angle), np.sin(shapes.angle)

@@ -1,13 +1,13 @@
-"""How much a spot of contrast energy looks like the head of a sperm.
+"""Similarity of a spot of contrast energy to a sperm head.
 
-A logistic regression on what was measured of the spot, and on the squares and products of it;
-once on the spot alone, then once more beside its peers, because the heads of one image are alike
-and debris differs from them. The weights stand in `heads.json`; `tools/fit_heads.py` fits them to
-simulated fields of many optics. Measures beyond the range of those fields count as the end of the
-range: nothing is extrapolated.
+A logistic regression on measures of the spot, and on their squares and products; first for the spot
+alone, then relative to the other spots, because the heads of one image are similar and debris
+differs from them. The weights are in `heads.json`; `tools/fit_heads.py` fits them to simulated
+fields of many optics. Measures beyond the range of those fields are clipped, so nothing is
+extrapolated.
 
-Where a head has too few pixels to show its shape, as under an objective of 4x, a spot needs to be
-no more than strong, small, round and alone.
+Where a head has too few pixels to show its shape, as with a 4x objective, a spot only needs to be
+strong, small, round and isolated.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MEASURES: Final = (
     "coarse",
     "coarser",
 )
-"""What is measured of a spot: the columns of `Measures.alone`."""
+"""The measures of a spot: the columns of `Measures.alone`."""
 _COMPARED: Final = [MEASURES.index("size"), MEASURES.index("coarse")]
 _LIKELY: Final = 0.3
 _SPOT: Final = (
@@ -45,19 +45,19 @@ _SPOT: Final = (
     ("strongest around", -1, np.log(1 / 1.1), 0.06),
     ("through", -1, np.log(1 / 0.67), 0.08),
 )
-"""Measure, 1 for at least or -1 for at most, the limit with that sign, and its softness."""
+"""Measure, 1 for a minimum or -1 for a maximum, the limit with that sign, and its softness."""
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What was measured of the spots of one image.
+    """Measures of the spots of one image.
 
     Attributes
     ----------
     alone
         (N, 8) one column per name of `MEASURES`.
     contrast
-        (N,) logarithm of the contrast: only to be compared within the image.
+        (N,) logarithm of the contrast; comparable only within the image.
     """
 
     alone: Floats
@@ -69,7 +69,7 @@ class Measures:
         Parameters
         ----------
         probability
-            (N,) of being a head, by the measures alone.
+            (N,) probability of being a head, from the measures only.
         """
         compared = np.column_stack([self.contrast, self.alone[:, _COMPARED]])
         weight = np.where(probability > _LIKELY, probability, 0.0)
@@ -86,9 +86,9 @@ class Logistic:
     Attributes
     ----------
     low, high
-        (F,) range of every measure in the fields it was fitted to.
+        (F,) range of every measure in the fields of the fit.
     mean, spread
-        (F,) by which the measures are standardised.
+        (F,) mean and deviation for standardising the measures.
     weights
         (1 + F + F (F + 1) / 2,): constant, measures, squares and products.
     """
@@ -101,11 +101,11 @@ class Logistic:
 
     @classmethod
     def of(cls, numbers: dict[str, Any]) -> Self:
-        """Take it from the lists of a JSON file."""
+        """Read it from the lists of a JSON file."""
         return cls(**{name: np.array(values, np.float64) for name, values in numbers.items()})
 
     def terms(self, measures: Floats) -> Floats:
-        """What the weights multiply: (N, 1 + F + F (F + 1) / 2)."""
+        """The terms of the weights: (N, 1 + F + F (F + 1) / 2)."""
         inside = (np.clip(measures, self.low, self.high) - self.mean) / self.spread
         rows, columns = np.tril_indices(inside.shape[1])
         products = inside[:, rows] * inside[:, columns]
@@ -122,9 +122,9 @@ def head_scores(measures: Measures, resolved: bool = True) -> Floats:
     Parameters
     ----------
     measures
-        Of its spots.
+        Measures of its spots.
     resolved
-        Whether a head has pixels enough to show its shape.
+        Whether a head has enough pixels to show its shape.
     """
     if not resolved:
         return _spot_scores(measures.alone)

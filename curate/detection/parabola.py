@@ -1,4 +1,4 @@
-"""Where a maximum lies between samples."""
+"""Position of a maximum between samples."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def peak_offset(
     Returns
     -------
     ndarray of float64
-        Distance of the vertex from the sample in the middle, towards `after`; 0 where the three
-        lie on a line, or bend upwards.
+        Distance of the vertex from the middle sample, towards `after`; 0 where the three lie on a
+        line, or curve upwards.
     """
     rise, fall = (here - before) / gap_before, (after - here) / gap_after
     bend = np.asarray(fall - rise)

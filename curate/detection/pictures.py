@@ -28,7 +28,9 @@ def find_images(sources: Iterable[Path]) -> list[Path]:
         elif not source.exists():
             raise FgafError(f"{source} does not exist")
         elif not _known(source):
-            raise FgafError(f"{source} is no image that can be searched; convert it to TIFF or PNG")
+            raise FgafError(
+                f"{source} is not an image that can be searched; convert it to TIFF or PNG"
+            )
         else:
             found.append(source)
     return list(dict.fromkeys(found))

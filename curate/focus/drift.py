@@ -1,11 +1,11 @@
-"""How wrong labels get when a cell swims up or down while its stack is taken.
+"""Label error of cells that swim up or down while their stack is taken.
 
-A label is the distance of a plane to the one focus that a stack was given. A cell that moves by
-`v` per second has its focus elsewhere in every plane: with planes that pass at `u` per second, a
-plane a distance `d` from the focus is labelled wrong by ``v d / u``. `expected_error` says that
-much; `measure_drift` simulates such stacks, labels them as `fgaf-curate auto` would, and compares
-with the truth, so that it also holds what the focus suggestion itself errs and which cells it
-gives up.
+A label is the distance of a plane to the single focus of a cell's stack. For a cell that moves
+along the axis at speed `v`, the focus changes from plane to plane: when the planes pass at speed
+`u`, a plane at distance `d` from the focus has a label error of ``v d / u``. `expected_error`
+computes this; `measure_drift` simulates such stacks, labels them like `fgaf-curate auto`, and
+compares with the truth. It therefore includes the error of the focus suggestion, and the cells it
+rejects.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ Floats = npt.NDArray[np.float64]
 Progress = Callable[[Iterable[int]], Iterable[int]]
 
 _SIDE_PX: Final = 128
-"""Side of what is rendered: room for the suggestion's own crop."""
+"""Side of the rendered image, large enough for the suggestion's crop."""
 _MARGIN_UM: Final = 2.0
-"""A stack reaches so far beyond the labelled planes, as a lab's does."""
+"""Extra range of a stack beyond the labelled planes, as in a lab."""
 _SPREAD_UM: Final = 0.25
-"""The focus lies within ± this of the stack's middle at half time."""
+"""At half time, the focus is within ± this of the stack's middle."""
 
 
 @dataclass(frozen=True)
 class DriftError:
-    """Labels of cells that swim along the axis, against the truth.
+    """Label errors of cells that swim along the axis.
 
     Attributes
     ----------
     duration_s
         From the first to the last labelled plane of a cell, -half range to +half range.
     speed_um_s
-        Of the cells along the axis, drive µm per second; half of them up, half down.
+        Speed of the cells along the axis, drive µm per second; half of them up, half down.
     cells, kept
-        How many were simulated, and how many the suggestion kept.
+        Number simulated, and number kept by the suggestion.
     mean_um, p95_um
         Mean and 95th percentile of the labels' absolute error over all patches of kept cells;
         NaN where none is kept.
     bias_um
         Mean of label minus truth.
     within
-        Share of the labels that are off by at most `tolerance_um`.
+        Share of the labels with an error of at most `tolerance_um`.
     tolerance_um
-        What counts as good.
+        Maximum error of a good label.
     expected_mean_um, expected_max_um
-        `expected_error` of the mean and of the outermost plane.
+        `expected_error` for the mean and for the outermost plane.
     """
 
     duration_s: float
@@ -78,18 +78,18 @@ class DriftError:
 def expected_error(
     distance_um: npt.ArrayLike, speed_um_s: float, duration_s: float, half_range_um: float = 2.0
 ) -> Floats:
-    """Label error of planes so far from the focus, if that is found without error, µm.
+    """Label error of planes at a distance from the focus, if the focus is exact, µm.
 
     Parameters
     ----------
     distance_um
-        Of the planes from the focus plane.
+        Distance of the planes from the focus plane.
     speed_um_s
-        Of the cell along the axis.
+        Speed of the cell along the axis.
     duration_s
-        From -`half_range_um` to +`half_range_um`.
+        Time from -`half_range_um` to +`half_range_um`.
     half_range_um
-        Of the labelled planes.
+        Half range of the labelled planes.
     """
     planes_um_s = 2 * half_range_um / duration_s
     return np.asarray(np.abs(distance_um) * abs(speed_um_s) / planes_um_s, dtype=np.float64)
@@ -109,24 +109,24 @@ def measure_drift(
 ) -> list[DriftError]:
     """Simulate stacks of cells that swim along the axis, label them, and compare.
 
-    Each cell swims in the plane, turns, rolls and beats as motile cells do; along the axis it
-    moves at one speed, up or down. It is followed sideways without error: what is measured is
-    the axis alone. The planes are taken evenly, z ascending, and reach beyond the labelled ones.
+    Each cell swims in the plane, turns, rolls and beats like motile cells; along the axis it moves
+    at constant speed, up or down. Its position in the plane is known exactly: only the axial error
+    is measured. The planes are equally spaced, z ascending, and extend beyond the labelled ones.
 
     Parameters
     ----------
     durations_s
         From the first to the last labelled plane, -`half_range_um` to +`half_range_um`.
     speeds_um_s
-        Of the cells along the axis, drive µm per second.
+        Speeds of the cells along the axis, drive µm per second.
     cells
-        How many of each; they vote together on the suggestion's rule, as those of a stack do.
+        Number of each; they vote together on the suggestion's rule, like the cells of a stack.
     seed
-        Everything follows from it.
+        Random seed.
     step_um, half_range_um
         The labelled planes.
     tolerance_um
-        What counts as a good label.
+        Maximum error of a good label.
     settings
         Microscope, camera and ranges of motion.
     progress
@@ -135,13 +135,13 @@ def measure_drift(
     Returns
     -------
     list of DriftError
-        Of every duration with every speed, the speeds running fastest; the cells are the same
-        in all of them.
+        One for every duration and speed, the speeds varying fastest; the cells are the same in all
+        of them.
 
     Raises
     ------
     SettingError
-        No cells, a duration that is not above 0, or a range the step does not divide.
+        No cells, a duration that is not above 0, or a range that is not a multiple of the step.
     """
     steps = round(half_range_um / step_um)
     if cells < 1 or steps < 1 or abs(steps * step_um - half_range_um) > 1e-9:
@@ -181,7 +181,7 @@ def _curves(
     time: Floats,
     way: Floats,
 ) -> Curves:
-    """Render one cell's stack and measure it as the curation does."""
+    """Render one cell's stack and measure it as in curation."""
     pixel, exposure = settings.pixel_size_um, settings.reference_exposure_s
     start = Pose(0.0, 0.0, 0.0, yaw=float(rng.uniform(0, 2 * np.pi)))
     swimmer = Swimmer(

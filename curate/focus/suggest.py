@@ -1,19 +1,19 @@
-"""Where a cell is in focus, suggested from its planes.
+"""Suggests the focus of a cell from its planes.
 
-A sperm in bright field is a phase object: its contrast is least in focus, has a peak on either
-side, and the head turns from dark to bright through focus. In relief contrast, and for anything
-that absorbs or shines, contrast is highest in focus. `suggest` decides from the curves which of
-the two it sees ("phase" or "peak"), and finds the minimum or maximum between planes.
+A sperm in bright field is a phase object: its contrast is lowest in focus and has a peak on either
+side, and the head changes from dark to bright through focus. In relief contrast, and for absorbing
+or fluorescent objects, contrast is highest in focus. `suggest` decides between the two from the
+curves ("phase" or "peak"), and finds the minimum or maximum between planes.
 
-The curves are powers of the image in bands of spatial frequency and sectors of direction, of one
-head's surroundings. Two effects are kept out of the suggestion:
+The curves are powers of the image around one head in bands of spatial frequency and sectors of
+direction. Two effects are removed:
 
-- Spherical aberration moves the focus of coarse and of fine detail apart; the shift goes about
-  with the square of the frequency. The focus of a phase object is therefore read off at the limit
-  of resolution, by a straight line through the bands' minima over frequency squared.
-- Relief contrast sees one sideband only along its shear: there, power hardly depends on focus,
-  and what little it does is not symmetric. The shear's axis, which the power of coarse detail
-  shows, is left out.
+- Spherical aberration separates the focus of coarse and fine detail; the shift is about
+  proportional to the square of the frequency. The focus of a phase object is therefore read off at
+  the limit of resolution, by a straight line through the bands' minima over frequency squared.
+- Relief contrast sees one sideband only along its shear: there, power depends only weakly on focus,
+  and not symmetrically. The axis of the shear, which is found from the power of coarse detail, is
+  left out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from fgaf.curate.detection.detect import HEAD_UM, Floats
 Rule = Literal["phase", "peak"]
 
 _WINDOW: Final = 0.45
-"""Standard deviation of the window round the head, in head lengths."""
+"""Standard deviation of the window around the head, in head lengths."""
 REACH: Final = 1.6
 """Half the side of the crop that is transformed, in head lengths."""
 _EDGES: Final = np.array([0.25, 0.42, 0.6, 0.76, 0.93, 1.2])
@@ -39,18 +39,18 @@ _EDGES: Final = np.array([0.25, 0.42, 0.6, 0.76, 0.93, 1.2])
 _USUAL_CUTOFF: Final = 0.65 / 0.55
 """NA / wavelength of a 40x/0.65 objective in green light, 1/µm; used where unknown."""
 _LIMIT: Final = 1.0
-"""Where the line is read, in units of the cut-off: balanced aberration ends at the pupil's edge."""
+"""Frequency where the line is read, in units of the cut-off: the edge of the pupil."""
 _SECTORS: Final = 12
 _SHEARED: Final = 2.5
-"""Coarse power along the shear over that across it, from which an image counts as relief."""
+"""An image counts as relief when coarse power along the shear over that across it is larger."""
 _SHEAR_WIDTH: Final = 0.4
-"""Directions so near the shear's axis are left out, radians."""
+"""Directions within this angle of the shear's axis are left out, radians."""
 _PARTS: Final = 3
-"""Directions are taken together in so many parts, each weighing the same."""
+"""Number of sectors of direction, all with the same weight."""
 _FINE: Final = slice(1, 5)
 _TURN_UM: Final = 1.3
 _TURN_WEIGHT: Final = 0.6
-"""Weight of the turn from dark to bright, where the five bands' minima weigh up to 0.5 each."""
+"""Weight of the change from dark to bright; the minima of the five bands weigh up to 0.5 each."""
 _FAR_APART: Final = 0.6
 _PEAK_UM: Final = 1.6
 _NEAR_UM: Final = 0.85
@@ -60,7 +60,7 @@ _CLEAR: Final = 0.5
 
 @dataclass(frozen=True)
 class Curves:
-    """What one cell's planes look like, plane by plane.
+    """Curves of one cell over its planes.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Curves:
     frequency
         (B,) mean frequency of each band, in units of the coherent cut-off.
     blob
-        (P,) signed: the head's middle against its surroundings, in contrast.
+        (P,) signed contrast of the head's centre against its surroundings.
     """
 
     z_um: Floats
@@ -97,13 +97,13 @@ class Suggestion:
     focus_um
         Drive position of the focus, between planes, µm.
     confidence
-        0 to 1; below `CONFIDENT`, `problem` says what is wrong.
+        0 to 1; below `CONFIDENT`, `problem` gives the reason.
     uncertainty_um
-        How far the bands disagree, µm.
+        Disagreement of the bands, µm.
     rule
-        "phase": contrast is least in focus. "peak": contrast is highest.
+        "phase": contrast is lowest in focus. "peak": contrast is highest.
     problem
-        Empty, or why the suggestion should not be taken unseen.
+        Empty, or why a person must check the suggestion.
     """
 
     focus_um: float
@@ -114,7 +114,7 @@ class Suggestion:
 
     @property
     def fades(self) -> bool:
-        """Whether the cell can't be seen near its focus, and there is some idea where that is."""
+        """Whether the cell is invisible near its focus, and that focus is roughly known."""
         return self.rule == "phase" and bool(np.isfinite(self.uncertainty_um))
 
 
@@ -195,15 +195,15 @@ def suggest(
     Parameters
     ----------
     curves
-        Of the cell.
+        Curves of the cell.
     rule
-        Which case it is; None to decide from the curves.
+        The case; None to decide from the curves.
     skew
-        Shift of the minima per unit of frequency squared, µm, where the other cells of the
-        stack have told it; None to take the cell's own.
+        Shift of the minima per unit of frequency squared, µm, from the other cells of the stack;
+        None for the cell's own.
     shear
-        Direction of a relief contrast's shear, radians from the x axis, where the other cells
-        have told it; None to take the cell's own.
+        Direction of a relief contrast's shear, radians from the x axis, from the other cells; None
+        for the cell's own.
     """
     if rule is None:
         rule = "phase" if evidence(curves) > 0 else "peak"
@@ -223,7 +223,7 @@ def suggest_all(cells: Sequence[Curves]) -> list[Suggestion]:
 
 
 def shear_of(cells: Sequence[Curves]) -> float | None:
-    """Direction in which coarse detail is strongest, radians; None where all are alike."""
+    """Direction in which coarse detail is strongest, radians; None where there is none."""
     total = np.zeros(_SECTORS)
     for curves in cells:
         known = np.isfinite(curves.power).all(axis=(1, 2))
@@ -237,7 +237,7 @@ def shear_of(cells: Sequence[Curves]) -> float | None:
 
 
 def evidence(curves: Curves) -> float:
-    """How much the curves speak for a phase object: above 0 for, below 0 against."""
+    """Evidence of the curves for a phase object: above 0 for, below 0 against."""
     energy = _middle_bands(curves)
     at = _dip(curves)
     known = np.isfinite(energy)
@@ -254,7 +254,7 @@ def _middle_bands(curves: Curves) -> Floats:
 
 
 def _dip(curves: Curves) -> int | None:
-    """Plane of the deepest dip between two rises, judged by what rises on its lower side."""
+    """Plane of the deepest dip between two maxima, measured from the lower maximum."""
     energy = _middle_bands(curves)
     best, plane = 0.0, None
     for k in range(1, len(energy) - 1):
@@ -283,7 +283,7 @@ def _turns(curves: Curves, at: int) -> float:
 
 
 def _turn(curves: Curves) -> float | None:
-    """Where the head turns from dark to bright, or back, µm: the middle of its sharpest turn."""
+    """Position where the head changes between dark and bright, µm."""
     known = np.isfinite(curves.blob)
     if known.sum() < _LEAST_PLANES:
         return None
@@ -304,7 +304,7 @@ def _turn(curves: Curves) -> float | None:
 
 
 def _minima(curves: Curves, at: int) -> tuple[Floats, Floats]:
-    """Minimum of every band near a plane, µm, and its weight (0 where a band shows none)."""
+    """Minimum of every band near a plane, µm, and its weight (0 where a band has none)."""
     z = curves.z_um
     step = float(np.median(np.diff(z)))
     near = np.abs(z - z[at]) < max(_NEAR_UM, 1.1 * step)
@@ -331,7 +331,7 @@ def _skew(curves: Curves) -> float | None:
     places, weights = _minima(curves, at)
     if (weights > 0).sum() < 3:
         return None
-    # The finest band sees most of what is not a weak phase object: it does not vote.
+    # The finest band responds most to deviations from a weak phase object: it does not vote.
     weights[-1] = 0
     squared = curves.frequency**2
     mean = np.average(squared, weights=weights)
@@ -412,7 +412,7 @@ def _mean(power: Floats, inside: npt.NDArray[np.bool_]) -> float:
 
 
 def _highest(z: Floats, height: Floats, start: float) -> float:
-    """Maximum of the parabola through the points; the start where there is none among them."""
+    """Maximum of the parabola through the points; the start where it has none among them."""
     if len(z) < 3:
         return float(start)
     place, _, bend = _vertex(z, height)
@@ -420,7 +420,7 @@ def _highest(z: Floats, height: Floats, start: float) -> float:
 
 
 def _vertex(z: Floats, height: Floats) -> tuple[float, float, float]:
-    """Fit a parabola to three points or more: place and height of its vertex, and its bend."""
+    """Fit a parabola to three or more points: position and height of its vertex, and curvature."""
     curve = np.polynomial.Polynomial.fit(z, height, 2).convert()
     if len(curve.coef) < 3 or curve.coef[2] == 0:
         return 0.0, 0.0, 0.0

@@ -1,1 +1,1 @@
-"""The plugin for napari: the only modules of the room that import it."""
+"""The plugin for napari: the only modules of this package that import it."""

@@ -1,4 +1,4 @@
-"""Looking through an archive, cell by cell, in napari."""
+"""View an archive, cell by cell, in napari."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ALL: Final = "all"
 
 
 class Browser(QWidget):
-    """The cells of an archive in a table; the chosen one's patches in the canvas, z by z."""
+    """The cells of an archive in a table; the patches of the selected cell in the canvas, by z."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Browser(QWidget):
             self.open(Path(opened[0].metadata["path"]))
 
     def open(self, path: Path) -> None:
-        """Show the cells of an archive; what cannot be opened is said in the line below."""
+        """Show the cells of an archive; an error is shown in the line below."""
         lifetime = ExitStack()
         try:
             archive = lifetime.enter_context(Archive.open(path))

@@ -1,4 +1,4 @@
-"""Colours that go with napari's theme."""
+"""Colours that match napari's theme."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from qtpy.QtGui import QColor
 
 @dataclass(frozen=True)
 class Colours:
-    """What the panel is painted with.
+    """Colours of the panel.
 
     Attributes
     ----------
     text, faint, ground, frame
-        Writing, less important writing, background, and lines.
+        Text, less important text, background, and lines.
     here, suggested, decided, warning
-        The plane in view, the suggestion, the decision, and what wants a look.
+        The plane in view, the suggestion, the decision, and a warning.
     """
 
     text: QColor
@@ -31,7 +31,7 @@ class Colours:
 
     @classmethod
     def of(cls, theme: str) -> Colours:
-        """Take them from a theme's name."""
+        """Choose them by a theme's name."""
         given = get_theme(theme)
         text = QColor(given.text.as_hex())
         ground = QColor(given.background.as_hex())

@@ -1,4 +1,4 @@
-"""The field in napari's canvas: the raw frame, where its cells are, the path of the one in view."""
+"""The field in napari's canvas: the raw frame, its cells, and the path of the cell in view."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ COLOURS: Final[dict[str, str]] = {
 _BLUE: Final = (0.31, 0.7, 1.0, 1.0)
 _ORANGE: Final = (1.0, 0.7, 0.28, 1.0)
 _THIN, _THICK = 0.02, 0.06
-"""Borders of the squares, in sides."""
+"""Width of the squares' borders, in sides."""
 _CLOSE_UP: Final = 5.0
-"""Side of what is seen close to the cell, in patches."""
+"""Side of the close view of the cell, in patches."""
 
 
 class Field:
-    """Layers of a viewer that follow a sitting.
+    """Layers of a viewer that follow an annotation controller.
 
     Parameters
     ----------
     viewer
         napari's.
     moved
-        Called with plane, y and x (pixels) when a centre was dragged.
+        Called with plane, y and x (pixels) after a centre was dragged.
     turned
         Called with a plane when napari's slider was moved.
     """
@@ -62,7 +62,7 @@ class Field:
         viewer.dims.events.current_step.connect(self._slid)
 
     def update(self, controller: AnnotationController, closeups: Closeups) -> None:
-        """Show what the controller shows.
+        """Show the controller's cell and plane.
 
         Parameters
         ----------
@@ -89,7 +89,7 @@ class Field:
             self._busy = False
 
     def toggle_close(self, controller: AnnotationController) -> None:
-        """See the whole field, or what is near the cell."""
+        """Show the whole field, or the area near the cell."""
         self.close = not self.close
         if self.close and controller.cell is not None:
             self._look_at(controller.cell, controller)
@@ -97,7 +97,7 @@ class Field:
             self.viewer.reset_view()
 
     def toggle_editing(self) -> None:
-        """Let the centres be dragged, or end that."""
+        """Start or end dragging of the centres."""
         self.editing = not self.editing
         centres = self._layers.get(CENTRES)
         if centres is not None:
@@ -106,7 +106,7 @@ class Field:
             centres.mode = "select" if self.editing else "pan_zoom"
 
     def place_of(self, position: tuple[float, ...]) -> tuple[float, float] | None:
-        """Pixels (y, x) of the raw frame at a place of the canvas; None without a field."""
+        """Pixels (y, x) of the raw frame at a position of the canvas; None without a field."""
         layer = self._layers.get(FIELD)
         if layer is None:
             return None
@@ -114,7 +114,7 @@ class Field:
         return float(data[-2]), float(data[-1])
 
     def leave(self) -> None:
-        """Follow the viewer's slider no more."""
+        """Stop following the viewer's slider."""
         self.viewer.dims.events.current_step.disconnect(self._slid)
 
     def forget(self) -> None:
@@ -142,7 +142,7 @@ class Field:
             self.viewer.dims.set_current_step(self.viewer.dims.ndim - 3, plane)
 
     def _show_cells(self, controller: AnnotationController, ref: StackRef) -> None:
-        """One square per cell and plane; napari shows those of the plane in view."""
+        """One square per cell and plane; napari shows those of the current plane."""
         cells = [c for c in controller.session.state.cells.values() if c.stack == ref.fingerprint]
         ways = [np.column_stack([np.arange(len(c.y)), c.y, c.x]) for c in cells]
         places = np.concatenate([np.empty((0, 3)), *ways])
@@ -204,7 +204,7 @@ class Field:
     def _look_at(self, cell: CellState, controller: AnnotationController) -> None:
         pixel = self._layers[FIELD].scale[-2:]
         y, x = cell.y[controller.plane] * pixel[0], cell.x[controller.plane] * pixel[1]
-        self.viewer.reset_view()  # to the zoom at which the frame just fits
+        self.viewer.reset_view()  # zoom until the frame fits
         rows, columns = self._layers[FIELD].data.shape[-2:]
         patches = min(rows, columns) / controller.session.state.settings.patch_px
         self.viewer.camera.zoom *= max(1.0, patches / _CLOSE_UP)
@@ -216,12 +216,12 @@ class Field:
             self._turned(plane)
 
     def _slider(self) -> int | None:
-        """Where the slider of z stands; other layers may have brought further sliders before it."""
+        """Index of the z slider; other layers may have added sliders before it."""
         steps = self.viewer.dims.current_step
         return int(steps[-3]) if len(steps) >= 3 else None
 
     def _dragged(self, layer: Points, event: Any) -> Iterator[None]:
-        """Follow a drag to its end, and only then say which centres were moved."""
+        """Follow a drag to its end, and then report the moved centres."""
         before = np.array(layer.data)
         yield
         while event.type == "mouse_move":

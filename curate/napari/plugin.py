@@ -1,4 +1,4 @@
-"""The napari face: raw stacks and dataset archives open as layers, read from disk when shown."""
+"""The napari reader: raw stacks and dataset archives as layers, read from disk when shown."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -19,7 +19,7 @@ Reader = Callable[[str | Sequence[str]], list[LayerData]]
 
 
 def get_reader(path: str | Sequence[str]) -> Reader | None:
-    """Offer a reader for files of ours and folders of raw stacks; None for anything else."""
+    """Return a reader for files of fgaf and folders of raw stacks; None for anything else."""
     paths = [Path(path)] if isinstance(path, str) else [Path(name) for name in path]
     known = all(any(p.glob(f"*{SUFFIX}")) if p.is_dir() else _kind(p) in _KINDS for p in paths)
     return read_layers if known else None
@@ -28,7 +28,7 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
 def read_layers(path: str | Sequence[str]) -> list[LayerData]:
     """Open each file as one image layer with scale, units and axis labels.
 
-    The file stays open, for reading, as long as its layer: pixels are read when shown. A folder
+    The file stays open for reading as long as its layer: pixels are read when shown. A folder
     becomes one layer (stack, z, y, x) for all of its stacks of one size, if they have one.
 
     Raises
@@ -66,7 +66,7 @@ class Series:
         return len(self.paths)
 
     def __getitem__(self, index: Any) -> np.ndarray[Any, Any]:
-        """Read what is asked for; whole numbers and slices."""
+        """Read an index of integers and slices."""
         index = index if isinstance(index, tuple) else (index,)
         which, inner = index[0], index[1:]
         if isinstance(which, slice):
@@ -157,7 +157,7 @@ def _limits(image: np.ndarray[Any, Any]) -> tuple[float, float]:
 
 
 def _kind(path: Path) -> str:
-    """The ``format`` attribute; empty for what is no HDF5 file of ours."""
+    """The ``format`` attribute; empty if it is not an HDF5 file of fgaf."""
     try:
         return format_of(path)
     except FormatError:

@@ -1,4 +1,4 @@
-"""What a person has set in napari's preferences for this plugin."""
+"""The settings of this plugin in napari's preferences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fgaf.curate.session.queue import Order
 
 @dataclass(frozen=True)
 class Preferences:
-    """As in the plugin's manifest; `keys` holds those that are not the default."""
+    """As in the plugin's manifest; `keys` holds keys that differ from the default."""
 
     annotator: str = ""
     order: Order = "position"
@@ -20,12 +20,12 @@ class Preferences:
 
     @property
     def name(self) -> str:
-        """The annotator, or the name of who is logged in."""
+        """The annotator, or the name of the logged-in user."""
         return self.annotator.strip() or user_name()
 
 
 def read_preferences() -> Preferences:
-    """Read them from napari; the defaults where napari does not know the plugin."""
+    """Read them from napari; defaults where napari does not know the plugin."""
     from napari.settings import get_plugin_settings
 
     try:

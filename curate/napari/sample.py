@@ -1,4 +1,4 @@
-"""Sample data for napari: a small simulated stack, made when asked for."""
+"""Sample data for napari: a small simulated stack, made on request."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def simulate_stack(path: Path, seed: int = 1) -> Path:
     path
         The file to write.
     seed
-        Another seed, another specimen.
+        Random seed of the specimen.
     """
     scene = Scene(SimulationSettings(seed=seed, cells=6, shape=(520, 640), debris=8))
     header = RawHeader.new(

@@ -1,4 +1,4 @@
-"""The search for cells, in a thread beside the window."""
+"""The search for cells, in a background thread."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _log = logging.getLogger(__name__)
 
 
 class Search(QObject):
-    """Looks for the cells of raw stacks, one stack after the other.
+    """Searches for the cells of raw stacks, one stack after the other.
 
     Parameters
     ----------
     state
-        The session as it is when the search starts.
+        State of the session when the search starts.
     paths
-        Raw stack files; those the session has already are passed over.
+        Raw stack files; those already in the session are skipped.
     network
-        Suggests focus in place of the focus curve; None for the curve.
+        Suggests focus instead of the focus curve; None for the curve.
 
     Signals
     -------
     found
         The cells of one stack.
     ended
-        With the problem that ended it; empty when all is done.
+        The problem that ended it; empty when all stacks are done.
     """
 
     found = Signal(object)
@@ -47,7 +47,7 @@ class Search(QObject):
         super().__init__()
         self.done = 0
         self.running = False
-        # The thread's own: the session goes on changing meanwhile.
+        # A copy for the thread: the session may change meanwhile.
         self._state = replace(state, stacks=dict(state.stacks), cells={}, pending={})
         self._paths = list(paths)
         self._network = network
@@ -56,7 +56,7 @@ class Search(QObject):
         self._problem = ""
 
     def start(self) -> None:
-        """Begin; signals come from the window's own thread."""
+        """Start; signals are emitted in the window's thread."""
         self.running = True
         self._worker = create_worker(self._run)
         self._worker.yielded.connect(self._one)
@@ -65,7 +65,7 @@ class Search(QObject):
         self._worker.start()
 
     def stop(self) -> None:
-        """End after the stack that is being searched."""
+        """Stop after the current stack."""
         if self._worker is not None and self.running:
             self._stopped = True
             self._worker.quit()

@@ -1,4 +1,4 @@
-"""The keys of the curation window: one table, used to bind, to help, and in the docs."""
+"""The keys of the curation window: one table for the bindings, the help and the docs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from fgaf.curate.session.annotation_controller import REASONS
 
 @dataclass(frozen=True)
 class Shortcut:
-    """One thing that keys do.
+    """One action of the keys.
 
     Attributes
     ----------
     action
         Stable name, also in the preferences.
     keys
-        Any of these does it; named as Qt names them.
+        The keys of the action, with their names in Qt.
     words
-        What it does.
+        Description of the action.
     scope
-        Heading that it stands under.
+        Its heading.
     """
 
     action: str
@@ -67,12 +67,12 @@ SHORTCUTS: Final = (
 
 
 def with_keys(mapping: Mapping[str, str]) -> tuple[Shortcut, ...]:
-    """The table with other keys for some actions: "X, Del"; empty takes the keys away.
+    """The table with other keys for some actions: "X, Del"; empty removes the keys.
 
     Raises
     ------
     SettingError
-        No such action, or two actions would have one key.
+        No such action, or two actions would have the same key.
     """
     known = {shortcut.action for shortcut in SHORTCUTS}
     for action in mapping:

@@ -1,4 +1,4 @@
-"""Opening the curation window: from the command line, or from napari's menu."""
+"""Opens the curation window, from the command line or from napari's menu."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ def open_window(
     session
         Open session; closed with the panel (`Panel.shut`).
     queue
-        Which cells; None for all in the preferred order.
+        The cells to show; None for all in the preferred order.
     paths
         Raw stacks to search for cells first.
     annotator
         The person; empty for the one in the preferences.
     note
-        A line to begin with.
+        A line to show at the start.
     network
-        Suggests focus for the stacks that are searched; None for the focus curve.
+        Suggests focus for searched stacks; None for the focus curve.
     show
         Whether the window is shown.
     """
@@ -87,7 +87,7 @@ def open_window(
 
 
 def run() -> None:
-    """Hand over to the windows, until the last one is closed."""
+    """Run the windows until the last one is closed."""
     napari.run()
 
 
@@ -143,7 +143,7 @@ class Start(QWidget):
         self._list()
 
     def begin(self) -> None:
-        """Open the session, or begin it, and show the panel in place of the form."""
+        """Open or create the session, and replace the form by the panel."""
         folder = Path(self._folder.text().strip() or "session")
         try:
             settings = None
@@ -157,7 +157,7 @@ class Start(QWidget):
             _log.info("%s cannot be opened", folder, exc_info=True)
             self._line.setText(str(error))
             return
-        for layer in self.viewer.layers:  # what was open would lie under the field
+        for layer in self.viewer.layers:  # open layers would lie under the field
             layer.visible = False
         preferences = read_preferences()
         name = self._annotator.text().strip() or preferences.name

@@ -1,4 +1,4 @@
-"""What the panel paints: the patch in view, the strip of all planes, the focus curve."""
+"""Views of the panel: the current patch, the strip of all planes, the focus curve."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _GAP: Final = 4
 
 
 class View(QWidget):
-    """A painted view of the cell in view; `marks` are planes to point out.
+    """A painted view of the current cell; `marks` are highlighted planes.
 
     Signals
     -------
@@ -86,7 +86,7 @@ class View(QWidget):
         return self._images
 
     def wheelEvent(self, event: QWheelEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Turn through the planes."""
+        """Go through the planes."""
         if event is not None and event.angleDelta().y():
             self.turned.emit(1 if event.angleDelta().y() > 0 else -1)
 
@@ -97,7 +97,7 @@ class View(QWidget):
 
 
 class PatchView(View):
-    """The patch of the plane in view, as large as there is room."""
+    """The patch of the current plane, as large as possible."""
 
     smallest = QSize(120, 120)
 
@@ -114,7 +114,7 @@ class PatchView(View):
         painter.setPen(QPen(self.colours.frame, 1))
         painter.drawRect(place)
         painter.setPen(QPen(QColor(255, 255, 255, 110), 1))
-        for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)):  # ticks that leave the cell free
+        for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)):  # ticks that do not cover the cell
             painter.drawLine(
                 place.center().x() + round(dx * 0.5 * side),
                 place.center().y() + round(dy * 0.5 * side),
@@ -124,7 +124,7 @@ class PatchView(View):
 
 
 class FilmStrip(View):
-    """All planes, small, in rows; the plane in view is framed."""
+    """Thumbnails of all planes in rows; the current plane is framed."""
 
     smallest = QSize(160, 90)
 
@@ -178,7 +178,7 @@ class FilmStrip(View):
 
 
 class CurveView(View):
-    """Contrast over the planes, with the suggestion, the decision and the plane in view."""
+    """Contrast over the planes, with the suggestion, the decision and the current plane."""
 
     smallest = QSize(160, 64)
 

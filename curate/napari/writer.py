@@ -25,8 +25,8 @@ def write_stack(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     data
         (P, Y, X) uint8 or uint16, z ascending.
     meta
-        The layer's: `scale` in `units` of µm gives step and pixel size. What a stack opened by
-        this plugin carries (optics, sample, ...) is kept, under a new identity.
+        The layer's: `scale` in `units` of µm gives step and pixel size. The metadata of a stack
+        opened by this plugin (optics, sample, ...) are kept, with a new identity.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def write_stack(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     Raises
     ------
     FgafError
-        Not three dimensions, another type, no µm, or the file exists.
+        Not three dimensions, another pixel type, units other than µm, or the file exists.
     """
     target = Path(path)
     if data.ndim != 3 or data.dtype not in (np.dtype("u1"), np.dtype("u2")):

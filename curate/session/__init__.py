@@ -1,1 +1,1 @@
-"""Decisions on cells: the journal, what it says, and the person who decides."""
+"""Decisions on cells: the journal, its state, and the annotator."""

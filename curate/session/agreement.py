@@ -1,4 +1,4 @@
-"""How far two persons agree on the same cells: first labels against the blind second pass."""
+"""Agreement of two people on the same cells: first labels against the blind second pass."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class Agreement:
     cells
         Cells that have both.
     same_verdict
-        Share on which both keep the cell or neither does.
+        Share of cells that both keep or both do not keep.
     both_kept
-        Cells that both keep: the numbers below are of these.
+        Cells that both keep; the numbers below are for these.
     exact, within_one
         Share with the same focus plane, and with planes at most one apart.
     mean_um
         Mean distance of the two focus positions, µm.
     kappa
         Cohen's kappa of the focus planes with quadratic weights (J. Cohen, Psychological
-        Bulletin 70, 1968): 1 is perfect, 0 what chance alone would give.
+        Bulletin 70, 1968): 1 is perfect, 0 is chance level.
     bias_um
-        Mean of second minus first, µm.
+        Mean difference, second minus first, µm.
     """
 
     cells: int
@@ -49,7 +49,7 @@ class Agreement:
         return {name: None if isnan(value) else value for name, value in vars(self).items()}
 
     def lines(self) -> list[str]:
-        """Say it, line by line."""
+        """Format it as lines."""
         if not self.cells:
             return ["no cell was labelled twice yet: `fgaf-curate open --task second` does that"]
         lines = [
@@ -86,14 +86,14 @@ def agreement(state: State) -> Agreement:
 
 
 def disagreements(state: State, apart: int = 1) -> list[str]:
-    """Names of cells that one keeps and the other does not, or whose planes lie further apart.
+    """Names of cells that only one keeps, or whose planes differ by more than `apart`.
 
     Parameters
     ----------
     state
         What the journal says.
     apart
-        Planes that the two may differ by.
+        Allowed difference in planes.
     """
     names = []
     for cell, a, b in _pairs(state):
@@ -109,7 +109,7 @@ def disagreements(state: State, apart: int = 1) -> list[str]:
 def weighted_kappa(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
     """Cohen's kappa with quadratic weights of two ratings (N,) of the same things.
 
-    NaN for fewer than two things; 1 where all ratings of both are one and the same.
+    NaN for fewer than two things; 1 where all ratings are the same.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""One person at a session: the cell in view, the plane in view, and what the keys do.
+"""One person at a session: the current cell and plane, and the actions of the keys.
 
-All of the curation window but its pixels; the window calls the same methods that a script does.
+The logic of the curation window without its display; a script can call the same methods.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ REASONS: Final = (
 )
 """Reasons of rejection, in the order of the number keys."""
 _PAUSE_S: Final = 30.0
-"""Of a longer time without a key, no more than this counts: the person was away."""
+"""Maximum time counted without a key: after that the person was away."""
 
 
 class AnnotationController:
-    """What a person sees of a session, and does to it.
+    """A person's view of a session, and actions on it.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ class AnnotationController:
     annotator
         The person's name.
     queue
-        Which cells, in what order.
+        The cells and their order.
     advance
-        Whether the next undone cell comes into view after a decision.
+        Whether the next open cell is shown after a decision.
     clock
         Seconds; replaced in tests.
 
@@ -98,7 +98,7 @@ class AnnotationController:
 
     @property
     def decision(self) -> Decision | None:
-        """What this pass shows as decided: a blind one shows only its own."""
+        """The decision that this pass shows: a blind pass shows only its own."""
         cell = self.cell
         if cell is None:
             return None
@@ -110,25 +110,25 @@ class AnnotationController:
         return sum(not self.done(name) for name in self.names)
 
     def done(self, name: str) -> bool:
-        """Whether a cell of the queue needs nothing more."""
+        """Whether a cell of the queue is done."""
         return is_done(self.session.state.cells[name], self.queue.task)
 
     def show(self, queue: QueueSettings) -> None:
-        """Begin on another queue, at its first undone cell."""
+        """Start another queue, at its first open cell."""
         self.queue = queue
         self.names = queue_of(self.session.state, queue, self.annotator)
         self.name = None
         self.first_open()
 
     def refresh(self) -> None:
-        """Take cells that came since into the queue; the cell in view stays."""
+        """Add new cells to the queue; the current cell stays in view."""
         self.names = queue_of(self.session.state, self.queue, self.annotator)
         if self.name not in self.names:
             self.name = None
             self.first_open()
 
     def step(self, planes: int) -> None:
-        """Go up or down some planes, to the end of the stack at most."""
+        """Go up or down some planes, at most to the end of the stack."""
         if self.cell is not None:
             self.to_plane(self.plane + planes)
 
@@ -139,7 +139,7 @@ class AnnotationController:
             self.plane = min(max(plane, 0), len(self.cell.y) - 1)
 
     def go(self, name: str) -> None:
-        """Bring a cell into view, at the plane of its decision or of its suggestion."""
+        """Show a cell at the plane of its decision or of its suggestion."""
         state = self.session.state
         if name not in state.cells:
             raise FgafError(f"the session has no cell {name!r}")
@@ -150,7 +150,7 @@ class AnnotationController:
             self.plane = state.plane_of(cell, decision.focus_um)
         elif self.suggestion is not None:
             self.plane = state.plane_of(cell, self.suggestion.focus_um)
-        else:  # a plane that says nothing: blind eyes must not be led
+        else:  # a neutral plane: a blind pass must show no hint
             lot = hashlib.sha256(name.encode()).digest()[0]
             self.plane = lot % len(cell.y)
         self.plane = min(max(self.plane, 0), len(cell.y) - 1)
@@ -160,11 +160,11 @@ class AnnotationController:
         return self._along(1)
 
     def previous(self) -> str:
-        """Go to the cell before."""
+        """Go to the previous cell of the queue."""
         return self._along(-1)
 
     def first_open(self) -> str:
-        """Go to the first cell that is not done; stay where all are."""
+        """Go to the first cell that is not done; stay if all are done."""
         name = next((name for name in self.names if not self.done(name)), None)
         if name is None and self.name is None and self.names:
             name = self.names[0]
@@ -188,7 +188,7 @@ class AnnotationController:
         return self._decide("reject", reason=reason)
 
     def unsure(self) -> str:
-        """Flag the cell: it is not kept, and comes up again in the queue "unsure"."""
+        """Flag the cell: it is not kept, and is shown again in the queue "unsure"."""
         return self._decide("unsure")
 
     def nudge(self, dy: float, dx: float, every: bool) -> str:
@@ -199,7 +199,7 @@ class AnnotationController:
         dy, dx
             How far, pixels.
         every
-            In every plane, not only in the one in view.
+            Whether to move it in every plane, not only in the current one.
         """
         self._touch()
         name = self._name()
@@ -207,7 +207,7 @@ class AnnotationController:
         return "moved in all planes" if every else f"moved in plane {self.plane}"
 
     def place(self, plane: int, y: float, x: float) -> str:
-        """Put the crop's centre of one plane somewhere.
+        """Set the crop's centre in one plane.
 
         Parameters
         ----------
@@ -225,14 +225,14 @@ class AnnotationController:
         return f"moved in plane {plane}"
 
     def add(self, y: float, x: float, fingerprint: str | None = None) -> str:
-        """Add the cell at a place of a stack (that of the cell in view), and bring it into view.
+        """Add the cell at a position of a stack (by default that of the current cell), and show it.
 
         Parameters
         ----------
         y, x
-            Where the cell is in the plane in view, pixels.
+            Position of the cell in the current plane, pixels.
         fingerprint
-            Of the stack; None for that of the cell in view.
+            Fingerprint of the stack; None for that of the current cell.
         """
         state = self.session.state
         ref = self._stack() if fingerprint is None else state.stacks[fingerprint]
@@ -246,11 +246,11 @@ class AnnotationController:
         return f"added {cell.id}"
 
     def undo(self) -> str:
-        """Take back this person's latest action, and show its cell."""
+        """Undo this person's latest action, and show its cell."""
         return f"undone: {self._back_at(self.session.undo_last(self.annotator))}"
 
     def redo(self) -> str:
-        """Bring back what the latest undo took, and show its cell."""
+        """Redo the action of the latest undo, and show its cell."""
         return f"redone: {self._back_at(self.session.redo_last(self.annotator))}"
 
     def _decide(self, verdict: Verdict, focus_um: float | None = None, reason: str = "") -> str:
@@ -273,7 +273,7 @@ class AnnotationController:
         return words if self.left else f"{words}. {self._all_done()}"
 
     def _on(self) -> None:
-        """Go to the next undone cell after this one, else to the first undone one."""
+        """Go to the next open cell after this one, else to the first open one."""
         here = self.names.index(self.name) if self.name in self.names else -1
         for name in self.names[here + 1 :] + self.names[: here + 1]:
             if not self.done(name):

@@ -1,4 +1,4 @@
-"""One cell from near: its patch in every plane, and its focus curve."""
+"""Close view of one cell: its patch in every plane, and its focus curve."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from fgaf.dataset.raw import RawStack
 _KEPT: Final = 64
 _OPEN_STACKS: Final = 4
 _COARSE: Final = 3
-"""Bands of spatial frequency that the curve is drawn from, the coarsest first."""
+"""Bands of spatial frequency used for the curve, the coarsest first."""
 
 
 @dataclass(frozen=True)
 class Closeup:
-    """What the window shows of a cell.
+    """Data of a cell for the window.
 
     Attributes
     ----------
     patches
         (P, S, S) pixels; black beyond the frame.
     limits
-        Darkest and brightest grey to tell apart, the same for all planes.
+        Display range of grey values, the same for all planes.
     z_um
         (P,) drive positions.
     contrast
-        (P,) contrast of the head's coarser detail, the largest is 1; NaN near the border.
+        (P,) contrast of the head's coarser detail, with maximum 1; NaN near the border.
     """
 
     patches: npt.NDArray[Any]
@@ -46,7 +46,7 @@ class Closeup:
 
 
 class Closeups:
-    """Makes closeups from the raw stacks, and keeps the latest.
+    """Makes closeups from the raw stacks, and caches the latest.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Closeups:
         self._stacks: OrderedDict[str, tuple[RawStack, ExitStack]] = OrderedDict()
 
     def stack(self, ref: StackRef) -> RawStack:
-        """The raw stack, open as long as it is among the latest few.
+        """The raw stack; the last few used stay open.
 
         Raises
         ------
@@ -81,14 +81,14 @@ class Closeups:
         return self._stacks[ref.fingerprint][0]
 
     def of(self, cell: CellState, ref: StackRef, quick: bool = False) -> Closeup:
-        """The closeup of a cell; from memory where it was made before and has not moved.
+        """The closeup of a cell; from the cache if the cell has not moved.
 
         Parameters
         ----------
         cell, ref
             The cell, and its raw stack.
         quick
-            Whether a curve that is not known yet may be left out, or be that of before a move.
+            Whether a missing curve may be left out, or replaced by the one before a move.
 
         Raises
         ------

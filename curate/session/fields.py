@@ -1,4 +1,4 @@
-"""Which stacks show the same field: told by cells that lie in the same places."""
+"""Finds stacks of the same field, by cells at the same positions."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _LEAST_SHARE = 0.5
 def coincide(
     first: npt.NDArray[np.float64], second: npt.NDArray[np.float64], within_px: float
 ) -> bool:
-    """Whether two constellations are the same: at least half of the cells, and three of them.
+    """Whether two sets of cells match: at least half of the cells, and at least three.
 
     Parameters
     ----------
     first, second
-        (N, 2) and (M, 2) places of the cells, pixels.
+        (N, 2) and (M, 2) positions of the cells, pixels.
     within_px
-        How far apart two places of one cell may be.
+        Maximum distance of two positions of one cell.
     """
     fewer = min(len(first), len(second))
     if fewer < _LEAST_CELLS:
@@ -40,12 +40,12 @@ def same_fields(
     shapes: Sequence[tuple[int, int]],
     within_px: Sequence[float],
 ) -> list[list[int]]:
-    """Sets of stacks (their indices) that show one field; stacks alone in theirs are left out.
+    """Sets of stacks (their indices) that show the same field; single stacks are left out.
 
     Parameters
     ----------
     places
-        For every stack the (N, 2) places of its cells, pixels.
+        For every stack the (N, 2) positions of its cells, pixels.
     shapes
         (Y, X) of every stack's frames; only equal ones are compared.
     within_px

@@ -1,4 +1,4 @@
-"""Raw stacks into a session: which they are, whether they go together, and the cells of each."""
+"""Adds raw stacks to a session: finds them, checks that they match, and finds their cells."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FOCUS_CURVE = "focus-curve"
 
 @dataclass(frozen=True)
 class Found:
-    """The cells of one stack, and why each should not be taken unseen (empty: nothing)."""
+    """The cells of one stack, and why a person must check each (empty: no reason)."""
 
     ref: StackRef
     cells: list[CellState]
@@ -45,7 +45,7 @@ def find_stacks(sources: Iterable[Path]) -> list[Path]:
     Raises
     ------
     FgafError
-        A source is missing, is no raw stack, or a folder holds none.
+        A source is missing, is not a raw stack, or a folder has no raw stacks.
     """
     found: list[Path] = []
     for source in sources:
@@ -69,7 +69,7 @@ def find_stacks(sources: Iterable[Path]) -> list[Path]:
 def require_workable(
     paths: Sequence[Path], settings: PatchSettings, pixel_size_um: float | None = None
 ) -> None:
-    """Refuse stacks that the settings cannot be applied to, before anything is begun.
+    """Refuse stacks that do not suit the settings, before anything is started.
 
     Parameters
     ----------
@@ -78,16 +78,16 @@ def require_workable(
     settings
         Patch size, step and half range.
     pixel_size_um
-        Pixel in the specimen, µm; None to take each stack's own.
+        Pixel in the specimen, µm; None for each stack's own.
 
     Raises
     ------
     SettingError
-        The step is no multiple of a stack's, or a pixel size is not known.
+        The step is not a multiple of a stack's step, or a pixel size is unknown.
     FgafError
         A patch is larger than a frame, or stacks differ in pixel size or depth.
     FormatError
-        A file is no raw stack.
+        A file is not a raw stack.
     """
     first: tuple[str, float, np.dtype[np.generic]] | None = None
     for path in paths:
@@ -122,32 +122,32 @@ def open_session(
     head_um: float | None = None,
     read_only: bool = False,
 ) -> tuple[Session, str]:
-    """Reopen the session of a folder, or begin one for some raw stacks.
+    """Reopen the session of a folder, or create one for some raw stacks.
 
     Parameters
     ----------
     folder
-        Where its journal lies, or will.
+        Folder of its journal.
     paths
-        Raw stacks that it is to hold; their cells are found later, with `find_cells`.
+        Its raw stacks; their cells are found later, with `find_cells`.
     settings, pixel_size_um, head_um
-        Of a new session; None for the defaults. A session that exists keeps its own.
+        Settings of a new session; None for the defaults. An existing session keeps its own.
     read_only
-        Only look at it.
+        Open it for reading only.
 
     Returns
     -------
-    The session, and a line to tell the person: another window has it, so it is read-only; empty
-    where all is well.
+    The session, and a message for the user when it is read-only because another window has it; else
+    empty.
 
     Raises
     ------
     SettingError
-        Settings other than the session's, or that cannot be applied to the stacks.
+        The settings differ from the session's, or do not suit the stacks.
     FormatError
         The session or a raw file is damaged or changed.
     FgafError
-        No session and no stacks, or the folder cannot be written.
+        There is no session and no stacks, or the folder cannot be written.
     """
     if not begun(folder):
         if read_only or not paths:
@@ -185,21 +185,21 @@ def open_session(
 
 
 def find_cells(path: Path, state: State) -> Found | None:
-    """Find the cells of a raw stack; None where the session has its content already.
+    """Find the cells of a raw stack; None if the session already has its content.
 
     Parameters
     ----------
     path
         Raw stack file.
     state
-        The session so far: its settings, and the names that are taken.
+        State of the session: its settings, and the used names.
 
     Raises
     ------
     SettingError
-        The step is no multiple of the stack's, or its pixel size is not known.
+        The step is not a multiple of the stack's step, or its pixel size is unknown.
     FormatError
-        The file is no raw stack, or a checksum differs.
+        The file is not a raw stack, or a checksum differs.
     """
     with RawStack.open(path, whole=True) as stack:
         pixel = pixel_size_of(stack, state.pixel_size_um)
@@ -232,17 +232,17 @@ def find_cells(path: Path, state: State) -> Found | None:
 
 
 def take_in(session: Session, found: Found) -> None:
-    """Put a stack and its cells into a session, ready for a person.
+    """Add a stack and its cells to a session.
 
-    Cells that are cut by the border at every focus the stack could have are rejected by "auto",
-    so that nobody need look at them.
+    Cells that are cut by the border at every possible focus are rejected by "auto", so that nobody
+    needs to check them.
 
     Parameters
     ----------
     session
-        Gets the stack and its cells.
+        Session to add to.
     found
-        What was found in one stack.
+        The cells found in one stack.
     """
     session.begin([found.ref], found.cells)
     state = session.state
@@ -258,7 +258,7 @@ def take_in(session: Session, found: Found) -> None:
 
 
 def note_repeats(session: Session) -> list[list[str]]:
-    """Find stacks that show one field, and note it in the session; returns their names."""
+    """Find stacks of the same field, and record it in the session; returns their names."""
     state = session.state
     refs = list(state.stacks.values())
     places, tolerances = [], []
@@ -293,7 +293,7 @@ def _cell(cell_id: str, ref: StackRef, candidate: Candidate) -> CellState:
 
 
 def by_focus_curve(suggestion: Suggestion) -> Suggested:
-    """A suggestion of the focus curve as the journal holds it."""
+    """A suggestion of the focus curve as a journal record."""
     return Suggested(
         focus_um=round(suggestion.focus_um, 4),
         confidence=round(suggestion.confidence, 4),
@@ -304,7 +304,7 @@ def by_focus_curve(suggestion: Suggestion) -> Suggested:
 
 
 def _unique(name: str, taken: set[str]) -> str:
-    """A stack's name, numbered where another folder's stack has it too."""
+    """A stack's name, with a number if another folder's stack has the same name."""
     unique, n = name, 1
     while unique in taken:
         n += 1

@@ -1,8 +1,8 @@
-"""The journal of a session: one JSON record per line, on the disk before anything goes on.
+"""The journal of a session: one JSON record per line, on disk before the next action.
 
-A journal only grows. A line that a crash has torn does not count, and is marked when the journal
-is next opened for writing; a line that a full disk has torn is taken back at once. Every line ends
-with a checksum of itself and of the line before it, so that none can be changed, lost or exchanged.
+A journal only grows. A line cut by a crash does not count, and is marked when the journal is next
+opened for writing; a line cut by a full disk is removed at once. Every line ends with a checksum of
+itself and of the line before it, so that a changed, lost or exchanged line is detected.
 """
 
 from __future__ import annotations
@@ -41,28 +41,28 @@ Record = dict[str, Any]
 
 
 class Journal:
-    """The journal of a folder, open for writing by this process alone.
+    """The journal of a folder, open for writing by this process only.
 
     Parameters
     ----------
     folder
-        Where it lies, or will.
+        Folder of the journal.
 
     Raises
     ------
     LockedError
         Another window or program has it.
     FormatError
-        It is of another version, or damaged in its middle.
+        It is of another version, or a line before the last is damaged.
     FgafError
         The folder cannot be written.
 
     Attributes
     ----------
     records
-        Every record so far, torn lines left out.
+        Every record so far, without torn lines.
     torn
-        Number of the torn last line that was found when opening; None where there was none.
+        Number of a torn last line found at opening; None if there was none.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -75,7 +75,7 @@ class Journal:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
             self._handle = os.open(self.path, flags | (os.O_TRUNC if fresh else 0), 0o666)
             self._size = os.fstat(self._handle).st_size
-            if fresh and os.name == "posix":  # the name itself must survive a power loss
+            if fresh and os.name == "posix":  # the file's name must survive a power loss
                 place = os.open(folder, os.O_RDONLY)
                 os.fsync(place)
                 os.close(place)
@@ -95,14 +95,14 @@ class Journal:
             self.append([{"record": "repair", "torn_line": self.torn}])
 
     def close(self) -> None:
-        """Close it and give the lock back; nothing is lost without it."""
+        """Close it and release the lock; no data are lost without it."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
         self._lock.release()
 
     def append(self, records: Iterable[Record]) -> list[Record]:
-        """Write records; they are on the disk when this returns, all of them or none.
+        """Write records; when this returns, all of them or none are on disk.
 
         Returns
         -------
@@ -148,7 +148,7 @@ class Journal:
 
 
 def begun(folder: Path) -> bool:
-    """Whether a folder holds a journal; one that was torn in its first line was never begun."""
+    """Whether a folder holds a journal; one with a torn first line does not count."""
     try:
         require_file(folder / JOURNAL)
     except FormatError:
@@ -164,7 +164,7 @@ def read_journal(folder: Path) -> tuple[list[Record], int | None]:
     Raises
     ------
     FormatError
-        There is no session, it is of another version, or a line in its middle is damaged.
+        There is no session, it is of another version, or a line before the last is damaged.
     """
     journal = folder / JOURNAL
     if not begun(folder):
@@ -192,11 +192,11 @@ def read_journal(folder: Path) -> tuple[list[Record], int | None]:
 
 
 def _require_version(journal: Path, line: bytes) -> None:
-    """Refuse a journal of another format or version: its lines may be sealed otherwise."""
+    """Refuse a journal of another format or version: its checksums may differ."""
     try:
         head = parse_json(line)
     except ValueError:
-        return  # it is damaged, and told so with its number
+        return  # it is damaged; the error names the line
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise FormatError(f"{journal} is not the journal of a session; name another folder")
     if head.get("format_version") != FORMAT_VERSION:
@@ -207,7 +207,7 @@ def _require_version(journal: Path, line: bytes) -> None:
 
 
 def set_aside(folder: Path) -> None:
-    """Rename the journal of an earlier session, so that a new one can begin; nothing is lost.
+    """Rename the journal of an earlier session, so that a new one can start; no data are lost.
 
     Raises
     ------
@@ -239,7 +239,7 @@ def _chained(line: bytes, before: bytes) -> int:
 def _parsed(line: bytes, before: bytes, sealed: bool) -> Record | None:
     """The record in a line; None where it is torn or damaged.
 
-    Lines of the first days have no checksum; none of them follows one that has.
+    Lines of old versions have no checksum; none of them follows a line that has one.
     """
     try:
         record = parse_json(line)

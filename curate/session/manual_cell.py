@@ -1,4 +1,4 @@
-"""The cell under a person's finger: followed and judged like those that were found."""
+"""A cell added by hand: followed and checked like the cells found automatically."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from fgaf.curate.tracking.follow import Track, link, search
 from fgaf.dataset.raw import RawStack
 
 _AROUND_UM: Final = 24.0
-"""Half the side of the square that is searched."""
+"""Half the side of the searched square."""
 _NEAR: Final = 1.0
-"""How far from the finger a head may be, in head lengths."""
+"""Maximum distance of a head from the clicked point, in head lengths."""
 
 
 def cell_at(
     stack: RawStack, ref: StackRef, state: State, plane: int, y: float, x: float, annotator: str
 ) -> CellState:
-    """Make the cell at a place: its way where one can be followed, else that place in all planes.
+    """Make the cell at a position: its tracked path, else that position in all planes.
 
     Parameters
     ----------
     stack
         Open raw stack.
     ref
-        The same in the session.
+        The stack's entry in the session.
     state
-        The session: its settings, and the names that are taken.
+        State of the session: its settings, and the used names.
     plane, y, x
-        Where the person points: plane, and pixels of the raw frame.
+        The clicked point: plane, and pixels of the raw frame.
     annotator
         The person.
 
     Raises
     ------
     FgafError
-        The place is not in the frame.
+        The position is outside the frame.
     """
     rows, columns = stack.shape[1:]
     if not (0 <= y < rows and 0 <= x < columns):

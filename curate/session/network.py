@@ -1,7 +1,7 @@
-"""Focus suggested by a trained network: every plane says how far away the focus is.
+"""Focus suggested by a trained network, which reads the distance to focus from every plane.
 
-The rooms stand in a row and this one may not import the next: what reads depth from patches is
-found by its name among the installed programs' entry points, as camera drivers are.
+This package may not import `fgaf.model`: the reader of depth from patches is found by its name
+among the installed entry points, like camera drivers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _UNSURE: Final = "the planes do not agree"
 
 
 class Depths(Protocol):
-    """What reads depth from patches."""
+    """Reads depth from patches."""
 
     def predict(self, images: Any, source: str) -> tuple[Floats, Floats]:
         """Depth (N,) of patches (N, S, S) and its standard deviation, µm.
@@ -40,7 +40,7 @@ class Depths(Protocol):
         images
             (N, S, S) patches.
         source
-            Where they are from, named in errors.
+            Their origin, named in errors.
         """
         ...
 
@@ -66,14 +66,14 @@ class Network:
         Raises
         ------
         FgafError
-            No run there, or no program is installed that can use it.
+            There is no run, or no installed package can use it.
         """
         found = entry_points(group=GROUP, name=_NAME)
         try:
             load: Callable[[Path, bool], Depths] = next(iter(found)).load()
         except (StopIteration, ImportError) as error:
             raise MissingPackageError("a network needs torch: pip install 'fgaf[train]'") from error
-        symmetries = False  # eight times slower, and a person looks at every cell
+        symmetries = False  # eight times slower, and a person checks every cell
         return cls(load(run, symmetries), f"network {run.resolve().name}")
 
     def suggest(
@@ -85,8 +85,8 @@ class Network:
     ) -> Suggested:
         """Suggest the focus of a cell from its patches (P, S, S) at `z_um` (P,).
 
-        Planes that say the focus is far, beyond what the network has seen, count little; those
-        near it are asked again until they agree.
+        Planes far from focus, beyond the training range, have little weight; the estimate is
+        repeated with the planes near it until they agree.
 
         Parameters
         ----------
@@ -95,9 +95,9 @@ class Network:
         z_um
             (P,) position of each plane, µm.
         settings
-            Step and range of the patches that are wanted.
+            Step and range of the patches.
         source
-            The cell, named in errors.
+            Name of the cell, for errors.
         """
         depth, spread = self.depths.predict(patches, source)
         focus = z_um - depth
@@ -116,12 +116,12 @@ class Network:
         return Suggested(round(middle, 4), round(confidence, 4), "network", problem, self.name)
 
     def improve(self, found: Found, settings: PatchSettings, head_um: float) -> Found:
-        """Put the network's suggestions in the place of those that a stack was found with.
+        """Replace the focus suggestions of a found stack by the network's.
 
         Parameters
         ----------
         found
-            A stack and its cells; it stays as it is.
+            A stack and its cells; it is not changed.
         settings
             Size, step and range of the patches.
         head_um
@@ -142,14 +142,14 @@ class Network:
         session: Session,
         progress: Callable[[list[CellState]], Iterable[CellState]] = iter,
     ) -> int:
-        """Suggest anew for the cells of a session that wait for a person; returns how many.
+        """Renew the suggestions for the undecided cells of a session; returns their number.
 
         Parameters
         ----------
         session
             Open for decisions.
         progress
-            Wraps the cells while they are looked at.
+            Wraps the cells.
         """
         state = session.state
         waiting = [

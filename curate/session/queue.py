@@ -1,4 +1,4 @@
-"""Which cells a person is shown, in what order, and when each is done."""
+"""The cells to show to a person, their order, and when each is done."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ _PURPOSES: Final[dict[Task, Purpose]] = {
 
 @dataclass(frozen=True)
 class QueueSettings:
-    """What to show.
+    """The cells to show.
 
     Attributes
     ----------
     task, order
         See `TASKS` and `ORDERS`.
     share
-        Show about this share of the cells, drawn by their names: the same ones every time.
+        Show about this share of the cells, chosen by their names: the same every time.
     only
-        Show only cells whose name fits one of these patterns, as "donor7*"; none shows all.
+        Show only cells whose name matches one of these patterns, as "donor7*"; none shows all.
     seed
-        Of the share and of the random order.
+        Random seed of the share and of the order.
 
     Raises
     ------
@@ -66,7 +66,7 @@ class QueueSettings:
 
     @property
     def purpose(self) -> Purpose:
-        """What decisions made on this queue are for."""
+        """The purpose of decisions made in this queue."""
         return _PURPOSES[self.task]
 
     @property
@@ -78,16 +78,16 @@ class QueueSettings:
 def queue_of(state: State, settings: QueueSettings, annotator: str) -> list[str]:
     """Names of the cells to show, in order.
 
-    Cells that "auto" rejected because the border cuts them are left out.
+    Cells that "auto" rejected as cut by the border are left out.
 
     Parameters
     ----------
     state
-        Of the session.
+        State of the session.
     settings
-        Which cells, and in which order.
+        The cells and their order.
     annotator
-        Whose queue it is.
+        Person of the queue.
     """
     differing = set(disagreements(state)) if settings.task == "review" else set()
     cells = [
@@ -112,14 +112,14 @@ def queue_of(state: State, settings: QueueSettings, annotator: str) -> list[str]
 
 
 def is_done(cell: CellState, task: Task) -> bool:
-    """Whether a cell needs nothing more on a queue.
+    """Whether a cell is done in a queue.
 
     Parameters
     ----------
     cell
         The cell.
     task
-        What the queue is for.
+        Task of the queue.
     """
     if task == "label":
         return cell.by_person
@@ -145,6 +145,6 @@ def _belongs(cell: CellState, settings: QueueSettings, annotator: str, differing
 
 
 def _lot(seed: int, use: str, name: str) -> float:
-    """A number from 0 to 1 that belongs to a name."""
+    """A fixed pseudo-random number from 0 to 1 for a name."""
     digest = hashlib.sha256(f"{seed} {use} {name}".encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48

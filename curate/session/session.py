@@ -1,7 +1,7 @@
-"""A curation session: decisions on cells, each on the disk before the next is asked for.
+"""A curation session: decisions on cells, each on disk before the next.
 
-What the session *is*, now or at any earlier line, is a reading of its journal
-(`fgaf.curate.session.state`): nothing else is stored, so nothing can disagree with it.
+The state of the session, now or at any earlier line, is read from its journal
+(`fgaf.curate.session.state`). Nothing else is stored, so nothing can disagree with it.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class Session:
     Attributes
     ----------
     folder
-        Where the journal lies.
+        Folder of the journal.
     records
-        Every record so far, torn lines left out.
+        Every record so far, without torn lines.
     torn
-        Number of the torn last line that was found when opening; None where there was none.
+        Number of a torn last line found at opening; None if there was none.
     """
 
     def __init__(
@@ -76,29 +76,29 @@ class Session:
         head_um: float = HEAD_UM[0],
         overwrite: bool = False,
     ) -> Self:
-        """Begin a session in a folder, which is made when missing.
+        """Create a session in a folder, which is made if missing.
 
         Parameters
         ----------
         folder
-            Where its journal will lie.
+            Folder for its journal.
         settings
             Patch size, step and half range.
         pixel_size_um
-            Pixel in the specimen, µm, for all stacks; None to take each stack's own.
+            Pixel in the specimen, µm, for all stacks; None for each stack's own.
         head_um
             Length of a head, µm.
         overwrite
-            Whether the journal of an earlier session is renamed to make room.
+            Whether the journal of an earlier session is renamed.
 
         Raises
         ------
         ExistsError
             There is a session already.
         LockedError
-            Another window or program is about to begin one, or has the earlier one.
+            Another window or program is creating one, or has the earlier one open.
         SettingError
-            The folder's name cannot be; see `fgaf.base.files.require_new`.
+            The folder's name is not allowed; see `fgaf.base.files.require_new`.
         FgafError
             The folder cannot be written.
         """
@@ -134,14 +134,14 @@ class Session:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Reopen a session where it was left.
+        """Reopen a session.
 
         Raises
         ------
         LockedError
-            Another window or program has it; `look` at it instead.
+            Another window or program has it open; use `look` instead.
         FormatError
-            No session, one of another version, a damaged one, or a raw file that changed.
+            There is no session, it is of another version or damaged, or a raw file changed.
         FgafError
             The folder cannot be written.
         """
@@ -151,7 +151,7 @@ class Session:
 
     @classmethod
     def look(cls, folder: Path) -> Self:
-        """Open a session to look at only: nothing is written, nothing locked.
+        """Open a session for reading only: nothing is written or locked.
 
         Raises
         ------
@@ -167,27 +167,26 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Close the journal and give the session to others; nothing is lost without it."""
+        """Close the journal and release the session; no data are lost without it."""
         if self._journal is not None:
             self._journal.close()
 
     @property
     def read_only(self) -> bool:
-        """Whether nothing can be decided here."""
+        """Whether the session is read-only."""
         return self._journal is None
 
     @property
     def state(self) -> State:
-        """What the journal says now; ask again after every change."""
+        """The current state of the journal; read it again after every change."""
         if self._state is None:
             self._state = read_state(self.records, self.folder)
         return self._state
 
     def begin(self, stacks: Sequence[StackRef], cells: Sequence[CellState]) -> None:
-        """Take raw files with their cells into the session; those of the same content only once.
+        """Add raw files with their cells to the session; files with the same content only once.
 
-        The cells count once the last line is on the disk: a search that a crash cut short is
-        made again.
+        The cells count when the last line is on disk: a search interrupted by a crash is repeated.
 
         Parameters
         ----------
@@ -204,31 +203,31 @@ class Session:
         )
 
     def add_field(self, fingerprints: Sequence[str], name: str) -> None:
-        """Note that some stacks show one field.
+        """Record that some stacks show the same field.
 
         Parameters
         ----------
         fingerprints
-            Of the stacks.
+            Fingerprints of the stacks.
         name
-            Of the field.
+            Name of the field.
         """
         self._append([{"record": "field", "stacks": list(fingerprints), "field": name}])
 
     def add_cell(self, cell: CellState) -> int:
-        """Add a cell by hand; its `added_by` says by whose. Returns the record's number.
+        """Add a cell by hand; its `added_by` names the person. Returns the record's number.
 
         Raises
         ------
         FgafError
-            There is a cell of that name.
+            There is already a cell of that name.
         """
         if cell.id in self.state.cells:
             raise FgafError(f"the session has a cell {cell.id!r} already")
         return self._append(cell_records(cell))[0]
 
     def suggest(self, suggestions: dict[str, Suggested]) -> None:
-        """Put suggestions, by cell, in the place of the earlier ones."""
+        """Replace suggestions, by cell."""
         for cell in suggestions:
             self._require(cell)
         self._append(suggestion_record(cell, s) for cell, s in suggestions.items())
@@ -245,7 +244,7 @@ class Session:
         blind: bool = False,
         seconds: float = 0.0,
     ) -> int:
-        """Decide on a cell; on the disk when this returns. Returns the record's number.
+        """Decide on a cell; it is on disk when this returns. Returns the record's number.
 
         Parameters
         ----------
@@ -263,12 +262,12 @@ class Session:
         blind
             Whether the suggestion was hidden.
         seconds
-            How long the cell was in view.
+            How long the cell was shown.
 
         Raises
         ------
         FgafError
-            No such cell, nothing to accept, or the patches of a cell to keep cannot be cut.
+            No such cell, nothing to accept, or the patches of a kept cell cannot be cut.
         """
         record = decision_of(
             self.state,
@@ -284,7 +283,7 @@ class Session:
         return self._append([record])[0]
 
     def decide_all(self, decisions: Iterable[Record]) -> None:
-        """Write decisions made with `decision_of`, in one go."""
+        """Write decisions made with `decision_of`, in one step."""
         self._append(decisions)
 
     def nudge(
@@ -297,7 +296,7 @@ class Session:
         cell
             Name of the cell.
         dy, dx
-            How far, pixels.
+            Distance, pixels.
         annotator
             Who moves it.
         plane
@@ -316,26 +315,26 @@ class Session:
         return self._append([record])[0]
 
     def undo(self, number: int, annotator: str) -> int:
-        """Take back a record by its number; taking back an undo is a redo.
+        """Undo a record by its number; undoing an undo is a redo.
 
         Parameters
         ----------
         number
-            Of the record to take back.
+            Number of the record to undo.
         annotator
-            Who takes it back.
+            Who undoes it.
 
         Raises
         ------
         FgafError
-            There is nothing of that number that a person did.
+            No action of a person has that number.
         """
         if self._record(number)["record"] not in ("decision", "nudge", "cell", "undo"):
             raise FgafError(f"record {number} is no decision: nothing to undo")
         return self._append([{"record": "undo", "of": number, "annotator": annotator}])[0]
 
     def undo_last(self, annotator: str) -> Record:
-        """Take back an annotator's latest action, however long ago. Returns its record.
+        """Undo an annotator's latest action, also after a long time. Returns its record.
 
         Raises
         ------
@@ -349,7 +348,7 @@ class Session:
         return self._record(done[-1])
 
     def redo_last(self, annotator: str) -> Record:
-        """Bring back what an annotator's latest undo took. Returns that action's record.
+        """Redo the action of an annotator's latest undo. Returns that action's record.
 
         Raises
         ------
@@ -418,19 +417,19 @@ def decision_of(
     cell
         Name of the cell.
     verdict
-        What was decided.
+        The decision.
     annotator
         Who decided.
     focus_um
         Drive position of the focus, µm, where the verdict is "focus".
     reason
-        Why, such as for a rejection.
+        Reason, for example of a rejection.
     purpose
         Whether it is the first label, a second one or a review.
     blind
         Whether the annotator saw no suggestion.
     seconds
-        How long it took.
+        Time it took.
 
     Raises
     ------
@@ -467,7 +466,7 @@ def decision_of(
 
 
 def require_sound(folder: Path) -> tuple[list[Record], int | None]:
-    """Refuse a session that cannot be read, or whose raw files are not what they were.
+    """Refuse a session that cannot be read, or whose raw files changed.
 
     Returns
     -------
@@ -476,7 +475,7 @@ def require_sound(folder: Path) -> tuple[list[Record], int | None]:
     Raises
     ------
     FormatError
-        No session, one of another version, a damaged one, or a raw file that changed.
+        There is no session, it is of another version or damaged, or a raw file changed.
     """
     records, torn = read_journal(folder)
     for stack in read_state(records, folder).stacks.values():
@@ -485,12 +484,12 @@ def require_sound(folder: Path) -> tuple[list[Record], int | None]:
 
 
 def require_unchanged(stack: StackRef) -> None:
-    """Refuse a raw file that is not what it was when the session began.
+    """Refuse a raw file that changed since the session started.
 
     Raises
     ------
     FormatError
-        It is missing or its content changed; the line names it.
+        It is missing or its content changed; the message names it.
     """
     path = Path(stack.path)
     if not path.exists():

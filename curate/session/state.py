@@ -1,10 +1,10 @@
-"""What a journal says: the reading of its records. Nothing else is stored.
+"""State of a session, computed from the records of its journal. Nothing else is stored.
 
 Records, in the order they may appear:
 
 ``session``     format, version, settings; the first line
 ``cell``        a cell of a stack: its centre in every plane, its box; `annotator` added by hand
-``suggestion``  a focus nobody has confirmed, and who or what suggests it
+``suggestion``  an unconfirmed focus, and who or what suggests it
 ``stack``       a raw file: path, content fingerprint, sample, field, planes; its cells, written
                 before it, count from here on
 ``field``       stacks found to show one field
@@ -32,7 +32,7 @@ from fgaf.dataset.raw import SUFFIX, RawStack
 
 Verdict = Literal["accept", "focus", "reject", "unsure"]
 Purpose = Literal["label", "second", "review"]
-"""A first label, a blind second one that only measures agreement, or the last word on both."""
+"""A first label, a blind second label that only measures agreement, or the final decision."""
 
 AUTO: Final = "auto"
 """The annotator of decisions that no person made."""
@@ -48,15 +48,15 @@ _KINDS: Final = (
     "repair",
 )
 ACTIONS: Final = ("decision", "nudge", "cell")
-"""Kinds of records that a person makes, and can take back."""
+"""Kinds of records that a person makes, and can undo."""
 
 
 @dataclass(frozen=True)
 class StackRef:
-    """A raw file of the session, as it was when it was added.
+    """A raw file of the session, at the time it was added.
 
     `z_um` are its planes' drive positions, `shape` the (Y, X) of its frames, `pixel_size_um` the
-    pixel that its cells were searched with; journals of the first days lack them.
+    pixel used in the search for its cells; old journals lack them.
     """
 
     name: str
@@ -78,7 +78,7 @@ class StackRef:
         stack
             An open raw stack.
         pixel_size_um
-            In place of the stack's own, µm.
+            Used instead of the stack's own, µm.
         """
         header = stack.header
         return cls(
@@ -107,22 +107,22 @@ class Suggested:
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided on a cell, by whom and when.
+    """A decision on a cell, by whom and when.
 
     Attributes
     ----------
     verdict, reason
-        What; the reason of a rejection.
+        The decision, and the reason of a rejection.
     focus_um
         Drive position of the focus; None unless the cell is kept.
     annotator, time_utc, number
-        By whom, when, in which record.
+        Person, time and number of the record.
     purpose
         See `Purpose`.
     suggested_um, suggested_by
-        The suggestion that was in view; None and empty where none was shown.
+        The suggestion that was shown; None and empty if none was shown.
     seconds
-        How long the cell was in view before; 0 where unknown.
+        How long the cell was shown before; 0 where unknown.
     """
 
     verdict: Verdict
@@ -143,7 +143,7 @@ class Decision:
 
     @property
     def words(self) -> str:
-        """Say it in a few words."""
+        """Describe it in a few words."""
         return {
             "accept": "suggestion accepted",
             "focus": "focus set",
@@ -154,12 +154,12 @@ class Decision:
 
 @dataclass
 class CellState:
-    """A cell as the journal leaves it; y, x are (P,) centres in pixels of the raw frame.
+    """State of a cell; y, x are (P,) centres in pixels of the raw frame.
 
     Attributes
     ----------
     jump
-        Planes into which the path made a jump that nobody has set right.
+        Planes at which the path has a jump that nobody corrected.
     suggestion
         The latest.
     label, second, review
@@ -184,7 +184,7 @@ class CellState:
 
     @property
     def decision(self) -> Decision | None:
-        """What counts: the latest label or review; a blind second pass never does."""
+        """The decision that counts: the latest label or review, never a blind second pass."""
         counting = [d for d in (self.label, self.review) if d is not None]
         return max(counting, key=lambda decision: decision.number, default=None)
 
@@ -196,10 +196,10 @@ class CellState:
 
 @dataclass
 class State:
-    """What a journal says.
+    """State of a session.
 
-    `pixel_size_um` is None where each stack's own counts; `pending` holds the cells of stacks
-    whose search did not come to its end.
+    `pixel_size_um` is None where each stack's own is used; `pending` holds the cells of stacks
+    whose search did not finish.
     """
 
     settings: PatchSettings
@@ -211,7 +211,7 @@ class State:
     pending: dict[str, CellState] = field(default_factory=dict)
 
     def kept(self) -> list[tuple[CellState, Decision]]:
-        """Cells with a focus, in the order they were found, with the decision that gave it."""
+        """Cells with a focus, in the order they were found, with their decision."""
         return [
             (cell, decision)
             for cell in self.cells.values()
@@ -219,7 +219,7 @@ class State:
         ]
 
     def counts(self) -> dict[str, int]:
-        """Cells by what was decided: kept, unsure, open, and each reason of rejection."""
+        """Cells by decision: kept, unsure, open, and each reason of rejection."""
         counts: dict[str, int] = {"found": len(self.cells), "kept": len(self.kept())}
         for cell in self.cells.values():
             if cell.decision is None:
@@ -230,12 +230,12 @@ class State:
         return counts
 
     def plane_of(self, cell: CellState, focus_um: float) -> int:
-        """Plane nearest a focus; whole steps from 0 µm where the session lacks the planes.
+        """Plane nearest to a focus; in steps from 0 µm where the session lacks the planes.
 
         Parameters
         ----------
         cell
-            The planes of its stack are looked at.
+            The cell, whose stack gives the planes.
         focus_um
             Drive position, µm.
         """
@@ -283,19 +283,19 @@ def focus_rejection_reason(
 
 
 def read_state(records: Sequence[Record], folder: Path = Path()) -> State:
-    """Read what a journal, or the beginning of one, says.
+    """Compute the state from the records of a journal, or from its first records.
 
     Parameters
     ----------
     records
         Lines of the journal, in order.
     folder
-        Of the session, named in the error.
+        Folder of the session, for the error.
 
     Raises
     ------
     FormatError
-        A record lacks something, or is of a kind that this program does not know.
+        A record is incomplete, or of a kind that this program does not know.
     """
     undone = undone_numbers(records)
     try:
@@ -315,7 +315,7 @@ def read_state(records: Sequence[Record], folder: Path = Path()) -> State:
 
 
 def undone_numbers(records: Sequence[Record]) -> set[int]:
-    """Numbers of the records that were taken back, and not brought back again."""
+    """Numbers of the records that are undone, and not redone."""
     undone: set[int] = set()
     for record in reversed(records):
         if record["record"] == "undo" and int(record["number"]) not in undone:
@@ -324,14 +324,14 @@ def undone_numbers(records: Sequence[Record]) -> set[int]:
 
 
 def undo_and_redo(records: Sequence[Record], annotator: str) -> tuple[list[int], list[int]]:
-    """Numbers of what an annotator can undo, and of the undos they can undo; the next one last.
+    """Records that an annotator can undo, and undos that they can redo; the next one last.
 
     Parameters
     ----------
     records
         Lines of the journal, in order.
     annotator
-        Whose records are looked at.
+        The person whose records are used.
     """
     done: list[int] = []
     back: list[int] = []
@@ -352,7 +352,7 @@ def undo_and_redo(records: Sequence[Record], annotator: str) -> tuple[list[int],
 
 
 def apply(state: State, record: Record) -> None:
-    """Take one more record, which is no undo, into what the journal says.
+    """Apply one record, which is not an undo, to the state.
 
     Parameters
     ----------
@@ -376,7 +376,7 @@ def apply(state: State, record: Record) -> None:
     elif kind in ("suggestion", "decision", "nudge"):
         name = record["cell"]
         cell = state.cells.get(name) or state.pending.get(name)
-        if cell is not None:  # else the cell, added by hand, was taken back
+        if cell is not None:  # else the cell was added by hand and undone
             _apply_to_cell(cell, record)
 
 
@@ -408,13 +408,13 @@ def suggestion_record(cell: str, suggestion: Suggested) -> Record:
     cell
         Name of the cell.
     suggestion
-        Its focus and how sure that is.
+        Its focus and confidence.
     """
     return {"record": "suggestion", "cell": cell} | asdict(suggestion)
 
 
 def _action(records: Sequence[Record], undo: int) -> int:
-    """The action that an undo, of an undo, ... is about."""
+    """The original action of a chain of undos."""
     of = {int(r["number"]): int(r["of"]) for r in records if r["record"] == "undo"}
     number = undo
     while number in of:

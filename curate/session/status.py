@@ -1,4 +1,4 @@
-"""How far a session is: what was decided, by whom, where, and how long it took."""
+"""Progress of a session: decisions by kind, person, sample and plane, and the time they took."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class Status:
     Attributes
     ----------
     stacks, found, kept, unsure, open
-        Stacks; cells found; those kept, flagged unsure, and without any decision.
+        Stacks; cells found; cells kept, flagged unsure, and without any decision.
     labelled, left
-        Cells that a person has decided on, and that still wait for one.
+        Cells that a person decided on, and cells still to do.
     rejected
         By reason.
     annotators
-        Cells by who decided last.
+        Cells by the person who decided last.
     samples
         Kept cells by sample.
     depths
         Kept cells by drive position of their focus plane, µm.
     accepted
-        Share of the kept labels by persons that took the suggestion as it was.
+        Share of the labels kept by people that equal the suggestion.
     seconds
-        Median time a person took for a cell; NaN where unknown.
+        Median time of a person per cell; NaN where unknown.
     """
 
     stacks: int
@@ -60,7 +60,7 @@ class Status:
         return self.left == 0 and self.kept > 0
 
     def lines(self) -> list[str]:
-        """Say it, line by line."""
+        """Format it as lines."""
         lines = [
             f"{count(self.stacks, 'stack')}, {count(self.found, 'cell')}: "
             f"{self.labelled} labelled by a person, "
@@ -90,7 +90,7 @@ class Status:
 
 
 def status(state: State) -> Status:
-    """Count what a journal says."""
+    """Count the decisions of a journal."""
     cells = list(state.cells.values())
     decided = [(cell, cell.decision) for cell in cells if cell.decision is not None]
     kept = state.kept()

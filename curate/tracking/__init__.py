@@ -1,1 +1,1 @@
-"""The same cell through the planes of a stack."""
+"""Tracking of cells through the planes of a stack."""

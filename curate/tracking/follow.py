@@ -1,8 +1,8 @@
-"""The same cell through the planes of a stack.
+"""Tracks cells through the planes of a stack.
 
-Planes are searched one by one (`fgaf.curate.detection.detect`), and the spots linked: from the
-strongest head outwards, forwards and backwards in time, each step predicted from the last one. A
-phase object fades in its focus: the prediction carries the track across, to where it shows again.
+Planes are searched one by one (`fgaf.curate.detection.detect`), and the spots are linked: from the
+strongest head, forwards and backwards in time, each step predicted from the last one. A phase
+object fades in its focus: the prediction continues the track until it is visible again.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from fgaf.curate.tracking.gap_closing import MEMORY, Chain, close_gaps
 from fgaf.curate.tracking.smooth import Places, by_contrast, by_focus, smoothed
 
 FASTEST_UM_S: Final = 150.0
-"""No sperm swims faster; a link that would need more is not made."""
+"""Maximum speed of a sperm; a link that needs a higher speed is not made."""
 
 _USUAL_INTERVAL_S: Final = 0.035
 _SLACK: Final = 0.45
-"""How far a cell may be from its predicted place, in head lengths, plus `_SWERVE` of its step."""
+"""Maximum distance of a cell from its predicted position, in head lengths, plus `_SWERVE` of its
+step."""
 _SWERVE: Final = 0.6
 _LEAST_SHARE: Final = 0.6
 """A track is seen in this share of the planes that it is inside the frame, at least,"""
@@ -40,13 +41,14 @@ _LEAST_HELD: Final = 0.3
 _LIKELY: Final = 0.6
 _PEERS: Final = 3
 _TOO_SMALL, _TOO_LARGE = 0.15, 0.31
-"""Sizes of heads where they are sharpest, in head lengths: debris is smaller, clumps larger."""
+"""Sizes of heads where they are sharpest, in head lengths; debris is smaller, clumps are larger."""
 _SHINING: Final = 1.0
-"""Contrast of things that shine on a dark ground; absorbing and phase objects stay below."""
+"""Minimum contrast of bright objects on a dark background; absorbing and phase objects have
+less."""
 _SIZE_WEIGHT: Final = 4.0
-"""Of the logarithm of a track's size among its peers; its score and contrast weigh 1."""
+"""Weight of the logarithm of a track's relative size; its score and contrast weigh 1."""
 _BENEFIT: Final = 0.12
-"""Log odds given to every track: makes as many be missed as be wrong."""
+"""Log odds added to every track, so that misses and false detections are balanced."""
 _ENERGY_WEIGHT, _SCORE_WEIGHT, _MISSED = 0.4, 0.8, 1.6
 
 
@@ -61,17 +63,17 @@ class Track:
     seen
         Whether the head was found in the plane.
     jump
-        Whether the step into this plane was far from its prediction: look at it.
+        Whether the step into this plane was far from its prediction, so that it needs a check.
     height, width
         Size of the upright box around the head, one for all planes, pixels.
     score
-        0 to 1: how much the track looks like one head.
+        Similarity of the track to one head, 0 to 1.
     contrast
-        Contrast where it is strongest, see `Detections.contrast`.
+        Maximum contrast, see `Detections.contrast`.
     size
         Size where it is sharpest, see `Detections.size`.
     places
-        Where its spots lie, before `y` and `x` were smoothed.
+        Positions of its spots, before `y` and `x` were smoothed.
     """
 
     y: Floats
@@ -86,7 +88,7 @@ class Track:
     places: Places
 
     def steadied(self, z_um: Floats, focus_um: float) -> Track:
-        """The track of a phase object whose focus is about known, where it can't be seen.
+        """The track of a phase object near its roughly known focus, where it is not visible.
 
         Parameters
         ----------
@@ -102,7 +104,7 @@ class Track:
 def search(
     frames: Iterable[npt.NDArray[Any]], pixel_size_um: float, *, head_um: float = HEAD_UM[0]
 ) -> list[Detections]:
-    """Find the spots of every plane: (P,) detections, heads and others, for `link`.
+    """Find the spots of every plane: (P,) detections, heads and other objects, for `link`.
 
     Parameters
     ----------
@@ -141,7 +143,7 @@ def link(
     head_um
         Length of a head, µm.
     least_score
-        Tracks below it are left out.
+        Tracks with a lower score are left out.
     """
     scale = Scale.of(pixel_size_um, head_um)
     head = scale.head_px * scale.binning
@@ -167,10 +169,10 @@ def link(
 
 
 def _among_peers(tracks: list[Track]) -> list[Track]:
-    """Lower the score of what is fainter and smaller than the heads of this stack, and sort.
+    """Lower the score of objects fainter and smaller than the heads of this stack, and sort.
 
-    Heads are alike, debris is fainter or smaller. What shines on a dark ground differs in
-    brightness by nature, and is left alone.
+    Heads are similar to each other; debris is fainter or smaller. Bright objects on a dark
+    background naturally differ in brightness, and are not changed.
     """
     likely = [track for track in tracks if track.score > _LIKELY]
     if len(likely) >= _PEERS:
@@ -185,7 +187,7 @@ def _among_peers(tracks: list[Track]) -> list[Track]:
 
 
 def _weighed(track: Track, contrast: float, size: float) -> float:
-    """Score of a track with its contrast and size among its peers, evidence added as log odds."""
+    """Score of a track with its relative contrast and size, added as log odds."""
     score = min(max(track.score, 1e-6), 1 - 1e-6)
     odds = (
         np.log(score / (1 - score))
@@ -207,7 +209,7 @@ def _best_path(
     head: float,
     reach: Floats,
 ) -> Chain:
-    """Try every plausible first step from the seed, and standing still; keep the best path."""
+    """Try every plausible first step from the seed, and no motion; keep the best path."""
     p, i = seed
     y, x = planes[p].y[i], planes[p].x[i]
     steps = [(0.0, 0.0)]
@@ -269,9 +271,10 @@ def _extend(
 
 
 def _velocity(way: list[tuple[int, float, float]], before: Floats) -> Floats:
-    """Mean velocity of the last places, per plane in the direction followed.
+    """Mean velocity of the last positions, per plane in the direction of tracking.
 
-    The first step alone says little where the head wags: it counts as much as the guess before.
+    The first step alone is unreliable because the head oscillates: it has the same weight as the
+    guess before.
     """
     at = np.abs(np.array([q for q, _, _ in way], dtype=np.float64) - way[0][0])
     places = np.array([place for _, *place in way])

@@ -1,4 +1,4 @@
-"""Chains of spots, and joining two that are one cell, lost in its focus and found again."""
+"""Chains of spots, and joining two chains of one cell that was lost in focus and found again."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 MEMORY: Final = 5
-"""Places from which a velocity is taken: enough to average over the wagging of the head."""
+"""Number of positions for a velocity: enough to average over the oscillation of the head."""
 _LEAST_JOINED: Final = 3
 _LONGEST_GAP: Final = 7
 _SHARED: Final = 0.25
-"""Two chains are not one cell where more than this share of their spots would be left out."""
+"""Two chains are not joined when more than this share of their spots would be left out."""
 
 
 @dataclass(eq=False)
@@ -25,13 +25,13 @@ class Chain:
     Attributes
     ----------
     y, x
-        Place in every plane, pixels; predicted where no spot was found.
+        Position in every plane, pixels; predicted where no spot was found.
     spot
         Number of the spot among the plane's detections, -1 where none was found.
     jump
         Whether the step into the plane was far from its prediction.
     cost
-        How badly the spots fit together.
+        Cost of the links between the spots.
     """
 
     y: Floats
@@ -42,11 +42,11 @@ class Chain:
 
 
 Joint = tuple[float, Chain, Chain, Chain]
-"""Miss in pixels, the chain joined, and the two it was joined from."""
+"""Mismatch in pixels, the joined chain, and its two parts."""
 
 
 def close_gaps(chains: list[Chain], head: float) -> list[Chain]:
-    """Join chains that end where another begins, the best fitting first.
+    """Join chains that end where another begins, the best match first.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def close_gaps(chains: list[Chain], head: float) -> list[Chain]:
 
 
 def _joint(first: Chain, second: Chain, head: float) -> Joint | None:
-    """Join two chains where the second goes on as the first would; None where it does not."""
+    """Join two chains where the second continues the first; None where it does not."""
     if first is second:
         return None
     seen, then = first.spot >= 0, second.spot >= 0
@@ -113,7 +113,7 @@ def _joint(first: Chain, second: Chain, head: float) -> Joint | None:
 
 
 def _endings(planes: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
-    """The planes, and the planes without their last ones: those near focus may mislead."""
+    """The planes, and the planes without the last ones, which may be unreliable near focus."""
     return [planes[: len(planes) - n] for n in range(4) if len(planes) - n >= _LEAST_JOINED]
 
 
@@ -124,7 +124,7 @@ def _miss(
     after: npt.NDArray[np.intp],
     head: float,
 ) -> float | None:
-    """How far apart two paths pass when each is drawn on to the other; None where too far."""
+    """Distance of two paths when each is extrapolated to the other; None if too far."""
     gap = int(after[0] - before[-1])
     if gap > _LONGEST_GAP:
         return None
@@ -138,6 +138,6 @@ def _miss(
 
 
 def _extrapolated(path: Chain, planes: npt.NDArray[np.intp], to: int) -> tuple[float, float]:
-    """Where a path through some planes would be in another."""
+    """Extrapolated position of a path in another plane."""
     y, x = (np.polyfit(planes, way[planes], 1) for way in (path.y, path.x))
     return float(np.polyval(y, to)), float(np.polyval(x, to))

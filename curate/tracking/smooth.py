@@ -1,8 +1,8 @@
-"""Where a head is in the planes that hardly show it.
+"""Position of a head in planes where it is almost invisible.
 
-A phase object fades near its focus, where its place matters most: there the spot found may be
-the midpiece, one head length away. Places are believed as far as the head is seen; the others
-are drawn from their neighbours in time.
+A phase object fades near its focus, where its position is most important: there the detected spot
+may be the midpiece, one head length away. The weight of a position depends on how well the head is
+visible; positions with little weight are interpolated from their neighbours in time.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 _REACH: Final = 8.0
-"""Planes on either side that tell where a head is."""
+"""Number of planes on either side used for a head's position."""
 _SURE, _UNSURE = 0.65, 0.35
-"""Contrasts, relative to the track's usual one, believed entirely and not at all."""
+"""Contrasts, relative to the track's typical one, for weight 1 and weight 0."""
 _CLEAR_UM, _FAINT_UM = 1.4, 0.6
-"""Distances from the focus of a phase object, believed entirely and hardly at all."""
+"""Distances from the focus of a phase object for full and for very small weight."""
 _LEAST_BELIEF: Final = 0.02
 _ASTRAY: Final = 0.25
-"""Distance from the drawn way, in head lengths, from which a place is believed less."""
+"""Distance from the smoothed path, in head lengths, from which a position has less weight."""
 _ROUNDS: Final = 4
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where a head was found; arrays are (P,).
+    """Detected positions of a head; arrays are (P,).
 
     Attributes
     ----------
     y, x
-        Places, pixels; anything where it was not found.
+        Positions, pixels; arbitrary where it was not found.
     contrast
-        Contrast of the spot found, 0 where none was.
+        Contrast of the spot, 0 where none was found.
     head_px
         Length of a head, pixels.
     """
@@ -53,22 +53,22 @@ class Places:
 
     @property
     def relative(self) -> Floats:
-        """Contrast relative to the usual one."""
+        """Contrast relative to the typical one."""
         return np.asarray(self.contrast / np.percentile(self.contrast[self.found], 75))
 
 
 def by_contrast(places: Places) -> Floats:
-    """How far each place is believed, from its contrast: (P,), 0 to 1."""
+    """Weight of each position, from its contrast: (P,), 0 to 1."""
     return np.clip((places.relative - _UNSURE) / (_SURE - _UNSURE), 0, 1)
 
 
 def by_focus(places: Places, z_um: Floats, focus_um: float) -> Floats:
-    """How far each place of a phase object is believed whose focus is about known: (P,).
+    """Weight of each position of a phase object whose focus is roughly known: (P,).
 
     Parameters
     ----------
     places
-        Where it was found.
+        Detected positions.
     z_um
         (P,) drive positions, µm.
     focus_um
@@ -80,18 +80,19 @@ def by_focus(places: Places, z_um: Floats, focus_um: float) -> Floats:
 
 
 def smoothed(places: Places, belief: Floats) -> tuple[Floats, Floats]:
-    """Places of a head through the planes.
+    """Positions of a head in all planes.
 
     Parameters
     ----------
     places
-        Where it was found.
+        Detected positions.
     belief
-        (P,) how far each is believed.
+        (P,) weight of each position.
 
     Returns
     -------
-    (P,) y and x: as found where they are believed and lie on the way, else from the neighbours.
+    (P,) y and x: as detected where the weight is high and they lie on the path, else from the
+    neighbours.
     """
     given = np.column_stack([places.y, places.x])
     base = np.where(places.found, np.clip(places.relative, 0.02, 1.0) ** 3 * belief, 0.0)
@@ -105,7 +106,7 @@ def smoothed(places: Places, belief: Floats) -> tuple[Floats, Floats]:
 
 
 def _drawn(places: Floats, weight: Floats) -> Floats:
-    """Straight line through the neighbours of every plane, near ones and sure ones first."""
+    """Line fit through the neighbours of every plane; near and reliable ones weigh more."""
     index = np.arange(len(places), dtype=np.float64)
     drawn = places.copy()
     for plane in range(len(places)):

@@ -141,8 +141,8 @@ class Wrong:
 
 
 WRONG = (
-    Wrong("step", ("--step", "0.75", "--half-range", "1.5"), "no whole multiple of the 0.5", 2),
-    Wrong("range", ("--half-range", "1.8"), "no whole number of steps", 2),
+    Wrong("step", ("--step", "0.75", "--half-range", "1.5"), "not a multiple of the 0.5", 2),
+    Wrong("range", ("--half-range", "1.8"), "not a whole number of steps", 2),
     Wrong("patch", ("--patch", "2000"), "does not fit", 1),
     Wrong("nothing kept", ("--patch", "510"), "no cell of", 1),
 )
@@ -255,7 +255,7 @@ def test_a_wrong_step_leaves_nothing_in_the_way_of_the_right_one(
     words = ["auto", str(tmp_path / "raw.stack.h5"), "--out", str(tmp_path / "d.h5")]
     wrong = CliRunner().invoke(main, [*words, "--step", "1.5", "--half-range", "3"])
     assert wrong.exit_code == 2
-    assert "whole multiple" in wrong.stderr
+    assert "not a multiple" in wrong.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["raw.stack.h5"]
 
 

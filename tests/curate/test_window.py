@@ -214,7 +214,7 @@ def test_open_says_what_is_wrong_before_a_window_opens(
     empty.mkdir()
     assert "holds no raw stacks" in said(empty, "--session", tmp_path / "new")
     stack = raw_folder / "first.stack.h5"
-    assert "whole multiple" in said(
+    assert "not a multiple" in said(
         stack, "--session", tmp_path / "new", "--step", 0.7, "--half-range", 1.4
     )
     assert "is a session with --patch 16" in said("--session", session.folder, "--patch", 48)

@@ -1,13 +1,13 @@
-"""How sharp an image is: focus measures, each a number per image.
+"""Focus measures: the sharpness of an image as a number.
 
-The first five are those of Fig. 6 of the FGAF paper; `band_power` is the one of the later ones that
-finds the focus of sperm more often than all five (docs/motility.md says which others were tried).
-All take images (..., H, W) of uint8, uint16 or float and return float64
-(...). Differences are taken inside the image only: nothing wraps round or is padded at its border,
-and nothing overflows. A measure is a mean per pixel, so that images of different size compare.
+The first five are those of Fig. 6 of the FGAF paper; `band_power` finds the focus of sperm more
+often than all five (docs/motility.md lists others that were tried). All take images (..., H, W) of
+uint8, uint16 or float and return float64 (...). Differences are taken inside the image only,
+without wrap-around, padding or overflow. A measure is a mean per pixel, so images of different size
+can be compared.
 
 A measure's maximum is the focus plane only for objects with contrast in focus. A phase object in
-bright field has its *least* contrast there: see `fgaf.curate.focus.suggest`.
+bright field has its *minimum* contrast there: see `fgaf.curate.focus.suggest`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Local = Callable[[Images, int, Kind], Images]
 
 _FLOAT_BINS: Final = 256
 _PIXELS_AT_ONCE: Final = 1 << 16
-"""So many that what is computed from them stays in the processor's cache."""
+"""Pixels per block: few enough that results stay in the processor's cache."""
 _BAND: Final = (0.1, 0.175)
 _LEVELS: Final = 256
 
@@ -36,8 +36,8 @@ _LEVELS: Final = 256
 def entropy(images: Images) -> Values:
     """Shannon entropy of the grey levels, in bits.
 
-    Integer images are counted by grey level. Float images have no levels: they are counted in 256
-    equal bins over each image's own range.
+    Integer images are counted by grey level, float images in 256 equal bins over each image's own
+    range.
     """
     images = _checked(images)
     flat = images.reshape(-1, images.shape[-2] * images.shape[-1])
@@ -83,7 +83,7 @@ def laplacian(images: Images) -> Values:
 
 
 def gray_level_gradient(images: Images) -> Values:
-    """Mean absolute difference to the next pixel, both directions added."""
+    """Mean absolute difference to the next pixel, summed over both directions."""
 
     def differences(x: Images, width: int, kind: Kind) -> Images:
         down: Any = _apart(x, width).astype(kind)
@@ -101,8 +101,8 @@ def brenner(images: Images) -> Values:
 def band_power(images: Images) -> Values:
     """Mean power of detail between 0.1 and 0.175 cycles per pixel, under a Hann window.
 
-    The window makes the middle of the image count most. With the pixels of a 40x objective
-    (0.15 µm) the band lies just below the coherent limit of resolution of an aperture of 0.65.
+    The window gives the centre of the image the most weight. With the pixels of a 40x objective
+    (0.15 µm) the band is just below the coherent resolution limit of an aperture of 0.65.
     """
     images = _checked(images)
     height, width = images.shape[-2:]
@@ -112,7 +112,7 @@ def band_power(images: Images) -> Values:
     if not inside.any():
         raise SettingError(f"{height} x {width} pixels are too few for the power of a band")
     half = inside[:, : width // 2 + 1]
-    # A column of the half spectrum stands for two of the whole, but for the first and the middle.
+    # A column of the half spectrum counts for two of the full one, except the first and the middle.
     twice = np.full(width // 2 + 1, 2.0)
     twice[0] = 1.0
     if width % 2 == 0:
@@ -167,7 +167,7 @@ def _signed(x: Images) -> Images:
 
 
 def _apart(x: Images, distance: int) -> Images:
-    """Absolute difference of pixels so far apart in the flat array, which never overflows."""
+    """Absolute difference of pixels at an offset in the flat array, without overflow."""
     if x.dtype.kind != "u":
         x = _signed(x)
     a, b = x[distance:], x[:-distance]
@@ -183,19 +183,19 @@ def _squared(x: Images, kind: Kind) -> Images:
 def _mean_of(local: Local, images: Images, rows: int, columns: int) -> Values:
     """Mean over each image of a local quantity.
 
-    Images are taken as one flat array, a few at a time and the first pixels of the next with them:
-    long runs of numbers are what makes this fast. A quantity that belongs to several pixels stands
-    at the first of them; in the last rows and columns of an image it would mix opposite borders,
-    and is left out.
+    Images are processed as one flat array, a few at a time together with the first pixels of the
+    next: long runs of numbers make this fast. A quantity of several pixels is stored at the first
+    of them; in the last rows and columns of an image it would mix opposite borders, and is left
+    out.
 
     Parameters
     ----------
     local
-        From flat images, their width and the kind of float wanted to the quantity.
+        Computes the quantity from flat images, their width and the float type.
     images
         (..., H, W)
     rows, columns
-        How many at the end are left out.
+        Number of rows and columns left out at the end.
     """
     images = _checked(images)
     height, width = images.shape[-2:]
