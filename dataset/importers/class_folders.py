@@ -32,28 +32,28 @@ def import_class_folders(
 ) -> Archive:
     """Read ``CLASS/*.png`` or ``SIDE/CLASS/*.png``, one grey square patch to a file.
 
-    The classes' folders are named by their depth, as ``-0.5um``, or by bare numbers of
-    which ``settings.labels`` says what they are: "class", counted from 0, the lowest plane, the
+    The class folders are named by their depth, such as ``-0.5um``, or by plain numbers whose
+    meaning ``settings.labels`` gives: "class", counted from 0, the lowest plane, with the
     middle one in focus; or "um", a depth. SIDE is train, val, validation or test.
 
     Parameters
     ----------
     folder
-        Holds the folders.
+        Contains the class folders.
     settings
-        What is known besides.
+        Further metadata.
     progress
         Wraps the list of files while they are read.
     say
-        Takes a line that says what was assumed.
+        Prints a line that says what was assumed.
 
     Raises
     ------
     FormatError
-        No such folders, a name that is no class, an image that is no grey patch or unlike the
-        others; the line names it.
+        There are no such folders, a name is not a class, or an image is not a grey patch or
+        differs from the others in size or type; the message names it.
     SettingError
-        The step is unknown or contradicted, or it is not said what bare numbers mean.
+        The step is unknown or contradicted, or the meaning of plain numbers is not given.
     """
     settings = settings or PatchSettings()
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
@@ -110,7 +110,7 @@ def _side(folder: Path, place: PurePosixPath) -> int | None:
 def _classes(
     folder: Path, names: list[str], settings: PatchSettings, say: Say
 ) -> tuple[NDArray[np.int64], int, Claim | None]:
-    """Class of every name, their number, and the step where the names tell it."""
+    """Class of every name, the number of classes, and the step if the names give it."""
     distinct = sorted(set(names))
     depths = {name: match for name in distinct if (match := _DEPTH.search(name))}
     if len(depths) == len(distinct):
@@ -124,13 +124,13 @@ def _classes(
         )
     if settings.labels is None:
         raise SettingError(
-            f"{folder}: its classes are named by bare numbers ({distinct[0]} ... {distinct[-1]}); "
-            "say with --labels whether these are class numbers (class) or depths (um)"
+            f"{folder}: its classes are named by plain numbers ({distinct[0]} ... {distinct[-1]}); "
+            "pass --labels to say whether these are class numbers (class) or depths (um)"
         )
     if settings.labels == "um":
         return _by_depth(folder, names, {name: float(name) for name in distinct}, settings.classes)
     if any("." in name for name in distinct):
-        raise FormatError(f"{folder}: {distinct[0]} is no class number; pass --labels um")
+        raise FormatError(f"{folder}: {distinct[0]} is not a class number; pass --labels um")
     numbers = np.array([int(name) for name in names])
     return numbers, count_classes(folder, numbers, settings.classes, say), None
 
@@ -161,7 +161,7 @@ def _by_depth(
 def _on_grid(
     folder: Path, names: list[str], depth_of: dict[str, float], classes: int
 ) -> tuple[NDArray[np.int64], int, Claim | None]:
-    """Number depths on a grid round 0 of which some places may have no patch."""
+    """Number depths on a grid around 0; some grid points may have no patch."""
     depths = np.array(sorted(set(depth_of.values())))
     step = float(np.diff(depths).min())
     number = {name: depth / step + classes // 2 for name, depth in depth_of.items()}
@@ -186,7 +186,8 @@ def _read(files: list[Path], progress: Progress) -> NDArray[Any]:
             rows, columns = images.shape[1:]
             raise FormatError(
                 f"{file} is {patch.dtype} of {patch.shape[0]} x {patch.shape[1]} pixels, "
-                f"{files[0].name} {images.dtype} of {rows} x {columns}; all patches are alike"
+                f"{files[0].name} {images.dtype} of {rows} x {columns}; "
+                "all patches must have one size and type"
             )
         images[k] = patch
     if images is None:

@@ -1,4 +1,4 @@
-"""Archives put together again from what fgaf exported them to: images, tar shards or parquet."""
+"""Restore archives from what fgaf exported: images, tar shards or parquet."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PARQUET: Final = ".parquet"
 
 
 def is_export(folder: Path) -> bool:
-    """Whether a folder holds the record of an exported archive."""
+    """Whether a folder contains the record of an exported archive."""
     return (folder / NAME).is_file()
 
 
@@ -41,19 +41,19 @@ def import_export(folder: Path) -> Archive:
     Parameters
     ----------
     folder
-        What `export` wrote.
+        Folder that `export` wrote.
 
     Raises
     ------
     FormatError
-        A file is missing, damaged or was altered.
+        A file is missing, damaged or altered.
     FgafError
         The package pyarrow is missing.
     """
     path = folder / NAME
     require_file(path)
     most = MOST_TEXT_BYTES
-    if path.stat().st_size > most:  # a record is smaller than the patches that it is of
+    if path.stat().st_size > most:  # a record is smaller than its patches
         most = _stored_bytes(folder) - path.stat().st_size
     record = read_text(path, most)
     names = files_of(record, path)
@@ -69,13 +69,15 @@ def import_export(folder: Path) -> Archive:
         for k, name in enumerate(names):
             patch = read(name)
             if patch.shape != first.shape or patch.dtype != first.dtype:
-                raise FormatError(f"{folder / name} is unlike the others; export it again")
+                raise FormatError(
+                    f"{folder / name} differs from the others in size or type; export it again"
+                )
             images[k] = patch
     return restore_archive(record, images, path)
 
 
 def _require_inside(path: Path, names: Sequence[str]) -> None:
-    """Refuse files that lie elsewhere, and one file for two patches."""
+    """Refuse files outside the folder, and one file for two patches."""
     for name in names:
         place = PurePosixPath(name)
         if place.is_absolute() or ".." in place.parts or "\\" in name or ":" in name:

@@ -29,22 +29,22 @@ _NUMBER: Final = re.compile(r"([+-]?)(\d+)")
 
 @contextmanager
 def open_folder(folder: Path) -> Iterator[Series]:
-    """Open a folder of images, which is one stack; see `read_folder`."""
+    """Open a folder of images that is one stack; see `read_folder`."""
     yield Series(folder, lambda _: read_folder(folder))
 
 
 def read_folder(folder: Path) -> ZStack:
-    """Read the images of a folder, the lowest plane first as far as their names tell.
+    """Read the images of a folder, the lowest plane first if the names give the order.
 
     The names differ in one number. With a unit (``z-1.5um.png``) it is the position of the plane;
-    without one it counts the planes without gap or repeat. What a Micro-Manager ``metadata.txt``
-    beside the images says of the z step and of each plane is read too.
+    without one it counts the planes without gap or repeat. A Micro-Manager ``metadata.txt``
+    beside the images is read too, for the z step and each plane.
 
     Raises
     ------
     FormatError
-        No images, no such number, gaps or repeats in it, images that are no grey counts of one
-        size, or a metadata.txt that cannot be read.
+        There are no images, the names have no such number, it has gaps or repeats, the images are
+        not grey counts of one size, or the metadata.txt cannot be read.
     """
     names = sorted(
         p.name
@@ -64,7 +64,7 @@ def read_folder(folder: Path) -> ZStack:
         if frames and (frame.shape != frames[0].shape or frame.dtype != frames[0].dtype):
             raise FormatError(
                 f"{file} is {_describe(frame)}, {files[0].name} is {_describe(frames[0])}; "
-                "the planes of a stack are alike"
+                "the planes of a stack must have one size and type"
             )
         frames.append(frame)
     kinds = sorted({file.suffix.lower().lstrip(".") for file in files})
@@ -90,7 +90,7 @@ class Ordered:
     names
         The names.
     z_um
-        (P,) positions in µm, where the names have them.
+        (P,) positions in µm, if the names give them.
     """
 
     names: list[str]
@@ -105,13 +105,13 @@ def in_order(folder: Path, names: list[str]) -> Ordered:
     folder
         Named in the error.
     names
-        Names of the files in it.
+        File names in the folder.
 
     Raises
     ------
     FormatError
-        The names do not differ in exactly one number, it leaves out or repeats a plane, or some
-        have a depth with a unit and others have none.
+        The names do not differ in exactly one number, a plane is missing or repeated, or only
+        some names have a depth with a unit.
     """
     with_depth = [name for name in names if _DEPTH.search(Path(name).stem)]
     if with_depth:
@@ -122,7 +122,7 @@ def in_order(folder: Path, names: list[str]) -> Ordered:
 
 
 def _by_depth(folder: Path, names: list[str], with_depth: list[str]) -> Ordered | None:
-    """Sort names by a depth with a unit; None where no such number varies."""
+    """Sort names by a depth with a unit; None if no such number varies."""
     matches = {name: list(_DEPTH.finditer(Path(name).stem)) for name in names}
     counts = {len(found) for found in matches.values()}
     if len(counts) > 1:
@@ -181,13 +181,15 @@ def _by_number(folder: Path, names: list[str]) -> list[str]:
             "so which one counts the planes is not clear; keep one stack to a folder"
         )
     if not varying:
-        raise FormatError(f"{folder}: no number in the names tells the planes' order ({names[0]})")
+        raise FormatError(
+            f"{folder}: no number in the names gives the order of the planes ({names[0]})"
+        )
     _require_consecutive(folder, list(columns[varying[0]]))
     return sorted(names, key=lambda name: numbers[name][varying[0]])
 
 
 def _by_signed_number(names: list[str]) -> dict[str, int] | None:
-    """Find whole numbers of which some have a sign, such as z-1, z0 and z1; None if none."""
+    """Find integers of which some have a sign, such as z-1, z0 and z1; None if there are none."""
     found: dict[str, int] = {}
     rests = set()
     for name in names:
@@ -218,7 +220,7 @@ def _require_consecutive(folder: Path, numbers: list[int]) -> None:
 
 @dataclass(frozen=True)
 class _Told:
-    """What a metadata.txt says of all images, and of each by its file's name."""
+    """Metadata of a metadata.txt: for all images, and for each image by file name."""
 
     summary: Mapping[str, Any]
     images: Mapping[str, Mapping[str, Any]]
@@ -254,7 +256,7 @@ def _base_name(path: str) -> str:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Take the values out of Micro-Manager 2's property maps."""
+    """Extract the values from Micro-Manager 2's property maps."""
     return {
         key: value["scalar"] if isinstance(value, dict) and "scalar" in value else value
         for key, value in values.items()

@@ -1,4 +1,4 @@
-"""Single images out of files, read in one way by everything that takes images."""
+"""Read images from files, in the same way for all importers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def read_image(path: Path) -> NDArray[Any]:
     Raises
     ------
     FormatError
-        As `read_images`, or there are several.
+        As `read_images`, or the file has several images.
     """
     image, *others = itertools.islice(read_images(path), 2)
     if others:
@@ -69,13 +69,13 @@ def read_image(path: Path) -> NDArray[Any]:
 def read_images(path: Path) -> Iterator[NDArray[Any]]:
     """Read the images of a file one by one, each (Y, X) uint8 or uint16: the pages of a TIFF.
 
-    Colours that are all equal are grey. Of pages that store white as zero more light is a larger
-    number all the same.
+    Equal colour channels count as grey. Pages that store white as zero are inverted, so that more
+    light is a larger number.
 
     Raises
     ------
     FormatError
-        Damaged, colour, or not counts.
+        The file is damaged, has colours, or does not hold counts.
     """
     if not is_tiff(path):
         yield _other(path)
@@ -95,16 +95,16 @@ def read_alike(path: Path) -> NDArray[Any]:
     Raises
     ------
     FormatError
-        As `read_images`, or they differ in size or type.
+        As `read_images`, or the images differ in size or type.
     """
     images = list(read_images(path))
     if len({(image.shape, image.dtype) for image in images}) > 1:
-        raise FormatError(f"{path} has pages of different sizes or types; save alike ones together")
+        raise FormatError(f"{path} has pages of different sizes or types; save equal ones together")
     return np.stack(images)
 
 
 def _pages(path: Path, tiff: tifffile.TiffFile) -> Iterator[tuple[tifffile.TiffPage, NDArray[Any]]]:
-    """Decode every page but thumbnails; ImageJ describes only the first page of a large file."""
+    """Decode every page except thumbnails; ImageJ describes only the first page of a large file."""
     first = tiff.pages.first
     if len(tiff.pages) == 1 and np.prod(tiff.series[0].shape) > np.prod(first.shape):
         for pixels in contiguous(path, tiff.series[0]):
@@ -117,19 +117,19 @@ def _pages(path: Path, tiff: tifffile.TiffFile) -> Iterator[tuple[tifffile.TiffP
 
 
 def pixel_size_of(path: Path, given: float | None) -> float | None:
-    """Find the pixel size of an image file, µm, as given or as a TIFF's metadata say.
+    """Find the pixel size of an image file, µm, from the given value or a TIFF's metadata.
 
     Parameters
     ----------
     path
         The image file.
     given
-        Side of a pixel in the specimen, µm; None where nobody says it.
+        Side of a pixel in the specimen, µm; None if not given.
 
     Raises
     ------
     SettingError
-        Two of them differ.
+        Two values differ.
     FormatError
         The TIFF is damaged.
     """
@@ -143,7 +143,7 @@ def pixel_size_of(path: Path, given: float | None) -> float | None:
 
 
 def _pixel_claims(path: Path, tiff: tifffile.TiffFile) -> tuple[Claim, ...]:
-    """Read what a TIFF says of its pixel size: of a set, what is said of its own images."""
+    """Read the pixel size in a TIFF; for a file of a set, that of its own images."""
     claims = (*imagej_claims(tiff)[1], *lsm_claims(tiff)[1])
     if tiff.is_micromanager:
         blank = ZStack(path, "", np.empty(0), ())
@@ -170,7 +170,9 @@ def _other(path: Path) -> NDArray[Any]:
             pixels = np.asarray(image)
             mode = image.mode
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise FormatError(f"{path} is damaged or no image ({error}); export it again") from error
+        raise FormatError(
+            f"{path} is damaged or not an image ({error}); export it again"
+        ) from error
     if mode not in _GREY_MODES:
         check_pixels(path, pixels.dtype)
         raise FormatError(f"{path} is of PIL mode {mode}; convert it to 8-bit grey")

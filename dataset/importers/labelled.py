@@ -1,4 +1,4 @@
-"""Patches that come with a depth label each, as an archive."""
+"""Patches with one depth label each, as an archive."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class Labelled:
     Attributes
     ----------
     path
-        Where they come from, for errors.
+        Their source, named in errors.
     images
         (M, S, S) uint8 or uint16.
     depth_class
         (M,) class of each, 0 the lowest plane.
     n_classes
-        How many classes there are, an odd number: the middle one is in focus.
+        Number of classes, odd: the middle one is in focus.
     name, cell, sample_id
-        M names of the patches, of the cells that they show, and of their samples.
+        M names of the patches, of their cells, and of their samples.
     side
-        (M,) 0 train, 1 validation, 2 test; None where the provider did not divide them.
+        (M,) 0 train, 1 validation, 2 test; None if the provider gave no split.
     """
 
     path: Path
@@ -57,21 +57,21 @@ def count_classes(path: Path, labels: ArrayLike, classes: int | None, say: Say) 
     Parameters
     ----------
     path
-        What the labels are of, for errors.
+        The source of the labels, named in errors.
     labels
         Whole numbers.
     classes
-        Number of classes as the person who imports it knows it; None to go by the labels. The
-        outermost classes may have no patch, and then labels alone would shift the middle.
+        Number of classes given by the user; None to count the labels. If the outermost classes
+        have no patch, the labels alone would shift the middle.
     say
-        Takes a line that says what was assumed.
+        Prints a line that says what was assumed.
 
     Raises
     ------
     FormatError
-        A class between has no patch, or their number is even: none is the middle one in focus.
+        An inner class has no patch, or the number of classes is even, so that none is the middle.
     SettingError
-        `classes` is even, or a label is not below it.
+        `classes` is even, or not larger than every label.
     """
     found = np.unique(np.asarray(labels))
     shown = ", ".join(str(k) for k in found[:12])
@@ -113,20 +113,20 @@ def archive_of(labelled: Labelled, settings: PatchSettings, told: Claim | None =
     labelled
         The patches.
     settings
-        What is known besides.
+        Further metadata.
     told
-        The step between classes, where the labels tell it.
+        The step between classes, if the labels give it.
 
     Returns
     -------
     Archive
-        With the provider's division as the split "default", or one drawn anew.
+        With the provider's split as "default", or a new one.
 
     Raises
     ------
     FormatError
-        Patches that are not square, a cell with two patches of one depth, of two samples or on
-        two sides.
+        Patches are not square, or a cell has two patches of one depth, of two samples or on two
+        sides.
     SettingError
         The step is unknown or contradicted.
     """
@@ -146,7 +146,7 @@ def archive_of(labelled: Labelled, settings: PatchSettings, told: Claim | None =
     if len(twice):
         a, b = (labelled.name[order[twice[0] + k]] for k in (0, 1))
         raise FormatError(
-            f"{path}: {a} and {b} are of one cell and one depth; tell cells apart by --cell-from, "
+            f"{path}: {a} and {b} are of one cell and one depth; separate cells with --cell-from, "
             "or keep one of the two"
         )
     first = np.searchsorted(cell, np.arange(len(ids)))
@@ -211,6 +211,6 @@ def _require_one(
         k = other[0]
         a, b = values[first][cell[k]], values[k]
         raise FormatError(
-            f"{path}: the cell {ids[cell[k]]} is on two {what}, {a!r} and {b!r}; tell cells apart "
-            "by --cell-from"
+            f"{path}: the cell {ids[cell[k]]} is on two {what}, {a!r} and {b!r}; separate cells "
+            "with --cell-from"
         )

@@ -1,8 +1,8 @@
 """Micro-Manager's image stack files: a set of TIFFs, each with an index of its own images.
 
 Format: https://micro-manager.org/Micro-Manager_File_Formats. Every file of a set begins with the
-summary of the whole recording and the places of the images in this file. A recording has a file
-for each position, or one for all, and more where 4 GB are not enough.
+summary of the whole recording and the offsets of the images in this file. A recording has one file
+for each position or one for all, and more files beyond 4 GB.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ Coordinates = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class _Index:
-    """What a file says of its recording, and where its own images are, by (C, Z, T, R)."""
+    """A file's metadata of its recording, and the places of its own images, by (C, Z, T, R)."""
 
     summary: dict[str, Any]
     offsets: dict[Coordinates, int]
 
 
 def open_mmstack(path: Path, xml: str | None) -> Series | None:
-    """Open the recording that a Micro-Manager file is of; None for a file without an index.
+    """Open the recording of a Micro-Manager file; None for a file without an index.
 
     Parameters
     ----------
     path
         Any file of the recording.
     xml
-        Its OME-XML, where it has any.
+        Its OME-XML, if it has any.
 
     Raises
     ------
     FormatError
-        A single plane, or damaged.
+        The file is damaged, or has a single plane.
     """
     own = _index(path)
     if own is None or not own.offsets:
@@ -87,9 +87,11 @@ class _Recording:
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """How many positions, time points, channels and planes, in this order.
+        """Number of positions, time points, channels and planes, in this order.
 
-        A recording that was stopped has fewer time points than were planned.
+        A stopped
+
+               recording has fewer time points than planned.
         """
         most = 1 + np.max(np.array(list(self.places)), axis=0)
         held = dict(zip("CZTR", (int(n) for n in most), strict=True))
@@ -108,7 +110,7 @@ class _Recording:
         Raises
         ------
         FormatError
-            One of its planes is in no file of the set.
+            No file of the set has one of its planes.
         """
         r, t, c = (index.get(name, 0) for name in ("position", "time", "channel"))
         found = [self.places.get((c, z, t, r)) for z in range(self.sizes["Z"])]
@@ -149,7 +151,7 @@ def _index(path: Path) -> _Index | None:
 
 
 def _siblings(path: Path) -> list[Path]:
-    """List what may be files of one recording, by name."""
+    """List files that may belong to one recording, by name."""
     head, stack, _ = path.name.partition(_STACK)
     if not stack:
         return [path]
@@ -167,7 +169,7 @@ def _set(path: Path, members: list[Path]) -> tuple[tuple[Path, ...], str]:
 
 
 def _described(path: Path, xml: str | None) -> list[PlacedImage]:
-    """Read the OME-XML of the set; nothing where its file is absent: the index says as much."""
+    """Read the OME-XML of the set; none if its file is absent, as the index has the same facts."""
     try:
         return placed_images(describing(path, xml)) if xml else []
     except FormatError:

@@ -60,7 +60,7 @@ class _Image:
 
 
 def ndtiff_folder(path: Path) -> Path | None:
-    """Find the folder with the index: the folder itself, or its full resolution; None if none."""
+    """Find the folder with the index: the folder itself or its full resolution, else None."""
     return next((p for p in (path, path / _FULL) if (p / _INDEX).is_file()), None)
 
 
@@ -71,8 +71,8 @@ def open_ndtiff(path: Path) -> Iterator[Series]:
     Raises
     ------
     FormatError
-        Damaged, colour, axes other than z, time, position and channel, a single plane, or images
-        missing.
+        The dataset is damaged, has colours, other axes than z, time, position and channel, a
+        single plane, or missing images.
     """
     folder = ndtiff_folder(path)
     if folder is None:
@@ -90,7 +90,7 @@ def open_ndtiff(path: Path) -> Iterator[Series]:
     odd = sorted(set(several) - {*AXES, "z"})
     if odd or several.get("z", 1) < 2:
         shown = ", ".join(f"{axis}: {n}" for axis, n in several.items()) or "one image"
-        raise FormatError(f"{path} is no z-stack of two or more planes ({shown})")
+        raise FormatError(f"{path} is not a z-stack of two or more planes ({shown})")
     if any(image.kind == _RGB for image in images):
         raise colour_error(path)
     by_axes = {frozenset(image.axes.items()): image for image in images}
@@ -160,7 +160,7 @@ def _read(
     images = [by_axes[key] for key in wanted]
     planes = [_plane(folder, image) for image in images]
     if len({(plane.shape, plane.dtype) for plane in planes}) > 1:
-        raise FormatError(f"{folder} has planes of different sizes or types; planes are alike")
+        raise FormatError(f"{folder} has planes of different sizes or types; they must be equal")
     pages = [_metadata(folder, image) for image in images]
     summary = _summary(folder / images[0].file)
     steps, pixels = micromanager_claims(summary)

@@ -43,13 +43,13 @@ _DAMAGE: Final = (
 def open_nd2(path: Path) -> Iterator[Series]:
     """Open an ND2 file.
 
-    Positions of the single planes are not taken: the file has one for all, and how it is meant is
-    not documented. Which way the drive went is what it says of the order of the planes.
+    Positions of single planes are not read: the file has one for all, and its meaning is not
+    documented. The order of the planes comes from the recorded direction of the drive.
 
     Raises
     ------
     FormatError
-        Damaged or no ND2, colour, float, other axes, or a single plane.
+        The file is damaged or not ND2, has colours, floats, other axes, or a single plane.
     FgafError
         The package nd2 is missing.
     """
@@ -69,7 +69,7 @@ def open_nd2(path: Path) -> Iterator[Series]:
         odd = [axis for axis, n in sizes.items() if n > 1 and axis not in (*_AXES, *"ZYX")]
         if odd or sizes.get("Z", 1) < 2:
             shown = ", ".join(f"{axis}: {n}" for axis, n in sizes.items())
-            raise FormatError(f"{path} is no z-stack of two or more planes ({shown})")
+            raise FormatError(f"{path} is not a z-stack of two or more planes ({shown})")
         several = {name: sizes[axis] for axis, name in _AXES.items() if sizes.get(axis, 1) > 1}
         yield Series(
             path,
@@ -100,7 +100,7 @@ def _stack(path: Path, file: nd2.ND2File, index: Mapping[str, int]) -> ZStack:
     for z in np.flatnonzero(~frames.any(axis=(1, 2))):
         if not _written(file, path, sequence[z], frames[z].nbytes):
             raise FormatError(
-                f"{path} has nothing in plane {z}: the recording was broken off; --take another"
+                f"{path} has no data in plane {z}: the recording was interrupted; --take another"
             )
     loop = next((loop for loop in file.experiment if loop.type == "ZStackLoop"), None)
     step = positive(loop.parameters.stepUm) if loop else None
@@ -135,7 +135,7 @@ def _stack(path: Path, file: nd2.ND2File, index: Mapping[str, int]) -> ZStack:
 
 
 def _written(file: nd2.ND2File, path: Path, number: int, n_bytes: int) -> bool:
-    """Find whether a frame of zeros is in the file: nd2 gives zeros for one that is not, too."""
+    """Find whether a frame of zeros is in the file: nd2 returns zeros for a missing frame too."""
     offsets = getattr(getattr(file, "_rdr", None), "_frame_offsets", None)
     if not isinstance(offsets, Mapping) or number not in offsets:
         return False
@@ -149,7 +149,7 @@ def _plane(file: nd2.ND2File, number: int, channel: int) -> NDArray[Any]:
 
 
 def _channel(file: nd2.ND2File, channel: int) -> Any:
-    """Find the description of a channel; None where it cannot be read."""
+    """Find the description of a channel; None if it cannot be read."""
     try:
         described: Any = file.metadata
         return described.channels[channel]
@@ -158,7 +158,7 @@ def _channel(file: nd2.ND2File, channel: int) -> Any:
 
 
 def _julian_day(file: nd2.ND2File, number: int, channel: int) -> float | None:
-    """When a frame was taken, in Julian days, where recorded."""
+    """Time of a frame in Julian days, if recorded."""
     try:
         told: Any = file.frame_metadata(number)
         day = positive(
@@ -176,4 +176,4 @@ def _epoch_ns(julian: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def _damaged(path: Path, error: Exception) -> FormatError:
     cause = " ".join(str(error).split())[:120] or type(error).__name__
-    return FormatError(f"{path} is damaged or no ND2 that can be read ({cause}); export it again")
+    return FormatError(f"{path} is damaged or not a readable ND2 file ({cause}); export it again")

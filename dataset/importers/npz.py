@@ -1,4 +1,4 @@
-"""Archives out of .npz files: those that fgaf exported, and patch sets in MedMNIST's layout."""
+"""Archives from .npz files: exports of fgaf, and patch sets in MedMNIST's layout."""
 
 from __future__ import annotations
 
@@ -41,27 +41,28 @@ def import_npz(
 ) -> Archive:
     """Read an .npz as an archive.
 
-    A file that `write_npz` made comes back as the archive that it was made from. Another one holds
+    A file that `write_npz` made is restored as its original archive. Any other file holds
     ``SIDE_images`` (n, S, S) and ``SIDE_labels`` (n,) or (n, 1) for SIDE in train, val and test,
     or just ``images`` and ``labels``; the labels are depth classes, 0 the lowest plane, the middle
-    one in focus. Such a file does not say which patches show one cell, so each counts as a cell of
-    its own; the provider's sides become the split "default".
+    one in focus. Such a file does not say which patches show one cell, so each patch counts as one
+    cell; the provider's sides become the split "default".
 
     Parameters
     ----------
     path
         The file.
     settings
-        What is known besides.
+        Further metadata.
     say
-        Takes a line that says what was assumed.
+        Prints a line that says what was assumed.
 
     Raises
     ------
     FormatError
-        No .npz, damaged, arrays missing or of the wrong type or shape; the line says which.
+        The file is not .npz or damaged, or arrays are missing or of the wrong type or shape; the
+        message says which.
     SettingError
-        The step is not given, or the settings mean nothing for such a file.
+        The step is not given, or a setting does not apply to such a file.
     """
     settings = settings or PatchSettings()
     arrays = _read(path)
@@ -84,7 +85,7 @@ def import_npz(
         images.append(some)
         labels.append(of_them)
     if len({(some.dtype, some.shape[1:]) for some in images}) > 1:
-        raise FormatError(f"{path}: its sides differ in type or size; all patches are alike")
+        raise FormatError(f"{path}: its sides differ in type or size; all patches must have one")
     depth_class = np.concatenate(labels)
     names = [
         f"{prefix}images/{k:0{len(str(len(some)))}}"
@@ -119,11 +120,13 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             file = np.load(handle, allow_pickle=False)
             return {name: file[name] for name in file.files}
     except _DAMAGE as error:
-        raise FormatError(f"{path} is damaged or no .npz of plain arrays; take it again") from error
+        raise FormatError(
+            f"{path} is damaged or not an .npz of plain arrays; take it again"
+        ) from error
 
 
 def _require_held(path: Path, handle: IO[bytes]) -> None:
-    """Compare what the arrays say of themselves with what is stored of them; memory is had then."""
+    """Compare the arrays' declared sizes with the stored bytes, before memory is allocated."""
     with zipfile.ZipFile(handle) as archive:
         entries = archive.infolist()
         stored = min(sum(entry.compress_size for entry in entries), path.stat().st_size)
@@ -138,7 +141,7 @@ def _require_held(path: Path, handle: IO[bytes]) -> None:
                     raise ValueError("an array of objects")
                 if file.tell() + math.prod(shape) * dtype.itemsize != entry.file_size:
                     raise FormatError(
-                        f"{path}: {entry.filename} is said to be {dtype}{list(shape)}, and holds "
+                        f"{path}: {entry.filename} declares {dtype}{list(shape)}, and holds "
                         "another number of bytes; take it again"
                     )
     handle.seek(0)

@@ -1,4 +1,4 @@
-"""What OME-XML says of how an image was taken, and the units and numbers of such metadata."""
+"""Acquisition metadata in OME-XML, with its units and numbers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SECONDS: Final = {
 
 @dataclass(frozen=True)
 class OmeImage:
-    """The parts of an OME-XML block that say how one image was taken."""
+    """The acquisition metadata of one image in an OME-XML block."""
 
     root: ElementTree.Element
     image: ElementTree.Element
@@ -74,14 +74,14 @@ class OmeImage:
         return found
 
     def length(self, element: ElementTree.Element, name: str) -> float | None:
-        """Length in µm; None where absent or without a unit of length. OME's default is µm.
+        """Length in µm; None if absent or without a unit of length. OME's default is µm.
 
         Parameters
         ----------
         element
-            Of the XML.
+            Element of the XML.
         name
-            Of its attribute.
+            Name of its attribute.
         """
         value = number(element.get(name))
         unit = micrometres(element.get(f"{name}Unit", "µm"))
@@ -106,9 +106,9 @@ class OmeImage:
         name
             Of the attribute.
         units
-            Factor to the base unit, by name of the unit in lower case.
+            Factor to the base unit, by lower-case name of the unit.
         default_unit
-            Unit where none is given; None leaves such values out.
+            Unit if none is given; None leaves such values out.
         """
         found: list[float | None] = [None] * n
         for k, plane in self._planes(n, at):
@@ -119,7 +119,7 @@ class OmeImage:
         return found
 
     def numbers(self, n: int, at: tuple[int, int], name: str) -> list[float | None]:
-        """One attribute of the Plane elements at a time point and channel, whatever its unit.
+        """One attribute of the Plane elements at a time point and channel, without its unit.
 
         Parameters
         ----------
@@ -143,7 +143,7 @@ class OmeImage:
                 yield k, plane
 
     def of_objective(self, name: str) -> float | None:
-        """One attribute of the image's objective; None where it is not described."""
+        """One attribute of the image's objective; None if it is not described."""
         settings = self.image.find("ObjectiveSettings")
         wanted = None if settings is None else settings.get("ID")
         described = list(self.root.iter("Objective"))
@@ -158,14 +158,14 @@ class OmeImage:
         return None if settings is None else positive(settings.get("RefractiveIndex"))
 
     def record(self) -> str | None:
-        """Record of the raw stack that this is an export of; None for other images."""
+        """Record of the raw stack from which this was exported; None for other images."""
         for comment in self.root.iter("CommentAnnotation"):
             if comment.get("Namespace") == OME_NAMESPACE:
                 return comment.findtext("Value")
         return None
 
     def acquired_s(self) -> float | None:
-        """Start of the acquisition, s since the epoch; None unless its time zone is told."""
+        """Start of the acquisition, s since the epoch; None without a time zone."""
         try:
             start = datetime.fromisoformat(self.image.findtext("AcquisitionDate", "").strip())
         except ValueError:
@@ -174,7 +174,7 @@ class OmeImage:
 
 
 def parse_ome(path: Path, xml: str) -> ElementTree.Element:
-    """Parse the OME-XML of the file `path`, its names freed of their namespace.
+    """Parse the OME-XML of the file `path` and remove namespaces from its names.
 
     Parameters
     ----------
@@ -201,13 +201,13 @@ def parse_ome(path: Path, xml: str) -> ElementTree.Element:
 
 
 def micrometres(unit: str) -> float | None:
-    """Find how many µm a unit is; None when it is no unit of length."""
+    """Find how many µm a unit is; None if it is not a unit of length."""
     plain = unit.strip().replace("\\u00B5", "µ").replace("\\u00b5", "µ")
     return MICROMETRES.get(plain.lower())
 
 
 def number(value: Any) -> float | None:
-    """Read a number: None where nothing is told, NaN where what is told is no number."""
+    """Read a number: None if absent, NaN if it is not a number."""
     if value is None or value == "":
         return None
     try:
@@ -217,12 +217,12 @@ def number(value: Any) -> float | None:
 
 
 def positive(value: Any) -> float | None:
-    """Read a number of which zero and less stand for unknown; see `number`."""
+    """Read a positive number; zero and less mean unknown; see `number`."""
     found = number(value)
     return None if found is None or found <= 0 else found
 
 
 def integer(value: Any) -> int | None:
-    """Read a whole number; None for anything else."""
+    """Read an integer; None for anything else."""
     found = number(value)
     return None if found is None or not math.isfinite(found) else int(found)

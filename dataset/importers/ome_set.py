@@ -34,7 +34,7 @@ class Description:
 
 
 def describing(path: Path, xml: str) -> Description:
-    """Find the OME-XML of a set: the file's own, or that of the file which it refers to.
+    """Find the OME-XML of a set: in this file, or in the file to which it refers.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def describing(path: Path, xml: str) -> Description:
     Raises
     ------
     FormatError
-        That file is not beside it, or describes nothing either.
+        The other file is not beside it, or has no description either.
     """
     only = parse_ome(path, xml).find("BinaryOnly")
     if only is None:
@@ -63,25 +63,25 @@ def describing(path: Path, xml: str) -> Description:
     else:
         text = read_text(other)
     if not text or parse_ome(other, text).find("BinaryOnly") is not None:
-        raise FormatError(f"{other} does not describe the set that {path} is of; copy it again")
+        raise FormatError(f"{other} does not describe the set of {path}; copy it again")
     return Description(other, text)
 
 
 def open_ome(path: Path, xml: str) -> Series:
-    """Open the images that OME-XML describes, wherever in the set their planes are.
+    """Open the images that OME-XML describes; their planes may be in any file of the set.
 
     Parameters
     ----------
     path
-        The file that was named: of the set any, or the OME-XML itself.
+        The file that the user named: any of the set, or the OME-XML itself.
     xml
-        What it holds of OME-XML.
+        Its OME-XML.
 
     Raises
     ------
     FormatError
-        The XML is damaged or elsewhere and not to be found, images that differ, axes other than
-        z, time point and channel, or a single plane.
+        The XML is damaged or not found, the images differ, there are other axes than z, time
+        point and channel, or there is a single plane.
     """
     described = describing(path, xml)
     images = placed_images(described)
@@ -102,7 +102,7 @@ def open_ome(path: Path, xml: str) -> Series:
 
 
 def set_of(members: Sequence[Path]) -> tuple[tuple[Path, ...], str]:
-    """List the files of a set and find its name, what theirs have in common; empty for one file."""
+    """List the files of a set, and find their common name; empty for a single file."""
     if len(members) < 2:
         return (), ""
     names = [re.sub(r"(\.ome)?\.[^.]*$", "", file.name, flags=re.IGNORECASE) for file in members]
@@ -113,7 +113,7 @@ def set_of(members: Sequence[Path]) -> tuple[tuple[Path, ...], str]:
 
 @dataclass(frozen=True)
 class _Run:
-    """Planes that follow each other in a file: numbered from `start` on in the image."""
+    """Consecutive planes in a file; `start` is the number of the first one in the image."""
 
     start: int
     n: int
@@ -123,7 +123,7 @@ class _Run:
 
 @dataclass(frozen=True)
 class PlacedImage:
-    """One image of a set: what the OME-XML says of it, and where its planes are."""
+    """One image of a set: its OME-XML and the places of its planes."""
 
     ome: OmeImage
     described: Description
@@ -132,7 +132,7 @@ class PlacedImage:
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """How many planes, channels and time points."""
+        """Number of planes, channels and time points."""
         pixels = self.ome.pixels
         sizes = {axis: max(integer(pixels.get(f"Size{axis}")) or 1, 1) for axis in "ZCT"}
         channel = pixels.find("Channel")
@@ -146,18 +146,18 @@ class PlacedImage:
 
     @cached_property
     def layout(self) -> tuple[str, tuple[int, ...]]:
-        """Axes with more than one of them, and the image's size."""
+        """Axes longer than one, and the image's size."""
         sizes = {axis: n for axis in "TCZ" if (n := self.sizes[axis]) > 1}
         sides = tuple(integer(self.ome.pixels.get(f"Size{axis}")) or 0 for axis in "YX")
         return "".join(sizes) + "YX", (*sizes.values(), *sides)
 
     @cached_property
     def files(self) -> tuple[Path, ...]:
-        """Files in which its planes are, there or not."""
+        """Files that should hold its planes; they may be missing."""
         return tuple(dict.fromkeys(run.file for run in self._runs))
 
     def place(self, t: int, c: int, z: int) -> Place | None:
-        """Find a plane; None where the XML does not say where it is.
+        """Find a plane; None if the XML does not say where it is.
 
         Parameters
         ----------
@@ -177,14 +177,14 @@ class PlacedImage:
         Parameters
         ----------
         path
-            The file that the set was opened by, named in errors.
+            The file with which the set was opened, named in errors.
         index
-            "time" and "channel", counted from 0; 0 where left out.
+            "time" and "channel", counted from 0; 0 if omitted.
 
         Raises
         ------
         FormatError
-            A plane or its file is missing, or pages are not as the XML says.
+            A plane or its file is missing, or pages differ from the XML.
         """
         t, c = index.get("time", 0), index.get("channel", 0)
         files: dict[Path, None] = {}
@@ -251,7 +251,7 @@ class PlacedImage:
         if uuid is None or (uuid.text or "").strip() == self.own_uuid:
             return own
         named = _beside(own, uuid.get("FileName") or (uuid.text or ""))
-        # A file that was renamed is still the only one that its XML speaks of.
+        # A renamed file is still the only one in its XML.
         return own if self.single and not named.is_file() else named
 
 
@@ -261,7 +261,7 @@ def placed_images(described: Description) -> list[PlacedImage]:
     Raises
     ------
     FormatError
-        None, or dimensions beyond z, time and channel.
+        There are none, or they have other dimensions than z, time and channel.
     """
     images = OmeImage.every(described.file, described.xml)
     root = images[0].root
@@ -281,11 +281,11 @@ def _identity(uuid: ElementTree.Element) -> str:
 
 
 def absent_files(images: Iterable[PlacedImage]) -> list[str]:
-    """Name the files of a set that are not there."""
+    """List the files of a set that are missing."""
     files = dict.fromkeys(file for image in images for file in image.files)
     return [file.name for file in files if not file.is_file()]
 
 
 def _beside(path: Path, name: str) -> Path:
-    """Find a file that OME-XML names: in the same folder, whatever path it writes."""
+    """Find a file that OME-XML names, always in the same folder; its path is ignored."""
     return path.parent / (PurePosixPath(name.replace("\\", "/")).name or "a file without name")

@@ -35,7 +35,8 @@ def open_ome_zarr(path: Path) -> Iterator[Series]:
     Raises
     ------
     FormatError
-        No OME-Zarr image, a plate or a collection of images, damaged, or no z-stack of counts.
+        It is not an OME-Zarr image, is a plate or a collection of images, is damaged, or is not a
+        z-stack of counts.
     FgafError
         The package zarr is missing.
     """
@@ -51,14 +52,14 @@ def open_ome_zarr(path: Path) -> Iterator[Series]:
         raise
     except (KeyError, TypeError, IndexError, AttributeError, ValueError, OSError) as error:
         raise FormatError(
-            f"{path} is no OME-Zarr image that can be read ({type(error).__name__}); name the "
+            f"{path} is not a readable OME-Zarr image ({type(error).__name__}); name the "
             "folder that holds its multiscales"
         ) from error
     check_pixels(path, np.dtype(array.dtype))
     unknown = [axis for axis in axes if axis not in (*_AXES, "z", "y", "x")]
     if unknown or axes[-2:] != ["y", "x"] or sizes.get("z", 1) < 2:
         shown = ", ".join(f"{axis}: {n}" for axis, n in sizes.items())
-        raise FormatError(f"{path} is no z-stack of two or more planes (axes {shown})")
+        raise FormatError(f"{path} is not a z-stack of two or more planes (axes {shown})")
     several = {name: sizes[axis] for axis, name in _AXES.items() if sizes.get(axis, 1) > 1}
     yield Series(
         path,
@@ -79,7 +80,7 @@ def _multiscales(path: Path, attributes: Mapping[str, Any]) -> dict[str, Any]:
             else ""
         )
         hint = f", but {inside}; name one image inside it, such as {path / '0'}" if inside else ""
-        raise FormatError(f"{path} is no OME-Zarr image{hint or '; it has no multiscales'}")
+        raise FormatError(f"{path} is not an OME-Zarr image{hint or '; it has no multiscales'}")
     described = dict(found[0])
     axes = described.get("axes")
     if not axes or not all(isinstance(axis, dict) for axis in axes):
@@ -124,7 +125,7 @@ def _read(
 def _scales(
     described: dict[str, Any], axes: list[str]
 ) -> tuple[tuple[Claim, ...], tuple[Claim, ...]]:
-    """Z step and pixel size; a scale without a unit of length says nothing."""
+    """Z step and pixel size; a scale without a unit of length is ignored."""
     found: dict[str, Claim] = {}
     for axis, (scale, _) in zip(axes, _transforms(described, len(axes)), strict=True):
         unit = _unit(described, axes.index(axis))
@@ -135,7 +136,7 @@ def _scales(
 
 
 def _origin(described: dict[str, Any], axes: list[str], n: int) -> dict[str, Any]:
-    """Positions of the planes, where a translation says where the first one is; 0 is a default."""
+    """Positions of the planes, if a translation gives the first one; 0 is a default value."""
     z = axes.index("z")
     scale, shift = _transforms(described, len(axes))[z]
     unit = _unit(described, z)
@@ -152,7 +153,7 @@ def _unit(described: dict[str, Any], axis: int) -> float | None:
 def _transforms(described: dict[str, Any], n: int) -> list[tuple[float, float]]:
     """Scale and translation of each axis: those of the full resolution, then those of all.
 
-    What is no number is NaN.
+    Values that are not numbers become NaN.
     """
     scale, shift = np.ones(n), np.zeros(n)
     steps = [

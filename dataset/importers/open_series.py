@@ -1,4 +1,4 @@
-"""Opening the z-stacks of a file or folder, whichever program wrote it."""
+"""Open the z-stacks of a file or folder of any supported program."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 def read_zstack(path: Path) -> ZStack:
-    """Read a file or folder that holds one z-stack; see `open_series`."""
+    """Read a file or folder with one z-stack; see `open_series`."""
     with open_series(path) as series:
         return series.only()
 
@@ -41,8 +41,8 @@ def open_series(path: Path, planes: int | None = None, axes: str = "") -> Iterat
     Raises
     ------
     FormatError
-        Missing, damaged, colour, float, a single plane, images of different sizes, gaps or
-        repeats in the numbering. The line names which.
+        The file is missing or damaged, has colours, floats, a single plane, images of different
+        sizes, or gaps or repeats in the numbering; the message says which.
     SettingError
         `planes` or `axes` contradicts the file.
     """
@@ -50,7 +50,7 @@ def open_series(path: Path, planes: int | None = None, axes: str = "") -> Iterat
     if planes is not None or axes:
         if opener is not open_tiff:
             option = "--axes" if axes else "--planes"
-            raise SettingError(f"{option} is for TIFF, which {path} is not; leave it out")
+            raise SettingError(f"{option} is for TIFF, and {path} is not one; leave it out")
         opener = partial(open_tiff, planes=planes, axes=axes)
     with opener(path) as series:
         _log.debug("opened %s: %s", path, series if series.sizes else "one stack")

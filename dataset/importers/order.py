@@ -1,4 +1,4 @@
-"""In which order the planes of a stack are stored, and how far apart: by all that tell of it."""
+"""Find the order of a stack's planes and their spacing, from all metadata that give them."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def stored_downwards(
 ) -> bool:
     """Find whether the planes are stored from the highest to the lowest.
 
-    Positions tell it, with a unit or without, and steps that are negative. A positive step does
-    not tell: programs write its size there. Where nothing tells, the first plane is the lowest.
+    Positions, with or without a unit, and negative steps give the order. A positive step does not:
+    programs write its size there. By default the first plane is the lowest.
 
     Parameters
     ----------
     stack
-        The planes, and what was recorded of them.
+        The planes and their metadata.
     highest_first
-        Whether the person who imports it says so.
+        Whether the user says so.
     ignore_metadata
-        Whether that alone counts.
+        Whether only the user's word counts.
 
     Raises
     ------
     SettingError
-        Two of them differ, or positions go up and down; the line has both.
+        Two sources differ, or positions go up and down; the message has both.
     """
     down: dict[str, bool] = {"--highest-first": True} if highest_first else {}
     if not ignore_metadata:
@@ -53,21 +53,21 @@ def stored_downwards(
 
 
 def told_step(stack: ZStack, step_um: float | None, ignore_metadata: bool = False) -> Claim | None:
-    """Find the z step that metadata and option agree on; None where neither says it.
+    """Find the z step on which metadata and option agree; None if neither gives it.
 
     Parameters
     ----------
     stack
-        The planes, and what was recorded of them.
+        The planes and their metadata.
     step_um
         The option ``--step``, µm.
     ignore_metadata
-        Whether the option alone counts.
+        Whether only the option counts.
 
     Raises
     ------
     SettingError
-        Two of them differ.
+        Two values differ.
     """
     given = Claim("--step", step_um) if step_um is not None else None
     return settle(
@@ -76,21 +76,21 @@ def told_step(stack: ZStack, step_um: float | None, ignore_metadata: bool = Fals
 
 
 def step_of(stack: ZStack, step_um: float | None, ignore_metadata: bool = False) -> Claim:
-    """Find the z step by metadata, option and recorded positions; see `told_step`.
+    """Find the z step from metadata, option and recorded positions; see `told_step`.
 
     Parameters
     ----------
     stack
-        As it was read.
+        The stack as read.
     step_um
         The z step that the user gave, µm, or None.
     ignore_metadata
-        Go by `step_um` alone.
+        Use only `step_um`.
 
     Raises
     ------
     SettingError
-        Nobody says it, two of them differ, or the positions are not even.
+        It is unknown, two values differ, or the positions are not evenly spaced.
     """
     step = told_step(stack, step_um, ignore_metadata)
     z = None if ignore_metadata else stack.z_um
@@ -114,16 +114,16 @@ def step_of(stack: ZStack, step_um: float | None, ignore_metadata: bool = False)
 
 
 def require_even(stack: ZStack, z_um: NDArray[np.float64], source: str) -> float:
-    """Find the mean distance of planes, µm, by their positions.
+    """Find the mean distance of planes, µm, from their positions.
 
     Parameters
     ----------
     stack
-        As it was read.
+        The stack as read.
     z_um
         (P,) positions of its planes, µm.
     source
-        Who says them, named in the error.
+        Source of the positions, named in the error.
 
     Raises
     ------
@@ -153,19 +153,19 @@ def require_even(stack: ZStack, z_um: NDArray[np.float64], source: str) -> float
 
 
 def require_alike(stack: ZStack, other: Heights) -> None:
-    """Refuse positions that differ from the stack's own by more than where they count from.
+    """Refuse positions that differ from the stack's own by more than an offset.
 
     Parameters
     ----------
     stack
-        With its own positions.
+        The stack with its own positions.
     other
-        Positions by another source, µm.
+        Positions from another source, µm.
 
     Raises
     ------
     SettingError
-        They do; the line has both spacings.
+        They differ; the message has both spacings.
     """
     if stack.z_um is None:
         return

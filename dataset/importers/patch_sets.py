@@ -23,7 +23,7 @@ def import_patches(
 ) -> Archive:
     """Read ready patches: an export, .npz, class folders of single patches, a stack per cell.
 
-    Which of them it is the files tell; see `import_export`, `import_npz`, `import_class_folders`
+    The kind is found from the files; see `import_export`, `import_npz`, `import_class_folders`
     and `import_cell_stacks`, also for the errors.
 
     Parameters
@@ -31,16 +31,16 @@ def import_patches(
     path
         A folder or an .npz file.
     settings
-        What the files do not say; None for the defaults.
+        Metadata that the files lack; None for the defaults.
     progress
         Wraps the list of files.
     say
-        Takes lines of what was assumed.
+        Prints lines that say what was assumed.
     """
     if path.suffix.lower() == ".npz":
         return import_npz(path, settings, say)
     if not path.is_dir():
-        raise FormatError(f"{path} is no folder and no .npz; name one of the two")
+        raise FormatError(f"{path} is neither a folder nor an .npz; name one of the two")
     if is_export(path):
         return import_export(path)
     if _holds_stacks(path):
@@ -49,7 +49,7 @@ def import_patches(
 
 
 def _holds_stacks(folder: Path) -> bool:
-    """Whether the folder's images are stacks; one without images is taken for that too."""
+    """Whether the folder's images are stacks; also true for a folder without images."""
     images = (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES)
     first = next(images, None)
     return first is None or holds_pages(first)

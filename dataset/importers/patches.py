@@ -1,4 +1,4 @@
-"""Patch sets that a laboratory has already: one multi-page TIFF per cell becomes an archive."""
+"""Existing patch sets: one multi-page TIFF per cell becomes an archive."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ METHOD: Final = "import"
 
 @dataclass(frozen=True)
 class PatchSettings:
-    """What is known of a patch set besides its pixels.
+    """Metadata of a patch set.
 
     Attributes
     ----------
     step_um : float or None
-        Distance of neighbouring pages, drive µm; None where every file's metadata tells.
+        Distance of neighbouring pages, drive µm; None if every file's metadata gives it.
     optics : Optics
         Optics of the images.
     sample_id : str
@@ -43,13 +43,13 @@ class PatchSettings:
         Regular expression searched in the file's path inside the folder, with ``/`` between
         folders; its group ``sample``, else its first group, is the sample.
     cell_from : str
-        The same for the cell, where every patch is a file of its own.
+        The same for the cell, if every patch is a separate file.
     labels : {"class", "um"} or None
-        What bare numbers as names of class folders are; None where there are none.
+        Meaning of plain numbers as names of class folders; None if there are none.
     classes : int or None
-        Number of depth classes of labels that are class numbers; None to go by the labels.
+        Number of depth classes, if labels are class numbers; None to count the labels.
     ignore_metadata : bool
-        Take step, positions, order of planes and pixel size of stacks from these settings alone.
+        Take step, positions, order of planes and pixel size of stacks only from these settings.
     annotator, name, description, license : str
         Free text for the archive.
     seed : int
@@ -79,16 +79,16 @@ def import_cell_stacks(
     settings: PatchSettings | None = None,
     progress: Callable[[list[Path]], Iterable[Path]] = iter,
 ) -> Archive:
-    """Read a folder of patch stacks, each cropped round one cell and centred on its focus.
+    """Read a folder of patch stacks, each cropped around one cell and centred on its focus.
 
     Parameters
     ----------
     folder
-        Holds, at any depth, one multi-page TIFF per cell: an odd number of square pages, the
-        same in every file, the middle page in focus; the lowest plane first, but for files that
-        say otherwise.
+        Contains, at any level, one multi-page TIFF per cell: an odd number of square pages, the
+        same in every file, the middle page in focus; the lowest plane first unless the file says
+        otherwise.
     settings
-        What is known besides the pixels.
+        Further metadata.
     progress
         Wraps the list of files while they are read.
 
@@ -100,9 +100,10 @@ def import_cell_stacks(
     Raises
     ------
     FormatError
-        A file is no such stack, or unlike the first one; the line names it.
+        A file is not such a stack, or differs from the first one in size or type; the message
+        names it.
     SettingError
-        The z step is unknown or contradicted, or `sample_from` matches nothing in a name.
+        The z step is unknown or contradicted, or `sample_from` does not match a name.
     """
     settings = settings or PatchSettings()
     for option, given in (
@@ -199,7 +200,7 @@ def _require_distinct(files: list[Path], folder: Path) -> None:
     for file in files:
         other = seen.setdefault(_cell_id(file, folder), file)
         if other is not file:
-            raise FormatError(f"{file} differs from {other.name} in the ending alone; keep one")
+            raise FormatError(f"{file} differs from {other.name} only in its suffix; keep one")
 
 
 def name_from(option: str, regex: str, path: str, what: str) -> str:
@@ -214,17 +215,17 @@ def name_from(option: str, regex: str, path: str, what: str) -> str:
     path
         The file's path.
     what
-        Name of the group, and of what is found.
+        Name of the group, and of the value.
 
     Raises
     ------
     SettingError
-        No regular expression, one without a group, or one that finds nothing.
+        It is not a regular expression, has no group, or does not match.
     """
     try:
         pattern = re.compile(regex)
     except re.error as error:
-        raise SettingError(f"{option} {regex!r} is no regular expression: {error}") from error
+        raise SettingError(f"{option} {regex!r} is not a regular expression: {error}") from error
     if pattern.groups == 0:
         raise SettingError(
             f"{option} {regex!r} has no group: put the {what} in parentheses, "
@@ -253,7 +254,7 @@ def _require_like(stack: ZStack, first: ZStack) -> None:
     if here != there:
         raise FormatError(
             f"{stack.path} is {here}, {first.path.name} is {there}; "
-            "all cells of an archive are alike"
+            "all cells must have one size and type"
         )
 
 
@@ -277,7 +278,7 @@ def _scales(stack: ZStack, settings: PatchSettings) -> tuple[Claim, Claim | None
 def _require_same_scales(
     stack: ZStack, settings: PatchSettings, step: Claim, pixel: Claim | None
 ) -> None:
-    """Refuse a file that says otherwise than the first, or nothing when nothing was given."""
+    """Refuse a file whose metadata differ from the first file's, or are missing."""
     own_step, own_pixel = _scales(stack, settings)
     settle("z step", stack.path, [own_step], Claim("the other files", step.value))
     if own_pixel is not None and pixel is not None:

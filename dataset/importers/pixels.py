@@ -1,4 +1,4 @@
-"""Which pixels are camera counts: grey, and 8 or 16 bits without sign."""
+"""Checks that pixels are camera counts: grey, unsigned, 8 or 16 bits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_pixels(path: Path, dtype: np.dtype[Any]) -> None:
     Raises
     ------
     FormatError
-        Neither uint8 nor uint16.
+        The type is neither uint8 nor uint16.
     """
     if dtype.kind != "u" or dtype.itemsize > 2:
         raise FormatError(
@@ -37,21 +37,21 @@ def check_pixels(path: Path, dtype: np.dtype[Any]) -> None:
 
 
 def first_of_equal(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
-    """Take one of the colours of (..., S) pixels where red, green and blue are all equal.
+    """Take one channel of (..., S) pixels if red, green and blue are equal everywhere.
 
-    An alpha value, last of two or four, is left out.
+    An alpha channel, the last of two or four, is dropped.
 
     Parameters
     ----------
     path
         The file, named in the error.
     pixels
-        (..., S), S colours.
+        (..., S), with S channels.
 
     Raises
     ------
     FormatError
-        They differ: the image is a colour one.
+        The channels differ: it is a colour image.
     """
     alpha = pixels.shape[-1] in (2, 4)
     colours = pixels[..., :-1] if alpha else pixels
@@ -62,21 +62,21 @@ def first_of_equal(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def colour_error(path: Path) -> FormatError:
-    """Say that an image is colour."""
+    """Error for a colour image."""
     return FormatError(
         f"{path} is a colour image; convert it to 8 or 16 bit grey (ImageJ: Image > Type > 8-bit)"
     )
 
 
 def held_bit_depth(frames: NDArray[Any], stated: int | None) -> int:
-    """Find the significant bits: as stated, or the least usual number that holds the brightest.
+    """Find the significant bits: as stated, or the smallest usual number that fits the maximum.
 
     Parameters
     ----------
     frames
         Images, uint8 or uint16.
     stated
-        Significant bits by the file, or None.
+        Significant bits from the file, or None.
     """
     needed = int(frames.max(initial=0)).bit_length()
     if stated is not None and needed <= stated <= 8 * frames.dtype.itemsize:
@@ -85,20 +85,20 @@ def held_bit_depth(frames: NDArray[Any], stated: int | None) -> int:
 
 
 def shifted_bits(frames: NDArray[Any], stated: int | None) -> int:
-    """Count the bits by which counts were shifted up to fill 16, as some cameras deliver them.
+    """Count the bits by which counts were shifted left to fill 16, as some cameras do.
 
     Parameters
     ----------
     frames
         Counts.
     stated
-        Significant bits by the metadata, where they tell.
+        Significant bits from the metadata, if known.
 
     Returns
     -------
     int
-        4 for 12 bits, whose largest count is 65520 then; 0 where the lowest bits are in use, or
-        the counts fit into as few bits without.
+        4 for 12 bits, whose largest count is then 65520; 0 if the lowest bits are used, or if
+        the counts fit into as few bits without a shift.
     """
     used = int(np.bitwise_or.reduce(frames, axis=None))
     needed = used.bit_length()

@@ -1,4 +1,4 @@
-"""What an import would write: which stacks of which files, and under which names."""
+"""Plan of an import: which stacks of which files it writes, and their names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fgaf.dataset.storage.optics import Optics
 
 @dataclass(frozen=True)
 class ImportSettings:
-    """What the person importing knows; None or empty where the files are to tell.
+    """Metadata that the user gives; None or empty to take them from the files.
 
     Attributes
     ----------
@@ -34,21 +34,21 @@ class ImportSettings:
     center_um
         Drive position of the middle plane, for files without recorded positions; 0 by default.
     optics
-        Optics; overrides nothing, a file that says otherwise is refused.
+        Optics; a file that contradicts them is refused.
     sample_id, operator, field
         Recorded with every stack. `field` names the field of view that repeats share.
     ignore_metadata
-        Take z step, positions, order of planes and pixel size from these settings alone.
+        Take z step, positions, order of planes and pixel size only from these settings.
     highest_first
-        Of files that do not say in which order their planes are: the first one is the highest.
+        The first plane is the highest, for files that do not say their order.
     planes
-        Of TIFFs whose pages run through z again and again without saying so: planes of one pass,
-        which are a time point then.
+        For TIFFs whose pages hold several passes through z without saying so: planes per pass;
+        each pass is a time point.
     axes
-        Of TIFFs with more than three axes and no names for them: letters, see `open_tiff`.
+        For TIFFs with more than three axes without names: letters, see `open_tiff`.
     take
-        Of files with several positions, time points or channels: which. Axis name, as in `AXES`,
-        to a number, a range ``start:stop:step`` or ``all``, counted from 0.
+        Which positions, time points or channels to take: axis name, as in `AXES`, to a number, a
+        range ``start:stop:step`` or ``all``, counted from 0.
     """
 
     step_um: StepUm | None = None
@@ -69,18 +69,18 @@ class ImportSettings:
 
 @dataclass(frozen=True)
 class Planned:
-    """One stack to import: which of its source's, and the file it becomes.
+    """One stack to import, and the file to which it is written.
 
     Attributes
     ----------
     source
         File or folder.
     index
-        Axis name to number, for the axes along which the source has several stacks.
+        Axis name to number, for axes along which the source has several stacks.
     target
         The raw stack file.
     field
-        Name of the field of view; empty for a field of its own.
+        Name of the field of view; empty for a separate field.
     overwrite
         Whether the target may be replaced.
     """
@@ -101,19 +101,19 @@ def plan_stacks(
 ) -> list[Planned]:
     """List what an import would write, without writing.
 
-    A set of files is one source: of those named that are of one set the first is taken.
+    A set of files is one source: if several of its files are named, the first is taken.
 
     Parameters
     ----------
     sources, folder, settings, overwrite
         As `import_stacks`.
     tell
-        Is told in a line which of the sources are of one set.
+        Prints a line that says which sources belong to one set.
 
     Raises
     ------
     SettingError, FormatError, ExistsError
-        As `import_stacks`, which writes it.
+        As `import_stacks`, which writes the files.
     """
     planned: list[Planned] = []
     sets: list[tuple[Path, set[Path]]] = []
@@ -140,10 +140,10 @@ def plan_stacks(
 
 
 def find_sources(paths: Iterable[Path]) -> list[Path]:
-    """Resolve what was named: what is one stack or file stays; a folder of such stands for them.
+    """Resolve the named sources: a folder of stacks is replaced by its stacks.
 
-    A folder of TIFFs of several pages each, or of a set that says itself which is which, stands for
-    those files; of other images of one page each, it is one stack.
+    A folder of multi-page TIFFs, or of a file set with its own index, is replaced by those files;
+    a folder of other single-page images is one stack.
 
     Raises
     ------
@@ -172,12 +172,12 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _is_one(folder: Path) -> bool:
-    """Whether a folder is one image in itself."""
+    """Whether a folder is itself one image."""
     return is_zarr(folder) or ndtiff_folder(folder) is not None
 
 
 def stack_name(source: Path) -> str:
-    """Name of the stack of a source: without ``.ome.tif``, ``.tiff`` and the like."""
+    """Name of the stack of a source, without ``.ome.tif``, ``.tiff`` or similar suffixes."""
     name = source.resolve().name if source.is_dir() else source.stem
     for ending in (".zarr", ".ome"):
         if name.lower().endswith(ending):
@@ -201,7 +201,7 @@ def _plans_of(
         told = " ".join(f"--take {axis}=0" for axis in untold)
         raise SettingError(
             f"{source} holds several z-stacks ({series}); say which with {told}, or all, each a "
-            "stack of its own"
+            "separate stack"
         )
     chosen = {axis: _numbers(source, axis, settings.take[axis], n) for axis, n in sizes.items()}
     name = series.name or stack_name(source)
@@ -213,7 +213,7 @@ def _plans_of(
             for axis, number in index.items()
         }
         target = folder / f"{name}{''.join(tags.values())}{SUFFIX}"
-        # Times and channels of one position show one field; positions are fields of their own.
+        # Times and channels of one position show one field; each position is a separate field.
         repeats = any(len(chosen[axis]) > 1 for axis in index if axis != "position")
         place = tags.get("position", "") if len(chosen.get("position", ())) > 1 else ""
         own = name + tags.get("position", "") if repeats else ""

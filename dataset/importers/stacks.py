@@ -51,16 +51,16 @@ def import_stacks(
     overwrite: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Imported]:
-    """Write every stack of every source as ``NAME.stack.h5``, one by one as they are drawn.
+    """Write every stack of every source as ``NAME.stack.h5``, one at each iteration.
 
     Parameters
     ----------
     sources
         Files, or folders of numbered images.
     folder
-        Where the raw stack files go.
+        Folder for the raw stack files.
     settings
-        What is known besides the metadata.
+        Metadata from the user.
     overwrite
         Whether existing files may be replaced.
     tell
@@ -74,12 +74,12 @@ def import_stacks(
     Raises
     ------
     SettingError
-        The z step is neither in the metadata nor given, or they differ; two stacks have one name;
-        a source has several stacks and the settings do not say which.
+        The z step is neither in the metadata nor given, or the two differ; two stacks have one
+        name; a source has several stacks and the settings do not say which to take.
     FormatError
-        A source is no z-stack of grey counts; see `open_series`.
+        A source is not a z-stack of grey counts; see `open_series`.
     ExistsError
-        An output exists and `overwrite` is false. Nothing has been written then.
+        An output exists and `overwrite` is false. Nothing is written.
     """
     settings = settings or ImportSettings()
     planned = plan_stacks(sources, folder, settings, overwrite, tell)
@@ -94,7 +94,7 @@ def import_planned(planned: Iterable[Planned], settings: ImportSettings) -> Iter
     planned
         The stacks to write.
     settings
-        How the sources are read.
+        How to read the sources.
     """
     for source, plans in itertools.groupby(planned, key=lambda plan: plan.source):
         with open_series(source, settings.planes, settings.axes) as series:
@@ -105,8 +105,7 @@ def import_planned(planned: Iterable[Planned], settings: ImportSettings) -> Iter
 def _write(stack: ZStack, plan: Planned, settings: ImportSettings) -> Imported:
     """Write one z-stack as a raw stack file.
 
-    Planes are stored with z ascending. Times and exposures are those of the metadata, 0 where it
-    has none.
+    Planes are stored with z ascending. Times and exposures come from the metadata, or are 0.
     """
     kept = restore_stack(stack.record, stack.frames) if stack.record else None
     if kept is not None and not settings.ignore_metadata:
@@ -153,7 +152,7 @@ def _restored(
     header: RawHeader,
     planes: dict[str, NDArray[Any]],
 ) -> Imported:
-    """Write a stack that fgaf exported as it was."""
+    """Restore a stack that fgaf exported."""
     step = told_step(stack, settings.step_um, settings.ignore_metadata) or Claim(
         "the export's record", header.step_um
     )
@@ -186,7 +185,7 @@ def _imported(
 
 
 def _with_settings(header: RawHeader, settings: ImportSettings, plan: Planned) -> RawHeader:
-    """Restore a stack as it was exported, but for what the person importing says otherwise."""
+    """Restore a stack as it was exported, except for what the user overrides."""
     given = {
         "sample_id": settings.sample_id,
         "operator": settings.operator,
@@ -228,7 +227,7 @@ def _positions(
 
 
 def _optics(stack: ZStack, settings: ImportSettings, pixel: Claim | None) -> Optics:
-    """Given optics, filled up with what the file describes."""
+    """The given optics, completed from the file's metadata."""
     read = {
         "numerical_aperture": stack.numerical_aperture,
         "magnification": stack.magnification,
@@ -255,7 +254,7 @@ def _column(values: NDArray[np.float64] | None, order: slice, n: int) -> NDArray
 def _provenance(
     stack: ZStack, step: Claim, pixel: Claim | None, z_source: str, down: bool, shift: int
 ) -> str:
-    """Where a stack came from, as TOML, kept in the place of the rig's settings."""
+    """The source of a stack, as TOML, stored in place of the rig's settings."""
     entries: dict[str, Any] = {
         "reader": stack.reader,
         "step_from": step.source,
@@ -268,13 +267,13 @@ def _provenance(
         "last_file": stack.files[-1].name,
         "sha256": _digest(stack.files),
     }
-    # JSON's strings, numbers and booleans are TOML's.
+    # JSON strings, numbers and booleans are valid TOML.
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in entries.items()]
     return "\n".join(["[import]", *lines]) + "\n"
 
 
 def _digest(files: Sequence[Path]) -> str:
-    """SHA-256 of a file; of several, that of their digests, one a line."""
+    """SHA-256 of a file; for several files, SHA-256 of their digests, one per line."""
     digests = [sha256_of(file) for file in files]
     if len(digests) == 1:
         return digests[0]

@@ -36,31 +36,30 @@ from fgaf.dataset.importers.zstack import Series, ZStack, count_passes
 
 
 def read_tiff(path: Path) -> ZStack:
-    """Read a TIFF of one z-stack; see `open_tiff`."""
+    """Read a TIFF with one z-stack; see `open_tiff`."""
     with open_tiff(path) as series:
         return series.only()
 
 
 @contextmanager
 def open_tiff(path: Path, planes: int | None = None, axes: str = "") -> Iterator[Series]:
-    """Open a TIFF of one z-stack or several: positions, time points, channels.
+    """Open a TIFF with one z-stack or several: positions, time points, channels.
 
     Parameters
     ----------
     path
         The file.
     planes
-        Of a file that does not say so itself: its pages run through so many planes, again and
-        again.
+        Planes per pass, for a file whose pages hold several passes through z without saying so.
     axes
-        Of a file with more than three axes and no names for them: a letter for each, as "TZYX";
+        One letter per axis, such as "TZYX", for a file with more than three axes without names;
         P is the position.
 
     Raises
     ------
     FormatError
-        No TIFF, truncated, colour, float, other axes, one plane, or pages of different sizes; the
-        line names which.
+        The file is not TIFF or truncated, has colours, floats, other axes, one plane, or pages of
+        different sizes; the message says which.
     SettingError
         `planes` or `axes` contradicts the file, or the file does not say which axis is which.
     """
@@ -86,7 +85,7 @@ def open_tiff(path: Path, planes: int | None = None, axes: str = "") -> Iterator
 
 @contextmanager
 def open_companion(path: Path) -> Iterator[Series]:
-    """Open the OME-TIFF set that a file of OME-XML alone describes.
+    """Open the OME-TIFF set that a file with only OME-XML describes.
 
     Raises
     ------
@@ -97,7 +96,7 @@ def open_companion(path: Path) -> Iterator[Series]:
 
 
 def _set(path: Path, tiff: tifffile.TiffFile) -> Series | None:
-    """Open what describes the places of its planes: Micro-Manager's and OME's files."""
+    """Open files that give the places of their planes: Micro-Manager and OME."""
     if micromanager_major(tiff) > 0:
         raise FormatError(f"{path} is a file of an NDTiff dataset; name its folder {path.parent}")
     xml = tiff.ome_metadata
@@ -106,7 +105,7 @@ def _set(path: Path, tiff: tifffile.TiffFile) -> Series | None:
 
 
 def is_of_set(path: Path) -> bool:
-    """Whether a TIFF says that it is one recording together with other files."""
+    """Whether a TIFF says that it is part of a recording in several files."""
     try:
         with opened_tiff(path) as tiff:
             found = _set(path, tiff)
@@ -117,7 +116,7 @@ def is_of_set(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class _Arranged:
-    """How the pages of an open TIFF are planes, and stacks of such.
+    """How the pages of an open TIFF form planes and stacks.
 
     Attributes
     ----------
@@ -126,9 +125,9 @@ class _Arranged:
     axes, shape
         Their arrangement.
     planes
-        Planes of one pass, where the pages run through z again and again.
+        Planes per pass, if the pages hold several passes through z.
     sizes
-        How many stacks along each of `AXES`.
+        Number of stacks along each of `AXES`.
     """
 
     path: Path
@@ -174,7 +173,7 @@ class _Arranged:
     def _with_tags(
         self, stack: ZStack, series: tifffile.TiffPageSeries, pages: NDArray[np.intp]
     ) -> ZStack:
-        """Add what a Micro-Manager file says that has no index any more."""
+        """Add the metadata of a Micro-Manager file that lost its index."""
         if not self.tiff.is_micromanager:
             return stack
         held = [series.pages[int(k)] for k in pages if k < len(series.pages)]
@@ -204,7 +203,7 @@ def _pixels(path: Path, series: tifffile.TiffPageSeries, pages: NDArray[np.intp]
 
 
 def _only_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    """Find the pages of a file that are alike, thumbnails left out."""
+    """Find the pages of a file with equal size and type, without thumbnails."""
     held = [series for series in tiff.series if not series.keyframe.is_reduced]
     if len(held) == 1:
         return held[0]

@@ -1,4 +1,4 @@
-"""Which axis of a TIFF counts planes, and which count stacks."""
+"""Which axis of a TIFF is the planes, and which axes are stacks."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _GIVEN_AXES: Final = {"P": "R"} | {axis: axis for axis in "TCZYX"}
 
 
 def named_axes(path: Path, axes: str, sizes: tuple[int, ...], given: str, told: bool) -> str:
-    """Name the axes of a file's pages, by the file itself or as given.
+    """Name the axes of a file's pages, from the file or as given.
 
     Parameters
     ----------
     path
         The file, for errors.
     axes, sizes
-        As it is read.
+        Axes and sizes as read.
     given
-        By the person who imports it; empty for nothing.
+        Axes given by the user; empty for none.
     told
-        Whether the file's program always names them.
+        Whether the program that wrote the file always names them.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def named_axes(path: Path, axes: str, sizes: tuple[int, ...], given: str, told: 
 def stack_sizes(
     path: Path, axes: str, shape: tuple[int, ...], times_are_planes: bool = False
 ) -> dict[str, int]:
-    """How many stacks along each axis.
+    """Number of stacks along each axis.
 
     Parameters
     ----------
@@ -76,12 +76,12 @@ def stack_sizes(
     shape
         Size of each axis.
     times_are_planes
-        Whether time points are planes where the file has no planes.
+        Whether time points count as planes if the file has no planes.
 
     Raises
     ------
     FormatError
-        No planes, or an axis that counts neither planes nor stacks.
+        There are no planes, or an axis is neither planes nor stacks.
     """
     sizes: dict[str, int] = {}
     for axis, n in zip(axes, shape, strict=True):

@@ -1,4 +1,4 @@
-"""An open TIFF: whatever is wrong with it becomes one line, and its pages become grey counts."""
+"""An open TIFF: every fault becomes a one-line error, and its pages become grey counts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fgaf.dataset.importers.pixels import check_pixels, first_of_equal
 TIFF_SUFFIXES: Final = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm")
 _LARGE: Final = 1 << 28
 _MOST_PACKED: Final = 100
-# What a damaged file makes the TIFF reader raise: it trusts offsets and counts it reads.
+# Errors of the TIFF reader on damaged files: it does not check the offsets and counts it reads.
 _DAMAGE: Final = (
     tifffile.TiffFileError,
     OSError,
@@ -41,19 +41,19 @@ _DAMAGE: Final = (
 
 
 def is_tiff(path: Path) -> bool:
-    """Whether a file's name is one of a TIFF."""
+    """Whether a file name has a TIFF suffix."""
     return path.suffix.lower() in TIFF_SUFFIXES
 
 
 @contextmanager
 def opened_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
-    """Open a TIFF; what the reader logs as an error, and any way it fails, becomes one line.
+    """Open a TIFF; every error that the reader raises or logs becomes one line.
 
     Raises
     ------
     FormatError
-        Not there, no regular file, damaged, no TIFF, or compressed in a way that needs the package
-        imagecodecs.
+        The file does not exist, is not a regular file, is damaged or not TIFF, or its compression
+        needs the package imagecodecs.
     """
     require_file(path)
     log = logging.getLogger("tifffile")
@@ -84,7 +84,7 @@ def opened_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
 
 
 def holds_pages(path: Path) -> bool:
-    """Whether a file is a TIFF of several pages."""
+    """Whether a file is a TIFF with several pages."""
     if not is_tiff(path) or not path.is_file():
         return False
     try:
@@ -101,7 +101,7 @@ def grey_pages(
     pixels: NDArray[Any],
     axes: str = "",
 ) -> NDArray[Any]:
-    """Turn decoded pages into grey counts in which more light is a larger number.
+    """Convert decoded pages to grey counts in which more light is a larger number.
 
     Parameters
     ----------
@@ -110,21 +110,21 @@ def grey_pages(
     tiff
         The same, opened.
     page
-        The page, or one of several that are alike.
+        The page, or one of several equal ones.
     pixels
-        As the page decodes to, (..., Y, X), (..., Y, X, S) or (..., S, Y, X).
+        Decoded pixels, (..., Y, X), (..., Y, X, S) or (..., S, Y, X).
     axes
-        The page's axes, where the file says more of them than the page.
+        The page's axes, if the file gives more of them than the page.
 
     Returns
     -------
     (..., Y, X) uint8 or uint16
-        Of colours that are all equal, one; of pages that store white as zero, the complement.
+        One channel if all are equal; the complement if the page stores white as zero.
 
     Raises
     ------
     FormatError
-        Colour, or no counts.
+        The page has colours, or does not hold counts.
     """
     axes = axes or page.axes
     if "S" in axes:
@@ -132,10 +132,10 @@ def grey_pages(
     check_pixels(path, pixels.dtype)
     table = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
     if table is not None and not (tiff.is_imagej or tiff.is_ome):
-        # Palettes of ImageJ and OME files are display tables over counts; others are colours.
+        # Palettes of ImageJ and OME files only affect the display of counts; others are colours.
         levels = first_of_equal(path, np.moveaxis(table, 0, -1)[pixels])
         pixels = (levels >> 8).astype(np.uint8)
-    # The reader takes a page that does not say for one with white as zero.
+    # If a page does not say, the reader assumes that white is zero.
     if 262 in page.tags and page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         pixels = (2**page.bitspersample - 1) - pixels
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
@@ -143,7 +143,7 @@ def grey_pages(
 
 @dataclass(frozen=True)
 class Place:
-    """Where a page is: its file, and its number there or the offset of its directory."""
+    """Place of a page: its file, and its number or the offset of its directory."""
 
     file: Path
     page: int | None = None
@@ -152,7 +152,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Page:
-    """A page read from its place: (Y, X) counts, and what Micro-Manager says of it."""
+    """A page read from its place: (Y, X) counts, and Micro-Manager's metadata."""
 
     pixels: NDArray[Any]
     told: dict[str, Any]
@@ -164,14 +164,14 @@ def read_places(path: Path, places: Iterable[Place]) -> Iterator[Page]:
     Parameters
     ----------
     path
-        The file that was named, for errors.
+        The file that the user named, for errors.
     places
         Where the pages are.
 
     Raises
     ------
     FormatError
-        A file is missing or truncated, or a page is no grey plane.
+        A file is missing or truncated, or a page is not a grey plane.
     """
     opened: dict[Path, tifffile.TiffFile] = {}
     claimed = stored = 0
@@ -196,7 +196,7 @@ def read_places(path: Path, places: Iterable[Place]) -> Iterator[Page]:
 
 
 def micromanager_tag(page: tifffile.TiffPage) -> dict[str, Any]:
-    """Read what Micro-Manager says of a page; nothing where it did not write it."""
+    """Read Micro-Manager's metadata of a page; empty if it did not write the page."""
     told = page.tags.valueof(51123)
     return told if isinstance(told, dict) else {}
 
@@ -217,7 +217,7 @@ def _page_at(tiff: tifffile.TiffFile, place: Place) -> tifffile.TiffPage:
 
 
 def contiguous(path: Path, series: tifffile.TiffPageSeries) -> NDArray[Any]:
-    """Map pages that follow each other without gap, (P, *page), without reading them.
+    """Memory-map contiguous pages, (P, *page), without reading them.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def contiguous(path: Path, series: tifffile.TiffPageSeries) -> NDArray[Any]:
     Raises
     ------
     FormatError
-        They do not, or the file ends before they do.
+        They are not contiguous, or the file ends before they do.
     """
     page = series.keyframe
     handle = page.parent.filehandle
@@ -247,7 +247,7 @@ def contiguous(path: Path, series: tifffile.TiffPageSeries) -> NDArray[Any]:
 
 
 def require_held(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame) -> None:
-    """Refuse a page whose pixels are not all in its file; the reader would make them black.
+    """Refuse a page whose pixels are not all in its file; the reader would fill them with black.
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ def require_held(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame) -> No
     Raises
     ------
     FormatError
-        They reach beyond its end, some are left out, or far more are claimed than are stored.
+        They reach beyond its end, some are missing, or far more are declared than stored.
     """
     places = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     require_end(path, page.parent.filehandle.size, max((o + n for o, n in places), default=0))
@@ -292,7 +292,7 @@ def require_end(path: Path, size: int, end: int) -> None:
     Raises
     ------
     FormatError
-        It does.
+        The file ends before its pixels.
     """
     if end > size:
         raise FormatError(
@@ -321,4 +321,4 @@ def _packed(path: Path, how: str) -> FormatError:
 
 def _damaged(path: Path, problem: str) -> FormatError:
     cause = re.sub(r"^<[^>]*>\s*", "", problem).strip()[:120]
-    return FormatError(f"{path} is truncated, damaged or no TIFF ({cause}); export it again")
+    return FormatError(f"{path} is truncated, damaged or not a TIFF ({cause}); export it again")

@@ -1,4 +1,4 @@
-"""What the metadata of ImageJ, LSM, Micro-Manager and OME in a TIFF say of a stack in it."""
+"""Metadata of a stack in a TIFF, as ImageJ, LSM, Micro-Manager and OME write them."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ Claims = tuple[Claim, ...]
 
 
 def imagej_claims(tiff: tifffile.TiffFile) -> tuple[Claims, Claims, tuple[Heights, ...]]:
-    """Read spacing, pixel size and the order of planes, where ImageJ wrote the file.
+    """Read spacing, pixel size and the order of planes, if ImageJ wrote the file.
 
-    x and y may have units of their own; a spacing in no unit of length tells the order alone.
+    x and y may have different units; a spacing without a unit of length gives only the order.
     """
     meta = tiff.imagej_metadata if tiff.is_imagej else None
     if meta is None:
@@ -52,7 +52,7 @@ def imagej_claims(tiff: tifffile.TiffFile) -> tuple[Claims, Claims, tuple[Height
         order = (Heights("ImageJ spacing", np.array([0.0, spacing]), in_um=False),)
     tags = tiff.pages.first.tags
     if tags.valueof(296) == tifffile.RESUNIT.CENTIMETER and unit is not None:
-        unit = y_unit = MICROMETRES["cm"]  # as Micro-Manager writes it, and ImageJ reads it
+        unit = y_unit = MICROMETRES["cm"]  # as Micro-Manager writes and ImageJ reads it
     sides = [
         (_inverse(tags[name].value), um)
         for name, um in (("XResolution", unit), ("YResolution", y_unit))
@@ -62,7 +62,7 @@ def imagej_claims(tiff: tifffile.TiffFile) -> tuple[Claims, Claims, tuple[Height
 
 
 def with_imagej(stack: ZStack, tiff: tifffile.TiffFile) -> ZStack:
-    """Add spacing and pixel size, where ImageJ wrote the file and gave their unit.
+    """Add spacing and pixel size, if ImageJ wrote the file and gave their unit.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def with_imagej(stack: ZStack, tiff: tifffile.TiffFile) -> ZStack:
 
 
 def lsm_claims(tiff: tifffile.TiffFile) -> tuple[Claims, Claims]:
-    """Read z step and pixel size of a Zeiss LSM file, which has them in metres."""
+    """Read z step and pixel size of a Zeiss LSM file, stored in metres."""
     told = tiff.lsm_metadata or {}
     step, *sides = (number(told.get(f"VoxelSize{axis}")) for axis in "ZXY")
     pixels = tuple(
@@ -94,7 +94,7 @@ def lsm_claims(tiff: tifffile.TiffFile) -> tuple[Claims, Claims]:
 
 
 def with_lsm(stack: ZStack, tiff: tifffile.TiffFile) -> ZStack:
-    """Add what a Zeiss LSM file says of its voxels.
+    """Add the voxel size of a Zeiss LSM file.
 
     Parameters
     ----------
@@ -112,16 +112,16 @@ def with_lsm(stack: ZStack, tiff: tifffile.TiffFile) -> ZStack:
 def with_micromanager(
     stack: ZStack, summary: Mapping[str, Any], pages: Sequence[Mapping[str, Any]]
 ) -> ZStack:
-    """Add what Micro-Manager says of all images and of each of the stack's.
+    """Add Micro-Manager's metadata of all images and of each image of the stack.
 
     Parameters
     ----------
     stack
         As it was read; it stays as it is.
     summary
-        What is said of all images.
+        Metadata of all images.
     pages
-        What is said of each image of the stack.
+        Metadata of each image of the stack.
     """
     steps, pixels = micromanager_claims(dict(summary))
     first = pages[0] if pages else {}
@@ -151,17 +151,17 @@ def with_micromanager(
 
 
 def micromanager_summary(tiff: tifffile.TiffFile) -> dict[str, Any]:
-    """Read what Micro-Manager says of all images of a file."""
+    """Read Micro-Manager's metadata of all images of a file."""
     try:
         told = tifffile.read_micromanager_metadata(tiff.filehandle, keys={"Summary"})
     except (ValueError, TypeError):
-        return {}  # a file re-saved by another program keeps the page tags alone
+        return {}  # a file re-saved by another program keeps only the page tags
     summary = told.get("Summary")
     return summary if isinstance(summary, dict) else {}
 
 
 def micromanager_major(tiff: tifffile.TiffFile) -> int:
-    """Find the version of Micro-Manager's NDTiff that a file has; 0 where it is none."""
+    """Find the NDTiff version of a file; 0 if it is not NDTiff."""
     if not tiff.is_micromanager:
         return 0
     told = tifffile.read_micromanager_metadata(tiff.filehandle, keys=())
@@ -180,7 +180,7 @@ def ome_claims(ome: OmeImage) -> tuple[Claims, Claims]:
 
 
 def with_ome(stack: ZStack, ome: OmeImage, at: tuple[int, int]) -> ZStack:
-    """Add what the OME-XML of an image says of its stack at a time point and channel.
+    """Add the OME-XML metadata of a stack at a time point and channel.
 
     Parameters
     ----------
@@ -229,5 +229,5 @@ def with_ome(stack: ZStack, ome: OmeImage, at: tuple[int, int]) -> ZStack:
 
 def _inverse(rational: Any) -> float | None:
     numerator, denominator = rational if isinstance(rational, tuple) else (rational, 1)
-    # 1:1 is what programs write when nobody calibrated the pixel.
+    # Programs write 1:1 if the pixel is not calibrated.
     return denominator / numerator if numerator and numerator != denominator else None

@@ -1,4 +1,4 @@
-"""A z-stack as other programs store it: its planes, and what its metadata claims about them."""
+"""A z-stack as other programs store it: its planes and their metadata."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from fgaf.base.errors import FormatError, SettingError
 from fgaf.dataset.importers.ome import number
 
 AXES: Final = {"position": "positions", "time": "time points", "channel": "channels"}
-"""What a file may hold several stacks of, and its plural."""
+"""Axes along which a file may hold several stacks, and their plurals."""
 _CLOSE: Final = 0.005
 _TIME: Final = Bound(-1e9, 1e9)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A number, and where it was read."""
+    """A number and its source."""
 
     source: str
     value: float
@@ -30,16 +30,16 @@ class Claim:
 
 @dataclass(frozen=True)
 class Heights:
-    """Numbers recorded for every plane, and where they were read.
+    """Numbers recorded for every plane, and their source.
 
     Attributes
     ----------
     source
-        Where.
+        Name of the metadata entry.
     values
         (P,) float64.
     in_um
-        Whether they are positions in µm; else only their order counts.
+        Whether they are positions in µm; otherwise only their order counts.
     """
 
     source: str
@@ -49,40 +49,40 @@ class Heights:
 
 @dataclass(frozen=True)
 class ZStack:
-    """Planes read from one file or folder, in the order they are stored there.
+    """Planes read from one file or folder, in their stored order.
 
     Attributes
     ----------
     path : Path
         The file or folder.
     reader : str
-        What it was read as, such as "OME-TIFF".
+        Format as which it was read, such as "OME-TIFF".
     frames : (P, Y, X) uint8 or uint16
         The pixels as stored.
     files : tuple of Path
-        Every file that pixels came from.
+        Every file from which pixels were read.
     steps_um, pixel_sizes_um : tuple of Claim
-        What the metadata says of the z step and the pixel; empty where it is silent. A negative
-        step says that the planes are stored from the highest to the lowest.
+        Z step and pixel size in the metadata; empty if absent. A negative step means that the
+        planes are stored from the highest to the lowest.
     z_um : (P,) float64 or None
-        Drive position of every plane, where recorded and where it changes.
+        Drive position of every plane, if recorded and not constant.
     z_source : str
-        Where `z_um` was read.
+        Source of `z_um`.
     other_heights : tuple of Heights
-        What else was recorded for every plane, by other programs or without a unit.
+        Other positions recorded for every plane, by other programs or without a unit.
     bit_depth : int or None
-        Significant bits as the metadata has them.
+        Significant bits in the metadata.
     numerical_aperture, magnification, medium_index : float or None
-        The objective, where described.
+        The objective, if described.
     time_ns : (P,) int64 or None
-        When every plane was taken, ns since the epoch; since the first plane when
-        `time_is_absolute` is false.
+        Time of every plane, ns since the epoch; since the first plane if `time_is_absolute` is
+        false.
     time_is_absolute : bool
         Whether `time_ns` counts from the epoch.
     exposure_us : (P,) float64 or None
         Exposure times.
     record : str
-        Record of the raw stack that this is an export of; empty for other images.
+        Record of the raw stack from which this was exported; empty for other images.
     """
 
     path: Path
@@ -115,12 +115,11 @@ class Series:
     read
         Reads one stack, given an index into every axis of `sizes`.
     sizes
-        How many stacks along each of `AXES`; only those with more than one.
+        Number of stacks along each of `AXES`; only axes with more than one.
     members
-        Every file of the set that the named one is of, there or not; empty for a file that stands
-        alone.
+        Every file of the set, including missing ones; empty for a single file.
     name
-        Name of the set; empty for a file that stands alone.
+        Name of the set; empty for a single file.
     """
 
     path: Path
@@ -138,7 +137,7 @@ class Series:
         Raises
         ------
         FormatError
-            There are several, or it is no stack of grey counts.
+            There are several, or it is not a stack of grey counts.
         """
         if self.sizes:
             raise FormatError(f"{self.path} is not one z-stack ({self}); save one to a file")
@@ -146,7 +145,7 @@ class Series:
 
 
 def count_passes(path: Path, pages: int, planes: int) -> int:
-    """Count how often the pages of a file run through its planes.
+    """Count the passes through z in the pages of a file.
 
     Parameters
     ----------
@@ -155,44 +154,44 @@ def count_passes(path: Path, pages: int, planes: int) -> int:
     pages
         Number of its pages.
     planes
-        Planes of one pass.
+        Planes per pass.
 
     Raises
     ------
     SettingError
-        Fewer than two planes, or pages are left over.
+        There are fewer than two planes, or the pages are not a multiple of them.
     """
     if planes < 2 or pages % planes:
         raise SettingError(
-            f"--planes {planes}: {path} has {pages} pages, which are no whole number of stacks of "
+            f"--planes {planes}: {path} has {pages} pages, not a whole number of stacks of "
             "two or more planes; give the planes of one pass"
         )
     return pages // planes
 
 
 def magnitudes(claims: Sequence[Claim]) -> tuple[Claim, ...]:
-    """Take the size of steps of which some tell the direction too."""
+    """Take the absolute size of steps, some of which are signed."""
     return tuple(Claim(claim.source, abs(claim.value)) for claim in claims)
 
 
 def settle(what: str, path: Path, claims: Sequence[Claim], option: Claim | None) -> Claim | None:
-    """Find the one value that metadata and option agree on; None where nobody says anything.
+    """Find the value on which metadata and option agree; None if neither gives one.
 
     Parameters
     ----------
     what
-        Of what the value is, such as "pixel size".
+        What the value is, such as "pixel size".
     path
         The file, named in the error.
     claims
-        Values by the file's metadata, µm.
+        Values from the file's metadata, µm.
     option
         The value that the user gave, µm, or None.
 
     Raises
     ------
     SettingError
-        One is out of bounds, or two differ by more than half a per cent; the line has the numbers.
+        One is out of bounds, or two differ by more than 0.5 %; the message has both.
     """
     said = [*claims, *([option] if option else [])]
     for claim in said:
@@ -213,9 +212,9 @@ def settle(what: str, path: Path, claims: Sequence[Claim], option: Claim | None)
 
 
 def micromanager_claims(summary: dict[str, Any]) -> tuple[tuple[Claim, ...], tuple[Claim, ...]]:
-    """Read z step and pixel size from a Micro-Manager summary; 0 means not known there.
+    """Read z step and pixel size from a Micro-Manager summary, where 0 means unknown.
 
-    The step is negative where the planes were taken downwards.
+    The step is negative if the planes were taken downwards.
     """
     step = number(summary.get("z-step_um"))
     pixel = number(summary.get("PixelSize_um"))
@@ -226,14 +225,14 @@ def micromanager_claims(summary: dict[str, Any]) -> tuple[tuple[Claim, ...], tup
 
 
 def positions_of(z: NDArray[np.float64] | None, source: str) -> dict[str, Any]:
-    """Recorded positions; one that never changes is that of a drive that did not do the stack.
+    """Recorded positions; empty if constant, as for a drive that did not move.
 
     Parameters
     ----------
     z
         (P,) positions of the planes, µm, or None.
     source
-        Who says them.
+        Source of the positions.
     """
     if z is None or np.ptp(z) == 0:
         return {}
@@ -241,16 +240,16 @@ def positions_of(z: NDArray[np.float64] | None, source: str) -> dict[str, Any]:
 
 
 def complete(values: list[float | None]) -> NDArray[np.float64] | None:
-    """Make an array of times; None where one is missing or can be none."""
+    """Make an array of times; None if one is missing or invalid."""
     if not values or any(value is None or _TIME.fault(value) for value in values):
         return None
     return np.array(values, dtype=np.float64)
 
 
 def filled_up(values: Sequence[float | None]) -> NDArray[np.float64] | None:
-    """Make an array of positions, those missing on the line through their neighbours.
+    """Make an array of positions; missing ones are interpolated linearly.
 
-    None where fewer than two are recorded.
+    None if fewer than two are recorded.
     """
     known = [k for k, value in enumerate(values) if value is not None]
     if len(known) < 2:

@@ -209,7 +209,7 @@ def array(folder: Path) -> Path:
 RGB = np.random.default_rng(1).integers(0, 255, (6, 5, 16, 16, 3), dtype=np.uint8)
 MANY = SET.reshape(-1, 16, 16)
 BAD = [
-    Bad("numbers of what", folders(NUMBERS), "say with --labels whether"),
+    Bad("numbers of what", folders(NUMBERS), "pass --labels to say whether"),
     Bad("no depth", folders(["a", "b", "c"]), "the folder 'a' is no depth class"),
     Bad("step contradicted", folders(DEPTHS), "0.5 µm by the folders' names", PatchSettings(1.0)),
     Bad("no step", folders(NUMBERS), "give it with --step", PatchSettings(labels="class")),
@@ -218,7 +218,7 @@ BAD = [
     Bad("lopsided", folders(["0um", "1um", "2um"]), "evenly round 0", PatchSettings()),
     Bad("uneven", folders(["-1um", "0um", "0.5um", "1um"]), "evenly round 0", PatchSettings()),
     Bad("not class numbers", folders(BARE), "pass --labels um", PatchSettings(labels="class")),
-    Bad("sizes", unlike, "all patches are alike"),
+    Bad("sizes", unlike, "all patches must have one size"),
     Bad("loose", loose, "lies in no class's folder"),
     Bad("deep", folders([f"a/{name}" for name in DEPTHS]), "expected CLASS/image or SIDE/CLASS"),
     Bad("colour", folders(DEPTHS, pixels=RGB), "is a colour image"),
@@ -237,7 +237,7 @@ BAD = [
     ),
     Bad("no cell", folders(DEPTHS), "finds no cell in", PatchSettings(cell_from="(x)y")),
     Bad("empty", lambda folder: folder, "holds no TIFF"),
-    Bad("absent", lambda folder: folder / "absent", "is no folder and no .npz"),
+    Bad("absent", lambda folder: folder / "absent", "is neither a folder nor an .npz"),
     Bad("absent npz", lambda folder: folder / "absent.npz", "is not there"),
     Bad("other arrays", npz(x=SET, y=SET), "has no train_images"),
     Bad("no labels", npz(**without("val_labels")), "no val_labels"),
@@ -248,7 +248,7 @@ BAD = [
     Bad("colour npz", npz(images=RGB[0], labels=np.arange(5)), "colour images"),
     Bad("float npz", npz(images=MANY / 255.0, labels=np.arange(30) % 5), "float64 pixels"),
     Bad("object npz", npz(images=np.array([None, 1]), labels=np.arange(2)), "plain arrays"),
-    Bad("cut", broken, "is damaged or no .npz"),
+    Bad("cut", broken, "is damaged or not an .npz"),
     Bad("npy", array, "single array"),
 ]
 

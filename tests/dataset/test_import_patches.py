@@ -83,10 +83,10 @@ BAD = [
     Bad("one page", "single plane", SET[0][0]),
     Bad("float", "float32", SET[0].astype(np.float32)),
     Bad("no step", "give it with --step", settings=PatchSettings()),
-    Bad("twice", "in the ending alone", file="donor0/cell0.tiff"),
+    Bad("twice", "only in its suffix", file="donor0/cell0.tiff"),
     Bad("sample not found", "finds no sample in", settings=PatchSettings(0.5, sample_from="(x)/")),
     Bad("no group", "has no group", settings=PatchSettings(0.5, sample_from="donor")),
-    Bad("no pattern", "no regular expression", settings=PatchSettings(0.5, sample_from="(")),
+    Bad("no pattern", "not a regular expression", settings=PatchSettings(0.5, sample_from="(")),
 ]
 
 

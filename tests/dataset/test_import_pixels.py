@@ -129,7 +129,7 @@ def patched(path: Path, tag: int, value: int, page: int = 1) -> Path:
     return path
 
 
-INCOMPLETE_SAYS = "lacks a part of the pixels|truncated, damaged or no TIFF"
+INCOMPLETE_SAYS = "lacks a part of the pixels|truncated, damaged or not a TIFF"
 INCOMPLETE = [
     ("no place", 273, 0, None),
     ("no bytes", 279, 0, "zlib"),

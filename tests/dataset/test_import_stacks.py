@@ -337,7 +337,7 @@ BAD = [
     Bad("half an OME file", cut(ome(), 0.5), "truncated"),
     Bad("half an ImageJ file", cut(imagej(), 0.5), "truncated"),
     Bad("nearly a file", cut(plain(), 0.97), "truncated"),
-    Bad("text", text, "damaged or no TIFF"),
+    Bad("text", text, "damaged or not a TIFF"),
     Bad("not there", lambda folder: folder / "absent.tif", "is not there"),
     Bad("gap", images(["1.png", "2.png", "4.png"]), "no image numbered 3"),
     Bad("repeat", images(["z1.png", "z01.png", "z2.png"]), "several images numbered 1"),
@@ -522,7 +522,7 @@ def test_pages_that_run_through_z_again_and_again(write: Writer, tmp_path: Path)
             np.testing.assert_array_equal(stack.frames, pixels)
             assert stack.header.field == "stack"
     for planes, write_other, says in (
-        (6, plain(TIMES.reshape(20, 20, 30)), "has 20 pages, which are no whole number"),
+        (6, plain(TIMES.reshape(20, 20, 30)), "has 20 pages, not a whole number"),
         (1, plain(TIMES.reshape(20, 20, 30)), "two or more planes"),
         (5, ome(TIMES, meta=OME | {"axes": "TZYX"}), "says itself which page"),
         (5, images(["1.png", "2.png"]), "--planes is for TIFF"),
