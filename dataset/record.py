@@ -1,8 +1,8 @@
-"""What a raw stack or an archive holds besides its pixels, as JSON that travels in other formats.
+"""All metadata of a raw stack or an archive as JSON, stored inside other formats.
 
-OME-TIFF, OME-Zarr, npz and the like have places for pixels, step and optics, and none for the
-rest. The exporters put this record beside the pixels, and the importers restore from it, so that
-a stack or an archive comes back with the checksum that it had.
+OME-TIFF, OME-Zarr, npz and similar formats store pixels, step and optics, but not the other
+metadata. The exporters write this record beside the pixels, and the importers restore from it, so
+that a stack or an archive gets its original checksum.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BLOCK: Final = 64
 
 
 def stack_record(stack: RawStack) -> str:
-    """Write down all of a raw stack but its pixels, which a checksum stands for."""
+    """Record of a raw stack: all metadata, and a checksum of the pixels."""
     return _dump(
         {
             "format": raw.FORMAT,
@@ -51,15 +51,15 @@ def restore_stack(
     Parameters
     ----------
     record
-        What `stack_record` wrote.
+        Output of `stack_record`.
     frames
-        (P, Y, X) pixels that it came with.
+        (P, Y, X) pixels stored with it.
 
     Returns
     -------
     tuple or None
-        Header, and column name to (P,) array. None where the pixels are not those that the record
-        was written for: another program changed them, and what was true of the old need not be.
+        Header, and column name to (P,) array. None if another program changed the pixels since the
+        record was written: the record may then be wrong.
     """
     try:
         read = parse_json(record)
@@ -74,14 +74,14 @@ def restore_stack(
 
 
 def archive_record(archive: Archive, files: Sequence[str] = ()) -> str:
-    """Write down all of an archive but its pixels, which a checksum stands for.
+    """Record of an archive: all metadata, and a checksum of the pixels.
 
     Parameters
     ----------
     archive
         In memory or open.
     files
-        M names of the files that hold the patches, where each has one.
+        M names of the patches' files, if each patch has one.
     """
     return _dump(
         {
@@ -106,12 +106,12 @@ def files_of(record: str, path: object) -> list[str]:
     record
         The record, JSON.
     path
-        Where it is from, named in the error.
+        Its source, named in the error.
 
     Raises
     ------
     FormatError
-        No record of an archive.
+        It is not a record of an archive.
     """
     files = _archive_record(record, path).get("files")
     if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
@@ -120,22 +120,22 @@ def files_of(record: str, path: object) -> list[str]:
 
 
 def restore_archive(record: str, images: NDArray[Any], path: object) -> Archive:
-    """Put an archive together again from its record and its patches.
+    """Restore an archive from its record and its patches.
 
     Parameters
     ----------
     record
-        What `archive_record` wrote.
+        Output of `archive_record`.
     images
         (M, S, S) patches, in the order of the archive's rows.
     path
-        Where the record was read, for the error.
+        Source of the record, for the error.
 
     Raises
     ------
     FormatError
-        The record is damaged or of a newer version, or the patches are not those it was written
-        for.
+        The record is damaged or of a newer version, or the patches were changed after it was
+        written.
     """
     read = _archive_record(record, path)
     if read.get("pixels_sha256") != digest_of(images):
@@ -159,7 +159,7 @@ def restore_archive(record: str, images: NDArray[Any], path: object) -> Archive:
 
 
 def digest_of(pixels: Any) -> str:
-    """SHA-256 of images (N, Y, X) as our files seal them: of type, shape and values."""
+    """SHA-256 of images (N, Y, X) as in our files: of type, shape and values."""
     digest = Digest(np.dtype(pixels.dtype), tuple(int(n) for n in pixels.shape))
     for start in range(0, len(pixels), _BLOCK):
         digest.update(pixels[start : start + _BLOCK])
@@ -196,7 +196,7 @@ def _columns(schema: Schema, values: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def _numbers(values: Any) -> list[Any]:
-    """Numbers as JSON has them: it knows no NaN."""
+    """Numbers as JSON, which has no NaN."""
     return [None if v != v else v for v in np.asarray(values).tolist()]
 
 

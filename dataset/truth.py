@@ -1,4 +1,4 @@
-"""What was really in front of the objective: known only to a simulation, kept beside its stack."""
+"""Ground truth of a simulated stack, stored beside it."""
 
 from pathlib import Path
 from typing import Literal
@@ -19,14 +19,14 @@ class _Frozen(BaseModel):
 
 
 class CellTruth(_Frozen):
-    """Pose of one cell, or other thing, in the middle of one exposure.
+    """Pose of one cell, or other object, in the middle of one exposure.
 
     Attributes
     ----------
     id
         The same number in every frame.
     kind
-        "sperm", or what else lies in the field ("debris", "cell", "pipette", ...).
+        "sperm", or another object in the field ("debris", "cell", "pipette", ...).
     y_px, x_px
         Centre of the head in the frame, in pixels; may lie outside it.
     focus_um
@@ -46,7 +46,7 @@ class CellTruth(_Frozen):
 
 
 class FrameTruth(_Frozen):
-    """Everything in the field at one exposure; `time_ns` as in the stack's time_host_ns."""
+    """All objects in the field at one exposure; `time_ns` as in the stack's time_host_ns."""
 
     time_ns: TimeNs
     cells: tuple[CellTruth, ...]
@@ -62,7 +62,7 @@ class StackTruth(_Frozen):
 
 
 def truth_path(stack: Path) -> Path:
-    """Where the truth of ``NAME.stack.h5`` lies: ``NAME.truth.json`` beside it."""
+    """Path of the truth of ``NAME.stack.h5``: ``NAME.truth.json`` beside it."""
     return stack.with_name(stack.name.removesuffix(_STACK) + ".truth.json")
 
 
@@ -74,9 +74,9 @@ def write_truth(stack: Path, truth: StackTruth, overwrite: bool = False) -> Path
     stack
         The stack's file.
     truth
-        What the simulation knows of it.
+        The simulation's ground truth.
     overwrite
-        Whether a file that is there may be replaced.
+        Whether an existing file may be replaced.
 
     Raises
     ------
@@ -89,12 +89,12 @@ def write_truth(stack: Path, truth: StackTruth, overwrite: bool = False) -> Path
 
 
 def read_truth(stack: Path) -> StackTruth | None:
-    """Read the truth beside a stack; None where there is none.
+    """Read the truth beside a stack; None if there is none.
 
     Raises
     ------
     FormatError
-        The file is there and is not the truth of a stack, or was altered.
+        The file exists but is not the truth of a stack, or was altered.
     """
     path = truth_path(stack)
     if not path.exists():

@@ -1,4 +1,4 @@
-"""A raw stack made from planes that are all at hand: an import, a changed copy."""
+"""Write a raw stack from planes that already exist: an import, a changed copy."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def write_whole_stack(
     planes: Mapping[str, NDArray[Any]],
     overwrite: bool = True,
 ) -> Path:
-    """Write and publish a stack that can be made again from where its planes come from.
+    """Write and publish a stack that can be made again from its source.
 
-    Unlike a recording it leaves nothing behind when it fails, and does not touch a recording's
-    ``.part``. Several programs may write the same stack at once.
+    Unlike a recording it leaves no file if it fails, and does not touch a recording's ``.part``.
+    Several programs may write the same stack at the same time.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""What a file holds, and what is wrong with it."""
+"""Summaries and checks of files."""

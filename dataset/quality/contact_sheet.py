@@ -1,4 +1,4 @@
-"""An archive at a glance: a picture of cells x depths."""
+"""Overview of an archive: a picture of cells x depths."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def contact_sheet(archive: Archive, n_cells: int = _CELLS) -> NDArray[np.uint8]:
     archive
         Open archive.
     n_cells
-        How many cells, evenly picked, to show.
+        Number of cells to show, evenly spaced.
 
     Returns
     -------
     (H, W) uint8
-        Each cell stretched from its darkest to its brightest pixel; absent depths are black. The
-        depths stand above, in µm, and the number of the cell in the archive, from 0, at the left.
+        Each cell is scaled from its darkest to its brightest pixel; missing depths are black.
+        Depths in µm are at the top, the index of the cell in the archive at the left.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def write_contact_sheet(path: Path, archive: Archive, overwrite: bool = False) -
     archive
         An open archive.
     overwrite
-        Whether a file that is there may be replaced.
+        Whether an existing file may be replaced.
     """
     from PIL import Image
 

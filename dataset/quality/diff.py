@@ -18,26 +18,26 @@ _TOLD = (f"/{HISTORY}", "/true_depth_um")
 
 @dataclass(frozen=True)
 class Difference:
-    """What is not the same in two archives; cells are compared by name.
+    """Differences between two archives; cells are compared by name.
 
     Attributes
     ----------
     header : dict
-        Name of a differing entry to its two values; time and program of writing aside.
+        Name of a differing entry to its two values, without time and program of writing.
     only_first, only_second : list of str
         Cells that only one archive has.
     labels, pixels : list of str
-        Common cells whose depths, planes or places differ; whose patches differ.
+        Common cells whose depths, planes or positions differ; whose patches differ.
     columns : dict
-        Column of the table of cells to the common cells in which it differs.
+        Column of the table of cells to the common cells for which it differs.
     splits : dict
         Name of a split to what differs: "only in the first", "only in the second", or which
         common cells changed sides, as "cell: train, test".
     attributes : dict
-        Place in the file to type and value in both, where these differ though the header reads
-        the same: 1 and 1.0, or what the header does not know. None where a file has none.
+        Place in the file to type and value in both, if these differ although the header is equal:
+        1 and 1.0, or attributes that the header does not have. None if a file has none.
     checksums : dict
-        "first" or "second" to what in that file differs from its checksum.
+        "first" or "second" to the parts of that file that differ from their checksums.
     """
 
     header: dict[str, tuple[Any, Any]]
@@ -96,10 +96,10 @@ def difference(first: Archive, second: Archive, progress: Bar = iter) -> Differe
     Parameters
     ----------
     first, second
-        The archives; of open ones patches are read cell by cell, and types of attributes and
+        The archives; if open, patches are read cell by cell, and types of attributes and
         checksums are compared too.
     progress
-        Wraps the blocks of a file while it is compared with its checksums.
+        Wraps the blocks of a file while its checksums are compared.
     """
     here = {name: k for k, name in enumerate(first.cells.id.tolist())}
     there = {name: k for k, name in enumerate(second.cells.id.tolist())}
@@ -144,7 +144,7 @@ def difference(first: Archive, second: Archive, progress: Bar = iter) -> Differe
 def _attributes(
     first: h5py.File, second: h5py.File, known: dict[str, Any]
 ) -> dict[str, tuple[str | None, str | None]]:
-    """What differs in types, or in places that the header and the tables do not name."""
+    """Differences in types, or in places that are not in the header or the tables."""
     ours, theirs = attribute_types(first), attribute_types(second)
     told = {*known, "created_utc", "software"}
     found: dict[str, tuple[str | None, str | None]] = {}

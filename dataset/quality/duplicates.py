@@ -1,4 +1,4 @@
-"""Patches that are there twice: copies, and the same exposure in another guise."""
+"""Duplicate patches: copies, and altered versions of the same exposure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Pairs = NDArray[np.int64]
 """(N, 2) rows of an archive."""
 
 SAME_EXPOSURE: Final = 0.95
-"""Two exposures of one cell agree less than this, by their noise."""
+"""Two exposures of one cell correlate less than this, because of noise."""
 _COMPONENTS: Final = 8
 _NEAR: Final = 0.4
 _NEIGHBOURS: Final = 8
@@ -23,7 +23,7 @@ _MOST_PAIRS: Final = 4000
 
 
 def copies(seen: PatchStatistics) -> Pairs:
-    """Pair each copy with the first patch of the same pixels; constant patches are left out."""
+    """Pair each copy with the first patch with the same pixels, without constant patches."""
     first, second = seen.digest.T
     order = np.lexsort((np.arange(len(first)), second, first))
     new = np.ones(len(order), bool)
@@ -36,23 +36,23 @@ def copies(seen: PatchStatistics) -> Pairs:
 def near_copies(archive: Archive, seen: PatchStatistics, linked: NDArray[np.intp]) -> Pairs:
     """Pair patches of different cells that show the same exposure.
 
-    Changes of brightness and contrast, noise, mirroring, quarter turns and shifts of a few
-    pixels are seen through. Looked at are the first, middle and last plane of every cell.
+    The comparison ignores changes of brightness and contrast, noise, mirroring, rotations by 90°
+    and shifts of a few pixels. It uses the first, middle and last plane of every cell.
 
     Parameters
     ----------
     archive
         Open archive.
     seen
-        What one pass over it showed.
+        Statistics from one pass over it.
     linked
         (K,) as of `fgaf.dataset.splits.split.linked_cells`: cells whose crops are known to overlap.
 
     Returns
     -------
     (N, 2) int64
-        Rows; exact copies are not among them. Where more than 4000 look alike, the 4000 that do
-        most are compared.
+        Rows, without exact copies. If more than 4000 pairs are similar, the 4000 most similar
+        are compared.
     """
     pairs = _alike(seen)
     cells = archive.cell[pairs]
@@ -65,7 +65,7 @@ def near_copies(archive: Archive, seen: PatchStatistics, linked: NDArray[np.intp
 
 
 def _alike(seen: PatchStatistics) -> Pairs:
-    """Pair the rows that look alike, the likest first; of copies only the first is looked at."""
+    """Pair similar rows, the most similar first; only the first of several copies is used."""
     from scipy.spatial import cKDTree
 
     _, first = np.unique(seen.digest[seen.looked], axis=0, return_index=True)

@@ -1,4 +1,4 @@
-"""What a file holds, in numbers."""
+"""Summary of a file in numbers."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def describe(path: Path | Url, verify: bool = True, progress: Bar = iter) -> dic
     Parameters
     ----------
     path
-        The file; of an address only what is looked at is fetched.
+        The file; from an address only the parts that are used are fetched.
     verify
-        Compare all of a file with its checksums first.
+        Compare the whole file with its checksums first.
     progress
-        Wraps the blocks while it is compared.
+        Wraps the blocks that are compared.
 
     Raises
     ------
     FormatError
-        Neither of the two, unreadable, or a checksum that was compared differs.
+        It is neither of the two, is unreadable, or a compared checksum differs.
     """
     whole = verify and isinstance(path, Path)
     known = {"path": str(path), "checksums": "agree" if whole else "not compared"}
@@ -84,7 +84,7 @@ def describe_archive(archive: Archive) -> dict[str, Any]:
 
 
 def as_text(summary: dict[str, Any]) -> str:
-    """Lay a summary out, one line per entry; what is empty or unknown is left out."""
+    """Format a summary, one line per entry, without empty or unknown entries."""
     flat = summary | summary.get("optics", {})
     lines = []
     for name, value in flat.items():
@@ -100,7 +100,7 @@ def as_text(summary: dict[str, Any]) -> str:
 
 
 def _step(line: str) -> str:
-    """What a line of the history says was done."""
+    """The step in a line of the history."""
     try:
         return str(parse_json(line)["did"])
     except (ValueError, KeyError, TypeError):

@@ -1,8 +1,8 @@
-"""Labels against pictures: cells whose sharpness changes as if their focus were elsewhere.
+"""Check labels against images: find cells whose sharpness curve suggests another focus.
 
-All cells of an archive share, roughly, how sharpness changes with depth, whatever the contrast:
-in bright field a cell fades at its focus, in relief it stands out. The curve of most cells is the
-measure; a cell whose own curve fits it much better when moved by some planes is suspected.
+In an archive, sharpness changes with depth in roughly the same way for all cells: in bright field
+it is least at the focus, in relief contrast it is largest. The reference is the curve of most
+cells; a cell whose own curve fits it much better after a shift of some planes is suspect.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _MUCH_BETTER: Final = 0.7
 
 
 def label_suspects(archive: Archive, sharpness: NDArray[np.float32]) -> list[tuple[int, float]]:
-    """Find cells that seem labelled two or more planes off.
+    """Find cells whose labels seem wrong by two or more planes.
 
-    Needs eight cells with a patch in each of seven or more classes, and a curve that they share.
+    Needs eight cells with a patch in each of seven or more classes, and a common curve.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def label_suspects(archive: Archive, sharpness: NDArray[np.float32]) -> list[tup
     Returns
     -------
     list of (int, float)
-        Index of the cell, and by how many µm its true depths seem larger than its labels.
+        Index of the cell, and estimated true depth minus label in µm.
     """
     cells, curves = _curves(archive, sharpness)
     if len(cells) < _ENOUGH_CELLS or archive.n_classes < _ENOUGH_PLANES + _LEAST_SHIFT:
@@ -69,7 +69,7 @@ def _curves(
 def _misfit(
     curves: NDArray[np.float64], common: NDArray[np.float64], shift: int
 ) -> NDArray[np.float64]:
-    """Root mean square of curve minus the common one `shift` planes on, whatever their level."""
+    """RMS difference of a curve from the common one, shifted by `shift` planes, without offset."""
     n = len(common)
     low, high = max(0, -shift), min(n, n - shift)
     rest = curves[:, low:high] - common[low + shift : high + shift]

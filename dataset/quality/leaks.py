@@ -1,4 +1,4 @@
-"""Leakage: what training and test of a split share that they should not."""
+"""Leakage between the training and test sides of a split."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def split_findings(
     archive
         Open archive.
     linked
-        (K,) cells that hang together by overlapping crops.
+        (K,) cells linked by overlapping crops.
     copied, alike
         Pairs of rows with the same pixels, and with the same exposure.
     """
@@ -61,7 +61,7 @@ def split_findings(
             )
         for check, pairs, what in (
             ("leak-duplicate", copied, "copies of one patch"),
-            ("leak-content", alike, "one exposure, in other guise,"),
+            ("leak-content", alike, "altered copies of one exposure"),
         ):
             cells = archive.cell[pairs]
             crossing = np.unique(cells[sides[cells[:, 0]] != sides[cells[:, 1]]])
@@ -70,7 +70,7 @@ def split_findings(
                     check,
                     "error",
                     f"split {name!r} has {what} on two sides, of cell {some(ids[crossing])}",
-                    "take one of each out with `fgaf-data subset --without`",
+                    "remove one of each with `fgaf-data subset --without`",
                 )
         yield from _group_leaks(name, sides, archive.cells.sample_id, fields)
         missing = [SIDES[side] for side in range(3) if not (sides == side).any()]
@@ -86,7 +86,7 @@ def split_findings(
 def _group_leaks(
     name: str, sides: NDArray[np.int8], samples: NDArray[Any], fields: NDArray[np.intp]
 ) -> Iterator[Finding]:
-    """Samples and fields on two sides: avoidable where there are enough of them to go round."""
+    """Samples and fields on two sides; avoidable if there is at least one for each side."""
     known, sample = np.unique(samples.astype(str), return_inverse=True)
     crossing = [known[s] for s in divided_groups(sample, sides) if known[s]]
     if crossing:

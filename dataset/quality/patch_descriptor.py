@@ -1,7 +1,7 @@
-"""How a patch looks, whichever way it is turned: a few numbers to find look-alikes by.
+"""Descriptor of a patch that does not depend on its orientation, to find similar patches.
 
-Equal exposures look alike after any change of brightness and contrast, any mirroring or quarter
-turn and a shift of a few pixels. Two that look alike are then compared pixel by pixel.
+Equal exposures have similar descriptors after any change of brightness and contrast, mirroring,
+rotation by 90° and a shift of a few pixels. Similar patches are then compared pixel by pixel.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _REACH: Final = 8
 
 
 def describe_patch(patches: NDArray[Any]) -> NDArray[np.float32]:
-    """Measure the look of patches: the strength of their coarse waves, whatever the direction.
+    """Compute the descriptors: the power at low spatial frequencies, in all directions.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def describe_patch(patches: NDArray[Any]) -> NDArray[np.float32]:
     Returns
     -------
     (N, F) float32
-        Logarithms, relative to the patch's whole contrast.
+        Logarithms, relative to the patch's total contrast.
     """
     small = _shrunk(patches)
     side = small.shape[1]
@@ -48,9 +48,9 @@ def describe_patch(patches: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Correlate two patches where they fit best: turned, mirrored or shifted by up to 8 pixels.
+    """Correlate two patches at the best rotation, mirroring and shift of up to 8 pixels.
 
-    Smooth shading (a parabola) is taken out of both before, as all patches of a lamp share it.
+    Smooth shading (a parabola), common to all patches under one lamp, is subtracted first.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""One pass over the patches of an archive, of any size: what every later check needs of them."""
+"""One pass over the patches of an archive of any size: statistics for all later checks."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ Bar = Callable[[Sequence[int]], Iterable[int]]
 
 @dataclass(frozen=True)
 class PatchStatistics:
-    """What one pass over the pixels shows, under 200 bytes per patch.
+    """Statistics from one pass over the pixels, under 200 bytes per patch.
 
     Attributes
     ----------
     darkest, brightest : (M,) int64
         Extremes of each patch.
     at_brightest : (M,) float32
-        Share of a patch's pixels at its own maximum.
+        Fraction of a patch's pixels at its own maximum.
     digest : (M, 2) uint64
-        Checksum of each patch's pixels: equal for copies.
+        Checksum of each patch's pixels, equal for copies.
     sharpness : (M, 2) float32
         Logarithm of variance and of gradient energy, both relative to the mean.
     looked : (L,) int64
-        Rows of which the look is known: the first, middle and last of every cell.
+        Rows with a descriptor: the first, middle and last of every cell.
     look : (L, F) float32
         Their `describe_patch`.
     """
@@ -50,7 +50,7 @@ class PatchStatistics:
 
     @property
     def constant(self) -> NDArray[np.intp]:
-        """Rows whose pixels are all alike."""
+        """Rows whose pixels are all equal."""
         return np.flatnonzero(self.darkest == self.brightest)
 
 
@@ -86,7 +86,7 @@ def survey(archive: Archive, progress: Bar = iter) -> PatchStatistics:
 
 
 def constant_rows(archive: Archive) -> NDArray[np.intp]:
-    """Find the patches whose pixels are all alike, `BLOCK` patches in memory at a time."""
+    """Find the patches whose pixels are all equal, with `BLOCK` patches in memory at a time."""
     found = [np.zeros(0, np.intp)]
     for start in range(0, len(archive.images), BLOCK):
         block: NDArray[Any] = archive.images[start : start + BLOCK]
@@ -115,7 +115,7 @@ def _sharpness(block: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _energy(pixels: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    """Mean squared difference of pixels two apart along an axis: (B, S, S) to (B,)."""
+    """Mean squared difference of pixels at distance 2 along an axis: (B, S, S) to (B,)."""
     ahead = pixels[:, 2:] if axis == 1 else pixels[:, :, 2:]
     behind = pixels[:, :-2] if axis == 1 else pixels[:, :, :-2]
     steps = (ahead - behind).reshape(len(pixels), -1)

@@ -1,4 +1,4 @@
-"""Check raw stacks and archives: sound structure, whole contents, sensible numbers, fair splits."""
+"""Check raw stacks and archives: structure, checksums, plausible numbers, leakage of splits."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ _TAKE_AGAIN: Final = "take the file from its source again"
 def validate(path: Path, progress: Bar = iter) -> Report:
     """Check one file.
 
-    Every dataset is compared with its checksum; where all agree, the checks of the format follow:
-    numbers that a damaged file happens to hold are not worth a word. A file that cannot be read
-    gives an error finding rather than an exception.
+    Every dataset is compared with its checksum; the checks of the format follow only if all agree.
+    A file that cannot be read gives an error finding, not an exception.
 
     Parameters
     ----------
@@ -34,7 +33,7 @@ def validate(path: Path, progress: Bar = iter) -> Report:
     Returns
     -------
     Report
-        Of a sound file, one without errors.
+        Without errors if the file is valid.
     """
     from fgaf.dataset import archive, raw
     from fgaf.dataset.quality.validate_archive import archive_findings
@@ -77,6 +76,6 @@ def _seal_findings(path: Path, kind: str, version: int) -> Iterator[Finding]:
 
 
 def _unreadable(name: str, error: FormatError) -> Finding:
-    """Turn an error line, "what; mend", into a finding."""
+    """Turn an error message, "fault; remedy", into a finding."""
     message, _, mend = str(error).rpartition("; ")
     return Finding(name, "error", message, mend)

@@ -1,4 +1,4 @@
-"""Checks of an archive: are its labels on the grid, its patches pictures, its splits fair."""
+"""Checks of an archive: labels on the grid, valid patches, splits without leakage."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def archive_findings(archive: Archive, progress: Bar = iter) -> Iterator[Finding
 
 
 def training_findings(archive: Archive) -> Iterator[Finding]:
-    """Check what a training needs: patches that show something, of every depth; one pass."""
+    """Check what training needs, in one pass: valid patches of every depth."""
     yield from _constant(archive, constant_rows(archive))
     yield from _absent_classes(archive)
 
@@ -61,7 +61,7 @@ def _labels(archive: Archive) -> Iterator[Finding]:
         yield Finding(
             "grid",
             "error",
-            f"a half range of {half:g} µm is no multiple of the step of {step:g} µm",
+            f"a half range of {half:g} µm is not a multiple of the step of {step:g} µm",
             "compile the archive again",
         )
     beyond = np.abs(depth) > half + step / 2

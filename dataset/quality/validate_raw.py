@@ -1,4 +1,4 @@
-"""Checks of a raw stack: are its planes where it says, and are they pictures."""
+"""Checks of a raw stack: positions of the planes, and valid images."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _plan(stack: RawStack) -> Iterator[Finding]:
             "pixel-size",
             "note",
             "the pixel size is unknown",
-            "give it when recording or importing; the detector wants it",
+            "give it when recording or importing; the detector needs it",
         )
 
 
@@ -145,6 +145,6 @@ def _pixels(stack: RawStack) -> Iterator[Finding]:
         yield Finding(
             "repeated-plane",
             "error",
-            f"plane {some(repeated)} is the same picture as the one before",
+            f"plane {some(repeated)} is the same image as the one before",
             "check that every plane is a new exposure, and take the stack again",
         )

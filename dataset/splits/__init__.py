@@ -1,1 +1,1 @@
-"""Cells divided into training, validation and test, and read by these subsets."""
+"""Splits of cells into training, validation and test, and reading of these subsets."""

@@ -1,10 +1,9 @@
 """Shuffled batches from an archive larger than memory.
 
-Single patches drawn from all over a file cost a read of a whole chunk each. So the file is read
-in blocks of some hundred consecutive patches; as many blocks as a stated memory holds, drawn at
-random from the whole file, make a window, and the patches of a window are shuffled all together.
-Each block is read once per pass. With 512 MB and patches of 96 x 96 bytes, a batch is drawn from
-57,000 patches.
+Reading one patch at a random position reads a whole chunk. So the file is read in blocks of some
+hundred consecutive patches. A window is as many random blocks as fit into a given memory, and the
+patches of a window are shuffled together. Each block is read once per pass. With 512 MB
+and patches of 96 x 96 bytes, a batch is drawn from 57,000 patches.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from fgaf.dataset.archive import Archive
 
 MEMORY_BYTES: Final = 512 * 2**20
-"""Memory for patches that are read ahead of their use, unless told otherwise."""
+"""Default memory for patches that are read before they are used."""
 _BLOCK_ROWS: Final = 256
 
 
@@ -31,7 +30,7 @@ class BlockCache:
     images
         (M, S, S) HDF5 dataset or the like.
     memory_bytes
-        How much the blocks may take, at least two of them; a block more while one is read.
+        Memory for the blocks, at least two of them; one more block while it is read.
     """
 
     def __init__(self, images: Any, memory_bytes: int = MEMORY_BYTES) -> None:
@@ -43,7 +42,7 @@ class BlockCache:
         self._held: OrderedDict[int, NDArray[Any]] = OrderedDict()
 
     def block(self, number: int) -> NDArray[Any]:
-        """Give the patches of one block, (rows, S, S)."""
+        """Return the patches of one block, (rows, S, S)."""
         if number in self._held:
             self._held.move_to_end(number)
         else:
@@ -60,7 +59,7 @@ class CachedImages:
     Parameters
     ----------
     cache
-        Of the images; several sides of a split share one.
+        Cache of the images; several sides of a split share one.
     rows
         (N,) ascending rows.
     """
@@ -74,19 +73,19 @@ class CachedImages:
         return len(self._rows)
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
-        """Give the (n, S, S) patches at a slice or an array of places, in that order."""
+        """Return the (n, S, S) patches at a slice or an array of indices, in that order."""
         rows = self._rows[index]
         made = np.empty((len(rows), *self.shape[1:]), self.dtype)
         blocks, places = np.divmod(rows, self._cache.rows)
         numbers, first, which = np.unique(blocks, return_index=True, return_inverse=True)
-        # In the order of the rows: those of the window that ends come before those of the next.
+        # In row order: rows of the ending window come before those of the next.
         for one in np.argsort(first):
             here = which == one
             made[here] = self._cache.block(int(numbers[one]))[places[here]]
         return made
 
     def order(self, rng: np.random.Generator) -> NDArray[np.intp]:
-        """Draw an order of all places in which no block need be read twice, (N,)."""
+        """Draw a random order (N,) of all indices in which no block is read twice."""
         block = self._rows // self._cache.rows
         numbers, block = np.unique(block, return_inverse=True)
         window = rng.permutation(len(numbers))[block] // self._cache.capacity

@@ -1,4 +1,4 @@
-"""Cells that belong together: of one field, or with crops that share pixels."""
+"""Groups of cells: cells of one field, or with crops that share pixels."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 def fields_of(cells: Cells) -> NDArray[np.intp]:
     """Number the fields of view: (K,) with the same number for cells of one field.
 
-    Cells are of one field when they come from the same source, or when the sources carry the
-    same field name within one sample: that is how repeats are told. A name without a sample
-    id is taken to mean every field of that name. A cell with neither source nor field name is
-    a field of its own.
+    Cells are of one field if they come from the same source, or if their sources have the same
+    field name within one sample (repeats). A name without a sample id means every field of that
+    name. A cell with neither source nor field name is a separate field.
     """
     names = np.asarray(cells.field, dtype=str)
     samples = np.asarray(cells.sample_id, dtype=str)
@@ -41,8 +40,8 @@ def linked_cells(
 ) -> NDArray[np.intp]:
     """Number the sets of cells that no split may divide: (K,) with equal numbers for linked cells.
 
-    Linked are cells of one field whose crops share a pixel, be it in different planes or
-    repeats, and everything that hangs together through such pairs.
+    Cells of one field are linked if their crops share a pixel, also in different planes or
+    repeats. Linked pairs with a common cell form one set.
 
     Parameters
     ----------
@@ -58,7 +57,7 @@ def linked_cells(
     Raises
     ------
     FgafError
-        For crop centres that are not finite.
+        Crop centres are not finite.
     """
     row_cell = np.asarray(cell, dtype=np.intp)
     y = np.asarray(center_y, dtype=np.float64)
@@ -77,7 +76,7 @@ def linked_cells(
     tile_at = {(f, i, j): m for (f, i, j), m in zip(held.tolist(), members, strict=True)}
 
     for (field, i, j), here in tile_at.items():
-        # A tile is as large as a crop, so crops centred in one tile overlap: joined unseen.
+        # A tile has the size of a crop, so crops centred in one tile always overlap.
         sets.join(owner[here])
         for di, dj in ((0, 1), (1, -1), (1, 0), (1, 1)):
             there = tile_at.get((field, i + di, j + dj))
@@ -115,7 +114,7 @@ class DisjointCells:
         self._sets = DisjointSet(range(n))
 
     def connected(self, i: int, j: int) -> bool:
-        """Whether two numbers are of one set.
+        """Whether two numbers are in one set.
 
         Parameters
         ----------
@@ -125,7 +124,7 @@ class DisjointCells:
         return bool(self._sets.connected(int(i), int(j)))
 
     def join(self, members: Iterable[int]) -> None:
-        """Make one set of the sets of all members."""
+        """Unite the sets of all members."""
         first, *others = map(int, members)
         for other in others:
             self._sets.merge(first, other)

@@ -1,8 +1,8 @@
 """Splits of an archive's cells into training, validation and test.
 
-A split is drawn over *groups* of cells, never over patches: a donor's sperm resemble each
-other, a field's illumination is shared, and two crops that overlap show the same pixels. A
-network that saw one half of such a pair in training is not tested by the other half.
+A split is drawn over *groups* of cells, never over patches: sperm of one donor are similar, cells
+of one field share the illumination, and overlapping crops share pixels. If one of such a pair is
+in training, the other is no independent test.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Split:
     by : str
         What the groups were: "sample", "field" or "cell".
     groups : int
-        How many groups there were to distribute.
+        Number of groups.
     """
 
     sides: NDArray[np.int8]
@@ -79,12 +79,12 @@ def make_split(
 ) -> Split:
     """Distribute cells over training, validation and test by group.
 
-    Whatever `by` says, cells of one field whose crops overlap (in any two planes) share a
-    side, and so do the repeats of a cell in repeated stacks of its field. Every side with a
-    fraction above zero gets a group where there are at least as many groups as such sides.
-    Two groups become train and test; a single group, such as an archive of one cell, becomes
-    train, and there is nothing to test. As far as whole groups allow, every side gets its share
-    of each way of labelling and, unless split by sample, of each sample.
+    For any `by`, cells of one field whose crops overlap (in any two planes) are on one side, and
+    so are the repeats of a cell in repeated stacks of its field. Every side with a fraction above
+    zero gets a group if there are at least as many groups as such sides. Two groups become train
+    and test; a single group, such as an archive of one cell, becomes train, and the test side is
+    empty. As far as whole groups allow, every side gets its share of each labelling method and,
+    unless split by sample, of each sample.
 
     Parameters
     ----------
@@ -99,22 +99,21 @@ def make_split(
     fractions : (3,) floats
         Wanted share of the cells in train, validation and test; they add up to 1.
     by : {"auto", "sample", "field", "cell"}
-        What may not be divided. "auto" takes the sample where at least three sample ids are
-        given, else the field where there are at least three, else the cell. By sample, cells
-        without a sample id are kept together by field.
+        The unit that stays on one side. "auto" takes the sample if there are at least three
+        sample ids, else the field if there are at least three, else the cell. By sample, cells
+        without a sample id are grouped by field.
     seed : int
         The same cells, options and seed give the same split.
     test : (K,) bool, optional
-        The test cells, where they are fixed; training and validation share the others in the
-        ratio of their fractions.
+        The test cells, if fixed; training and validation share the others in the ratio of their
+        fractions.
 
     Raises
     ------
     SettingError
-        For fractions or a `by` that mean nothing, or fixed test cells that belong together
-        with others.
+        The fractions or `by` are invalid, or fixed test cells are in a group with other cells.
     FgafError
-        For crop centres that are not finite.
+        Crop centres are not finite.
     """
     wanted = _checked_fractions(fractions)
     group, by = group_cells(cells, center_y, center_x, cell, patch_px, by)
@@ -123,7 +122,7 @@ def make_split(
     if test is not None:
         wanted[TEST] = 0
         wanted /= wanted.sum()
-    # With fewer groups than sides, the later ones of this list go without.
+    # With fewer groups than sides, later sides in this list get none.
     first = [side for side in (TRAIN, TEST, VALIDATION) if wanted[side] > 0]
     sides = fixed.copy()
     sides[free] = _share_out(group, free, cells, by, wanted, first, seed)
@@ -154,12 +153,12 @@ def make_folds(
     cells, center_y, center_x, cell, patch_px, by, seed, test
         As for `make_split`.
     folds : int
-        How many, two or more; three or more where the next fold validates.
+        Number of folds, two or more; three or more if the next fold validates.
     test_share : float
-        Share of the cells for the common test side; ignored where `test` fixes it.
+        Share of the cells for the common test side; ignored if `test` is given.
     validation_share : float or None
-        Share, of the cells that are not tested, that validates where each fold is tested once;
-        None to take the next fold.
+        Validation share of the cells that are not tested, if each fold is tested once; None to
+        validate on the next fold.
 
     Returns
     -------
@@ -169,7 +168,7 @@ def make_folds(
     Raises
     ------
     SettingError
-        Too few folds, or fewer groups than folds; otherwise as `make_split`.
+        There are too few folds, or fewer groups than folds; otherwise as `make_split`.
     """
     if not 0 <= test_share < 1:
         raise SettingError(f"a test share of {test_share:g} leaves nothing; give 0 to 0.9")
@@ -217,7 +216,7 @@ def group_cells(
     patch_px: int,
     by: str = "auto",
 ) -> tuple[NDArray[np.intp], str]:
-    """Number the groups of cells that no split divides; see `make_split` for the options.
+    """Number the groups of cells that stay on one side; see `make_split` for the options.
 
     Parameters
     ----------
@@ -276,7 +275,7 @@ def with_split(
     Returns
     -------
     archive : Archive
-        The same cells and patches with one split more, to be written to a new file.
+        The same cells and patches with one more split, for a new file.
     split : Split
         The split added.
 
@@ -307,24 +306,24 @@ def with_folds(
     archive
         It stays as it is.
     name
-        Beginning of the splits' names.
+        Prefix of the splits' names.
     folds
-        How many.
+        Number of folds.
     test_share
         Share of the cells on the test side; 0 makes each fold a test side.
     by
-        What is not divided, see `make_split`.
+        The unit that stays on one side, see `make_split`.
     seed
-        Another seed, other folds.
+        Seed of the folds.
     test_of
         Name of a split whose test side is kept; empty for a new one.
 
     Returns
     -------
     archive : Archive
-        With as many splits more as there are folds.
+        With one more split per fold.
     splits : dict
-        Those added, by name.
+        The added splits, by name.
 
     Raises
     ------
@@ -347,7 +346,7 @@ def _with(archive: Archive, made: dict[str, Split], seed: int, facts: dict[str, 
 
 
 def places_of(archive: Archive) -> tuple[Any, Any, Any, Any, int]:
-    """Take out of an archive what `make_split` and `make_folds` ask for first."""
+    """First arguments of `make_split` and `make_folds`, from an archive."""
     patch_px = archive.header.patch_px
     return archive.cells, archive.center_y, archive.center_x, archive.cell, patch_px
 
@@ -388,7 +387,7 @@ def _fixed(
         others = np.flatnonzero((fixed[group] == TEST) & ~test)
         if len(others):
             raise SettingError(
-                "cells outside the test side belong together with cells in it: "
+                "cells outside the test side are in one group with cells in it: "
                 f"{some(cells.id[others])}; take them out with `fgaf-data subset --without`, or "
                 "choose a finer --by"
             )
@@ -404,7 +403,7 @@ def _share_out(
     first: list[int],
     seed: int,
 ) -> NDArray[np.int8]:
-    """Allot the groups in `free`, every stratum of their cells evenly."""
+    """Assign the groups in `free` to sides, with every stratum of their cells balanced."""
     strata = [np.zeros(len(group), np.intp), _numbers(cells.method)]
     if by != "sample":
         strata.append(_numbers(cells.sample_id))

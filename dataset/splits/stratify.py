@@ -1,4 +1,4 @@
-"""Groups of cells allotted to the sides of a split, each side its share of every stratum."""
+"""Assign groups of cells to the sides of a split, balanced over every stratum."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ def stratify(
     first: Sequence[int],
     seed: int,
 ) -> NDArray[np.int8]:
-    """Assign whole groups to sides, the largest first, each where its cells are missing most.
+    """Assign whole groups to sides, the largest first, each to the side that lacks most cells.
 
     Parameters
     ----------
     group
         (K,) group of each cell, numbered 0 to G - 1 without gaps.
     strata
-        Ways to class the cells, each (K,) from 0: every side is to have its share of every
-        class, as far as whole groups allow. The first way decides how large the groups are.
+        Classifications of the cells, each (K,) from 0: every side gets its share of every class,
+        as far as whole groups allow. The first one gives the size of the groups.
     wanted
         (N,) share of each side; they add up to 1.
     first
-        Sides that shall get a group before others get a second. Where there are fewer groups
-        than these, and fewer than three, the later ones go without.
+        Sides that get a group before others get a second. If there are fewer groups than these
+        sides, and fewer than three, later sides get none.
     seed
-        Order of groups of equal size.
+        Seed of the order of groups of equal size.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def stratify(
 def _contents(
     group: NDArray[np.intp], strata: Sequence[NDArray[np.intp]], n: int
 ) -> list[tuple[NDArray[np.intp], NDArray[np.float64]]]:
-    """Per group, the classes it holds (numbered through all strata) and the cells in each."""
+    """For each group, its classes (numbered over all strata) and the number of cells in each."""
     first = np.cumsum([0, *(int(classes.max(initial=-1)) + 1 for classes in strata)])
     pairs = np.concatenate(
         [

@@ -1,4 +1,4 @@
-"""One side of an archive's split as plain numpy arrays, from a file or from elsewhere."""
+"""One side of an archive's split as numpy arrays, from a file or an address."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def rows_of_side(archive: Archive, side: str, split: str = DEFAULT_SPLIT) -> NDA
     Raises
     ------
     SettingError
-        No such side.
+        There is no such side.
     FgafError
-        No such split.
+        There is no such split.
     """
     if side not in SIDES:
         raise SettingError(f"no side {side!r}; {nearest(side, SIDES)}")
@@ -69,7 +69,7 @@ def rows_of_side(archive: Archive, side: str, split: str = DEFAULT_SPLIT) -> NDA
 def load_side(where: Location, side: str = "train", split: str = DEFAULT_SPLIT) -> Side:
     """Read one side of an archive's split.
 
-    Of an archive elsewhere only the blocks that hold patches of that side are fetched.
+    From an address only the blocks with patches of that side are fetched.
     `fgaf.dataset.splits.batches.shuffled_batches` reads archives larger than memory.
 
     Parameters
@@ -84,7 +84,7 @@ def load_side(where: Location, side: str = "train", split: str = DEFAULT_SPLIT) 
     Raises
     ------
     FormatError
-        No archive, or damaged: a file is compared with its checksums, what lies elsewhere is not.
+        It is not an archive, or damaged: checksums are compared for files, not for addresses.
     SettingError
         No such side.
     FgafError

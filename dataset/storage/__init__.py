@@ -1,1 +1,1 @@
-"""What raw stacks and archives have in common on disk: attributes, columns, checksums, chunks."""
+"""Common storage of raw stacks and archives: attributes, columns, checksums, chunks."""

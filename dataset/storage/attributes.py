@@ -1,7 +1,7 @@
 """HDF5 attributes as plain Python values.
 
-Text is stored with a fixed length. Text of variable length lies in HDF5's global heap, and the
-library can loop for ever on a heap with one wrong bit; a damaged file should be an error instead.
+Text is stored with a fixed length. HDF5 stores text of variable length in its global heap, and one
+wrong bit there can make the library loop forever; a damaged file must give an error instead.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def write_attribute(item: h5py.Group | h5py.Dataset, name: str, value: object) -
 
 
 def read_attribute(item: h5py.Group | h5py.Dataset, name: str) -> object:
-    """Read an attribute as str, int, float or bool; None where there is none.
+    """Read an attribute as str, int, float or bool; None if it does not exist.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The pixels of a stack in their file: as they are, or deflated by a small pool of threads."""
+"""Writing of a stack's pixels: uncompressed, or deflated by a small pool of threads."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _READ_BYTES = 1 << 18
 class PlaneChunks:
     """Writes planes into a new dataset, each as one chunk, or as four deflated ones.
 
-    The chunks are made here and handed to HDF5 as they are to lie in the file. Deflate, after
-    HDF5's shuffle of the bytes where a pixel has two, is a filter that every HDF5 has; only its
-    Huffman codes are used, as camera noise holds nothing that repeats.
+    The chunks are made here and passed to HDF5 in their final form. Every HDF5 has deflate, and the
+    shuffle filter used before it for 16-bit pixels; only Huffman codes are used, because camera
+    noise has no repeats.
 
     Parameters
     ----------
@@ -59,14 +59,14 @@ class PlaneChunks:
         self._written: dict[tuple[int, ...], int] = {}
         self._pool = ThreadPoolExecutor(min(_STRIPES, os.cpu_count() or 1), "plane chunks")
         if compress:
-            # An index that is whole from the start changes in place only: no plane that is
+            # An index that is complete from the start only changes in place: no plane that is
             # written can be lost to a kill between two of its blocks.
             for plane in range(shape[0]):
                 for row in self._starts:
                     self._dataset.write_direct_chunk((plane, row, 0), b"\0")
 
     def write(self, plane: int, frame: NDArray[Any], hurry: bool = False) -> RowSums:
-        """Write the next plane, and meanwhile take its checksums.
+        """Write the next plane, and compute its checksums at the same time.
 
         Parameters
         ----------
@@ -75,12 +75,12 @@ class PlaneChunks:
         frame
             (Y, X) pixels of the dataset's type, C-contiguous.
         hurry
-            Leave this plane as it is: HDF5 notes for each chunk which filters it went through.
+            Do not compress this plane: HDF5 records the filters of each chunk.
 
         Returns
         -------
         RowSums
-            Of the pixels.
+            Sums of the pixels.
         """
         summed = self._pool.submit(RowSums.of, frame)
         corners = [(plane, row, 0) for row in self._starts]
@@ -98,7 +98,7 @@ class PlaneChunks:
         return summed.result()
 
     def stretches(self) -> list[Stretch]:
-        """Where in the file the chunks lie, and their checksums as they were written."""
+        """Offsets of the chunks in the file, and their checksums when written."""
         return self._stretches(self._dataset)
 
     def require_whole(self, file: h5py.File, path: Path) -> None:
@@ -114,7 +114,7 @@ class PlaneChunks:
         Raises
         ------
         FormatError
-            One is elsewhere or other than it was written.
+            A chunk has moved or differs from what was written.
         """
         with reading(path):
             found = self._stretches(file[self._name].id)
@@ -154,7 +154,7 @@ def _create(
     settings.set_chunk((1, rows, shape[2]))
     settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     if not compress:
-        # All planes at once: later writes touch pixels only, never the file's structure.
+        # All planes at once: later writes change only pixels, never the file's structure.
         settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     else:
         if dtype.itemsize > 1:
@@ -165,9 +165,9 @@ def _create(
 
 
 def _packed(frame: NDArray[Any], rows: int, deflate: bool, start: int) -> tuple[bytes, int]:
-    """Some rows of a frame, as HDF5's filters would leave them if asked, and their CRC-32."""
+    """Some rows of a frame, filtered as HDF5 would if compressed, and their CRC-32."""
     stripe = frame[start : start + rows]
-    if len(stripe) < rows:  # chunks are equally large
+    if len(stripe) < rows:  # chunks have equal size
         stripe = np.pad(stripe, ((0, rows - len(stripe)), (0, 0)))
     if not deflate:
         return stripe.tobytes(), zlib.crc32(stripe.data)

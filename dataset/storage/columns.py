@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fgaf.base.errors import FormatError
 
 TEXT = "text"
-"""Stands for UTF-8 strings in a schema; any other entry is a numpy dtype."""
+"""Means UTF-8 strings in a schema; any other entry is a numpy dtype."""
 
 Schema = Mapping[str, str]
 
@@ -21,7 +21,7 @@ def write_columns(group: h5py.Group, schema: Schema, values: Mapping[str, Any]) 
     Parameters
     ----------
     group
-        Where the datasets go.
+        Group for the datasets.
     schema
         Column name to numpy dtype, or `TEXT`.
     values
@@ -31,7 +31,7 @@ def write_columns(group: h5py.Group, schema: Schema, values: Mapping[str, Any]) 
         if kind == TEXT:
             data = [str(text).encode() for text in values[name]]
             length = max(map(len, data), default=0)
-            # Fixed length, as the attributes and for their reason.
+            # Fixed length, for the same reason as the attributes.
             kept = h5py.string_dtype("utf-8", max(1, length))
             group.create_dataset(name, data=np.array(data, dtype=kept), dtype=kept)
         else:
@@ -62,7 +62,7 @@ def read_columns(
     Raises
     ------
     FormatError
-        A column is missing, of another type or of another length; names column and `path`.
+        A column is missing, or has another type or length; the message names column and `path`.
     """
     return {name: _read(group, name, kind, length, path) for name, kind in schema.items()}
 

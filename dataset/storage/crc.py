@@ -1,4 +1,4 @@
-"""CRC-32 of a whole from those of its parts, as zlib's ``crc32_combine`` gives it."""
+"""CRC-32 of a whole from those of its parts, as in zlib's ``crc32_combine``."""
 
 from functools import lru_cache
 
@@ -7,14 +7,14 @@ _ONE = 1 << 31
 
 
 def crc32_combine(first: int, second: int, length: int) -> int:
-    """CRC-32 of two pieces that follow each other.
+    """CRC-32 of two consecutive pieces.
 
     Parameters
     ----------
     first, second
         CRC-32 of each.
     length
-        Bytes of the second.
+        Length of the second, bytes.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""What an HDF5 file declares to hold, compared with what is in it, before any of it is read.
+"""Compare what an HDF5 file declares with what it stores, before anything is read.
 
-A file of a few kilobytes can declare terabytes, and can send its reader to other files. Ours hold
-nothing but groups and datasets of numbers and text, all of it in the file itself.
+A file of a few kilobytes can declare terabytes, and can refer to other files. Our files contain
+only groups and datasets of numbers and text, all in the file itself.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ def require_held(file: h5py.File, path: object, size: int, unfinished: bool = Fa
     Parameters
     ----------
     file
-        The file, open for reading; only its structure is looked at.
+        The file, open for reading; only its structure is read.
     path
-        Its name for the message.
+        Its name, for the message.
     size
         Its size, in bytes.
     unfinished
-        Whether only the first rows of chunked datasets need be there.
+        Whether only the first rows of chunked datasets must exist.
 
     Raises
     ------
     FormatError
-        It holds links, virtual datasets, storage in other files, or values that are neither
-        numbers nor text; or much less than it declares.
+        It contains links, virtual datasets, external storage, or values that are neither numbers
+        nor text; or it stores much less than it declares.
     """
     declared = stored = expands = 0
     for found in _items(file, path):

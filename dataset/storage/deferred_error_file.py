@@ -1,12 +1,12 @@
 """A file that HDF5 can always write to, even when the disk cannot.
 
-HDF5 does not survive a failing write: errors met while a dataset is closed are lost, and a later
-flush, close or open of the same file crashes the process (seen with HDF5 2.0 on a full disk). So
-HDF5 is given this file instead of a path. It keeps the first error for its owner to ask for, and
-from then on takes everything and writes nothing: the disk keeps what the last good flush left.
+HDF5 does not survive a failed write: errors while a dataset is closed are lost, and a later flush,
+close or open of the same file crashes the process (seen with HDF5 2.0 on a full disk). So HDF5 gets
+this file instead of a path. It keeps the first error for its owner, and after an error accepts all
+data and writes nothing: the disk keeps the state of the last good flush.
 
-It also sends what is written to the disk while more is being written, in place of all at the end:
-the disk is never idle, a power loss costs little, and the system's memory does not fill up.
+It also syncs data to the disk during writing, not only at the end: the disk is never idle, a power
+loss costs little, and the system's memory does not fill up.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 
 class DeferredErrorFile(io.RawIOBase):
-    """A new file, locked as HDF5 would lock it, that never fails towards its writer.
+    """A new file, locked as HDF5 would lock it, whose writes never raise.
 
-    What is written is synced behind the writer's back, `SYNC_BYTES` at a time; when a slow disk
-    leaves `MOST_UNSYNCED_BYTES` in the system's memory, writing waits for it.
+    Data are synced in the background, `SYNC_BYTES` at a time; when a slow disk leaves
+    `MOST_UNSYNCED_BYTES` in the system's memory, writing waits.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class DeferredErrorFile(io.RawIOBase):
     Raises
     ------
     FileExistsError
-        It is there, and `overwrite` is false.
+        It exists and `overwrite` is false.
     BlockingIOError
         Another program writes it.
     OSError
@@ -103,7 +103,7 @@ class DeferredErrorFile(io.RawIOBase):
         share_lock(self._file.fileno())
 
     def check(self) -> None:
-        """Raise the first error that a write met.
+        """Raise the first error of a write.
 
         Raises
         ------
@@ -114,12 +114,12 @@ class DeferredErrorFile(io.RawIOBase):
             raise self._error
 
     def sync(self) -> None:
-        """Force what was written onto the disk (fsync).
+        """Force all written data to the disk (fsync).
 
         Raises
         ------
         OSError
-            As `check`, or now.
+            As `check`, or from this fsync.
         """
         self._unsynced = 0
         self._await_sync()
@@ -144,9 +144,9 @@ class DeferredErrorFile(io.RawIOBase):
         Parameters
         ----------
         offset
-            How far, bytes.
+            Distance, bytes.
         whence
-            From where, as `os.SEEK_SET`.
+            Origin, such as `os.SEEK_SET`.
         """
         return self._file.seek(offset, whence)
 
@@ -155,7 +155,7 @@ class DeferredErrorFile(io.RawIOBase):
         return self._file.readinto(buffer) or 0
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write all of `data`, or remember why not."""
+        """Write all of `data`, or keep the error."""
         left = memoryview(data).cast("B")
         whole = len(left)
         try:
@@ -169,10 +169,10 @@ class DeferredErrorFile(io.RawIOBase):
         return whole
 
     def truncate(self, size: int | None = None, /) -> int:
-        """Cut or lengthen; see `io.IOBase`."""
+        """Shorten or lengthen; see `io.IOBase`."""
         wanted = self._file.tell() if size is None else size
         try:
-            # HDF5 cuts at every flush; the same length again would cost a journal's entry each.
+            # HDF5 truncates at every flush; the same length again would cost a journal entry.
             if self._error is None and os.fstat(self._file.fileno()).st_size != wanted:
                 self._file.truncate(wanted)
         except OSError as error:
@@ -180,7 +180,7 @@ class DeferredErrorFile(io.RawIOBase):
         return wanted
 
     def close(self) -> None:
-        """Close, and give the lock back."""
+        """Close the file and release the lock."""
         if not self.closed:
             self._await_sync()
             self._syncer.shutdown()
@@ -206,7 +206,7 @@ class DeferredErrorFile(io.RawIOBase):
 
 @contextmanager
 def deferred_error_file(path: Path) -> Iterator[DeferredErrorFile]:
-    """Write a new file that takes everything, and tell at the end what the disk did not take.
+    """Write a new file that accepts all data, and raise the first write error at the end.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Headers: a pydantic model as the attributes of an HDF5 file; nested optics lie flat."""
+"""Headers: a pydantic model as attributes of an HDF5 file; nested optics are flattened."""
 
 import math
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ Header = TypeVar("Header", bound=BaseModel)
 
 
 def new_header(model: type[Header], **values: Any) -> Header:
-    """Make a header stamped now; a `created_utc` or `software` given is kept.
+    """Make a header, with the time and version of now unless given.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def new_header(model: type[Header], **values: Any) -> Header:
     Raises
     ------
     SettingError
-        A value is out of its bounds, or contradicts another; the line names it.
+        A value is out of bounds or contradicts another; the message names it.
     """
     try:
         return model(**({"created_utc": utc_now(), "software": software()} | values))
@@ -72,7 +72,7 @@ def read_header(file: h5py.File, model: type[Header], path: object) -> Header:
     Raises
     ------
     FormatError
-        One is missing, of another type or out of bounds; the line names it.
+        One is missing, has another type or is out of bounds; the message names it.
     """
     optics = {name: read_attribute(file, name) for name in Optics.model_fields}
     fields = {
@@ -99,7 +99,7 @@ def utc_now() -> str:
 
 
 def software() -> str:
-    """Name and version of this program, as the files carry it."""
+    """Name and version of this program, as stored in files."""
     return f"fgaf {version('fgaf')}"
 
 

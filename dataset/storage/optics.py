@@ -1,15 +1,15 @@
-"""The optics that images were taken with."""
+"""Optics of images."""
 
 from pydantic import BaseModel, ConfigDict
 
 from fgaf.base.bounds import Aperture, Index, Magnification, PixelUm, WavelengthUm
 
 USUAL_WAVELENGTH_UM = 0.55
-"""Green light, taken where a file does not tell its wavelength."""
+"""Green light, assumed if a file does not give its wavelength."""
 
 
 class Optics(BaseModel):
-    """Optics of a stack or an archive; None where unknown.
+    """Optics of a stack or an archive; None if unknown.
 
     Attributes
     ----------
@@ -35,14 +35,14 @@ class Optics(BaseModel):
 
     @property
     def cutoff_per_um(self) -> float | None:
-        """Coherent cut-off NA / wavelength in 1/µm, green where unknown; None without an NA."""
+        """Coherent cut-off NA / wavelength in 1/µm, green light if unknown; None without an NA."""
         if self.numerical_aperture is None:
             return None
         return self.numerical_aperture / (self.wavelength_um or USUAL_WAVELENGTH_UM)
 
     @property
     def depth_of_field_um(self) -> float | None:
-        """Depth of field in µm, equation (2) of Yang et al. 2026; None where an input is unknown.
+        """Depth of field in µm, equation (2) of Yang et al. 2026; None if an input is unknown.
 
         The paper's ``n e / (M NA)`` is written with ``e / M``, the pixel in the specimen.
         """

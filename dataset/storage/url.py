@@ -1,4 +1,4 @@
-"""Addresses of archives and raw stacks that lie elsewhere, which are read in pieces."""
+"""Addresses of remote archives and raw stacks, which are read in pieces."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _MAX_BLOCKS: Final = 64
 class Url:
     """An address such as ``https://host/dataset.h5`` or ``s3://bucket/dataset.h5``.
 
-    What it takes is what the package fsspec knows; S3 is told its server and keys as usual there,
-    by ``AWS_ENDPOINT_URL``, ``AWS_ACCESS_KEY_ID``, ...
+    All protocols of the package fsspec work; S3 takes its server and keys from the environment,
+    ``AWS_ENDPOINT_URL``, ``AWS_ACCESS_KEY_ID``, ...
     """
 
     text: str
@@ -35,12 +35,12 @@ class Url:
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
-        """Open for reading: pieces of 1 MB are fetched as they are wanted, and 64 of them kept.
+        """Open for reading: pieces of 1 MB are fetched when needed, and 64 of them are kept.
 
         Raises
         ------
         FormatError
-            Not there or not allowed.
+            It does not exist, or access is denied.
         FgafError
             The package for this kind of address is missing.
         """
@@ -72,11 +72,11 @@ class Url:
 
 
 Location = str | Path | Url
-"""Where a file is, as a person may write it."""
+"""Location of a file, as the user writes it."""
 
 
 def location(where: Location) -> Path | Url:
-    """Tell an address from a path."""
+    """Distinguish an address from a path."""
     if isinstance(where, str):
         return Url(where) if "://" in where else Path(where)
     return where

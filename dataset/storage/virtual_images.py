@@ -1,7 +1,7 @@
-"""Images of an archive made from others, read from them only when asked for.
+"""Images of an archive made from others, read only when used.
 
-They stand in an `Archive` where an array or an HDF5 dataset would, so that an archive larger than
-memory can be written from parts of others.
+They replace an array or an HDF5 dataset in an `Archive`, so that an archive larger than memory can
+be written from parts of others.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class PickedImages:
     rows
         (N,) ascending rows of it.
     convert
-        What becomes of (n, S, S) patches; None for themselves.
+        Function applied to (n, S, S) patches; None for no change.
     shape, dtype
-        (N, S, S) and type afterwards; None for those of `images`.
+        (N, S, S) and type of the result; None for those of `images`.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class PickedImages:
 
 
 class JoinedImages:
-    """Several images one after the other.
+    """Several images, concatenated.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class JoinedImages:
 
 
 def read_rows(images: Any, rows: NDArray[np.intp]) -> NDArray[Any]:
-    """Read rows in any order, those that lie close together in one stretch.
+    """Read rows in any order; rows that are close together are read at once.
 
     Parameters
     ----------
