@@ -21,7 +21,8 @@ from fgaf.acquire.devices import (
     StreamingCamera,
     WallClock,
 )
-from fgaf.acquire.drivers.basler import BaslerCamera, open_camera
+from fgaf.acquire.drivers.basler import open_camera
+from fgaf.acquire.drivers.basler_camera import BaslerCamera
 from fgaf.acquire.rig import CameraTable, Opening, Rig, StageTable
 from fgaf.base.errors import SettingError
 

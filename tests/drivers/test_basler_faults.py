@@ -10,7 +10,8 @@ import pytest
 from pylon_fake import FakeCamera, Feature, Shot, install
 
 from fgaf.acquire.devices import DeviceError, WallClock
-from fgaf.acquire.drivers.basler import BaslerCamera, open_camera
+from fgaf.acquire.drivers.basler import open_camera
+from fgaf.acquire.drivers.basler_camera import BaslerCamera
 from fgaf.acquire.rig import CameraTable, Opening, Rig, StageTable
 
 

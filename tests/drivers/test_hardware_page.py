@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from fgaf.acquire.drivers.asi import AsiSettings
-from fgaf.acquire.drivers.basler import BaslerSettings
+from fgaf.acquire.drivers.basler_settings import BaslerSettings
 from fgaf.acquire.drivers.mmcore_camera import MmcoreCameraSettings
 from fgaf.acquire.drivers.mmcore_stage import MmcoreStageSettings
 from fgaf.acquire.drivers.prior import PriorSettings
