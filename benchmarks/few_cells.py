@@ -27,7 +27,8 @@ from fgaf.model.inference.initial_weights import shipped
 from fgaf.model.inference.predict import Predictor
 from fgaf.model.metrics import judge
 from fgaf.model.networks.settings import RANDOM, preset
-from fgaf.model.training.train import default_preset, train
+from fgaf.model.training.defaults import default_preset
+from fgaf.model.training.train import train
 
 OUTSIDE = SimulationSettings(
     numerical_aperture=0.8,

@@ -27,9 +27,9 @@ from fgaf.model.inference.checkpoint import build_network
 from fgaf.model.networks.augment import AugmentSettings, augment
 from fgaf.model.networks.settings import TrainSettings
 from fgaf.model.training.compute import Compute, choose_compute
+from fgaf.model.training.defaults import resolve_settings
 from fgaf.model.training.optimise import new_loss, new_optimizer, step_seconds, take_step
 from fgaf.model.training.sides import TRAIN, load_sides
-from fgaf.model.training.train import resolve_settings
 
 Step = Callable[[], None]
 STEPS = 6

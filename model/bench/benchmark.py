@@ -175,7 +175,7 @@ def _failure(failed: Sequence[tuple[Run, Exception]], n_runs: int) -> FgafError:
 def _forget_states(folder: Path) -> None:
     """Remove the files needed only to resume training; the network itself stays."""
     if folder.is_dir():
-        from fgaf.model.training.train import BEST, LAST
+        from fgaf.model.training.run_folder import BEST, LAST
 
         for name in (BEST, LAST):
             (folder / name).unlink(missing_ok=True)

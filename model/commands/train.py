@@ -121,12 +121,13 @@ def train(
     if dataset is None:
         raise SettingError("give an archive, as in: fgaf-train dataset.h5")
 
+    from fgaf.model.training.defaults import default_preset
     from fgaf.model.training.fit import require_fit
     from fgaf.model.training.folds import cross_validate
     from fgaf.model.training.out_of_core import opened
     from fgaf.model.training.parallel import leads
     from fgaf.model.training.resume import FIRST_FOLD, Resumed, unfinished_run, usual_folder
-    from fgaf.model.training.train import default_preset, train as train_once
+    from fgaf.model.training.train import train as train_once
 
     how: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "checked": True}
     how["progress"] = progress

@@ -21,9 +21,11 @@ from fgaf.dataset.archive import Archive
 from fgaf.model.inference.checkpoint import Checkpoint, load_state, save_state
 from fgaf.model.networks.settings import TrainSettings, preset, read_settings
 from fgaf.model.training.compute import Compute, choose_compute
+from fgaf.model.training.defaults import resolve_settings
 from fgaf.model.training.optimise import Average, learning_rate, step_seconds
+from fgaf.model.training.run_folder import FILES
 from fgaf.model.training.sides import Data
-from fgaf.model.training.train import FILES, resolve_settings, train as train_and_draw
+from fgaf.model.training.train import train as train_and_draw
 
 train = partial(train_and_draw, pictures=False)
 

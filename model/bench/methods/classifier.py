@@ -33,7 +33,7 @@ class ClassifierMethod(Method):
 
     def resolved_settings(self, data: EvaluationSet, seed: int | None) -> dict[str, Any]:
         """List all training settings; the given ones replace those of the preset."""
-        from fgaf.model.training.train import default_preset
+        from fgaf.model.training.defaults import default_preset
 
         given = dict(self.settings)
         named = given.pop("preset", None)

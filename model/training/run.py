@@ -1,0 +1,327 @@
+"""A training in progress: the network, its optimiser and the history of its epochs."""
+
+import logging
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fgaf.base.errors import FgafError
+from fgaf.base.files import publishing
+from fgaf.dataset.archive import Archive
+from fgaf.dataset.storage.header import software
+from fgaf.model.inference.checkpoint import Checkpoint, build_network, save_state
+from fgaf.model.inference.images import Scale
+from fgaf.model.inference.initial_weights import InitialWeights, facts
+from fgaf.model.inference.out_of_distribution import learn
+from fgaf.model.inference.predict import CHECKPOINT, network_logits
+from fgaf.model.metrics import better_than_chance, judge
+from fgaf.model.networks.augment import AugmentSettings, augment
+from fgaf.model.networks.backbones import macs, parameters
+from fgaf.model.networks.decode import class_probabilities, expected_depth, fit_temperature
+from fgaf.model.networks.settings import TrainSettings, to_toml
+from fgaf.model.training.compute import Compute
+from fgaf.model.training.defaults import steps_per_epoch
+from fgaf.model.training.optimise import (
+    Average,
+    learning_rate,
+    new_loss,
+    new_optimizer,
+    take_step,
+)
+from fgaf.model.training.parallel import DistributedContext
+from fgaf.model.training.resume import SETTINGS
+from fgaf.model.training.run_folder import BEST, HISTORY, LAST, Row, write_history
+from fgaf.model.training.sides import TEST, TRAIN, VALIDATION, Data
+
+_log = logging.getLogger(__name__)
+
+_AT_ONCE = 4096
+
+
+class Run:
+    """A training in progress and its folder.
+
+    Parameters
+    ----------
+    archive
+        Patches, labels and splits.
+    settings
+        Of the training, resolved.
+    out
+        The folder.
+    machine
+        What it runs on.
+    sides
+        The patches of each side that has cells.
+    scale
+        Of the grey values.
+    team
+        The processes that train together.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        settings: TrainSettings,
+        out: Path,
+        machine: Compute,
+        sides: dict[int, Data],
+        scale: Scale,
+        team: DistributedContext,
+    ) -> None:
+        self.archive, self.settings, self.out = archive, settings, out
+        self.machine, self.sides, self.scale, self.team = machine, sides, scale, team
+        self.loss = new_loss(settings)
+        self.augmentation = _augment_settings(settings)
+        torch.manual_seed(settings.seed)
+        network = build_network(settings, archive.n_classes)
+        self.start = InitialWeights.load(settings.start)
+        if self.start:
+            self.start.apply(network, settings, archive.header)
+        self.network = machine.place(network)
+        self.average = Average(self.network, settings.ema) if settings.ema else None
+        self.stepping = team.wrap(self.network)
+        self.optimizer = new_optimizer(self.network, settings)
+        self.steps = steps_per_epoch(len(sides[TRAIN].rows), settings)
+        self.epoch = 0
+        self.history: list[Row] = []
+
+    @property
+    def used_network(self) -> nn.Module:
+        """The network the run is judged by: the averaged one where there is one."""
+        return self.average.network if self.average else self.network
+
+    def train_epoch(self) -> None:
+        """Train one epoch, validate, and write best, last and the history."""
+        began = time.perf_counter()
+        row = {"epoch": float(self.epoch + 1), **self._steps()}
+        self.epoch += 1
+        if self.team.leads:
+            row |= self._validate()
+        row["seconds"] = round(time.perf_counter() - began, 3)
+        self.history.append(self.team.share(row))
+        if not self.team.leads:
+            return
+        figures = ", ".join(f"{name} = {value:.4g}" for name, value in row.items())
+        _log.info("epoch %d of %d: %s", self.epoch, self.settings.epochs, figures)
+        if VALIDATION in self.sides and self.best_epoch() == self.epoch:
+            self._checkpoint().save(self.out / BEST)
+        save_state(self.out / LAST, self._state())
+        write_history(self.out / HISTORY, self.history)
+
+    def best_epoch(self) -> int:
+        """Number of the epoch with the least validation error, counted from 1."""
+        errors = [row["val_expected_mae_um"] for row in self.history]
+        return errors.index(min(errors)) + 1
+
+    def stale(self) -> bool:
+        """Tell whether `patience` epochs have passed without a better validation."""
+        patience = self.settings.patience
+        return bool(
+            patience and VALIDATION in self.sides and self.epoch - self.best_epoch() >= patience
+        )
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from where a killed run stood.
+
+        Raises
+        ------
+        FgafError
+            It was started on another archive, with other settings or on another device.
+        """
+        if state["archive_fingerprint"] != self.archive.fingerprint:
+            raise FgafError(
+                f"{self.out} was trained on another archive; resume with that one, "
+                "or train into another folder"
+            )
+        begun = TrainSettings().with_values(state["settings"])
+        for key in state["settings"]:
+            held, mine = getattr(begun, key), getattr(self.settings, key)
+            if mine != held:
+                raise FgafError(
+                    f"{self.out} was started with {key} = {held}, not {mine}; "
+                    "resume with the same settings, or train into another folder"
+                )
+        self.epoch, self.history = state["epoch"], state["history"]
+        self.network.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average:
+            self.average.network.load_state_dict(state["average"])
+
+    def write_settings(self) -> None:
+        """Write the settings as TOML, ready for `--settings`."""
+        if not self.team.leads:
+            return
+        with publishing(self.out / SETTINGS, overwrite=True) as part:
+            part.write_text(to_toml(self.settings), encoding="utf-8")
+
+    def finish(self) -> dict[str, Any]:
+        """Choose the weights, fit the temperature, judge the test cells, write the checkpoint."""
+        checkpoint = self._checkpoint()
+        if self.settings.select == "best" and (self.out / BEST).is_file():
+            checkpoint = Checkpoint.load(self.out / BEST)
+        network = self.machine.place(checkpoint.network())
+        loss = self.settings.loss
+        if VALIDATION in self.sides:
+            held = self.sides[VALIDATION]
+            logits = self._logits(network, held, self.settings.tta)
+            temperature = fit_temperature(logits, held.targets.cpu(), loss)
+            training = self.sides[TRAIN].images
+            familiar = learn(self.settings, self.scale, training, held.images)
+            checkpoint = replace(checkpoint, temperature=temperature, familiar=familiar)
+        test = self.sides[TEST]
+        logits = self._logits(network, test, self.settings.tta)
+        p = class_probabilities(logits, loss, checkpoint.temperature).numpy()
+        metrics = judge(p, self.archive, test.rows, seed=self.settings.seed)
+        metrics |= {"better_than_chance": better_than_chance(metrics)}
+        metrics |= self._facts(network, checkpoint)
+        replace(checkpoint, metrics=metrics).save(self.out / CHECKPOINT)
+        return metrics
+
+    def _steps(self) -> Row:
+        side, settings = self.sides[TRAIN], self.settings
+        mixed = np.random.SeedSequence([settings.seed, self.epoch]).generate_state(2)
+        torch.manual_seed(int(mixed[0]))
+        generator = torch.Generator(self.machine.device).manual_seed(int(mixed[1]))
+        order = side.order(generator, settings.balance)
+        self.network.train()
+        total, right, rate = 0.0, 0.0, 0.0
+        for k, batch in enumerate(order.tensor_split(self.steps)):
+            step = self.epoch * self.steps + k
+            rate = learning_rate(step, settings.epochs * self.steps, settings)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            images = augment(self.scale(side.images[batch]), self.augmentation, generator)
+            mine = self.team.part(batch)
+            classes = side.classes[mine]
+            loss, logits = take_step(
+                self.stepping,
+                self.optimizer,
+                self.loss,
+                self.team.part(images),
+                classes,
+                side.targets[mine],
+                self.machine,
+                share=self.team.size * len(mine) / len(batch),
+            )
+            if self.average:
+                self.average.update(self.network, step)
+            total += loss * len(mine)
+            right += float((_decided(logits, settings.loss) == classes).sum())
+        n = len(side.rows)
+        total, right = self.team.sum([total, right], self.machine.device)
+        if not np.isfinite(total):
+            raise self._diverged(self.epoch + 1)
+        return {"lr": rate, "train_loss": total / n, "train_top1": right / n}
+
+    def _logits(self, network: nn.Module, side: Data, tta: bool) -> Tensor:
+        """Of all patches of a side, (N, outputs), some thousand in memory at a time."""
+        parts = torch.split(torch.arange(len(side.rows)), _AT_ONCE)
+        logits = torch.cat(
+            [network_logits(network, self.scale(side.images[part]), tta) for part in parts]
+        )
+        if not logits.isfinite().all():  # the loss was still a number, the weights are none
+            raise self._diverged(self.epoch)
+        return logits
+
+    def _diverged(self, epoch: int) -> FgafError:
+        return FgafError(
+            f"the training diverged in epoch {epoch}; try a lower rate, "
+            f"--set lr={self.settings.lr / 5:g}"
+        )
+
+    def _validate(self) -> Row:
+        if VALIDATION not in self.sides:
+            return {}
+        side = self.sides[VALIDATION]
+        logits = self._logits(self.used_network, side, tta=False)
+        classes = side.classes.cpu()
+        p = class_probabilities(logits, self.settings.loss)
+        grid, labels = self.archive.class_depths_um, self.archive.depth_um[side.rows]
+        return {
+            "val_loss": float(-p.gather(1, classes[:, None]).clamp_min(1e-12).log().mean()),
+            "val_top1": float((p.argmax(dim=1) == classes).double().mean()),
+            "val_expected_mae_um": float(np.abs(expected_depth(p.numpy(), grid) - labels).mean()),
+        }
+
+    def _checkpoint(self) -> Checkpoint:
+        header = self.archive.header
+        return Checkpoint(
+            settings=self.settings,
+            weights={k: v.cpu().contiguous() for k, v in self.used_network.state_dict().items()},
+            scale=self.scale,
+            step_um=header.step_um,
+            half_range_um=header.half_range_um,
+            patch_px=header.patch_px,
+            optics=header.optics,
+            archive_name=header.name,
+            archive_fingerprint=self.archive.fingerprint,
+            epoch=self.epoch,
+        )
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "settings": asdict(self.settings),
+            "archive_fingerprint": self.archive.fingerprint,
+            "epoch": self.epoch,
+            "history": self.history,
+            "weights": self.network.state_dict(),
+            "average": self.average.network.state_dict() if self.average else {},
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def _facts(self, network: nn.Module, checkpoint: Checkpoint) -> dict[str, Any]:
+        split = self.archive.splits[self.settings.split]
+        return {
+            "split": self.settings.split,
+            "seed": self.settings.seed,
+            "backbone": self.settings.backbone,
+            "fgaf": self.settings.fgaf,
+            "epochs": checkpoint.epoch,
+            **facts(self.start),
+            "train_cells": int((split == TRAIN).sum()),
+            "validation_cells": int((split == VALIDATION).sum()),
+            "temperature": checkpoint.temperature,
+            "tta": self.settings.tta,
+            "parameters": parameters(network),
+            "macs": macs(network, self.archive.header.patch_px),
+            "archive_fingerprint": self.archive.fingerprint,
+            "software": software(),
+            "machine": {**asdict(self.machine), "processes": self.team.size},
+            "timing": {
+                "train_s": round(sum(row["seconds"] for row in self.history), 2),
+                "patch_ms": _patch_ms(network, self.archive.header.patch_px),
+            },
+        }
+
+
+def _decided(logits: Tensor, loss: str) -> Tensor:
+    if loss == "corn":
+        return class_probabilities(logits, "corn").argmax(dim=1)
+    return logits.argmax(dim=1)
+
+
+def _patch_ms(network: nn.Module, side: int) -> float:
+    """Median time of one patch through the network, milliseconds."""
+    x = torch.zeros(1, 1, side, side)
+    times = []
+    for _ in range(10):
+        began = time.perf_counter()
+        network_logits(network, x, tta=False)
+        times.append(time.perf_counter() - began)
+    return round(1e3 * sorted(times)[len(times) // 2], 2)
+
+
+def _augment_settings(settings: TrainSettings) -> AugmentSettings:
+    return AugmentSettings(
+        turns=settings.turns,
+        shift_px=settings.shift_px,
+        gain=settings.gain,
+        offset=settings.offset,
+        noise=settings.noise,
+    )

@@ -1,0 +1,90 @@
+"""The folder of a run: the names of its files, and how the plain ones are written."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fgaf.base.csv_tables import write_table
+from fgaf.base.errors import ExistsError
+from fgaf.base.files import publishing
+from fgaf.model.inference.predict import CHECKPOINT
+from fgaf.model.training.resume import METRICS, SETTINGS
+
+BEST, LAST = "best.pt", "last.pt"
+HISTORY = "history.csv"
+FILES = (
+    CHECKPOINT,
+    BEST,
+    LAST,
+    METRICS,
+    HISTORY,
+    SETTINGS,
+    "history.png",
+    "confusion.png",
+    "reliability.png",
+    "depths.png",
+)
+"""Everything a run writes into its folder."""
+
+Row = dict[str, float]
+
+
+def require_new_run(out: Path, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that holds another run, or remove that run.
+
+    Parameters
+    ----------
+    out
+        The folder.
+    resume
+        Whether the run in it goes on.
+    overwrite
+        Whether its files may be removed.
+
+    Raises
+    ------
+    ExistsError
+        It holds a run, which may neither go on nor be removed.
+    """
+    old = [out / name for name in FILES if (out / name).exists()]
+    if resume:
+        return
+    if old and not overwrite:
+        raise ExistsError(
+            f"{out} holds a training run already; choose another folder, or pass --resume "
+            "or --overwrite"
+        )
+    for path in old:
+        path.unlink()
+
+
+def write_metrics(path: Path, metrics: dict[str, Any]) -> None:
+    """Write metrics as JSON.
+
+    Parameters
+    ----------
+    path
+        The file; replaced where it exists.
+    metrics
+        What it holds.
+    """
+    with publishing(path, overwrite=True) as part:
+        part.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+
+
+def write_history(path: Path, history: Sequence[Row]) -> None:
+    """Write the history as CSV.
+
+    Parameters
+    ----------
+    path
+        The file; replaced where it exists.
+    history
+        One row an epoch, one or more.
+    """
+    with (
+        publishing(path, overwrite=True) as part,
+        part.open("w", newline="", encoding="utf-8") as file,
+    ):
+        write_table(file, list(history[0]), (row.values() for row in history))
