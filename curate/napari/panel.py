@@ -14,12 +14,10 @@ from qtpy.QtGui import QColor, QKeySequence, QResizeEvent, QShortcut
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -28,8 +26,10 @@ from qtpy.QtWidgets import (
 from fgaf.base.console import count
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.curate.compile import compile_archive
+from fgaf.curate.napari.caption import coloured, facts, title
 from fgaf.curate.napari.colours import Colours
 from fgaf.curate.napari.field import COLOURS, Field
+from fgaf.curate.napari.overlay import Overlay
 from fgaf.curate.napari.preferences import Preferences
 from fgaf.curate.napari.search import Search
 from fgaf.curate.napari.shortcuts import as_html, with_keys
@@ -158,13 +158,13 @@ class Panel(QWidget):
         self._line.setText(words)
 
     def refresh(self) -> None:
-        """Show what the sitting shows; the field and a curve not known yet follow soon."""
+        """Show the state of the controller; the field and a curve not known yet follow soon."""
         self._paint(quick=True)
         self._tell()
         self._later.start(_SOON_MS)
 
     def follow(self) -> None:
-        """Let the field follow the sitting, and make ready what will be asked for next."""
+        """Let the field show the state of the controller, and prepare the next cell."""
         if not self.life.ended:
             self._paint(quick=False)
             self.field.update(self.controller, self.closeups)
@@ -267,16 +267,7 @@ class Panel(QWidget):
         cancel.clicked.connect(self._cancel)
         _row(self._searching, (self._progress, 1), (cancel, 0))
         self._searching.hide()
-        self._overlay = QScrollArea(self)
-        self._overlay.setFrameShape(QFrame.Shape.NoFrame)
-        self._overlay.setWidgetResizable(True)
-        self._overlay_text = QLabel()
-        self._overlay_text.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self._overlay_text.setWordWrap(True)
-        self._overlay_text.setMargin(12)
-        self._overlay.setWidget(self._overlay_text)
-        self._overlay.hide()
-        self._overlaid = ""
+        self._overlay = Overlay(self)
 
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
@@ -321,52 +312,16 @@ class Panel(QWidget):
                 button.setToolTip(f"{shortcut.words} ({keys})" if keys else shortcut.words)
 
     def _tell(self) -> None:
-        controller, cell, ref = self.controller, self.controller.cell, self.controller.stack
-        total, left = len(controller.names), controller.left
-        if cell is None or ref is None:
-            words = "no cell on this queue" if not self.search.running else "searching for cells…"
-            self._title.setText(f"<b>{words}</b>")
-            self._about.setText("")
+        words = title(self.controller)
+        if words:
+            self._title.setText(words)
+            self._about.setText("<br>".join(facts(self.controller, self.colours)))
         else:
-            number = controller.names.index(cell.id) + 1 if cell.id in controller.names else 0
-            z = f", z {ref.z_um[controller.plane]:+.2f} µm" if ref.z_um else ""
-            self._title.setText(
-                f"<b>{cell.id}</b>, cell {number} of {total}, {left} to do, by "
-                f"{controller.annotator}<br>plane {controller.plane + 1} of {len(cell.y)}{z}"
-            )
-            self._about.setText("<br>".join(self._facts()))
+            empty = "searching for cells…" if self.search.running else "no cell on this queue"
+            self._title.setText(f"<b>{empty}</b>")
+            self._about.setText("")
         for action in ("accept", "focus_here", "reject", "unsure", "undo", "redo", "add_cell"):
             self._buttons[action].setEnabled(not self.session.read_only)
-
-    def _facts(self) -> list[str]:
-        """Suggestion, decision, and what wants a look."""
-        controller, cell = self.controller, self.controller.cell
-        facts, colours = [], self.colours
-        suggestion, decision = controller.suggestion, controller.decision
-        if controller.queue.blind:
-            facts.append("second pass: suggestions and first labels are hidden")
-        if suggestion is not None:
-            words = (
-                f"suggested: {suggestion.focus_um:+.2f} µm by {suggestion.by}, confidence "
-                f"{100 * suggestion.confidence:.0f} %"
-            )
-            facts.append(_coloured(words, colours.suggested))
-        if suggestion is not None and suggestion.problem:
-            facts.append(_coloured(suggestion.problem, colours.warning))
-        if cell is not None and cell.jump:
-            planes = ", ".join(str(plane + 1) for plane in cell.jump)
-            facts.append(_coloured(f"the path jumps into plane {planes}: look", colours.warning))
-        if controller.queue.task == "review" and cell is not None:
-            facts += [
-                f"{d.annotator}: {d.words} {'' if d.focus_um is None else f'{d.focus_um:+.2f} µm'}"
-                for d in (cell.label, cell.second)
-                if d is not None
-            ]
-        elif decision is not None:
-            at = "" if decision.focus_um is None else f" at {decision.focus_um:+.2f} µm"
-            words = f"{decision.words}{at}, by {decision.annotator}"
-            facts.append(_coloured(words, colours.decided))
-        return facts
 
     def _paint(self, quick: bool) -> None:
         controller, cell, closeup = self.controller, self.controller.cell, self._closeup(quick)
@@ -456,22 +411,17 @@ class Panel(QWidget):
         self.refresh()
 
     def _toggle_overlay(self, what: str) -> None:
-        if self._overlaid == what:
-            self._overlaid = ""
-            self._overlay.hide()
+        if self._overlay.shown == what:
+            self._overlay.hide_sheet()
             return
-        self._overlaid = what
         if what == "help":
-            boxes = ", ".join(_coloured(name, QColor(c)) for name, c in COLOURS.items())
+            boxes = ", ".join(coloured(name, QColor(c)) for name, c in COLOURS.items())
             text = f"{as_html(self.shortcuts)}<p>boxes in the field: {boxes}</p>"
         else:
             text = "<br><br>".join(status(self.session.state).lines())
         key = next(s.keys[0] for s in self.shortcuts if s.action == what and s.keys)
-        self._overlay_text.setText(f"{text}<p><i>{key} closes this.</i></p>")
-        ground = self.colours.ground.name()
-        self._overlay.setStyleSheet(f"background: {ground}")
-        self._overlay.show()
-        self._overlay.raise_()
+        closes = f"<p><i>{key} closes this.</i></p>"
+        self._overlay.show_sheet(what, f"{text}{closes}", self.colours.ground)
 
     def _ask_export(self) -> None:
         name, _ = QFileDialog.getSaveFileName(
@@ -520,8 +470,7 @@ class Panel(QWidget):
         self.colours = Colours.of(self.viewer.theme)
         for view in (self._patch, self._film, self._curve):
             view.colours = self.colours
-        if self._overlaid:
-            self._overlay.setStyleSheet(f"background: {self.colours.ground.name()}")
+        self._overlay.paint_ground(self.colours.ground)
         self.say(self.message)
         self.refresh()
 
@@ -540,7 +489,3 @@ def _row(holder: QWidget, *items: tuple[QWidget, int]) -> None:
     layout.setContentsMargins(0, 0, 0, 0)
     for item, stretch in items:
         layout.addWidget(item, stretch)
-
-
-def _coloured(words: str, colour: QColor) -> str:
-    return f'<span style="color: {colour.name()}">{words}</span>'

@@ -130,9 +130,9 @@ class TestInAWindow:
         panel.viewer.theme = "light"
         driver.press(panel, "H")
         assert panel._overlay.isVisible()
-        assert "accept the suggested focus" in panel._overlay_text.text()
+        assert "accept the suggested focus" in panel._overlay.text.text()
         driver.press(panel, "I")
-        assert "3 stacks" in panel._overlay_text.text()
+        assert "3 stacks" in panel._overlay.text.text()
         driver.press(panel, "I")
         assert not panel._overlay.isVisible()
         assert panel.grab().toImage().width() >= 300
