@@ -188,7 +188,7 @@ def test_a_fixed_test_side_stays_as_it_is(p: Population, by: str, seed: int) -> 
 def test_a_fixed_test_side_that_divides_a_group_is_refused() -> None:
     p = apart(4, ["A", "A", "B", "C"])
     test = np.array([True, False, False, False])
-    with pytest.raises(SettingError, match=r"outside the test side belong .* cell-1"):
+    with pytest.raises(SettingError, match=r"outside the test side are .* cell-1"):
         make_split(*p.arguments, PATCH, by="sample", test=test)
     assert make_split(*p.arguments, PATCH, by="cell", test=test).counts[TEST] == 1
 
