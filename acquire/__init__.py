@@ -1,7 +1,6 @@
 """From focus drive and camera to one raw stack file.
 
-Names are imported when first used, so that a command that needs few of them starts fast; they are
-listed in ``__init__.pyi``.
+Names are imported on first use, so that commands start fast; they are listed in ``__init__.pyi``.
 """
 
 import lazy_loader

@@ -1,9 +1,9 @@
-"""What the engine may ask of a camera, of a focus drive and of a clock: three small protocols.
+"""Protocols of a camera, a focus drive and a clock.
 
 A driver is any object with these members; it needs no base class. z is in micrometres of the
-drive, time stamps in nanoseconds since the epoch, images are indexed (y, x). A camera that can
-run free and a drive that can keep a speed offer a little more; sweeps need both. A drive that also
-moves the specimen in x and y can visit several positions.
+drive, time stamps in nanoseconds since the epoch, images are indexed (y, x). Sweeps need a camera
+that can run free and a drive that can move at a set speed, with additional members. A drive that
+also moves the specimen in x and y can visit several positions.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _WATCH_S = 1e-3
 
 
 class DeviceError(FgafError):
-    """A camera or drive failed, or did something that a careful run cannot accept."""
+    """A camera or drive failed, or behaved in a way that makes the data unreliable."""
 
 
 class IncompleteFrameError(DeviceError):
-    """One exposure was lost on its way, but the camera is well: it can be exposed again."""
+    """One frame was lost in transfer, but the camera works: it can be exposed again."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One exposure as the camera delivered it.
+    """One frame from the camera.
 
     Attributes
     ----------
@@ -47,14 +47,14 @@ class Frame:
     frame_id
         The device's own counter: grows by exactly one per exposure since `Camera.start`.
     time_device_ns
-        Middle of the exposure by the camera's clock in ns, since whatever that clock counts from;
-        0 where the camera has none.
+        Middle of the exposure by the camera's clock in ns, from that clock's own zero; 0 if the
+        camera has no clock.
     time_host_ns
         Middle of the exposure by the run's `Clock`, ns since the epoch.
     exposure_us
         Exposure time in microseconds.
     truth
-        What a simulated camera knows of the cells it drew; None on real cameras.
+        True cell data of a simulated camera; None for real cameras.
     """
 
     pixels: npt.NDArray[Any]
@@ -67,19 +67,19 @@ class Frame:
 
 @dataclass(frozen=True)
 class EffectiveSettings:
-    """What a camera or drive works with, read back from it after everything was set.
+    """Settings of a camera or drive, read back from it after everything was set.
 
     Attributes
     ----------
     values
-        Settings by name, as they are recorded: exposure, pixel format, binning, flips.
+        Recorded settings by name: exposure, pixel format, binning, flips.
     binning
-        Pixels of the sensor along each side of one of the image's.
+        Sensor pixels along each side of one image pixel.
     pixel_size_um
-        Side of an image's pixel in the specimen, binning included, where the device's own
-        configuration knows it.
+        Side of an image pixel in the specimen, including binning, if the device's configuration has
+        it.
     notes
-        Lines for the person at the microscope, such as an exposure other than asked for.
+        Messages for the user, such as an exposure that differs from the requested one.
     """
 
     values: Mapping[str, bool | int | float | str] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class EffectiveSettings:
 
 
 def effective_settings(device: object) -> EffectiveSettings:
-    """Ask a camera or drive what it works with: its attribute `effective`, if it has one."""
+    """Settings of a camera or drive: its attribute `effective`, if it has one."""
     told = getattr(device, "effective", None)
     return told if isinstance(told, EffectiveSettings) else EffectiveSettings()
 
@@ -117,27 +117,27 @@ class Camera(Protocol):
         ...
 
     def start(self) -> None:
-        """Arm for one frame per trigger and drop whatever an earlier run left in the buffers."""
+        """Arm for one frame per trigger and drop old frames in the buffers."""
         ...
 
     def trigger(self, timeout_s: float) -> Frame:
-        """Expose one frame, which begins after this call, and return it.
+        """Expose one frame, starting after this call, and return it.
 
         Raises
         ------
         IncompleteFrameError
-            Part of the frame is missing; the next one may be whole. It has taken a `frame_id`.
+            Part of the frame is missing; the next one may be complete. It has used a `frame_id`.
         DeviceError
-            No frame came within `timeout_s` seconds, or the camera is not well.
+            No frame came within `timeout_s` seconds, or the camera failed.
         """
         ...
 
     def stop(self) -> None:
-        """End what `start` began; harmless when not started."""
+        """Undo `start`; harmless when not started."""
         ...
 
     def close(self) -> None:
-        """Give the device back; harmless when already closed."""
+        """Release the device; harmless when already closed."""
         ...
 
 
@@ -152,17 +152,17 @@ class StreamingCamera(Camera, Protocol):
 
     @property
     def stamp_error_s(self) -> float:
-        """How far `Frame.time_host_ns` of a free-running frame may be off, in seconds."""
+        """Maximum error of `Frame.time_host_ns` of a free-running frame, in seconds."""
         ...
 
     def stream(self, latest: bool = False) -> None:
-        """Run free until `stop`; whatever an earlier run left in the buffers is dropped.
+        """Run free until `stop`; old frames in the buffers are dropped.
 
         Parameters
         ----------
         latest
-            Keep only the newest frame: for looking, where `frame_id` may skip. Else every frame
-            is kept until asked for, as far as the driver's buffers reach.
+            Keep only the newest frame, for display; `frame_id` may skip. Else every frame is kept
+            until requested, up to the size of the driver's buffers.
         """
         ...
 
@@ -172,14 +172,14 @@ class StreamingCamera(Camera, Protocol):
         Parameters
         ----------
         timeout_s
-            Longest wait in seconds; 0 only looks.
+            Longest wait in seconds; 0 returns at once.
 
         Raises
         ------
         IncompleteFrameError
             Part of a frame is missing.
         DeviceError
-            A frame was lost or came twice, or the camera is not well.
+            A frame was lost or came twice, or the camera failed.
         """
         ...
 
@@ -188,10 +188,10 @@ class StreamingCamera(Camera, Protocol):
 class Stage(Protocol):
     """A focus drive.
 
-    A driver may offer two members more. ``reopen()`` opens a lost link once more: after an error
-    the position is then read through that, before anything moves. ``unit_um`` is the size of the
-    units that the drive counts in, where it stands at whole units only: planes that would lie
-    unevenly are then refused. None, or no such member, is a drive that stands anywhere.
+    A driver may have two more members. ``reopen()`` reopens a lost link, so that the position can
+    be read after an error before anything moves. ``unit_um`` is the size of the drive's units, if
+    it stops only at whole units: uneven planes are then refused. None, or no such member, means
+    that the drive can stop at any position.
     """
 
     @property
@@ -217,11 +217,11 @@ class Stage(Protocol):
         ...
 
     def stop(self) -> None:
-        """Halt the drive where it is; harmless when it stands."""
+        """Halt the drive at its position; harmless when it is at rest."""
         ...
 
     def close(self) -> None:
-        """Give the device back; harmless when already closed."""
+        """Release the device; harmless when already closed."""
         ...
 
 
@@ -232,8 +232,8 @@ class RampStage(Stage, Protocol):
     def ramp_to(self, z_um: float, speed_um_s: float) -> None:
         """Start a move to an absolute z at a speed; may return before the drive is there.
 
-        The speed holds for this move only, and is met as well as the drive can: how well, its
-        position tells.
+        The speed is for this move only, and is approximate; positions read back give the real
+        speed.
 
         Parameters
         ----------
@@ -245,29 +245,29 @@ class RampStage(Stage, Protocol):
         Raises
         ------
         DeviceError
-            The drive cannot move so slowly or so fast, or `z_um` is outside its limits.
+            The drive cannot move at this speed, or `z_um` is outside its limits.
         """
         ...
 
 
 @runtime_checkable
 class TrialRampStage(RampStage, Protocol):
-    """A drive that knows its speed in µm/s only once it has measured it."""
+    """A drive whose speed in µm/s must first be measured."""
 
     def try_speed(self, z_um: float) -> None:
-        """Measure it by moves from here to `z_um` and back, unless that was done before.
+        """Measure the speed by moves from here to `z_um` and back, unless it was measured before.
 
         Raises
         ------
         DeviceError
-            It cannot be measured on this way.
+            It cannot be measured on this distance.
         """
         ...
 
 
 @runtime_checkable
 class XYStage(Stage, Protocol):
-    """A focus drive whose controller also moves the specimen; `Stage.stop` halts that too."""
+    """A focus drive whose controller also moves the specimen; `Stage.stop` halts both."""
 
     @property
     def limits_xy_um(self) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -279,7 +279,7 @@ class XYStage(Stage, Protocol):
         ...
 
     def move_xy_to(self, x_um: float, y_um: float) -> None:
-        """Start a move to an absolute place; may return before the stage is there.
+        """Start a move to an absolute position; may return before the stage is there.
 
         Parameters
         ----------
@@ -295,7 +295,7 @@ class XYStage(Stage, Protocol):
 
 @runtime_checkable
 class Clock(Protocol):
-    """Where the engine reads time and waits, so that simulated time can outrun real time."""
+    """Clock for time and waits, so that simulated time can be faster than real time."""
 
     def now_ns(self) -> int:
         """Nanoseconds since the epoch; never runs backwards within a run."""
@@ -309,7 +309,7 @@ class Clock(Protocol):
 class WallClock:
     """The computer's clock: epoch time at construction, advanced by the monotonic counter.
 
-    Setting the system clock during a run therefore neither shifts stamps nor breaks time-outs.
+    A change of the system clock during a run therefore does not affect time stamps or time-outs.
     """
 
     def __init__(self) -> None:
@@ -320,7 +320,7 @@ class WallClock:
         return self._offset_ns + time.perf_counter_ns()
 
     def sleep(self, seconds: float) -> None:
-        """Wait in real time; of longer waits the end is watched, as systems wake late."""
+        """Wait in real time; the end of longer waits is polled, because systems wake late."""
         end_s = time.perf_counter() + seconds
         if seconds > 2 * _WATCH_S:
             time.sleep(seconds - _WATCH_S)
@@ -358,6 +358,6 @@ class Devices:
         try:
             self.close()
         except Exception:
-            if error is None:  # what broke the run also breaks the closing, and matters more
+            if error is None:  # the error of the run is more important than one of closing
                 raise
             _log.info("drive and camera could not be given back", exc_info=True)

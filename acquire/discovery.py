@@ -1,14 +1,14 @@
-"""What is attached to this computer: every driver is asked, serial ports are probed politely.
+"""Lists the devices attached to this computer: calls every driver, and probes serial ports.
 
 A driver's module may offer two hooks, both optional::
 
     def find() -> list[Found]: ...                 what it can enumerate by itself
     def find_on(port: str) -> Found | None: ...    what answers on this serial port, if it knows it
 
-`find_on` opens the port, sends nothing but the device's identification command, waits a fraction of
-a second and closes it. It raises `DeviceError` where the port cannot be opened; None says that
-nothing it knows is there. Who is recognised is not asked again: a module of a device that takes
-foreign questions badly sets ``ASK_FIRST = True`` and is asked before the others.
+`find_on` opens the port, sends only the device's identification command, waits a fraction of a
+second and closes it. It raises `DeviceError` where the port cannot be opened, and returns None for
+an unknown device. A recognised device is not probed again: the module of a device that is disturbed
+by unknown commands sets ``ASK_FIRST = True`` and is called before the others.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Kind = Literal["camera", "stage", "port"]
 
 @dataclass(frozen=True)
 class Found:
-    """One device, or one serial port on which nothing known answers.
+    """One device, or one serial port without a known device.
 
     Attributes
     ----------
@@ -40,13 +40,13 @@ class Found:
     driver
         The driver that found it; empty for a port.
     where
-        What tells it from others of its kind: a serial number, a port.
+        Its identification: a serial number or a port.
     name
-        What it calls itself.
+        Its own name.
     options
-        What the driver needs in ``[camera.options]`` or ``[stage.options]`` to open it.
+        Entries of ``[camera.options]`` or ``[stage.options]`` to open it.
     problem
-        Why it cannot be used now; empty where it can.
+        Why it cannot be used now; empty if it can.
     """
 
     kind: Kind
@@ -58,25 +58,25 @@ class Found:
 
     @property
     def address(self) -> str:
-        """How a command line names it: ``prior:COM3``."""
+        """Its name on the command line: ``prior:COM3``."""
         return f"{self.driver}:{self.where}" if self.driver else self.where
 
 
 def find_devices(ports: Sequence[str] | None = None, probe: bool = True) -> list[Found]:
-    """List what is attached.
+    """List the attached devices.
 
     Parameters
     ----------
     ports
-        Serial ports to look at (names or pyserial URLs); by default all of this computer but
-        those of Bluetooth, which take long to open.
+        Serial ports to check (names or pyserial URLs); by default all of this computer except
+        Bluetooth ports, which are slow to open.
     probe
-        Whether ports are opened and asked; else they are only listed.
+        Whether ports are opened and probed; else they are only listed.
 
     Returns
     -------
     list of Found
-        Cameras and drives first, then the ports on which nothing known answers.
+        Cameras and drives first, then ports without a known device.
     """
     modules = dict(_modules())
     found = [each for driver, module in modules.items() for each in _enumerated(driver, module)]
@@ -98,7 +98,7 @@ def _modules() -> Iterator[tuple[str, ModuleType]]:
 
 
 def _enumerated(driver: str, module: ModuleType) -> list[Found]:
-    """Ask a driver's `find`; drivers are foreign code, and a broken one must not hide the rest."""
+    """Call a driver's `find`; a broken driver must not hide the other ones."""
     if not hasattr(module, "find"):
         return []
     try:

@@ -1,4 +1,4 @@
-"""A polite stop: signals set a flag that the run looks at, so that the drive can go back first."""
+"""Controlled stop: signals set a flag that the run checks, so that the drive can go back first."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIGNALS = tuple(
 
 
 class InterruptError(FgafError):
-    """Somebody asked the run to stop; the exit code is that of the signal, as shells count it."""
+    """A stop was requested; the exit code is that of the signal, as in shells."""
 
     def __init__(self, cause: str, exit_code: int = 1) -> None:
         super().__init__(cause)
@@ -29,17 +29,17 @@ class InterruptError(FgafError):
 
 
 class Interrupt:
-    """A request to stop that the run looks at between its waits."""
+    """A request to stop, checked by the run between its waits."""
 
     def __init__(self) -> None:
         self._signal: signal.Signals | None = None
 
     def request(self, number: int = signal.SIGINT) -> None:
-        """Ask the run to stop, as if this signal had come."""
+        """Request a stop, as if this signal had come."""
         self._signal = signal.Signals(number)
 
     def check(self) -> None:
-        """Stop here when asked to.
+        """Stop here if requested.
 
         Raises
         ------
@@ -53,11 +53,11 @@ class Interrupt:
     @classmethod
     @contextmanager
     def on_signals(cls) -> Iterator[Interrupt]:
-        """Turn Ctrl-C, SIGTERM and SIGHUP into a request; the first of them counts.
+        """Turn Ctrl-C, SIGTERM and SIGHUP into a stop request; the first one counts.
 
-        Later ones change nothing: the drive must still go back, and every wait on the way is
-        finite. A SIGHUP that is ignored, as under nohup, stays ignored. Outside the main thread,
-        where signals never arrive, there is nothing to do.
+        Later ones have no effect: the drive must still go back, and every wait on the way is
+        finite. A SIGHUP that is ignored, as with nohup, stays ignored. Outside the main thread,
+        which gets no signals, nothing is done.
         """
         interrupt = cls()
         if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""Which z positions a stack visits."""
+"""The z positions of a stack."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _SHOWN = 21
 
 @dataclass(frozen=True)
 class StackPlan:
-    """Equally spaced planes about a centre, counted from the lowest.
+    """Equally spaced planes around a centre, counted from the lowest.
 
-    Plane k of n lies at ``center_um + (k - (n - 1) / 2) * step_um``: computed from the integer,
-    so that no rounding adds up.
+    Plane k of n lies at ``center_um + (k - (n - 1) / 2) * step_um``: computed from the integer, so
+    that rounding errors do not add up.
 
     Attributes
     ----------
@@ -43,14 +43,14 @@ class StackPlan:
         Whether the centre lies between two planes: their number is then even, and the half range
         half a step more than a whole number of steps. See `spanning`.
     downwards
-        Whether the planes are taken from the highest to the lowest, each approached from below all
-        the same.
+        Whether the planes are taken from the highest to the lowest; each is still approached from
+        below.
 
     Raises
     ------
     SettingError
-        A number is out of its bounds, the planes are too many, or the step does not divide the
-        range.
+        A number is out of its bounds, there are too many planes, or the range is not a multiple of
+        the step.
 
     Examples
     --------
@@ -95,8 +95,8 @@ class StackPlan:
         Raises
         ------
         SettingError
-            A number is out of its bounds, they do not ascend, or the step does not divide their
-            distance.
+            A number is out of its bounds, they do not ascend, or their distance is not a multiple
+            of the step.
 
         Examples
         --------
@@ -136,12 +136,12 @@ class StackPlan:
 
     @property
     def order(self) -> Sequence[int]:
-        """Indices of the planes as they are taken."""
+        """Indices of the planes in the order they are taken."""
         planes = range(len(self))
         return planes[::-1] if self.downwards else planes
 
     def about(self, center_um: float) -> StackPlan:
-        """Return the same planes about another centre."""
+        """Return the same planes around another centre."""
         return replace(self, center_um=center_um)
 
     def check_limits(
@@ -154,14 +154,14 @@ class StackPlan:
         limits_um
             Lowest and highest z allowed.
         approach_um
-            How far below the first plane the drive goes, to arrive from below.
+            How far the drive goes below the first plane, to arrive from below.
         overrun_um
-            How far above the last plane it goes, to pass it at full speed.
+            How far it goes above the last plane, to pass it at full speed.
 
         Raises
         ------
         SettingError
-            A plane or the approach lies outside; the line says which and what would fit.
+            A plane or the approach is outside; the message says which, and what is possible.
         """
         low, high = limits_um
         first, last = self.z_um(0), self.z_um(len(self) - 1)
@@ -181,7 +181,7 @@ class StackPlan:
         )
 
     def check_tolerance(self, tolerance_um: float, mend: str) -> None:
-        """Refuse a tolerance that could take one plane for its neighbour.
+        """Refuse a tolerance that could confuse neighbouring planes.
 
         Parameters
         ----------
@@ -202,19 +202,19 @@ class StackPlan:
             )
 
     def check_unit(self, unit_um: float, mend: str) -> None:
-        """Refuse planes that a drive which counts in whole units would set unevenly.
+        """Refuse planes that would be uneven on a drive that counts in whole units.
 
         Parameters
         ----------
         unit_um
             Size of the drive's unit, in µm.
         mend
-            What else may be done, at the end of the line.
+            An alternative, at the end of the message.
 
         Raises
         ------
         SettingError
-            Neighbouring planes would not lie a step apart; the line names the nearest steps.
+            Neighbouring planes would not be one step apart; the message names the nearest steps.
         """
         units = self.step_um / unit_um
         steps = {after - before for before, after in pairwise(whole(z / unit_um) for z in self)}
@@ -229,7 +229,7 @@ class StackPlan:
         )
 
     def describe(self) -> str:
-        """Say in one line which planes will be taken; of many, the first and the last."""
+        """List the planes in one line; if there are many, the first and the last."""
         shown = [f"{z:.6g}" for z in self]
         if len(shown) > _SHOWN:
             shown[3:-1] = ["..."]

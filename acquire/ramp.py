@@ -1,4 +1,4 @@
-"""Where a drive was while it moved: a straight line through its answers."""
+"""Position of a moving drive: a line fit to its answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Reading:
     asked_ns, answered_ns
         Time of the question and of the answer, by the run's clock.
     z_um
-        The answer: where the drive was at some time in between.
+        The answer: the drive's position at some time in between.
     """
 
     asked_ns: int
@@ -32,30 +32,29 @@ class Reading:
 
     @property
     def time_ns(self) -> int:
-        """The middle, as nothing better is known."""
+        """The middle, as the best estimate."""
         return (self.asked_ns + self.answered_ns) // 2
 
     @property
     def error_s(self) -> float:
-        """How far the middle can be off."""
+        """Maximum error of the middle."""
         return (self.answered_ns - self.asked_ns) / 2e9
 
 
 @dataclass(frozen=True)
 class Ramp:
-    """A move at constant speed, as the drive's answers tell it.
+    """A move at constant speed, fitted to the drive's answers.
 
     Attributes
     ----------
     origin_ns, origin_um
-        A time and where the drive was then.
+        A time and the drive's position then.
     speed_um_s
         Its speed.
     residual_um
-        Largest distance of an answer from the line, beyond what its own delay explains.
+        Largest distance of an answer from the line, beyond the effect of its own delay.
     error_s
-        How much later or earlier than on the line it may all have been: half the shortest time
-        between a question and its answer.
+        Maximum time error of the line: half the shortest time between a query and its answer.
     """
 
     origin_ns: int
@@ -66,9 +65,9 @@ class Ramp:
 
     @classmethod
     def fit(cls, readings: Sequence[Reading]) -> Self:
-        """Lay the line of least squares through answers given while the speed was constant.
+        """Fit a line by least squares to answers during constant speed.
 
-        The later an answer, the less it says when the drive was there, and the less it counts.
+        An answer with a longer delay is less certain in time, and has less weight.
 
         Raises
         ------
@@ -94,9 +93,9 @@ class Ramp:
         return cls(origin_ns, float(start), float(speed), residual, error_s)
 
     def z_um(self, time_ns: int) -> float:
-        """Where the drive was at a time."""
+        """Position of the drive at a time."""
         return self.origin_um + self.speed_um_s * (time_ns - self.origin_ns) / 1e9
 
     def time_ns(self, z_um: float) -> int:
-        """When the drive was at a place."""
+        """Time when the drive was at a position."""
         return self.origin_ns + round((z_um - self.origin_um) / self.speed_um_s * 1e9)

@@ -1,4 +1,4 @@
-"""The rig: which camera, drive and optics, and how they are to be used; one TOML file each."""
+"""The rig: camera, drive and optics with their settings, in one TOML file."""
 
 from __future__ import annotations
 
@@ -95,14 +95,13 @@ class CameraTable(Table):
     exposure_ms
         Exposure time.
     timeout_s
-        Longest wait for a frame beyond its exposure.
+        Longest wait for a frame after its exposure.
     retries
-        How often an incomplete frame is exposed again before it is an error.
+        Number of repeated exposures of an incomplete frame before it is an error.
     allow_identical
-        Accept two successive frames that are equal to the last pixel; else they are taken for one
-        frame delivered twice.
+        Accept two identical successive frames; else they count as one frame delivered twice.
     options
-        What this driver needs besides.
+        Further options of this driver.
     """
 
     driver: str
@@ -121,25 +120,25 @@ class StageTable(Table):
     driver
         Name of the driver, as `acq devices` lists it.
     limits_um
-        Lowest and highest z allowed; within those of the device, which hold when this is absent.
-        ``[nan, nan]`` is a blank that somebody must fill in before the rig can be opened.
+        Lowest and highest z allowed, within the limits of the device, which are the default.
+        ``[nan, nan]`` is a blank that must be filled in before the rig can be opened.
     approach_um
-        Every plane is approached from below; a move that would go down ends this much lower first.
+        Every plane is approached from below; a downward move first goes lower by this distance.
         Larger than the drive's backlash.
     tolerance_um
-        Largest distance between the position asked for and the one read back.
+        Largest distance between the requested position and the one read back.
     settle_ms
         Rest between arrival and exposure.
     poll_ms
-        Rest between two questions whether the drive still moves.
+        Interval between two queries whether the drive still moves.
     timeout_s
         Longest time for one move.
     x_limits_um, y_limits_um
         Lowest and highest x and y, for lists of positions; within those of the device.
     xy_tolerance_um
-        Largest distance in x and in y between a position asked for and the one read back.
+        Largest distance in x and in y between a requested position and the one read back.
     options
-        What this driver needs besides (a port, ...).
+        Further options of this driver (a port, ...).
     """
 
     driver: str
@@ -175,15 +174,15 @@ class Rig(Table):
     Attributes
     ----------
     name
-        What the rig is called.
+        Name of the rig.
     compress
         Whether stacks are written compressed, without loss.
     camera, stage
         The devices.
     simulation
-        What the simulated driver images.
+        The specimen and optics of the simulated driver.
     optics
-        Optics between specimen and camera. What is absent here is that of the simulation, if any.
+        Optics between specimen and camera. Missing values come from the simulation, if any.
     """
 
     name: str = ""
@@ -202,25 +201,25 @@ class Rig(Table):
         return simulation.optics.model_copy(update=optics.model_dump(exclude_none=True))
 
     def to_toml(self) -> str:
-        """Write the whole rig, defaults included, as a TOML file that reads back the same."""
+        """Write the whole rig, defaults included, as TOML; reading it gives the same rig."""
         return write_toml(self.model_dump(exclude_none=True))
 
 
 @dataclass
 class Opening:
-    """What a driver finds while a rig is being opened, besides its own settings.
+    """What a driver gets when a rig is opened, besides its own settings.
 
     Attributes
     ----------
     rig
         The rig being opened.
     clock
-        The run's clock. A driver that brings its own time (a simulation) replaces it.
+        The run's clock. A driver with its own time (a simulation) replaces it.
     stage
         The drive, for the camera's driver: the stage is opened first.
     interrupt
-        A request to stop. A camera that works on a frame for longer than a second looks at it
-        meanwhile, and lets its `InterruptError` through.
+        A request to stop. A camera that needs more than a second for a frame checks it meanwhile,
+        and passes its `InterruptError` on.
     """
 
     rig: Rig
@@ -242,8 +241,7 @@ def load_rig(name: str | Path, overrides: Iterable[str] = ()) -> Rig:
     Raises
     ------
     SettingError
-        No such rig, not TOML, an unknown key or a value that does not fit: one line that names
-        the nearest valid one.
+        No such rig, not TOML, an unknown key (the nearest valid one is named) or an invalid value.
     """
     text, where = _text(name)
     try:
@@ -265,16 +263,16 @@ def open_rig(rig: Rig, interrupt: Interrupt | None = None) -> Devices:
     Parameters
     ----------
     rig
-        Names the drivers and how they are used.
+        Names the drivers and their settings.
     interrupt
-        Ends an exposure too where the camera can stop within one, as the simulated one can.
+        Also ends an exposure if the camera can stop within one, like the simulated camera.
 
     Raises
     ------
     SettingError
-        An unknown driver, an option it does not take, or limits that are still to be filled in.
+        An unknown driver, an unknown option, or limits that are not filled in.
     DeviceError
-        A device is absent, or its vendor library is not installed.
+        A device is missing, or its vendor library is not installed.
     """
     if rig.stage.limits_blank:
         raise SettingError(
@@ -314,19 +312,19 @@ def _log_opened(kind: str, driver: str, module: str, device: Camera | Stage) -> 
 
 
 def effective_optics(rig: Rig, camera: Camera) -> Optics:
-    """Find the optics of the images: the rig's, with the pixel that the camera's binning gives.
+    """Optics of the images: the rig's, with the pixel size after the camera's binning.
 
     Parameters
     ----------
     rig
-        Its `optics.pixel_size_um` is that of a pixel without binning.
+        Its `optics.pixel_size_um` is the pixel size without binning.
     camera
         Open, see `EffectiveSettings`.
 
     Raises
     ------
     SettingError
-        The rig and the device's own configuration have other pixel sizes; the line has both.
+        The pixel sizes of the rig and of the device's configuration differ; the message gives both.
     """
     told = effective_settings(camera)
     optics = rig.optics
@@ -347,7 +345,7 @@ def drivers(group: str) -> dict[str, EntryPoint]:
 
 
 def driver_state(driver: EntryPoint) -> str:
-    """Say whether a driver can be used here: "ready", or what is missing."""
+    """State of a driver: "ready", or what is missing."""
     try:
         opener = driver.load()
         for module in getattr(import_module(opener.__module__), "REQUIRES", ()):
@@ -397,7 +395,7 @@ def _override(table: dict[str, Any], override: str) -> None:
 
 
 def _refuse_control_characters(value: Any, where: str, path: str = "") -> None:
-    """Refuse text that a backslash between double quotes has changed into something else."""
+    """Refuse text in which a backslash between double quotes became a control character."""
     if isinstance(value, str) and _CONTROL.search(value):
         raise SettingError(
             f"{where}: {path} = {value!r} holds a line break, tab or other control character, as a "

@@ -25,11 +25,11 @@ def _meant(value: Any) -> Any:
 
 _WIDEST = Bound(-1e15, 1e15)
 Property = Annotated[bool | int | float | str, AfterValidator(_meant)]
-"""A value of a vendor's own property, whose bounds the device knows."""
+"""A value of a vendor's property, whose bounds only the device knows."""
 
 
 class Table(BaseModel):
-    """Settings as a rig gives them: frozen, without unknown keys; a number may stand for text."""
+    """Settings from a rig: frozen, without unknown keys; a number is accepted as text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
@@ -42,15 +42,15 @@ def parse_table(model: type[Model], table: Mapping[str, Any], where: str) -> Mod
     model
         The model, with ``extra="forbid"``.
     table
-        Keys and values as TOML gives them.
+        Keys and values from TOML.
     where
-        What the table is, for the error: a file's name, ``stage.options``.
+        Name of the table, for the error: a file's name, ``stage.options``.
 
     Raises
     ------
     SettingError
-        An unknown key, with the nearest valid one named, or a value that does not fit. The unknown
-        key comes first: a required key that is missing may only be misspelt.
+        An unknown key (the nearest valid one is named), or an invalid value. Unknown keys are
+        reported first, because a missing required key may only be misspelt.
     """
     try:
         return model.model_validate(table)
@@ -84,9 +84,9 @@ def vendor_module(module: str) -> ModuleType:
 
 
 def _keys_beside(model: type[BaseModel], path: list[str]) -> Iterable[str]:
-    """Return the valid keys of the table in which the last part of `path` was looked for."""
+    """Return the valid keys of the table of the last part of `path`."""
     for part in path[:-1]:
-        if part.isdigit():  # which of several equal tables
+        if part.isdigit():  # index of one of several tables
             continue
         field = model.model_fields[part].annotation
         inner = next(kind for kind in (field, *getattr(field, "__args__", ())) if _is_model(kind))

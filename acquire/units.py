@@ -1,4 +1,4 @@
-"""The units in which a drive counts."""
+"""The units of a drive."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _HALF = 0.5 + 1e-6
 def whole(units: float) -> int:
     """Round to whole units, halves always upwards.
 
-    Positions that are whole units apart so stay equally far apart: rounding halves to even numbers
-    would move every other one the other way.
+    Positions that are whole units apart thus keep equal distances; rounding halves to even numbers
+    would shift every second one.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The command `acq live`: look at what the camera sees, in the terminal or in napari."""
+"""The command `acq live`: show the camera image in the terminal or in napari."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PATIENCE_MS = 10
 @click.command(cls=Tool)
 @rig_option
 @set_option
-@click.option("--frames", type=Number(Count), help="End after so many.")
+@click.option("--frames", type=Number(Count), help="End after this number of frames.")
 @click.option("--exposure-ms", type=Number(ExposureMs), help="Exposure time, instead of the rig's.")
 @click.option("--viewer", is_flag=True, help="Show the image in napari.")
 @json_option
@@ -38,9 +38,9 @@ def live(
     viewer: bool,
     as_json: bool,
 ) -> None:
-    """Look at what the camera sees: always the newest frame, its sharpness and its histogram.
+    """Show the newest camera frame, its sharpness and its histogram.
 
-    The drive is not moved: turn the knob until the sharpness is largest. Ctrl-C ends.
+    The drive is not moved: turn the knob until the sharpness is largest. Ctrl-C stops it.
     """
     from fgaf.acquire.control.preview import Preview
     from fgaf.acquire.interrupt import Interrupt
@@ -66,7 +66,7 @@ def live(
 
 
 class Screen:
-    """A few lines of the terminal that are drawn over and over; one last time elsewhere.
+    """A few lines that are redrawn on a terminal; elsewhere drawn once at the end.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Screen:
     shown
         Frames so far.
     last
-        What the last frame looked like.
+        Statistics of the last frame.
     """
 
     def __init__(self, quiet: bool = False) -> None:
@@ -89,14 +89,14 @@ class Screen:
         self._best = 0.0
 
     def watch(self, frames: Iterator[Frame], bit_depth: int) -> Iterator[Frame]:
-        """Pass frames on, and draw what each looks like.
+        """Pass frames on, and draw the statistics of each.
 
         Parameters
         ----------
         frames
             Frames as they come.
         bit_depth
-            Their significant bits.
+            Bit depth of the frames.
         """
         from fgaf.acquire.control.preview import Look
 
@@ -136,7 +136,7 @@ class Screen:
 
 
 def show(images: Iterator[Frame], title: str) -> None:
-    """Show frames in a napari window until they end or it is closed.
+    """Show frames in a napari window until the frames end or the window is closed.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def show(images: Iterator[Frame], title: str) -> None:
     Raises
     ------
     DeviceError
-        napari is not installed; the line names the extra.
+        napari is not installed; the message names the extra.
     """
     from fgaf.acquire.tables import vendor_module
 

@@ -1,4 +1,4 @@
-"""The command `acq`: take focus stacks, on a microscope or on the simulated one."""
+"""The command `acq`: take focus stacks on a real or simulated microscope."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fgaf.base.outputs import output_file
 
 @click.group(cls=Program)
 def main() -> None:
-    """Take focus stacks, on a microscope or on the simulated one.
+    """Take focus stacks on a real or simulated microscope.
 
     All positions are in micrometres of the focus drive.
     """
@@ -29,7 +29,7 @@ def main() -> None:
 @overwrite_option
 @json_option
 def recover(part: Path, overwrite: bool, as_json: bool) -> None:
-    """Publish the planes that a broken run left in PART (NAME.stack.h5.part)."""
+    """Publish the planes of a broken run from PART (NAME.stack.h5.part)."""
     from fgaf.dataset.raw import recover as publish, stack_of
 
     echo(f"writing {stack_of(part)}", err=as_json)
@@ -45,9 +45,7 @@ def recover(part: Path, overwrite: bool, as_json: bool) -> None:
 @main.command(cls=Tool)
 @click.option("--cells", type=Number(Cells), default=232, show_default=True)
 @click.option("--motile/--immotile", default=True, show_default=True)
-@click.option(
-    "--seed", type=Number(Seed), default=2026, show_default=True, help="All follows from it."
-)
+@click.option("--seed", type=Number(Seed), default=2026, show_default=True, help="Random seed.")
 @click.option(
     "--contrast",
     type=click.Choice(["brightfield", "relief"]),

@@ -56,7 +56,7 @@ _OPTIONS = (
         "high",
         type=Number(PositionUm),
         metavar="Z",
-        help="Highest plane in µm, with --from; in place of --range and --center.",
+        help="Highest plane in µm, with --from; instead of --range and --center.",
     ),
     click.option(
         "--out",
@@ -72,7 +72,7 @@ _OPTIONS = (
         "--positions",
         type=PATH,
         metavar="FILE.csv",
-        help="Places to visit: columns x_um, y_um and, if wanted, z_um (middle plane) and name. "
+        help="Positions to visit: columns x_um, y_um and optional z_um (middle plane) and name. "
         "One stack at each; needs a stage with x and y.",
     ),
     click.option(
@@ -88,7 +88,7 @@ _OPTIONS = (
         type=Number(IntervalS),
         default=0.0,
         metavar="SECONDS",
-        help="From the begin of one stack, or round, to that of the next.  "
+        help="Time from the start of one stack, or round, to the start of the next.  "
         "[default: one after another]",
     ),
     click.option("--name", default="", help="File name.  [default: SAMPLE_time, in UTC]"),
@@ -101,15 +101,15 @@ _OPTIONS = (
     click.option(
         "--compress",
         is_flag=True,
-        help="Smaller files, without loss, that every HDF5 program reads.",
+        help="Smaller files by lossless compression; every HDF5 program reads them.",
     ),
     click.option("--seed", type=Number(Seed), help="Seed of the simulated specimen."),
-    click.option("--realtime", is_flag=True, help="Let simulated time take as long as real time."),
+    click.option("--realtime", is_flag=True, help="Run simulated time at the speed of real time."),
     click.option(
         "--truth/--no-truth",
         default=True,
         show_default=True,
-        help="Write what a simulated camera knows of the cells beside the stack.",
+        help="Write the true cell data of a simulated camera beside the stack.",
     ),
     click.option(
         "--dry-run", is_flag=True, help="Check everything, print the planes, move nothing."
@@ -121,7 +121,7 @@ _OPTIONS = (
 
 @dataclass(frozen=True)
 class Request:
-    """What the options of both commands ask for."""
+    """The options of both commands."""
 
     step: float
     half_range: float | None
@@ -149,12 +149,12 @@ class Request:
     downwards: bool = False
 
     def plan(self) -> StackPlan:
-        """Plan the planes; without a centre, about 0.
+        """Plan the planes; around 0 if no centre is given.
 
         Raises
         ------
         SettingError
-            They are not said, said twice, or impossible.
+            The planes are not given, given twice, or impossible.
         """
         from fgaf.acquire.plan import StackPlan
         from fgaf.base.errors import SettingError
@@ -165,17 +165,17 @@ class Request:
         if self.low is None or self.high is None:
             raise SettingError("--from and --to belong together; give both")
         if self.half_range is not None or self.center is not None:
-            raise SettingError("--from and --to say all; leave --range and --center out")
+            raise SettingError("--from and --to replace --range and --center; leave those out")
         return StackPlan.spanning(self.step, self.low, self.high, downwards=self.downwards)
 
     @property
     def centered_here(self) -> bool:
-        """Whether the middle plane is to be where the drive is."""
+        """Whether the middle plane is at the drive's current position."""
         return self.center is None and self.low is None
 
 
 class Way:
-    """A way to take a stack, as the commands need it."""
+    """A method to take a stack, for the commands."""
 
     def open(self, devices: Devices, rig: Rig, interrupt: Interrupt) -> Any:
         """Make the `Engine` or the `Sweep`.
@@ -187,21 +187,21 @@ class Way:
         rig
             Its settings.
         interrupt
-            Ends a run at a signal.
+            Stops a run at a signal.
         """
         raise NotImplementedError
 
     def describe(self, plan: StackPlan) -> str:
-        """Say before the first move what will be done."""
+        """Describe the run before the first move."""
         return plan.describe()
 
     def report(self) -> dict[str, Any]:
-        """Say afterwards what a script may want to know."""
+        """Return results for scripts after the run."""
         return {}
 
 
 class Stepwise(Way):
-    """Plane by plane, with the drive at rest."""
+    """Takes plane by plane, with the drive at rest."""
 
     def __init__(self, allow_uneven: bool) -> None:
         self._allow_uneven = allow_uneven
@@ -214,7 +214,7 @@ class Stepwise(Way):
 
 
 class InOneRamp(Way):
-    """With the drive moving, as `Sweep` does."""
+    """Takes a stack with the drive moving; see `Sweep`."""
 
     def __init__(self, frames_per_plane: int, tolerance_um: float | None) -> None:
         from fgaf.acquire.control.sweep import SweepSettings
@@ -233,7 +233,7 @@ class InOneRamp(Way):
         return f"{plan.describe()}\n{self._sweep.describe(plan)}"
 
     def report(self) -> dict[str, Any]:
-        """Tell the ramps, and the last one's speed and straightness."""
+        """Give the number of ramps, and the last one's speed and straightness."""
         last = self._sweep.last
         found = {"speed_um_s": last.speed_um_s, "residual_um": last.residual_um} if last else {}
         return {"ramps": self._sweep.ramps, **found}
@@ -250,18 +250,18 @@ def _recording_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--allow-uneven",
     is_flag=True,
-    help="Take a step that is no multiple of the drive's unit: planes then lie unevenly.",
+    help="Allow a step that is not a multiple of the drive's unit: planes are then uneven.",
 )
 @click.option(
     "--downwards",
     is_flag=True,
-    help="Begin at the highest plane. Each is approached from below, and stored in order of z.",
+    help="Start at the highest plane. Each is approached from below, and stored in order of z.",
 )
 def stack(allow_uneven: bool, **options: Any) -> None:
     """Take focus stacks: move, wait for arrival, settle, expose, check, plane by plane.
 
-    The drive is returned to where it was, also after an error or Ctrl-C. A broken run leaves what
-    it has in a .part file: `acq recover` publishes it.
+    The drive returns to its start position, also after an error or Ctrl-C. A broken run leaves its
+    planes in a .part file: `acq recover` publishes it.
     """
     _record(Request(**options), Stepwise(allow_uneven))
 
@@ -273,7 +273,7 @@ def stack(allow_uneven: bool, **options: Any) -> None:
     type=Number(FramesPerPlane),
     default=1,
     show_default=True,
-    help="Frames per step: more is slower, with less blur and nearer to the planes.",
+    help="Frames per step: more is slower, with less blur and closer to the planes.",
 )
 @click.option(
     "--tolerance",
@@ -286,14 +286,15 @@ def stack(allow_uneven: bool, **options: Any) -> None:
     type=click.Choice(["planes", "all"]),
     default="planes",
     show_default=True,
-    help="One frame for each plane, or all: then the planes are as many times denser.",
+    help="Keep one frame per plane, or all frames: the planes are then denser by that factor.",
 )
 def sweep(frames_per_plane: int, tolerance_um: float | None, keep: str, **options: Any) -> None:
-    """Take focus stacks in one ramp of the drive, with the camera running free.
+    """Take focus stacks in one ramp of the drive, with a free-running camera.
 
-    For cells that swim: nine planes in nine frame times. The z of each frame follows from the
-    drive's answers on the way and the camera's time stamps. A plane without a frame near it is an
-    error, after some more ramps. Needs a camera that can run free and a drive that keeps a speed.
+    For swimming cells: nine planes in nine frame times. The z of each frame is computed from the
+    drive's read-backs during the ramp and the camera's time stamps. If a plane has no frame near
+    it, the ramp is repeated a few times before it is an error. Needs a free-running camera and a
+    drive with a constant speed.
     """
     request = Request(**options)
     if keep == "all":

@@ -1,4 +1,4 @@
-"""The commands for a new rig: what is attached, a rig file, and whether it works."""
+"""The commands for a new rig: list devices, write a rig file, check the rig."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _probe = click.option(
     "--probe/--no-probe",
     default=True,
     show_default=True,
-    help="Open each serial port and ask who is there; nothing is moved or set.",
+    help="Open each serial port and identify the device; nothing is moved or set.",
 )
 _ports = click.option(
     "--port",
     "ports",
     multiple=True,
     metavar="PORT",
-    help="Look at this port only (COM3, /dev/ttyUSB0, socket://host:port); may be repeated.",
+    help="Check only this port (COM3, /dev/ttyUSB0, socket://host:port); may be repeated.",
 )
 _CURVE_SIGNS = 48
 
@@ -42,7 +42,7 @@ _CURVE_SIGNS = 48
 @_ports
 @json_option
 def devices(probe: bool, ports: tuple[str, ...], as_json: bool) -> None:
-    """List the drivers that are installed, and the cameras and drives that are attached."""
+    """List the installed drivers, and the attached cameras and drives."""
     from fgaf.acquire.discovery import find_devices
     from fgaf.acquire.rig import CAMERAS, STAGES, driver_state, drivers
 
@@ -83,9 +83,9 @@ def show(name: str, overrides: tuple[str, ...]) -> None:
 
 @rig.command(cls=Tool)
 @click.argument("file", type=PATH, required=False)
-@click.option("--camera", metavar="DRIVER[:SERIAL]", help="Which camera, as `acq devices` says.")
-@click.option("--stage", metavar="DRIVER[:PORT]", help="Which drive, as `acq devices` says.")
-@click.option("--name", default="", help="What the rig is called.  [default: FILE's name]")
+@click.option("--camera", metavar="DRIVER[:SERIAL]", help="Camera, as listed by `acq devices`.")
+@click.option("--stage", metavar="DRIVER[:PORT]", help="Drive, as listed by `acq devices`.")
+@click.option("--name", default="", help="Name of the rig.  [default: FILE's name]")
 @_probe
 @_ports
 @json_option
@@ -98,9 +98,9 @@ def new(
     ports: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Write FILE (by default rig.toml), a commented rig file, from what is attached.
+    """Write FILE (by default rig.toml), a commented rig file, for the attached devices.
 
-    The limits of a real drive are left blank: the rig does not open before you have filled them in.
+    The limits of a real drive are left blank: fill them in before the rig can open.
     """
     from fgaf.acquire.commissioning.rig_template import SIMULATED, choose, rig_template
     from fgaf.acquire.discovery import find_devices
@@ -140,14 +140,14 @@ def new(
     type=Number(HalfRangeUm),
     default=5.0,
     show_default=True,
-    help="The drive stays within ± this many µm of where it stands, and inside the limits.",
+    help="The drive stays within ± this many µm of its position, and inside the limits.",
 )
 @click.option(
     "--step",
     type=Number(StepUm),
     default=0.5,
     show_default=True,
-    help="µm between the planes you will take.",
+    help="Planned distance of planes, µm.",
 )
 @click.option(
     "--seconds",
@@ -161,7 +161,9 @@ def new(
     metavar="DIR",
     help="Where stacks will be written: its disk is timed.  [default: this folder]",
 )
-@click.option("--write", type=PATH, metavar="FILE", help="Write a new rig with what is advised.")
+@click.option(
+    "--write", type=PATH, metavar="FILE", help="Write a new rig with the recommended settings."
+)
 @json_option
 def check(
     rig_name: str,
@@ -173,11 +175,11 @@ def check(
     write: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure the rig RIG (a file, or sim) and say what is right and what is not.
+    """Measure the rig RIG (a file, or sim) and report problems.
 
-    Put a fixed specimen with fine detail in focus first. The drive moves within a small range that
-    is said beforehand, and goes back to where it was, also after an error or Ctrl-C. The exit code
-    is 1 when anything is bad.
+    First put a fixed specimen with fine detail in focus. The drive moves within a small range that
+    is printed first, and returns to its start position, also after an error or Ctrl-C. The exit
+    code is 1 when anything is bad.
     """
     from fgaf.acquire.commissioning.check_plan import CheckPlan
     from fgaf.acquire.rig import load_rig
@@ -246,7 +248,7 @@ def _measure(rig: Rig, plan: CheckPlan, tell: Any, as_json: bool) -> Report:
 
 
 def _write_advised(rig_name: str, rig: Rig, report: Report, target: Path) -> None:
-    """Write the rig with what is advised; its file's comments are kept where nothing is lost."""
+    """Write the rig with the recommended settings; comments of its file are kept where possible."""
     from fgaf.acquire.rig import BUILT_IN, load_rig
     from fgaf.base.files import publishing
     from fgaf.base.toml import set_values
@@ -261,7 +263,7 @@ def _write_advised(rig_name: str, rig: Rig, report: Report, target: Path) -> Non
 
 
 def _courses(report: Report) -> list[str]:
-    """Draw position against time after a step, and say how images differ with z and with time."""
+    """Draw position against time after a step, and list how images differ with z and with time."""
     import numpy as np
 
     from fgaf.acquire.commissioning.verdict import sparkline

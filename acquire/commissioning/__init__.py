@@ -1,1 +1,1 @@
-"""A new rig: a first file for it, and a check of what its devices really do."""
+"""Set-up of a new rig: a first rig file, and a check of its devices."""

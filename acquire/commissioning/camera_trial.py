@@ -1,4 +1,4 @@
-"""A camera as fast as it goes, and the disk that has to take it."""
+"""Tests of the camera at full speed, and of the disk."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _BLOCK = 4 << 20
 
 @dataclass(frozen=True)
 class FrameTrial:
-    """Frames triggered one after another, as fast as the camera goes.
+    """Result of triggering frames as fast as the camera allows.
 
     Attributes
     ----------
     frames
-        Whole frames that came.
+        Number of complete frames.
     seconds
-        From the first to the last, by the rig's clock.
+        Time from the first to the last, by the rig's clock.
     lost
-        Frames that failed, did not come, or are missing in the camera's count.
+        Frames that failed, did not arrive, or are missing in the camera's count.
     repeated
-        Frames that came twice.
+        Frames that arrived twice.
     failure
-        What the camera said of the last that failed; empty when none did.
+        Error of the last failed frame; empty when none failed.
     mean, saturated
-        Of the last frame: mean in units of the full scale, and the part of its pixels at it.
+        For the last frame: mean in units of full scale, and share of pixels at full scale.
     """
 
     frames: int
@@ -57,21 +57,21 @@ class FrameTrial:
 def try_frames(
     devices: Devices, settings: CameraTable, seconds: float, interrupt: Interrupt
 ) -> FrameTrial:
-    """Trigger frames for a time and count what does not come as it should.
+    """Trigger frames for a time and count faults.
 
-    The time is that of the rig's clock, and at most as much real time: a simulated camera takes
-    longer to draw a frame than to expose it. Two frames are taken at least.
+    The time is of the rig's clock, and at most the same real time: a simulated camera takes longer
+    to draw a frame than to expose it. At least two frames are taken.
 
     Parameters
     ----------
     devices
         The opened rig.
     settings
-        Exposure and longest wait.
+        Exposure and time-out.
     seconds
         How long to trigger.
     interrupt
-        Asked before every frame.
+        Checked before every frame.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def disk_rate(folder: Path, megabytes: int) -> float:
     Parameters
     ----------
     folder
-        Where stacks will be written.
+        Folder for stacks.
     megabytes
         How much to write, in units of 2**20 bytes.
 

@@ -1,4 +1,4 @@
-"""How a rig is to be checked, and where its drive may go meanwhile."""
+"""Settings of a rig check, and the allowed range of its drive."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _LEAST_STEPS = 3
 
 @dataclass(frozen=True)
 class CheckPlan:
-    """How a rig is checked.
+    """Settings of a rig check.
 
     Attributes
     ----------
     half_range_um
-        The drive stays within ± this of where it stands, and within the limits.
+        The drive stays within ± this of its position, and within the limits.
     step_um
-        Distance of the planes that stacks will have: what the drive must be able to tell apart.
+        Planned distance of planes, which the drive must resolve.
     seconds
-        How long the camera runs as fast as it goes.
+        How long the camera runs at full speed.
     folder
-        Where stacks will be written; its disk is timed.
+        Folder for stacks; its disk is timed.
     disk_megabytes
-        How much is written for that.
+        Amount of data written for that.
     """
 
     half_range_um: HalfRangeUm = 5.0
@@ -45,7 +45,7 @@ class CheckPlan:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Where the drive may go during a check, in µm: all of it is inside the limits."""
+    """Range of the drive during a check, µm, inside the limits."""
 
     start_um: float
     low_um: float
@@ -54,21 +54,21 @@ class Bounds:
 
     @classmethod
     def of(cls, devices: Devices, rig: Rig, plan: CheckPlan) -> Bounds:
-        """Read where the drive stands and how far it may go; moves nothing.
+        """Read the drive's position and compute its range; moves nothing.
 
         Parameters
         ----------
         devices
             The opened rig.
         rig
-            Its limits are kept.
+            Gives the limits.
         plan
-            How far the check would move, and in which steps.
+            Range and steps of the check.
 
         Raises
         ------
         SettingError
-            It stands outside its limits, or too near to one, or the range is too small.
+            The drive is outside its limits or too close to one, or the range is too small.
         """
         engine = Engine(devices, rig.camera, rig.stage)
         (low, high), start = engine.limits_um, engine.position_um()
@@ -92,7 +92,7 @@ class Bounds:
         return cls(start, bottom, top, (low, high))
 
     def describe(self) -> str:
-        """Say where the drive will move."""
+        """Describe the moves of the drive."""
         low, high = self.limits_um
         return (
             f"the drive will move between {self.low_um:.6g} and {self.high_um:.6g} µm (limits "

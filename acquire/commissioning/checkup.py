@@ -1,8 +1,8 @@
-"""A rig put to the test: what its drive, camera and disk really do, and what to set for that.
+"""Check of a rig: measures its drive, camera and disk, and recommends settings.
 
 The drive stays within a small range that is known before it moves, and goes back at the end. What
-its read-back cannot see (play, sticking, ringing) is taken from the images, where the specimen
-allows.
+its read-back cannot show (backlash, sticking, ringing) is measured from the images, if the specimen
+allows it.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ Result = TypeVar("Result")
 
 @dataclass
 class Report:
-    """All that a check found.
+    """Results of a check.
 
     Attributes
     ----------
     verdicts
         In the order of the trials.
     measured
-        Numbers by name; the unit ends the name.
+        Measured numbers by name; the name ends with the unit.
     recommended
-        Settings of the rig's ``[stage]`` table by key.
+        Recommended settings of the rig's ``[stage]`` table by key.
     step
-        The move that the settle-time curve shows.
+        The move in the settle-time curve.
     ladder
         Correlation of images at z (keys, in µm) with one at the start.
     ringing
-        Distance of the image from its place in µm, by time after arrival in ms.
+        Distance of the image from its final position in µm, by time after arrival in ms.
     """
 
     verdicts: list[Verdict] = field(default_factory=list)
@@ -81,28 +81,28 @@ def check_rig(
     interrupt: Interrupt | None = None,
     tell: Callable[[Verdict], None] = lambda _: None,
 ) -> Report:
-    """Measure an open rig and judge it; the drive ends where it started.
+    """Measure and evaluate an open rig; the drive returns to its start position.
 
     Parameters
     ----------
     devices, rig
         The open devices and the rig they come from.
     plan, bounds
-        How to check, and where the drive may go (`Bounds.of`).
+        Settings of the check, and range of the drive (`Bounds.of`).
     interrupt
-        How to stop.
+        Stops the check.
     tell
-        Called with every verdict as soon as it is there.
+        Called with every verdict as soon as it is known.
 
     Returns
     -------
     Report
-        A device that fails is a bad verdict, not an exception.
+        A failed device is a bad verdict, not an exception.
 
     Raises
     ------
     InterruptError
-        Somebody asked to stop; the line says what became of the drive.
+        A stop was requested; the message gives the state of the drive.
     """
     return _Checkup(devices, rig, plan, bounds, interrupt or Interrupt(), tell).run()
 
@@ -151,7 +151,7 @@ class _Checkup:
         self._tell(verdict)
 
     def _attempt(self, name: str, trial: Callable[[], None]) -> bool:
-        """Run a trial; drivers are foreign code, and whatever they raise is a finding."""
+        """Run a trial; drivers are external code, and any exception from them is a finding."""
         try:
             trial()
         except InterruptError:
@@ -324,7 +324,7 @@ class _Checkup:
         self._say("arrival", "ok" if wanted <= tolerance_um else "warning", text, mend)
 
     def _judge_images(self, ladder: ReferenceStack, below: list[Visit]) -> bool:
-        """Judge whether the image goes where the read-back says; false when it cannot tell."""
+        """Check whether the image follows the read-back; false when this cannot be decided."""
         change = sorted(visit.contrast for visit in below)[1]  # one may be the drive's fault
         errors = np.array([visit.image_um - visit.travel.final_um for visit in below])
         self._report.measured["image_change"] = change
@@ -391,9 +391,9 @@ class _Checkup:
     def _judge_settling(
         self, images: ImageTrial, ladder: ReferenceStack, below: list[Visit]
     ) -> None:
-        """Step from rung to rung near focus, expose ever later after arrival, compare.
+        """Step between reference planes near focus, with growing delay after arrival, and compare.
 
-        A ringing image crosses its place again and again: the delays are close and irregular.
+        A ringing image crosses its position repeatedly, so the delays are close and irregular.
         """
         still_um = float(np.nanstd([visit.image_error_um for visit in below]))
         tolerance_um = self._report.recommended.get("tolerance_um", self._rig.stage.tolerance_um)

@@ -1,4 +1,4 @@
-"""Moves of a focus drive, watched: where it was at what time, when it arrived, how far off."""
+"""Observed moves of a focus drive: position against time, arrival, error."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RoundTrip:
-    """Questions to a drive that stands.
+    """Position queries to a drive at rest.
 
     Attributes
     ----------
     median_s, longest_s
-        Time from the question for the position to its answer.
+        Time from a position query to its answer.
     noise_um
         Spread of the answers, r.m.s.
     """
@@ -40,16 +40,16 @@ class RoundTrip:
 
 @dataclass(frozen=True)
 class Travel:
-    """One move, watched until the drive stood.
+    """One move, observed until the drive is at rest.
 
     Attributes
     ----------
     from_um, target_um
-        Where it stood, and where it was sent.
+        Start position and target.
     times_s, positions_um
-        Positions read back, and when, counted from the command; (N,) each.
+        Positions read back, and their times from the command; (N,) each.
     idle_s
-        When the drive first said that it does not move.
+        When the drive first reported that it does not move.
     """
 
     from_um: float
@@ -60,12 +60,12 @@ class Travel:
 
     @property
     def final_um(self) -> float:
-        """Where it came to rest."""
+        """Final position."""
         return float(np.median(self.positions_um[-_STANDING_READS:]))
 
     @property
     def error_um(self) -> float:
-        """How far from the target it came to rest, with sign."""
+        """Signed distance of the final position from the target."""
         return self.final_um - self.target_um
 
     @property
@@ -78,9 +78,9 @@ class Travel:
         return float(np.max(np.abs(way) / np.maximum(time, 1e-9)))
 
     def settled_s(self, tolerance_um: float) -> float:
-        """Return from when on the position stayed within `tolerance_um` of where it came to rest.
+        """Time from which the position stayed within `tolerance_um` of the final position.
 
-        It is uncertain by the time between two reads, of which the later one counts.
+        Its uncertainty is the time between two reads; the later one is used.
         """
         outside = np.flatnonzero(np.abs(self.positions_um - self.final_um) > tolerance_um)
         first = int(outside[-1]) + 1 if len(outside) else 0
@@ -93,19 +93,19 @@ class Travel:
 
 
 class DriveTrial:
-    """A drive under test, which is never sent outside the given bounds.
+    """A drive under test; it is never sent outside the given bounds.
 
     Parameters
     ----------
     drive
-        The drive; every wait goes through its clock and looks at its interrupt.
+        The drive; every wait uses its clock and checks its interrupt.
     bounds_um
         Lowest and highest z that may be visited.
 
     Attributes
     ----------
     errors_um
-        How far from its target each `travel` so far has ended.
+        Final error of each `travel` so far.
     """
 
     def __init__(self, drive: Drive, bounds_um: tuple[float, float]) -> None:
@@ -114,7 +114,7 @@ class DriveTrial:
         self.errors_um: list[float] = []
 
     def round_trip(self, questions: int = 20) -> RoundTrip:
-        """Ask a standing drive for its position several times."""
+        """Read the position of a drive at rest several times."""
         times_s, positions_um = [], []
         for _ in range(questions):
             self._drive.interrupt.check()
@@ -124,26 +124,26 @@ class DriveTrial:
         return RoundTrip(float(np.median(times_s)), max(times_s), float(np.std(positions_um)))
 
     def travel(self, z_um: float) -> Travel:
-        """Go to `z_um` and watch until the drive says it is idle and its position stands.
+        """Go to `z_um` and observe until the drive reports idle and its position is constant.
 
         Raises
         ------
         DeviceError
-            It did not come to rest within the time-out, or ran out of the bounds.
+            It did not come to rest within the time-out, or left the bounds.
         """
         travel = self._move(z_um, self._stands)
         self.errors_um.append(travel.error_um)
         return travel
 
     def arrive(self, z_um: float, tolerance_um: float) -> Travel:
-        """Go to `z_um` as a stack does: until the drive says it is idle and reads back near it.
+        """Go to `z_um` as in a stack: until the drive is idle and reads back a position near it.
 
         Parameters
         ----------
         z_um
             Where to, µm.
         tolerance_um
-            How near the position read back must be, µm.
+            Maximum distance of the position read back, µm.
         """
         return self._move(
             z_um,
@@ -195,7 +195,7 @@ class DriveTrial:
         return bool(np.ptp(travel.positions_um[recent]) <= self._settings.tolerance_um / 2)
 
     def _rest(self, travel: Travel) -> None:
-        """Go on from where a move has ended: how far off that is, is what is to be found out."""
+        """Accept the final position of a move: its error is what is measured."""
         if abs(travel.error_um) <= self._spare_um:
             self._drive.accept(float(travel.positions_um[-1]))
 

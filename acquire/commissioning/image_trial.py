@@ -1,4 +1,4 @@
-"""The drive watched through the camera: images at many z, by both ways, and soon after arrival."""
+"""The drive observed by camera: images at many z, from both directions, and after arrival."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Visit:
     travel
         The move.
     pixels
-        The image, long after arrival.
+        The image, a long time after arrival.
     image_um
-        z by the image; nan beyond the ladder.
+        z estimated from the image; nan beyond the reference stack.
     contrast
         `ReferenceStack.contrast` of the image.
     """
@@ -40,12 +40,12 @@ class Visit:
 
     @property
     def image_error_um(self) -> float:
-        """How far from its target the image is."""
+        """Distance of the image from its target."""
         return self.image_um - self.travel.target_um
 
 
 class ImageTrial(AbstractContextManager["ImageTrial"]):
-    """Takes images of planes `step_um` apart about `start_um`; the camera runs in the block.
+    """Takes images of planes `step_um` apart around `start_um`; the camera runs in the block.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class ImageTrial(AbstractContextManager["ImageTrial"]):
     drive
         The drive under test; every plane is approached from the ends of its bounds.
     start_um, step_um
-        The middle plane and the distance of its neighbours.
+        The middle plane and the distance of planes.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class ImageTrial(AbstractContextManager["ImageTrial"]):
         self._camera.stop()
 
     def climb(self) -> ReferenceStack:
-        """Take the ladder that all other images are compared with, every rung from below."""
+        """Take the reference stack for all comparisons, every plane from below."""
         low, high = self._drive.bounds_um
         highest = min(_HIGHEST_RUNG, math.floor((high - self._start_um) / self._step_um) - 1)
         rungs = [self._rung_um(rung) for rung in range(_LOWEST_RUNG, highest + 1)]
@@ -90,16 +90,16 @@ class ImageTrial(AbstractContextManager["ImageTrial"]):
         return ReferenceStack.of(rungs, frames, noise)
 
     def visit(self, ladder: ReferenceStack, rung: int, by_way_of_um: float) -> Visit:
-        """Go to a rung by way of another place, rest, and tell z by the image.
+        """Go to a reference plane via another position, rest, and estimate z from the image.
 
         Parameters
         ----------
         ladder
-            Images that tell z.
+            The reference stack.
         rung
-            Number of the rung to go to, counted from 0.
+            Number of the reference plane, counted from 0.
         by_way_of_um
-            Where to go first, µm.
+            The position to go to first, µm.
         """
         self._drive.travel(by_way_of_um)
         travel = self._drive.travel(self._rung_um(rung))
@@ -109,21 +109,21 @@ class ImageTrial(AbstractContextManager["ImageTrial"]):
     def after_arrival(
         self, ladder: ReferenceStack, delays_ms: Iterable[float], tolerance_um: float
     ) -> dict[float, float]:
-        """Step from rung to rung near the start, and expose so long after each arrival.
+        """Step between reference planes near the start, and expose after a delay from each arrival.
 
         Parameters
         ----------
         ladder
-            Where the images belong.
+            The reference stack.
         delays_ms
             One step each.
         tolerance_um
-            Arrival is as in a stack: idle, and read back within this of the target.
+            Arrival is defined as in a stack: idle, and read back within this of the target.
 
         Returns
         -------
         dict
-            Distance of the image from its rung in µm, by delay.
+            Distance of the image from its reference plane in µm, by delay.
         """
         errors = {}
         for number, delay_ms in enumerate(delays_ms):

@@ -1,4 +1,4 @@
-"""A first rig file: written from what was found, commented, with blanks only a person can fill."""
+"""A first, commented rig file for the devices found, with blanks for the user to fill in."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ compress = false            # true: smaller stacks, without loss, that every HDF
 [camera]                    # {camera_name}
 driver = {camera_driver}
 exposure_ms = 5.0
-timeout_s = 2.0             # longest wait for a frame beyond its exposure
+timeout_s = 2.0             # longest wait for a frame after its exposure
 {camera_options}
 [stage]                     # {stage_name}
 driver = {stage_driver}
 {limits}
 approach_um = 2.0           # every plane is reached from below, from this far: above the backlash
-tolerance_um = 0.1          # largest distance between the z asked for and the one read back
+tolerance_um = 0.1          # largest distance between the requested z and the one read back
 settle_ms = 20.0            # rest between arrival and exposure
 timeout_s = 10.0            # longest time for one move
 {stage_options}
@@ -58,15 +58,15 @@ def rig_template(camera: Found, stage: Found, name: str = "") -> str:
     Parameters
     ----------
     camera, stage
-        The devices, as `choose` gives them.
+        The devices, from `choose`.
     name
-        What the rig is called.
+        Name of the rig.
 
     Returns
     -------
     str
-        TOML that `fgaf.acquire.load_rig` reads. Of a real drive the limits are left blank, and the
-        rig does not open before somebody has filled them in.
+        TOML that `fgaf.acquire.load_rig` reads. The limits of a real drive are left blank, and must
+        be filled in before the rig can open.
     """
     simulated = camera.driver == SIMULATED
     return _TEMPLATE.format(
@@ -90,20 +90,20 @@ def choose(kind: str, wanted: str | None, found: Sequence[Found]) -> Found:
     kind
         "camera" or "stage".
     wanted
-        A driver's name, or driver and place as `acq devices` shows them (``prior:COM3``); None
-        takes what was found.
+        A driver's name, or driver and address as in `acq devices` (``prior:COM3``); None for the
+        device found.
     found
-        What is attached.
+        The attached devices.
 
     Returns
     -------
     Found
-        The only one that fits. A driver that was named but found nothing gives one without options.
+        The only match. A named driver that found no device gives one without options.
 
     Raises
     ------
     SettingError
-        None fits, several do, or there is no such driver.
+        None matches, several match, or there is no such driver.
     """
     group = {"camera": CAMERAS, "stage": STAGES}[kind]
     mine = [each for each in found if each.kind == kind]

@@ -1,4 +1,4 @@
-"""What a check found, in one line each, and how a course over time is drawn in text."""
+"""Findings of a check, one line each, and a text plot of values over time."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _BLOCKS, _PLAIN = "▁▂▃▄▅▆▇█", "_.-:=+*#"
 
 @dataclass(frozen=True)
 class Verdict:
-    """One thing that was checked.
+    """One finding of a check.
 
     Attributes
     ----------
     name
         What was checked.
     level
-        "ok", "warning" (works, but look at it) or "bad" (stacks would be wrong or fail).
+        "ok", "warning" (works, but check it) or "bad" (stacks would be wrong or fail).
     text
         What was measured.
     mend
@@ -50,9 +50,9 @@ def sparkline(values: Sequence[float], encoding: str = "utf-8") -> str:
     Parameters
     ----------
     values
-        One per sign.
+        One per character.
     encoding
-        Of the terminal; where it has no blocks, plain signs are used.
+        Encoding of the terminal; without block characters, ASCII is used.
     """
     low, high = min(values), max(values)
     try:

@@ -1,7 +1,7 @@
-"""Telling z from an image: a ladder of images at known z, to which another one is compared.
+"""Estimates z from an image, by comparison with a reference stack of images at known z.
 
-The read-back of most drives counts motor steps and sees neither play, nor sticking, nor the ringing
-of the objective. The image sees all three.
+The read-back of most drives counts motor steps and does not show backlash, sticking or ringing of
+the objective. The image shows all three.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ReferenceStack:
     images
         (K, N), prepared.
     noise
-        Mean squared difference that noise alone makes between two images.
+        Mean squared difference of two images due to noise only.
     """
 
     z_um: Floats
@@ -40,7 +40,7 @@ class ReferenceStack:
 
     @classmethod
     def of(cls, z_um: npt.ArrayLike, frames: list[Image], noise: float) -> Self:
-        """Build a ladder of frames (Y, X), three at least.
+        """Build a reference stack from at least three frames (Y, X).
 
         Parameters
         ----------
@@ -55,26 +55,25 @@ class ReferenceStack:
 
     @property
     def step_um(self) -> float:
-        """Distance of the rungs."""
+        """Distance of the planes."""
         return float(self.z_um[1] - self.z_um[0])
 
     def distances(self, frame: Image) -> Floats:
-        """Mean squared difference between a frame and every rung; (K,)."""
+        """Mean squared difference between a frame and every reference plane; (K,)."""
         image = prepared(frame)
         return np.array([np.mean((image - rung) ** 2) for rung in self.images], float)
 
     def contrast(self, frame: Image) -> float:
-        """How much more a frame differs from most rungs than from the nearest, noise taken off.
+        """Ratio of a frame's difference from most planes to that from the nearest, without noise.
 
-        About 1 where the image changes by itself as much as with z, about 0 where it changes with
-        neither.
+        About 1 if the image changes by itself as much as with z, about 0 if it does not change.
         """
         distances = self.distances(frame) - self.noise
         rest = max(float(distances.min()), _LEAST_REST * self.noise, 1e-12)
         return float(np.median(distances)) / rest
 
     def correlations(self, frame: Image) -> Floats:
-        """Pearson correlation between a frame and every rung; (K,)."""
+        """Pearson correlation between a frame and every reference plane; (K,)."""
         image = prepared(frame)
         image = image - image.mean()
         rungs = self.images - self.images.mean(axis=1, keepdims=True)
@@ -82,10 +81,10 @@ class ReferenceStack:
         return np.asarray(rungs @ image / np.maximum(norms, 1e-12), float)
 
     def z_of(self, frame: Image) -> float:
-        """Estimate the z of a frame, in µm; nan where it lies beyond the ladder.
+        """Estimate the z of a frame, in µm; nan beyond the reference stack.
 
-        Near a rung the image is taken as linear in z, with the slope between the two neighbours:
-        the noise of none of the four images then pushes the estimate to either side.
+        Near a reference plane the image is assumed linear in z, with the slope between the two
+        neighbours; the noise of the four images then does not bias the estimate.
         """
         nearest = int(np.argmin(self.distances(frame)))
         rung = min(max(nearest, 1), len(self.z_um) - 2)
@@ -98,9 +97,9 @@ class ReferenceStack:
 
 
 def noise_between(first: Image, second: Image) -> float:
-    """Mean squared difference that noise alone makes between two frames of one plane.
+    """Mean squared difference of two frames of one plane due to noise only.
 
-    By the median, so that what moved in between does not count where it covers less than half.
+    The median is used, so that motion in less than half of the image does not count.
 
     Parameters
     ----------
@@ -112,10 +111,10 @@ def noise_between(first: Image, second: Image) -> float:
 
 
 def prepared(frame: Image) -> npt.NDArray[np.float32]:
-    """Return the middle of a frame as one row, ready to be compared.
+    """Return the centre of a frame as one row, prepared for comparison.
 
-    Pixels are averaged two by two, as optics spread light wider than one and noise is less; all are
-    divided by their mean, as lamps flicker.
+    Pixels are averaged two by two to reduce noise, since the optics do not resolve single pixels;
+    all are divided by their mean, because lamps flicker.
     """
     rows, columns = (min(side, _LARGEST_SIDE) // 2 for side in frame.shape)
     top, left = (frame.shape[0] - 2 * rows) // 2, (frame.shape[1] - 2 * columns) // 2

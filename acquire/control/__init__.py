@@ -1,1 +1,1 @@
-"""Devices moved and read with care: the drive, the planes, the sweep, the preview."""
+"""Control of the devices: the drive, the planes, the sweep, the preview."""

@@ -1,8 +1,8 @@
-"""Moves that are believed only by what is read back: before them, at their end and after a fault.
+"""Moves that are verified by read-back: before a move, at its end and after a fault.
 
-The place is read before every move. A controller that was restarted, a counter that was set and a
-hand on the joystick all show as a place where the axes cannot be by the moves they were sent on;
-nothing moves them then, as where a target lies is no longer known.
+The position is read before every move. A restarted controller, a changed counter or a move by hand
+shows as a position that the commanded moves cannot explain. The axes are then not moved any more,
+because the coordinates are no longer valid.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ Place = tuple[float, ...]
 
 
 class DisplacedError(DeviceError):
-    """The axes do not stand where they were last read: their zero may be another one now."""
+    """The axes are not where they were last read: their zero may have changed."""
 
 
 @dataclass(frozen=True)
 class Axes:
-    """Something that moves along one axis or two.
+    """A device that moves along one or two axes.
 
     Attributes
     ----------
     name
-        What errors call it.
+        Name in errors.
     go, moving, read, halt
-        Start a move to a place, ask whether it lasts, ask for the place, stop.
+        Start a move to a position, ask whether it moves, read the position, stop.
     reopen
-        Open the link to the device once more; None where its driver cannot.
+        Reopen the link to the device; None where its driver cannot.
     tolerance, tolerance_um
-        The rig's key, and its value: smaller changes count as standing.
+        The rig's key, and its value: smaller changes count as no motion.
     """
 
     name: str
@@ -56,23 +56,24 @@ class Axes:
 
 
 class Mover:
-    """Moves axes, and knows where they can be.
+    """Moves axes, and knows where they may be.
 
     Parameters
     ----------
     axes
-        What moves.
+        The device.
     settings
-        Gives time-out and pause between two questions.
+        Gives the time-out and the polling interval.
     clock
-        What waits are measured by.
+        Clock of the waits.
     interrupt
-        What they are ended by; may be replaced.
+        Ends the waits; may be replaced.
 
     Attributes
     ----------
     displaced
-        Whether the axes were found where they cannot be. An error has said so; nothing moves them.
+        Whether the axes were found at an impossible position. An error was raised; they are not
+        moved.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Mover:
         self._lost = False
 
     def anchor(self) -> Place:
-        """Take the present place for right, whatever was read before; returns it."""
+        """Accept the current position, independent of earlier reads; returns it."""
         self._last = self._end = None
         self.displaced = self._lost = False
         here = self.read()
@@ -94,12 +95,12 @@ class Mover:
         return here
 
     def read(self) -> Place:
-        """Ask where the axes are.
+        """Read the position of the axes.
 
         Raises
         ------
         DeviceError
-            They do not say, or say no number.
+            There is no answer, or it is not a number.
         """
         with self._asking():
             place = self._axes.read()
@@ -115,32 +116,32 @@ class Mover:
         return place
 
     def moving(self) -> bool:
-        """Ask whether they move."""
+        """Whether the axes move."""
         with self._asking():
             return self._axes.moving()
 
     def confirm(self, seen: Place | None = None) -> Place:
-        """Make sure that the axes are where the moves so far can have brought them.
+        """Check that the axes are where the moves so far can have brought them.
 
-        One reading in the right place is enough: others may be noise, or of a drive that was still
-        on its way.
+        One reading at an expected position is enough: others may be noise, or from a drive that was
+        still moving.
 
         Parameters
         ----------
         seen
-            What was read just now; by default it is asked for.
+            Position read just before; by default it is read now.
 
         Returns
         -------
         tuple of float
-            The place, in µm.
+            The position, in µm.
 
         Raises
         ------
         DisplacedError
-            They are elsewhere, and were so for a third of a second.
+            They are at another position, for a third of a second.
         DeviceError
-            They do not say where they are.
+            The position cannot be read.
         """
         deadline_ns = self._clock.now_ns() + round(_PATIENCE_S * 1e9)
         here = self.read() if seen is None else seen
@@ -152,12 +153,12 @@ class Mover:
         return here
 
     def displacement(self, here: Place, last: Place) -> DisplacedError:
-        """Make the error for axes that stand where they cannot be; nothing moves them any more.
+        """Make the error for axes at an impossible position; they are not moved any more.
 
         Parameters
         ----------
         here, last
-            What was read now, and before.
+            The current and the previous position.
         """
         self.distrust()
         hand = "it was moved by hand, or went on after the error"
@@ -168,25 +169,25 @@ class Mover:
         )
 
     def distrust(self) -> None:
-        """Move nothing any more: what the axes have told cannot all be true."""
+        """Stop moving the axes: their readings contradict each other."""
         self.displaced = True
         _log.info("%s is not believed any more and is not moved", self._axes.name)
 
     def accept(self, place: Place) -> None:
-        """Take a place at which a move has ended for right, though it is not where it should be."""
+        """Accept the final position of a move, although it is not the target."""
         self._last = self._end = place
 
     def send(
         self, target: Place, go: Callable[[], None] | None = None, seen: Place | None = None
     ) -> Place:
-        """Start a move from a place that is confirmed; returns that place.
+        """Start a move from a confirmed position; returns that position.
 
         Parameters
         ----------
         target
-            Where to, in µm.
+            Target, in µm.
         go
-            Starts the move; by default the axes' own way.
+            Starts the move; by default the axes' own method.
         seen
             See `confirm`.
 
@@ -206,22 +207,22 @@ class Mover:
         return self._last
 
     def arrive(self, target: Place, tolerance_um: float) -> Place:
-        """Go somewhere, and wait until the axes stand there.
+        """Go to a position, and wait until the axes are at rest there.
 
-        A device may report its end too early, so a wrong place is an error only once it has not
+        A device may report the end too early, so a wrong position is an error only if it has not
         changed for a second.
 
         Parameters
         ----------
         target
-            Where to, in µm.
+            Target, in µm.
         tolerance_um
-            Largest distance between target and what is read back, along each axis.
+            Largest distance between the target and the position read back, along each axis.
 
         Returns
         -------
         tuple of float
-            The place read back, in µm.
+            The position read back, in µm.
 
         Raises
         ------
@@ -258,12 +259,12 @@ class Mover:
             clock.sleep(self._settings.poll_ms / 1e3)
 
     def halt(self) -> None:
-        """Stop, and confirm the place; a link that is lost is opened once more for that.
+        """Stop, and confirm the position; a lost link is reopened for that.
 
         Raises
         ------
         DeviceError
-            See `confirm`; any other error of the driver comes as it is.
+            See `confirm`; other errors of the driver are passed on.
         """
         try:
             self._halt()
@@ -279,23 +280,22 @@ class Mover:
             self.confirm()
 
     def bring_back(self, start: Place, go_back: Callable[[], object]) -> str:
-        """Go back to a place after a run, if where the axes stand now is beyond doubt.
+        """Go back to a position after a run, if the current position is certain.
 
-        What led here may have left them moving, so they are halted first. Signals are held back
-        meanwhile. Drivers are foreign code and may raise anything, which must not hide the first
-        cause.
+        The axes may still move, so they are halted first. Signals are deferred meanwhile. Drivers
+        are external code and may raise anything, which must not hide the first cause.
 
         Parameters
         ----------
         start
-            The place, in µm.
+            The position, in µm.
         go_back
-            Goes there; tried after the axes were halted and their place was confirmed.
+            Goes there; called after the axes were halted and their position was confirmed.
 
         Returns
         -------
         str
-            What went wrong and where they are; empty when all is well.
+            The problem and the position; empty when there is none.
         """
         told, name = self.displaced, self._axes.name
         _log.info("%s goes back to %s", name, shown(start))
@@ -317,7 +317,7 @@ class Mover:
         return ""
 
     def _left(self) -> str:
-        """Halt what could not return, and say where it is."""
+        """Halt axes that could not return, and give their position."""
         try:
             self._halt()
             return f"it is at {shown(self.read())}"
@@ -329,7 +329,7 @@ class Mover:
             self._axes.halt()
 
     def _can_be(self, place: Place) -> bool:
-        """Whether a place lies between where the axes were last read and where they were sent."""
+        """Whether a position lies between the last one read and the target."""
         if self._last is None or self._end is None or self.displaced:
             return not self.displaced
         return all(
@@ -339,10 +339,10 @@ class Mover:
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        """After an error of the device believe only the place that was last read.
+        """After an error of the device, only the last read position is valid.
 
-        How far a move had come is not known then, and a controller that was switched off may count
-        from anywhere.
+        The progress of the move is then unknown, and a controller that was switched off may count
+        from any zero.
         """
         try:
             yield
@@ -355,7 +355,7 @@ class Mover:
 
 
 def shown(place: Place) -> str:
-    """Write a place as errors do, to the nanometre."""
+    """Format a position for errors, to the nanometre."""
     return f"{', '.join(f'{each:.3f}' for each in place)} µm"
 
 

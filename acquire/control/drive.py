@@ -1,4 +1,4 @@
-"""The focus drive, moved with care: limits first, arrival confirmed, brought back at the end."""
+"""The focus drive: limits are checked, arrival is confirmed, and it returns at the end."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _log = logging.getLogger(__name__)
 
 
 class Drive:
-    """Moves a stage that is open. Every wait goes through the clock and is finite.
+    """Moves an open stage. Every wait uses the clock and is finite.
 
-    Before each move the position is compared with what the moves so far allow (`arrival.Mover`).
+    Before each move the position is compared with the range of the moves so far (`arrival.Mover`).
 
     Parameters
     ----------
     stage, clock
-        The device, and the time its waits are measured by.
+        The device, and the clock of its waits.
     settings
         Limits, approach, tolerance, settling, time-outs.
     interrupt
-        Looked at in every wait, but not on the way back.
+        Checked in every wait, but not on the way back.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Drive:
 
     @property
     def interrupt(self) -> Interrupt:
-        """What ends its waits."""
+        """Ends its waits."""
         return self._mover.interrupt
 
     @property
@@ -62,7 +62,7 @@ class Drive:
         Raises
         ------
         SettingError
-            They have nothing in common.
+            They do not overlap.
         """
         low, high = self._stage.limits_um
         if self.settings.limits_um is not None:
@@ -76,26 +76,26 @@ class Drive:
 
     @property
     def unit_um(self) -> float | None:
-        """Size of the units that the drive counts in; None where it stands anywhere."""
+        """Size of the drive's units; None where it can stop at any position."""
         return getattr(self._stage, "unit_um", None)
 
     def position_um(self) -> float:
-        """Where the drive stands.
+        """Position of the drive.
 
         Raises
         ------
         DeviceError
-            The drive does not say, or says no number.
+            There is no answer, or it is not a number.
         """
         (z_um,) = self._mover.read()
         return z_um
 
     def moving(self) -> bool:
-        """Whether the drive says that it moves."""
+        """Whether the drive reports that it moves."""
         return self._mover.moving()
 
     def check(self, plan: StackPlan, below_um: float, above_um: float = 0.0) -> None:
-        """Refuse, before anything moves, a plan that this drive cannot carry out.
+        """Refuse a plan that this drive cannot execute, before anything moves.
 
         Parameters
         ----------
@@ -107,13 +107,13 @@ class Drive:
         Raises
         ------
         SettingError
-            A plane, the way to it or the present position is outside the limits.
+            A plane, the way to it or the current position is outside the limits.
         """
         plan.check_limits(self.limits_um, below_um, above_um)
         self.check_here()
 
     def check_here(self) -> None:
-        """Refuse to begin where the drive stands outside its limits.
+        """Refuse to start when the drive is outside its limits.
 
         Raises
         ------
@@ -130,25 +130,26 @@ class Drive:
 
     @contextmanager
     def returning(self, done: str = "all planes were taken") -> Iterator[float]:
-        """Bring the drive back to where it stands now, whatever happens in the block.
+        """Return the drive to its current position after the block, also after an error.
 
-        It stays where it is when that is not where it was last read: after a restart of its
-        controller, or with a hand on the joystick, nobody knows what a move would do.
+        It is not moved when it is not where it was last read: after a restart of its controller or
+        a move by hand, the effect of a move is unknown.
 
         Parameters
         ----------
         done
-            What a block that ends well has done; begins the error when the drive cannot go back.
+            What the block has done; begins the error when the drive cannot go back.
 
         Yields
         ------
         float
-            Where it stands, in µm.
+            Its position, in µm.
 
         Raises
         ------
         FgafError
-            What ended the block, with what became of the drive; or the drive could not go back.
+            The error that ended the block, with the state of the drive; or the drive could not go
+            back.
         """
         (start_um,) = self._mover.anchor()
         try:
@@ -165,11 +166,11 @@ class Drive:
             raise DeviceError(f"{done}, but {lost}")
 
     def forget(self) -> None:
-        """Approach the next position from below, wherever the last one was."""
+        """Approach the next position from below, independent of the last one."""
         self._from_below_um = math.inf
 
     def move_to(self, z_um: float) -> float:
-        """Go to `z_um`, at the end from below, and wait until the drive is really there.
+        """Go to `z_um`, finally from below, and wait until the drive is there.
 
         Returns
         -------
@@ -191,7 +192,7 @@ class Drive:
         return here_um
 
     def go_to(self, z_um: float, tolerance_um: float) -> float:
-        """Go to `z_um` the shortest way, and wait until the drive stands there; see `Mover.arrive`.
+        """Go directly to `z_um`, and wait until the drive is at rest there; see `Mover.arrive`.
 
         Parameters
         ----------
@@ -213,29 +214,29 @@ class Drive:
         z_um
             Where to, in µm.
         go
-            Starts the move in another way than `Stage.move_to` does.
+            Starts the move instead of `Stage.move_to`.
         seen_um
-            Where it is, if that was read just now.
+            Its position, if it was just read.
 
         Returns
         -------
         float
-            Where it began, in µm.
+            The start position, in µm.
         """
         seen = None if seen_um is None else (seen_um,)
         (here_um,) = self._mover.send((z_um,), go, seen)
         return here_um
 
     def accept(self, z_um: float) -> None:
-        """Take a position at which a trial has ended for right; see `Mover.accept`."""
+        """Accept the final position of a trial; see `Mover.accept`."""
         self._mover.accept((z_um,))
 
     def halt(self) -> None:
-        """Stop where it is, and make sure of where that is; see `Mover.halt`."""
+        """Stop, and confirm the position; see `Mover.halt`."""
         self._mover.halt()
 
     def displacement(self, z_um: float, last_um: float) -> DisplacedError:
-        """Make the error for a position in which it cannot be; see `Mover.displacement`.
+        """Make the error for an impossible position; see `Mover.displacement`.
 
         Parameters
         ----------
@@ -247,7 +248,7 @@ class Drive:
         return self._mover.displacement((z_um,), (last_um,))
 
     def distrust(self) -> None:
-        """Move it no more, as what it has told cannot all be true; see `Mover.distrust`."""
+        """Stop moving it, since its readings contradict each other; see `Mover.distrust`."""
         self._mover.distrust()
 
     def settle(self) -> None:
@@ -263,13 +264,15 @@ class Drive:
 
         def go_back() -> None:
             low, high = self.limits_um
-            home_um = min(max(start_um, low), high)  # it may have stood outside, by the tolerance
+            home_um = min(max(start_um, low), high)  # it may have been outside, by the tolerance
             self.forget()
             try:
                 self.move_to(home_um)
             except DisplacedError:
                 raise
-            except DeviceError:  # the way below may be closed, by limits that only the device knows
+            except (
+                DeviceError
+            ):  # the way from below may be blocked by limits that only the device knows
                 _log.info("the way back from below failed; it goes directly", exc_info=True)
                 self.halt()
                 self.go_to(home_um, self.settings.tolerance_um)
@@ -278,7 +281,7 @@ class Drive:
 
 
 class OnDrive:
-    """What takes stacks with a drive, and hands on where it stands and how it moves."""
+    """Base of classes that take stacks with a drive; passes on its position and moves."""
 
     _drive: Drive
 
@@ -292,9 +295,9 @@ class OnDrive:
         return self._drive.position_um()
 
     def move_to(self, z_um: float) -> float:
-        """Go to `z_um` and be sure of it; see `Drive.move_to`."""
+        """Go to `z_um` and confirm it; see `Drive.move_to`."""
         return self._drive.move_to(z_um)
 
     def returning(self) -> AbstractContextManager[float]:
-        """Bring the drive back after the block; see `Drive.returning`."""
+        """Return the drive after the block; see `Drive.returning`."""
         return self._drive.returning()

@@ -1,4 +1,4 @@
-"""One plane after another: move, arrive, settle, expose, check; nothing is taken on trust."""
+"""Takes plane by plane: move, confirm arrival, settle, expose, check."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Exposure:
-    """One plane as taken.
+    """One plane with its frame.
 
     Attributes
     ----------
     plane
         Index in the plan.
     z_requested_um, z_measured_um
-        Drive position asked for, and where it was: the mean of those read back before and after
-        the exposure, or in a sweep that of the ramp in the middle of the exposure.
+        Requested and measured drive position. The latter is the mean of the read-backs before and
+        after the exposure, or in a sweep the ramp's position in the middle of the exposure.
     frame
         The frame.
     """
@@ -39,14 +39,14 @@ class Exposure:
 
 
 def log_exposure(taken: Exposure, planes: int) -> None:
-    """Log a plane that was taken.
+    """Log one plane.
 
     Parameters
     ----------
     taken
         The plane.
     planes
-        How many the plan has.
+        Number of planes in the plan.
     """
     _log.info(
         "plane %d of %d: z = %.3f µm asked for, %.3f µm read; frame %d, exposed at %d ns",
@@ -60,23 +60,23 @@ def log_exposure(taken: Exposure, planes: int) -> None:
 
 
 class Engine(OnDrive):
-    """Takes the planes of a plan with a camera and a drive that are open.
+    """Takes the planes of a plan with an open camera and drive.
 
     Parameters
     ----------
     devices
-        Camera, drive and clock. Every wait goes through the clock and is finite.
+        Camera, drive and clock. Every wait uses the clock and is finite.
     camera, stage
-        How they are to be used: exposure, limits, approach, tolerance, settling, time-outs.
+        Their settings: exposure, limits, approach, tolerance, settling, time-outs.
     interrupt
-        Looked at in every wait.
+        Checked in every wait.
     allow_uneven
-        Accept planes that the drive, which counts in whole units, sets unevenly.
+        Accept uneven planes from a drive that counts in whole units.
 
     Attributes
     ----------
     retried
-        Incomplete frames so far that were exposed again.
+        Number of incomplete frames that were exposed again.
     """
 
     def __init__(
@@ -96,13 +96,13 @@ class Engine(OnDrive):
         self._drive = Drive(devices.stage, devices.clock, stage, interrupt or Interrupt())
 
     def check(self, plan: StackPlan) -> None:
-        """Refuse, before anything moves, a plan that this rig cannot carry out.
+        """Refuse a plan that this rig cannot execute, before anything moves.
 
         Raises
         ------
         SettingError
-            A plane, the approach or the present position is outside the limits, the tolerance
-            could not tell neighbouring planes apart, or the drive's unit does not divide the step.
+            A plane, the approach or the current position is outside the limits, the tolerance is
+            too large for the distance of planes, or the step is not a multiple of the drive's unit.
         """
         moves = self._drive.settings
         self._drive.check(plan, below_um=moves.approach_um)
@@ -116,14 +116,14 @@ class Engine(OnDrive):
         Yields
         ------
         Exposure
-            One for each plane, in the plan's order, none left out.
+            One for each plane, in the plan's order, without gaps.
 
         Raises
         ------
         DeviceError
-            Anything that makes a plane doubtful; the line names the plane and the cause.
+            A plane may be wrong; the message names the plane and the cause.
         InterruptError
-            A stop was asked for.
+            A stop was requested.
         """
         self._frames.begin()
         self._drive.forget()
@@ -150,7 +150,7 @@ class Engine(OnDrive):
         return Exposure(plane, z_um, (before_um + after_um) / 2, frame)
 
     def _trigger(self) -> Frame:
-        """Expose one whole frame; an incomplete one is exposed again, `retries` times."""
+        """Expose one complete frame; an incomplete one is exposed again, up to `retries` times."""
         timeout_s = self._settings.exposure_ms / 1e3 + self._settings.timeout_s
         retries = self._settings.retries
         for left in range(retries, -1, -1):

@@ -1,4 +1,4 @@
-"""Errors that say what was being done when they came."""
+"""Adds the current action to errors."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fgaf.base.errors import FgafError
 
 @contextmanager
 def error_context(what: str) -> Iterator[None]:
-    """Begin every error of the block with `what`: drivers are foreign code, any may come.
+    """Begin every error of the block with `what`; drivers may raise any error.
 
     Raises
     ------
     DeviceError
-        In place of any error but the next.
+        Instead of any error except the next.
     InterruptError
-        A stop was asked for, with `what` at its end.
+        A stop was requested; the message ends with `what`.
     """
     try:
         yield

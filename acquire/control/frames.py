@@ -1,4 +1,4 @@
-"""Frames looked at before they are believed."""
+"""Checks of frames."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from fgaf.acquire.rig import CameraTable
 
 @contextmanager
 def stopping(camera: Camera) -> Iterator[None]:
-    """Stop the camera after the block, however that ends.
+    """Stop the camera after the block, also after an error.
 
     Raises
     ------
     DeviceError
-        It cannot stop, after a block that went well. Where the block broke, its cause matters: a
-        broken camera cannot stop either.
+        It cannot stop, after a block without error. After an error in the block, that error is
+        raised: a broken camera cannot stop either.
     """
     try:
         yield
@@ -34,14 +34,14 @@ def stopping(camera: Camera) -> Iterator[None]:
 
 
 class FrameCheck:
-    """Refuses frames of another form, repeated, lost, or exposed too early.
+    """Refuses frames of another shape or type, repeated, lost, or exposed too early.
 
     Parameters
     ----------
     camera
-        Says which form its frames have.
+        Gives the shape and type of its frames.
     settings
-        How it is used.
+        Its settings.
     """
 
     def __init__(self, camera: Camera, settings: CameraTable) -> None:
@@ -50,28 +50,28 @@ class FrameCheck:
         self._missing = 0
 
     def begin(self) -> None:
-        """Forget earlier frames: the camera counts anew."""
+        """Forget earlier frames: the camera restarts its counter."""
         self._last = None
         self._missing = 0
 
     def skip(self) -> None:
-        """Expect that one frame number is taken by a frame that was incomplete."""
+        """Expect that one frame number was used by an incomplete frame."""
         self._missing += 1
 
     def check(self, frame: Frame, ready_ns: int | None = None) -> None:
-        """Compare a frame with what it should be, and with the one before.
+        """Check a frame, also against the previous one.
 
         Parameters
         ----------
         frame
             The frame.
         ready_ns
-            When the drive had settled; the exposure must not begin earlier. None does not ask.
+            When the drive had settled; the exposure must not start earlier. None for no check.
 
         Raises
         ------
         DeviceError
-            It cannot be believed; the line says why.
+            The frame is not valid; the message says why.
         """
         self._check_form(frame)
         if self._last is not None:
@@ -117,9 +117,9 @@ class FrameCheck:
 
 
 def _identical(last: np.ndarray[Any, Any], now: np.ndarray[Any, Any]) -> bool:
-    """Compare every 64th row first: two exposures differ there already by their noise.
+    """Compare every 64th row first: noise makes two exposures differ there already.
 
-    Images of one value (no light, or too much) say nothing.
+    Images of one value (no light, or too much) are not compared.
     """
     if not np.array_equal(last[::64], now[::64]) or not np.array_equal(last, now):
         return False

@@ -1,4 +1,4 @@
-"""Where on the specimen stacks are taken: a list in a CSV file."""
+"""Positions on the specimen where stacks are taken: a list in a CSV file."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _COLUMNS = (*_NUMBERS, "name")
 
 @dataclass(frozen=True)
 class Position:
-    """One place of a list.
+    """One position of a list.
 
     Attributes
     ----------
     name
         Part of the file's name and of the field's; unique in its list.
     x_um, y_um
-        Where the stage goes, in µm.
+        Position of the stage, in µm.
     z_um
-        Middle plane there; None is that of the plan.
+        Middle plane there; None for that of the plan.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Position:
     z_um: float | None = None
 
     def describe(self) -> str:
-        """Write it as a person reads it."""
+        """Format it for reading."""
         z = "" if self.z_um is None else f", z = {self.z_um:g}"
         return f"{self.name} at x = {self.x_um:g}, y = {self.y_um:g}{z} µm"
 
@@ -52,13 +52,13 @@ def read_positions(path: Path) -> tuple[Position, ...]:
     Parameters
     ----------
     path
-        A CSV file with a line of headings: ``x_um`` and ``y_um``, and if wanted ``z_um`` (the
-        middle plane there) and ``name``; unnamed positions are called p01, p02, ...
+        A CSV file with a header line: ``x_um`` and ``y_um``, and optionally ``z_um`` (the middle
+        plane there) and ``name``; unnamed positions are called p01, p02, ...
 
     Raises
     ------
     SettingError
-        The file cannot be read, or a column, a number or a name is wrong; the line says where.
+        The file cannot be read, or a column, a number or a name is wrong; the message says where.
     """
     try:
         headings, rows = read_table(read_text(path))
@@ -92,7 +92,7 @@ def read_positions(path: Path) -> tuple[Position, ...]:
 
 
 def describe_all(positions: Sequence[Position]) -> str:
-    """Say in one line which places will be visited; of many, the first and the last."""
+    """List the positions in one line; if there are many, the first and the last."""
     shown = [position.describe() for position in positions]
     if len(shown) > _SHOWN:
         shown[3:-1] = ["..."]

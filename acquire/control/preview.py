@@ -1,4 +1,4 @@
-"""The newest frame, and what tells whether it is sharp and well exposed."""
+"""The newest frame, with its sharpness and exposure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SHADES = " ▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True)
 class Look:
-    """What a frame looks like.
+    """Statistics of a frame.
 
     Attributes
     ----------
@@ -51,14 +51,14 @@ class Look:
 
     @classmethod
     def at(cls, pixels: npt.NDArray[Any], bit_depth: int) -> Look:
-        """Look at an image (Y, X) of so many significant bits.
+        """Compute the statistics of an image (Y, X).
 
         Parameters
         ----------
         pixels
             (Y, X) image.
         bit_depth
-            Its significant bits.
+            Bit depth of the image.
         """
         values = np.bincount(pixels.ravel(), minlength=1 << bit_depth)
         image = pixels.astype(np.float32)
@@ -78,23 +78,23 @@ class Look:
 
 
 class Preview:
-    """Shows what the camera sees now: only the newest frame, older ones are dropped.
+    """Shows the live camera image: only the newest frame, older ones are dropped.
 
-    A camera that cannot run free is triggered instead. Incomplete frames are passed over.
+    A camera that cannot run free is triggered. Incomplete frames are skipped.
 
     Parameters
     ----------
     devices
-        The open devices; the drive is not touched.
+        The open devices; the drive is not used.
     camera
-        How the camera is used.
+        Settings of the camera.
     interrupt
         Ends the preview.
 
     Attributes
     ----------
     incomplete
-        Incomplete frames so far.
+        Number of incomplete frames so far.
     """
 
     def __init__(self, devices: Devices, camera: CameraTable, interrupt: Interrupt) -> None:
@@ -103,12 +103,12 @@ class Preview:
         self._check = FrameCheck(devices.camera, camera)
 
     def frames(self, limit: int | None = None) -> Iterator[Frame]:
-        """Yield the newest frame again and again, until `limit`, or until a stop is asked for.
+        """Yield the newest frame repeatedly, until `limit` or until a stop is requested.
 
         Raises
         ------
         DeviceError
-            The camera gives nothing for as long as the rig allows, or is not well.
+            The camera gives no frame within the time-out, or fails.
         """
         streaming = self._camera if isinstance(self._camera, StreamingCamera) else None
         timeout_s = self._settings.exposure_ms / 1e3 + self._settings.timeout_s

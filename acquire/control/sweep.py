@@ -1,4 +1,4 @@
-"""A stack in one ramp: the drive keeps moving, the camera runs free, z comes from their clocks."""
+"""A stack in one ramp: the drive moves, the camera runs free, and z follows from their clocks."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ _FASTEST = 5.0
 
 @dataclass(frozen=True)
 class SweepSettings:
-    """How a sweep meets its planes.
+    """Settings of a sweep.
 
     Attributes
     ----------
     frames_per_plane
-        Frames exposed while the drive goes one step: 1 is fastest, more is slower and nearer.
+        Frames exposed per step of the drive: 1 is fastest, more is slower and closer to the planes.
     tolerance_um
-        Largest distance between a plane and the frame taken for it; None is a quarter of a step.
+        Largest distance between a plane and its frame; None for a quarter of a step.
     ramps
-        Ramps tried until every plane has its frame. The first one teaches how long the drive takes
-        to start and how well it keeps its speed; the next ones begin at the right moment.
+        Maximum number of ramps until every plane has its frame. The first one measures how long the
+        drive takes to start and its real speed; the next ones start at the right moment.
     """
 
     frames_per_plane: FramesPerPlane = 1
@@ -62,32 +62,32 @@ class SweepSettings:
 
 
 class Sweep(OnDrive):
-    """Takes the planes of a plan in one ramp of the drive, with devices that are open.
+    """Takes the planes of a plan in one ramp of the drive, with open devices.
 
     Parameters
     ----------
     devices
-        Camera, drive and clock. Every wait goes through the clock and is finite.
+        Camera, drive and clock. Every wait uses the clock and is finite.
     camera, stage
-        How they are to be used.
+        Their settings.
     settings
-        How near a frame must be to its plane.
+        Settings of the sweep.
     interrupt
-        Looked at in every wait.
+        Checked in every wait.
 
     Attributes
     ----------
     retried
-        Ramps so far that were repeated for an incomplete frame.
+        Number of ramps repeated because of an incomplete frame.
     ramps
-        Ramps so far.
+        Number of ramps so far.
     last
         The ramp that the last stack came from.
 
     Raises
     ------
     SettingError
-        The camera cannot run free, or the drive cannot keep a speed.
+        The camera cannot run free, or the drive cannot move at a set speed.
     """
 
     def __init__(
@@ -113,11 +113,11 @@ class Sweep(OnDrive):
         self._faster = self._expected = 1.0
 
     def speed_um_s(self, plan: StackPlan) -> float:
-        """Speed at which the camera takes the asked number of frames in one step."""
+        """Speed at which the camera takes the requested number of frames per step."""
         return plan.step_um / (self._interval_s * self._settings.frames_per_plane)
 
     def describe(self, plan: StackPlan) -> str:
-        """Say in one line how fast, and what that costs in z."""
+        """Describe the speed and its effect on z in one line."""
         speed = self.speed_um_s(plan)
         return (
             f"in one ramp of {speed:.4g} µm/s, a frame every "
@@ -127,13 +127,13 @@ class Sweep(OnDrive):
         )
 
     def check(self, plan: StackPlan) -> None:
-        """Refuse, before anything moves, a plan that this rig cannot sweep.
+        """Refuse a plan that this rig cannot sweep, before anything moves.
 
         Raises
         ------
         SettingError
             The ramp would leave the limits or go downwards, its frames would not fit into memory,
-            or their z could not be known well enough.
+            or their z would be too uncertain.
         """
         if plan.downwards:
             raise SettingError("a sweep goes upwards, to keep backlash out; use acq stack")
@@ -157,19 +157,19 @@ class Sweep(OnDrive):
             )
 
     def expose(self, plan: StackPlan) -> Generator[Exposure, None, None]:
-        """Take every plane of `plan`, lowest first, once a ramp has met them all.
+        """Take every plane of `plan`, lowest first, from a ramp with a frame at each plane.
 
         Yields
         ------
         Exposure
-            One for each plane, in order, none left out.
+            One for each plane, in order, without gaps.
 
         Raises
         ------
         DeviceError
-            No ramp met every plane, or anything made the frames or their z doubtful.
+            No ramp has a frame at every plane, or frames or their z may be wrong.
         InterruptError
-            A stop was asked for.
+            A stop was requested.
         """
         incomplete = 0
         missed = ""
@@ -206,7 +206,7 @@ class Sweep(OnDrive):
         raise DeviceError(missed)
 
     def _take(self, plan: StackPlan) -> tuple[list[Frame], Ramp]:
-        """Ramp once through the plan: the frames on the way, and where the drive was."""
+        """Ramp once through the plan: collect the frames and the drive's positions."""
         self.ramps += 1
         run_um, speed = self._run_um(plan), self.speed_um_s(plan)
         tolerance_um = max(self._drive.settings.tolerance_um, run_um / 4)
@@ -242,7 +242,7 @@ class Sweep(OnDrive):
         return frames, ramp
 
     def _wait_to_begin(self, lead_s: float) -> int:
-        """Wait so that a frame is exposed `lead_s` after the return, and return the time."""
+        """Wait until a frame will be exposed `lead_s` after the return, and return the time."""
         first = self._next_frame(self._shots.timeout_s)
         begin_s = (first.time_host_ns - self._clock.now_ns()) / 1e9 - lead_s
         self._clock.sleep(begin_s % self._interval_s)
@@ -252,7 +252,7 @@ class Sweep(OnDrive):
     def _follow(
         self, pass_um: float, ramp_s: float, speed_um_s: float
     ) -> tuple[list[Frame], list[Reading]]:
-        """Collect frames, and ask the drive between them, until one was exposed beyond."""
+        """Collect frames, and read the drive between them, until a frame is past the end."""
         frames: list[Frame] = []
         readings: list[Reading] = []
         deadline_ns = self._clock.now_ns() + round(
@@ -290,7 +290,7 @@ class Sweep(OnDrive):
             self._clock.sleep(self._drive.settings.poll_ms / 1e3)
 
     def _can_follow(self, before: Reading, after: Reading, speed_um_s: float) -> bool:
-        """Whether a drive that goes up can give these answers one after the other."""
+        """Whether these successive answers are possible for a drive that moves up."""
         tolerance_um = self._drive.settings.tolerance_um
         longest_s = (after.answered_ns - before.asked_ns) / 1e9
         way_um = after.z_um - before.z_um
@@ -308,7 +308,7 @@ class Sweep(OnDrive):
     def _learn(
         self, ramp: Ramp, frames: list[Frame], plan: StackPlan, here_um: float, begun_ns: int
     ) -> None:
-        """Begin the next ramp so that a frame meets the centre, and at the right speed."""
+        """Correct start time and speed of the next ramp, so that a frame is at the centre."""
         took_s = (frames[-1].time_host_ns - frames[0].time_host_ns) / 1e9
         if len(frames) > len(plan):
             self._interval_s = took_s / (frames[-1].frame_id - frames[0].frame_id)
@@ -320,7 +320,7 @@ class Sweep(OnDrive):
         self._lag_s = (ramp.time_ns(here_um) - begun_ns) / 1e9
 
     def _choose(self, plan: StackPlan, frames: list[Frame], ramp: Ramp) -> tuple[list[int], str]:
-        """Find the frame nearest to each plane, and say which plane has none, if any."""
+        """Find the frame nearest to each plane, and report a plane without one."""
         tolerance_um = self._tolerance_um(plan)
         straight_um = self._drive.settings.tolerance_um
         if ramp.residual_um > straight_um:
@@ -352,7 +352,7 @@ class Sweep(OnDrive):
         return self._settings.tolerance_um or plan.step_um / 4
 
     def _run_um(self, plan: StackPlan) -> float:
-        """Way before the first and after the last plane: takes up backlash, reaches the speed."""
+        """Distance before the first and after the last plane, for backlash and acceleration."""
         return max(self._drive.settings.approach_um, 2 * plan.step_um)
 
     def _slower(self, unsure_um: float, tolerance_um: float) -> str:
@@ -361,6 +361,6 @@ class Sweep(OnDrive):
 
 
 def _unfit(device: Camera | Stage, what: str) -> str:
-    """Say what a device cannot do, and why where its driver tells (`not_for_sweeps`)."""
+    """Say what a device cannot do, with the reason if its driver gives one (`not_for_sweeps`)."""
     why = getattr(device, "not_for_sweeps", "")
     return f"{device.name} {what}{f' ({why})' if why else ''}"

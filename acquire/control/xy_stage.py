@@ -1,4 +1,4 @@
-"""Going from field to field of the specimen with a drive that also moves in x and y."""
+"""Moves between fields of the specimen with a stage that also moves in x and y."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from fgaf.base.errors import FgafError, SettingError
 
 
 class XYMover:
-    """Moves the specimen. Every wait goes through the clock and is finite.
+    """Moves the specimen. Every wait uses the clock and is finite.
 
     Parameters
     ----------
     stage, clock
-        The device, and the time its waits are measured by.
+        The device, and the clock of its waits.
     settings
         Limits, tolerance, time-outs.
     interrupt
-        Looked at in every wait, but not on the way back.
+        Checked in every wait, but not on the way back.
 
     Raises
     ------
@@ -60,7 +60,7 @@ class XYMover:
         Raises
         ------
         SettingError
-            Neither knows any.
+            Neither has limits.
         """
         wanted = (self._settings.x_limits_um, self._settings.y_limits_um)
         found = []
@@ -76,22 +76,22 @@ class XYMover:
         return found[0], found[1]
 
     def position_um(self) -> Place:
-        """Where the stage stands: x and y.
+        """Position of the stage: x and y.
 
         Raises
         ------
         DeviceError
-            It does not say, or says no number.
+            There is no answer, or it is not a number.
         """
         return self._mover.read()
 
     def check(self, positions: Sequence[Position]) -> None:
-        """Refuse, before anything moves, a list that this stage cannot visit whole.
+        """Refuse a list with positions that this stage cannot reach, before anything moves.
 
         Raises
         ------
         SettingError
-            One lies outside the limits, or the stage does not answer for x and y.
+            A position is outside the limits, or the stage does not answer for x and y.
         """
         limits = self.limits_um
         for position in positions:
@@ -109,14 +109,14 @@ class XYMover:
 
     @contextmanager
     def returning(self) -> Iterator[Place]:
-        """Bring the specimen back to where it stands now, whatever happens in the block.
+        """Return the specimen to its current position after the block, also after an error.
 
-        It stays where it is when that is not where it was last read; see `Drive.returning`.
+        It is not moved when it is not where it was last read; see `Drive.returning`.
 
         Raises
         ------
         FgafError
-            What ended the block, with what became of x and y; or they could not be brought back.
+            The error that ended the block, with the state of x and y; or they could not go back.
         """
         start = self._mover.anchor()
         try:
@@ -133,7 +133,7 @@ class XYMover:
             raise DeviceError(f"all stacks were taken, but {lost}")
 
     def go_to(self, position: Position) -> Place:
-        """Go to a position of the list and be sure of it; returns x and y read back.
+        """Go to a position of the list and confirm it; returns x and y read back.
 
         Raises
         ------

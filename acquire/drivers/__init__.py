@@ -7,8 +7,8 @@ A driver module offers `open_camera`, `open_stage` or both, named in the entry-p
     def open_camera(settings: Mapping[str, Any], opening: Opening) -> Camera: ...
 
 `settings` is the rig's ``[stage.options]`` or ``[camera.options]`` table, with ``exposure_ms``
-added for a camera. The driver checks it with `fgaf.acquire.tables.parse_table`, so that an unknown
-key is answered with the nearest valid one. It imports its vendor library only when called, through
-`fgaf.acquire.tables.vendor_module`, so that a missing one is an error naming the extra to install,
-and lists it as ``REQUIRES = ("module",)``, so that `acq devices` can tell beforehand.
+added for a camera. The driver checks it with `fgaf.acquire.tables.parse_table`, which names the
+nearest valid key for an unknown one. It imports its vendor library only when called, through
+`fgaf.acquire.tables.vendor_module`, whose error names the extra to install, and lists it as
+``REQUIRES = ("module",)`` for `acq devices`.
 """

@@ -1,9 +1,9 @@
-"""ASI focus drives: the Z axis of an MS-2000 or Tiger controller, with X and Y where there are.
+"""ASI focus drives: the Z axis of an MS-2000 or Tiger controller, with X and Y if present.
 
 Commands are those of ASI's serial command directory. A move is acknowledged with `:A` when it
-begins, so its end is asked for (`/`), and since controllers were seen to say too early that they
-are not busy, whether the axis stands where it should is the engine's to judge from `W Z`. Nothing
-is saved in the controller's memory (`SS`), and its zero is never moved (`Z`, `H`).
+starts, so its end is polled (`/`). Some controllers report too early that they are not busy, so the
+engine checks the final position with `W Z`. Nothing is saved in the controller's memory (`SS`), and
+its zero is never changed (`Z`, `H`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class AsiSettings(SerialSettings):
     axis
         Letter of the focus axis.
     baud
-        As set by the controller's switches.
+        Set by the controller's switches.
     """
 
     axis: Annotated[str, Field(pattern=r"^[A-Z]$")] = "Z"
@@ -68,10 +68,10 @@ class AsiStage(SerialStage):
     Attributes
     ----------
     name
-        Controller, version, unit and what became of its backlash correction.
+        Controller, version, unit and state of its backlash correction.
     backlash_um
-        Length of its anti-backlash moves (`B`) as found, in µm, 0 where they are off; None where
-        the controller does not say.
+        Length of its anti-backlash moves (`B`) at opening, in µm, 0 if off; None if the controller
+        does not report it.
     """
 
     DONE = re.compile(r":A")
@@ -93,7 +93,7 @@ class AsiStage(SerialStage):
         return units * self._unit_um * self._settings.direction
 
     def ramp_to(self, z_um: float, speed_um_s: float) -> None:
-        """Start an absolute move at a speed (`S`, in mm/s); the next move has the usual one again.
+        """Start a move at a speed (`S`, in mm/s); the next move has the normal speed again.
 
         Raises
         ------
@@ -105,12 +105,12 @@ class AsiStage(SerialStage):
         self._go(z_um)
 
     def moving(self) -> bool:
-        """Whether any axis of the controller carries out a move (`/`)."""
+        """Whether any axis of the controller moves (`/`)."""
         return self._ask("/", _STATUS)[0] == "B"
 
     @property
     def limits_xy_um(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """None: the controller knows its switches only, so the rig must say."""
+        """None: the controller has limit switches only, so the rig must give the limits."""
         return _UNLIMITED, _UNLIMITED
 
     def position_xy_um(self) -> tuple[float, float]:
@@ -120,7 +120,7 @@ class AsiStage(SerialStage):
         return float(x) * x_um, float(y) * y_um
 
     def move_xy_to(self, x_um: float, y_um: float) -> None:
-        """Start an absolute move of X and Y (`M`) and return when the controller has taken it.
+        """Start a move of X and Y (`M`), and return when it is accepted.
 
         Raises
         ------
@@ -132,7 +132,7 @@ class AsiStage(SerialStage):
         self._ask(f"M X={x} Y={y}", self.DONE)
 
     def moving_xy(self) -> bool:
-        """Whether any axis of the controller carries out a move (`/`)."""
+        """Whether any axis of the controller moves (`/`)."""
         return self.moving()
 
     def _find_speed(self) -> str:
@@ -159,7 +159,7 @@ class AsiStage(SerialStage):
         return self._read_unit("X"), self._read_unit("Y")
 
     def _read_unit(self, axis: str) -> float:
-        """Read the units in a millimetre (`UM`), 10 000 unless somebody has changed them."""
+        """Read the units per millimetre (`UM`), 10 000 by default."""
         found = self._ask_optional(f"UM {axis}?", _setting(axis))
         units_per_mm = float(found[1]) if found else _UNITS_PER_MM
         if units_per_mm == 0:
@@ -180,7 +180,7 @@ class AsiStage(SerialStage):
         return f"backlash correction of {self.backlash_um:g} µm switched off"
 
     def _halt(self, command: str) -> None:
-        """Halt: answered with `:N-21` where that ends a move, else with `:A`."""
+        """Halt: answered with `:N-21` if it ends a move, else with `:A`."""
         with self._link.exchange(urgent=True):
             answer = self._send(command)
             if answer not in _HALTED:
@@ -202,7 +202,7 @@ def open_stage(settings: Mapping[str, Any], opening: Opening) -> AsiStage:
     SettingError
         A key is unknown, missing or wrong.
     DeviceError
-        The port does not open, or what answers there has no such axis.
+        The port does not open, or the controller has no such axis.
     """
     checked = parse_table(AsiSettings, settings, "stage.options")
     limits_um = limits_of(opening, "an ASI")
@@ -217,7 +217,7 @@ def open_stage(settings: Mapping[str, Any], opening: Opening) -> AsiStage:
 
 
 def find_on(port: str) -> Found | None:
-    """Look for a controller on a serial port, at both usual speeds: `W Z` only reads."""
+    """Search for a controller on a serial port, at both common baud rates: `W Z` only reads."""
     for baud in _USUAL_BAUD:
         for answer in identify(port, "W Z", baud=baud):
             if _POSITION.fullmatch(answer) or AsiStage.REFUSED.fullmatch(answer):
@@ -232,5 +232,5 @@ def _setting(axis: str) -> re.Pattern[str]:
 
 
 def _plain(number: float) -> str:
-    """Write a number without exponent and without needless zeros."""
+    """Format a number without exponent and trailing zeros."""
     return f"{number:.2f}".rstrip("0").rstrip(".")

@@ -1,4 +1,4 @@
-"""Pixel formats of Basler cameras: how many bits are in them, and how they become grey images.
+"""Pixel formats of Basler cameras: their bits, and conversion to grey images.
 
 Packed formats and Bayer patterns go through pylon's own converter; its output is aligned to the
 least significant bit, so that 12 bits stay numbers up to 4095.
@@ -28,7 +28,7 @@ class PixelFormat:
     Attributes
     ----------
     name
-        As the camera calls it.
+        Name in the camera.
     """
 
     name: str
@@ -49,7 +49,7 @@ class PixelFormat:
         return self.is_colour or self.name.endswith(("p", "Packed"))
 
     def reader(self, pylon: ModuleType) -> GreyReader:
-        """Make what turns images of this format into arrays."""
+        """Make the converter of images of this format to arrays."""
         return GreyReader(self, pylon)
 
 

@@ -1,4 +1,4 @@
-"""The clock of a Basler camera, read against the run's own."""
+"""Conversion of a Basler camera's clock to the run's clock."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class CameraStamps:
     device
         The open camera.
     latch
-        Names of the command that stops the camera's clock for reading, and of what is then read.
+        Names of the command that latches the camera's clock, and of the value to read.
     ticks_per_s
-        What the camera counts in.
+        Clock ticks of the camera per second.
     clock
         The run's clock.
 
     Attributes
     ----------
     error_s
-        How far a translated stamp may be off: half the shortest time the latching took.
+        Maximum error of a converted stamp: half the shortest latching time.
     """
 
     def __init__(self, device: Any, latch: tuple[str, str], ticks_per_s: int, clock: Clock) -> None:
@@ -39,7 +39,7 @@ class CameraStamps:
         self.synchronise()
 
     def synchronise(self) -> None:
-        """Read both clocks together, a few times, and keep the closest pair: they drift apart."""
+        """Read both clocks together, a few times, and keep the closest pair, since they drift."""
         command, value = (getattr(self._device, name) for name in self._latch)
         pairs = []
         for _ in range(_TRIES):

@@ -1,4 +1,4 @@
-"""Limits of drives that know none by themselves: the rig's."""
+"""Limits of drives without their own limits, from the rig."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def limits_of(opening: Opening, maker: str) -> tuple[float, float]:
     opening
         Gives the rig.
     maker
-        Whose drive needs them, with its article; begins the error message.
+        Maker of the drive, with its article; begins the error message.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def require_within(z_um: float, limits_um: tuple[float, float], name: str) -> No
     limits_um
         Lowest and highest z, µm.
     name
-        Of the drive, named in the error.
+        Name of the drive, for the error.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from fgaf.acquire.tables import vendor_module
 def find() -> list[Found]:
     """List every configuration in the folders of the installed Micro-Managers, as camera and drive.
 
-    Configurations elsewhere are not looked for: give their path as ``config`` in the rig's options.
+    Other folders are not searched: give the path as ``config`` in the rig's options.
     """
     folders = vendor_module("pymmcore_plus").find_micromanager(return_first=False)
     return [

@@ -1,8 +1,7 @@
 """One Micro-Manager core: its devices, shared by a drive and a camera, and finite waits for it.
 
-The core's calls have no time-out of their own. They therefore run one after another on a thread of
-the session, and whoever waits for one gives up in time; after that the core is not asked again, as
-it may be stuck for ever.
+The core's calls have no time-out. They therefore run one by one on a thread of the session, and the
+caller waits with a time-out; after a time-out the core is not called again, since it may be stuck.
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ _LOADING_S: Final = 120.0
 
 
 class Load(Table):
-    """One device to be loaded where there is no configuration file; hubs before what is on them.
+    """One device to load when there is no configuration file; hubs before their devices.
 
     Attributes
     ----------
     label
-        How it is called from then on.
+        Its label in the core.
     library, name
         Adapter library and device, as Micro-Manager's hardware wizard lists them; for a device
         written in Python its module and class.
     properties
-        Set before it is initialized (a port, ...).
+        Properties set before it is initialized (a port, ...).
     """
 
     label: str
@@ -58,12 +57,12 @@ class SessionSettings(Table):
     config
         Micro-Manager's configuration file.
     load
-        The devices, where there is no such file.
+        The devices, if there is no such file.
     micromanager
         Folder of the device adapters; by default that of the installation that pymmcore-plus
         finds.
     python_devices
-        Use pymmcore-plus's experimental core, which also has devices that are written in Python.
+        Use pymmcore-plus's experimental core, which also supports devices written in Python.
     """
 
     config: Path | None = None
@@ -78,14 +77,14 @@ class Session:
     Attributes
     ----------
     settings
-        What it was opened with.
+        Its settings.
     core
         The `pymmcore_plus.CMMCorePlus`.
 
     Raises
     ------
     SettingError
-        Neither a configuration file nor devices are given, or the file is absent.
+        Neither a configuration file nor devices are given, or the file does not exist.
     DeviceError
         pymmcore-plus is missing, or a device cannot be loaded.
     """
@@ -116,15 +115,15 @@ class Session:
             raise
 
     def share(self) -> Session:
-        """Let one more user have it."""
+        """Register one more user."""
         self._users += 1
         return self
 
     def release(self) -> None:
         """End one use; the last one unloads the devices.
 
-        A core that is only forgotten can abort the interpreter at its exit, through the thread on
-        which it calls back; taking the callback away ends that thread.
+        A core that is not closed can abort the interpreter at exit, through its callback thread;
+        removing the callback ends that thread.
         """
         self._users -= 1
         if self._users:
@@ -136,21 +135,21 @@ class Session:
             self._calls.put(None)
 
     def call(self, what: str, function: Callable[[], Answer], timeout_s: float = _CALL_S) -> Answer:
-        """Run a function on the session's thread and wait for its answer.
+        """Run a function on the session's thread and wait for its result.
 
         Parameters
         ----------
         what
             What it does, for the error: "Micro-Manager cannot WHAT".
         function
-            Talks to the core.
+            Uses the core.
         timeout_s
             Longest wait in seconds.
 
         Raises
         ------
         DeviceError
-            It failed, or did not end in time; now or in an earlier call.
+            It failed or did not end in time, now or in an earlier call.
         """
         if self._stuck:
             raise DeviceError(f"Micro-Manager is stuck since it was to {self._stuck}; restart it")
@@ -161,7 +160,7 @@ class Session:
         def run() -> None:
             try:
                 answers.append(function())
-            except Exception as error:  # adapters are foreign code and raise anything
+            except Exception as error:  # adapters are external code and raise anything
                 errors.append(error)
             finally:
                 ended.set()
@@ -184,9 +183,9 @@ class Session:
 
 
 def _import_core(python_devices: bool) -> ModuleType:
-    """Import the library without its habits in logging.
+    """Import the library without its logging settings.
 
-    It turns on everybody's debugging messages, and prints what is raised anyway.
+    It turns on debug messages of all libraries, and prints errors that are raised anyway.
     """
     root = logging.getLogger()
     level = root.level

@@ -1,8 +1,8 @@
-"""When the frames of a Micro-Manager stream were exposed, as far as their arrival tells it.
+"""Exposure times of the frames of a Micro-Manager stream, estimated from their arrival.
 
 The core stamps a frame when the camera's adapter hands it over: after its exposure, its read-out
-and its transfer. What adapters say besides (`ElapsedTime-ms`) is of the camera with some of them,
-of the computer with others, and counts from a time that nobody tells, so it is not used.
+and its transfer. The tag `ElapsedTime-ms` is from the camera for some adapters and from the
+computer for others, with an unknown zero, so it is not used.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _EPOCH: Final = datetime(1970, 1, 1)
 
 
 class Latency(Table):
-    """How long frames take from the end of their exposure to their arrival, as somebody measured.
+    """Measured time from the end of a frame's exposure to its arrival.
 
     Attributes
     ----------
     ms
         The time.
     error_ms
-        How far it may be off.
+        Its maximum error.
     """
 
     ms: WaitMs
@@ -41,14 +41,14 @@ class Latency(Table):
 
 @dataclass(frozen=True)
 class Pace:
-    """How evenly frames of a stream arrive.
+    """Regularity of a stream's arrivals.
 
     Attributes
     ----------
     interval_s
-        From one frame to the next.
+        Time from one frame to the next.
     scatter_s
-        How far an arrival usually (the median) lies from its turn.
+        Median distance of an arrival from its expected time.
     """
 
     interval_s: float
@@ -56,17 +56,17 @@ class Pace:
 
     @classmethod
     def of(cls, arrivals_ns: Sequence[int]) -> Self:
-        """Find the pace that a few late arrivals do not change: the median of all pairs.
+        """Find the frame interval as the median over all pairs; late arrivals do not count.
 
         Parameters
         ----------
         arrivals_ns
-            Of successive frames, ns; the first ones may be uneven and do not count.
+            Arrivals of successive frames, ns; the first ones may be uneven and are not used.
 
         Raises
         ------
         DeviceError
-            The frames came at once, or the later ones earlier.
+            The frames came at the same time, or in wrong order.
         """
         since_s = (np.array(arrivals_ns[_UNEVEN_FRAMES:]) - arrivals_ns[0]) / 1e9
         first, second = np.triu_indices(len(since_s), 1)
@@ -77,22 +77,22 @@ class Pace:
         return cls(interval_s, float(np.median(np.abs(turns_s - np.median(turns_s)))))
 
     def latency(self) -> Latency:
-        """Bound what nobody measured: read-out and transfer take at most a frame time each.
+        """Bound an unmeasured delay: read-out and transfer take at most one frame time each.
 
-        A camera for which one of them took longer could not keep the pace.
+        A camera that needs longer for one of them could not keep the frame rate.
         """
         return Latency(ms=self.interval_s * 1e3, error_ms=self.interval_s * 1e3)
 
 
 class Arrivals:
-    """Arrival times of one stream by the run's clock; a busy computer's delays are taken out.
+    """Arrival times of one stream by the run's clock, without delays of a busy computer.
 
     Parameters
     ----------
     clock
         The run's.
     pace
-        What the stream keeps; None takes every arrival as it is.
+        Regularity of the stream; None for unchanged arrivals.
     """
 
     def __init__(self, clock: Clock, pace: Pace | None = None) -> None:
@@ -104,7 +104,7 @@ class Arrivals:
     def next_ns(self, told: str) -> int:
         """Return the arrival of the next frame in ns since the epoch.
 
-        A frame never arrives before its turn, so one that is late counts as in its turn.
+        A frame never arrives early, so a late frame is assigned its expected time.
 
         Parameters
         ----------
@@ -114,7 +114,7 @@ class Arrivals:
         Raises
         ------
         IncompleteFrameError
-            It is half a frame time or more from its turn.
+            It is half a frame time or more from its expected time.
         """
         since = datetime.fromisoformat(told) - _EPOCH
         arrived_ns = since // timedelta(microseconds=1) * 1000 + self._offset_ns
@@ -133,7 +133,7 @@ class Arrivals:
 
 
 def _system_offset_ns(clock: Clock) -> int:
-    """Read both clocks together as the system's advances: on Windows it may stand for 16 ms."""
+    """Read both clocks when the system clock advances: on Windows it may stand still for 16 ms."""
     begun = now = datetime.now()
     while now == begun:
         now = datetime.now()

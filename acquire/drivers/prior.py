@@ -1,11 +1,11 @@
 """Prior focus drives: the focus axis of a ProScan II/III controller, and the NanoScanZ piezo.
 
-Section numbers are those of the ProScan III manual, V 1.16. Where the manual and controllers in
-the field disagree the driver lives with both: the `R` that the manual puts at the end of a move
-(4.1) also comes milliseconds after its start, so a move is over when the `R` has been seen *and*
-`$` says that the axis stands; whether it stands where it should is the engine's to judge from
-`PZ`. Three commands are never sent: a bare `Z` (zeroes every axis), `SIZ` (drives into the hard
-limits) and `PZ,n` (redefines the position).
+Section numbers are those of the ProScan III manual, V 1.16. Where the manual and real controllers
+differ, the driver supports both: the `R` that marks the end of a move in the manual (4.1) may also
+come milliseconds after its start, so a move is over when the `R` has been seen *and* `$` reports
+that the axis is at rest. The engine checks the final position with `PZ`. Three commands are never
+sent: a bare `Z` (zeroes every axis), `SIZ` (drives into the hard limits) and `PZ,n` (redefines the
+position).
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class PriorSettings(SerialSettings):
     baud, stop_bits
         Line settings; some ProScan III want two stop bits.
     unit_um
-        Size of the controller's unit in µm. Read from a ProScan (`RES,Z`, 4.4); needed only where
-        it does not say, and checked where it does. The NanoScanZ counts in µm.
+        Size of the controller's unit in µm. A ProScan reports it (`RES,Z`, 4.4): then it is only
+        checked; else it is needed. The NanoScanZ counts in µm.
     """
 
     model: Literal["proscan", "nanoscanz"] = "proscan"
@@ -93,10 +93,10 @@ class PriorStage(SerialStage):
     Attributes
     ----------
     name
-        Controller, serial number, unit and what became of its backlash correction.
+        Controller, serial number, unit and state of its backlash correction.
     backlash
-        `BLZH` as found (4.4): whether it was on, and its size in microsteps; None where the
-        controller does not say.
+        `BLZH` at opening (4.4): whether it was on, and its size in microsteps; None if the
+        controller does not report it.
     """
 
     DONE = re.compile(r"0")
@@ -115,7 +115,7 @@ class PriorStage(SerialStage):
 
     @property
     def unit_um(self) -> float | None:
-        """Size of the unit that a ProScan counts in; None for a NanoScanZ, which takes any µm."""
+        """Size of a ProScan's unit; None for a NanoScanZ, which accepts any µm."""
         return self._unit_um if self._settings.model == "proscan" else None
 
     def position_um(self) -> float:
@@ -123,14 +123,14 @@ class PriorStage(SerialStage):
         return float(self._ask("PZ", _NUMBER)[0]) * self._unit_um * self._settings.direction
 
     def ramp_to(self, z_um: float, speed_um_s: float) -> None:
-        """Start an absolute move at a speed (`SMZ`); the next move has the usual one again.
+        """Start an absolute move at a speed (`SMZ`); the next move has the normal speed again.
 
-        The controller takes its speed in whole percent of its motor's (4.4).
+        The controller takes the speed in whole percent of its motor's speed (4.4).
 
         Raises
         ------
         DeviceError
-            It cannot be so slow or so fast, `try_speed` has not measured it, `z_um` is outside the
+            The speed is out of range, `try_speed` has not measured it, `z_um` is outside the
             limits, or the link is lost.
         """
         require_within(z_um, self.limits_um, self.name)
@@ -147,12 +147,12 @@ class PriorStage(SerialStage):
         self._go(z_um)
 
     def try_speed(self, z_um: float) -> None:
-        """Measure by read-backs on the way to `z_um` how many µm/s a percent is, once.
+        """Measure once, by read-backs on the way to `z_um`, how many µm/s one percent is.
 
         Raises
         ------
         DeviceError
-            The way is too short, or too long, to measure it.
+            The distance is too short, or too long, to measure it.
         """
         if self._um_s_per_percent:
             return
@@ -178,12 +178,12 @@ class PriorStage(SerialStage):
         )
 
     def moving(self) -> bool:
-        """Whether the move's `R` is still to come or `$` (4.2) shows the axis moving."""
+        """Whether the move's `R` is still missing or `$` (4.2) shows the axis moving."""
         status = int(self._ask("$", _BIT_FIELD)[0])
         return bool(status & _Z_MOVING) or bool(self._move)
 
     def stop(self) -> None:
-        """Halt the axis: controlled (`I`), and at once (`K`) where that is not acknowledged."""
+        """Halt the axis: controlled (`I`), and at once (`K`) if that is not acknowledged."""
         self._move = ""
         super().stop()
 
@@ -200,7 +200,7 @@ class PriorStage(SerialStage):
         self._set_speed(f"SMZ,{percent}", lambda: f"SMZ,{self._ask('SMZ', _PERCENT)[0]}")
 
     def _watch(self, z_um: float) -> list[Reading]:
-        """Go to `z_um` as fast as is set now, and read the position all the way."""
+        """Go to `z_um` at the set speed, and read the position during the move."""
         readings: list[Reading] = []
         self._go(z_um)
         begun_s = time.monotonic()
@@ -246,9 +246,9 @@ class PriorStage(SerialStage):
         return 1.0
 
     def _set_mode(self, mode: str) -> None:
-        """Set a mode of the protocol to 0, and remember to set it back.
+        """Set a mode of the protocol to 0, to be restored later.
 
-        The question before it also ends a command that another program left half sent.
+        The query before it also ends a command that another program sent incompletely.
         """
         found = self._ask_anything(mode)
         self._ask(f"{mode},0", self.DONE)
@@ -324,8 +324,8 @@ class PriorStage(SerialStage):
     def _send(self, command: str) -> str:
         """Send a command and return the first line of its answer.
 
-        An `R` is never an answer to a question: it ends the move before it. Neither is a refusal
-        that comes while the move still owes its `R`.
+        An `R` is never the answer to a query: it ends the previous move. The same holds for a
+        refusal that comes while the move's `R` is missing.
         """
         if not self._move:
             self._link.drop_waiting()
@@ -357,7 +357,7 @@ def open_stage(settings: Mapping[str, Any], opening: Opening) -> PriorStage:
     SettingError
         A key is unknown, missing or wrong.
     DeviceError
-        The port does not open, or what answers there has no focus drive.
+        The port does not open, or the controller has no focus drive.
     """
     checked = parse_table(PriorSettings, settings, "stage.options")
     limits_um = limits_of(opening, "a Prior")
@@ -374,7 +374,7 @@ def open_stage(settings: Mapping[str, Any], opening: Opening) -> PriorStage:
 def find_on(port: str) -> Found | None:
     """Recognise a ProScan by its information block (`?`, 4.2), which changes nothing.
 
-    A command that another program left half sent spoils the first question; it is then asked again.
+    An incomplete command of another program spoils the first query; it is then repeated.
     """
     for _ in range(2):
         lines = identify(port, "?", baud=9600, last="END")

@@ -1,10 +1,9 @@
-"""A recorded raw stack as camera and focus drive: what was exposed once is exposed again.
+"""Replays a recorded raw stack as camera and focus drive.
 
-The drive knows the heights of the recorded planes. Where it is sent within the rig's tolerance of
-one of them, but never farther than half a step, it stands on that plane and reads back the height
-recorded for it; anywhere else it stands between the planes, where nothing can be exposed. So no
-frame is ever passed off as one of another height, and a finer plan than the recorded one is an
-error.
+The drive knows the heights of the recorded planes. When it is sent to within the rig's tolerance of
+a plane, but at most half a step away, it is at that plane and reads back the recorded height. At
+any other position nothing can be exposed. So a frame is never returned for another height, and a
+finer plan than the recorded one is an error.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class ReplayStageSettings(Table):
     stack
         The raw stack, ``NAME.stack.h5``.
     realtime
-        Whether exposures take the time they took; else they take none.
+        Whether exposures take their recorded time; else they take no time.
     """
 
     stack: Path
@@ -49,9 +48,9 @@ class ReplayCameraSettings(Table):
     Attributes
     ----------
     exposure_ms
-        The rig gives it; the frames keep the exposure time they were recorded with.
+        From the rig; the frames keep their recorded exposure time.
     stack
-        The raw stack; by default that of the drive, when it is a replay too.
+        The raw stack; by default that of the drive, if it is a replay too.
     """
 
     exposure_ms: ExposureMs
@@ -67,7 +66,7 @@ class Planes:
     z_um
         (P,) drive positions read back when it was recorded, in µm.
     reach_um
-        How far from a plane still counts as on it, in µm.
+        Maximum distance from a plane that counts as on it, in µm.
     """
 
     z_um: npt.NDArray[np.float64]
@@ -75,7 +74,7 @@ class Planes:
 
     @classmethod
     def of(cls, stack: RawStack, opening: Opening) -> Self:
-        """Take the heights of a stack; the reach is the rig's tolerance, at most half a step.
+        """Read the heights of a stack; the reach is the rig's tolerance, at most half a step.
 
         Parameters
         ----------
@@ -93,20 +92,20 @@ class Planes:
     def at(self, z_um: float) -> int | None:
         """Return the index of the plane at a height, None between the planes."""
         plane = self.nearest(z_um)
-        # Positions are sums of steps: what is a rounding error too far is not too far.
+        # Positions are sums of steps: allow for rounding errors.
         return plane if abs(self.z_um[plane] - z_um) <= self.reach_um * (1 + 1e-9) else None
 
 
 class ReplayStage:
-    """A drive that is at once where it is sent; implements `fgaf.acquire.devices.Stage`.
+    """A drive that moves without delay; implements `fgaf.acquire.devices.Stage`.
 
     Attributes
     ----------
     name
         The recorded drive and the file.
     limits_um
-        Lowest and highest z, in µm: that of the planes, with half a step and below also the rig's
-        approach in addition.
+        Lowest and highest z, in µm: those of the planes, extended by half a step, and below also by
+        the rig's approach.
     stack
         The file.
     """
@@ -126,12 +125,12 @@ class ReplayStage:
         self._z_um = stack.header.center_um
 
     def position_um(self) -> float:
-        """Return the recorded z of the plane it stands on, else where it was sent, in µm."""
+        """Return the recorded z of its plane, or its target between planes, in µm."""
         plane = self._planes.at(self._z_um)
         return self._z_um if plane is None else float(self._planes.z_um[plane])
 
     def move_to(self, z_um: float) -> None:
-        """Stand at `z_um`.
+        """Go to `z_um`.
 
         Raises
         ------
@@ -142,18 +141,18 @@ class ReplayStage:
         self._z_um = z_um
 
     def moving(self) -> bool:
-        """Never: it is there at once."""
+        """Always false: it moves without delay."""
         return False
 
     def stop(self) -> None:
         """Nothing moves."""
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Does nothing."""
 
 
 class ReplayCamera:
-    """Shows the plane that the drive stands on; implements `fgaf.acquire.devices.Camera`.
+    """Returns the plane at the drive's position; implements `fgaf.acquire.devices.Camera`.
 
     Attributes
     ----------
@@ -192,12 +191,12 @@ class ReplayCamera:
         self._count = 0
 
     def trigger(self, timeout_s: float) -> Frame:  # noqa: ARG002
-        """Return a copy of the plane that the drive stands on, stamped now.
+        """Return a copy of the plane at the drive's position, with the current time.
 
         Raises
         ------
         DeviceError
-            Not started, or the drive stands between the planes.
+            Not started, or the drive is between the planes.
         """
         if not self._started:
             raise DeviceError(f"{self.name} is not started")
@@ -255,7 +254,7 @@ def open_stage(settings: Mapping[str, Any], opening: Opening) -> ReplayStage:
     SettingError
         A key is unknown, missing or wrong.
     FormatError
-        The file is no raw stack.
+        The file is not a raw stack.
     """
     checked = parse_table(ReplayStageSettings, settings, "stage.options")
     opening.clock = SimulatedClock(checked.realtime)
@@ -271,14 +270,14 @@ def open_camera(settings: Mapping[str, Any], opening: Opening) -> ReplayCamera:
     settings
         The rig's `[camera.options]`, see `ReplayCameraSettings`.
     opening
-        Gives the rig, its clock, and the drive, which may be any.
+        Gives the rig, its clock, and any drive.
 
     Raises
     ------
     SettingError
         A key is unknown or wrong, or neither camera nor drive name a stack.
     FormatError
-        The file is no raw stack, or damaged.
+        The file is not a raw stack, or is damaged.
     """
     checked = parse_table(ReplayCameraSettings, settings, "camera.options")
     stage = opening.stage

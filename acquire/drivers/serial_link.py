@@ -1,9 +1,9 @@
-"""One serial line to a device that answers in ASCII: it owns the port, the lock and the framing.
+"""A serial link to a device that answers in ASCII: port, lock and framing.
 
-Commands and replies are lines that end in a carriage return. A reply that comes too late, a torn
-line or an interrupted wait leaves bytes behind that would be taken for the next answer. The link
-therefore knows whether it is in step with the device, and when it is not it first waits until the
-line has been silent for one time-out.
+Commands and replies are lines that end in a carriage return. A late reply, an incomplete line or an
+interrupted wait leaves bytes that would be read as the next answer. The link therefore tracks
+whether it is synchronised with the device; if not, it first waits until the line has been silent
+for one time-out.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ _PRINTABLE = re.compile(rb"[\x20-\x7e]*")
 
 
 class SerialLink:
-    """An open port, exclusively ours where the platform can promise it.
+    """An open port, with exclusive access where the platform supports it.
 
     Parameters
     ----------
     port
         A port name (`COM3`, `/dev/ttyUSB0`) or a pyserial URL (`socket://host:port`).
     device
-        What is expected at the other end; begins every error message.
+        Name of the expected device; begins every error message.
     baud, stop_bits
         Line settings; always 8 data bits, no parity, no handshake.
     timeout_s
-        Longest wait for one line of a reply, and the silence that ends a confusion.
+        Longest wait for one line of a reply, and the silence needed to synchronise again.
 
     Raises
     ------
     DeviceError
-        pyserial is missing, or the port is absent, in use or forbidden.
+        pyserial is missing, or the port does not exist, is in use, or is not permitted.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class SerialLink:
         _log.debug("%s: port %s is open at %d baud", device, port, baud)
 
     def reopen(self) -> None:
-        """Give the port back and open it once more, for a cable that is in again.
+        """Close and reopen the port, after a cable was reconnected.
 
         Raises
         ------
@@ -81,9 +81,9 @@ class SerialLink:
     def exchange(self, *, urgent: bool = False) -> Iterator[None]:
         """Hold the line for one command and its whole reply.
 
-        An exchange that ends in an exception leaves the link out of step; the next one waits for
-        silence first, unless it is `urgent` (a stop must not wait). An urgent one leaves it out of
-        step, as what it read may have been an older answer.
+        After an exchange with an exception the link is not synchronised; the next one waits for
+        silence first, unless it is `urgent` (a stop must not wait). After an urgent one it is not
+        synchronised either, because it may have read an older answer.
         """
         with self._lock:
             if not (self._in_step or urgent):
@@ -96,8 +96,8 @@ class SerialLink:
     def send(self, command: str) -> None:
         """Write one command line.
 
-        An empty line is refused: to a ProScan it is a command of its own, which would shift every
-        later reply by one.
+        An empty line is refused: for a ProScan it is a command, which would shift every later reply
+        by one.
         """
         line = command.encode("ascii")
         if not line or not _PRINTABLE.fullmatch(line):
@@ -106,12 +106,12 @@ class SerialLink:
             self._serial.write(line + b"\r")
 
     def read_line(self) -> str:
-        """Return the next line that is not empty, without its end.
+        """Return the next line that is not empty, without its terminator.
 
         Raises
         ------
         DeviceError
-            No whole line came in time, or what came is not text.
+            No complete line came in time, or it is not text.
         """
         deadline = time.monotonic() + self.timeout_s
         line = bytearray()
@@ -133,13 +133,13 @@ class SerialLink:
         return line.decode("ascii").strip()
 
     def drop_waiting(self) -> None:
-        """Throw away what has arrived unasked."""
+        """Discard unexpected input."""
         with self._failing_as_lost():
             while self._serial.in_waiting:
                 self._serial.read(self._serial.in_waiting)
 
     def close(self) -> None:
-        """Give the port back; harmless when already closed."""
+        """Close the port; harmless when already closed."""
         with self._lock:
             self._serial.close()
 
@@ -194,7 +194,7 @@ def _open(port: str, device: str, baud: int, stop_bits: int, timeout_s: float) -
 
 
 def _why_closed(port: str, error: OSError) -> str:
-    """Say why a port does not open; Windows tells it only in the text of the error."""
+    """Say why a port does not open; Windows gives it only in the text of the error."""
     text = str(error)
     if error.errno in (errno.EAGAIN, errno.EBUSY) or "PermissionError(13" in text:
         return f"{port} is in use by another program: close it and try again"

@@ -1,4 +1,4 @@
-"""What focus controllers on a serial line share: their settings, limits, refusals and closing."""
+"""Common part of serial focus controllers: settings, limits, refusals and closing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ANYTHING: Final = re.compile(r".+")
 
 
 class SerialSettings(Table):
-    """What the `[stage.options]` of every controller on a serial line say.
+    """The `[stage.options]` of every serial controller.
 
     Attributes
     ----------
@@ -31,10 +31,10 @@ class SerialSettings(Table):
     timeout_s
         Longest wait for one line of a reply, in seconds.
     direction
-        -1 where growing numbers lower the objective, so that z still grows upwards.
+        -1 if larger numbers lower the objective, so that z still increases upwards.
     backlash
-        `off` switches the controller's own backlash correction off while the drive is open: it may
-        overshoot by more than a whole stack. `keep` leaves it.
+        `off` switches the controller's own backlash correction off while the drive is open, because
+        it may overshoot by more than a whole stack. `keep` does not change it.
     """
 
     port: str = Field(min_length=1)
@@ -44,25 +44,27 @@ class SerialSettings(Table):
 
 
 class RefusedError(DeviceError):
-    """The controller answered that it will not do what it was told."""
+    """The controller refused a command."""
 
 
 class SerialStage:
-    """A focus drive behind a serial line; a subclass knows the controller's language.
+    """A focus drive on a serial line; a subclass implements the controller's protocol.
 
     Attributes
     ----------
     name
-        Controller, and what of its settings matters for a stack.
+        Controller, and its settings that are important for a stack.
     limits_um
-        Lowest and highest z that may be asked for, in µm: the rig's, as these controllers know no
-        others than their switches.
+        Lowest and highest allowed z, in µm, from the rig: these controllers have limit switches
+        only.
     """
 
-    DONE: ClassVar[re.Pattern[str]]  # the answer to a command that was carried out
-    REFUSED: ClassVar[re.Pattern[str]]  # the other one; group 1 is the reason's number
+    DONE: ClassVar[re.Pattern[str]]  # the answer to an accepted command
+    REFUSED: ClassVar[
+        re.Pattern[str]
+    ]  # the answer to a refused command; group 1 is the error number
     REASONS: ClassVar[Mapping[int, str]]
-    HALTS: ClassVar[tuple[str, str]]  # commands that stop, the second where the first does not
+    HALTS: ClassVar[tuple[str, str]]  # commands that stop; the second is sent if the first fails
 
     name: str
 
@@ -81,7 +83,7 @@ class SerialStage:
             raise
 
     def move_to(self, z_um: float) -> None:
-        """Start an absolute move at the usual speed, and return when it has been sent.
+        """Start an absolute move at the normal speed, and return when it has been sent.
 
         Raises
         ------
@@ -95,7 +97,7 @@ class SerialStage:
         self._go(z_um)
 
     def stop(self) -> None:
-        """Halt the axis; again, in other words, where that is not acknowledged."""
+        """Halt the axis; with the second command if the first is not acknowledged."""
         first, second = self.HALTS
         try:
             self._halt(first)
@@ -103,18 +105,18 @@ class SerialStage:
             self._halt(second)
 
     def reopen(self) -> None:
-        """Open a lost link once more and greet the controller anew: it may have been switched off.
+        """Reopen a lost link and initialise the controller again: it may have been switched off.
 
         Raises
         ------
         DeviceError
-            The port does not open, or what answers there is no such controller.
+            The port does not open, or the device is not such a controller.
         """
         self._link.reopen()
         self._greet()
 
     def close(self) -> None:
-        """Restore the settings found when it was opened, and give the port back."""
+        """Restore the settings from before opening, and close the port."""
         if self._closed:
             return
         self._closed = True
@@ -126,7 +128,7 @@ class SerialStage:
             self._link.close()
 
     def _greet(self) -> None:
-        """Make sure of what is at the other end, name it and set it up."""
+        """Identify the controller, name it and set it up."""
         raise NotImplementedError
 
     def _go(self, z_um: float) -> None:
@@ -134,11 +136,11 @@ class SerialStage:
         raise NotImplementedError
 
     def _halt(self, command: str) -> None:
-        """Send a command that halts, and make sure that it is acknowledged."""
+        """Send a halt command, and check that it is acknowledged."""
         raise NotImplementedError
 
     def _set_speed(self, command: str, find_usual: Callable[[], str]) -> None:
-        """Set the speed of a ramp; the usual one is found out first, and set again in the end."""
+        """Set the speed of a ramp; the normal speed is read first, and restored at the end."""
         if not self._usual_speed:
             self._usual_speed = find_usual()
             self._restore.append(self._usual_speed)
@@ -146,7 +148,7 @@ class SerialStage:
         self._ask(command, self.DONE)
 
     def _ask(self, command: str, shape: re.Pattern[str]) -> re.Match[str]:
-        """Return the one line that answers a command, which must have the given shape.
+        """Return the one-line answer to a command, which must match the given pattern.
 
         Raises
         ------
@@ -176,7 +178,7 @@ class SerialStage:
             return None
 
     def _ask_anything(self, command: str) -> str:
-        """Return the answer whatever it is, or "unknown"."""
+        """Return any answer, or "unknown"."""
         told = self._ask_optional(command, _ANYTHING)
         return told[0] if told else "unknown"
 

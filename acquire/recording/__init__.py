@@ -1,1 +1,1 @@
-"""Stacks on disk, alone and in series."""
+"""Recording of stacks on disk, single and in series."""

@@ -1,4 +1,4 @@
-"""Stacks on disk: their names, their headers, and how one comes from the engine into its file."""
+"""Recording of stacks: names, headers, and writing from the engine to the file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SPARE_BYTES = 2 << 20
 
 @dataclass(frozen=True)
 class Labels:
-    """What the laboratory wants to remember of a stack; `field` is shared by its repeats."""
+    """The user's labels of a stack; `field` is shared by its repeats."""
 
     sample_id: str = ""
     operator: str = ""
@@ -54,24 +54,24 @@ def stack_paths(
     now: datetime | None = None,
     positions: Sequence[Position] = (),
 ) -> list[Path]:
-    """Choose names for stacks: those of a place sort by time, and no two runs get the same.
+    """Choose names for stacks: those of a position sort by time, and every run gets new names.
 
     Parameters
     ----------
     folder
-        Where the stacks will lie.
+        Folder of the stacks.
     repeat
-        How many.
+        Number of repeats.
     name
         ``NAME.stack.h5``, or ``NAME_r001.stack.h5`` and so on for several; without it
         ``SAMPLE_YYYYMMDD-HHMMSS_r001.stack.h5``, in UTC.
     sample_id
-        Begins the name when there is no `name`; "stack" when that is missing too.
+        Begins the name when there is no `name`; "stack" if both are missing.
     now
         The time; by default that of the call.
     positions
-        Places of the specimen, each of which is visited in each repeat. Their names follow that of
-        the stack: ``NAME_p01_r001.stack.h5``.
+        Positions of the specimen, all visited in each repeat. Their names are added to that of the
+        stack: ``NAME_p01_r001.stack.h5``.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def stack_paths(
     Raises
     ------
     SettingError
-        `repeat` is below 1, or `name` is no plain file name.
+        `repeat` is below 1, or `name` is not a plain file name.
     """
     if repeat < 1:
         raise SettingError(f"{repeat} stacks are none; give 1 or more")
@@ -100,7 +100,7 @@ def stack_paths(
 
 
 class Method(Protocol):
-    """A way to take a stack: `Engine` or `Sweep`."""
+    """A method to take a stack: `Engine` or `Sweep`."""
 
     retried: int
 
@@ -109,11 +109,11 @@ class Method(Protocol):
         ...
 
     def returning(self) -> AbstractContextManager[float]:
-        """Bring the drive back after the block; yields where that is."""
+        """Return the drive after the block; yields that position."""
         ...
 
     def move_to(self, z_um: float) -> float:
-        """Go somewhere between stacks."""
+        """Go to a position between stacks."""
         ...
 
     def expose(self, plan: StackPlan) -> Generator[Exposure, None, None]:
@@ -123,17 +123,17 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class Recorded:
-    """What is worth knowing of a series that went well.
+    """Summary of a series without errors.
 
     Attributes
     ----------
     late
-        Stacks that began late.
+        Stacks that started late.
     retried
         Incomplete frames that were taken again.
     short_of_space
-        Stack number at which the disk had no more room for the rest of the series, though for
-        that one; None when it always had.
+        Number of the stack from which the disk had no space for the rest of the series, but for
+        that stack; None if there was always space.
     """
 
     late: tuple[Late, ...] = ()
@@ -156,10 +156,10 @@ def record_stacks(
     interrupt: Interrupt | None = None,
     progress: Progress = lambda items, _label, _length: iter(items),
 ) -> Recorded:
-    """Take one stack for each of `paths`; afterwards the drive is back where it was.
+    """Take one stack for each of `paths`; the drive then returns to its start position.
 
-    Everything that can be checked is checked before the drive moves: limits, names, disk space.
-    A broken or interrupted run keeps the planes it has in a ``.part`` (`fgaf.dataset.recover`).
+    Limits, names and disk space are checked before the drive moves. A broken or interrupted run
+    keeps its planes in a ``.part`` (`fgaf.dataset.recover`).
 
     Parameters
     ----------
@@ -168,23 +168,23 @@ def record_stacks(
     plan
         The planes.
     paths
-        Targets, as from `stack_paths`.
+        Target files, for example from `stack_paths`.
     labels
         Recorded in every stack; the field is by default named after the first stack.
     method
-        How a stack is taken; by default by an `Engine`, plane by plane.
+        Method to take a stack; by default an `Engine`, plane by plane.
     every_s
-        Seconds from the begin of one stack to that of the next, between which the drive rests
-        where it was; 0 takes them one after another. With positions, from one round to the next.
+        Seconds from the start of one stack to the start of the next; the drive waits at its start
+        position. 0 takes them without a pause. With positions, from one round to the next.
     positions
-        Places of the specimen to visit in each round; `paths` holds one stack for each place of
-        each round. Afterwards x and y are back where they were, too.
+        Positions of the specimen to visit in each round; `paths` holds one stack for each position
+        of each round. Afterwards x and y return too.
     truth
-        Whether the truth that a simulated camera gives is written beside each stack.
+        Whether the truth of a simulated camera is written beside each stack.
     overwrite
         Whether existing stacks may be replaced.
     interrupt
-        How to stop the run.
+        Stops the run.
     progress
         Wraps an iterable with a label and a length, as `fgaf.base.console.progress` does.
 
@@ -193,7 +193,8 @@ def record_stacks(
     SettingError, ExistsError
         The plan or the names are impossible; nothing was moved.
     FgafError
-        The run broke; the line says at which plane and why, what was kept, where the drive is.
+        The run failed; the message gives the plane, the cause, what was kept, and the drive's
+        position.
     """
     interrupt = interrupt or Interrupt()
     method = method or Engine(devices, rig.camera, rig.stage, interrupt)
@@ -241,7 +242,7 @@ def record_stacks(
 def check_series(
     method: Method, plan: StackPlan, positions: Sequence[Position], travel: XYMover | None
 ) -> None:
-    """Refuse a series of which any stack is impossible, before anything moves.
+    """Refuse a series with an impossible stack, before anything moves.
 
     Parameters
     ----------
@@ -250,9 +251,9 @@ def check_series(
     plan
         Planes of each stack.
     positions
-        Where the stacks are taken; empty for where the specimen stands.
+        Positions of the stacks; empty for the current position.
     travel
-        Moves x and y; None where nothing does.
+        Moves x and y; None if there is no such stage.
 
     Raises
     ------
@@ -269,7 +270,7 @@ def check_series(
 
 
 def plan_at(plan: StackPlan, position: Position | None) -> StackPlan:
-    """The planes taken at a position: about its own z where it names one.
+    """The planes at a position: around its own z if it has one.
 
     Parameters
     ----------
@@ -293,7 +294,7 @@ def _at(position: Position) -> Iterator[None]:
 
 @contextmanager
 def _counted(done: int, of: int) -> Iterator[None]:
-    """Say in every error of the block how many stacks of a series were done."""
+    """Add the number of finished stacks to every error of the block."""
     try:
         yield
     except FgafError as error:
@@ -327,7 +328,7 @@ def _record(
 
 
 def _publish(writer: RawWriter, known: list[FrameTruth]) -> None:
-    """Publish the truth first: a stack is never seen without it, nor with that of an older one."""
+    """Publish the truth first, so that a stack never appears without it, or with an older one."""
     truth_path(writer.path).unlink(missing_ok=True)
     if known:
         write_truth(writer.path, StackTruth(stack_uuid=writer.header.uuid, frames=tuple(known)))
@@ -343,23 +344,23 @@ def _kept(writer: RawWriter) -> str:
 
 
 def check_outputs(paths: list[Path], plan: StackPlan, devices: Devices, overwrite: bool) -> None:
-    """Refuse files of which one cannot be, or that the disk cannot hold; nothing is made.
+    """Refuse invalid file names, or files that do not fit on the disk; nothing is created.
 
     Parameters
     ----------
     paths
         The stacks.
     plan, devices
-        What each will hold.
+        Content of each.
     overwrite
-        Whether what is there may be replaced.
+        Whether existing files may be replaced.
 
     Raises
     ------
     SettingError, ExistsError
         See `fgaf.base.files.require_all_new`; or a broken run left its ``.part``.
     FgafError
-        The disk has too little room.
+        The disk has too little space.
     """
     require_all_new(paths, overwrite)
     require_all_new(map(truth_path, paths), overwrite)
@@ -380,7 +381,7 @@ def _bytes_of_one(plan: StackPlan, devices: Devices) -> int:
 def _header(
     devices: Devices, rig: Rig, labels: Labels, first: Path, positions: Sequence[Position]
 ) -> Callable[[StackPlan, Position | None], RawHeader]:
-    """Return a maker of headers that differ in identity, time and place only."""
+    """Return a function that makes headers that differ only in identity, time and position."""
     stem = re.sub(r"_r\d+$", "", first.name.removesuffix(SUFFIX))
     field = labels.field or (stem.removesuffix(f"_{positions[0].name}") if positions else stem)
     rig_toml = rig.to_toml()
@@ -422,7 +423,7 @@ def _plainly(items: Iterable[Any], _label: str, _length: int | None) -> Iterator
 
 
 def _plain(text: str) -> str:
-    """Replace what some file system refuses; no leading or trailing dots."""
+    """Replace characters that some file systems refuse; no leading or trailing dots."""
     return re.sub(r"[^\w.-]+", "_", text).strip(".")
 
 

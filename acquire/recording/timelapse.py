@@ -1,4 +1,4 @@
-"""When the stacks of a time-lapse begin."""
+"""Start times of the stacks of a time-lapse."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _LOOK_S = 0.1
 
 @dataclass(frozen=True)
 class Late:
-    """A stack that began late, because the one before took too long.
+    """A stack that started late, because the previous one took too long.
 
     Attributes
     ----------
     number
-        Which one, counted from 1.
+        Its number, counted from 1.
     seconds
-        How late.
+        Delay.
     """
 
     number: int
@@ -32,24 +32,24 @@ class Late:
 
 
 class Timelapse:
-    """Lets stacks begin at fixed intervals, counted from the first: delays do not add up.
+    """Starts stacks at fixed intervals from the first: delays do not add up.
 
     Parameters
     ----------
     every_s
-        Interval in seconds; 0 is one after another.
+        Interval in seconds; 0 for no pause.
     clock, interrupt
-        What waits are measured by and ended by.
+        Clock of the waits, and their interrupt.
 
     Attributes
     ----------
     late
-        The late ones so far.
+        Late stacks so far.
 
     Raises
     ------
     SettingError
-        A negative interval.
+        The interval is negative.
     """
 
     def __init__(self, every_s: float, clock: Clock, interrupt: Interrupt) -> None:
@@ -60,12 +60,12 @@ class Timelapse:
         self._first_ns: int | None = None
 
     def wait(self, number: int) -> None:
-        """Return when stack `number` (from 1) is due, or at once when that is past.
+        """Wait until stack `number` (from 1) is due; returns at once if this time is past.
 
         Raises
         ------
         InterruptError
-            A stop was asked for.
+            A stop was requested.
         """
         if self._first_ns is None:
             self._first_ns = self._clock.now_ns()

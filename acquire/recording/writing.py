@@ -1,4 +1,4 @@
-"""A thread that writes planes while the drive already moves on."""
+"""A thread that writes planes while the drive moves on."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _FEWEST, _MOST = 4, 64
 
 
 class BackgroundWriter:
-    """Hands exposures to a `RawWriter` in a thread of its own, in order.
+    """Passes exposures to a `RawWriter` in its own thread, in order.
 
-    While more than half of the places are taken, planes are written uncompressed: compression
-    never costs a frame.
+    While the queue is more than half full, planes are written uncompressed, so that compression
+    never causes a lost frame.
 
-    Leaving the ``with`` block waits until everything handed over is on its way to the disk, also
-    after an error: what was exposed before is kept.
+    Leaving the ``with`` block waits until all queued planes are written, also after an error:
+    earlier exposures are kept.
 
     Parameters
     ----------
     writer
         The open file; used by the thread only, until the block ends.
     depth
-        Frames that may wait: the memory this can take, and the hiccup of a disk it can bridge. By
-        default as many as fit into 128 MB, but from 4 to 64.
+        Maximum number of waiting frames: it sets the memory use and the longest disk delay it can
+        bridge. By default as many as fit into 128 MB, but from 4 to 64.
     timeout_s
-        Longest wait, in real time, for a place in the queue and for its end.
+        Longest wait, in real time, for space in the queue and for its end.
     """
 
     def __init__(
@@ -67,16 +67,16 @@ class BackgroundWriter:
 
     @property
     def n_waiting(self) -> int:
-        """Exposures in memory that are still to be written."""
+        """Exposures in memory that are not yet written."""
         return self._waiting.qsize()
 
     def put(self, exposure: Exposure) -> None:
-        """Hand over the next plane.
+        """Queue the next plane.
 
         Raises
         ------
         FgafError
-            An earlier plane could not be written, or the disk has not kept up.
+            An earlier plane could not be written, or the disk is too slow.
         """
         self._check()
         self._enqueue(exposure)
@@ -105,7 +105,7 @@ class BackgroundWriter:
         )
 
     def _run(self) -> None:
-        """Write until the end mark; after an error only empty the queue, so that nobody blocks."""
+        """Write until the end mark; after an error only empty the queue, so that nothing blocks."""
         while (exposure := self._waiting.get()) is not None:
             if self._error is None:
                 try:

@@ -1,4 +1,4 @@
-"""Results of a method kept for the next call, for as long as its object lives and no longer."""
+"""Cached results of a method, for the lifetime of its object."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Result = TypeVar("Result")
 
 
 def kept(method: Callable[Arguments, Result], most: int) -> Callable[Arguments, Result]:
-    """Remember the last results of a bound method, by its (hashable) arguments.
+    """Cache the last results of a bound method, by its (hashable) arguments.
 
-    The method's object may hold what this returns: it is not kept alive by it, so that the tables
-    of a microscope go when the microscope does, and not when memory happens to be cleaned.
+    The cache does not keep the method's object alive, so the tables of a microscope are freed
+    together with the microscope, and not at some later garbage collection.
 
     Parameters
     ----------
     method
         Bound method.
     most
-        Results kept; the longest unused goes first.
+        Maximum number of results; the least recently used is dropped first.
     """
     held = weakref.WeakMethod(method)
 

@@ -25,7 +25,7 @@ Array = npt.NDArray[Any]
 Progress = Callable[[Iterable[int]], Iterable[int]]
 
 INTERVAL_S = 0.03
-"""Time from plane to plane: a fast drive's step and a short exposure."""
+"""Time from plane to plane: one step of a fast drive and a short exposure."""
 
 _MOST_PATCH_PX, _MOST_BYTES = 512, 16e9
 _NEIGHBOUR, _DEBRIS = 0.3, 0.35
@@ -45,25 +45,25 @@ def simulate_cells(
     settings: SimulationSettings | None = None,
     progress: Progress | None = None,
 ) -> Archive:
-    """Simulate the focus stacks of single cells, cropped about their true place.
+    """Simulate the focus stacks of single cells, cropped around their true position.
 
-    Every cell has its own size, shape, index, pose, light and company. Planes are taken
-    `interval_s` apart, z ascending; a motile cell turns, rolls and beats between them. Each
-    patch is rendered with the cell exactly at the depth that its label says: a change of the
-    cell's own z during its stack is taken as followed by the drive, so that ``depth_um ==
-    true_depth_um`` to the last digit. The patch is centred on the pixel in which the centre
-    of the head's phase lies; within that pixel it may lie anywhere.
+    Every cell has its own size, shape, index, pose, illumination and neighbours. Planes are taken
+    `interval_s` apart, z ascending; a motile cell turns, rolls and beats between them. Each patch
+    is rendered with the cell exactly at the depth of its label: the drive is assumed to follow
+    changes of the cell's own z, so ``depth_um == true_depth_um`` exactly. The patch is centred on
+    the pixel that contains the centre of the head's phase; the position within that pixel is
+    arbitrary.
 
     Parameters
     ----------
     cells
-        How many.
+        Number of cells.
     motile
-        Whether they swim; else all planes of a cell show one frozen pose.
+        Whether they swim; else all planes of a cell show the same pose.
     seed
-        Everything follows from it; cell k is the same however many cells there are.
+        Random seed; cell k is the same for any number of cells.
     off_grid
-        Draw each depth uniformly within ±`half_range_um` in place of the grid's.
+        Draw each depth uniformly within ±`half_range_um` instead of on the grid.
     contrast
         "brightfield" or "relief".
     step_um, half_range_um
@@ -75,10 +75,10 @@ def simulate_cells(
     bit_depth
         8 or 12.
     settings
-        Microscope, camera and ranges of motion; `contrast`, `bit_depth`, `seed` and all that
-        makes up a field are not read from it.
+        Microscope, camera and ranges of motion; `contrast`, `bit_depth`, `seed` and the settings of
+        a field are not used.
     progress
-        Wraps the loop over the cells, to show how far it is.
+        Wraps the loop over the cells, to show progress.
 
     Returns
     -------
@@ -88,8 +88,8 @@ def simulate_cells(
     Raises
     ------
     SettingError
-        Less than one cell, patches under 16 or over 512 px, a step or range that is no number or
-        reaches to where cells fade, a range the step does not divide, or more than 16 GB.
+        Less than one cell, patches under 16 or over 512 px, a step or range that is not a number or
+        reaches to where cells fade, a range that is not a multiple of the step, or more than 16 GB.
     """
     if cells < 1 or not 16 <= patch_px <= _MOST_PATCH_PX:
         raise SettingError(
@@ -230,7 +230,7 @@ def _draw(rng: np.random.Generator, settings: SimulationSettings, start: Pose) -
 def _neighbour(
     rng: np.random.Generator, settings: SimulationSettings, cell: Swimmer, begin_s: float
 ) -> Swimmer:
-    """A second cell that swims away from the first one's place: its tail may cross the patch."""
+    """A second cell that swims away from the first one; its tail may cross the patch."""
     direction = float(rng.uniform(0, 2 * np.pi))
     distance = float(rng.uniform(14, 40))
     start = Pose(0.0, 0.0, float(rng.uniform(-3, 3)), yaw=direction + float(rng.normal(0, 0.4)))

@@ -1,4 +1,4 @@
-"""Images of weak beads: the flagellum as a sum of ready-made point images."""
+"""Images of weak beads: the flagellum as a sum of precomputed point images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = npt.NDArray[Any]
 
 DEPTH_STEP_UM = 0.1
 PLACES = 4
-"""Point images are kept per 0.1 µm of depth and per quarter of a pixel."""
+"""Point images are cached per 0.1 µm of depth and per quarter of a pixel."""
 
 BEAD_SIGMA_UM = 0.11
 """Width of a bead: the flagellum is 0.4 µm thick."""
@@ -24,8 +24,8 @@ class FlagellumImager:
     """Adds up the point images of weak phase beads (first Born approximation).
 
     A bead of integrated phase q adds ``q h(x - x_0, depth)`` to the relative intensity; h is
-    averaged over the source. The beads do not interfere with each other in this order, which
-    is what makes a whole flagellum one sum: it holds for the tens of milliradians of each.
+    averaged over the source. In this order the beads do not interfere with each other, so a whole
+    flagellum is one sum; this holds for the tens of milliradians of each bead.
     """
 
     def __init__(self, windows: Windows) -> None:
@@ -49,7 +49,7 @@ class FlagellumImager:
         image
             (Y, X) float32.
         y_px, x_px
-            (N,) places in the image; beads outside count as far as their image reaches in.
+            (N,) positions in the image; beads outside contribute if their image reaches in.
         depth_um
             (N,) the drive's z minus the focus of each bead.
         strength

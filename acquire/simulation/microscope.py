@@ -26,16 +26,17 @@ SLIT_CENTRE, SLIT_WIDTH, SLIT_LENGTH = 0.55, 0.2, 1.3
 _BALANCE = 0.75
 
 FADE_UM, HORIZON_UM = 12.0, 20.0
-"""Drive µm out of focus at which the image of a thing begins to fade, and from which it is ground.
+"""Drive µm out of focus at which the image of an object begins to fade, and beyond which it is
+background.
 
-So far away the few points of the source no longer stand for the whole condenser, and the window
-that holds the blur, with the memory for it, grows with the square of the distance.
+At that distance the few source points no longer represent the whole condenser, and the window for
+the blur, and its memory, grow with the square of the distance.
 """
 
 
 @dataclass(frozen=True)
 class Microscope:
-    """What happens to light of one direction: which source points shine, what the pupil does.
+    """Illumination and pupil: the source points, and the transmittance of the objective.
 
     Frequencies are in 1/µm in the specimen, (y, x); distances in drive µm.
     """
@@ -43,7 +44,7 @@ class Microscope:
     settings: MicroscopeSettings
 
     def source(self, order: int) -> tuple[Array, Array]:
-        """Points of the condenser's aperture that stand for the whole of it.
+        """Points that sample the condenser's aperture.
 
         Parameters
         ----------
@@ -124,16 +125,16 @@ class Microscope:
         return result
 
     def fade(self, distance_um: Array | float) -> Array:
-        """Weight of the contrast of what is `distance_um` out of focus: 1 near, 0 when ground."""
+        """Weight of an object's contrast `distance_um` out of focus: 1 near, 0 for background."""
         beyond = (np.abs(distance_um) - FADE_UM) / (HORIZON_UM - FADE_UM)
         result: Array = np.clip(1 - beyond, 0.0, 1.0)
         return result
 
     def spread_um(self, distance_um: float) -> float:
-        """How far light that left a point reaches sideways `distance_um` of drive away.
+        """Lateral extent of the light from a point at `distance_um` of drive.
 
-        The marginal ray, and room for the rings about its image; relief's one-sided pupil
-        throws a longer shade.
+        The marginal ray, plus a margin for the rings around its image; the one-sided pupil of
+        relief contrast has a longer shadow.
         """
         s = self.settings
         tangent = s.numerical_aperture / np.sqrt(s.medium_index**2 - s.numerical_aperture**2)
@@ -141,10 +142,10 @@ class Microscope:
         return float(tangent * abs(distance_um) + rings * s.wavelength_um / s.numerical_aperture)
 
     def order_for(self, distance_um: float) -> int:
-        """Fineness of the source that images a thing out of focus by `distance_um`.
+        """Source sampling for an object `distance_um` out of focus.
 
-        Each source point throws its own image, shifted by the distance times its slope: the
-        further out of focus, the finer the source must be sampled.
+        Each source point makes its own image, shifted by the distance times its slope, so the
+        source needs finer sampling further out of focus.
         """
         distance = abs(distance_um)
         return 2 if distance < 2.5 else 3 if distance < 6 else 5

@@ -1,4 +1,4 @@
-"""Windows: the piece of image about one thing, and all that does not depend on the thing."""
+"""Windows: the image area around one object, and what does not depend on the object."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def unit_phasor(angle: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """Frequencies of a window that the optics pass, for every source point one after the other.
+    """Frequencies of a window that the optics pass, for every source point.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Window:
     unit
         Distance of its frequencies (y, x), in 1/µm.
     reach
-        Largest frequency (y, x) that any source point brings through the pupil, in units: the
+        Largest frequency (y, x) that passes the pupil for any source point, in units: the
         box of frequencies is (2 reach + 1) long.
     wave_shape
         Samples of the coarser grid that still holds the intensity.
@@ -46,11 +46,11 @@ class Window:
     point
         (F,) source point of each.
     axial
-        (F,) 2 pi times the axial frequency less that of the unscattered light, rad/µm.
+        (F,) 2 pi times the axial frequency minus that of the unscattered light, rad/µm.
     pupil
         (F,) transmittance times the area of one frequency.
     unscattered
-        (S,) transmittance for the light that meets nothing.
+        (S,) transmittance of the unscattered light.
     weights
         (S,) of the source points, such that the empty background is 1.
     """
@@ -69,7 +69,7 @@ class Window:
 
 
 class Windows:
-    """Makes windows and keeps them.
+    """Makes and caches windows.
 
     Where the camera's pixels are too coarse for the finest detail the optics let through,
     windows are sampled `finer` times finer.
@@ -83,7 +83,7 @@ class Windows:
         self.get = kept(self._make, 128)
 
     def side(self, length_um: float) -> int:
-        """Samples of a window that holds `length_um`: a size that transforms fast."""
+        """Samples of a window of at least `length_um`: a size with a fast transform."""
         pixels = length_um / self.pixel_um
         for side in _SIDES:
             if side >= pixels:

@@ -1,7 +1,7 @@
-"""The plain model: every source point is carried through every slice, in double precision.
+"""The reference model: every source point is propagated through every slice, in double precision.
 
-Slow, simple, and with nothing left out but the light scattered backwards. The tests and the
-benchmark hold `waves` against it.
+It is slow and simple, and neglects only back-scattered light. The tests and the benchmark compare
+`waves` with it.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ def multislice(
     order: int = 4,
     oversampling: int = 2,
 ) -> Array:
-    """Image a thing by the multi-slice method.
+    """Image an object by the multi-slice method.
 
     Parameters
     ----------
     microscope, slices, depth_um
         As for `waves.WaveImager.image`; the pixels must be fine enough for the optics.
     centre_px
-        Where its centre stands in the window, (y, x) in camera pixels.
+        Position of its centre in the window, (y, x) in camera pixels.
     side
-        Camera pixels along the square window, which repeats itself beyond its borders.
+        Camera pixels along the square window, which is periodic.
     order
-        Fineness of the source.
+        Sampling order of the source.
     oversampling
         Samples of the wave per camera pixel.
 
@@ -80,7 +80,7 @@ def multislice(
 def _resample(
     slices: Slices, centre_px: tuple[float, float], pixel_um: float, frequency: Array
 ) -> Array:
-    """Lay the slices' phase onto the window's samples, band-limited to what these can hold."""
+    """Resample the slices' phase to the window's samples, band-limited."""
     n = len(frequency)
     matrix = []
     for first, count, centre in zip(

@@ -1,4 +1,4 @@
-"""A field under the simulated microscope: what the camera sees at a time and a drive position."""
+"""A field of the simulated microscope: the camera image at a time and a drive position."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BLUR_MOMENTS = 9
 
 @dataclass(frozen=True)
 class Swimmer:
-    """A sperm and its way."""
+    """A sperm and its path."""
 
     body: Sperm
     way: Swimming
@@ -43,8 +43,8 @@ class Swimmer:
 class Canvas:
     """The image under construction: relative intensity of one exposure.
 
-    Compact things multiply what is there, weak threads add to each other: each thing is imaged
-    by itself, and where images overlap light is taken to have met one after the other.
+    Compact objects multiply the image, weak threads are added: each object is imaged separately,
+    and where images overlap the light is assumed to pass one object after the other.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Canvas:
         self._weak = np.zeros(shape, np.float32)
 
     def multiply(self, patch: Patch) -> None:
-        """Lay a thing's image onto the canvas; what lies outside is cut off."""
+        """Add an object's image to the canvas; parts outside are cut off."""
         rows, columns = self._product.shape
         height, width = patch.intensity.shape
         y0, y1 = max(patch.top, 0), min(patch.top + height, rows)
@@ -71,14 +71,14 @@ class Canvas:
             ]
 
     def shows(self, y_px: float, x_px: float, reach_px: float) -> bool:
-        """Whether something within `reach_px` of a place can be seen.
+        """Whether an object within `reach_px` of a position is visible.
 
         Parameters
         ----------
         y_px, x_px
             The place, pixels.
         reach_px
-            Its radius, pixels.
+            Radius, pixels.
         """
         rows, columns = self._product.shape
         return -reach_px < y_px < rows + reach_px and -reach_px < x_px < columns + reach_px
@@ -97,7 +97,7 @@ class Canvas:
         z_um
             (N,) drive positions of their focus, µm.
         strength
-            (N,) how much phase each gives.
+            (N,) phase of each.
         """
         imager.add(self._weak, y_px, x_px, self.focus_um - z_um, strength)
 
@@ -107,7 +107,7 @@ class Canvas:
 
 
 class Painter:
-    """Lays sperm onto a canvas; keeps the tables of one microscope."""
+    """Draws sperm on a canvas; caches the tables of one microscope."""
 
     def __init__(self, settings: MicroscopeSettings) -> None:
         self.settings = settings
@@ -122,10 +122,10 @@ class Painter:
         exposure_s: float = 0.0,
         shift_um: tuple[float, float, float] = (0.0, 0.0, 0.0),
     ) -> None:
-        """Lay one sperm onto the canvas as it is about a time.
+        """Draw one sperm on the canvas at a time.
 
-        During the exposure the head moves on a straight line without turning; the flagellum
-        is drawn at as many moments of it as its blur needs.
+        During the exposure the head moves on a straight line without turning; the flagellum is
+        drawn at as many times as its motion blur needs.
 
         Parameters
         ----------
@@ -136,7 +136,7 @@ class Painter:
         time_s, exposure_s
             Middle and length of the exposure.
         shift_um
-            (y, x, z) added to its place: to centre it, or to bring it back into a field.
+            (y, x, z) added to its position: to centre it, or to bring it back into a field.
         """
         pixel = self.settings.pixel_size_um
         body, way = swimmer.body, swimmer.way
@@ -173,7 +173,7 @@ class Painter:
 
     @staticmethod
     def _moments(swimmer: Swimmer, exposure_s: float) -> Array:
-        """Moments of the exposure, about its middle, that the flagellum's blur is made of."""
+        """Times of the exposure, relative to its middle, for the flagellum's blur."""
         body = swimmer.body
         fastest = body.swing * body.wave * swimmer.way.beat_hz + swimmer.way.speed_um_s
         count = int(np.clip(np.ceil(fastest * exposure_s / _BLUR_STEP_UM), 1, _BLUR_MOMENTS))
@@ -181,10 +181,10 @@ class Painter:
 
 
 class Scene:
-    """A field of cells that swim whether one looks or not.
+    """A field of cells that swim independently of exposures.
 
-    Every exposure follows from the settings and its arguments alone: the same call gives the
-    same pixels, in whatever order calls are made.
+    Every exposure depends only on the settings and its arguments: the same call gives the same
+    pixels, in any order of calls.
 
     Parameters
     ----------
@@ -220,14 +220,14 @@ class Scene:
         focus_um
             The drive's z.
         before_each
-            Called before each cell and each thing; what it raises ends the exposure.
+            Called before each cell and each object; an exception from it ends the exposure.
 
         Returns
         -------
         pixels
             (Y, X) uint8 or uint16.
         truth
-            What lies in the field, in the middle of the exposure.
+            Content of the field in the middle of the exposure.
         """
         middle = time_s + exposure_s / 2
         canvas = Canvas(self.settings.shape, focus_um)
@@ -289,7 +289,7 @@ class Scene:
         return -margin < cell.y_px < rows + margin and -margin < cell.x_px < columns + margin
 
     def _fold(self, swimmer: Swimmer, time_s: float) -> tuple[float, float, float]:
-        """Shift that brings a cell that swam far away in again from the other side."""
+        """Shift that lets a cell that swam far away enter again from the other side."""
         away = swimmer.body.tail_length + 5.0
         y, x = swimmer.way.path(time_s)
         shift = []
@@ -314,7 +314,7 @@ class Scene:
         return swimmers
 
     def _furnish(self) -> list[Thing]:
-        """Debris and round cells anywhere in the field, a little deeper spread than the sperm."""
+        """Debris and round cells anywhere in the field, over a wider depth than the sperm."""
         s = self.settings
         rng = np.random.default_rng([s.seed, 4])
         things = []
@@ -341,7 +341,7 @@ class Scene:
         others: Sequence[Swimmer],
         margins: list[float],
     ) -> Swimming:
-        """Find a place where a cell keeps its distance from the others for a while."""
+        """Find a position where a cell keeps its distance from the others for a while."""
         times = np.linspace(0, self.settings.separation_s, 6)
         taken = np.array([[other.way.path(t) for t in times] for other in others])
         best, room = way, -1.0

@@ -1,4 +1,4 @@
-"""What else lies in a field: debris, round cells, a micropipette's tip, the edge of a droplet."""
+"""Other objects in a field: debris, round cells, a micropipette's tip, the edge of a droplet."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _GLASS = 1.47 - 1.335
 
 @dataclass(frozen=True)
 class Thing:
-    """Something that does not move.
+    """An object that does not move.
 
     Attributes
     ----------
     kind
-        As the truth names it.
+        Its name in the truth.
     y_um, x_um
         Its centre (a pipette's tip) in the field.
     z_um
@@ -58,7 +58,7 @@ class Thing:
         focus_um
             Drive position, µm.
         shift_um
-            How far it has moved in y, x and z, µm.
+            Shift in y, x and z, µm.
         """
         return imager.image(
             self.slices,
@@ -219,8 +219,8 @@ def draw_pipette(
 class DropletEdge:
     """The rim of a droplet: a wedge of phase along a wide arc across the field.
 
-    The arc is so wide that its image is that of a straight edge, computed across it in one
-    dimension and laid along it.
+    The arc is so wide that its image is that of a straight edge, computed in one dimension across
+    it.
 
     Parameters
     ----------
@@ -263,7 +263,7 @@ class DropletEdge:
         self._profile = kept(self._make_profile, 64)
 
     def multiply(self, image: Array, focus_um: float) -> None:
-        """Lay the rim onto a relative intensity (Y, X), in place.
+        """Apply the rim to a relative intensity (Y, X), in place.
 
         Parameters
         ----------

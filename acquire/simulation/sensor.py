@@ -15,11 +15,10 @@ _CLOUD_UM = 0.9
 
 
 def illumination(settings: SimulationSettings) -> Array:
-    """Uneven brightness of the empty field about a mean of 1, (Y, X) float32.
+    """Uneven brightness of the empty field with mean 1, (Y, X) float32.
 
-    A lamp off centre, a fall towards the corners and a few broad blotches, at most
-    `settings.unevenness` from the mean, under the mottle of the glass; the
-    same for every exposure of a seed.
+    An off-centre lamp, vignetting and a few broad blotches, at most `settings.unevenness` from the
+    mean, with the mottle of the glass; the same for every exposure of a seed.
     """
     rng = np.random.default_rng([settings.seed, 1])
     y = np.linspace(-1, 1, settings.shape[0], dtype=np.float32)[:, None]
@@ -37,7 +36,7 @@ def illumination(settings: SimulationSettings) -> Array:
 
 
 def mottle(rng: np.random.Generator, shape: tuple[int, int], settings: SimulationSettings) -> Array:
-    """What dust and films far from focus do to a piece of the field, (Y, X) float32 about 1.
+    """Effect of out-of-focus dust and films on part of the field, (Y, X) float32 around 1.
 
     Clouds of about a head's size.
 
@@ -65,8 +64,8 @@ def expose(
 ) -> Array:
     """Grey levels of one exposure.
 
-    Shot noise is drawn from the normal law of the same variance, which at thousands of
-    electrons per pixel cannot be told from Poisson's.
+    Shot noise is drawn from a normal distribution of the same variance, which is equivalent to
+    Poisson noise at thousands of electrons per pixel.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Everything that can be set on the simulated microscope and its specimen."""
+"""Settings of the simulated microscope and its specimen."""
 
 from math import ceil
 from typing import Annotated, Literal, Self
@@ -81,12 +81,12 @@ class MicroscopeSettings(BaseModel):
 
     @property
     def cutoff(self) -> float:
-        """Highest spatial frequency the objective lets through, NA / wavelength, in 1/µm."""
+        """Highest spatial frequency that the objective passes, NA / wavelength, in 1/µm."""
         return self.numerical_aperture / self.wavelength_um
 
     @property
     def finer(self) -> int:
-        """Samples per pixel that hold the finest detail the optics let through."""
+        """Samples per pixel needed for the finest detail that the optics pass."""
         return ceil(4 * self.cutoff * self.pixel_size_um)
 
     @property
@@ -101,7 +101,7 @@ class MicroscopeSettings(BaseModel):
 
     @property
     def optics(self) -> Optics:
-        """The optics as the file formats record them."""
+        """The optics in the form of the file formats."""
         return Optics(
             pixel_size_um=self.pixel_size_um,
             numerical_aperture=self.numerical_aperture,
@@ -112,12 +112,12 @@ class MicroscopeSettings(BaseModel):
 
 
 class SimulationSettings(MicroscopeSettings):
-    """A simulated field: the microscope, its camera, and what lies in front of it.
+    """A simulated field: the microscope, its camera, and the specimen.
 
     Attributes
     ----------
     seed
-        Everything random follows from it: specimen, motion, noise.
+        Random seed of specimen, motion and noise.
     shape
         Rows and columns (Y, X) of the camera.
     bit_depth
@@ -125,14 +125,14 @@ class SimulationSettings(MicroscopeSettings):
     cells
         Number of sperm in the field at time 0.
     motile
-        Whether they swim; else each is frozen in some shape.
+        Whether they swim; else each has a fixed pose.
     separation_um
-        Least distance between the heads, kept for the first `separation_s` seconds where
-        the field has room.
+        Minimum distance between the heads, kept for the first `separation_s` seconds if the field
+        has room.
     margin_um
-        Least distance of the heads from the frame's border at time 0.
+        Minimum distance of the heads from the frame's border at time 0.
     center_um
-        Drive position about which the cells lie.
+        Drive position at the centre of the cells' depths.
     depth_spread_um
         Cells have their focus within ± this of `center_um`, in drive µm.
     debris, round_cells
@@ -153,7 +153,7 @@ class SimulationSettings(MicroscopeSettings):
     read_noise
         Electrons, r.m.s.
     unevenness
-        Peak relative departure of the illumination from its mean.
+        Maximum relative deviation of the illumination from its mean.
     mottle
         Relative r.m.s. of the faint clouds that dust and films on the glass leave everywhere.
     """

@@ -135,7 +135,7 @@ class Sperm:
 
     @cached_property
     def centre(self) -> tuple[float, float, float]:
-        """Centre of the head's phase in body coordinates: what a pose places and focus means."""
+        """Centre of the head's phase in body coordinates: the reference point of pose and focus."""
         grid = [
             np.linspace(-1.1, 1.1, 45, dtype=np.float32) * np.float32(side / 2)
             for side in (self.length, self.width, self.thickness * (1 + self.wedge))
@@ -153,7 +153,7 @@ class Sperm:
         Parameters
         ----------
         pose
-            Where the cell lies, and how it is turned.
+            Position and orientation of the cell.
         beat
             Phase of the beat, rad.
         """
@@ -206,13 +206,13 @@ class Sperm:
         Parameters
         ----------
         pose
-            Orientation of the head; its place does not enter.
+            Orientation of the head; its position is not used.
         line
             From `flagellum`.
         settings
             Of the microscope.
         points
-            How much of the flagellum to lay into the slices.
+            Number of points of the flagellum to add to the slices.
         """
         axes = _axes(pose.yaw, pose.pitch, pose.roll)
         beads = line[: self.midpiece_points if points is None else points]
@@ -285,9 +285,9 @@ class Sperm:
 
 
 def draw_sperm(rng: np.random.Generator, motile: bool) -> Sperm:
-    """A cell drawn from the spread of sizes, shapes and indices of human sperm.
+    """A random cell from the distribution of sizes, shapes and indices of human sperm.
 
-    Dead cells beat no more: their flagellum is straighter, and frozen.
+    Dead cells do not beat: their flagellum is straighter, and does not move.
 
     Parameters
     ----------

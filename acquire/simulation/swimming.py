@@ -1,4 +1,4 @@
-"""How a sperm moves: where its head is, how it is turned, and how its flagellum beats."""
+"""Motion of a sperm: position and orientation of its head, and the beat of its flagellum."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Pose:
-    """Place and orientation of a head; µm in the specimen, z along the axis as drive µm.
+    """Position and orientation of a head; µm in the specimen, z along the axis in drive µm.
 
     Yaw turns from +x towards +y in the image plane, pitch lifts the tip of the head towards
     larger z, roll turns the head about its own long axis.
@@ -25,17 +25,17 @@ class Pose:
 
 @dataclass(frozen=True)
 class Swimming:
-    """A cell's way through the chamber: an arc, slow changes of z and pitch, and the beat.
+    """A cell's path through the chamber: an arc, slow changes of z and pitch, and the beat.
 
-    The head answers the flagellum: it swings sideways, yaws and rolls once per beat. Frozen
-    cells have speed and beat 0.
+    The head follows the flagellum: it swings sideways, yaws and rolls once per beat. Immotile cells
+    have speed and beat 0.
 
     Attributes
     ----------
     start
         Mean pose at time 0.
     speed_um_s
-        Along the mean path, in the specimen.
+        Speed along the mean path, in the specimen.
     turn_rad_s
         Rate at which the mean heading turns.
     beat_hz, beat_phase
@@ -66,7 +66,7 @@ class Swimming:
         return 2 * np.pi * ((self.beat_hz * time_s) % 1.0) + self.beat_phase
 
     def path(self, time_s: float) -> tuple[float, float]:
-        """Mean path (y, x) in µm, without what the beat adds."""
+        """Mean path (y, x) in µm, without the beat."""
         start, turned = self.start, self.turn_rad_s * time_s
         chord = self.speed_um_s * time_s * np.sinc(turned / 2 / np.pi)
         course = start.yaw + turned / 2
@@ -93,17 +93,17 @@ class Swimming:
         )
 
     def at(self, y_um: float, x_um: float) -> Swimming:
-        """The same way, begun elsewhere.
+        """The same path from another start.
 
         Parameters
         ----------
         y_um, x_um
-            Where it begins, µm in the specimen.
+            Start position, µm in the specimen.
         """
         return replace(self, start=replace(self.start, y_um=y_um, x_um=x_um))
 
     def climbing(self, factor: float) -> Swimming:
-        """The same way with slow changes of z that are `factor` times as large."""
+        """The same path with slow changes of z that are `factor` times as large."""
         return replace(self, z_wander=tuple((factor * a, f, p) for a, f, p in self.z_wander))
 
 
@@ -118,16 +118,16 @@ def draw_swimming(
     beat_hz: tuple[float, float] = (8.0, 20.0),
     speed_um_s: tuple[float, float] = (30.0, 100.0),
 ) -> Swimming:
-    """A cell's way, drawn at random; its mean pitch and roll are drawn too.
+    """A random path of a cell, with random mean pitch and roll.
 
     Parameters
     ----------
     rng
-        Source of chance.
+        Random generator.
     start
         Place, depth and yaw at time 0; its pitch and roll are replaced.
     motile
-        Whether it swims; else it lies still.
+        Whether it swims.
     beat_hz, speed_um_s
         Ranges to draw from.
     """

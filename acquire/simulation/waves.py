@@ -1,14 +1,14 @@
-"""Partially coherent images of thick phase objects, in one scattering order: the fast model.
+"""The fast model: partially coherent images of thick phase objects, in one scattering order.
 
-A thing is cut into slices of transmission ``t_l = exp(i phase_l)``. What slice l adds to the
-wave is ``(t_l - 1) t_(l-1) ... t_0``: the sum over the slices is the exact transmission of the
-whole when the thing is thin, and every term is diffracted from its own depth. Only the light
-between slices is not diffracted (`reference` does that too, and the tests state the difference).
+An object is cut into slices of transmission ``t_l = exp(i phase_l)``. The contribution of slice l
+to the wave is ``(t_l - 1) t_(l-1) ... t_0``: for a thin object the sum over the slices is the exact
+transmission, and every term is diffracted from its own depth. Only the light between slices is not
+diffracted (`reference` does that too, and the tests state the difference).
 
 The terms do not depend on the source point. So each slice needs one small Fourier transform per
 image, and each source point one inverse transform of the few frequencies its shifted pupil lets
-through. The wave is computed on a grid just fine enough for its intensity, whose transform is
-then laid onto the camera's pixels.
+through. The wave is computed on a grid just fine enough for its intensity, whose transform is then
+resampled to the camera's pixels.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _FADE_PX = 6
 
 @dataclass(frozen=True, eq=False)
 class Slices:
-    """A thing's phase, slice by slice in the order the light meets them (falling z).
+    """Phase of an object in slices, in the order of the light path (decreasing z).
 
     Attributes
     ----------
     phase
         (L, H, W) float32, radians.
     y_um, x_um
-        Place of the sample [0, 0] relative to the thing's centre.
+        Position of the sample [0, 0] relative to the object's centre.
     pitch_um
         Distance between samples: the microscope's `raster_um`.
     top_um, step_um
-        Drive position of the first slice relative to the thing's focus, and the drive distance
+        Drive position of the first slice relative to the object's focus, and the drive distance
         from each slice down to the next.
     """
 
@@ -55,11 +55,11 @@ class Slices:
 
     @property
     def bottom_um(self) -> float:
-        """Drive position of the last slice relative to the thing's focus."""
+        """Drive position of the last slice relative to the object's focus."""
         return self.top_um - (len(self.phase) - 1) * self.step_um
 
     def scattered(self) -> Array:
-        """What each slice adds to the wave behind the whole thing, (L, H, W) complex64."""
+        """Contribution of each slice to the wave behind the object, (L, H, W) complex64."""
         through = unit_phasor(np.cumsum(self.phase, axis=0, dtype=np.float32))
         through[1:] -= through[:-1].copy()
         through[0] -= 1
@@ -68,7 +68,7 @@ class Slices:
 
 @dataclass(frozen=True)
 class Patch:
-    """A piece of image: intensity relative to the empty background, and where it lies."""
+    """Part of an image: intensity relative to the empty background, and its position."""
 
     top: int
     left: int
@@ -81,8 +81,8 @@ class WaveImager:
     Parameters
     ----------
     microscope
-        Its settings give the size of the camera's pixels; where these are too coarse for the
-        finest detail the optics let through, the image is computed finer and sampled.
+        Its settings give the size of the camera's pixels; if these are too coarse for the finest
+        detail that the optics pass, the image is computed finer and sampled.
     """
 
     def __init__(self, microscope: Microscope) -> None:
@@ -103,22 +103,22 @@ class WaveImager:
         order: int | None = None,
         keep: bool = False,
     ) -> Patch:
-        """Image one thing; far out of focus it fades and is ground.
+        """Image one object; far out of focus it fades into the background.
 
         Parameters
         ----------
         slices
-            What stands there.
+            The object.
         y_px, x_px
             Its centre, in camera pixels.
         depth_um
-            The drive's z minus the thing's focus.
+            The drive's z minus the object's focus.
         smear_um
-            (y, x) way of the thing during the exposure, about its centre.
+            (y, x) path of the object during the exposure, around its centre.
         order
-            Fineness of the source; by default as the distance out of focus asks.
+            Sampling order of the source; by default chosen from the distance out of focus.
         keep
-            Remember the slices' transforms: for things that stay where they are.
+            Cache the slices' transforms, for objects that do not move.
         """
         if abs(slices.pitch_um / self.microscope.settings.raster_um - 1) > 1e-6:
             raise ValueError("the slices are not sampled on this microscope's raster")
@@ -155,9 +155,9 @@ class WaveImager:
     def _transform(self, slices: Slices, window: Window, y_um: float, x_um: float) -> Array:
         """Fourier transform of each slice's term at the frequencies the optics can pass.
 
-        The thing's samples are padded to the window, one axis after the other so that only
-        what is not empty and what will be used is transformed; where the thing stands between
-        the samples is a ramp of phase. Returns (L, frequencies) complex64.
+        The object's samples are padded to the window, one axis at a time, so that only non-empty
+        and needed parts are transformed; the sub-sample position of the object is a phase ramp.
+        Returns (L, frequencies) complex64.
         """
         from scipy.fft import fft
 
@@ -192,7 +192,7 @@ class WaveImager:
         return wave
 
     def _to_camera(self, window: Window, intensity: Array, smear_um: tuple[float, float]) -> Array:
-        """Lay an intensity onto the camera's pixels, each of which averages over its area."""
+        """Resample an intensity to the camera's pixels, each of which averages over its area."""
         from scipy.fft import irfft2, rfft2
 
         spectrum = rfft2(intensity, norm="forward", workers=1)
@@ -217,9 +217,9 @@ class WaveImager:
 
 @lru_cache(maxsize=64)
 def _fade(side: int) -> Array:
-    """Weight along a window: 1 but for its last pixels, where the image fades into the empty.
+    """Weight along a window: 1 except for its last pixels, where the image fades to the background.
 
-    The rings go on for ever, the window does not.
+    The rings are infinite, the window is not.
     """
     rise = (np.arange(_FADE_PX) + 0.5) / _FADE_PX
     weight = np.ones(side, np.float32)
