@@ -20,6 +20,6 @@ from .recording.recording import (
     Labels as Labels,
     Recorded as Recorded,
     record_stacks as record_stacks,
-    stack_paths as stack_paths,
 )
+from .recording.stack_names import stack_paths as stack_paths
 from .rig import Opening as Opening, Rig as Rig, load_rig as load_rig, open_rig as open_rig

@@ -314,8 +314,8 @@ def _record(request: Request, way: Way) -> None:
         check_outputs,
         check_series,
         record_stacks,
-        stack_paths,
     )
+    from fgaf.acquire.recording.stack_names import stack_paths
     from fgaf.acquire.rig import effective_optics, open_rig
     from fgaf.dataset.raw import broken_runs
 
