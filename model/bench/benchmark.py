@@ -166,7 +166,7 @@ def _failure(failed: Sequence[tuple[Run, Exception]], n_runs: int) -> FgafError:
     others = "" if len(failed) == 1 else f" (and {len(failed) - 1} more)"
     error = FgafError(
         f"{run.name}{others} failed: {cause}; the answers of the other "
-        f"{n_runs - len(failed)} of {count(n_runs, 'run')} are kept, run again to go on"
+        f"{n_runs - len(failed)} of {count(n_runs, 'run')} are kept, run again to resume"
     )
     error.__cause__ = cause
     return error

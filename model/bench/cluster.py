@@ -162,7 +162,7 @@ def _outcome(future: Any, scheduler: str) -> dict[str, Any] | Exception:
     if future.status in ("cancelled", "lost"):
         raise FgafError(
             f"the Dask scheduler at {scheduler} is gone; the answers so far are kept: start it "
-            "and run again to go on"
+            "and run again to resume"
         )
     error = future.exception()
     if error is None:
@@ -171,7 +171,7 @@ def _outcome(future: Any, scheduler: str) -> dict[str, Any] | Exception:
     if isinstance(error, FgafError):
         return error
     if isinstance(error, KilledWorker):
-        return FgafError("every worker that took it died, as when memory runs out")
+        return FgafError("every worker that took it died; it may have run out of memory")
     unknown = FgafError(f"{type(error).__name__} on a worker: {error}")
     unknown.__cause__ = error
     return unknown

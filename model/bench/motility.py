@@ -71,7 +71,7 @@ def read_group(path: Path, like: ArchiveHeader) -> Archive:
     """
     if not path.is_dir():
         if not path.is_file():
-            raise SettingError(f"no archive or folder {path} to set beside")
+            raise SettingError(f"no archive or folder {path} to compare with")
         return Archive.read(path)
     stacks = find_stacks([path])
     settings = PatchSettings(like.patch_px, like.step_um, like.half_range_um)

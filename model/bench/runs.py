@@ -262,5 +262,5 @@ def _check_distinct(runs: Sequence[Run]) -> None:
         if other != run.method.id and run.method.kind == CLASSIFIER:
             raise SettingError(
                 f"methods {other!r} and {run.method.id!r} have the same settings; change or "
-                "remove one of them, or a --set that makes them alike"
+                "remove one of them, or a --set that makes them equal"
             )

@@ -79,7 +79,7 @@ def predict(
         progress=lambda files: progress(files, "predicting"),
     )
     if not depths.card.tells_range:
-        warn(f"{model} cannot tell patches that are out of range; train it again")
+        warn(f"{model} cannot detect patches that are out of range; train it again")
     if csv_file is not None:
         write_csv(csv_file, rows, overwrite)
     if parquet_file is not None:

@@ -209,5 +209,5 @@ def require_same(
         return
     line = f"{source} has {'; '.join(found)}"
     if not force:
-        raise FgafError(f"{line}: train on such images, or pass --force to go on all the same")
+        raise FgafError(f"{line}: train on such images, or pass --force to continue anyway")
     warn(line)

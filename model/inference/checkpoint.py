@@ -289,7 +289,7 @@ def _read(path: Path, expected: str) -> dict[str, Any]:
         content = read_torch(path)
     except FormatError as error:
         raise FormatError(
-            f"{path} is no checkpoint of this software, or is damaged or truncated; "
+            f"{path} is not a checkpoint of fgaf, or is damaged or truncated; "
             "take it from its source again, or train again"
         ) from error
     return _checked(path, content, expected)

@@ -162,7 +162,7 @@ class InitialWeights:
             if target not in own or own[target].shape != value.shape:
                 raise SettingError(
                     f"{self.name} is of another network than {settings.backbone}: "
-                    f"its {name} fits nothing there; choose --backbone to suit"
+                    f"its {name} has no place there; choose the matching --backbone"
                 )
             fitting[target] = value
         stem = f"network.{chosen.stem}.weight"

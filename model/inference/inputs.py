@@ -172,7 +172,7 @@ def _field(
             columns.append((plane, cell, y, x))
     if not crops:
         raise FgafError(
-            f"no cell was found in {path} that is not cut by its border; "
+            f"no complete cell was found in {path}; "
             "check --pixel-size and --head, or give cropped patches"
         )
     plane_, cell_, y_, x_ = (np.array(column) for column in zip(*columns, strict=True))

@@ -144,7 +144,7 @@ class Live:
         pixel_um = optics.pixel_size_um or (model.card.optics.pixel_size_um if force else None)
         if pixel_um is None:
             raise SettingError(
-                "the rig does not say its pixel size: add pixel_size_um to its [optics], or pass "
+                "the rig does not give its pixel size: add pixel_size_um to its [optics], or pass "
                 "--force to take the model's"
             )
         self._pixel_um = pixel_um

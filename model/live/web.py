@@ -192,11 +192,11 @@ class Handler(ABC, BaseHTTPRequestHandler):
         kind = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         origin = self.headers.get("Origin")
         if origin is not None and origin != f"http://{self.headers['Host']}":
-            self.refuse(HTTPStatus.FORBIDDEN, "another page may not ask this")
+            self.refuse(HTTPStatus.FORBIDDEN, "requests from other pages are refused")
         elif kind != "application/json":
             self.refuse(HTTPStatus.BAD_REQUEST, "send application/json")
         elif "Transfer-Encoding" in self.headers or not is_number(length, _MOST_BODY_BYTES):
-            self.refuse(HTTPStatus.BAD_REQUEST, f"say a length up to {_MOST_BODY_BYTES} bytes")
+            self.refuse(HTTPStatus.BAD_REQUEST, f"give a length up to {_MOST_BODY_BYTES} bytes")
         elif not self.access.may_move(self.headers.get("X-Fgaf-Token", "")):
             self.refuse(HTTPStatus.FORBIDDEN, "open the printed address with its token")
         else:

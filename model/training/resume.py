@@ -81,13 +81,13 @@ class Resumed:
                 continue
             raise SettingError(
                 f"{self.folder} was begun with {key} = {held}, and {source} says {told}; "
-                "leave it out to go on, or train into another folder"
+                "leave it out to resume, or train into another folder"
             )
         if folds is not None and folds != self.folds:
             begun = "without folds" if self.folds is None else f"with {count(self.folds, 'fold')}"
             raise SettingError(
                 f"{self.folder} was begun {begun}, and --folds says {folds}; "
-                "leave it out to go on, or train into another folder"
+                "leave it out to resume, or train into another folder"
             )
 
 

@@ -59,7 +59,7 @@ class Data:
         if isinstance(self.images, DiskImages):
             if balance:
                 raise SettingError(
-                    "the patches of so large an archive are read in an order of their own and "
+                    "the patches of an archive this large are read in a fixed way and "
                     "cannot be balanced; set balance=false"
                 )
             return self.images.order(generator)

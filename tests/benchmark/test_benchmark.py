@@ -492,7 +492,9 @@ def test_a_run_that_fails_is_named_and_the_others_are_kept(tmp_path, texture_arc
     wild = {"id": "wild", "kind": "classifier", "settings": TINY | {"lr": 1e3}}
     constant = {"id": "constant", "kind": "constant"}
     spec = {"name": "p", "reference": "constant", "methods": [wild, constant]}
-    with pytest.raises(FgafError, match=r"^wild-seed0-\w+ failed: .*diverged.* run again to go on"):
+    with pytest.raises(
+        FgafError, match=r"^wild-seed0-\w+ failed: .*diverged.* run again to resume"
+    ):
         run(texture_archive(), tmp_path / "out", Preset.model_validate(spec))
     assert [path.name[:8] for path in (tmp_path / "out" / "runs").iterdir()] == ["constant"]
 
