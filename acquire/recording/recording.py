@@ -1,4 +1,4 @@
-"""Recording of stacks: names, headers, and writing from the engine to the file."""
+"""Recording of stacks: their headers, and writing from the engine to the file."""
 
 from __future__ import annotations
 
