@@ -272,7 +272,7 @@ def test_a_wrong_pixel_of_an_archive_is_reported(folder: Path, tmp_path: Path) -
         (np.full((32, 32), np.nan, "f4"), "float"),
         (np.eye(3, dtype="u1")[np.zeros((32, 32), int)], "colour"),
         (np.zeros((48, 48), "u1"), "48 x 48 px and the network takes 32 x 32"),
-        (np.full((100, 100), 90, "u1"), "no cell was found"),
+        (np.full((100, 100), 90, "u1"), "no complete cell was found"),
     ],
 )
 def test_predict_refuses_images_in_one_line(

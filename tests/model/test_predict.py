@@ -98,7 +98,7 @@ def test_refuses_what_is_no_checkpoint(run: Path, tmp_path: Path) -> None:
         Checkpoint.load(run / "last.pt")
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(b"hello, world\n" * 100)
-    with pytest.raises(FormatError, match="no checkpoint"):
+    with pytest.raises(FormatError, match="not a checkpoint"):
         Checkpoint.load(path)
     content = torch.load(run / "checkpoint.pt", weights_only=True)
     torch.save({**content, "format_version": 99}, path)
@@ -119,7 +119,7 @@ class Malice:
 def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     torch.save({"format": "fgaf-checkpoint", "header": Malice()}, path)
-    with pytest.raises(FormatError, match="no checkpoint"):
+    with pytest.raises(FormatError, match="not a checkpoint"):
         Checkpoint.load(path)
 
 
