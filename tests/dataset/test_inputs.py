@@ -39,9 +39,9 @@ TOML = [
     Text("a long number", b"title = " + b"9" * 10_000, "is not valid TOML"),
 ]
 JSON = [
-    Text("deep arrays", b"[" * DEEP + b"]" * DEEP, "is not what"),
-    Text("deep objects", b'{"a":' * DEEP, "is not what"),
-    Text("latin 1", b'{"cells": "\xf6"}', "is not what"),
+    Text("deep arrays", b"[" * DEEP + b"]" * DEEP, "is not the output"),
+    Text("deep objects", b'{"a":' * DEEP, "is not the output"),
+    Text("latin 1", b'{"cells": "\xf6"}', "is not the output"),
     Text("huge", b" " * ((64 << 20) + 1), "larger than 64 MB"),
 ]
 COMMANDS = {
