@@ -168,8 +168,8 @@ def test_planes_from_one_z_to_another_and_downwards(stack: Acq) -> None:
     ("words", "says"),
     [
         (("--from", 1), "--from and --to belong together; give both"),
-        (("--from", 1, "--to", 3, "--range", 1), "leave --range and --center out"),
-        (("--from", 1, "--to", 3, "--center", 2), "leave --range and --center out"),
+        (("--from", 1, "--to", 3, "--range", 1), "--from and --to replace --range and --center"),
+        (("--from", 1, "--to", 3, "--center", 2), "--from and --to replace --range and --center"),
         (("--from", 3, "--to", 1), "give the lower end first"),
         (("--from", 1, "--to", 2.2), "from 1 to 2 and to 2.5 µm"),
     ],
