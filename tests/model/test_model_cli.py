@@ -46,7 +46,7 @@ def test_the_log_of_a_training_holds_its_epochs_and_files(folder: Path) -> None:
     text = (folder / "a.log").read_text(encoding="utf-8")
     assert "Compute(device='cpu'" in text
     assert 'backbone = "shufflenet_v2_x0_5"' in text
-    assert re.search(r"fgaf\.model\.training\.train: epoch 1 of 1: .*val_expected_mae_um = ", text)
+    assert re.search(r"fgaf\.model\.training\.run: epoch 1 of 1: .*val_expected_mae_um = ", text)
     assert f"published {folder / 'run' / 'checkpoint.pt'}" in text
 
 
