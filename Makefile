@@ -66,8 +66,8 @@ lint: install site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	cd $(SITE) && $(HERE)/lint-imports $(CURDIR)/pyproject.toml
-	MYPYPATH=$(SITE) $(BIN)/mypy -p fgaf
-	MYPYPATH=$(SITE) $(BIN)/mypy -p fgaf --platform win32
+	printf 'linux\nwin32\n' | MYPYPATH=$(SITE) xargs -P 2 -I {} \
+		$(BIN)/mypy -p fgaf --platform {} --cache-dir .mypy_cache/{}
 
 docs: site
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'

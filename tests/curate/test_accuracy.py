@@ -39,7 +39,9 @@ def judged(
     return summary
 
 
-@pytest.mark.parametrize("motile", [False, True], ids=["immotile", "swimming"])
+@pytest.mark.parametrize(
+    "motile", [pytest.param(False, marks=pytest.mark.slow), True], ids=["immotile", "swimming"]
+)
 @pytest.mark.parametrize("contrast", ["brightfield", "relief"])
 def test_cells_are_found_and_focused(benchmark: ModuleType, contrast: str, motile: bool) -> None:
     summary = judged(benchmark, contrast, motile, 500, FIELDS, (620, 760))
