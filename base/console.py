@@ -154,7 +154,7 @@ def echo(text: str, err: bool = False, nl: bool = True) -> None:
     nl
         Whether to end with a new line.
     """
-    _log.debug("says: %s", printable(text))
+    _log.debug("says: %s", text)
     _print(text, err, nl)
 
 

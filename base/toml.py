@@ -14,7 +14,7 @@ def write_toml(table: Mapping[str, Any]) -> str:
     """Write a table as TOML; empty inner tables are left out."""
     import tomlkit
 
-    return tomlkit.dumps(_filled(table))
+    return tomlkit.dumps(_plain(table))
 
 
 def toml_value(value: Any) -> str:
@@ -68,12 +68,9 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         return key.strip(), value.strip()
 
 
-def _filled(table: Mapping[str, Any]) -> dict[str, Any]:
-    filled = {key: _plain(value) for key, value in table.items()}
-    return {key: value for key, value in filled.items() if value != {}}
-
-
 def _plain(value: Any) -> Any:
+    """Paths as text, and tables without empty inner ones."""
     if isinstance(value, Mapping):
-        return _filled(value)
+        table = {key: _plain(inner) for key, inner in value.items()}
+        return {key: inner for key, inner in table.items() if inner != {}}
     return str(value) if isinstance(value, PurePath) else value

@@ -51,7 +51,8 @@ def _counted(name: str) -> bool:
     return name.startswith(_COUNTED) and not left_out
 
 
-def _imported(module: str) -> set[str]:
+@cache
+def _imported(module: str) -> frozenset[str]:
     """Names that may be modules: the imported names, and the modules they are imported from."""
     names = set()
     for node in ast.walk(ast.parse(_source(module).read_bytes())):
@@ -59,7 +60,7 @@ def _imported(module: str) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {name for name in names if name.startswith("fgaf.") and _is_module(name)}
+    return frozenset(name for name in names if name.startswith("fgaf.") and _is_module(name))
 
 
 @cache
