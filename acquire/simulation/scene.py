@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -303,6 +303,7 @@ class Scene:
         rng = np.random.default_rng([s.seed, 0])
         margins = [min(s.margin_um, size / 2 * 0.9) for size in self._size_um]
         swimmers: list[Swimmer] = []
+        taken: list[Array] = []
         for _ in range(s.cells):
             body = draw_sperm(rng, s.motile)
             depth = s.center_um + float(rng.uniform(-1, 1)) * s.depth_spread_um
@@ -310,7 +311,7 @@ class Scene:
             way = draw_swimming(rng, start, s.motile, s.beat_hz, s.speed_um_s)
             way = way.climbing(s.climb)
             way = replace(way, start=replace(way.start, z_um=depth - way.pose(0).z_um + depth))
-            swimmers.append(Swimmer(body, self._settle(rng, way, swimmers, margins)))
+            swimmers.append(Swimmer(body, self._settle(rng, way, taken, margins)))
         return swimmers
 
     def _furnish(self) -> list[Thing]:
@@ -335,31 +336,34 @@ class Scene:
         return DropletEdge(rng, self._painter.waves.microscope, self.settings.shape, z)
 
     def _settle(
-        self,
-        rng: np.random.Generator,
-        way: Swimming,
-        others: Sequence[Swimmer],
-        margins: list[float],
+        self, rng: np.random.Generator, way: Swimming, taken: list[Array], margins: list[float]
     ) -> Swimming:
-        """Find a position where a cell keeps its distance from the others for a while."""
+        """Find a position where a cell keeps its distance from the others for a while.
+
+        `taken` holds the others' tracks; the cell's own is added.
+        """
         times = np.linspace(0, self.settings.separation_s, 6)
-        taken = np.array([[other.way.path(t) for t in times] for other in others])
-        best, room = way, -1.0
+        track = np.array([way.path(t) for t in times])
+        others = np.array(taken)
+        best, room = np.zeros(2), -1.0
         for _ in range(60):
-            y, x = (
-                float(rng.uniform(margin, size - margin))
-                for margin, size in zip(margins, self._size_um, strict=True)
+            place = np.array(
+                [
+                    float(rng.uniform(margin, size - margin))
+                    for margin, size in zip(margins, self._size_um, strict=True)
+                ]
             )
-            place = way.at(y, x)
-            if not len(taken):
-                return place
-            track = np.array([place.path(t) for t in times])
-            least = float(np.hypot(*np.moveaxis(taken - track, -1, 0)).min())
+            if not taken:
+                best = place
+                break
+            away = others - (track + place)
+            least = float(np.hypot(away[..., 0], away[..., 1]).min())
             if least > room:
                 best, room = place, least
             if least >= self.settings.separation_um:
                 break
-        return best
+        taken.append(track + best)
+        return way.at(*best.tolist())
 
 
 def _whole(number: float) -> int:
