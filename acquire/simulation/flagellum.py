@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import sinh
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,12 @@ Array = npt.NDArray[Any]
 DEPTH_STEP_UM = 0.1
 PLACES = 4
 """Point images are cached per 0.1 µm of depth and per quarter of a pixel."""
+
+QUICK_PLACES = 2
+QUICK_STEP_UM, QUICK_SCALE_UM = 0.2, 2.0
+QUICK_FADE_UM, QUICK_HORIZON_UM = 6.0, 9.0
+"""With `quick` optics: half pixels, and steps of depth of 0.2 µm that grow beyond 2 µm; a bead
+fades where the marginal ray has spread by 6 to 9 µm."""
 
 BEAD_SIGMA_UM = 0.11
 """Width of a bead: the flagellum is 0.4 µm thick."""
@@ -31,6 +38,9 @@ class FlagellumImager:
     def __init__(self, windows: Windows) -> None:
         self.windows = windows
         self.pixel_um = windows.pixel_um
+        self._quick = windows.microscope.settings.quick
+        self._places = QUICK_PLACES if self._quick else PLACES
+        self._step_um = QUICK_STEP_UM if self._quick else DEPTH_STEP_UM
         self._point = kept(self._make_point, 8192)
         self._spectrum = kept(self._make_spectrum, 512)
 
@@ -56,7 +66,7 @@ class FlagellumImager:
             (N,) phase integrated over the bead's area, rad µm².
         """
         rows, columns = image.shape
-        strength = strength * self.windows.microscope.fade(depth_um)
+        strength = strength * self._fade(depth_um)
         seen = strength != 0
         y_px, x_px, depth_um, strength = (a[seen] for a in (y_px, x_px, depth_um, strength))
         farthest = self.windows.microscope.spread_um(float(np.abs(depth_um).max(initial=0)))
@@ -65,11 +75,11 @@ class FlagellumImager:
             np.abs(x_px - columns / 2) < columns / 2 + reach
         )
         y_px, x_px, depth_um, strength = (a[near] for a in (y_px, x_px, depth_um, strength))
-        fine_y = np.rint(y_px * PLACES).astype(int)
-        fine_x = np.rint(x_px * PLACES).astype(int)
-        levels = np.rint(depth_um / DEPTH_STEP_UM).astype(int)
-        tops, sub_y = np.divmod(fine_y, PLACES)
-        lefts, sub_x = np.divmod(fine_x, PLACES)
+        fine_y = np.rint(y_px * self._places).astype(int)
+        fine_x = np.rint(x_px * self._places).astype(int)
+        levels = self._levels(depth_um)
+        tops, sub_y = np.divmod(fine_y, self._places)
+        lefts, sub_x = np.divmod(fine_x, self._places)
         for top, left, sy, sx, level, q in zip(
             tops.tolist(), lefts.tolist(), sub_y.tolist(), sub_x.tolist(), levels.tolist(),
             strength.astype(np.float32), strict=True,
@@ -83,6 +93,29 @@ class FlagellumImager:
                     q * point[y0 - top + r : y1 - top + r, x0 - left + r : x1 - left + r]
                 )
 
+    def _fade(self, depth_um: Array) -> Array:
+        """Weight of beads at depths."""
+        scope = self.windows.microscope
+        weight: Array = scope.fade(depth_um)
+        if self._quick:
+            spread = np.abs(depth_um) * scope.marginal_slope
+            weight = weight * np.clip(
+                (QUICK_HORIZON_UM - spread) / (QUICK_HORIZON_UM - QUICK_FADE_UM), 0, 1
+            )
+        return weight
+
+    def _levels(self, depth_um: Array) -> Array:
+        """Numbers of the cached depths next to those given."""
+        if self._quick:
+            depth_um = QUICK_SCALE_UM * np.arcsinh(depth_um / QUICK_SCALE_UM)
+        levels: Array = np.rint(depth_um / self._step_um).astype(int)
+        return levels
+
+    def _depth(self, level: int) -> float:
+        """Depth of a number, µm."""
+        depth = level * self._step_um
+        return QUICK_SCALE_UM * sinh(depth / QUICK_SCALE_UM) if self._quick else depth
+
     def _make_point(self, level: int, sub_y: int, sub_x: int) -> Array:
         """Image of a bead of 1 rad µm², shifted by quarters of a pixel; odd square, float32."""
         from scipy.fft import irfft2
@@ -90,7 +123,7 @@ class FlagellumImager:
         radius, spectrum = self._spectrum(level)
         side, finer = len(spectrum), self.windows.finer
         k = np.rint(np.fft.fftfreq(side, 1 / side)).astype(np.float32)
-        turn = np.float32(-2 * np.pi / side * finer / PLACES)
+        turn = np.float32(-2 * np.pi / side * finer / self._places)
         ramp_y, ramp_x = unit_phasor(turn * sub_y * k), unit_phasor(turn * sub_x * k)
         shifted = spectrum * ramp_y[:, None] * ramp_x[: side // 2 + 1]
         image = irfft2(shifted, norm="forward", workers=1)
@@ -99,7 +132,7 @@ class FlagellumImager:
 
     def _make_spectrum(self, level: int) -> tuple[int, Array]:
         """Radius of a point image in pixels and its half spectrum about the sample [0, 0]."""
-        depth = level * DEPTH_STEP_UM
+        depth = self._depth(level)
         scope = self.windows.microscope
         spread = scope.spread_um(depth)
         side = self.windows.side(2 * spread + 2 * self.pixel_um)

@@ -130,6 +130,12 @@ class Microscope:
         result: Array = np.clip(1 - beyond, 0.0, 1.0)
         return result
 
+    @cached_property
+    def marginal_slope(self) -> float:
+        """Lateral µm per drive µm of the marginal ray."""
+        s = self.settings
+        return float(s.numerical_aperture / np.sqrt(s.medium_index**2 - s.numerical_aperture**2))
+
     def spread_um(self, distance_um: float) -> float:
         """Lateral extent of the light from a point at `distance_um` of drive.
 
@@ -137,9 +143,10 @@ class Microscope:
         relief contrast has a longer shadow.
         """
         s = self.settings
-        tangent = s.numerical_aperture / np.sqrt(s.medium_index**2 - s.numerical_aperture**2)
         rings = 3.5 if s.contrast == "relief" else 2.5
-        return float(tangent * abs(distance_um) + rings * s.wavelength_um / s.numerical_aperture)
+        return float(
+            self.marginal_slope * abs(distance_um) + rings * s.wavelength_um / s.numerical_aperture
+        )
 
     def order_for(self, distance_um: float) -> int:
         """Source sampling for an object `distance_um` out of focus.

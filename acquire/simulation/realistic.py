@@ -11,17 +11,23 @@ from fgaf.acquire.simulation.settings import SimulationSettings
 _STREAM = 7
 _SHAPE = (600, 800)
 
-# Magnification, numerical apertures and medium of the objectives that andrology and IVF work with.
-_OBJECTIVES = (
-    (10.0, (0.22, 0.30), 1.0),
-    (20.0, (0.40, 0.50), 1.0),
-    (20.0, (0.45, 0.75), 1.0),
-    (32.0, (0.40, 0.55), 1.0),
-    (40.0, (0.55, 0.75), 1.0),
-    (40.0, (0.60, 0.95), 1.0),
-    (60.0, (0.70, 0.90), 1.0),
-    (60.0, (1.20, 1.35), 1.515),
-)
+# Magnification and numerical apertures of the dry objectives that andrology and IVF work with, for
+# upright microscopes and, with a long working distance and relief contrast, for inverted ones.
+_OBJECTIVES = {
+    "brightfield": (
+        (10.0, (0.22, 0.30)),
+        (20.0, (0.40, 0.50)),
+        (40.0, (0.55, 0.65)),
+        (40.0, (0.65, 0.75)),
+        (60.0, (0.70, 0.85)),
+    ),
+    "relief": (
+        (10.0, (0.25, 0.30)),
+        (20.0, (0.40, 0.45)),
+        (32.0, (0.40, 0.55)),
+        (40.0, (0.5, 0.6)),
+    ),
+}
 _PITCH_UM, _PIXEL_UM = (2.2, 9.0), (0.08, 0.65)
 _CONTRASTS = {"brightfield": 0.65, "relief": 0.35}
 _EMPTY, _CROWDED = 0.05, 0.12
@@ -78,9 +84,10 @@ def _ratio(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def _draw_microscope(rng: np.random.Generator, drawn: _Drawn) -> None:
-    magnification, apertures, medium = _OBJECTIVES[int(rng.integers(len(_OBJECTIVES)))]
+    contrast = str(rng.choice(list(_CONTRASTS), p=list(_CONTRASTS.values())))
+    objectives = _OBJECTIVES[drawn.take("contrast", contrast)]
+    magnification, apertures = objectives[int(rng.integers(len(objectives)))]
     magnification = float(drawn.take("magnification", magnification))
-    drawn.take("medium_index", medium)
     aperture = float(drawn.take("numerical_aperture", _between(rng, *apertures)))
     pitch = [
         max(_PITCH_UM[0], _PIXEL_UM[0] * magnification),
@@ -88,10 +95,10 @@ def _draw_microscope(rng: np.random.Generator, drawn: _Drawn) -> None:
     ]
     drawn.take("camera_pixel_um", _ratio(rng, *pitch))
     drawn.take("condenser_na", aperture * _between(rng, 0.15, 0.8))
-    drawn.take("contrast", str(rng.choice(list(_CONTRASTS), p=list(_CONTRASTS.values()))))
     drawn.take("wavelength_um", _between(rng, 0.50, 0.62))
     drawn.take("specimen_index", _between(rng, 1.333, 1.36))
     drawn.take("spherical_waves", _between(rng, -0.06, 0.08))
+    drawn.take("quick", True)
 
 
 def _draw_camera(rng: np.random.Generator, drawn: _Drawn) -> None:

@@ -52,6 +52,9 @@ class MicroscopeSettings(BaseModel):
     spherical_waves
         Primary spherical aberration in waves, r.m.s. over the pupil when fully balanced (the
         Zernike coefficient); given as much defocus as keeps a head's focus in its place.
+    quick
+        Flagella in coarser steps of depth and place, and none far out of focus: the first image of
+        a field comes several times as soon, for many fields of one image each.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,6 +68,7 @@ class MicroscopeSettings(BaseModel):
     condenser_na: Annotated[float, Bound(0, 2)] = 0.3
     camera_pixel_um: PixelUm = 5.86
     spherical_waves: Annotated[float, Bound(-10, 10, "waves")] = 0.02
+    quick: bool = False
 
     @model_validator(mode="after")
     def _apertures_possible(self) -> Self:
