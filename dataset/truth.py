@@ -26,7 +26,7 @@ class CellTruth(_Frozen):
     id
         The same number in every frame.
     kind
-        "sperm", or another object in the field ("debris", "cell", "pipette", ...).
+        "sperm", "tail" (one without a head), or another object ("debris", "cell", "pipette", ...).
     y_px, x_px
         Centre of the head in the frame, in pixels; may lie outside it.
     focus_um

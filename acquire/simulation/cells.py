@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from fgaf.acquire.simulation import sensor
 from fgaf.acquire.simulation.microscope import FADE_UM
+from fgaf.acquire.simulation.population import draw_sperm
 from fgaf.acquire.simulation.scene import Canvas, Painter, Swimmer
 from fgaf.acquire.simulation.scenery import draw_debris
 from fgaf.acquire.simulation.settings import Contrast, SimulationSettings
-from fgaf.acquire.simulation.sperm import draw_sperm
 from fgaf.acquire.simulation.swimming import Pose, draw_swimming
 from fgaf.base.errors import SettingError
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, ArchiveHeader, Cells
@@ -224,7 +224,7 @@ def _stack(
 
 def _draw(rng: np.random.Generator, settings: SimulationSettings, start: Pose) -> Swimmer:
     way = draw_swimming(rng, start, settings.motile, settings.beat_hz, settings.speed_um_s)
-    return Swimmer(draw_sperm(rng, settings.motile), way)
+    return Swimmer(draw_sperm(rng, settings.motile, settings), way)
 
 
 def _neighbour(

@@ -28,10 +28,11 @@ BEAD_SIGMA_UM = 0.11
 
 
 class FlagellumImager:
-    """Adds up the point images of weak phase beads (first Born approximation).
+    """Adds up the point images of weak beads (first Born approximation).
 
     A bead of integrated phase q adds ``q h(x - x_0, depth)`` to the relative intensity; h is
-    averaged over the source. In this order the beads do not interfere with each other, so a whole
+    averaged over the source. A bead that absorbs has a complex q, whose imaginary part has a point
+    image of its own. In this order the beads do not interfere with each other, so a whole
     flagellum is one sum; this holds for the tens of milliradians of each bead.
     """
 
@@ -63,7 +64,8 @@ class FlagellumImager:
         depth_um
             (N,) the drive's z minus the focus of each bead.
         strength
-            (N,) phase integrated over the bead's area, rad µm².
+            (N,) phase integrated over the bead's area, rad µm²; if complex, its imaginary part is
+            the loss of amplitude.
         """
         rows, columns = image.shape
         strength = strength * self._fade(depth_um)
@@ -80,18 +82,22 @@ class FlagellumImager:
         levels = self._levels(depth_um)
         tops, sub_y = np.divmod(fine_y, self._places)
         lefts, sub_x = np.divmod(fine_x, self._places)
+        absorbing = np.iscomplexobj(strength)
+        single = strength.astype(np.complex64 if absorbing else np.float32)
         for top, left, sy, sx, level, q in zip(
             tops.tolist(), lefts.tolist(), sub_y.tolist(), sub_x.tolist(), levels.tolist(),
-            strength.astype(np.float32), strict=True,
+            single, strict=True,
         ):  # fmt: skip
             point = self._point(level, sy, sx)
             r = len(point) // 2
             y0, y1 = max(top - r, 0), min(top + r + 1, rows)
             x0, x1 = max(left - r, 0), min(left + r + 1, columns)
             if y0 < y1 and x0 < x1:
-                image[y0:y1, x0:x1] += (
-                    q * point[y0 - top + r : y1 - top + r, x0 - left + r : x1 - left + r]
-                )
+                part = slice(y0 - top + r, y1 - top + r), slice(x0 - left + r, x1 - left + r)
+                image[y0:y1, x0:x1] += q.real * point[part]
+                if absorbing:
+                    lossy = self._point(level, sy, sx, True)
+                    image[y0:y1, x0:x1] += q.imag * lossy[part]
 
     def _fade(self, depth_um: Array) -> Array:
         """Weight of beads at depths."""
@@ -116,11 +122,14 @@ class FlagellumImager:
         depth = level * self._step_um
         return QUICK_SCALE_UM * sinh(depth / QUICK_SCALE_UM) if self._quick else depth
 
-    def _make_point(self, level: int, sub_y: int, sub_x: int) -> Array:
-        """Image of a bead of 1 rad µm², shifted by quarters of a pixel; odd square, float32."""
+    def _make_point(self, level: int, sub_y: int, sub_x: int, absorbing: bool = False) -> Array:
+        """Image of a bead of 1 rad µm² (or neper µm²), shifted by quarters of a pixel.
+
+        An odd square, float32.
+        """
         from scipy.fft import irfft2
 
-        radius, spectrum = self._spectrum(level)
+        radius, spectrum = self._spectrum(level, absorbing)
         side, finer = len(spectrum), self.windows.finer
         k = np.rint(np.fft.fftfreq(side, 1 / side)).astype(np.float32)
         turn = np.float32(-2 * np.pi / side * finer / self._places)
@@ -130,7 +139,7 @@ class FlagellumImager:
         around = np.arange(-radius, radius + 1) * finer % side
         return np.ascontiguousarray(image[np.ix_(around, around)])
 
-    def _make_spectrum(self, level: int) -> tuple[int, Array]:
+    def _make_spectrum(self, level: int, absorbing: bool) -> tuple[int, Array]:
         """Radius of a point image in pixels and its half spectrum about the sample [0, 0]."""
         depth = self._depth(level)
         scope = self.windows.microscope
@@ -141,18 +150,19 @@ class FlagellumImager:
         k = np.arange(-reach, reach + 1)
         f = k * window.unit[0]
         blur = np.exp(-2 * (np.pi * BEAD_SIGMA_UM * f) ** 2) * np.sinc(f * self.pixel_um)
-        box = phase_transfer(window, depth) * window.unit[0] ** 2 * blur[:, None] * blur
+        box = transfer(window, depth, absorbing) * window.unit[0] ** 2 * blur[:, None] * blur
         spectrum = np.zeros((side, side // 2 + 1), np.complex64)
         spectrum[np.ix_(k, k[reach:])] = box[:, reach:]
         return int(spread / self.pixel_um), spectrum
 
 
-def phase_transfer(window: Window, depth_um: float) -> Array:
-    """Intensity spectrum per unit phase spectrum of a weak object, relative to the background.
+def transfer(window: Window, depth_um: float, absorbing: bool = False) -> Array:
+    """Intensity spectrum of a weak object per unit spectrum of its phase or loss of amplitude.
 
-    For one axial source point and without aberration it is ``2 sin(2 pi depth (kz - n /
-    wavelength))`` inside the pupil, in the paraxial limit ``-2 sin(pi wavelength depth f^2 /
-    n)``; for others, the mean over the source.
+    The spectrum is relative to the background. For one axial source point and without aberration
+    that of a phase is ``2 sin(2 pi depth (kz - n / wavelength))`` inside the pupil, in the paraxial
+    limit ``-2 sin(pi wavelength depth f^2 / n)``; for others, the mean over the source. For a loss
+    it is the cosine, times -2.
 
     Parameters
     ----------
@@ -160,6 +170,8 @@ def phase_transfer(window: Window, depth_um: float) -> Array:
         Gives the frequencies: those of its box.
     depth_um
         The drive's z minus the object's focus.
+    absorbing
+        Whether the spectrum is that of a loss.
 
     Returns
     -------
@@ -172,5 +184,6 @@ def phase_transfer(window: Window, depth_um: float) -> Array:
     total.real = np.bincount(window.box_index, passed.real, total.size)
     total.imag = np.bincount(window.box_index, passed.imag, total.size)
     total = total.reshape(size)
-    result: Array = 1j * (total - np.conj(total[::-1, ::-1]))
+    twin = np.conj(total[::-1, ::-1])
+    result: Array = -(total + twin) if absorbing else 1j * (total - twin)
     return result

@@ -90,5 +90,5 @@ def _resample(
         matrix.append(np.exp(-2j * np.pi * np.outer(frequency, where)) * slices.pitch_um)
     spectra = matrix[0] @ slices.phase @ matrix[1].T
     unit = frequency[1] - frequency[0]
-    phases: Array = np.fft.ifft2(spectra, norm="forward").real * unit**2
-    return phases.reshape(-1, n, n)
+    phases: Array = np.fft.ifft2(spectra, norm="forward") * unit**2
+    return (phases if np.iscomplexobj(slices.phase) else phases.real).reshape(-1, n, n)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from fgaf.acquire.simulation import sensor
 from fgaf.acquire.simulation.flagellum import FlagellumImager
 from fgaf.acquire.simulation.microscope import Microscope
+from fgaf.acquire.simulation.population import draw_sperm
 from fgaf.acquire.simulation.scenery import (
     DropletEdge,
     Thing,
@@ -20,7 +21,7 @@ from fgaf.acquire.simulation.scenery import (
     draw_round_cell,
 )
 from fgaf.acquire.simulation.settings import MicroscopeSettings, SimulationSettings
-from fgaf.acquire.simulation.sperm import Sperm, draw_sperm
+from fgaf.acquire.simulation.sperm import Sperm
 from fgaf.acquire.simulation.swimming import Pose, Swimming, draw_swimming
 from fgaf.acquire.simulation.waves import Patch, WaveImager
 from fgaf.dataset.truth import CellTruth
@@ -263,7 +264,7 @@ class Scene:
         pixel = self.settings.pixel_size_um
         return CellTruth(
             id=number,
-            kind="sperm",
+            kind="tail" if swimmer.body.headless else "sperm",
             y_px=(pose.y_um + shift[0]) / pixel,
             x_px=(pose.x_um + shift[1]) / pixel,
             focus_um=pose.z_um,
@@ -305,7 +306,7 @@ class Scene:
         swimmers: list[Swimmer] = []
         taken: list[Array] = []
         for _ in range(s.cells):
-            body = draw_sperm(rng, s.motile)
+            body = draw_sperm(rng, s.motile, s)
             depth = s.center_um + float(rng.uniform(-1, 1)) * s.depth_spread_um
             start = Pose(0.0, 0.0, depth, yaw=float(rng.uniform(0, 2 * np.pi)))
             way = draw_swimming(rng, start, s.motile, s.beat_hz, s.speed_um_s)

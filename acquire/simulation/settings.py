@@ -16,6 +16,7 @@ from fgaf.base.bounds import (
     PixelUm,
     PositionUm,
     Seed,
+    Share,
     SpeedUmS,
     WavelengthUm,
 )
@@ -24,6 +25,8 @@ from fgaf.dataset.storage.optics import Optics
 Electrons = Annotated[float, Bound(1e-3, 1e9, "electrons")]
 Objects = Annotated[int, Bound(0, 100_000)]
 Side = Annotated[int, Bound(16, 65536, "px")]
+Loss = Annotated[float, Bound(0, 0.1)]
+Strength = Annotated[float, Bound(0, 3)]
 Contrast = Literal["brightfield", "relief"]
 
 
@@ -115,7 +118,84 @@ class MicroscopeSettings(BaseModel):
         )
 
 
-class SimulationSettings(MicroscopeSettings):
+class SpermSettings(BaseModel):
+    """How sperm look: ranges that each cell draws from, and shares of abnormal cells.
+
+    Attributes
+    ----------
+    head_strength, midpiece_strength, tail_strength
+        Ranges of factors on the refractive index above the medium's.
+    nucleus_loss
+        Range of the imaginary part of the nucleus' index: light that is absorbed, or scattered out
+        of the aperture. A head of 1.1 µm with 0.01 takes 22 % of green light.
+    acrosome_loss
+        Range of the acrosome's imaginary part, as a share of the nucleus'.
+    flagellum_loss
+        Range of the imaginary part of midpiece and tail.
+    tapered_heads, amorphous_heads, large_heads, small_heads, round_heads, double_heads, headless
+        Shares of cells with a head that is narrow and long; of irregular outline; 5.5 to 7.5 µm
+        long; 2.5 to 3.5 µm long; round and without an acrosome; double; missing.
+    cytoplasm
+        Share of cells with a large residual droplet of cytoplasm beside the neck.
+    coiled_tails, bent_tails, short_tails
+        Shares of cells whose tail is wound into a coil, makes a sharp turn, or is under 20 µm long.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    head_strength: tuple[Strength, Strength] = (1.0, 1.0)
+    midpiece_strength: tuple[Strength, Strength] = (1.0, 1.0)
+    tail_strength: tuple[Strength, Strength] = (1.0, 1.0)
+    nucleus_loss: tuple[Loss, Loss] = (0.0, 0.0)
+    acrosome_loss: tuple[Share, Share] = (0.2, 0.5)
+    flagellum_loss: tuple[Loss, Loss] = (0.0, 0.0)
+    tapered_heads: Share = 0.0
+    amorphous_heads: Share = 0.0
+    large_heads: Share = 0.0
+    small_heads: Share = 0.0
+    round_heads: Share = 0.0
+    double_heads: Share = 0.0
+    headless: Share = 0.0
+    cytoplasm: Share = 0.0
+    coiled_tails: Share = 0.0
+    bent_tails: Share = 0.0
+    short_tails: Share = 0.0
+
+    @property
+    def head_forms(self) -> dict[str, float]:
+        """Shares of the abnormal forms of a head; each cell has at most one."""
+        return {
+            "tapered": self.tapered_heads,
+            "amorphous": self.amorphous_heads,
+            "large": self.large_heads,
+            "small": self.small_heads,
+            "round": self.round_heads,
+            "double": self.double_heads,
+            "missing": self.headless,
+        }
+
+    @property
+    def tail_forms(self) -> dict[str, float]:
+        """Shares of the abnormal forms of a tail; each cell has at most one."""
+        return {"coiled": self.coiled_tails, "bent": self.bent_tails, "short": self.short_tails}
+
+    @model_validator(mode="after")
+    def _cells_possible(self) -> Self:
+        for name, value in self:
+            if isinstance(value, tuple) and name in SpermSettings.model_fields:
+                _require_ascending(name, value)
+        for part, forms in (("heads", self.head_forms), ("tails", self.tail_forms)):
+            if sum(forms.values()) > 1 + 1e-9:
+                raise ValueError(f"the shares of abnormal {part} ({', '.join(forms)}) exceed 1")
+        return self
+
+
+def _require_ascending(name: str, span: tuple[float, float]) -> None:
+    if span[0] > span[1]:
+        raise ValueError(f"{name} must ascend, not {span}")
+
+
+class SimulationSettings(SpermSettings, MicroscopeSettings):
     """A simulated field: the microscope, its camera, and the specimen.
 
     Attributes
@@ -189,7 +269,5 @@ class SimulationSettings(MicroscopeSettings):
     @model_validator(mode="after")
     def _ranges_ascend(self) -> Self:
         for name in ("beat_hz", "speed_um_s"):
-            low, high = getattr(self, name)
-            if low > high:
-                raise ValueError(f"{name} must ascend, not ({low}, {high})")
+            _require_ascending(name, getattr(self, name))
         return self

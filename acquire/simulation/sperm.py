@@ -21,6 +21,8 @@ _BEAD_UM = 0.3
 _EDGE = 0.14
 _DROPLET = 0.03
 _BEAD_ROOM = np.array([1.0, 1.0, 0.2])
+_NARROWEST = np.float32(0.05)
+_USUAL_TAPER = 0.3
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class Thread:
     z_um
         (N,) relative to the focus of the head, in drive µm.
     strength
-        (N,) phase integrated over the area of each bead, rad µm².
+        (N,) phase integrated over the area of each bead, rad µm²; complex if it absorbs, with the
+        loss of amplitude as imaginary part.
     """
 
     y_um: Array
@@ -80,13 +83,22 @@ class Thread:
 class Sperm:
     """One cell's body; lengths in µm, refractive indices relative to the medium.
 
+    The indices of nucleus, acrosome, midpiece and tail have an imaginary part, named loss: light
+    that is absorbed, or scattered by fine structure out of the aperture.
+
     The head is an ellipsoid that is wider towards its tip by `taper` and thinner there by
     `wedge`. The acrosome, its front part from `acrosome_from` (-1 rear, 1 tip), differs in index,
     and so do the marks: vacuoles and dense chromatin, each a ball (along, across, through,
     radius, step of index). The flagellum leaves at the angles `kink` (in plane, out of plane)
     to the head's axis. The flagellum's angle against the head's axis swings by `swing` rad (less
     near the neck) in a wave of `wave` µm that travels to its end; out of the plane by
-    `out_of_plane` times that, a quarter wave later; `bend` is a constant curvature.
+    `out_of_plane` times that, a quarter wave later; `bend` is a constant curvature, and each of
+    `turns` (start, end, angle) bends it by an angle between two places along its length.
+
+    Of abnormal cells, `outline` deforms the head by waves around it (number, amplitude relative to
+    the radius, phase), `lumps` are balls of cytoplasm outside it (along, across, through, radius,
+    index, loss), `twin` is the angle between two heads that share the neck, 0 for one, and a cell
+    without a head is `headless`.
     """
 
     length: float = 4.7
@@ -110,6 +122,14 @@ class Sperm:
     out_of_plane: float = 0.3
     bend: float = 0.0
     kink: tuple[float, float] = (0.0, 0.0)
+    nucleus_loss: float = 0.0
+    acrosome_loss: float = 0.0
+    flagellum_loss: float = 0.0
+    outline: tuple[tuple[int, float, float], ...] = ()
+    turns: tuple[tuple[float, float, float], ...] = ()
+    lumps: tuple[tuple[float, float, float, float, float, float], ...] = ()
+    twin: float = 0.0
+    headless: bool = False
 
     def index(self, a: Array, b: Array, c: Array) -> Array:
         """Index above the medium's at body coordinates (along, across, through), µm.
@@ -118,20 +138,97 @@ class Sperm:
         ----------
         a, b, c
             Coordinates from the head's centre, µm, of shapes that broadcast.
+
+        Returns
+        -------
+        float32, or complex64 if the head absorbs.
         """
+        if not self.twin:
+            index = self._head(a, b, c)
+        else:
+            index = np.maximum(*(self._head(*each, c) for each in self._turned(a, b)))
+        for at_a, at_b, at_c, size, step, loss in self.lumps:
+            away = np.sqrt(np.square(a - at_a) + np.square(b - at_b) + np.square(c - at_c))
+            lump = np.clip((1 - away / np.float32(size)) / np.float32(_EDGE) + 0.5, 0, 1)
+            index = index + lump * (
+                np.complex64(step + 1j * loss) if self.absorbs else np.float32(step)
+            )
+        return index
+
+    def _head(self, a: Array, b: Array, c: Array) -> Array:
+        """Index of one head."""
         u = a * np.float32(2 / self.length)
-        across = b / (np.float32(self.width / 2) * (1 + np.float32(self.taper) * u))
-        through = c / (np.float32(self.thickness / 2) * (1 - np.float32(self.wedge) * u))
+        wide = np.maximum(1 + np.float32(self.taper) * u, _NARROWEST)
+        thick = np.maximum(1 - np.float32(self.wedge) * u, _NARROWEST)
+        across = b / (np.float32(self.width / 2) * wide)
+        through = c / (np.float32(self.thickness / 2) * thick)
         radius = np.sqrt(u * u + across * across + through * through)
+        if self.outline:
+            angle = np.arctan2(across, u)
+            radius /= 1 + sum(
+                np.float32(size) * np.cos(number * angle + np.float32(phase))
+                for number, size, phase in self.outline
+            )
         inside = np.clip((1 - radius) * np.float32(1 / _EDGE) + np.float32(0.5), 0, 1)
         front = np.clip((u - np.float32(self.acrosome_from)) * 5 + np.float32(0.5), 0, 1)
         index: Array = self.nucleus + np.float32(self.acrosome - self.nucleus) * front
+        loss: Array | None = None
+        if self.absorbs:
+            loss = self.nucleus_loss + np.float32(self.acrosome_loss - self.nucleus_loss) * front
         for at_a, at_b, at_c, size, step in self.marks:
             away = np.square(a - at_a) + np.square(b - at_b) + np.square(c - at_c)
             away *= np.float32(1 / size**2)
-            index += np.float32(step) * np.clip(np.float32(1.5) - away, 0, 1)
+            mark = np.clip(np.float32(1.5) - away, 0, 1)
+            index += np.float32(step) * mark
+            if loss is not None:
+                loss += np.float32(step * self.nucleus_loss / self.nucleus) * mark
         index *= inside
-        return index
+        if loss is None:
+            return index
+        loss *= inside
+        whole = np.empty(index.shape, np.complex64)
+        whole.real, whole.imag = index, np.maximum(loss, 0)
+        return whole
+
+    @property
+    def absorbs(self) -> bool:
+        """Whether the head takes light away."""
+        return bool(self.nucleus_loss or self.acrosome_loss)
+
+    def _turned(self, a: Array, b: Array) -> list[tuple[Array, Array]]:
+        """Coordinates along and across each of two heads that share the neck."""
+        along = a + np.float32(self.length / 2)
+        cos, sin = np.float32(np.cos(self.twin / 2)), np.float32(np.sin(self.twin / 2))
+        return [
+            (
+                along * cos + b * (side * sin) - np.float32(self.length / 2),
+                b * cos - along * (side * sin),
+            )
+            for side in (1, -1)
+        ]
+
+    def reach(self, axes: Array) -> Array:
+        """Half sides (x, y, z) of a box around the head's centre that holds it.
+
+        Parameters
+        ----------
+        axes
+            (3, 3) rows: the body's axes in lab coordinates.
+        """
+        half = np.array([self.length, self.width, self.thickness * (1 + self.wedge)]) / 2 * 1.07
+        if self.outline or abs(self.taper) > _USUAL_TAPER:
+            half[:2] *= 1 + sum(abs(size) for _, size, _ in self.outline) + abs(self.taper) / 3
+        reach: Array = np.sqrt(np.square(half[:, None] * axes).sum(axis=0))
+        if self.twin:
+            cos, sin = np.cos(self.twin / 2), np.sin(self.twin / 2)
+            for side in (sin, -sin):
+                along, across = cos * axes[0] + side * axes[1], cos * axes[1] - side * axes[0]
+                turned = half[:, None] * np.stack([along, across, axes[2]])
+                away = np.abs((along - axes[0]) * self.length / 2)
+                reach = np.maximum(reach, away + np.sqrt(np.square(turned).sum(axis=0)))
+        for *place, radius, _, _ in self.lumps:
+            reach = np.maximum(reach, np.abs(np.array(place) @ axes) + radius * (1 + _EDGE / 2))
+        return reach
 
     @cached_property
     def centre(self) -> tuple[float, float, float]:
@@ -141,7 +238,7 @@ class Sperm:
             for side in (self.length, self.width, self.thickness * (1 + self.wedge))
         ]
         a, b, c = np.meshgrid(*grid, indexing="ij")
-        index = self.index(a, b, c)
+        index = self._head(a, b, c).real
         total = index.sum()
         return tuple(float((index * axis).sum() / total) for axis in (a, b, c))  # type: ignore[return-value]
 
@@ -161,6 +258,8 @@ class Sperm:
         growth = 1 - np.exp(-s / 9.0)
         wave = 2 * np.pi * s / self.wave - beat
         inside = self.kink[0] + self.swing * growth * np.sin(wave) + self.bend * s
+        for start, end, angle in self.turns:
+            inside += angle * np.clip((s - start) / (end - start), 0, 1)
         outside = self.kink[1] + self.out_of_plane * self.swing * growth * np.cos(wave)
         along, across, through = _axes(pose.yaw, pose.pitch, 0.0)
         step = -_BEAD_UM * (
@@ -216,17 +315,20 @@ class Sperm:
         """
         axes = _axes(pose.yaw, pose.pitch, pose.roll)
         beads = line[: self.midpiece_points if points is None else points]
-        half = np.array([self.length, self.width, self.thickness * (1 + self.wedge)]) / 2 * 1.07
-        reach = np.sqrt(np.square(half[:, None] * axes).sum(axis=0))
+        reach = self.reach(axes)
         centre = np.array(self.centre) @ axes
         grid = _Grid.around(
             np.minimum(-centre - reach, (beads - _BEAD_ROOM).min(axis=0, initial=0)),
             np.maximum(-centre + reach, (beads + _BEAD_ROOM).max(axis=0, initial=0)),
             settings.raster_um,
         )
-        phase = np.zeros((grid.count, grid.y.size, grid.x.size), np.float32)
+        absorbs = self.absorbs or self.flagellum_loss
+        phase = np.zeros(
+            (grid.count, grid.y.size, grid.x.size), np.complex64 if absorbs else np.float32
+        )
         wavenumber = 2 * np.pi / settings.wavelength_um
-        self._add_head(phase, grid, axes, (-centre - reach, -centre + reach), wavenumber)
+        if not self.headless:
+            self._add_head(phase, grid, axes, (-centre - reach, -centre + reach), wavenumber)
         if len(beads):
             self._add_beads(phase, grid, beads, wavenumber)
         return Slices(
@@ -267,72 +369,27 @@ class Sperm:
         variance = (radius / 2) ** 2
         gauss_y = np.exp(-((grid.y[rows, None] - beads[:, 1]) ** 2) / (2 * variance))
         gauss_x = np.exp(-((grid.x[columns, None] - beads[:, 0]) ** 2) / (2 * variance))
-        gauss_x *= strength / (2 * np.pi * variance)
+        gauss_x = gauss_x * (strength / (2 * np.pi * variance))
         number = np.arange(grid.count)[:, None]
         place = np.clip((grid.top - beads[:, 2]) / SLICE_UM - 0.5, 0, grid.count - 1)
         share = np.clip(1 - np.abs(place - number), 0, None)
         spread = (share[:, None, :] * gauss_y).astype(np.float32)
-        phase[:, rows, columns] += spread @ gauss_x.T.astype(np.float32)
+        gauss_x = gauss_x.T.astype(np.complex64 if self.flagellum_loss else np.float32)
+        phase[:, rows, columns] += spread @ gauss_x
 
     def _tube(self, count: int, wavenumber: float) -> tuple[Array, Array]:
-        """Radius in µm and phase integrated over the area, in rad µm², of the first points."""
+        """Radius in µm and phase integrated over the area, in rad µm², of the first points.
+
+        The phase is complex if the flagellum absorbs.
+        """
         s = (np.arange(count) + 0.5) * _BEAD_UM
         thick = s < self.midpiece_length
         thinning = np.clip(1.15 - 0.8 * s / self.tail_length, 0.3, 1)
         radius = np.where(thick, self.midpiece_radius, self.tail_radius * thinning)
         index = np.where(thick, self.midpiece, self.tail)
+        if self.flagellum_loss:
+            index = index + 1j * self.flagellum_loss
         return radius, wavenumber * index * np.pi * radius**2 * _BEAD_UM
-
-
-def draw_sperm(rng: np.random.Generator, motile: bool) -> Sperm:
-    """A random cell from the distribution of sizes, shapes and indices of human sperm.
-
-    Dead cells do not beat: their flagellum is straighter, and does not move.
-
-    Parameters
-    ----------
-    rng
-        Draws sizes and shape.
-    motile
-        Whether it swims.
-    """
-    length = float(np.clip(rng.normal(4.7, 0.45), 3.6, 6.0))
-    width = float(np.clip(rng.normal(3.0, 0.32), 2.2, 3.9))
-    thickness = float(np.clip(rng.normal(1.1, 0.17), 0.7, 1.6))
-    nucleus = float(np.clip(rng.normal(0.068, 0.014), 0.045, 0.105))
-    half = np.array([length, width, thickness]) / 2
-    marks = []
-    for count, size, step in (
-        (int(rng.choice(4, p=(0.25, 0.4, 0.25, 0.1))), (0.2, 0.5), (-0.9, -0.4)),
-        (int(rng.integers(2, 6)), (0.35, 0.7), (-0.3, 0.3)),
-    ):
-        for _ in range(count):
-            at = half * rng.uniform((-0.6, -0.6, -0.5), (0.6, 0.6, 0.5))
-            scale = float(rng.uniform(*size)), nucleus * float(rng.uniform(*step))
-            marks.append((float(at[0]), float(at[1]), float(at[2]), *scale))
-    return Sperm(
-        length=length,
-        width=width,
-        thickness=thickness,
-        taper=float(np.clip(rng.normal(0.05, 0.1), -0.2, 0.3)),
-        wedge=float(np.clip(rng.normal(0.2, 0.13), -0.15, 0.5)),
-        nucleus=nucleus,
-        acrosome=nucleus * float(rng.uniform(0.4, 0.95)),
-        acrosome_from=float(rng.uniform(-0.1, 0.35)),
-        marks=tuple(marks),
-        midpiece_length=float(rng.uniform(3.5, 5.0)),
-        midpiece_radius=float(rng.uniform(0.36, 0.48)),
-        midpiece=float(rng.uniform(0.04, 0.06)),
-        droplet_radius=float(rng.uniform(0.6, 1.1)) if rng.uniform() < 0.12 else 0.0,
-        tail_length=float(np.clip(rng.normal(45, 3), 36, 54)),
-        tail_radius=float(rng.uniform(0.19, 0.25)),
-        tail=float(rng.uniform(0.05, 0.07)),
-        swing=float(rng.uniform(0.6, 1.0) if motile else rng.uniform(0.05, 0.35)),
-        wave=float(rng.uniform(25, 36) if motile else rng.uniform(35, 60)),
-        out_of_plane=float(rng.uniform(0.1, 0.5)),
-        bend=float(rng.normal(0, 0.006 if motile else 0.015)),
-        kink=(float(rng.normal(0, np.radians(8))), float(rng.normal(0, np.radians(10)))),
-    )
 
 
 def _axes(yaw: float, pitch: float, roll: float) -> Array:

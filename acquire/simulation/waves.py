@@ -1,6 +1,7 @@
-"""The fast model: partially coherent images of thick phase objects, in one scattering order.
+"""The fast model: partially coherent images of thick objects, in one scattering order.
 
-An object is cut into slices of transmission ``t_l = exp(i phase_l)``. The contribution of slice l
+An object is cut into slices of transmission ``t_l = exp(i phase_l)``, where the imaginary part of
+a complex phase is the loss of amplitude. The contribution of slice l
 to the wave is ``(t_l - 1) t_(l-1) ... t_0``: for a thin object the sum over the slices is the exact
 transmission, and every term is diffracted from its own depth. Only the light between slices is not
 diffracted (`reference` does that too, and the tests state the difference).
@@ -36,7 +37,8 @@ class Slices:
     Attributes
     ----------
     phase
-        (L, H, W) float32, radians.
+        (L, H, W), radians: float32, or complex64 whose imaginary part is the amplitude that is
+        absorbed or scattered out of the aperture, in nepers.
     y_um, x_um
         Position of the sample [0, 0] relative to the object's centre.
     pitch_um
@@ -60,7 +62,9 @@ class Slices:
 
     def scattered(self) -> Array:
         """Contribution of each slice to the wave behind the object, (L, H, W) complex64."""
-        through = unit_phasor(np.cumsum(self.phase, axis=0, dtype=np.float32))
+        through = unit_phasor(np.cumsum(self.phase.real, axis=0, dtype=np.float32))
+        if np.iscomplexobj(self.phase):
+            through *= np.exp(-np.cumsum(self.phase.imag, axis=0, dtype=np.float32))
         through[1:] -= through[:-1].copy()
         through[0] -= 1
         return np.asarray(through)
@@ -76,7 +80,7 @@ class Patch:
 
 
 class WaveImager:
-    """Images of phase objects through a microscope, on the camera's pixels.
+    """Images of objects through a microscope, on the camera's pixels.
 
     Parameters
     ----------

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fgaf.acquire.simulation import sensor
+from fgaf.acquire.simulation.population import draw_sperm
 from fgaf.acquire.simulation.scene import Canvas, Painter, Swimmer
 from fgaf.acquire.simulation.settings import SimulationSettings
-from fgaf.acquire.simulation.sperm import draw_sperm
 from fgaf.acquire.simulation.swimming import Pose, draw_swimming
 from fgaf.base.errors import SettingError
 from fgaf.curate.detection.crop import planes_round

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fgaf.acquire.simulation.population import draw_sperm
 from fgaf.acquire.simulation.settings import MicroscopeSettings
-from fgaf.acquire.simulation.sperm import Sperm, draw_sperm
+from fgaf.acquire.simulation.sperm import Sperm
 from fgaf.acquire.simulation.swimming import Pose, Swimming, draw_swimming
 
 SETTINGS = MicroscopeSettings()
