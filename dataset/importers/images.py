@@ -11,11 +11,12 @@ from typing import Any, Final
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 from fgaf.base.errors import FormatError
 from fgaf.base.inputs import require_file, require_stored
 from fgaf.dataset.importers.ome_set import describing, placed_images
-from fgaf.dataset.importers.pixels import check_pixels, first_of_equal
+from fgaf.dataset.importers.pixels import ColourError, check_pixels, first_of_equal
 from fgaf.dataset.importers.tiff_file import (
     TIFF_SUFFIXES,
     contiguous,
@@ -89,6 +90,30 @@ def read_images(path: Path) -> Iterator[NDArray[Any]]:
             yield pixels
 
 
+def read_luminance(path: Path) -> tuple[NDArray[Any], bool]:
+    """Read the only image of a file, (Y, X) uint8 or uint16; of a colour image its luminance.
+
+    Returns
+    -------
+    tuple
+        The image, and whether it was in colour.
+
+    Raises
+    ------
+    FormatError
+        As `read_image`; or the colours have more than 8 bits.
+    """
+    try:
+        return read_image(path), False
+    except ColourError:
+        try:
+            with Image.open(path) as image:
+                return np.asarray(image.convert("RGB").convert("L")), True
+        except (OSError, SyntaxError, ValueError):
+            pass
+        raise
+
+
 def read_alike(path: Path) -> NDArray[Any]:
     """Read all images of a file, (N, Y, X) uint8 or uint16.
 
@@ -157,8 +182,6 @@ def _pixel_claims(path: Path, tiff: tifffile.TiffFile) -> tuple[Claim, ...]:
 
 
 def _other(path: Path) -> NDArray[Any]:
-    from PIL import Image
-
     require_file(path)
     try:
         with Image.open(path) as image:

@@ -61,9 +61,13 @@ def first_of_equal(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
     return first
 
 
-def colour_error(path: Path) -> FormatError:
+class ColourError(FormatError):
+    """The image has colours where grey levels are needed."""
+
+
+def colour_error(path: Path) -> ColourError:
     """Error for a colour image."""
-    return FormatError(
+    return ColourError(
         f"{path} is a colour image; convert it to 8 or 16 bit grey (ImageJ: Image > Type > 8-bit)"
     )
 

@@ -13,7 +13,8 @@ from fgaf.dataset.archive import Archive
 from fgaf.model.bench.benchmark import run_benchmark
 from fgaf.model.bench.preset import Preset
 from fgaf.model.bench.report.figures import signed
-from fgaf.model.bench.report.report import TABLE, difference, number, render_report
+from fgaf.model.bench.report.page import difference, number
+from fgaf.model.bench.report.report import TABLE, render_report
 
 SPITE = "<script>alert('x')</script> & \"$\\frac$\""
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import jinja2
-
 from fgaf.dataset.archive import Archive
 from fgaf.model.bench.report import figures
 from fgaf.model.bench.report.drawing import colour_of
 from fgaf.model.bench.report.motility_figure import beside_curves
+from fgaf.model.bench.report.page import difference, number, render
 from fgaf.model.bench.report.pareto import pareto
 from fgaf.model.bench.report.pictures import pictured
 from fgaf.model.bench.statistics import LEVEL, verdict
@@ -66,17 +65,11 @@ def render_report(results: dict[str, Any], archive: Archive) -> str:
     str
         HTML with styles, figures and pictures inside; no scripts, no references outside.
     """
-    loader = jinja2.Environment(
-        loader=jinja2.PackageLoader("fgaf.model.bench.report", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     methods, reference = results["methods"], results["reference"]
     chosen = next(row for row in methods if row["id"] == reference)
     costly = [row for row in methods if row["cost"]]
-    return loader.get_template("report.html").render(
+    return render(
+        "report.html",
         r=results,
         chosen=chosen,
         columns=TABLE,
@@ -105,34 +98,6 @@ def render_report(results: dict[str, Any], archive: Archive) -> str:
             if results["data"]["optics"][key] is not None
         ],
     )
-
-
-def number(value: float, decimals: int) -> str:
-    """Write a number with a fixed number of decimals and a true minus sign, never "-0.0".
-
-    Parameters
-    ----------
-    value
-        The number.
-    decimals
-        Digits behind the point.
-    """
-    text = f"{value:.{decimals}f}"
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
-
-
-def difference(value: float, decimals: int) -> str:
-    """Write a number with its sign; zero has none.
-
-    Parameters
-    ----------
-    value
-        The number.
-    decimals
-        Digits behind the point.
-    """
-    text = number(value, decimals)
-    return text if text.startswith("−") or float(text) == 0 else f"+{text}"
 
 
 def _figures(
