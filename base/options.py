@@ -7,7 +7,7 @@ from typing import Any, Final, get_args
 
 import click
 
-from fgaf.base.bounds import bound_of
+from fgaf.base.bounds import Workers, bound_of
 
 PATH: Final = click.Path(path_type=Path)
 
@@ -49,6 +49,17 @@ verify_option = click.option(
     default=True,
     show_default=True,
     help="Compare raw stacks and archives with their checksums before they are used.",
+)
+workers_option = click.option(
+    "--workers",
+    type=Number(Workers),
+    help="Processes that share the work; the result is the same for any number.  "
+    "[default: one for each core]",
+)
+scheduler_option = click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Share the work on the Dask cluster of this scheduler; local:2 starts two workers here.",
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -10,9 +10,9 @@ from typing import Any, Final
 from fgaf.base.bounds import Count, Seed, require_bounded
 from fgaf.base.errors import SettingError
 from fgaf.base.files import require_all_new
-from fgaf.base.folders import require_new_folder
 from fgaf.dataset.archive import DEFAULT_SPLIT, FORMAT as ARCHIVE_FORMAT, Archive
 from fgaf.dataset.cards.card_metadata import CardMetadata
+from fgaf.dataset.exporters.folders import require_new_folder
 from fgaf.dataset.raw import SUFFIX as RAW_SUFFIX, RawStack
 from fgaf.dataset.storage.hdf5 import format_of
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.base.extras import optional
 from fgaf.base.files import require_free
-from fgaf.base.folders import publishing_folder
+from fgaf.dataset.exporters.folders import publishing_folder
 from fgaf.dataset.formats import ZARR_RECORD
 from fgaf.dataset.raw import SUFFIX as RAW_SUFFIX, RawStack
 from fgaf.dataset.record import stack_record

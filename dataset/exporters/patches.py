@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.base.folders import publishing_folder
 from fgaf.dataset.archive import Archive
+from fgaf.dataset.exporters.folders import publishing_folder
 from fgaf.dataset.record import NAME, archive_record
 from fgaf.dataset.splits.split import SIDES
 

@@ -10,26 +10,21 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.base.errors import FgafError, SettingError
-from fgaf.base.extras import require
+from fgaf.base.workers.cluster import on_cluster
 from fgaf.dataset.archive import Archive
 from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods import Method
 from fgaf.model.bench.runs import Run, fingerprint, perform
 
-LOCAL: Final = "local:"
-"""An address with this prefix starts that many workers on this machine."""
-CONNECT_S: Final = 15
 _ONE_AT_A_TIME: Final = threading.Lock()
 """Training sets the process-wide random seed, so a worker process does one run at a time."""
 
@@ -133,84 +128,11 @@ def perform_on(
         No scheduler answers, or the connection is lost.
     """
     orders = [Order.of(run) for run in runs]
-    with _client(scheduler) as client:
-        from distributed import as_completed
-
-        if not client.scheduler_info()["workers"]:
-            say(f"waiting for a worker to join {scheduler}")
-        tag = uuid4().hex[:8]
-        futures = {
-            client.submit(carry_out, order, key=f"{run.name}-{tag}", pure=False): run
-            for run, order in zip(runs, orders, strict=True)
-        }
-        try:
-            for future in as_completed(list(futures), loop=client.loop):
-                run = futures[future]
-                outcome = _outcome(future, scheduler)
-                if isinstance(outcome, dict):
-                    answered(run)
-                yield run, outcome
-                future.release()
-        finally:
-            client.cancel([future for future in futures if not future.done()])
-
-
-def _outcome(future: Any, scheduler: str) -> dict[str, Any] | Exception:
-    """Answers of a finished future, or its error as a clear message."""
-    from distributed import KilledWorker
-
-    if future.status in ("cancelled", "lost"):
-        raise FgafError(
-            f"the Dask scheduler at {scheduler} is gone; the answers so far are kept: start it "
-            "and run again to resume"
-        )
-    error = future.exception()
-    if error is None:
-        answer: dict[str, Any] = future.result()
-        return answer
-    if isinstance(error, FgafError):
-        return error
-    if isinstance(error, KilledWorker):
-        return FgafError("every worker that took it died; it may have run out of memory")
-    unknown = FgafError(f"{type(error).__name__} on a worker: {error}")
-    unknown.__cause__ = error
-    return unknown
-
-
-@contextmanager
-def _client(scheduler: str) -> Iterator[Any]:
-    """Connect to a scheduler, or to a local one that lives as long as the block."""
-    require("distributed")
-    from distributed import Client, LocalCluster
-
-    if scheduler.startswith(LOCAL):
-        with (
-            LocalCluster(
-                n_workers=_workers(scheduler),
-                threads_per_worker=1,
-                dashboard_address=":0",
-                silence_logs="CRITICAL",
-            ) as cluster,
-            Client(cluster, set_as_default=False) as client,
-        ):
-            yield client
-        return
-    try:
-        client = Client(scheduler, timeout=CONNECT_S, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise FgafError(
-            f"no Dask scheduler answers at {scheduler}; give its address, as tcp://HOST:8786, "
-            "or local:2 for two workers on this machine"
-        ) from error
-    with client:
-        yield client
-
-
-def _workers(scheduler: str) -> int:
-    count = scheduler.removeprefix(LOCAL)
-    if not count.isdecimal() or not 1 <= int(count) <= 1024:
-        raise SettingError(f"--scheduler {scheduler} starts no workers; write it as local:2")
-    return int(count)
+    names = [run.name for run in runs]
+    for number, outcome in on_cluster(carry_out, orders, scheduler, names, say):
+        if isinstance(outcome, dict):
+            answered(runs[number])
+        yield runs[number], outcome
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ import click
 from fgaf.base.bounds import FoldsOrNone, Seed
 from fgaf.base.console import Tool, count, echo, finish
 from fgaf.base.errors import SettingError
-from fgaf.base.options import PATH, Number, json_option
+from fgaf.base.options import PATH, Number, json_option, scheduler_option
 from fgaf.base.toml import parse_assignment
 
 _WRAPPED = textwrap.TextWrapper(
@@ -90,11 +90,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, lists: tuple[str, ...])
 @click.option(
     "--split", default="default", show_default=True, help="Which split of the archive to use."
 )
-@click.option(
-    "--scheduler",
-    metavar="ADDRESS",
-    help="Do the runs on the Dask cluster of this scheduler; local:2 starts two workers here.",
-)
+@scheduler_option
 @click.option(
     "--beside",
     multiple=True,

@@ -1,17 +1,16 @@
 """The commands `fgaf-train` and `fgaf-pretrain`: parse, call the library, print."""
 
-import os
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fgaf.base.bounds import Cells, Epochs, Folds, Repeats, Seed, Threads, Workers
+from fgaf.base.bounds import Cells, Epochs, Folds, Repeats, Seed, Threads
 from fgaf.base.console import Tool, count, echo, finish, progress
 from fgaf.base.errors import SettingError
 from fgaf.base.inputs import read_toml
-from fgaf.base.options import PATH, Number, json_option, overwrite_option
+from fgaf.base.options import PATH, Number, json_option, overwrite_option, workers_option
 from fgaf.base.outputs import free_path, kept_if_used, output_folder
 from fgaf.base.toml import parse_assignment
 from fgaf.model.networks.settings import (
@@ -194,12 +193,7 @@ def train(
     "--seed", type=Number(Seed), default=1, show_default=True, help="Random seed of the simulation."
 )
 @click.option("--epochs", type=Number(Repeats), default=6, show_default=True)
-@click.option(
-    "--workers",
-    type=Number(Workers),
-    default=lambda: os.cpu_count() or 1,
-    help="Processes for the simulation; by default one per processor. The cells are the same.",
-)
+@workers_option
 @json_option
 def pretrain(
     out: Path,
@@ -207,7 +201,7 @@ def pretrain(
     microscopes: int,
     seed: int,
     epochs: int,
-    workers: int,
+    workers: int | None,
     as_json: bool,
 ) -> None:
     """Train the default network on simulated cells under many microscopes.
@@ -219,11 +213,13 @@ def pretrain(
     """
     from dataclasses import replace
 
+    from fgaf.base.workers.cores import usable_cores
     from fgaf.model.training.pretrain import SETTINGS, WEIGHTS, Worlds, pretrain as pretrain_in
 
     worlds = Worlds(cells, microscopes, seed)
     echo(f"writing {out}", err=as_json)
-    metrics = pretrain_in(out, worlds, replace(SETTINGS, epochs=epochs), progress, workers)
+    settings = replace(SETTINGS, epochs=epochs)
+    metrics = pretrain_in(out, worlds, settings, progress, workers or usable_cores())
     finish(
         f"wrote {out}: {_summary(metrics)}",
         ["fgaf-train", "dataset.h5", "--pretrained", out / WEIGHTS],

@@ -6,16 +6,15 @@ for optics not seen in training.
 """
 
 import gc
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from fgaf.acquire.simulation.cells import simulate_cells
 from fgaf.acquire.simulation.settings import Contrast, SimulationSettings
@@ -24,6 +23,8 @@ from fgaf.base.bounds import Cells as CellCount, Seed, require_bounded
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.base.files import write_text
 from fgaf.base.folder_lock import working_in
+from fgaf.base.workers.outcomes import in_order
+from fgaf.base.workers.processes import in_processes
 from fgaf.dataset.archive import CELL_COLUMNS, DEFAULT_SPLIT, Archive, Cells, write_archive
 from fgaf.dataset.splits.split import make_split
 from fgaf.dataset.storage.optics import Optics
@@ -132,7 +133,8 @@ def simulate_world(worlds: Worlds, number: int) -> Archive:
     number
         Which microscope, counted from 0.
     """
-    cells = simulate_cells(off_grid=True, **draw_microscope(worlds, number))
+    with threadpool_limits(1):  # several microscopes are simulated at once
+        cells = simulate_cells(off_grid=True, **draw_microscope(worlds, number))
     gc.collect()  # a microscope's tables, hundreds of MB, are in reference cycles
     return cells
 
@@ -150,8 +152,8 @@ def simulate_worlds(worlds: Worlds, progress: Bar = console.progress, workers: i
         Number of processes; the cells are the same for any number.
     """
     numbers = range(worlds.microscopes)
-    with _mapping(workers) as mapped:
-        each = mapped(partial(simulate_world, worlds), numbers)
+    outcomes = in_processes(partial(simulate_world, worlds), numbers, workers)
+    with closing(in_order(outcomes, [f"microscope {number}" for number in numbers])) as each:
         bar = progress(numbers, "simulating microscopes", len(numbers))
         parts = [part for _, part in zip(bar, each, strict=True)]
     table = _joined([part.cells for part in parts])
@@ -240,17 +242,6 @@ def pretrain(
 
 
 _KEPT = ("top1", "top3", "mae_um", "expected_mae_um", "expected_p95_um", "n_cells", "n_patches")
-
-
-@contextmanager
-def _mapping(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """A `map` that keeps the order: the built-in one, or one over several processes."""
-    if workers == 1:
-        yield map
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context) as pool:
-        yield pool.map
 
 
 def _joined(tables: list[Cells]) -> Cells:

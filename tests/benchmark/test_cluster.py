@@ -177,7 +177,7 @@ ADDRESSES = [
 def test_a_wrong_scheduler_is_one_line(
     tmp_path: Path, dataset: Path, case: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fgaf.model.bench.cluster.CONNECT_S", 1)
+    monkeypatch.setattr("fgaf.base.workers.cluster.CONNECT_S", 1)
     with pytest.raises(case.error, match=re.escape(case.message)) as caught:
         run_benchmark(Archive.read(dataset), SEARCHES, tmp_path / "out", scheduler=case.address)
     assert "\n" not in str(caught.value)
