@@ -8,7 +8,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from fgaf.base.errors import SettingError
+
 _ROOT: Final = Path("/")
+
+
+def team_size(workers: int | None, scheduler: str | None) -> int:
+    """Number of worker processes on this machine.
+
+    Parameters
+    ----------
+    workers, scheduler
+        What the user gave: a number, or the address of a Dask scheduler; None where not given.
+
+    Raises
+    ------
+    SettingError
+        Both are given.
+    """
+    if workers is not None and scheduler is not None:
+        raise SettingError("a --scheduler has workers of its own; leave out --workers")
+    return workers or usable_cores()
 
 
 def usable_cores(root: Path = _ROOT) -> int:

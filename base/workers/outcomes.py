@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import Final, TypeVar
 
@@ -40,7 +40,7 @@ def attempt(function: Callable[[Item], Result], item: Item) -> Result | Exceptio
         return error
 
 
-def in_order(outcomes: Outcomes[Result], names: Sequence[str]) -> Iterator[Result]:
+def in_order(outcomes: Outcomes[Result], names: Sequence[str]) -> Generator[Result, None, None]:
     """Put results into the order of their items; the first error in that order is raised.
 
     Parameters

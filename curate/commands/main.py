@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from fgaf.base.bounds import (
     CropPx,
@@ -19,12 +22,20 @@ from fgaf.base.bounds import (
     StepUm,
 )
 from fgaf.base.console import Program, Tool, count, echo, finish, progress
-from fgaf.base.errors import FgafError, SettingError
+from fgaf.base.errors import FgafError
 from fgaf.base.extras import missing
-from fgaf.base.options import PATH, Number, json_option, overwrite_option
+from fgaf.base.options import (
+    PATH,
+    Number,
+    json_option,
+    overwrite_option,
+    scheduler_option,
+    workers_option,
+)
 from fgaf.base.outputs import output_file
 
 if TYPE_CHECKING:
+    from fgaf.curate.boxes import Box
     from fgaf.curate.session.queue import Order, Task
     from fgaf.curate.session.status import Status
 
@@ -94,6 +105,14 @@ def main() -> None:
 @seed_option
 @pixel_option
 @head_option
+@workers_option
+@scheduler_option
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on where a stopped run stands, with its settings: the one of --session or --out, or "
+    "the only unfinished one.",
+)
 @overwrite_option
 @json_option
 def auto_command(
@@ -103,6 +122,9 @@ def auto_command(
     split_seed: int,
     pixel_size_um: float | None,
     head_um: float,
+    workers: int | None,
+    scheduler: str | None,
+    resume: bool,
     overwrite: bool,
     as_json: bool,
     patch_px: int,
@@ -115,28 +137,41 @@ def auto_command(
     without a clear focus, cut by the border, overlapping another cell, or with a range that leaves
     the stack are dropped, and counted by reason. Planes are taken at whole multiples of --step from
     the cell's focus plane; --step must be a multiple of the raw step.
+
+    Stacks are searched by several processes at once, each with one stack in memory. A stopped run
+    keeps the stacks that it has finished.
     """
     from fgaf.base.files import require_all_new, require_new
-    from fgaf.curate.auto import auto
+    from fgaf.base.workers.cores import team_size
+    from fgaf.curate.auto import SESSION, auto, unfinished_session
     from fgaf.curate.compile import compile_archive
     from fgaf.curate.detection.crop import PatchSettings
     from fgaf.curate.session.finding import find_stacks
     from fgaf.dataset.archive import write_archive
 
     settings = PatchSettings(patch_px, step_um, half_range_um)
+    size = team_size(workers, scheduler)
     paths = find_stacks(raw)
-    out = output_file(out, Path("dataset.h5"), overwrite, as_json, beside=".session")
+    usual = Path("dataset.h5")
+    if resume and not (out or folder or overwrite):
+        out = unfinished_session(usual).with_suffix(usual.suffix)
+        echo(f"writing {out}", err=as_json)
+    out = output_file(out, usual, overwrite, as_json, beside=SESSION)
     require_new(out, overwrite)
-    place = folder or out.with_suffix(".session")
+    place = folder or out.with_suffix(SESSION)
     require_all_new([out, place], overwrite=True)
     report = auto(
         paths,
         place,
-        settings,
+        None if resume and not _given("patch_px", "step_um", "half_range_um") else settings,
         pixel_size_um,
-        head_um=head_um,
+        head_um=None if resume and not _given("head_um") else head_um,
         overwrite=overwrite,
+        resume=resume,
+        workers=size,
+        scheduler=scheduler,
         progress=lambda items: progress(items, "curate", len(items)),
+        say=partial(echo, err=True),
     )
     for stack in report.stacks:
         echo(stack.line(), err=as_json)
@@ -149,9 +184,10 @@ def auto_command(
         )
     archive = compile_archive(report.state, split_seed=split_seed)
     write_archive(out, archive, overwrite)
+    depths = f"{count(archive.n_classes, 'depth')}, ±{archive.header.half_range_um:g} µm"
     finish(
-        f"wrote {out}: {archive.n_cells} of {count(report.found, 'cell')} x "
-        f"{count(archive.n_classes, 'depth')}, ±{half_range_um:g} µm; session in {place}",
+        f"wrote {out}: {archive.n_cells} of {count(report.found, 'cell')} x {depths}; "
+        f"session in {place}",
         ["fgaf-train", out],
         {
             "path": str(out),
@@ -169,6 +205,12 @@ for option in reversed(patch_options):
     auto_command = option(auto_command)
 
 
+def _given(*options: str) -> bool:
+    """Whether one of the options was given, rather than left to its default."""
+    context = click.get_current_context()
+    return any(context.get_parameter_source(name) != ParameterSource.DEFAULT for name in options)
+
+
 @main.command("detect", cls=Tool)
 @click.argument("sources", type=PATH, nargs=-1, required=True, metavar="IMAGES|RAW...")
 @click.option("--out", type=PATH, help="CSV file to write.  [default: heads.csv]")
@@ -181,6 +223,8 @@ for option in reversed(patch_options):
 )
 @pixel_option
 @head_option
+@workers_option
+@scheduler_option
 @overwrite_option
 @json_option
 def detect_command(
@@ -189,6 +233,8 @@ def detect_command(
     least_score: float,
     pixel_size_um: float | None,
     head_um: float,
+    workers: int | None,
+    scheduler: str | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -202,21 +248,32 @@ def detect_command(
     """
     from fgaf.base.csv_tables import write_table
     from fgaf.base.files import publishing, require_new
+    from fgaf.base.workers.cores import team_size
+    from fgaf.base.workers.files import on_files
+    from fgaf.curate.boxes import BoxSearch
     from fgaf.curate.detection.pictures import find_images
 
     out = output_file(out, Path("heads.csv"), overwrite, as_json)
     require_new(out, overwrite)
     paths = find_images(sources)
-    rows: list[tuple[str, float, float, float, float, float, int]] = []
-    for path in progress(paths, "detect", len(paths)):
-        rows += _detected(path, pixel_size_um, head_um, least_score)
+    found = on_files(
+        BoxSearch(pixel_size_um, head_um, least_score),
+        paths,
+        workers=team_size(workers, scheduler),
+        scheduler=scheduler,
+        say=partial(echo, err=True),
+    )
+    rows: list[tuple[Path, Box]] = []
+    with closing(found):
+        for path, boxes in zip(progress(paths, "detect", len(paths)), found, strict=True):
+            rows += [(path, box) for box in boxes]
     with publishing(out, overwrite) as part, part.open("w", newline="", encoding="utf-8") as file:
         write_table(
             file,
             ("image", "y", "x", "height", "width", "score", "plane"),
             (
-                (image, *(f"{v:.2f}" for v in box), f"{score:.3f}", plane)
-                for image, *box, score, plane in rows
+                (str(path), *(f"{v:.2f}" for v in box[:4]), f"{box.score:.3f}", box.plane)
+                for path, box in rows
             ),
         )
     finish(
@@ -225,42 +282,6 @@ def detect_command(
         {"path": str(out), "heads": len(rows), "files": len(paths)},
         as_json,
     )
-
-
-def _detected(
-    path: Path, pixel_size_um: float | None, head_um: float, least_score: float
-) -> list[tuple[str, float, float, float, float, float, int]]:
-    from fgaf.curate.detection.detect import detect
-    from fgaf.curate.tracking.follow import link, search
-    from fgaf.dataset.importers.images import pixel_size_of as pixel_size_of_image, read_images
-    from fgaf.dataset.raw import SUFFIX, RawStack
-
-    if path.name.endswith(SUFFIX):
-        from fgaf.curate.candidates import pixel_size_of, times_of
-
-        with RawStack.open(path, whole=True) as stack:
-            pixel = pixel_size_of(stack, pixel_size_um)
-            tracks = link(
-                search(stack.frames, pixel, head_um=head_um),
-                pixel,
-                stack.shape[1:],
-                times_of(stack),
-                head_um=head_um,
-                least_score=least_score,
-            )
-            k = stack.n_planes // 2
-        return [(str(path), t.y[k], t.x[k], t.height, t.width, t.score, k) for t in tracks]
-    pixel_um = pixel_size_of_image(path, pixel_size_um)
-    if pixel_um is None:
-        raise SettingError(
-            f"{path.name} does not say its pixel size: give --pixel-size (in µm, in the specimen)"
-        )
-    rows = []
-    for page, image in enumerate(read_images(path)):
-        found = detect(image, pixel_um, head_um=head_um, least_score=least_score)
-        columns = zip(found.y, found.x, found.height, found.width, found.score, strict=True)
-        rows += [(str(path), *map(float, values), page) for values in columns]
-    return rows  # type: ignore[return-value]
 
 
 @main.command("open", cls=Tool)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.base.folder_lock import LockedError
@@ -68,7 +70,7 @@ def find_stacks(sources: Iterable[Path]) -> list[Path]:
 
 def require_workable(
     paths: Sequence[Path], settings: PatchSettings, pixel_size_um: float | None = None
-) -> None:
+) -> dict[str, Path]:
     """Refuse stacks that do not suit the settings, before anything is started.
 
     Parameters
@@ -80,6 +82,11 @@ def require_workable(
     pixel_size_um
         Pixel in the specimen, µm; None for each stack's own.
 
+    Returns
+    -------
+    dict
+        The stacks by the fingerprint of their content; of files with equal content the first.
+
     Raises
     ------
     SettingError
@@ -90,11 +97,13 @@ def require_workable(
         A file is not a raw stack.
     """
     first: tuple[str, float, np.dtype[np.generic]] | None = None
+    by_content: dict[str, Path] = {}
     for path in paths:
         with RawStack.open(path) as stack:
             stride_of(settings, stack.header.step_um, path.name)
             pixel = pixel_size_of(stack, pixel_size_um)
             kind = stack.frames.dtype
+            by_content.setdefault(stack.fingerprint, path)
             if settings.patch_px > min(stack.shape[1:]):
                 rows, columns = stack.shape[1:]
                 raise FgafError(
@@ -111,6 +120,7 @@ def require_workable(
             raise FgafError(
                 f"{path.name} is {kind}, {first[0]} {first[2]}: curate them in separate sessions"
             )
+    return by_content
 
 
 def open_session(
@@ -163,17 +173,19 @@ def open_session(
     with Session.look(folder) as session:
         state = session.state
     if settings is not None and settings != state.settings:
-        own = state.settings
         raise SettingError(
-            f"{folder} is a session with --patch {own.patch_px} --step {own.step_um:g} "
-            f"--half-range {own.half_range_um:g}; leave them out, or begin another session"
+            f"{folder} is a session with {_as_options(state.settings)}, not "
+            f"{_as_options(settings)}; leave them out, or begin another session"
         )
     for name, given, kept in (
         ("--pixel-size", pixel_size_um, state.pixel_size_um),
         ("--head-length", head_um, state.head_um),
     ):
         if given is not None and given != kept:
-            raise SettingError(f"{folder} is a session with another {name} ({kept}); leave it out")
+            raise SettingError(
+                f"{folder} is a session with {name} {kept or 'of each stack'}, not {given:g}; "
+                "leave it out, or begin another session"
+            )
     known = [Path(ref.path) for ref in state.stacks.values()]
     require_workable([*known, *paths], state.settings, state.pixel_size_um)
     if read_only:
@@ -182,6 +194,68 @@ def open_session(
         return Session.open(folder), ""
     except LockedError as error:
         return Session.look(folder), str(error)
+
+
+@dataclass(frozen=True)
+class StackSearch:
+    """All that the cells found in a raw stack depend on, except the file.
+
+    Attributes
+    ----------
+    settings
+        Patch size, step and half range.
+    pixel_size_um
+        Pixel in the specimen, µm; None for the stack's own.
+    head_um
+        Length of a head, µm.
+    """
+
+    settings: PatchSettings
+    pixel_size_um: float | None = None
+    head_um: float = HEAD_UM[0]
+
+    @classmethod
+    def of(cls, state: State) -> Self:
+        """The search of a session."""
+        return cls(state.settings, state.pixel_size_um, state.head_um)
+
+    def __call__(self, path: Path) -> Found:
+        """Find the cells of a raw stack, with one thread of linear algebra.
+
+        Sums depend on the number of threads in their last digits.
+
+        Raises
+        ------
+        SettingError
+            The step is not a multiple of the stack's step, or its pixel size is unknown.
+        FormatError
+            The file is not a raw stack, or a checksum differs.
+        """
+        with threadpool_limits(1), RawStack.open(path, whole=True) as stack:
+            pixel = pixel_size_of(stack, self.pixel_size_um)
+            ref = StackRef.of(stack, pixel)
+            candidates = find_candidates(stack, pixel, head_um=self.head_um)
+            rejection_reasons = [
+                rejection_reason(
+                    candidate,
+                    candidates,
+                    stack.z_um,
+                    stack.header.step_um,
+                    stack.shape[1:],
+                    self.settings,
+                    path.name,
+                )
+                for candidate in candidates
+            ]
+        cells = [_cell(f"{ref.name}-{i:03d}", ref, c) for i, c in enumerate(candidates, start=1)]
+        for i, cell in enumerate(cells):
+            focus_um = candidates[i].suggestion.focus_um
+            rejection_reasons[i] = rejection_reasons[i] or focus_rejection_reason(
+                cell, ref, self.settings, focus_um
+            )
+            if cell.suggestion is not None and not cell.suggestion.problem:
+                cell.suggestion = replace(cell.suggestion, problem=rejection_reasons[i])
+        return Found(ref, cells, rejection_reasons)
 
 
 def find_cells(path: Path, state: State) -> Found | None:
@@ -201,34 +275,25 @@ def find_cells(path: Path, state: State) -> Found | None:
     FormatError
         The file is not a raw stack, or a checksum differs.
     """
-    with RawStack.open(path, whole=True) as stack:
-        pixel = pixel_size_of(stack, state.pixel_size_um)
-        ref = StackRef.of(stack, pixel)
-        if ref.fingerprint in state.stacks:
+    with RawStack.open(path) as stack:
+        if stack.fingerprint in state.stacks:
             return None
-        ref = replace(ref, name=_unique(ref.name, {s.name for s in state.stacks.values()}))
-        candidates = find_candidates(stack, pixel, head_um=state.head_um)
-        rejection_reasons = [
-            rejection_reason(
-                candidate,
-                candidates,
-                stack.z_um,
-                stack.header.step_um,
-                stack.shape[1:],
-                state.settings,
-                path.name,
-            )
-            for candidate in candidates
-        ]
-    cells = [_cell(f"{ref.name}-{i:03d}", ref, c) for i, c in enumerate(candidates, start=1)]
-    for i, cell in enumerate(cells):
-        focus_um = candidates[i].suggestion.focus_um
-        rejection_reasons[i] = rejection_reasons[i] or focus_rejection_reason(
-            cell, ref, state.settings, focus_um
-        )
-        if cell.suggestion is not None and not cell.suggestion.problem:
-            cell.suggestion = replace(cell.suggestion, problem=rejection_reasons[i])
-    return Found(ref, cells, rejection_reasons)
+    return named(StackSearch.of(state)(path), state)
+
+
+def named(found: Found, state: State) -> Found:
+    """Give a stack and its cells names that the session does not use yet.
+
+    Parameters
+    ----------
+    found
+        The cells of a stack, named after its file.
+    state
+        State of the session.
+    """
+    name = _unique(found.ref.name, {stack.name for stack in state.stacks.values()})
+    cells = [replace(cell, id=f"{name}-{i:03d}") for i, cell in enumerate(found.cells, start=1)]
+    return replace(found, ref=replace(found.ref, name=name), cells=cells)
 
 
 def take_in(session: Session, found: Found) -> None:
@@ -300,6 +365,13 @@ def by_focus_curve(suggestion: Suggestion) -> Suggested:
         rule=suggestion.rule,
         problem=suggestion.problem,
         by=FOCUS_CURVE,
+    )
+
+
+def _as_options(settings: PatchSettings) -> str:
+    return (
+        f"--patch {settings.patch_px} --step {settings.step_um:g} "
+        f"--half-range {settings.half_range_um:g}"
     )
 
 

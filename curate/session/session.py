@@ -106,7 +106,8 @@ class Session:
         if begun(folder):
             if not overwrite:
                 raise ExistsError(
-                    f"{folder} holds a session already; choose another --session folder"
+                    f"{folder} holds a session already; choose another --session folder, or pass "
+                    "--resume or --overwrite"
                 )
             set_aside(folder)
         make_folder(folder)
@@ -183,10 +184,16 @@ class Session:
             self._state = read_state(self.records, self.folder)
         return self._state
 
-    def begin(self, stacks: Sequence[StackRef], cells: Sequence[CellState]) -> None:
+    def begin(
+        self,
+        stacks: Sequence[StackRef],
+        cells: Sequence[CellState],
+        decisions: Iterable[Record] = (),
+    ) -> None:
         """Add raw files with their cells to the session; files with the same content only once.
 
-        The cells count when the last line is on disk: a search interrupted by a crash is repeated.
+        The cells and decisions count when the last line is on disk: a search interrupted by a crash
+        is repeated.
 
         Parameters
         ----------
@@ -194,11 +201,14 @@ class Session:
             The raw files.
         cells
             Cells found in them.
+        decisions
+            Decisions on these cells, see `decision_of`.
         """
         known = self.state.stacks
         fresh = {stack.fingerprint: stack for stack in stacks if stack.fingerprint not in known}
         self._append(
             [record for cell in cells for record in cell_records(cell)]
+            + list(decisions)
             + [{"record": "stack"} | asdict(stack) for stack in fresh.values()]
         )
 

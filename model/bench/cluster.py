@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.base.workers.cluster import on_cluster
+from fgaf.base.workers.code import OTHER_CODE
 from fgaf.dataset.archive import Archive
 from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods import Method
@@ -88,9 +89,7 @@ class Order:
         archive = _archive(self.path, self.archive)
         data = EvaluationSet(replace(archive, splits={self.split: self.sides}), self.split)
         if fingerprint(self.method, self.settings, data) != self.fingerprint:
-            raise FgafError(
-                "a worker runs another version of fgaf; install the same one on all workers"
-            )
+            raise FgafError(OTHER_CODE)
         return Run(self.method, self.seed, data, self.fold, self.settings, self.fingerprint)
 
 

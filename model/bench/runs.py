@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from fgaf.base.errors import FormatError, SettingError
 from fgaf.base.files import write_text
 from fgaf.base.inputs import parse_json, read_bytes
+from fgaf.base.workers.code import code_digest
 from fgaf.dataset.storage.sealed_json import seal_json, unseal_json
-from fgaf.model.bench.code import code_digest
 from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods import Method, TrainedMethod
 from fgaf.model.bench.preset import CLASSIFIER, Preset
@@ -34,6 +34,9 @@ _log = logging.getLogger(__name__)
 
 _DECIMALS: Final = 6
 _CPUINFO: Final = Path("/proc/cpuinfo")
+_COUNTED: Final = ("fgaf.model.", "fgaf.curate.")
+_LEFT_OUT: Final = "fgaf.model.bench."
+_METHODS: Final = "fgaf.model.bench.methods."
 
 
 @dataclass(frozen=True)
@@ -127,9 +130,19 @@ def fingerprint(method: Method, settings: dict[str, Any], data: EvaluationSet) -
         "settings": settings,
         "archive": data.archive.fingerprint,
         "split": data.archive.splits[data.split].tolist(),
-        "code": code_digest(type(method).__module__),
+        "code": code_digest(type(method).__module__, counts),
     }
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+
+
+def counts(module: str) -> bool:
+    """Whether the answers of a method that imports a module depend on it.
+
+    Modules that plan, store and report a benchmark are left out, and so are file formats: the
+    archive's fingerprint covers the data.
+    """
+    left_out = module.startswith(_LEFT_OUT) and not module.startswith(_METHODS)
+    return module.startswith(_COUNTED) and not left_out
 
 
 def perform(run: Run, folder: Path) -> dict[str, Any]:

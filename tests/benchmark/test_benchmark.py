@@ -13,16 +13,16 @@ from click.testing import CliRunner, Result
 
 from fgaf.base.errors import ExistsError, FgafError, FormatError, SettingError
 from fgaf.base.folder_lock import RUN_LOCK, working_in
+from fgaf.base.workers.code import modules_behind
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.model.bench.benchmark import run_benchmark
-from fgaf.model.bench.code import modules_behind
 from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods import KINDS, TrainedMethod, by_kind
 from fgaf.model.bench.methods.constant import ConstantMethod
 from fgaf.model.bench.methods.focus_measures import PAPER_MEASURES
 from fgaf.model.bench.preset import Preset, load_preset, shipped
 from fgaf.model.bench.results import METRICS
-from fgaf.model.bench.runs import plan_runs
+from fgaf.model.bench.runs import counts, plan_runs
 from fgaf.model.commands.bench import bench
 
 SEARCH = Preset.model_validate(
@@ -384,14 +384,14 @@ DEPENDS = {
 @pytest.mark.parametrize("kind", DEPENDS)
 def test_the_code_that_answers_depend_on_is_found_by_its_imports(kind: str) -> None:
     own = KINDS[kind].__module__
-    found = set(modules_behind(own))
+    found = set(modules_behind(own, counts))
     assert found >= DEPENDS[kind] | {own}
     assert not {"fgaf.model.bench.report.report", "fgaf.model.bench.runs"} & found
 
 
 def test_only_what_is_imported_counts() -> None:
-    assert "fgaf.model.training.train" not in modules_behind(TrainedMethod.__module__)
-    assert len(modules_behind(ConstantMethod.__module__)) == 2
+    assert "fgaf.model.training.train" not in modules_behind(TrainedMethod.__module__, counts)
+    assert len(modules_behind(ConstantMethod.__module__, counts)) == 2
 
 
 def test_a_wrong_setting_stops_before_anything_is_written(tmp_path, texture_archive) -> None:

@@ -218,7 +218,7 @@ def test_open_says_what_is_wrong_before_a_window_opens(
         stack, "--session", tmp_path / "new", "--step", 0.7, "--half-range", 1.4
     )
     assert "is a session with --patch 16" in said("--session", session.folder, "--patch", 48)
-    assert "is a session with another --pixel-size" in said(
+    assert "is a session with --pixel-size of each stack, not " in said(
         "--session", session.folder, "--pixel-size", 0.2
     )
     assert not (tmp_path / "new").exists()

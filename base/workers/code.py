@@ -1,54 +1,57 @@
-"""The code that the answers of a method depend on, found from its imports."""
+"""The code that a result depends on, found from its imports."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Callable
 from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-_COUNTED: Final = ("fgaf.model.", "fgaf.curate.")
-_LEFT_OUT: Final = "fgaf.model.bench."
-_METHODS: Final = "fgaf.model.bench.methods."
+OTHER_CODE: Final = "a worker runs another version of fgaf; install the same one on all workers"
+
+Counted = Callable[[str], bool]
+"""Whether a module of this name is counted."""
 
 
 @cache
-def modules_behind(module: str) -> tuple[str, ...]:
-    """List a module of a method and all modules that its answers depend on, sorted.
+def modules_behind(module: str, counted: Counted) -> tuple[str, ...]:
+    """List a module and the counted modules that it imports, directly or indirectly, sorted.
 
-    These are the modules of `fgaf.model` and `fgaf.curate` that it imports, directly or indirectly,
-    also inside functions. Modules that plan, store and report a benchmark are left out, and so are
-    file formats: the archive's fingerprint covers the data.
+    Imports inside functions count too.
 
     Parameters
     ----------
     module
         Full name, such as ``fgaf.model.bench.methods.focus``.
+    counted
+        Says which others count.
     """
     found, waiting = {module}, [module]
     while waiting:
-        new = {name for name in _imported(waiting.pop()) if _counted(name)} - found
+        new = {name for name in _imported(waiting.pop()) if counted(name)} - found
         found |= new
         waiting += sorted(new)
     return tuple(sorted(found))
 
 
 @cache
-def code_digest(module: str) -> str:
-    """SHA-256 over the source of `modules_behind` a module."""
+def code_digest(module: str, counted: Counted) -> str:
+    """SHA-256 over the source of `modules_behind` a module.
+
+    Parameters
+    ----------
+    module, counted
+        As in `modules_behind`.
+    """
     digest = hashlib.sha256()
-    for name in modules_behind(module):
+    for name in modules_behind(module, counted):
         digest.update(f"{name}\n".encode())
         digest.update(_source(name).read_bytes())
     return digest.hexdigest()
-
-
-def _counted(name: str) -> bool:
-    left_out = name.startswith(_LEFT_OUT) and not name.startswith(_METHODS)
-    return name.startswith(_COUNTED) and not left_out
 
 
 @cache
