@@ -7,7 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -105,8 +105,12 @@ class Program(_OneLine, click.Group):
     """A program of several commands."""
 
 
-def progress(items: Iterable[Item], label: str, length: int | None = None) -> Iterator[Item]:
+def progress(
+    items: Iterable[Item], label: str, length: int | None = None
+) -> Generator[Item, None, None]:
     """Iterate over `items` with a progress bar and the time left; silent if stderr is no terminal.
+
+    Close it before a line is printed.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,6 +90,10 @@ class AutoReport:
         return sum(stack.kept for stack in self.stacks)
 
 
+def _plain(paths: Sequence[Path]) -> Generator[Path, None, None]:
+    yield from paths
+
+
 def auto(
     paths: Sequence[Path],
     folder: Path,
@@ -101,7 +105,7 @@ def auto(
     resume: bool = False,
     workers: int = 1,
     scheduler: str | None = None,
-    progress: Callable[[Sequence[Path]], Iterable[Path]] = iter,
+    progress: Callable[[Sequence[Path]], Generator[Path, None, None]] = _plain,
     say: Callable[[str], None] = lambda _line: None,
 ) -> AutoReport:
     """Find, follow, check and decide on the cells of some stacks, in a session of their own.
@@ -127,7 +131,8 @@ def auto(
     resume
         Whether an earlier session goes on with the stacks that are not in it yet.
     workers
-        Processes on this machine; one is this process.
+        Processes on this machine; one is this process. More need a script that starts under
+        ``if __name__ == "__main__"``.
     scheduler
         Address of a Dask scheduler whose workers search instead, see
         `fgaf.base.workers.cluster.on_cluster`.
@@ -169,8 +174,8 @@ def auto(
         todo = [path for content, path in given.items() if content not in session.state.stacks]
         results = on_files(search, todo, workers=workers, scheduler=scheduler, say=say)
         try:
-            with closing(results):
-                for path, found in zip(progress(todo), results, strict=True):
+            with closing(results), closing(progress(todo)) as bar:
+                for path, found in zip(bar, results, strict=True):
                     if given.get(found.ref.fingerprint) != path:
                         raise FormatError(
                             f"{path} is another file where it was searched than here, or changed; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -39,9 +40,9 @@ def usable_cores(root: Path = _ROOT) -> int:
     root
         Folder that holds ``proc`` and ``sys``.
     """
-    try:
+    if sys.platform == "linux":
         cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # Windows and macOS
+    else:
         cores = os.cpu_count() or 1
     return max(1, min([cores, *map(math.ceil, _quotas(root))]))
 

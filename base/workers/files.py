@@ -48,15 +48,17 @@ def on_files(
     LostWorkerError
         The process that worked on a file ended; the message names the file.
     FgafError
-        No scheduler answers; or a worker lacks a file, or has another version of this software.
+        No scheduler answers; or a worker lacks a file, sees another one, or has another version of
+        this software.
     """
     names = [path.name for path in paths]
     outcomes: Outcomes[Result]
     if scheduler is None:
         outcomes = in_processes(function, paths, workers)
     else:
+        sized = [(path.absolute(), path.stat().st_size) for path in paths]
         order = _Order(function, _digest(function))
-        outcomes = on_cluster(order, [path.absolute() for path in paths], scheduler, names, say)
+        outcomes = on_cluster(order, sized, scheduler, names, say)
     return in_order(outcomes, names)
 
 
@@ -67,13 +69,16 @@ class _Order(Generic[Result]):
     function: Callable[[Path], Result]
     digest: str
 
-    def __call__(self, path: Path) -> Result:
+    def __call__(self, sized: tuple[Path, int]) -> Result:
+        path, n_bytes = sized
         if _digest(self.function) != self.digest:
             raise FgafError(OTHER_CODE)
         if not path.is_file():
             raise FgafError(
                 f"a worker sees no file {path}; put it where all workers see it under that path"
             )
+        if path.stat().st_size != n_bytes:
+            raise FgafError(f"a worker sees another file at {path}; give all workers the same file")
         return self.function(path)
 
 

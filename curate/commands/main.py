@@ -264,8 +264,8 @@ def detect_command(
         say=partial(echo, err=True),
     )
     rows: list[tuple[Path, Box]] = []
-    with closing(found):
-        for path, boxes in zip(progress(paths, "detect", len(paths)), found, strict=True):
+    with closing(found), closing(progress(paths, "detect", len(paths))) as bar:
+        for path, boxes in zip(bar, found, strict=True):
             rows += [(path, box) for box in boxes]
     with publishing(out, overwrite) as part, part.open("w", newline="", encoding="utf-8") as file:
         write_table(
