@@ -16,6 +16,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import (
     Field,
+    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -43,6 +44,7 @@ from fgaf.base.bounds import (
     TimeoutS,
     ToleranceUm,
     WaitMs,
+    first_fault,
 )
 from fgaf.base.errors import FormatError, SettingError
 from fgaf.base.inputs import parse_toml, read_text
@@ -76,6 +78,18 @@ driver = "simulated"
 
 [simulation]
 contrast = "relief"
+""",
+    "sim-realistic": """\
+name = "sim-realistic"
+
+[camera]
+driver = "simulated"
+
+[stage]
+driver = "simulated"
+
+[simulation]
+draw = "realistic"
 """,
 }
 
@@ -180,7 +194,8 @@ class Rig(Table):
     camera, stage
         The devices.
     simulation
-        The specimen and optics of the simulated driver.
+        The specimen and optics of the simulated driver. With ``draw = "realistic"`` in the table,
+        `draw_settings` draws from the table's seed all that it does not give.
     optics
         Optics between specimen and camera. Missing values come from the simulation, if any.
     """
@@ -191,6 +206,23 @@ class Rig(Table):
     stage: StageTable
     simulation: SimulationSettings | None = None
     optics: Annotated[Optics, Field(validate_default=True)] = Optics()
+
+    @field_validator("simulation", mode="before")
+    @classmethod
+    def _drawn_field(cls, table: Any) -> Any:
+        if not isinstance(table, dict) or "draw" not in table:
+            return table
+        given = {name: value for name, value in table.items() if name != "draw"}
+        if table["draw"] != "realistic":
+            raise ValueError(f'draw is {table["draw"]!r}; give "realistic", or leave it out')
+        if not given.keys() <= SimulationSettings.model_fields.keys():
+            return given
+        from fgaf.acquire.simulation.realistic import draw_settings
+
+        try:
+            return draw_settings(given.pop("seed", 0), **given)
+        except ValidationError as error:
+            raise ValueError(first_fault(error)) from error
 
     @field_validator("optics")
     @classmethod
@@ -234,7 +266,7 @@ def load_rig(name: str | Path, overrides: Iterable[str] = ()) -> Rig:
     Parameters
     ----------
     name
-        A built-in rig (``sim``, ``sim-relief``) or the path of a TOML file.
+        A built-in rig (``sim``, ``sim-relief``, ``sim-realistic``) or the path of a TOML file.
     overrides
         Single settings that replace those of the rig: ``simulation.contrast=relief``.
 
@@ -375,7 +407,7 @@ def _text(name: str | Path) -> tuple[str, str]:
         hint = nearest(str(name), BUILT_IN)
         raise SettingError(
             f"no rig {str(name)!r}; {f'{hint} ' if hint.startswith('did') else ''}"
-            f"built in are {' and '.join(BUILT_IN)}, any other is the path of a TOML file"
+            f"built in are {', '.join(BUILT_IN)}; any other is the path of a TOML file"
         )
     try:
         return read_text(path), str(path)

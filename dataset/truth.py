@@ -5,7 +5,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fgaf.base.bounds import AngleRad, AnyCount, PlacePx, PositionUm, TimeNs, first_fault
+from fgaf.base.bounds import (
+    AngleRad,
+    AnyCount,
+    DistanceUm,
+    PlacePx,
+    PositionUm,
+    TimeNs,
+    first_fault,
+)
 from fgaf.base.errors import FormatError
 from fgaf.base.files import write_text
 from fgaf.base.inputs import parse_json, require_file
@@ -33,6 +41,9 @@ class CellTruth(_Frozen):
         Drive position at which the head's centre is in focus, in µm.
     yaw_rad, pitch_rad, roll_rad
         Orientation: in the image plane, out of it, about the long axis.
+    length_um, width_um
+        Size of a sperm's head as the image plane shows it, along its yaw and across; None of other
+        objects, and in files of before.
     """
 
     id: AnyCount
@@ -43,6 +54,8 @@ class CellTruth(_Frozen):
     yaw_rad: AngleRad = 0.0
     pitch_rad: AngleRad = 0.0
     roll_rad: AngleRad = 0.0
+    length_um: DistanceUm | None = None
+    width_um: DistanceUm | None = None
 
 
 class FrameTruth(_Frozen):
@@ -56,7 +69,7 @@ class StackTruth(_Frozen):
     """The truth of a raw stack, one entry per plane."""
 
     format: Literal["fgaf-truth"] = "fgaf-truth"
-    format_version: Literal[1, 2] = 2
+    format_version: Literal[1, 2, 3] = 3
     stack_uuid: str
     frames: tuple[FrameTruth, ...]
 

@@ -10,7 +10,8 @@ rig_option = click.option(
     default="sim",
     show_default=True,
     metavar="NAME|FILE",
-    help="A rig file (TOML), or the built-in simulated microscope: sim (bright field), sim-relief.",
+    help="A rig file (TOML), or the built-in simulated microscope: sim (bright field), sim-relief, "
+    "sim-realistic.",
 )
 set_option = click.option(
     "--set",

@@ -158,7 +158,8 @@ class SimulatedCamera:
             if place != (0, 0):
                 words = np.array((settings.seed, *place), np.int64).view(np.uint32)
                 seed = int(np.random.SeedSequence(words.tolist()).generate_state(1)[0])
-                settings = settings.model_copy(update={"seed": seed})
+                dust = settings.seed if settings.dust_seed is None else settings.dust_seed
+                settings = settings.model_copy(update={"seed": seed, "dust_seed": dust})
             self._scenes[place] = Scene(settings)
         return self._scenes[place]
 

@@ -9,11 +9,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.acquire.simulation import sensor
+from fgaf.acquire.simulation.camera import sensor
+from fgaf.acquire.simulation.camera.light import mottle
 from fgaf.acquire.simulation.microscope import FADE_UM
 from fgaf.acquire.simulation.population import draw_sperm
 from fgaf.acquire.simulation.scene import Canvas, Painter, Swimmer
-from fgaf.acquire.simulation.scenery import draw_debris
+from fgaf.acquire.simulation.scenery.particles import draw_debris
 from fgaf.acquire.simulation.settings import Contrast, SimulationSettings
 from fgaf.acquire.simulation.swimming import Pose, draw_swimming
 from fgaf.base.errors import SettingError
@@ -217,7 +218,7 @@ def _stack(
         for speck in specks:
             canvas.multiply(speck.image(painter.waves, canvas.focus_um, shift))
         if settings.motile or k == 0:
-            clouds = light * sensor.mottle(rng, (side, side), settings)
+            clouds = light * mottle(rng, (side, side), settings)
         images[k] = sensor.expose(canvas.relative() * clouds, exposure, settings, rng)
         centres[k] = centre
 

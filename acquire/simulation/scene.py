@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.acquire.simulation import sensor
+from fgaf.acquire.simulation.camera import light, mirror, sensor
+from fgaf.acquire.simulation.camera.dust import draw_dust
 from fgaf.acquire.simulation.flagellum import FlagellumImager
 from fgaf.acquire.simulation.microscope import Microscope
 from fgaf.acquire.simulation.population import draw_sperm
-from fgaf.acquire.simulation.scenery import (
-    DropletEdge,
-    Thing,
-    draw_debris,
-    draw_pipette,
-    draw_round_cell,
-)
+from fgaf.acquire.simulation.scenery.clumps import CLUMPS
+from fgaf.acquire.simulation.scenery.droplet import DropletEdge
+from fgaf.acquire.simulation.scenery.furnish import draw_rims, draw_shafts, draw_tails, furnish
+from fgaf.acquire.simulation.scenery.pipette import Needle
+from fgaf.acquire.simulation.scenery.tails import Tail
+from fgaf.acquire.simulation.scenery.texture import Texture
+from fgaf.acquire.simulation.scenery.things import Furniture, Placed
 from fgaf.acquire.simulation.settings import MicroscopeSettings, SimulationSettings
-from fgaf.acquire.simulation.sperm import Sperm
+from fgaf.acquire.simulation.sperm import BEAD_UM, Sperm
 from fgaf.acquire.simulation.swimming import Pose, Swimming, draw_swimming
 from fgaf.acquire.simulation.waves import Patch, WaveImager
 from fgaf.dataset.truth import CellTruth
@@ -30,7 +31,8 @@ Array = npt.NDArray[Any]
 
 _TRUTH_MARGIN_UM = 5.0
 _BLUR_STEP_UM = 0.35
-_BLUR_MOMENTS = 9
+_BLUR_MOMENTS, _QUICK_MOMENTS = 9, 3
+_CLUMP_DEPTH_UM = 0.3
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,9 @@ class Painter:
         self.settings = settings
         self.waves = WaveImager(Microscope(settings))
         self.threads = FlagellumImager(self.waves.windows)
+        resolved = max(settings.pixel_size_um, 0.25 / settings.cutoff)
+        self._stride = max(1, int(resolved / BEAD_UM)) if settings.quick else 1
+        self._most_moments = _QUICK_MOMENTS if settings.quick else _BLUR_MOMENTS
 
     def sperm(
         self,
@@ -163,7 +168,7 @@ class Painter:
             if moment:
                 pose = way.pose(then)
                 line = body.flagellum(pose, way.beat(then))
-            thread = body.thread(line, self.settings)
+            thread = body.thread(line, self.settings).thinned(self._stride)
             canvas.add_thread(
                 self.threads,
                 (pose.y_um + shift_um[0] + thread.y_um) / pixel,
@@ -172,12 +177,22 @@ class Painter:
                 thread.strength / len(moments),
             )
 
-    @staticmethod
-    def _moments(swimmer: Swimmer, exposure_s: float) -> Array:
+    def tail(self, canvas: Canvas, tail: Tail) -> None:
+        """Draw a tail without a head."""
+        pixel = self.settings.pixel_size_um
+        canvas.add_thread(
+            self.threads,
+            (tail.y_um + tail.thread.y_um) / pixel,
+            (tail.x_um + tail.thread.x_um) / pixel,
+            tail.z_um + tail.thread.z_um,
+            tail.thread.strength,
+        )
+
+    def _moments(self, swimmer: Swimmer, exposure_s: float) -> Array:
         """Times of the exposure, relative to its middle, for the flagellum's blur."""
         body = swimmer.body
         fastest = body.swing * body.wave * swimmer.way.beat_hz + swimmer.way.speed_um_s
-        count = int(np.clip(np.ceil(fastest * exposure_s / _BLUR_STEP_UM), 1, _BLUR_MOMENTS))
+        count = int(np.clip(np.ceil(fastest * exposure_s / _BLUR_STEP_UM), 1, self._most_moments))
         return exposure_s * ((np.arange(count) + 0.5) / count - 0.5)
 
 
@@ -196,12 +211,21 @@ class Scene:
     def __init__(self, settings: SimulationSettings) -> None:
         self.settings = settings
         self._painter = Painter(settings)
-        self._light = sensor.illumination(settings)
+        self._light = light.illumination(settings)
+        self._dust = draw_dust(settings)
+        for grain in self._dust:
+            grain.multiply(self._light)
         rows, columns = settings.shape
         self._size_um = (rows * settings.pixel_size_um, columns * settings.pixel_size_um)
         self.swimmers: tuple[Swimmer, ...] = tuple(self._populate())
-        self.things: tuple[Thing, ...] = tuple(self._furnish())
-        self._edge = self._draw_edge() if settings.droplet else None
+        self.things: tuple[Furniture, ...] = tuple(furnish(settings, self._size_um))
+        self._tails = draw_tails(settings, self._size_um)
+        self._needles, self._edges = self._draw_straight()
+        self._grain = (
+            Texture(settings, self._painter.waves.microscope, settings.center_um)
+            if settings.grain
+            else None
+        )
 
     def expose(
         self,
@@ -238,13 +262,16 @@ class Scene:
             shift = self._fold(swimmer, middle)
             self._painter.sperm(canvas, swimmer, middle, exposure_s, shift)
             truth.append(self._truth_of(number, swimmer, middle, shift))
-        for number, thing in enumerate(self.things, len(self.swimmers)):
+        for thing in self.things:
             before_each()
             canvas.multiply(thing.image(self._painter.waves, focus_um))
-            truth.append(self._truth_of_thing(number, thing))
+        for tail in self._tails:
+            self._painter.tail(canvas, tail)
         relative = canvas.relative()
-        if self._edge is not None:
-            self._edge.multiply(relative, focus_um)
+        for part in (*self._edges, *self._needles, self._grain):
+            if part is not None:
+                part.multiply(relative, focus_um)
+        truth += self._truth_of_things(len(self.swimmers))
         rng = np.random.default_rng(
             [
                 self.settings.seed,
@@ -255,34 +282,58 @@ class Scene:
             ]
         )
         pixels = sensor.expose(relative * self._light, exposure_s, self.settings, rng)
-        return pixels, tuple(cell for cell in truth if self._in_field(cell))
+        seen = [cell for cell in truth if self._in_field(cell)]
+        if band := self.settings.mirror_px:
+            pixels = mirror.pad(pixels, band)
+            seen = list(mirror.mirror_truth(seen, self.settings.shape, band))
+        return pixels, tuple(seen)
 
     def _truth_of(
         self, number: int, swimmer: Swimmer, time_s: float, shift: tuple[float, float, float]
     ) -> CellTruth:
         pose = swimmer.way.pose(time_s)
         pixel = self.settings.pixel_size_um
+        headless = swimmer.body.headless
+        length, width = (None, None) if headless else swimmer.body.outline_um(pose)
         return CellTruth(
             id=number,
-            kind="tail" if swimmer.body.headless else "sperm",
+            kind="tail" if headless else "sperm",
             y_px=(pose.y_um + shift[0]) / pixel,
             x_px=(pose.x_um + shift[1]) / pixel,
             focus_um=pose.z_um,
             yaw_rad=pose.yaw,
             pitch_rad=pose.pitch,
             roll_rad=pose.roll,
+            length_um=length,
+            width_um=width,
         )
 
-    def _truth_of_thing(self, number: int, thing: Thing) -> CellTruth:
+    def _truth_of_things(self, first: int) -> list[CellTruth]:
+        """Truth of what does not move, numbered from `first`."""
         pixel = self.settings.pixel_size_um
-        return CellTruth(
-            id=number,
-            kind=thing.kind,
-            y_px=thing.y_um / pixel,
-            x_px=thing.x_um / pixel,
-            focus_um=thing.z_um,
-            yaw_rad=thing.yaw,
-        )
+        shafts = [needle.shaft for needle in self._needles]
+        placed: list[Placed] = [*self.things, *self._tails, *shafts]
+        truth = [
+            CellTruth(
+                id=number,
+                kind=thing.kind,
+                y_px=thing.y_um / pixel,
+                x_px=thing.x_um / pixel,
+                focus_um=thing.z_um,
+                yaw_rad=thing.yaw,
+            )
+            for number, thing in enumerate(placed, first)
+        ]
+        return truth + [
+            CellTruth(
+                id=number,
+                kind="dust",
+                y_px=grain.y_px,
+                x_px=grain.x_px,
+                focus_um=self.settings.center_um,
+            )
+            for number, grain in enumerate(self._dust, first + len(truth))
+        ]
 
     def _in_field(self, cell: CellTruth) -> bool:
         margin = _TRUTH_MARGIN_UM / self.settings.pixel_size_um
@@ -313,28 +364,35 @@ class Scene:
             way = way.climbing(s.climb)
             way = replace(way, start=replace(way.start, z_um=depth - way.pose(0).z_um + depth))
             swimmers.append(Swimmer(body, self._settle(rng, way, taken, margins)))
+        return swimmers + self._clump(taken, margins)
+
+    def _clump(self, taken: list[Array], margins: list[float]) -> list[Swimmer]:
+        """Groups of sperm whose heads touch; they beat, but do not get away."""
+        s = self.settings
+        rng = np.random.default_rng([s.seed, 15])
+        swimmers = []
+        for name, layout in CLUMPS.items():
+            for _ in range(getattr(s, name)):
+                z = s.center_um + float(rng.uniform(-1, 1)) * s.depth_spread_um
+                middle = self._settle(rng, Swimming(Pose(0.0, 0.0, z)), taken, margins).start
+                for y, x, yaw in layout(rng):
+                    depth = z + float(rng.normal(0, _CLUMP_DEPTH_UM))
+                    start = Pose(middle.y_um + y, middle.x_um + x, depth, yaw=yaw)
+                    body = draw_sperm(rng, s.motile, s)
+                    way = draw_swimming(rng, start, s.motile, s.beat_hz, s.speed_um_s)
+                    swimmers.append(Swimmer(body, way.held()))
         return swimmers
 
-    def _furnish(self) -> list[Thing]:
-        """Debris and round cells anywhere in the field, over a wider depth than the sperm."""
-        s = self.settings
-        rng = np.random.default_rng([s.seed, 4])
-        things = []
-        for draw, count in ((draw_debris, s.debris), (draw_round_cell, s.round_cells)):
-            for _ in range(count):
-                y, x = (float(rng.uniform(0, size)) for size in self._size_um)
-                z = s.center_um + float(rng.uniform(-1, 1)) * (s.depth_spread_um + 1.5)
-                things.append(draw(rng, s, y, x, z))
-        if s.pipette:
-            rng = np.random.default_rng([s.seed, 5])
-            z = s.center_um + float(rng.uniform(-1, 2))
-            things.append(draw_pipette(rng, s, self._size_um, z))
-        return things
-
-    def _draw_edge(self) -> DropletEdge:
-        rng = np.random.default_rng([self.settings.seed, 6])
-        z = self.settings.center_um + float(rng.uniform(-2, 2))
-        return DropletEdge(rng, self._painter.waves.microscope, self.settings.shape, z)
+    def _draw_straight(self) -> tuple[tuple[Needle, ...], tuple[DropletEdge, ...]]:
+        """Needles and edges of droplets, beside heads as they are at time 0."""
+        s, scope = self.settings, self._painter.waves.microscope
+        poses = [swimmer.way.pose(0.0) for swimmer in self.swimmers]
+        heads = [(pose.y_um, pose.x_um) for pose in poses]
+        needles = [Needle(shaft, scope, s.shape) for shaft in draw_shafts(s, self._size_um, heads)]
+        edges = [
+            DropletEdge(rim, scope, s.shape, z) for rim, z in draw_rims(s, self._size_um, heads)
+        ]
+        return tuple(needles), tuple(edges)
 
     def _settle(
         self, rng: np.random.Generator, way: Swimming, taken: list[Array], margins: list[float]

@@ -195,17 +195,148 @@ def _require_ascending(name: str, span: tuple[float, float]) -> None:
         raise ValueError(f"{name} must ascend, not {span}")
 
 
-class SimulationSettings(SpermSettings, MicroscopeSettings):
+class CameraSettings(BaseModel):
+    """The lamp, the camera, and what it does with an image.
+
+    Attributes
+    ----------
+    shape
+        Rows and columns (Y, X) of the camera.
+    bit_depth
+        8 or 12; 12 comes as uint16.
+    photons
+        Electrons per pixel in the empty background at `reference_exposure_s`. With `read_noise`
+        they give the noise of the ground: 0.020 of it by default, 0.006 with 30,000 electrons.
+    reference_exposure_s
+        Exposure that gives that background; the signal grows in proportion, up to saturation.
+    full_well
+        Electrons at which a pixel reaches the highest code.
+    read_noise
+        Electrons, r.m.s.
+    unevenness
+        Maximum relative deviation of the illumination from its mean.
+    mottle
+        Relative r.m.s. of the faint clouds that dust and films on the glass leave everywhere.
+    vignetting
+        Share of the light that is lost in the corners, by the square of the distance.
+    tilt
+        Relative change of the illumination from the middle of the frame to one side, evenly.
+    dust, dust_seed
+        Number of grains of dust fixed on the sensor (specks and rings), and the seed that places
+        them; by default `seed`.
+    denoise, denoise_px
+        Smoothing before all else: "gaussian" of that sigma, "median" over that radius, or
+        "adaptive" over twice that radius, which keeps edges; or "none".
+    gamma
+        The code is the signal to this power; below 1 lifts dark parts.
+    sharpen, sharpen_px
+        Share of the detail finer than that sigma that is added once more, after `gamma`.
+    jpeg_quality
+        The image is compressed as JPEG of this quality, 1 to 100; by default not.
+    mirror_px
+        Width of a band at each border that repeats what lies beside it, mirrored.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shape: tuple[Side, Side] = (1200, 1920)
+    bit_depth: Literal[8, 12] = 8
+    photons: Electrons = 6000.0
+    reference_exposure_s: Annotated[float, Bound(1e-7, 3600, "s")] = 0.005
+    full_well: Electrons = 10000.0
+    read_noise: Annotated[float, Bound(0, 1e6, "electrons")] = 7.0
+    unevenness: Annotated[float, Bound(0, 0.99)] = 0.12
+    mottle: Annotated[float, Bound(0, 0.19)] = 0.012
+    vignetting: Annotated[float, Bound(0, 0.95)] = 0.0
+    tilt: Annotated[float, Bound(0, 0.95)] = 0.0
+    dust: Objects = 0
+    dust_seed: Seed | None = None
+    denoise: Literal["none", "gaussian", "median", "adaptive"] = "none"
+    denoise_px: Annotated[float, Bound(0.3, 5, "px")] = 1.0
+    gamma: Annotated[float, Bound(0.3, 3)] = 1.0
+    sharpen: Annotated[float, Bound(0, 3)] = 0.0
+    sharpen_px: Annotated[float, Bound(0.5, 10, "px")] = 1.5
+    jpeg_quality: Annotated[int, Bound(1, 100)] | None = None
+    mirror_px: Annotated[int, Bound(0, 1000, "px")] = 0
+
+    @model_validator(mode="after")
+    def _processing_possible(self) -> Self:
+        if self.jpeg_quality is not None and self.bit_depth != 8:
+            raise ValueError("jpeg_quality needs a bit_depth of 8")
+        if 4 * self.mirror_px > min(self.shape):
+            raise ValueError(
+                f"mirror_px must not exceed {min(self.shape) // 4}, a quarter of shape"
+            )
+        return self
+
+
+class ScenerySettings(BaseModel):
+    """What lies in a field besides sperm that swim alone: numbers of objects.
+
+    Attributes
+    ----------
+    debris, round_cells
+        Small particles, and round cells (leukocytes, immature germ cells).
+    pipette, droplet
+        Whether a micropipette's tip and the edge of a droplet reach into the field.
+    cocci, rods
+        Groups of cocci of 0.8 µm (single, pairs, chains of 3 to 8, clusters of 4 to 12), and rods
+        of 1.5 to 4 µm.
+    clots
+        Amorphous debris of up to 6 µm, absorbing and not.
+    spots
+        Smooth Gaussian spots of 2 to 6 µm.
+    bodies
+        Round bodies of 3 to 6 µm with a dark rim: yeasts, drops, red cells.
+    fragments
+        Pale fragments of cells of 2 to 6 µm.
+    granular_cells
+        Round cells of 8 to 14 µm with absorbing granules.
+    tails
+        Tails without a head, loose or in coils of 1 to 3 µm radius.
+    pairs, end_pairs, rosettes, agglutinates
+        Clumps of sperm, besides `cells`: two heads side by side, 3.2 µm apart; two tip to tip;
+        rosettes of three to eight that touch; heaps of four to twelve.
+    edges, needles
+        Edges of further droplets, and needles of 4 to 24 µm, beside heads.
+    gap_um
+        Range of the distance of `edges` and `needles` from the centre of their head.
+    grain, grain_um
+        Relative r.m.s. of a texture of the ground, and the width of its grains.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    debris: Objects = 25
+    round_cells: Objects = 1
+    pipette: bool = False
+    droplet: bool = False
+    cocci: Objects = 0
+    rods: Objects = 0
+    clots: Objects = 0
+    spots: Objects = 0
+    bodies: Objects = 0
+    fragments: Objects = 0
+    granular_cells: Objects = 0
+    tails: Objects = 0
+    pairs: Objects = 0
+    end_pairs: Objects = 0
+    rosettes: Objects = 0
+    agglutinates: Objects = 0
+    edges: Annotated[int, Bound(0, 16)] = 0
+    needles: Annotated[int, Bound(0, 16)] = 0
+    gap_um: tuple[DistanceUm, DistanceUm] = (3.0, 10.0)
+    grain: Annotated[float, Bound(0, 0.5)] = 0.0
+    grain_um: Annotated[float, Bound(0.1, 20, "µm")] = 0.7
+
+
+class SimulationSettings(SpermSettings, ScenerySettings, CameraSettings, MicroscopeSettings):
     """A simulated field: the microscope, its camera, and the specimen.
 
     Attributes
     ----------
     seed
         Random seed of specimen, motion and noise.
-    shape
-        Rows and columns (Y, X) of the camera.
-    bit_depth
-        8 or 12; 12 comes as uint16.
     cells
         Number of sperm in the field at time 0.
     motile
@@ -219,32 +350,14 @@ class SimulationSettings(SpermSettings, MicroscopeSettings):
         Drive position at the centre of the cells' depths.
     depth_spread_um
         Cells have their focus within ± this of `center_um`, in drive µm.
-    debris, round_cells
-        Numbers of small particles and of round cells (leukocytes, immature germ cells).
-    pipette, droplet
-        Whether a micropipette's tip and the edge of a droplet reach into the field.
     beat_hz, speed_um_s
         Ranges from which each motile cell draws its beat frequency and its swimming speed.
     climb
         Factor on the slow changes of the cells' z: 1 swims along the glass, 10 climbs and dives by
         some micrometres.
-    photons
-        Electrons per pixel in the empty background at `reference_exposure_s`.
-    reference_exposure_s
-        Exposure that gives that background; the signal grows in proportion, up to saturation.
-    full_well
-        Electrons at which a pixel reaches the highest code.
-    read_noise
-        Electrons, r.m.s.
-    unevenness
-        Maximum relative deviation of the illumination from its mean.
-    mottle
-        Relative r.m.s. of the faint clouds that dust and films on the glass leave everywhere.
     """
 
     seed: Seed = 0
-    shape: tuple[Side, Side] = (1200, 1920)
-    bit_depth: Literal[8, 12] = 8
     cells: Objects = 20
     motile: bool = True
     separation_um: DistanceUm = 20.0
@@ -252,22 +365,12 @@ class SimulationSettings(SpermSettings, MicroscopeSettings):
     margin_um: DistanceUm = 10.0
     center_um: PositionUm = 0.0
     depth_spread_um: DistanceUm = 1.5
-    debris: Objects = 25
-    round_cells: Objects = 1
-    pipette: bool = False
-    droplet: bool = False
     beat_hz: tuple[FrequencyHz, FrequencyHz] = (8.0, 20.0)
     speed_um_s: tuple[SpeedUmS, SpeedUmS] = (30.0, 100.0)
     climb: Annotated[float, Bound(0, 1000)] = 1.0
-    photons: Electrons = 6000.0
-    reference_exposure_s: Annotated[float, Bound(1e-7, 3600, "s")] = 0.005
-    full_well: Electrons = 10000.0
-    read_noise: Annotated[float, Bound(0, 1e6, "electrons")] = 7.0
-    unevenness: Annotated[float, Bound(0, 0.99)] = 0.12
-    mottle: Annotated[float, Bound(0, 0.19)] = 0.012
 
     @model_validator(mode="after")
     def _ranges_ascend(self) -> Self:
-        for name in ("beat_hz", "speed_um_s"):
+        for name in ("beat_hz", "speed_um_s", "gap_um"):
             _require_ascending(name, getattr(self, name))
         return self

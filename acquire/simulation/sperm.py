@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 
 SLICE_UM = 0.4
 _SAMPLES = 3
-_BEAD_UM = 0.3
+BEAD_UM = 0.3
 _EDGE = 0.14
 _DROPLET = 0.03
 _BEAD_ROOM = np.array([1.0, 1.0, 0.2])
@@ -77,6 +77,19 @@ class Thread:
     x_um: Array
     z_um: Array
     strength: Array
+
+    def thinned(self, stride: int) -> Thread:
+        """The same thread with the beads of each stride in one place, in the middle."""
+        if stride == 1:
+            return self
+        whole = len(self.strength) // stride * stride
+        middle = slice(stride // 2, whole, stride)
+        return Thread(
+            self.y_um[middle],
+            self.x_um[middle],
+            self.z_um[middle],
+            self.strength[:whole].reshape(-1, stride).sum(axis=1),
+        )
 
 
 @dataclass(frozen=True)
@@ -242,6 +255,17 @@ class Sperm:
         total = index.sum()
         return tuple(float((index * axis).sum() / total) for axis in (a, b, c))  # type: ignore[return-value]
 
+    def outline_um(self, pose: Pose) -> tuple[float, float]:
+        """Length along the yaw and width across it of the head as the image plane shows it.
+
+        Those of the ellipsoid, without the midpiece.
+        """
+        sin_p, cos_p = np.sin(pose.pitch), np.cos(pose.pitch)
+        sin_r, cos_r = np.sin(pose.roll), np.cos(pose.roll)
+        along = self.length * cos_p, self.width * sin_r * sin_p, self.thickness * cos_r * sin_p
+        across = self.width * cos_r, self.thickness * sin_r
+        return float(np.linalg.norm(along)), float(np.linalg.norm(across))
+
     def flagellum(self, pose: Pose, beat: float) -> Array:
         """Centre line in lab axes (x, y, z all in specimen µm) from the head's centre, (N, 3).
 
@@ -254,7 +278,7 @@ class Sperm:
         beat
             Phase of the beat, rad.
         """
-        s = (np.arange(round(self.tail_length / _BEAD_UM)) + 0.5) * _BEAD_UM
+        s = (np.arange(round(self.tail_length / BEAD_UM)) + 0.5) * BEAD_UM
         growth = 1 - np.exp(-s / 9.0)
         wave = 2 * np.pi * s / self.wave - beat
         inside = self.kink[0] + self.swing * growth * np.sin(wave) + self.bend * s
@@ -262,7 +286,7 @@ class Sperm:
             inside += angle * np.clip((s - start) / (end - start), 0, 1)
         outside = self.kink[1] + self.out_of_plane * self.swing * growth * np.cos(wave)
         along, across, through = _axes(pose.yaw, pose.pitch, 0.0)
-        step = -_BEAD_UM * (
+        step = -BEAD_UM * (
             np.outer(np.cos(outside) * np.cos(inside), along)
             + np.outer(np.cos(outside) * np.sin(inside), across)
             + np.outer(np.sin(outside), through)
@@ -295,7 +319,7 @@ class Sperm:
     @property
     def midpiece_points(self) -> int:
         """Points of the centre line that belong to the midpiece."""
-        return round(self.midpiece_length / _BEAD_UM)
+        return round(self.midpiece_length / BEAD_UM)
 
     def slices(
         self, pose: Pose, line: Array, settings: MicroscopeSettings, points: int | None = None
@@ -382,14 +406,14 @@ class Sperm:
 
         The phase is complex if the flagellum absorbs.
         """
-        s = (np.arange(count) + 0.5) * _BEAD_UM
+        s = (np.arange(count) + 0.5) * BEAD_UM
         thick = s < self.midpiece_length
         thinning = np.clip(1.15 - 0.8 * s / self.tail_length, 0.3, 1)
         radius = np.where(thick, self.midpiece_radius, self.tail_radius * thinning)
         index = np.where(thick, self.midpiece, self.tail)
         if self.flagellum_loss:
             index = index + 1j * self.flagellum_loss
-        return radius, wavenumber * index * np.pi * radius**2 * _BEAD_UM
+        return radius, wavenumber * index * np.pi * radius**2 * BEAD_UM
 
 
 def _axes(yaw: float, pitch: float, roll: float) -> Array:

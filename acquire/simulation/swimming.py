@@ -102,6 +102,10 @@ class Swimming:
         """
         return replace(self, start=replace(self.start, y_um=y_um, x_um=x_um))
 
+    def held(self) -> Swimming:
+        """The same beat of a cell that is held in its place."""
+        return replace(self, speed_um_s=0.0, turn_rad_s=0.0, swing_um=0.0, z_wander=())
+
     def climbing(self, factor: float) -> Swimming:
         """The same path with slow changes of z that are `factor` times as large."""
         return replace(self, z_wander=tuple((factor * a, f, p) for a, f, p in self.z_wander))

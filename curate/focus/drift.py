@@ -17,7 +17,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.acquire.simulation import sensor
+from fgaf.acquire.simulation.camera import sensor
+from fgaf.acquire.simulation.camera.light import mottle
 from fgaf.acquire.simulation.population import draw_sperm
 from fgaf.acquire.simulation.scene import Canvas, Painter, Swimmer
 from fgaf.acquire.simulation.settings import SimulationSettings
@@ -203,7 +204,7 @@ def _curves(
         )
         canvas = Canvas((_SIDE_PX, _SIDE_PX), float(focus_um))
         painter.sperm(canvas, swimmer, now, exposure, shift)
-        clouds = sensor.mottle(rng, (_SIDE_PX, _SIDE_PX), settings)
+        clouds = mottle(rng, (_SIDE_PX, _SIDE_PX), settings)
         frames.append(sensor.expose(canvas.relative() * clouds, exposure, settings, rng))
     return measure(
         np.stack(frames), place[:, 0], place[:, 1], z, pixel, cutoff_per_um=settings.cutoff

@@ -103,8 +103,8 @@ def live(
 ) -> None:
     """Read the depth of every cell in view, frame by frame, and show, publish and record it.
 
-    RIG is a rig file or the built-in simulated microscope (sim, sim-relief); MODEL a training run,
-    a checkpoint, an exported model, or "sim".
+    RIG is a rig file or the built-in simulated microscope (sim, sim-relief, sim-realistic); MODEL a
+    training run, a checkpoint, an exported model, or "sim".
 
     Cells keep their number for as long as they are followed. The results are on a page for the
     browser, on a TCP port as one line of JSON per frame, and in a file with --record; docs/live.md

@@ -8,6 +8,7 @@ import pytest
 from fgaf import FgafError, SettingError
 from fgaf.acquire import DeviceError, Rig, load_rig, open_rig
 from fgaf.acquire.rig import BUILT_IN
+from fgaf.acquire.simulation.realistic import draw_settings
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,31 @@ def test_a_simulated_rig_records_the_simulated_optics() -> None:
     assert load_rig("sim").optics.pixel_size_um == pytest.approx(0.1465)
     assert load_rig("sim", ["simulation.magnification=20"]).optics.magnification == 20
     assert load_rig("sim", ["optics.magnification=63"]).optics.magnification == 63
+
+
+def test_a_realistic_rig_draws_its_field_from_the_seed() -> None:
+    rigs = [load_rig("sim-realistic", [f"simulation.seed={seed}"]) for seed in (7, 8)]
+    drawn = draw_settings(7)
+    assert rigs[0].simulation == drawn
+    assert rigs[0].optics == drawn.optics
+    assert rigs[1].simulation != drawn
+    fixed = load_rig("sim-realistic", ["simulation.seed=7", "simulation.magnification=20"])
+    assert fixed.optics.magnification == 20
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("simulation.draw=wild", 'draw is .wild.; give "realistic"'),
+        ("simulation.coci=3", "unknown key simulation.coci; did you mean cocci"),
+        ("simulation.magnification=-3", "magnification: -3 is out of bounds"),
+        ("simulation.condenser_na=1.9", "condenser_na must not exceed"),
+    ],
+)
+def test_what_a_realistic_rig_cannot_draw_is_said_in_one_line(override: str, says: str) -> None:
+    with pytest.raises(SettingError, match=says) as caught:
+        load_rig("sim-realistic", [override])
+    assert "\n" not in str(caught.value)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from fgaf.acquire.simulation import sensor
+from fgaf.acquire.simulation.camera import sensor
+from fgaf.acquire.simulation.camera.light import mottle
 from fgaf.acquire.simulation.cells import simulate_cells
 from fgaf.acquire.simulation.scene import Canvas, Painter
-from fgaf.acquire.simulation.scenery import draw_debris, draw_round_cell
+from fgaf.acquire.simulation.scenery.particles import draw_debris, draw_round_cell
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.model.inference.checkpoint import Checkpoint
 from fgaf.model.inference.initial_weights import shipped
@@ -50,7 +51,7 @@ def patches_of(kind: Strange, count: int = 12) -> np.ndarray:
             y, x = middle + rng.uniform(-1.5, 1.5, 2)
             thing = draw(rng, SETTINGS, y, x, float(rng.uniform(-2, 2)))
             canvas.multiply(thing.image(painter.waves, canvas.focus_um))
-        light = rng.normal(1, 0.08) * sensor.mottle(rng, (SIDE, SIDE), SETTINGS)
+        light = rng.normal(1, 0.08) * mottle(rng, (SIDE, SIDE), SETTINGS)
         exposure = SETTINGS.reference_exposure_s
         patches.append(sensor.expose(canvas.relative() * light, exposure, SETTINGS, rng))
     return np.stack(patches)

@@ -62,4 +62,4 @@ def test_quick_flagella_look_as_the_others_do() -> None:
     ]  # fmt: skip
     difference = (images[1] - images[0]) / np.median(images[0])
     assert 0 < difference.std() < 0.003
-    assert np.abs(difference).max() < 0.04
+    assert np.abs(difference).max() < 0.08

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fgaf.acquire.simulation import sensor
+from fgaf.acquire.simulation.camera import light, sensor
 from fgaf.acquire.simulation.settings import SimulationSettings
 
 FLAT = np.ones((256, 256), np.float32)
@@ -48,13 +48,13 @@ def test_a_closed_shutter_leaves_read_noise_above_zero() -> None:
 
 def test_illumination_is_as_uneven_as_set() -> None:
     settings = SimulationSettings(shape=(300, 480), unevenness=0.12, mottle=0.0)
-    light = sensor.illumination(settings)
-    assert light.shape == (300, 480)
-    assert light.mean() == pytest.approx(1, abs=1e-3)
-    assert np.abs(light - 1).max() == pytest.approx(0.12, rel=0.01)
-    np.testing.assert_array_equal(light, sensor.illumination(settings))
+    lamp = light.illumination(settings)
+    assert lamp.shape == (300, 480)
+    assert lamp.mean() == pytest.approx(1, abs=1e-3)
+    assert np.abs(lamp - 1).max() == pytest.approx(0.12, rel=0.01)
+    np.testing.assert_array_equal(lamp, light.illumination(settings))
 
 
 def test_mottle_has_the_set_strength() -> None:
-    clouds = sensor.mottle(np.random.default_rng(0), (256, 256), SimulationSettings(mottle=0.01))
+    clouds = light.mottle(np.random.default_rng(0), (256, 256), SimulationSettings(mottle=0.01))
     assert clouds.std() == pytest.approx(0.01, rel=0.1)

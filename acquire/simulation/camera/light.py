@@ -1,4 +1,4 @@
-"""The lamp and the camera: from relative intensity to grey levels."""
+"""The lamp: brightness of the empty field."""
 
 from __future__ import annotations
 
@@ -32,7 +32,23 @@ def illumination(settings: SimulationSettings) -> Array:
     field -= field.mean()
     uneven = 1 + field * np.float32(settings.unevenness / np.abs(field).max())
     clouds: Array = uneven * mottle(rng, settings.shape, settings)
+    if settings.vignetting or settings.tilt:
+        clouds *= _falloff(settings, y, x)
     return clouds
+
+
+def _falloff(settings: SimulationSettings, y: Array, x: Array) -> Array:
+    """Loss towards the corners and slope across the field, with mean 1.
+
+    `y` and `x` run from -1 to 1 over the frame.
+    """
+    angle = np.random.default_rng([settings.seed, 10]).uniform(0, 2 * np.pi)
+    slope = (y * np.sin(angle) + x * np.cos(angle)) / (abs(np.sin(angle)) + abs(np.cos(angle)))
+    height, width = settings.shape
+    square = ((y * height) ** 2 + (x * width) ** 2) / (height**2 + width**2)
+    shade = (1 - settings.vignetting * square) * (1 + settings.tilt * slope)
+    result: Array = (shade / shade.mean()).astype(np.float32)
+    return result
 
 
 def mottle(rng: np.random.Generator, shape: tuple[int, int], settings: SimulationSettings) -> Array:
@@ -57,40 +73,3 @@ def mottle(rng: np.random.Generator, shape: tuple[int, int], settings: Simulatio
     gain = settings.mottle * 2 * np.sqrt(np.pi) * width
     result: Array = 1 + np.float32(gain) * clouds
     return result
-
-
-def expose(
-    relative: Array, exposure_s: float, settings: SimulationSettings, rng: np.random.Generator
-) -> Array:
-    """Grey levels of one exposure.
-
-    Shot noise is drawn from a normal distribution of the same variance, which is equivalent to
-    Poisson noise at thousands of electrons per pixel.
-
-    Parameters
-    ----------
-    relative
-        (Y, X) intensity, 1 where it gives `settings.photons` electrons at the reference
-        exposure.
-    exposure_s
-        Exposure time.
-    settings
-        Of the camera.
-    rng
-        Source of the noise.
-
-    Returns
-    -------
-    (Y, X) uint8 for 8 bits, else uint16; `settings.full_well` electrons and more give the
-    highest code.
-    """
-    highest = 2**settings.bit_depth - 1
-    electrons = relative * np.float32(settings.photons * exposure_s / settings.reference_exposure_s)
-    np.maximum(electrons, 0, out=electrons)
-    noise = rng.standard_normal(electrons.shape, dtype=np.float32)
-    noise *= np.sqrt(electrons + np.float32(settings.read_noise**2))
-    electrons += noise
-    electrons *= np.float32(highest / settings.full_well)
-    np.rint(electrons, out=electrons)
-    np.clip(electrons, 0, highest, out=electrons)
-    return electrons.astype(np.uint8 if settings.bit_depth == 8 else np.uint16)

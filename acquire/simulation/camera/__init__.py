@@ -1,0 +1,1 @@
+"""The lamp, the camera and what it does with an image."""

@@ -1,0 +1,1 @@
+"""What lies in a field besides sperm that swim alone."""
