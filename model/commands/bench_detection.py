@@ -133,7 +133,7 @@ def bench_detection(
     if out is not None:
         require_free(out, overwrite)
     fields = (
-        draw_fields(simulated, seed)
+        draw_fields(simulated, seed, lambda seeds: progress(seeds, "drawing", len(seeds)))
         if simulated is not None
         else open_fields(
             sources,

@@ -7,14 +7,21 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
 import pytest
 
 from fgaf.dataset.archive import Archive
 from fgaf.model.bench.benchmark import run_benchmark
+from fgaf.model.bench.detection.fields import Field, Fields
+from fgaf.model.bench.detection.finders import Finds, Method
+from fgaf.model.bench.detection.judge import judge, search
+from fgaf.model.bench.detection.labels import Labels
+from fgaf.model.bench.detection.outputs import write
 from fgaf.model.bench.preset import Preset
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -50,9 +57,11 @@ class Screen:
 SCREENS = [Screen("phone", 390, True), Screen("desktop", 1280, False)]
 
 
-@pytest.fixture(scope="module")
-def page(texture_archive: Callable[..., Archive], tmp_path_factory) -> Path:
-    """The report of searches, with a long name, as a file that measures itself."""
+LONG = "a-name-" * 12
+
+
+def depth_report(texture_archive: Callable[..., Archive], out: Path) -> None:
+    """The report of searches, with a long name."""
     methods = [
         {"id": name, "kind": "focus", "measure": name, "label": f"Focus measure called {name}"}
         for name in ("tenengrad", "laplacian", "brenner")
@@ -60,8 +69,41 @@ def page(texture_archive: Callable[..., Archive], tmp_path_factory) -> Path:
     preset = Preset.model_validate(
         {"name": "p", "reference": "brenner", "methods": methods, "pairs": {"brenner": "tenengrad"}}
     )
+    run_benchmark(texture_archive(name=LONG, label_shift_um=0.5), preset, out)
+
+
+def _fixed(places: np.ndarray, *_: object) -> Finds:
+    return Finds(places, places, places[::-1] / 100)
+
+
+def detection_report(_: Callable[..., Archive], out: Path) -> None:
+    """The report of two methods on noise, each with misses and false finds, in two folders."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(120, 136, (2, 80, 90), np.uint8)
+    fields = Fields(
+        tuple(
+            Field(
+                f"{LONG}{k}", f"{LONG}{k}", 0.3, Labels.of([(40, 40, 9, 9)]), lambda k=k: images[k]
+            )
+            for k in range(2)
+        ),
+        "given",
+    )
+    methods = [
+        Method(name, f"Method {name}", partial(_fixed, np.array(places)))
+        for name, places in (("near", (10.0, 40.0, 60.0)), ("far", (30.0, 50.0, 70.0)))
+    ]
+    found = search(fields, methods, 4.7)
+    write(out, judge(fields, methods, found, 4.7, 0.5), found["near"], overwrite=False)
+
+
+@pytest.fixture(scope="module", params=[depth_report, detection_report])
+def page(
+    request: pytest.FixtureRequest, texture_archive: Callable[..., Archive], tmp_path_factory
+) -> Path:
+    """A report as a file that measures itself."""
     out = tmp_path_factory.mktemp("page") / "out"
-    run_benchmark(texture_archive(name="a-name-" * 12, label_shift_um=0.5), preset, out)
+    request.param(texture_archive, out)
     report = (out / "report.html").read_text(encoding="utf-8")
     assert "<script" not in report
     path = out / "measured.html"

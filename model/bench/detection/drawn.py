@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from fgaf.acquire.simulation.realistic import draw_settings
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.dataset.truth import CellTruth
-from fgaf.model.bench.detection.fields import Field, Fields
+from fgaf.model.bench.detection.fields import Field, Fields, Progress
 from fgaf.model.bench.detection.labels import Labels
 
 Image = npt.NDArray[Any]
@@ -24,9 +24,11 @@ _BORDER_UM: Final = 2.35
 _FOCUS_UM: Final = 2.5
 """The plane lies within ± this of the middle of the cells' depths."""
 _EXPOSURE_S: Final = 0.005
+_KEPT: Final = 256
+"""Images that are kept, since each is needed for its labels, for the search and for pictures."""
 
 
-def draw_fields(number: int, first_seed: int, **fixed: object) -> Fields:
+def draw_fields(number: int, first_seed: int, progress: Progress = iter, **fixed: object) -> Fields:
     """Draw realistic fields of the simulated microscope, one image of each.
 
     Parameters
@@ -35,12 +37,14 @@ def draw_fields(number: int, first_seed: int, **fixed: object) -> Fields:
         How many.
     first_seed
         Seed of the first; the others follow.
+    progress
+        Wraps the list of seeds.
     fixed
         Settings that are not drawn, see `fgaf.acquire.simulation.realistic.draw_settings`.
     """
     seeds = range(first_seed, first_seed + number)
     return Fields(
-        tuple(_field(draw_settings(seed, **fixed)) for seed in seeds),
+        tuple(_field(draw_settings(seed, **fixed)) for seed in progress(seeds)),
         "as simulated",
         (
             f"simulated fields, seeds {seeds[0]} to {seeds[-1]}; heads more than {IN_FOCUS_UM:g} "
@@ -64,11 +68,14 @@ def _image(settings: SimulationSettings) -> Image:
     return _exposed(settings)[0]
 
 
+@lru_cache(maxsize=_KEPT)
 def _exposed(settings: SimulationSettings) -> tuple[Image, tuple[CellTruth, ...], float]:
     """The image of a field, what it shows, and the drive's z."""
     rng = np.random.default_rng([19, settings.seed])
     plane_um = settings.center_um + float(rng.uniform(-_FOCUS_UM, _FOCUS_UM))
-    return *Scene(settings).expose(0.0, _EXPOSURE_S, plane_um), plane_um
+    image, truth = Scene(settings).expose(0.0, _EXPOSURE_S, plane_um)
+    image.flags.writeable = False
+    return image, truth, plane_um
 
 
 def _labels(truth: tuple[CellTruth, ...], settings: SimulationSettings, plane_um: float) -> Labels:
