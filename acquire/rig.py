@@ -54,43 +54,29 @@ from fgaf.dataset.storage.optics import Optics
 
 _log = logging.getLogger(__name__)
 
+_SIMULATED = """\
+name = "{name}"
+
+[camera]
+driver = "simulated"
+
+[stage]
+driver = "simulated"
+
+[simulation]
+{setting}
+"""
+
 BUILT_IN = {
-    "sim": """\
-name = "sim"
-
-[camera]
-driver = "simulated"
-
-[stage]
-driver = "simulated"
-
-[simulation]
-contrast = "brightfield"
-""",
-    "sim-relief": """\
-name = "sim-relief"
-
-[camera]
-driver = "simulated"
-
-[stage]
-driver = "simulated"
-
-[simulation]
-contrast = "relief"
-""",
-    "sim-realistic": """\
-name = "sim-realistic"
-
-[camera]
-driver = "simulated"
-
-[stage]
-driver = "simulated"
-
-[simulation]
-draw = "realistic"
-""",
+    name: _SIMULATED.format(name=name, setting=setting)
+    for name, setting in (
+        ("sim", 'contrast = "brightfield"'),
+        ("sim-relief", 'contrast = "relief"'),
+        ("sim-phase", 'contrast = "phase"'),
+        ("sim-phase-negative", 'contrast = "phase-negative"'),
+        ("sim-dic", 'contrast = "dic"'),
+        ("sim-realistic", 'draw = "realistic"'),
+    )
 }
 
 CAMERAS, STAGES = "fgaf.cameras", "fgaf.stages"
@@ -266,7 +252,7 @@ def load_rig(name: str | Path, overrides: Iterable[str] = ()) -> Rig:
     Parameters
     ----------
     name
-        A built-in rig (``sim``, ``sim-relief``, ``sim-realistic``) or the path of a TOML file.
+        A built-in rig (``sim``, ``sim-relief``, ...) or the path of a TOML file.
     overrides
         Single settings that replace those of the rig: ``simulation.contrast=relief``.
 

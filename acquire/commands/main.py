@@ -48,7 +48,7 @@ def recover(part: Path, overwrite: bool, as_json: bool) -> None:
 @click.option("--seed", type=Number(Seed), default=2026, show_default=True, help="Random seed.")
 @click.option(
     "--contrast",
-    type=click.Choice(["brightfield", "relief"]),
+    type=click.Choice(["brightfield", "relief", "phase", "phase-negative", "dic"]),
     default="brightfield",
     show_default=True,
 )

@@ -66,7 +66,7 @@ def simulate_cells(
     off_grid
         Draw each depth uniformly within ±`half_range_um` instead of on the grid.
     contrast
-        "brightfield" or "relief".
+        Of the microscope, such as "brightfield".
     step_um, half_range_um
         The grid of depths, in drive µm.
     patch_px

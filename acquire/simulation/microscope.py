@@ -9,16 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fgaf.acquire.simulation.contrast import Method, contrast_method
 from fgaf.acquire.simulation.settings import MicroscopeSettings
 
 Array = npt.NDArray[Any]
-
-# The modulator of relief contrast, in units of the pupil's radius and of amplitude. The slit is
-# imaged into the grey stripe; what a gradient of phase deflects falls on dark or on clear glass.
-GREY_FROM, GREY_TO = 0.42, 0.68
-GREY, DARK = 0.15**0.5, 0.01**0.5
-SOFTNESS = 0.06
-SLIT_CENTRE, SLIT_WIDTH, SLIT_LENGTH = 0.55, 0.2, 1.3
 
 # Defocus per spherical aberration that leaves the focus of a sperm head where it is without
 # either, in both contrasts. Its light crosses the inner pupil, so this is less than the 1 that
@@ -43,51 +37,29 @@ class Microscope:
 
     settings: MicroscopeSettings
 
+    @cached_property
+    def method(self) -> Method:
+        """The contrast method."""
+        return contrast_method(self.settings)
+
     def source(self, order: int) -> tuple[Array, Array]:
         """Points that sample the condenser's aperture.
 
         Parameters
         ----------
         order
-            Rings of the disc (Gauss-Legendre in the square of the radius, evenly spread in
-            angle), or a measure of the points along the slit.
+            A measure of their number: rings of a disc, rows of a slit.
 
         Returns
         -------
         frequencies (S, 2), weights (S,) that sum to 1
         """
-        if self.settings.contrast == "relief":
-            return self._slit(order)
-        radius = self.settings.condenser_na / self.settings.wavelength_um
-        if radius == 0:
-            return np.zeros((1, 2)), np.ones(1)
-        nodes, node_weights = np.polynomial.legendre.leggauss(order)
-        points, weights = [], []
-        for ring, (node, weight) in enumerate(zip(nodes, node_weights, strict=True)):
-            r = radius * np.sqrt((node + 1) / 2)
-            n = max(4, 2 * round((2.2 * order + 1.5) * r / radius / 2 + 0.8))
-            angle = 2 * np.pi * (np.arange(n) + 0.5 * (ring % 2)) / n
-            points.append(np.stack([r * np.sin(angle), r * np.cos(angle)], axis=1))
-            weights.append(np.full(n, weight / 2 / n))
-        return np.concatenate(points), np.concatenate(weights)
-
-    def _slit(self, order: int) -> tuple[Array, Array]:
-        along, along_weight = np.polynomial.legendre.leggauss(5 * order + 1)
-        across, across_weight = np.polynomial.legendre.leggauss(order)
-        y, x = np.meshgrid(
-            along * SLIT_LENGTH / 2, SLIT_CENTRE + across * SLIT_WIDTH / 2, indexing="ij"
-        )
-        weights = np.outer(along_weight, across_weight).ravel() / 4
-        return self.settings.cutoff * np.stack([y.ravel(), x.ravel()], axis=1), weights
+        return self.method.source(order)
 
     @cached_property
     def source_radius(self) -> float:
         """Largest frequency of the illumination."""
-        if self.settings.contrast == "relief":
-            return float(
-                self.settings.cutoff * np.hypot(SLIT_CENTRE + SLIT_WIDTH / 2, SLIT_LENGTH / 2)
-            )
-        return self.settings.condenser_na / self.settings.wavelength_um
+        return self.method.radius
 
     def pupil(self, fy: Array, fx: Array) -> Array:
         """Complex transmittance of the objective in focus; 0 beyond NA / wavelength.
@@ -101,15 +73,33 @@ class Microscope:
         rho2 = (fy**2 + fx**2) / s.cutoff**2
         spherical = 6 * np.sqrt(5.0) * (rho2**2 - _BALANCE * rho2)
         amplitude = np.where(rho2 <= 1, 1.0, 0.0)
-        if s.contrast == "relief":
-            beyond_clear, beyond_grey = (
-                1 / (1 + np.exp((edge - fx / s.cutoff) / SOFTNESS)) for edge in (GREY_FROM, GREY_TO)
-            )
-            amplitude = amplitude * (
-                1 - (1 - GREY) * beyond_clear - (GREY - DARK) * beyond_clear * beyond_grey
-            )
+        amplitude = amplitude * self.method.plate(fy, fx)
         result: Array = amplitude * np.exp(2j * np.pi * s.spherical_waves * spherical)
         return result
+
+    def transfer(self, fy: Array, fx: Array, source: tuple[float, float]) -> Array:
+        """Weight in the image of light that the specimen deflects.
+
+        Parameters
+        ----------
+        fy, fx
+            Frequencies by which it is deflected, 1/µm, of shapes that broadcast; 0 is the light
+            that is not deflected.
+        source
+            Frequencies (y, x) at which it arrives.
+        """
+        result: Array = self.pupil(fy + source[0], fx + source[1]) * self.method.analyser(fy, fx)
+        return result
+
+    def background(self, source: tuple[float, float]) -> complex:
+        """Weight of light that the specimen does not deflect.
+
+        Parameters
+        ----------
+        source
+            Frequencies (y, x) at which it arrives.
+        """
+        return complex(self.transfer(np.zeros(()), np.zeros(()), source))
 
     def axial(self, fy: Array, fx: Array) -> Array:
         """Axial frequency on the objective's side, in 1/µm; 0 where the wave does not travel.
@@ -139,14 +129,9 @@ class Microscope:
     def spread_um(self, distance_um: float) -> float:
         """Lateral extent of the light from a point at `distance_um` of drive.
 
-        The marginal ray, plus a margin for the rings around its image; the one-sided pupil of
-        relief contrast has a longer shadow.
+        The marginal ray, plus a margin for the rings around its image.
         """
-        s = self.settings
-        rings = 3.5 if s.contrast == "relief" else 2.5
-        return float(
-            self.marginal_slope * abs(distance_um) + rings * s.wavelength_um / s.numerical_aperture
-        )
+        return float(self.marginal_slope * abs(distance_um) + self.method.rings_um)
 
     def order_for(self, distance_um: float) -> int:
         """Source sampling for an object `distance_um` out of focus.

@@ -106,16 +106,16 @@ class Windows:
         fy, fx = np.meshgrid(ky * unit[0], kx * unit[1], indexing="ij")
         place = (ky % waves[0])[:, None] * waves[1] + (kx % waves[1])[None, :]
         sources, weights = scope.source(order)
-        background = np.array([scope.pupil(sy, sx) for sy, sx in sources])
+        background = np.array([scope.background((sy, sx)) for sy, sx in sources])
         box_index, wave_index, point, axial, pupil = [], [], [], [], []
         for number, (sy, sx) in enumerate(sources):
             (inside,) = np.nonzero((np.hypot(fy + sy, fx + sx) <= cutoff).ravel())
-            gy, gx = fy.ravel()[inside] + sy, fx.ravel()[inside] + sx
+            by, bx = fy.ravel()[inside], fx.ravel()[inside]
             box_index.append(inside)
             wave_index.append(place.ravel()[inside] + number * waves[0] * waves[1])
             point.append(np.full(len(inside), number))
-            axial.append(scope.axial(gy, gx) - scope.axial(sy, sx))
-            pupil.append(scope.pupil(gy, gx))
+            axial.append(scope.axial(by + sy, bx + sx) - scope.axial(sy, sx))
+            pupil.append(scope.transfer(by, bx, (sy, sx)))
         return Window(
             shape=shape,
             unit=(unit[0], unit[1]),

@@ -68,10 +68,10 @@ def multislice(
                 wave = np.fft.ifft2(np.fft.fft2(wave) * step)
             wave = wave * np.exp(1j * phase)
         defocus = microscope.axial(gy, gx) - microscope.axial(sy, sx)
-        seen = np.fft.fft2(wave) * back * microscope.pupil(gy, gx)
+        seen = np.fft.fft2(wave) * back * microscope.transfer(fy, fx, (sy, sx))
         seen = np.fft.ifft2(seen * np.exp(2j * np.pi * (middle - depth_um) * defocus))
         total += weight * np.abs(seen) ** 2
-        brightness += weight * float(np.abs(microscope.pupil(sy, sx)) ** 2)
+        brightness += weight * abs(microscope.background((sy, sx))) ** 2
     transfer = np.sinc(frequency * settings.pixel_size_um)
     camera = np.fft.ifft2(np.fft.fft2(total) * np.outer(transfer, transfer)).real / brightness
     return camera[::oversampling, ::oversampling]

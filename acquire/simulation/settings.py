@@ -27,7 +27,7 @@ Objects = Annotated[int, Bound(0, 100_000)]
 Side = Annotated[int, Bound(16, 65536, "px")]
 Loss = Annotated[float, Bound(0, 0.1)]
 Strength = Annotated[float, Bound(0, 3)]
-Contrast = Literal["brightfield", "relief"]
+Contrast = Literal["brightfield", "relief", "phase", "phase-negative", "dic"]
 
 
 class MicroscopeSettings(BaseModel):
@@ -36,8 +36,10 @@ class MicroscopeSettings(BaseModel):
     Attributes
     ----------
     contrast
-        "brightfield", or "relief": a slit off axis in the condenser and a modulator of three
-        transmittances in the objective's pupil (R. Hoffman and L. Gross, Appl. Opt. 14, 1975).
+        "brightfield"; "relief": a slit off axis in the condenser and a modulator of three
+        transmittances in the objective's pupil (R. Hoffman and L. Gross, Appl. Opt. 14, 1975);
+        "phase": Zernike's phase contrast, dense things dark; "phase-negative": the same, dense
+        things bright; "dic": differential interference contrast.
     numerical_aperture, magnification
         Of the objective.
     medium_index
@@ -49,12 +51,22 @@ class MicroscopeSettings(BaseModel):
     wavelength_um
         Wavelength in vacuum.
     condenser_na
-        Numerical aperture of the condenser in bright field; 0 is a single axial point source.
+        Numerical aperture of the condenser in bright field and interference contrast; 0 is a single
+        axial point source.
     camera_pixel_um
         Pitch of the camera's pixels.
     spherical_waves
         Primary spherical aberration in waves, r.m.s. over the pupil when fully balanced (the
         Zernike coefficient); given as much defocus as keeps a head's focus in its place.
+    ring
+        Inner and outer radius of the annulus of phase contrast, in units of the pupil's radius.
+    ring_transmittance
+        Share of the light that the ring of phase contrast lets through.
+    shear_um, shear_deg
+        Distance of the two waves of interference contrast in the specimen, and its direction, from
+        the image's x towards its y; thickness that grows in this direction is bright.
+    bias_deg
+        Their difference of phase where nothing is.
     quick
         Flagella in coarser steps of depth and place, and none far out of focus: the first image of
         a field comes several times as soon, for many fields of one image each.
@@ -71,6 +83,11 @@ class MicroscopeSettings(BaseModel):
     condenser_na: Annotated[float, Bound(0, 2)] = 0.3
     camera_pixel_um: PixelUm = 5.86
     spherical_waves: Annotated[float, Bound(-10, 10, "waves")] = 0.02
+    ring: tuple[Annotated[float, Bound(0.1, 0.9)], Annotated[float, Bound(0.1, 0.9)]] = (0.45, 0.55)
+    ring_transmittance: Annotated[float, Bound(0.01, 1)] = 0.25
+    shear_um: Annotated[float, Bound(0.02, 2, "µm")] = 0.25
+    shear_deg: Annotated[float, Bound(-360, 360, "°")] = 45.0
+    bias_deg: Annotated[float, Bound(10, 170, "°")] = 60.0
     quick: bool = False
 
     @model_validator(mode="after")
@@ -79,6 +96,8 @@ class MicroscopeSettings(BaseModel):
             raise ValueError("numerical_aperture must be below medium_index")
         if self.condenser_na > self.numerical_aperture:
             raise ValueError("condenser_na must not exceed numerical_aperture (no dark field)")
+        if self.ring[1] - self.ring[0] < 0.02:
+            raise ValueError(f"ring must ascend by 0.02 or more, not {self.ring}")
         return self
 
     @property

@@ -15,7 +15,9 @@ from fgaf.acquire.simulation.waves import Slices
 
 Array = npt.NDArray[Any]
 
-SLICE_UM = 0.4
+SLICE_UM, HIGH_APERTURE = 0.4, 0.9
+"""Thickness of a slice of a cell; from this numerical aperture on, half of it."""
+
 _SAMPLES = 3
 BEAD_UM = 0.3
 _EDGE = 0.14
@@ -27,22 +29,26 @@ _USUAL_TAPER = 0.3
 
 @dataclass(frozen=True)
 class _Grid:
-    """Samples of a box in the specimen: y and x, and `count` slices from `top` down."""
+    """Samples of a box in the specimen: y and x, and `count` slices of `step` from `top` down."""
 
     y: Array
     x: Array
     top: float
     count: int
+    step: float
 
     @classmethod
-    def around(cls, low: Array, high: Array, raster_um: float) -> _Grid:
+    def around(cls, low: Array, high: Array, settings: MicroscopeSettings) -> _Grid:
         """The grid of a box with corners `low` and `high`, (x, y, z)."""
-        count = max(1, int(np.ceil((high[2] - low[2]) / SLICE_UM)))
+        raster_um = settings.raster_um
+        step = SLICE_UM if settings.numerical_aperture < HIGH_APERTURE else SLICE_UM / 2
+        count = max(1, int(np.ceil((high[2] - low[2]) / step)))
         return cls(
             y=np.arange(low[1], high[1], raster_um, dtype=np.float32),
             x=np.arange(low[0], high[0], raster_um, dtype=np.float32),
-            top=float((high[2] + low[2]) / 2 + count * SLICE_UM / 2),
+            top=float((high[2] + low[2]) / 2 + count * step / 2),
             count=count,
+            step=step,
         )
 
     def within(self, low: Array, high: Array) -> tuple[slice, slice]:
@@ -53,8 +59,8 @@ class _Grid:
 
     def slices_within(self, low_z: float, high_z: float) -> tuple[int, int]:
         """First slice that reaches below `high_z`, and the one after the last above `low_z`."""
-        first = int((self.top - high_z) / SLICE_UM)
-        last = int(np.ceil((self.top - low_z) / SLICE_UM))
+        first = int((self.top - high_z) / self.step)
+        last = int(np.ceil((self.top - low_z) / self.step))
         return max(first, 0), min(last, self.count)
 
 
@@ -344,7 +350,7 @@ class Sperm:
         grid = _Grid.around(
             np.minimum(-centre - reach, (beads - _BEAD_ROOM).min(axis=0, initial=0)),
             np.maximum(-centre + reach, (beads + _BEAD_ROOM).max(axis=0, initial=0)),
-            settings.raster_um,
+            settings,
         )
         absorbs = self.absorbs or self.flagellum_loss
         phase = np.zeros(
@@ -360,8 +366,8 @@ class Sperm:
             y_um=float(grid.y[0]),
             x_um=float(grid.x[0]),
             pitch_um=settings.raster_um,
-            top_um=(grid.top - SLICE_UM / 2) * settings.reduction,
-            step_um=SLICE_UM * settings.reduction,
+            top_um=(grid.top - grid.step / 2) * settings.reduction,
+            step_um=grid.step * settings.reduction,
         )
 
     def _add_head(
@@ -369,7 +375,7 @@ class Sperm:
     ) -> None:
         """Add the head, which lies within a box, to the phase of the slices."""
         (rows, columns), (first, last) = grid.within(*box), grid.slices_within(box[0][2], box[1][2])
-        fine = SLICE_UM / _SAMPLES
+        fine = grid.step / _SAMPLES
         z = grid.top - fine * (np.arange(first * _SAMPLES, last * _SAMPLES) + 0.5)
         body = [
             (grid.x[columns] * np.float32(axis[0]))[None, None, :]
@@ -395,7 +401,7 @@ class Sperm:
         gauss_x = np.exp(-((grid.x[columns, None] - beads[:, 0]) ** 2) / (2 * variance))
         gauss_x = gauss_x * (strength / (2 * np.pi * variance))
         number = np.arange(grid.count)[:, None]
-        place = np.clip((grid.top - beads[:, 2]) / SLICE_UM - 0.5, 0, grid.count - 1)
+        place = np.clip((grid.top - beads[:, 2]) / grid.step - 0.5, 0, grid.count - 1)
         share = np.clip(1 - np.abs(place - number), 0, None)
         spread = (share[:, None, :] * gauss_y).astype(np.float32)
         gauss_x = gauss_x.T.astype(np.complex64 if self.flagellum_loss else np.float32)

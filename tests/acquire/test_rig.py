@@ -22,7 +22,7 @@ WRONG = [
     Wrong("simulation.contrst=relief", r"simulation\.contrst; did you mean contrast\?"),
     Wrong("stag.settle_ms=30", r"unknown key stag; did you mean stage\?"),
     Wrong("optics.zzz=1", r"choose from magnification, medium_index"),
-    Wrong("simulation.contrast=dark", r"'brightfield' or 'relief'"),
+    Wrong("simulation.contrast=dark", r"'phase-negative' or 'dic'"),
     Wrong("stage.settle_ms=-1", r"stage\.settle_ms: -1 is out of bounds; give 0 to 600000 ms"),
     Wrong("stage.settle_ms=soon", r"stage\.settle_ms = 'soon'"),
     Wrong("stage.limits_um=[5, -5]", "limits_um must ascend"),

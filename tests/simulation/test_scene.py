@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -197,7 +197,7 @@ def test_cells_that_swam_away_come_back() -> None:
 
 
 @pytest.mark.parametrize("thing", ["pipette", "droplet"])
-@pytest.mark.parametrize("contrast", ["brightfield", "relief"])
+@pytest.mark.parametrize("contrast", get_args(Contrast))
 def test_pipette_and_droplet_come_when_asked(thing: str, contrast: Contrast) -> None:
     scenes = [
         field(seed=1, cells=0, debris=0, round_cells=0, contrast=contrast, **{thing: asked})

@@ -201,9 +201,9 @@ class Needle:
         intensity, brightness = np.zeros(n), 0.0
         for (sy, sx), weight in zip(*scope.source(6), strict=True):
             axial = scope.axial(sy + fy, sx + fx) - scope.axial(sy, sx)
-            passed = scope.pupil(sy + fy, sx + fx) * np.exp(-2j * np.pi * depth_um * axial)
+            passed = scope.transfer(fy, fx, (sy, sx)) * np.exp(-2j * np.pi * depth_um * axial)
             intensity += weight * np.abs(np.fft.ifft(spectrum * passed)) ** 2
-            brightness += weight * float(np.abs(scope.pupil(sy, sx)) ** 2)
+            brightness += weight * abs(scope.background((sy, sx))) ** 2
         reach = round(self._reach_um / pitch)
         profile = intensity[n // 2 - reach : n // 2 + reach + 1] / brightness
         outside = np.abs(np.arange(-reach, reach + 1) * pitch) - shaft.radius_um
