@@ -90,8 +90,8 @@ class EffectiveSettings:
 
 def effective_settings(device: object) -> EffectiveSettings:
     """Settings of a camera or drive: its attribute `effective`, if it has one."""
-    told = getattr(device, "effective", None)
-    return told if isinstance(told, EffectiveSettings) else EffectiveSettings()
+    effective = getattr(device, "effective", None)
+    return effective if isinstance(effective, EffectiveSettings) else EffectiveSettings()
 
 
 @runtime_checkable
@@ -344,7 +344,7 @@ class Devices:
             self.stage.close()
         finally:
             self.camera.close()
-        _log.info("drive and camera are given back")
+        _log.info("drive and camera are closed")
 
     def __enter__(self) -> Self:
         return self
@@ -360,4 +360,4 @@ class Devices:
         except Exception:
             if error is None:  # the error of the run is more important than one of closing
                 raise
-            _log.info("drive and camera could not be given back", exc_info=True)
+            _log.info("drive and camera could not be closed", exc_info=True)

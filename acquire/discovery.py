@@ -2,8 +2,8 @@
 
 A driver's module may offer two hooks, both optional::
 
-    def find() -> list[Found]: ...                 what it can enumerate by itself
-    def find_on(port: str) -> Found | None: ...    what answers on this serial port, if it knows it
+    def find() -> list[Found]: ...                 the devices it can enumerate
+    def find_on(port: str) -> Found | None: ...    the device on this serial port, if recognised
 
 `find_on` opens the port, sends only the device's identification command, waits a fraction of a
 second and closes it. It raises `DeviceError` where the port cannot be opened, and returns None for
@@ -104,9 +104,10 @@ def _enumerated(driver: str, module: ModuleType) -> list[Found]:
     try:
         return list(module.find())
     except Exception as error:
-        _log.info("the driver %s cannot look", driver, exc_info=True)
+        _log.info("the driver %s cannot search for devices", driver, exc_info=True)
         kind: Kind = "camera" if driver in drivers(CAMERAS) else "stage"
-        return [Found(kind, driver, "", "", problem=f"the driver cannot look: {_line(error)}")]
+        problem = f"the driver cannot search for devices: {_line(error)}"
+        return [Found(kind, driver, "", "", problem=problem)]
 
 
 def _on_port(port: str, description: str, probers: dict[str, ModuleType]) -> Found:
@@ -114,12 +115,12 @@ def _on_port(port: str, description: str, probers: dict[str, ModuleType]) -> Fou
         try:
             answer: Found | None = module.find_on(port)
         except Exception as error:
-            _log.info("%s cannot be asked", port, exc_info=True)
+            _log.info("%s cannot be probed", port, exc_info=True)
             return Found("port", "", port, description, problem=_line(error))
         if answer is not None:
             return answer
-    asked = f"nothing answers that {' or '.join(probers)} knows" if probers else ""
-    return Found("port", "", port, description, problem=asked or "not asked")
+    silent = f"no device of {' or '.join(probers)} answers" if probers else ""
+    return Found("port", "", port, description, problem=silent or "not probed")
 
 
 def _ports() -> dict[str, str]:

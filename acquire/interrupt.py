@@ -44,10 +44,10 @@ class Interrupt:
         Raises
         ------
         InterruptError
-            Somebody asked.
+            A stop was requested.
         """
         if self._signal is not None:
-            _log.info("%s: the run is asked to stop", self._signal.name)
+            _log.info("%s: a stop of the run is requested", self._signal.name)
             raise InterruptError(f"stopped by {self._signal.name}", 128 + self._signal)
 
     @classmethod

@@ -73,8 +73,8 @@ class StackPlan:
                 f"±{count * self.step_um:.6g}" for count in (math.floor(steps), math.ceil(steps))
             )
             raise SettingError(
-                f"a range of ±{self.half_range_um:g} µm is no whole number of steps of "
-                f"{self.step_um:g} µm; the nearest that are: {below} and {above} µm"
+                f"a range of ±{self.half_range_um:g} µm is not a whole number of steps of "
+                f"{self.step_um:g} µm; the nearest that fit: {below} and {above} µm"
             )
 
     @classmethod
@@ -117,8 +117,8 @@ class StackPlan:
                 f"{low_um + count * step_um:.6g}" for count in (math.floor(steps), math.ceil(steps))
             )
             raise SettingError(
-                f"from {low_um:g} to {high_um:g} µm is no whole number of steps of {step_um:g} "
-                f"µm; the nearest that are: from {low_um:g} to {below} and to {above} µm"
+                f"from {low_um:g} to {high_um:g} µm is not a whole number of steps of {step_um:g} "
+                f"µm; the nearest that fit: from {low_um:g} to {below} and to {above} µm"
             )
         half_range_um = round(steps) * step_um / 2
         odd = round(steps) % 2 == 1
@@ -169,25 +169,25 @@ class StackPlan:
             return
         lowest = low + approach_um + self.half_range_um
         highest = high - overrun_um - self.half_range_um
-        mend = (
+        advice = (
             f"choose a centre from {lowest:g} to {highest:g} µm"
             if lowest <= highest
             else "choose a smaller range"
         )
-        beyond = f" and left for {last + overrun_um:g} µm" if overrun_um else ""
+        beyond = f" and passed up to {last + overrun_um:g} µm" if overrun_um else ""
         raise SettingError(
             f"planes from {first:g} to {last:g} µm, approached from {first - approach_um:g} µm"
-            f"{beyond}, leave the drive's limits {low:g} to {high:g} µm; {mend}"
+            f"{beyond}, leave the drive's limits {low:g} to {high:g} µm; {advice}"
         )
 
-    def check_tolerance(self, tolerance_um: float, mend: str) -> None:
+    def check_tolerance(self, tolerance_um: float, advice: str) -> None:
         """Refuse a tolerance that could confuse neighbouring planes.
 
         Parameters
         ----------
         tolerance_um
             Largest distance of an exposure from its plane.
-        mend
+        advice
             Begins the advice: "set stage.tolerance_um".
 
         Raises
@@ -197,18 +197,19 @@ class StackPlan:
         """
         if tolerance_um >= self.step_um / 2:
             raise SettingError(
-                f"a tolerance of {tolerance_um:g} µm cannot tell planes {self.step_um:g} µm apart; "
-                f"{mend} below {self.step_um / 2:g}"
+                f"a tolerance of {tolerance_um:g} µm is too large for planes {self.step_um:g} µm "
+                "apart; "
+                f"{advice} below {self.step_um / 2:g}"
             )
 
-    def check_unit(self, unit_um: float, mend: str) -> None:
+    def check_unit(self, unit_um: float, advice: str) -> None:
         """Refuse planes that would be uneven on a drive that counts in whole units.
 
         Parameters
         ----------
         unit_um
             Size of the drive's unit, in µm.
-        mend
+        advice
             An alternative, at the end of the message.
 
         Raises
@@ -224,8 +225,9 @@ class StackPlan:
         fitting = {math.floor(units), math.ceil(units)} - {0}
         nearest = " and ".join(f"{each * unit_um:.6g}" for each in sorted(fitting))
         raise SettingError(
-            f"a step of {self.step_um:g} µm is no multiple of the drive's unit of {unit_um:g} µm: "
-            f"planes would lie {apart} µm apart; the nearest that fit: {nearest} µm{mend}"
+            f"a step of {self.step_um:g} µm is not a multiple of the drive's unit of {unit_um:g} "
+            "µm: "
+            f"planes would lie {apart} µm apart; the nearest that fit: {nearest} µm{advice}"
         )
 
     def describe(self) -> str:

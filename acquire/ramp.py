@@ -76,8 +76,8 @@ class Ramp:
         """
         if len(readings) < _FEWEST:
             raise DeviceError(
-                f"the drive told its position {len(readings)} times on the way, {_FEWEST} are "
-                "needed; sweep slower (--frames-per-plane)"
+                f"the drive's position was read {len(readings)} times during the ramp, {_FEWEST} "
+                "are needed; sweep slower (raise --frames-per-plane)"
             )
         origin_ns = readings[0].time_ns
         seconds = np.array([(each.time_ns - origin_ns) / 1e9 for each in readings])
@@ -85,7 +85,7 @@ class Ramp:
         errors_s = np.array([max(each.error_s, _SHORTEST_S) for each in readings])
         speed, start = np.polyfit(seconds, z_um, 1, w=errors_s.min() / errors_s)
         if not speed > 0:
-            raise DeviceError("the drive did not go up in the sweep; check it")
+            raise DeviceError("the drive did not move up during the sweep; check it")
         error_s = min(each.error_s for each in readings)
         delayed_um = speed * (errors_s - errors_s.min())
         off_um = np.abs(start + speed * seconds - z_um) - delayed_um

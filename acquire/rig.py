@@ -268,7 +268,7 @@ def load_rig(name: str | Path, overrides: Iterable[str] = ()) -> Rig:
         slips = ("Unescaped '\\'", "hex value")
         backslash = any(slip in str(error) for slip in slips)
         hint = "; put a text with backslashes between single quotes" if backslash else ""
-        raise SettingError(f"{where} is no valid TOML: {error}{hint}") from error
+        raise SettingError(f"{where} is not valid TOML: {error}{hint}") from error
     for override in overrides:
         _override(table, override)
     _refuse_control_characters(table, where)
@@ -294,19 +294,19 @@ def open_rig(rig: Rig, interrupt: Interrupt | None = None) -> Devices:
     """
     if rig.stage.limits_blank:
         raise SettingError(
-            "stage.limits_um is still to be filled in: write the lowest and highest z in µm at "
-            "which nothing can touch into the rig, as limits_um = [-50, 50]"
+            "stage.limits_um is not filled in: write the lowest and highest z in µm at which "
+            "nothing can touch into the rig, such as limits_um = [-50, 50]"
         )
-    _log.info("rig %s", rig.name or "without a name")
+    _log.info("rig %s", rig.name or "(no name)")
     if _log.isEnabledFor(logging.DEBUG):
-        _log.debug("all of it:\n%s", rig.to_toml())
+        _log.debug("its settings:\n%s", rig.to_toml())
     with ExitStack() as opened:
         opening = Opening(rig, WallClock(), interrupt=interrupt or Interrupt())
         open_stage = _driver(STAGES, rig.stage.driver)
         stage: Stage = open_stage(rig.stage.options, opening)
         opened.callback(stage.close)
         _log_opened("stage", rig.stage.driver, open_stage.__module__, stage)
-        _log.info("it may go from %g to %g µm", *stage.limits_um)
+        _log.info("its limits are %g to %g µm", *stage.limits_um)
         opening.stage = stage
         settings = {"exposure_ms": rig.camera.exposure_ms, **rig.camera.options}
         open_camera = _driver(CAMERAS, rig.camera.driver)
@@ -320,12 +320,12 @@ def open_rig(rig: Rig, interrupt: Interrupt | None = None) -> Devices:
 def _log_opened(kind: str, driver: str, module: str, device: Camera | Stage) -> None:
     _log.info("%s opened by the driver %s: %s", kind, driver, device.name)
     for package in getattr(sys.modules[module], "REQUIRES", ()):
-        version = getattr(sys.modules.get(package), "__version__", "not told")
+        version = getattr(sys.modules.get(package), "__version__", "unknown")
         _log.info("%s: through the package %s, version %s", kind, package, version)
-    told = effective_settings(device)
-    for name, value in told.values.items():
+    effective = effective_settings(device)
+    for name, value in effective.values.items():
         _log.info("%s: %s = %s, read back", kind, name, value)
-    for note in told.notes:
+    for note in effective.notes:
         _log.info("%s: %s", kind, note)
 
 
@@ -344,15 +344,15 @@ def effective_optics(rig: Rig, camera: Camera) -> Optics:
     SettingError
         The pixel sizes of the rig and of the device's configuration differ; the message gives both.
     """
-    told = effective_settings(camera)
+    effective = effective_settings(camera)
     optics = rig.optics
-    own = optics.pixel_size_um and optics.pixel_size_um * told.binning
-    its = told.pixel_size_um
+    own = optics.pixel_size_um and optics.pixel_size_um * effective.binning
+    its = effective.pixel_size_um
     if own and its and abs(own - its) > _PIXEL_TOLERANCE * its:
-        binned = f" x binning {told.binning}" if told.binning > 1 else ""
+        binned = f" x binning {effective.binning}" if effective.binning > 1 else ""
         raise SettingError(
-            f"the pixel is {own:g} µm by the rig (optics.pixel_size_um{binned}) and {its:g} µm by "
-            f"the configuration of {camera.name}; correct one of them"
+            f"the pixel size is {own:g} µm in the rig (optics.pixel_size_um{binned}) and {its:g} "
+            f"µm in the configuration of {camera.name}; correct one of them"
         )
     return optics.model_copy(update={"pixel_size_um": own or its})
 
@@ -416,8 +416,9 @@ def _refuse_control_characters(value: Any, where: str, path: str = "") -> None:
     """Refuse text in which a backslash between double quotes became a control character."""
     if isinstance(value, str) and _CONTROL.search(value):
         raise SettingError(
-            f"{where}: {path} = {value!r} holds a line break, tab or other control character, as a "
-            "backslash between double quotes makes them; write the text between single quotes, or "
+            f"{where}: {path} = {value!r} contains a line break, tab or other control character, "
+            "which a backslash between double quotes makes; write the text between single quotes, "
+            "or "
             "with forward slashes"
         )
     if isinstance(value, dict | list):

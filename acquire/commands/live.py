@@ -58,7 +58,7 @@ def live(
             for _ in images:
                 pass
     finish(
-        f"looked at {count(screen.shown, 'frame')}",
+        f"showed {count(screen.shown, 'frame')}",
         None,
         {"frames": screen.shown, "incomplete": preview.incomplete, **screen.last},
         as_json,

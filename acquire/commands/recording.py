@@ -121,7 +121,7 @@ _OPTIONS = (
 
 @dataclass(frozen=True)
 class Request:
-    """The options of both commands."""
+    """Options of `acq stack` and `acq sweep`."""
 
     step: float
     half_range: float | None
@@ -392,7 +392,8 @@ def _rig_of(request: Request) -> Rig:
     simulated = load_rig(request.rig_name, request.overrides).simulation is not None
     if (request.seed is not None or request.realtime) and not simulated:
         raise SettingError(
-            f"--seed and --realtime are for simulated rigs; {request.rig_name} is none"
+            f"--seed and --realtime are for simulated rigs only; {request.rig_name} is a real one: "
+            "leave them out"
         )
     settings = {
         "simulation.seed": request.seed,
@@ -419,12 +420,12 @@ def _remarks(recorded: Recorded, request: Request) -> list[str]:
     if recorded.late:
         longest = max(late.seconds for late in recorded.late)
         lines.append(
-            f"warning: {len(recorded.late)} of {begun} began late, by up to "
-            f"{longest:.1f} s; take fewer planes or raise --every"
+            f"warning: {len(recorded.late)} of {begun} started late, by up to {longest:.1f} s; "
+            "take fewer planes or raise --every"
         )
     if recorded.short_of_space is not None:
         lines.append(
-            f"warning: from stack {recorded.short_of_space} on the disk had no room for the whole "
-            "series; make room"
+            f"warning: from stack {recorded.short_of_space} on the disk had no space for the whole "
+            "series; free some space"
         )
     return lines

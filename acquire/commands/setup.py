@@ -200,7 +200,10 @@ def check(
 
     report = _measure(loaded, plan, tell, as_json)
     advice = ", ".join(f"{key} = {value:g}" for key, value in report.recommended.items())
-    lines = [*_courses(report), f"advised for [stage]: {advice or 'nothing, as it failed'}"]
+    lines = [
+        *_courses(report),
+        f"recommended for [stage]: {advice or 'nothing, because the check failed'}",
+    ]
     if not report.recommended:
         write = None
     if write is not None:
@@ -282,11 +285,11 @@ def _courses(report: Report) -> list[str]:
             _row("µm", (f"{z:.3f}" for z in step.at(times_s[::8]))),
         ]
     if report.ladder:
-        lines += ["", "likeness of images at z to one at the start"]
+        lines += ["", "correlation of images at each z with one at the start"]
         lines += [_row("µm", (f"{z:.5g}" for z in report.ladder))]
         lines += [_row("", (f"{alike:.2f}" for alike in report.ladder.values()))]
     if report.ringing:
-        lines += ["", "the image's distance from its place after arrival"]
+        lines += ["", "distance of the image from its final z, by time after arrival"]
         lines += [_row("ms", (f"{ms:g}" for ms in report.ringing))]
         lines += [_row("µm", (f"{um:+.2f}" for um in report.ringing.values()))]
     return [*lines, ""]

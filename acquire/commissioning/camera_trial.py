@@ -106,7 +106,7 @@ def try_frames(
     finally:
         camera.stop()
     if first is None or last is None:
-        raise DeviceError(f"no frame came: {failure}")
+        raise DeviceError(f"the camera gave no frame: {failure}")
     full = 2**camera.bit_depth - 1
     return FrameTrial(
         frames=frames,

@@ -74,7 +74,7 @@ class Bounds:
         (low, high), start = engine.limits_um, engine.position_um()
         if not low <= start <= high:
             raise SettingError(
-                f"the drive stands at {start:.3f} µm, outside its limits {low:g} to {high:g} µm; "
+                f"the drive is at {start:.3f} µm, outside its limits {low:g} to {high:g} µm; "
                 "move it inside or correct stage.limits_um"
             )
         least = _LEAST_STEPS * plan.step_um
@@ -86,8 +86,8 @@ class Bounds:
         bottom, top = max(low, start - plan.half_range_um), min(high, start + plan.half_range_um)
         if min(start - bottom, top - start) < least - 1e-9:
             raise SettingError(
-                f"the drive stands at {start:.3f} µm, less than {least:g} µm from its limit "
-                f"({low:g} to {high:g} µm); move it away from there"
+                f"the drive is at {start:.3f} µm, less than {least:g} µm from its limit "
+                f"({low:g} to {high:g} µm); move it away from the limit"
             )
         return cls(start, bottom, top, (low, high))
 

@@ -1,8 +1,8 @@
 """Check of a rig: measures its drive, camera and disk, and recommends settings.
 
-The drive stays within a small range that is known before it moves, and goes back at the end. What
-its read-back cannot show (backlash, sticking, ringing) is measured from the images, if the specimen
-allows it.
+The drive stays within a small range, which is printed before it moves, and goes back at the end.
+Backlash, sticking and ringing, which the read-back does not show, are measured from the images if
+the specimen is suitable.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class _Checkup:
         except InterruptError:
             raise
         except FgafError as error:
-            self._say("return", "bad", str(error), "bring it back by hand")
+            self._say("return", "bad", str(error), "move it back by hand")
         else:
             self._say("return", "ok", f"the drive is back at {self._bounds.start_um:.3f} µm")
         return self._report
@@ -161,7 +161,12 @@ class _Checkup:
             self._say(name, "bad", str(error))
         except Exception as error:
             _log.debug("the trial failed", exc_info=True)
-            self._say(name, "bad", f"{type(error).__name__}: {error}", "the driver is at fault")
+            self._say(
+                name,
+                "bad",
+                f"{type(error).__name__}: {error}",
+                "the driver has a fault; report it to its author",
+            )
         else:
             return True
         return False
@@ -174,11 +179,11 @@ class _Checkup:
             self._say(
                 "limits",
                 "warning",
-                f"{text}; these are the drive's own",
-                "set stage.limits_um to where nothing can touch",
+                f"{text}; these are the drive's own limits",
+                "set stage.limits_um to a range in which nothing can touch",
             )
         elif bounds.high_um - bounds.low_um < asked - 1e-9:
-            mend = "the range of the check was cut at them"
+            mend = "the range of the check was reduced to them"
             self._say("limits", "warning", text, mend)
         else:
             self._say("limits", "ok", text)
@@ -196,10 +201,10 @@ class _Checkup:
             f"the position scatters by {trip.noise_um:.3f} µm r.m.s."
         )
         if trip.noise_um > self._rig.stage.tolerance_um / 3:
-            mend = "raise stage.tolerance_um, or look what shakes the drive"
+            mend = "raise stage.tolerance_um, or find the source of vibration"
             self._say("round trip", "warning", text, mend)
         elif trip.median_s > _SLOW_REPLY_S:
-            mend = "an FTDI adapter holds replies back: set its latency timer to 1 ms"
+            mend = "an FTDI adapter delays replies: set its latency timer to 1 ms"
             self._say("round trip", "warning", text, mend)
         else:
             self._say("round trip", "ok", text)
@@ -243,7 +248,7 @@ class _Checkup:
         needed = frame_bytes * self._report.measured.get("frame_rate_hz", 0.0)
         text = f"{rate / 1e6:.0f} MB/s; the camera gives up to {needed / 1e6:.0f} MB/s"
         if rate < 1.25 * needed:
-            mend = "sweeps need a faster disk or a smaller region; stacks that stop do not"
+            mend = "for sweeps, use a faster disk or a smaller region; acq stack needs neither"
             self._say("disk", "warning", text, mend)
         else:
             self._say("disk", "ok", text)
@@ -277,9 +282,12 @@ class _Checkup:
                 mend,
             )
         elif early_s > 2 * self._report.measured.get("longest_round_trip_ms", 0.0) / 1e3 + 0.01:
-            mend = "no harm, as stacks read the position back"
+            mend = "nothing to do: stacks check the position by read-back"
             self._say(
-                "step", "warning", f"{text}; it says it is idle {1e3 * early_s:.0f} ms early", mend
+                "step",
+                "warning",
+                f"{text}; it reports idle {1e3 * early_s:.0f} ms too early",
+                mend,
             )
         else:
             self._say("step", "ok", text)
@@ -315,8 +323,8 @@ class _Checkup:
                 "arrival",
                 "bad",
                 text,
-                f"that cannot tell planes {step_um:g} µm apart: look for friction, an obstacle, a "
-                "loose coupling or a hand on the knob",
+                f"too much to separate planes {step_um:g} µm apart: look for friction, an obstacle "
+                "or a loose coupling, and do not touch the knob",
             )
             return
         wanted = self._report.recommended["tolerance_um"] = math.ceil(100 * wanted - 1e-9) / 100
@@ -334,28 +342,30 @@ class _Checkup:
             self._say(
                 "image and z",
                 "warning",
-                f"the image does not follow z: {change:.2f} times as different between planes as "
-                f"within one, {_FOLLOWS:g} is needed",
-                "put a fixed specimen with fine detail in focus (a dried smear, a scale; when "
-                "simulated, --set simulation.motile=false); if there is one, the drive does not "
-                "move the objective",
+                f"the image does not follow z: images of two planes differ {change:.2f} times as "
+                f"much as images of one, {_FOLLOWS:g} is needed",
+                "focus a fixed specimen with fine detail (a dried smear, a scale; when simulated, "
+                "--set simulation.motile=false); if it is in focus, the drive does not move the "
+                "objective",
             )
             return False
         off = float(np.max(np.abs(np.nan_to_num(errors, nan=math.inf))))
         self._report.measured["image_error_um"] = off if math.isfinite(off) else None
-        text = f"{change:.1f} times as different between planes as within one"
+        text = f"images of two planes differ {change:.1f} times as much as images of one"
         if off > self._plan.step_um / 2:
             self._say(
                 "image and z",
                 "bad",
-                f"{text}, but up to {off:.2f} µm from where the read-back says"
+                f"{text}, but their z is up to {off:.2f} µm from the read-back"
                 if math.isfinite(off)
-                else f"{text}, but far from where the read-back says",
-                "the drive does not always move the objective: look for slip, sticking or play, "
-                "raise stage.approach_um",
+                else f"{text}, but their z is far from the read-back",
+                "the drive does not always move the objective: look for slip, sticking or "
+                "backlash, or raise stage.approach_um",
             )
         else:
-            self._say("image and z", "ok", f"{text}, within {off:.2f} µm of the read-back")
+            self._say(
+                "image and z", "ok", f"{text}; their z is within {off:.2f} µm of the read-back"
+            )
         return True
 
     def _judge_backlash(
@@ -365,7 +375,7 @@ class _Checkup:
             v.travel.error_um for v in below
         )
         self._report.measured["backlash_read_back_um"] = read_um
-        size, text = abs(read_um), f"{abs(read_um):.2f} µm, by the read-back only"
+        size, text = abs(read_um), f"{abs(read_um):.2f} µm, measured by the read-back only"
         beyond = False
         if usable:
             offsets = [visit.image_error_um for visit in above]
@@ -391,7 +401,7 @@ class _Checkup:
     def _judge_settling(
         self, images: ImageTrial, ladder: ReferenceStack, below: list[Visit]
     ) -> None:
-        """Step between reference planes near focus, with growing delay after arrival, and compare.
+        """Step between reference planes near focus, expose with increasing delays, and compare.
 
         A ringing image crosses its position repeatedly, so the delays are close and irregular.
         """
@@ -414,7 +424,7 @@ class _Checkup:
         settled_ms = 1e3 * self._report.measured.get("idle_too_early_s", 0.0)
         self._report.measured["settle_ms"] = settled_ms
         wanted_ms = max(1.25 * settled_ms, self._rig.stage.settle_ms)
-        note = "by the read-back, which does not see the objective ring"
+        note = "by the read-back, which does not show ringing of the objective"
         self._recommend_settling(wanted_ms, note, settled_ms)
 
     def _recommend_settling(self, wanted_ms: float, note: str, settled_ms: float) -> None:

@@ -210,6 +210,6 @@ class DriveTrial:
             with suppress(DeviceError):  # where it stands is said here, and asked again at the end
                 self._drive.halt()
             raise DeviceError(
-                f"the drive ran to {here_um:.3f} µm, out of the range {low:g} to {high:g} µm, and "
-                "was halted"
+                f"the drive moved to {here_um:.3f} µm, outside the range {low:g} to {high:g} µm of "
+                "the check, and was halted"
             )

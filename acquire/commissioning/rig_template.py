@@ -1,4 +1,4 @@
-"""A first, commented rig file for the devices found, with blanks for the user to fill in."""
+"""A first, commented rig file for the devices found, with values that the user must fill in."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ timeout_s = 10.0            # longest time for one move
 _LIMITS = """\
 limits_um = [nan, nan]      # REQUIRED: lowest and highest z in µm at which nothing can touch"""
 
-_NO_LIMITS = "# limits_um = [-50, 50]     # lowest and highest z in µm; nothing can be hit here"
+_NO_LIMITS = "# limits_um = [-50, 50]     # lowest and highest z in µm; not needed when simulated"
 
 _OPTICS = """\
-[optics]                    # fill in what you know: curation and training use it
+[optics]                    # fill in the known values: curation and training use them
 # pixel_size_um = 0.1465    # in the specimen, without binning: the camera's pitch / magnification
 # magnification = 40
 # numerical_aperture = 0.65
@@ -115,7 +115,7 @@ def choose(kind: str, wanted: str | None, found: Sequence[Found]) -> Found:
         raise SettingError(f"there are {len(fitting)} to choose from: give --{kind} {names}")
     if wanted is None:
         raise SettingError(
-            f"no {kind} was found; attach it and look with `acq devices`, or name a driver with "
+            f"no {kind} was found; connect it and run `acq devices`, or give a driver with "
             f"--{kind}: {', '.join(drivers(group))}"
         )
     driver, _, where = wanted.partition(":")
@@ -123,14 +123,14 @@ def choose(kind: str, wanted: str | None, found: Sequence[Found]) -> Found:
         raise SettingError(f"no driver {driver!r} for a {kind}; {nearest(driver, drivers(group))}")
     if where:
         here = ", ".join(each.address for each in mine) or "none"
-        raise SettingError(f"there is no {wanted}; found: {here}")
+        raise SettingError(f"{wanted} was not found; found: {here}")
     return Found(kind, driver, "", driver)  # type: ignore[arg-type]
 
 
 def _comment(found: Found) -> str:
     if found.driver == SIMULATED:
         return "simulated"
-    return " ".join(found.name.split()) if found.options else f"{found.driver}: none was found"
+    return " ".join(found.name.split()) if found.options else f"{found.driver}: not found"
 
 
 def _options(table: str, found: Found) -> str:

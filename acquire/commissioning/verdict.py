@@ -24,7 +24,7 @@ class Verdict:
     text
         What was measured.
     mend
-        What to do about it; empty when ok.
+        How to fix it; empty when ok.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Verdict:
     mend: str = ""
 
     def line(self) -> str:
-        """Return level, name, finding and mend as one line of a table."""
+        """Return level, name, finding and advice as one line of a table."""
         mend = f"; {self.mend}" if self.mend else ""
         return f"{self.level:<9}{self.name:<15}{self.text}{mend}"
 

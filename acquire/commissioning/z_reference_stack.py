@@ -66,7 +66,7 @@ class ReferenceStack:
     def contrast(self, frame: Image) -> float:
         """Ratio of a frame's difference from most planes to that from the nearest, without noise.
 
-        About 1 if the image changes by itself as much as with z, about 0 if it does not change.
+        About 1 if the image changes over time as much as with z, about 0 if it does not change.
         """
         distances = self.distances(frame) - self.noise
         rest = max(float(distances.min()), _LEAST_REST * self.noise, 1e-12)

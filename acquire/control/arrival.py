@@ -56,7 +56,7 @@ class Axes:
 
 
 class Mover:
-    """Moves axes, and knows where they may be.
+    """Moves axes, and checks that each position read is possible after the moves so far.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class Mover:
         self._last = self._end = None
         self.displaced = self._lost = False
         here = self.read()
-        _log.info("%s stands at %s and will come back there", self._axes.name, shown(here))
+        _log.info("%s is at %s and will return there", self._axes.name, shown(here))
         return here
 
     def read(self) -> Place:
@@ -161,7 +161,7 @@ class Mover:
             The current and the previous position.
         """
         self.distrust()
-        hand = "it was moved by hand, or went on after the error"
+        hand = "it was moved by hand, or continued after the error"
         return DisplacedError(
             f"{self._axes.name} stands at {shown(here)}, but {shown(last)} was last read: its "
             "controller was restarted, its counter was set, "
@@ -171,7 +171,7 @@ class Mover:
     def distrust(self) -> None:
         """Stop moving the axes: their readings contradict each other."""
         self.displaced = True
-        _log.info("%s is not believed any more and is not moved", self._axes.name)
+        _log.info("%s gives contradicting positions and is not moved any more", self._axes.name)
 
     def accept(self, place: Place) -> None:
         """Accept the final position of a move, although it is not the target."""
@@ -274,7 +274,7 @@ class Mover:
         except Exception:
             if self._axes.reopen is None:
                 raise
-            _log.info("%s did not stop; its link is opened anew", self._axes.name, exc_info=True)
+            _log.info("%s did not stop; its link is opened again", self._axes.name, exc_info=True)
             self._axes.reopen()
             self._halt()
             self.confirm()
@@ -297,7 +297,7 @@ class Mover:
         str
             The problem and the position; empty when there is none.
         """
-        told, name = self.displaced, self._axes.name
+        displaced, name = self.displaced, self._axes.name
         _log.info("%s goes back to %s", name, shown(start))
         with Interrupt.on_signals():
             self.interrupt = Interrupt()
@@ -305,10 +305,10 @@ class Mover:
                 self.halt()
                 go_back()
             except DisplacedError as error:
-                why = "" if told else f" ({error})"
+                why = "" if displaced else f" ({error})"
                 return (
-                    f"{name} was not brought back to {shown(start)}{why}; make sure where it "
-                    "really is before anything moves"
+                    f"{name} was not brought back to {shown(start)}{why}; check its real position "
+                    "before anything moves"
                 )
             except Exception as error:
                 _log.info("%s could not return", name, exc_info=True)
@@ -322,7 +322,7 @@ class Mover:
             self._halt()
             return f"it is at {shown(self.read())}"
         except Exception:
-            return "and where it is cannot be read"
+            return "its position cannot be read"
 
     def _halt(self) -> None:
         with self._asking():

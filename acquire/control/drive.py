@@ -118,13 +118,13 @@ class Drive:
         Raises
         ------
         SettingError
-            It does.
+            It is.
         """
         low, high = self.limits_um
         here, tolerance = self.position_um(), self.settings.tolerance_um
         if not low - tolerance <= here <= high + tolerance:
             raise SettingError(
-                f"the drive stands at {here:.3f} µm, outside its limits {low:g} to {high:g} µm; "
+                f"the drive is at {here:.3f} µm, outside its limits {low:g} to {high:g} µm; "
                 "move it inside or correct stage.limits_um"
             )
 
@@ -273,7 +273,9 @@ class Drive:
             except (
                 DeviceError
             ):  # the way from below may be blocked by limits that only the device knows
-                _log.info("the way back from below failed; it goes directly", exc_info=True)
+                _log.info(
+                    "the way back from below failed; the drive returns directly", exc_info=True
+                )
                 self.halt()
                 self.go_to(home_um, self.settings.tolerance_um)
 

@@ -49,7 +49,7 @@ def log_exposure(taken: Exposure, planes: int) -> None:
         Number of planes in the plan.
     """
     _log.info(
-        "plane %d of %d: z = %.3f µm asked for, %.3f µm read; frame %d, exposed at %d ns",
+        "plane %d of %d: z = %.3f µm requested, %.3f µm read; frame %d, exposed at %d ns",
         taken.plane + 1,
         planes,
         taken.z_requested_um,
@@ -108,7 +108,7 @@ class Engine(OnDrive):
         self._drive.check(plan, below_um=moves.approach_um)
         plan.check_tolerance(moves.tolerance_um, "set stage.tolerance_um")
         if self._drive.unit_um and not self._allow_uneven:
-            plan.check_unit(self._drive.unit_um, "; --allow-uneven takes it all the same")
+            plan.check_unit(self._drive.unit_um, "; --allow-uneven accepts it")
 
     def expose(self, plan: StackPlan) -> Generator[Exposure, None, None]:
         """Take every plane of `plan`, each approached from below.
@@ -145,7 +145,7 @@ class Engine(OnDrive):
         if abs(after_um - z_um) > self._drive.settings.tolerance_um:
             raise DeviceError(
                 f"the drive moved during the exposure, from {before_um:.3f} to {after_um:.3f} µm; "
-                "keep hands off it, or raise stage.settle_ms"
+                "do not touch it, or raise stage.settle_ms"
             )
         return Exposure(plane, z_um, (before_um + after_um) / 2, frame)
 

@@ -111,8 +111,8 @@ class FrameCheck:
             raise DeviceError("the camera's clock did not advance between two frames; restart it")
         if not self._settings.allow_identical and _identical(last.pixels, frame.pixels):
             raise DeviceError(
-                "the camera gave the same image twice; restart it, or set camera.allow_identical "
-                "if it makes no noise"
+                "the camera gave the same image twice; restart it, or set camera.allow_identical = "
+                "true if its images have no noise"
             )
 
 

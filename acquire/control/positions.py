@@ -69,10 +69,11 @@ def read_positions(path: Path) -> tuple[Position, ...]:
     except FormatError as error:
         raise SettingError(str(error)) from error
     except csv.Error as error:
-        raise SettingError(f"{path} is no CSV file ({error}); save it as one") from error
+        raise SettingError(f"{path} is not a CSV file ({error}); save it as CSV") from error
     if not rows:
         raise SettingError(
-            f"{path} holds no position; write a line x_um,y_um and then one line for each"
+            f"{path} has no position; write a header line x_um,y_um and then one line for each "
+            "position"
         )
     for heading in headings:
         if re.search(r"[;\t]", heading):
@@ -87,7 +88,7 @@ def read_positions(path: Path) -> tuple[Position, ...]:
     try:
         require_distinct(position.name for position in found)
     except SettingError as error:
-        raise SettingError(f"{path}: of the positions, {error}") from error
+        raise SettingError(f"{path}, positions: {error}") from error
     return found
 
 
@@ -113,5 +114,7 @@ def _position(row: Mapping[str | None, str | None], name: str, where: str) -> Po
         raise SettingError(f"{where}: more values than columns; write decimal points, not commas")
     name = (row.get("name") or "").strip() or name
     if re.search(r"[^\w.-]", name) or name.strip(".") != name:
-        raise SettingError(f"{where}: {name!r} is no plain name; use letters, digits, '-' and '_'")
+        raise SettingError(
+            f"{where}: {name!r} is not a plain name; use letters, digits, '-' and '_'"
+        )
     return Position(name, **values)  # type: ignore[arg-type]

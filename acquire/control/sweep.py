@@ -1,4 +1,4 @@
-"""A stack in one ramp: the drive moves, the camera runs free, and z follows from their clocks."""
+"""A stack in one ramp: the drive moves, the camera runs free, and z follows from time stamps."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class Sweep(OnDrive):
             or their z would be too uncertain.
         """
         if plan.downwards:
-            raise SettingError("a sweep goes upwards, to keep backlash out; use acq stack")
+            raise SettingError("a sweep goes upwards only, because of backlash; use acq stack")
         run_um = self._run_um(plan)
         self._drive.check(plan, below_um=run_um, above_um=run_um)
         tolerance_um = self._tolerance_um(plan)
@@ -144,8 +144,9 @@ class Sweep(OnDrive):
         unsure_um = self.speed_um_s(plan) * self._camera.stamp_error_s
         if unsure_um > tolerance_um:
             raise SettingError(
-                f"the camera's time stamps may be off by {self._camera.stamp_error_s * 1e3:.2g} "
-                f"ms, which is {unsure_um:.2g} µm of z; {self._slower(unsure_um, tolerance_um)}"
+                f"the camera's time stamps have an error of up to "
+                f"{self._camera.stamp_error_s * 1e3:.2g} ms, which is {unsure_um:.2g} µm of z; "
+                f"{self._slower(unsure_um, tolerance_um)}"
             )
         per_um = self._settings.frames_per_plane / plan.step_um
         frames = (2 * plan.half_range_um + 2 * run_um) * per_um
@@ -189,7 +190,7 @@ class Sweep(OnDrive):
                         f"{error} (after {self._shots.retries} more ramps)"
                     ) from error
                 self.retried += 1
-                _log.info("%s; swept again", error)
+                _log.info("%s; the sweep is repeated", error)
                 continue
             if not missed:
                 self.last = ramp
@@ -223,7 +224,7 @@ class Sweep(OnDrive):
             begun_ns = self._wait_to_begin(way_s + self._lag_s)
             pace = speed * self._faster
             _log.info(
-                "ramp %d: from %.3f to %.3f µm at %.4g µm/s (%.4g asked of the drive)",
+                "ramp %d: from %.3f to %.3f µm at %.4g µm/s (%.4g requested)",
                 *(self.ramps, here_um, end_um, speed, pace),
             )
             self._drive.send(end_um, lambda: self._stage.ramp_to(end_um, pace))
@@ -232,7 +233,8 @@ class Sweep(OnDrive):
         half_way_um = plan.z_um(0) - run_um / 2
         ramp = Ramp.fit([each for each in readings if half_way_um <= each.z_um])
         _log.info(
-            "ramp %d: %d frames, %d positions; %.4g µm/s, strays %.3f µm, answers within %.2g ms",
+            "ramp %d: %d frames, %d positions; %.4g µm/s, up to %.3f µm from a line, answers "
+            "within %.2g ms",
             *(self.ramps, len(frames), len(readings), ramp.speed_um_s, ramp.residual_um),
             1e3 * ramp.error_s,
         )
@@ -326,8 +328,8 @@ class Sweep(OnDrive):
         if ramp.residual_um > straight_um:
             self._drive.distrust()
             raise DeviceError(
-                f"the drive strayed {ramp.residual_um:.3f} µm from an even ramp, {straight_um:g} "
-                "are allowed; keep hands off it, or raise stage.tolerance_um"
+                f"the drive was up to {ramp.residual_um:.3f} µm from a constant speed, "
+                f"{straight_um:g} µm are allowed; do not touch it, or raise stage.tolerance_um"
             )
         unsure_um = ramp.speed_um_s * (ramp.error_s + self._camera.stamp_error_s)
         if unsure_um > tolerance_um:
@@ -361,6 +363,6 @@ class Sweep(OnDrive):
 
 
 def _unfit(device: Camera | Stage, what: str) -> str:
-    """Say what a device cannot do, with the reason if its driver gives one (`not_for_sweeps`)."""
+    """State what a device cannot do, with the reason if its driver gives one (`not_for_sweeps`)."""
     why = getattr(device, "not_for_sweeps", "")
     return f"{device.name} {what}{f' ({why})' if why else ''}"

@@ -69,8 +69,8 @@ class XYMover:
             low, high = max(low, own[0]), min(high, own[1])
             if not (math.isfinite(low) and math.isfinite(high)):
                 raise SettingError(
-                    f"{self._stage.name} does not know how far it may go in {axis}: give the rig "
-                    f"stage.{axis}_limits_um"
+                    f"{self._stage.name} has no limits of its own in {axis}: set "
+                    f"stage.{axis}_limits_um in the rig"
                 )
             found.append((low, high))
         return found[0], found[1]
@@ -99,13 +99,15 @@ class XYMover:
             for axis, value, (low, high) in zip("xy", place, limits, strict=True):
                 if not low <= value <= high:
                     raise SettingError(
-                        f"position {position.describe()} leaves the stage's limits {low:g} to "
+                        f"position {position.describe()} is outside the stage's limits {low:g} to "
                         f"{high:g} µm in {axis}; correct the list or stage.{axis}_limits_um"
                     )
         try:
             self.position_um()
         except DeviceError as error:
-            raise SettingError(f"the stage does not say where x and y are: {error}") from error
+            raise SettingError(
+                f"the position of the stage in x and y cannot be read: {error}"
+            ) from error
 
     @contextmanager
     def returning(self) -> Iterator[Place]:

@@ -88,7 +88,7 @@ class AsiStage(SerialStage):
         super().__init__(link, limits_um)
 
     def position_um(self) -> float:
-        """Ask the controller where the axis is (`W`), in µm."""
+        """Read the position of the axis (`W`), in µm."""
         units = float(self._ask(f"W {self._axis}", _POSITION)[1])
         return units * self._unit_um * self._settings.direction
 
@@ -114,7 +114,7 @@ class AsiStage(SerialStage):
         return _UNLIMITED, _UNLIMITED
 
     def position_xy_um(self) -> tuple[float, float]:
-        """Ask the controller where X and Y are (`W`), in µm."""
+        """Read the positions of X and Y (`W`), in µm."""
         x, y = self._ask("W X Y", _PLACE).groups()
         x_um, y_um = self._units_xy_um
         return float(x) * x_um, float(y) * y_um
@@ -136,8 +136,8 @@ class AsiStage(SerialStage):
         return self.moving()
 
     def _find_speed(self) -> str:
-        usual = self._ask(f"S {self._axis}?", _setting(self._axis))[1]
-        return f"S {self._axis}={usual}"
+        normal = self._ask(f"S {self._axis}?", _setting(self._axis))[1]
+        return f"S {self._axis}={normal}"
 
     def _go(self, z_um: float) -> None:
         units = round(z_um * self._settings.direction / self._unit_um, 2)
@@ -163,7 +163,7 @@ class AsiStage(SerialStage):
         found = self._ask_optional(f"UM {axis}?", _setting(axis))
         units_per_mm = float(found[1]) if found else _UNITS_PER_MM
         if units_per_mm == 0:
-            raise DeviceError(f"{self.name} counts in units of no size (UM): set UM to 10000")
+            raise DeviceError(f"{self.name} reports units of size 0 (UM): set UM to 10000")
         return 1e3 / units_per_mm
 
     def _settle_backlash(self) -> str:
@@ -206,14 +206,7 @@ def open_stage(settings: Mapping[str, Any], opening: Opening) -> AsiStage:
     """
     checked = parse_table(AsiSettings, settings, "stage.options")
     limits_um = limits_of(opening, "an ASI")
-    link = SerialLink(
-        checked.port,
-        device="ASI controller",
-        baud=checked.baud,
-        stop_bits=1,
-        timeout_s=checked.timeout_s,
-    )
-    return AsiStage(link, checked, limits_um)
+    return AsiStage(checked.open_link("ASI controller"), checked, limits_um)
 
 
 def find_on(port: str) -> Found | None:

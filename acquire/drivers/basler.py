@@ -30,7 +30,7 @@ def open_camera(settings: Mapping[str, Any], opening: Opening) -> BaslerCamera:
     SettingError
         A key is unknown, missing or wrong.
     DeviceError
-        pypylon is missing, no camera or no single one fits, or it does not take a setting.
+        pypylon is missing, no camera or more than one matches, or the camera refuses a setting.
     """
     checked = parse_table(BaslerSettings, settings, "camera.options")
     pylon = import_pypylon("pypylon.pylon")

@@ -1,4 +1,4 @@
-"""The numbers that a Basler camera gives its frames, which show a lost or a repeated one."""
+"""Block numbers of a Basler camera's frames, which reveal a lost or a repeated frame."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _LAST_GIGE_BLOCK: Final = 65535
 
 
 class Blocks:
-    """Follows the block numbers of a camera from its start.
+    """Checks the block numbers of a camera from its start.
 
-    They begin at 0 on USB and at 1 on GigE, where they may go round at 65535 and where 0 says that
-    the camera does not count.
+    They begin at 0 on USB and at 1 on GigE. On GigE they may wrap around after 65535, and 0 means
+    that the camera does not count.
 
     Parameters
     ----------
     device_class
-        The transport, as pylon names it: ``BaslerUsb``, ``BaslerGigE``.
+        pylon's name of the transport: ``BaslerUsb``, ``BaslerGigE``.
     name
         Model and serial number, for the errors.
     """
@@ -31,7 +31,7 @@ class Blocks:
         self._last: int | None = None
 
     def restart(self) -> None:
-        """Begin again, as the camera does when it is started."""
+        """Start again, as the camera does when it is started."""
         self._last = None
 
     def skip(self) -> None:

@@ -1,9 +1,9 @@
-"""A Basler camera: one software trigger, one frame; or a stream of all of them.
+"""A Basler camera: one frame for each software trigger, or a stream of frames.
 
-A trigger is sent only once the camera says that it waits for one, and the camera is armed anew
-after anything that went wrong, so that the frame returned is always of the exposure asked for.
-Every wait is cut in slices, between which a removed camera is noticed: pylon's own callback does
-not always fire.
+A trigger is sent only when the camera reports that it waits for one, and the camera is armed again
+after every error. A returned frame therefore always belongs to the requested exposure. Every wait
+is divided into short ones; between them the driver checks that the camera is still connected,
+because pylon's own callback is not always called.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class BaslerCamera:
     frame_interval_s
         Time between two frames of a stream, as the camera computes it.
     effective
-        What it works with, read back.
+        Its settings, read back.
     device
-        The `pypylon.pylon.InstantCamera`, for features this driver does not know.
+        The `pypylon.pylon.InstantCamera`, for features that this driver does not use.
     """
 
     def __init__(self, device: Any, settings: BaslerSettings, clock: Clock) -> None:
@@ -91,8 +91,8 @@ class BaslerCamera:
         Raises
         ------
         DeviceError
-            The camera is not started or was unplugged, was not ready or gave no frame in time,
-            gave a broken frame, or lost one; it is armed anew before the next trigger.
+            The camera is not started or was unplugged, was not ready or gave no frame in time, gave
+            a broken frame, or lost one; it is armed again before the next trigger.
         """
         if not self._started:
             raise DeviceError(f"{self.name} is not started")
@@ -111,11 +111,11 @@ class BaslerCamera:
 
     @property
     def stamp_error_s(self) -> float:
-        """Of streamed frames: a frame time where the camera has no clock that can be latched."""
+        """Maximum error of streamed time stamps: a frame time without a readable camera clock."""
         return self._stamps.error_s if self._stamps else self.frame_interval_s
 
     def stream(self, latest: bool = False) -> None:
-        """Run free, with empty buffers; every frame is kept unless only the latest is wanted."""
+        """Run free, with empty buffers; keep every frame, or only the latest one."""
         self.stop()
         self._features.set("TriggerMode", "Off")
         self._count = 0
@@ -137,10 +137,10 @@ class BaslerCamera:
         IncompleteFrameError
             The frame is broken; the stream goes on.
         DeviceError
-            The camera does not run free or was unplugged, or a frame was lost or came twice.
+            The camera is not streaming or was unplugged, or a frame was lost or came twice.
         """
         if not self._streaming:
-            raise DeviceError(f"{self.name} does not run free")
+            raise DeviceError(f"{self.name} is not streaming; start its stream first")
         quietly = self._pylon.TimeoutHandling_Return
         with self._features.explained("failed"):
             for slice_ms in self._slices(time.monotonic() + timeout_s, least_ms=0):
@@ -154,7 +154,7 @@ class BaslerCamera:
         return None
 
     def stop(self) -> None:
-        """End the exposures; harmless when there are none."""
+        """Stop the exposures; harmless when there are none."""
         self._started = self._armed = False
         with self._features.explained("cannot stop"):
             self.device.StopGrabbing()
@@ -163,7 +163,7 @@ class BaslerCamera:
                 self._features.set("TriggerMode", "On")
 
     def close(self) -> None:
-        """Give the camera back; harmless when already closed."""
+        """Close the camera; harmless when already closed."""
         if self._closed:
             return
         self._closed = True
@@ -196,7 +196,7 @@ class BaslerCamera:
         )
 
     def _arm(self) -> None:
-        """Start grabbing anew, which empties the buffers and begins the block numbers again."""
+        """Restart grabbing, which empties the buffers and restarts the block numbers."""
         with self._features.explained("cannot start"):
             if self.device.IsGrabbing():
                 self.device.StopGrabbing()
@@ -232,11 +232,11 @@ class BaslerCamera:
         )
 
     def _checked(self, result: Any, begun_ns: int) -> Frame:
-        """Turn the result of a trigger into a frame, or say what is wrong with it."""
+        """Convert the result of a trigger to a frame."""
         return self._frame(result, self._pixels(result), begun_ns)
 
     def _streamed(self, result: Any) -> Frame:
-        """Turn a result of the stream into a frame, stamped by the camera's clock if it has one."""
+        """Convert a result of the stream to a frame, with the camera's time if it has a clock."""
         arrived_ns = self._clock.now_ns()
         pixels = self._pixels(result)
         ticks = int(result.GetTimeStamp())
@@ -256,7 +256,7 @@ class BaslerCamera:
         )
 
     def _pixels(self, result: Any) -> np.ndarray[Any, Any]:
-        """Copy the image of a whole result, or say what is wrong with it."""
+        """Copy the image of a complete result; an incomplete one is an error."""
         if not result.GrabSucceeded():
             self._features.require_present()
             self._blocks.skip()
@@ -278,7 +278,7 @@ class BaslerCamera:
         return pixels
 
     def _slices(self, deadline: float, least_ms: int = 1) -> Iterator[int]:
-        """Yield waiting times in ms until the deadline, noticing a removed camera in between."""
+        """Yield waiting times in ms until the deadline; check for a removed camera between them."""
         while True:
             rest_s = deadline - time.monotonic()
             yield max(least_ms, round(1e3 * min(rest_s, _SLICE_S)))

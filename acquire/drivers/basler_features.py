@@ -1,4 +1,4 @@
-"""The features of a Basler camera by their names, with errors that say what the camera refused."""
+"""Access to the features of a Basler camera by name; errors state what the camera refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Features:
         self._genicam = import_pypylon("pypylon.genicam")
 
     def require_present(self) -> None:
-        """Refuse to go on with a camera that was unplugged.
+        """Raise an error if the camera was unplugged.
 
         Raises
         ------
@@ -44,11 +44,11 @@ class Features:
         return node is not None and bool(self._genicam.IsReadable(node))
 
     def known(self, *features: str) -> str | None:
-        """Return the first feature the camera has, if any: names differ between generations."""
+        """Return the first of these features that the camera has: names differ by model."""
         return next((feature for feature in features if self.has(feature)), None)
 
     def first_of(self, *features: str) -> str:
-        """Return the first feature the camera has.
+        """Return the first of these features that the camera has.
 
         Raises
         ------
@@ -65,9 +65,9 @@ class Features:
         Raises
         ------
         DeviceError
-            The camera does not tell it.
+            The camera cannot read it.
         """
-        with self.explained(f"does not tell {feature}"):
+        with self.explained(f"cannot read {feature}"):
             return getattr(self.device, feature).Value
 
     def set(self, feature: str, value: bool | int | float | str) -> None:
@@ -83,9 +83,9 @@ class Features:
         Raises
         ------
         DeviceError
-            The camera does not take it.
+            The camera refuses it.
         """
-        with self.explained(f"does not take {feature} = {value}"):
+        with self.explained(f"refuses {feature} = {value}"):
             getattr(self.device, feature).Value = value
 
     def set_if_there(self, feature: str, value: int | str) -> None:
@@ -104,7 +104,7 @@ class Features:
 
     @contextmanager
     def explained(self, what: str) -> Iterator[None]:
-        """Turn pylon's errors inside the block into one line.
+        """Convert pylon's errors inside the block to errors of one line.
 
         Parameters
         ----------
@@ -138,5 +138,5 @@ def import_pypylon(module: str) -> ModuleType:
 
 
 def one_line(text: object) -> str:
-    """Put a text of several lines into one."""
+    """Join the lines of a text."""
     return " ".join(str(text).split())

@@ -1,4 +1,4 @@
-"""The Basler cameras that pylon sees."""
+"""The Basler cameras that pylon finds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fgaf.acquire.drivers.basler_features import import_pypylon
 
 
 def find() -> list[Found]:
-    """List the cameras that pylon sees, without opening them; Basler's emulator is one of them."""
+    """List the cameras that pylon finds, without opening them; Basler's emulator is one of them."""
     factory = import_pypylon("pypylon.pylon").TlFactory.GetInstance()
     return [
         Found(
@@ -45,7 +45,8 @@ def choose(found: list[Any], serial_number: str | None) -> Any:
     serials = [str(info.GetSerialNumber()) for info in found]
     if not found:
         raise DeviceError(
-            "no Basler camera was found: check cable and power, and that pylon Viewer sees it"
+            "no Basler camera was found: check its cable and power, and whether pylon Viewer finds "
+            "it"
         )
     if serial_number is None:
         if len(found) == 1:

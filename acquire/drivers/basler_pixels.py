@@ -1,7 +1,7 @@
 """Pixel formats of Basler cameras: their bits, and conversion to grey images.
 
-Packed formats and Bayer patterns go through pylon's own converter; its output is aligned to the
-least significant bit, so that 12 bits stay numbers up to 4095.
+Packed formats and Bayer patterns are converted by pylon. Its output is aligned to the least
+significant bit, so that values of 12 bits stay at most 4095.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ FORMATS: Final = (
     r"(?:Mono(?:8|10|12|16|10p|12p|10Packed|12Packed)"
     r"|Bayer(?:GR|RG|GB|BG)(?:8|10|12|16|10p|12p|10Packed|12Packed))"
 )
-"""Names that can become grey images, as a regular expression."""
+"""Names of the formats that can be converted to grey images, as a regular expression."""
 
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """A pixel format that can become a grey image.
+    """A pixel format that can be converted to a grey image.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class PixelFormat:
 
     @property
     def is_colour(self) -> bool:
-        """Whether the pixels lie under a Bayer pattern."""
+        """Whether the sensor has a Bayer pattern."""
         return self.name.startswith("Bayer")
 
     @property
@@ -54,7 +54,7 @@ class PixelFormat:
 
 
 class GreyReader:
-    """Turns images of one pixel format into grey arrays.
+    """Converts images of one pixel format to grey arrays.
 
     Parameters
     ----------

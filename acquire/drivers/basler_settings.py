@@ -1,4 +1,4 @@
-"""The settings of a Basler camera: what the rig asks for, setting it, and reading it back."""
+"""The settings of a Basler camera: their table in the rig, how they are set and read back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RESIZING: Final = (
     "ScalingHorizontalAbs",
     "BslScalingFactor",
 )
-"""What else changes the size of a pixel: 1 where it does not."""
+"""Other features that change the size of a pixel; a value of 1 does not."""
 _OWN_SETTINGS: Final = {
     "PixelFormat": "pixel_format",
     "BinningHorizontal": "binning",
@@ -35,7 +35,7 @@ _OWN_SETTINGS: Final = {
     "Gain": "gain",
     "GainRaw": "gain",
 }
-"""Features that the driver sets itself, and the setting that is for each."""
+"""Features that the driver sets itself, and the key of the rig for each."""
 _RECORDED: Final = (
     "PixelFormat",
     "BinningHorizontalMode",
@@ -65,7 +65,7 @@ class BaslerSettings(Table):
         (`Mono12p`, `Mono12Packed`) and Bayer patterns (`BayerRG8`, ...) are converted to grey by
         pylon.
     binning
-        Pixels of the sensor along each side of one of the image's.
+        Sensor pixels along each side of one image pixel.
     gain
         In dB; in the camera's own steps for older GigE models. None leaves it as it is.
     region
@@ -93,7 +93,7 @@ class BaslerSettings(Table):
 
 
 def apply(settings: BaslerSettings, features: Features) -> float:
-    """Set all that the settings say; returns the exposure time in µs, read back.
+    """Set the camera as `settings` says; returns the exposure time in µs, read back.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def apply(settings: BaslerSettings, features: Features) -> float:
     Raises
     ------
     DeviceError
-        The camera does not take one of them.
+        The camera refuses one of them.
     """
     for feature, value in settings.features.items():
         features.set(feature, value)
@@ -125,16 +125,16 @@ def apply(settings: BaslerSettings, features: Features) -> float:
 def read_back(
     settings: BaslerSettings, features: Features, exposure_us: float
 ) -> EffectiveSettings:
-    """Read back what the camera works with, and note where that is not what was asked.
+    """Read the camera's settings back, and note where they differ from the requested ones.
 
     Parameters
     ----------
     settings
-        What was asked.
+        The requested settings.
     features
         Of the open camera.
     exposure_us
-        The exposure time that it has.
+        Exposure time, read back.
     """
     binning = settings.binning
     values = {"exposure_us": exposure_us, "binning": binning}
@@ -144,7 +144,7 @@ def read_back(
     if abs(exposure_us - asked_us) > _EXPOSURE_TOLERANCE * asked_us:
         notes.append(
             f"the camera exposes for {exposure_us / 1e3:g} ms, not for "
-            f"{settings.exposure_ms:g} ms as asked"
+            f"{settings.exposure_ms:g} ms as requested"
         )
     if binning > 1:
         notes.append(f"binning {binning} x {binning}: pixels are {binning} times as large")
@@ -157,15 +157,15 @@ def read_back(
 
 
 def _set_binning(features: Features, binning: int) -> None:
-    """Set the binning, also that which another program left; it is read back.
+    """Set the binning, whatever another program left, and read it back.
 
-    Decimation, which excludes binning, and scaling are switched off before.
+    Decimation, which excludes binning, and scaling are switched off first.
 
     Raises
     ------
     DeviceError
-        The camera has none, or keeps another one, one that differs along y and x, or another
-        feature that changes the size of a pixel.
+        The camera cannot bin, keeps another binning or one that differs along y and x, or another
+        feature changes the size of a pixel.
     """
     for feature in _RESIZING:
         features.set_if_there(feature, 1)
@@ -181,12 +181,12 @@ def _set_binning(features: Features, binning: int) -> None:
     if found != [binning, binning]:
         raise DeviceError(
             f"{features.name} has binning {found[0]} x {found[1]}, not {binning} x {binning} "
-            "as camera.options.binning says; set it to one that it has"
+            "as camera.options.binning says; choose a binning that the camera supports"
         )
 
 
 def _set_region(features: Features, region: Region | None) -> None:
-    """Set the region, by way of offset zero: size and offset limit each other."""
+    """Set the region; the offset is first set to zero, as size and offset limit each other."""
     for offset in ("OffsetY", "OffsetX"):
         features.set_if_there(offset, 0)
     for size, offset, pixels, begin in (

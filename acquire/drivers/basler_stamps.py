@@ -14,7 +14,7 @@ _TRIES: Final = 5
 
 
 class CameraStamps:
-    """Translates a camera's time stamps into the run's time.
+    """Converts a camera's time stamps to the run's time.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ def limits_of(opening: Opening, maker: str) -> tuple[float, float]:
     opening
         Gives the rig.
     maker
-        Maker of the drive, with its article; begins the error message.
+        Maker of the drive, with an article, for the error: "a Prior".
 
     Raises
     ------
@@ -24,7 +24,7 @@ def limits_of(opening: Opening, maker: str) -> tuple[float, float]:
     """
     if opening.rig.stage.limits_um is None:
         raise SettingError(
-            f"{maker} drive does not know how far it may go: give the rig stage.limits_um"
+            f"{maker} drive has no limits of its own: set stage.limits_um in the rig"
         )
     return opening.rig.stage.limits_um
 

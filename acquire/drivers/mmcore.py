@@ -1,4 +1,4 @@
-"""Any focus drive and camera that Micro-Manager knows, through pymmcore-plus."""
+"""Any focus drive and camera that Micro-Manager supports, through pymmcore-plus."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def open_stage(settings: Mapping[str, Any], opening: Opening) -> MmcoreStage:
 def open_camera(settings: Mapping[str, Any], opening: Opening) -> MmcoreCamera:
     """Open a Micro-Manager camera: the entry point `mmcore` of the group `fgaf.cameras`.
 
-    It shares the core of the rig's drive, where that is one of Micro-Manager and the camera's
-    options name no other devices.
+    It shares the core of the rig's drive if that is a Micro-Manager drive and the camera's options
+    do not name other devices.
 
     Parameters
     ----------

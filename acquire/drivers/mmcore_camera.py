@@ -1,4 +1,4 @@
-"""A camera that Micro-Manager knows: one exposure at a time, or a stream."""
+"""A camera that Micro-Manager supports: one exposure at a time, or a stream."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class MmcoreCameraSettings(SessionSettings):
     properties
         Properties of the camera, set in this order before all else, such as ``{Gain = 1}``.
     binning
-        Pixels of the sensor along each side of one of the image's; None leaves what is set.
+        Sensor pixels along each side of one image pixel; None does not change it.
     region
         Part of the sensor; None is all of it.
     bit_depth
-        Significant bits of a pixel, where Micro-Manager does not know them.
+        Significant bits of a pixel, if Micro-Manager reports a wrong number.
     latency
-        Of streamed frames, for sweeps; None is up to two frame times.
+        Latency of streamed frames, for sweeps; None assumes up to two frame times.
     """
 
     exposure_ms: ExposureMs
@@ -85,7 +85,7 @@ class MmcoreCamera:
     bit_depth
         Significant bits of a pixel.
     effective
-        What it works with, read back; with pace and latency once it has run free.
+        Its settings, read back, with frame interval and latency after the first stream.
     """
 
     def __init__(
@@ -114,7 +114,8 @@ class MmcoreCamera:
         )
         if components != 1:
             raise DeviceError(
-                f"{self.name} gives {components} images or colours at once; set it to one grey one"
+                f"{self.name} gives {components} images or colours at once; set it to a single "
+                "grey image"
             )
         self.shape, pixel_bytes = form[:2], form[2]
         if pixel_bytes not in (1, 2):
@@ -126,7 +127,7 @@ class MmcoreCamera:
         )
 
     def start(self) -> None:
-        """End a live view and drop what it left; frame numbers start again at 0."""
+        """End a live view and drop its frames; frame numbers start again at 0."""
         self._streaming = False
         self.session.call(f"end the live view of {self._label}", self._end_sequence)
         self._started = True
@@ -155,17 +156,17 @@ class MmcoreCamera:
 
     @property
     def frame_interval_s(self) -> float:
-        """Measured in a short stream when it is first asked for."""
+        """Time between two streamed frames; measured in a short stream at the first call."""
         return self._measured()[0].interval_s
 
     @property
     def stamp_error_s(self) -> float:
-        """Of streamed frames: what their latency and their arrivals leave open."""
+        """Maximum error of streamed time stamps, from the latency and the scatter of arrivals."""
         pace, latency = self._measured()
         return latency.error_ms / 1e3 + pace.scatter_s
 
     def stream(self, latest: bool = False) -> None:
-        """Run free with an empty buffer; before the first time, the pace is measured."""
+        """Run free with an empty buffer; the first call measures the frame interval before."""
         pace, _ = self._measured()
         self._begin_stream(None if latest else pace, latest)
 
@@ -175,9 +176,9 @@ class MmcoreCamera:
         Raises
         ------
         IncompleteFrameError
-            The frame came out of turn: one before it may be lost.
+            The frame came too late: one before it may be lost.
         DeviceError
-            The camera does not run free, or a frame was lost.
+            The camera is not streaming, or a frame was lost.
         """
         _, latency = self._measured()
         if (image := self._next_image(timeout_s)) is None:
@@ -193,14 +194,14 @@ class MmcoreCamera:
         )
 
     def stop(self) -> None:
-        """End the exposures; harmless when there are none."""
+        """Stop the exposures; harmless when there are none."""
         self._started = False
         if self._streaming:
             self._streaming = False
             self.session.call(f"stop {self._label}", self._end_sequence)
 
     def close(self) -> None:
-        """Give the core back; harmless when already closed."""
+        """Release the core; harmless when already closed."""
         if self._closed:
             return
         self._closed = True
@@ -233,20 +234,22 @@ class MmcoreCamera:
         if settings.binning is not None and binning != settings.binning:
             raise DeviceError(
                 f"{self.name} has binning {binning}, not {settings.binning} as "
-                "camera.options.binning says; give one that it has"
+                "camera.options.binning says; choose a binning that the camera supports"
             )
         values["binning"] = binning
         notes = []
         if abs(self._exposure_us - 1e3 * settings.exposure_ms) > 10 * settings.exposure_ms:
             notes.append(
                 f"the camera exposes for {self._exposure_us / 1e3:g} ms, not for "
-                f"{settings.exposure_ms:g} ms as asked"
+                f"{settings.exposure_ms:g} ms as requested"
             )
         if binning > 1:
             notes.append(f"binning {binning} x {binning}: pixels are {binning} times as large")
         turned = [name for name in _FLIPS if values.get(name) not in (None, "0")]
         if turned and values.get("TransposeCorrection", "1") != "0":
-            notes.append(f"Micro-Manager turns the camera's images ({', '.join(turned)})")
+            notes.append(
+                f"Micro-Manager flips or transposes the camera's images ({', '.join(turned)})"
+            )
         pixel_um = float(core.getPixelSizeUm())
         return EffectiveSettings(values, binning, pixel_um or None, tuple(notes))
 
@@ -256,7 +259,7 @@ class MmcoreCamera:
         self._core.clearCircularBuffer()
 
     def _measured(self) -> tuple[Pace, Latency]:
-        """Return pace and latency of the stream; the first time, run one for them."""
+        """Return pace and latency of the stream; the first call measures them in a short one."""
         if self._pace is None or self._latency is None:
             self._pace = Pace.of(self._trial())
             self._latency = self._latency or self._pace.latency()
@@ -269,7 +272,7 @@ class MmcoreCamera:
         return self._pace, self._latency
 
     def _trial(self) -> list[int]:
-        """Run free for a few frames: when they arrived, in ns."""
+        """Run free for a few frames, and return their arrival times in ns."""
         arrivals_ns: list[int] = []
         self._begin_stream(None)
         try:
@@ -277,7 +280,7 @@ class MmcoreCamera:
                 if (image := self._next_image(self._timeout_s)) is None:
                     raise DeviceError(
                         f"{self.name} gave no frame for {self._timeout_s:g} s; raise "
-                        "camera.timeout_s if it is so slow"
+                        "camera.timeout_s if the camera is that slow"
                     )
                 arrivals_ns.append(image[2])
         finally:
@@ -292,43 +295,45 @@ class MmcoreCamera:
         self.session.call(f"start {self._label}", self._core.startContinuousSequenceAcquisition)
 
     def _next_image(self, timeout_s: float) -> tuple[np.ndarray[Any, Any], int, int] | None:
-        """Take an image of the stream: its pixels, its number and its arrival in ns."""
+        """Take an image from the stream: its pixels, its number and its arrival in ns."""
         if not self._streaming:
-            raise DeviceError(f"{self.name} does not run free")
+            raise DeviceError(f"{self.name} is not streaming; start its stream first")
         deadline = time.monotonic() + timeout_s
         while (image := self.session.call(f"stream from {self._label}", self._pop)) is None:
             rest_s = deadline - time.monotonic()
             if rest_s <= 0:
                 return None
             time.sleep(min(rest_s, _LOOK_S))
-        pixels, number, told = image
+        pixels, number, stamp = image
         last, self._last_number = self._last_number, number
         if not self._latest and last is not None and number != last + 1:
             raise DeviceError(
-                f"{self.name} gave frame {number} after {last}: a frame was lost; end other "
+                f"{self.name} gave frame {number} after {last}: a frame was lost; close other "
                 "programs, or choose a smaller region"
             )
-        return pixels, number, self._arrivals.next_ns(told)
+        return pixels, number, self._arrivals.next_ns(stamp)
 
     def _pop(self) -> tuple[np.ndarray[Any, Any], int, str] | None:
         core = self._core
         running, waiting = core.isSequenceRunning(self._label), core.getRemainingImageCount()
         if not waiting:
             if not running:
-                raise RuntimeError("the camera ended its stream; check it")
+                raise RuntimeError("the camera ended its stream; check its connection and power")
             return None
         if self._latest:
             for _ in range(waiting - 1):
                 core.popNextImage()
         elif core.isBufferOverflowed():
             raise RuntimeError(
-                "its buffer ran over, so that frames were lost; end other programs, or choose a "
+                "its buffer overflowed and frames were lost; close other programs, or choose a "
                 "smaller region"
             )
-        pixels, told = core.popNextImageAndMD()
-        number, arrived = (told.get(key, None) for key in ("ImageNumber", "TimeReceivedByCore"))
+        pixels, metadata = core.popNextImageAndMD()
+        number, arrived = (metadata.get(key, None) for key in ("ImageNumber", "TimeReceivedByCore"))
         if number is None or arrived is None:
-            raise RuntimeError("it does not tell when frames arrive; update it, or use acq stack")
+            raise RuntimeError(
+                "it gives no arrival times of frames; update Micro-Manager, or use acq stack"
+            )
         return np.array(pixels, order="C"), int(number), str(arrived)
 
     def _snap(self) -> np.ndarray[Any, Any]:
@@ -342,9 +347,11 @@ def _binning_of(name: str, text: str) -> int:
     Raises
     ------
     DeviceError
-        It differs along y and x, or is no number.
+        It differs along y and x, or is not a number.
     """
     sides = {int(side) for side in re.findall(r"\d+", text)}
     if len(sides) != 1:
-        raise DeviceError(f"{name} has binning {text!r}; set one that is equal along y and x")
+        raise DeviceError(
+            f"{name} has binning {text!r}; set one that is a whole number, equal along y and x"
+        )
     return sides.pop()

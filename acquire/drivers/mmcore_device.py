@@ -1,4 +1,4 @@
-"""One device of a Micro-Manager core: which one it is, its name and its properties."""
+"""One device of a Micro-Manager core: its choice, name and properties."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ XY_STAGE: Final = 6
 
 
 def choose_device(session: Session, label: str | None, kind: int, what: str) -> str:
-    """Return the label of the device asked for, or of the one that the configuration has.
+    """Return the label of the requested device, or of the configuration's default one.
 
     Parameters
     ----------
     session
-        Its core is asked.
+        The open core.
     label
-        The device asked for; None for that of the configuration.
+        The requested device; None for that of the configuration.
     kind
         Micro-Manager's number for this kind of device, such as `CAMERA`.
     what
-        The kind in words, for the error.
+        Name of this kind of device, for the error.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def describe_device(session: Session, label: str) -> str:
     Parameters
     ----------
     session
-        Its core is asked.
+        The open core.
     label
         The device.
     """
@@ -80,7 +80,7 @@ def set_properties(session: Session, label: str, properties: Mapping[str, Any]) 
     Parameters
     ----------
     session
-        Its core is told.
+        The open core.
     label
         The device.
     properties
@@ -89,7 +89,7 @@ def set_properties(session: Session, label: str, properties: Mapping[str, Any]) 
     Raises
     ------
     DeviceError
-        The device does not take one.
+        The device refuses one.
     """
     for name, value in properties.items():
         text = str(int(value)) if isinstance(value, bool) else value

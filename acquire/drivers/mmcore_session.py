@@ -1,4 +1,4 @@
-"""One Micro-Manager core: its devices, shared by a drive and a camera, and finite waits for it.
+"""One Micro-Manager core, shared by a drive and a camera; every wait for it is finite.
 
 The core's calls have no time-out. They therefore run one by one on a thread of the session, and the
 caller waits with a time-out; after a time-out the core is not called again, since it may be stuck.
@@ -108,7 +108,7 @@ class Session:
             self.core = self.call("start", lambda: _new_core(module, settings))
             self.call("load its devices", lambda: _load(self.core, settings), _LOADING_S)
             if _log.isEnabledFor(logging.INFO):
-                _log.info("%s", self.call("tell its version", self.core.getVersionInfo))
+                _log.info("%s", self.call("give its version", self.core.getVersionInfo))
         except BaseException:
             with suppress(DeviceError):
                 self.release()
@@ -152,7 +152,9 @@ class Session:
             It failed or did not end in time, now or in an earlier call.
         """
         if self._stuck:
-            raise DeviceError(f"Micro-Manager is stuck since it was to {self._stuck}; restart it")
+            raise DeviceError(
+                f"Micro-Manager is blocked since its attempt to {self._stuck}; restart it"
+            )
         answers: list[Answer] = []
         errors: list[Exception] = []
         ended = threading.Event()
@@ -168,7 +170,7 @@ class Session:
         self._calls.put(run)
         if not ended.wait(timeout_s):
             self._stuck = what
-            _log.info("Micro-Manager is stuck: it was to %s", what)
+            _log.info("Micro-Manager is blocked: it was called to %s", what)
             raise DeviceError(
                 f"Micro-Manager did not {what} within {timeout_s:g} s; check the device and "
                 "restart it"

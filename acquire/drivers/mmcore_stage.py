@@ -1,8 +1,8 @@
-"""A focus drive that Micro-Manager knows, with its x/y stage.
+"""A focus drive that Micro-Manager supports, with its x/y stage.
 
-Some drives say too early that they are not busy (Nikon's Ti2 among them), so a drive counts as
-moving until its position has also stood still. Continuous focus (PFS and its like) would fight
-every move: it is off while the drive is open and on again after it, or the drive is refused.
+Some drives report too early that they are not busy (Nikon's Ti2 is one), so a drive counts as
+moving until its position is also constant. Continuous focus (PFS and others) would undo every move:
+it is switched off while the drive is open and on again afterwards, or the drive is refused.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class SpeedProperty(Table):
     property
         Its name, as Micro-Manager's device property browser shows it.
     um_s
-        What 1 of it is in µm/s: 1000 where it counts in mm/s.
+        Size of its unit in µm/s: 1000 if it is in mm/s.
     """
 
     property: str
@@ -56,16 +56,16 @@ class MmcoreStageSettings(SessionSettings):
     properties
         Properties of the drive, set in this order when it is opened.
     direction
-        -1 where growing numbers lower the objective, so that z still grows upwards; by default as
-        Micro-Manager's configuration says, where +1 is towards the sample: upwards on an inverted
+        -1 if larger numbers lower the objective, so that z still increases upwards; by default that
+        of Micro-Manager's configuration, where +1 is towards the sample: upwards on an inverted
         microscope.
     continuous_focus
-        `off` switches continuous focus off when it is on, and on again when the drive is closed;
-        `refuse` does not open the drive then.
+        If continuous focus is on: `off` switches it off, and on again when the drive is closed;
+        `refuse` does not open the drive.
     still_ms
-        The position must not have changed for so long before the drive counts as standing.
+        The drive counts as at rest when its position has been constant for this time.
     speed
-        The drive's property for its speed, for sweeps; drives without one cannot be swept.
+        The drive's property for its speed; needed for sweeps.
     """
 
     device: str | None = None
@@ -83,17 +83,18 @@ class MmcoreStage:
     Attributes
     ----------
     name
-        Label, adapter and device, and what became of continuous focus.
+        Label, adapter and device, and whether continuous focus was switched off.
     limits_um
-        Lowest and highest z that may be asked for, in µm: the rig's.
+        Lowest and highest allowed z, in µm, from the rig.
     effective
-        What became of continuous focus and of the direction.
+        The direction, and whether continuous focus was switched off.
     session
         The core, which the camera may share.
     """
 
     not_for_sweeps = (
-        "Micro-Manager has no command for a speed; name the drive's property for it and its unit: "
+        "Micro-Manager has no command for a speed; give the drive's property for it and its unit "
+        "in stage.options: "
         'speed = { property = "Speed", um_s = 1000 }'
     )
 
@@ -119,7 +120,10 @@ class MmcoreStage:
         if self._end_continuous_focus(settings.continuous_focus):
             self._focus_was_on = True
             self.name += ", continuous focus switched off"
-            notes.append("continuous focus is off until the drive is given back, then on again")
+            notes.append(
+                "continuous focus is off while the drive is in use, and is switched on "
+                "again afterwards"
+            )
         self.effective = EffectiveSettings(
             {"direction": self._direction, "continuous_focus_switched_off": self._focus_was_on},
             notes=tuple(notes),
@@ -130,7 +134,7 @@ class MmcoreStage:
             self._xy = choose_device(session, self._xy, XY_STAGE, "x/y stage")
 
     def position_um(self) -> float:
-        """Ask the drive where it is, in µm."""
+        """Read the position of the drive, in µm."""
         z_um = self.session.call(
             f"read the position of {self._label}", lambda: self._core.getPosition(self._label)
         )
@@ -154,7 +158,7 @@ class MmcoreStage:
         self._stood_ns, self._stood_um = self._clock.now_ns(), self.position_um()
 
     def moving(self) -> bool:
-        """Whether the drive says that it is busy, or its position has changed of late."""
+        """Whether the drive reports that it is busy, or its position has changed recently."""
         busy = self.session.call(
             f"ask whether {self._label} is busy", lambda: self._core.deviceBusy(self._label)
         )
@@ -166,16 +170,16 @@ class MmcoreStage:
 
     @property
     def limits_xy_um(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """None: Micro-Manager knows none, so the rig must say."""
+        """Infinite: Micro-Manager has no such limits, so the rig must give them."""
         return _UNLIMITED, _UNLIMITED
 
     def position_xy_um(self) -> tuple[float, float]:
-        """Ask the x/y stage where it is, in µm.
+        """Read the position of the x/y stage, in µm.
 
         Raises
         ------
         DeviceError
-            There is none, or it does not say.
+            There is none, or it cannot be read.
         """
         label = self._xy_label()
         x_um, y_um = self.session.call(
@@ -196,7 +200,7 @@ class MmcoreStage:
         self.session.call(f"move {label}", lambda: self._core.setXYPosition(label, x_um, y_um))
 
     def moving_xy(self) -> bool:
-        """Whether the x/y stage says that it is busy."""
+        """Whether the x/y stage reports that it is busy."""
         label = self._xy_label()
         return bool(
             self.session.call(f"ask whether {label} is busy", lambda: self._core.deviceBusy(label))
@@ -208,7 +212,7 @@ class MmcoreStage:
             self.session.call(f"stop {label}", partial(self._core.stop, label))
 
     def close(self) -> None:
-        """Give the core back; harmless when already closed."""
+        """Release the core; harmless when already closed."""
         if self._closed:
             return
         self._closed = True
@@ -221,22 +225,22 @@ class MmcoreStage:
         finally:
             self.session.release()
 
-    def _find_direction(self, given: int | None) -> tuple[int, list[str]]:
-        """Find which way z grows: as the rig says, else as the configuration does."""
-        known = int(
+    def _find_direction(self, wanted: int | None) -> tuple[int, list[str]]:
+        """Find the direction of z: the rig's, else that of the configuration."""
+        configured = int(
             self.session.call(
                 f"read the direction of {self._label}",
                 lambda: self._core.getFocusDirection(self._label),
             )
         )
-        if given is None:
-            return known or 1, []
-        if known and known != given:
-            return given, [
-                f"direction is {given} by the rig and {known} (towards the sample is +1) by "
-                f"Micro-Manager's configuration: the rig's counts"
+        if wanted is None:
+            return configured or 1, []
+        if configured and configured != wanted:
+            return wanted, [
+                f"direction is {wanted} in the rig and {configured} (towards the sample is +1) in "
+                "Micro-Manager's configuration: that of the rig is used"
             ]
-        return given, []
+        return wanted, []
 
     def _xy_label(self) -> str:
         if self._xy is None:
@@ -256,13 +260,16 @@ class MmcoreStage:
             return False
         if policy == "refuse":
             raise DeviceError(
-                f"{self.name}: continuous focus is on and would fight every move; switch it off"
+                f"{self.name}: continuous focus is on and would undo every move; switch it off"
             )
         self.session.call(
             "switch continuous focus off", lambda: self._core.enableContinuousFocus(False)
         )
         if self._continuous_focus():
-            raise DeviceError(f"{self.name}: continuous focus does not go off; switch it off")
+            raise DeviceError(
+                f"{self.name}: continuous focus cannot be switched off; switch it "
+                "off at the microscope"
+            )
         return True
 
 
@@ -281,7 +288,7 @@ class MmcoreRampStage(MmcoreStage):
         super().__init__(session, settings, limits_um, still_um, clock)
         self._speed = speed
         self._ramping = False
-        self._usual = str(
+        self._normal_speed = str(
             session.call(
                 f"read {speed.property} of {self._label}",
                 lambda: self._core.getProperty(self._label, speed.property),
@@ -289,24 +296,24 @@ class MmcoreRampStage(MmcoreStage):
         )
 
     def ramp_to(self, z_um: float, speed_um_s: float) -> None:
-        """Start an absolute move at a speed; the next move has the usual one again.
+        """Start an absolute move at a speed; the next move has the normal speed again.
 
         Raises
         ------
         DeviceError
-            The drive does not take the speed, or as `move_to`.
+            The drive refuses the speed, or as `move_to`.
         """
         self._set_speed(f"{speed_um_s / self._speed.um_s:.6g}")
         self._ramping = True
         super().move_to(z_um)
 
     def move_to(self, z_um: float) -> None:
-        """Start an absolute move at the usual speed; see `MmcoreStage.move_to`."""
+        """Start an absolute move at the normal speed; see `MmcoreStage.move_to`."""
         self._end_ramp()
         super().move_to(z_um)
 
     def close(self) -> None:
-        """Set the usual speed again, and give the core back."""
+        """Set the normal speed again, and release the core."""
         try:
             self._end_ramp()
         finally:
@@ -315,7 +322,7 @@ class MmcoreRampStage(MmcoreStage):
     def _end_ramp(self) -> None:
         if self._ramping:
             self._ramping = False
-            self._set_speed(self._usual)
+            self._set_speed(self._normal_speed)
 
     def _set_speed(self, value: str) -> None:
         set_properties(self.session, self._label, {self._speed.property: value})

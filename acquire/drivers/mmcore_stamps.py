@@ -72,7 +72,7 @@ class Pace:
         first, second = np.triu_indices(len(since_s), 1)
         interval_s = float(np.median((since_s[second] - since_s[first]) / (second - first)))
         if interval_s <= 0:
-            raise DeviceError("frames of a stream came without time between them; use acq stack")
+            raise DeviceError("frames of a stream have the same or decreasing times; use acq stack")
         turns_s = since_s - interval_s * np.arange(len(since_s))
         return cls(interval_s, float(np.median(np.abs(turns_s - np.median(turns_s)))))
 
@@ -101,22 +101,22 @@ class Arrivals:
         self._last_ns = 0
         self._offset_ns = _system_offset_ns(clock)
 
-    def next_ns(self, told: str) -> int:
+    def next_ns(self, stamp: str) -> int:
         """Return the arrival of the next frame in ns since the epoch.
 
         A frame never arrives early, so a late frame is assigned its expected time.
 
         Parameters
         ----------
-        told
-            The core's stamp, `TimeReceivedByCore`: local time of the system's clock.
+        stamp
+            The core's time stamp, `TimeReceivedByCore`: local time of the system's clock.
 
         Raises
         ------
         IncompleteFrameError
             It is half a frame time or more from its expected time.
         """
-        since = datetime.fromisoformat(told) - _EPOCH
+        since = datetime.fromisoformat(stamp) - _EPOCH
         arrived_ns = since // timedelta(microseconds=1) * 1000 + self._offset_ns
         self._count += 1
         if self._pace is not None and self._count > _UNEVEN_FRAMES:
@@ -124,8 +124,9 @@ class Arrivals:
             late_ns = arrived_ns - self._last_ns - interval_ns
             if abs(late_ns) > interval_ns / 2:
                 raise IncompleteFrameError(
-                    f"a frame of the stream came {late_ns / 1e6:+.3g} ms from its turn: one was "
-                    "lost, or the computer is too busy; end other programs, or expose longer"
+                    f"a frame of the stream came {late_ns / 1e6:+.3g} ms from its expected time: a "
+                    "frame was lost, or the computer is too busy; close other programs, or expose "
+                    "longer"
                 )
             arrived_ns = min(arrived_ns, self._last_ns + round(interval_ns * _CATCH_UP))
         self._last_ns = arrived_ns

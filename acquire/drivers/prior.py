@@ -69,7 +69,7 @@ class PriorSettings(SerialSettings):
     model
         `proscan` for the focus axis of a ProScan, `nanoscanz` for the piezo's own controller.
     baud, stop_bits
-        Line settings; some ProScan III want two stop bits.
+        Line settings; some ProScan III need two stop bits.
     unit_um
         Size of the controller's unit in µm. A ProScan reports it (`RES,Z`, 4.4): then it is only
         checked; else it is needed. The NanoScanZ counts in µm.
@@ -119,7 +119,7 @@ class PriorStage(SerialStage):
         return self._unit_um if self._settings.model == "proscan" else None
 
     def position_um(self) -> float:
-        """Ask the controller where the axis is (`PZ`), in µm."""
+        """Read the position of the axis (`PZ`), in µm."""
         return float(self._ask("PZ", _NUMBER)[0]) * self._unit_um * self._settings.direction
 
     def ramp_to(self, z_um: float, speed_um_s: float) -> None:
@@ -135,7 +135,7 @@ class PriorStage(SerialStage):
         """
         require_within(z_um, self.limits_um, self.name)
         if not self._um_s_per_percent:
-            raise DeviceError(f"{self.name} does not know its speed; try_speed measures it")
+            raise DeviceError(f"{self.name} has no measured speed; call try_speed first")
         percent = round(speed_um_s / self._um_s_per_percent)
         if not 1 <= percent <= _FULL_SPEED:
             low_um_s, high_um_s = self._um_s_per_percent, _FULL_SPEED * self._um_s_per_percent
@@ -274,7 +274,7 @@ class PriorStage(SerialStage):
             reported = float(self._ask("RES,Z", _NUMBER)[0])
         if reported <= 0 and wanted is None:
             raise DeviceError(
-                f"{self.name} does not say the size of its unit (RES,Z): give unit_um in "
+                f"{self.name} does not report the size of its unit (RES,Z): set unit_um in "
                 "stage.options (0.1 as delivered)"
             )
         if reported > 0 and wanted is not None and abs(reported / wanted - 1) > 0.01:
@@ -312,7 +312,9 @@ class PriorStage(SerialStage):
             lines = [self._send(command)]
             refused = self.REFUSED.fullmatch(lines[0])
             if not (refused or lines[0].startswith(begins)):
-                raise DeviceError(f"{self.name} is none: it answered {lines[0]!r} to {command}")
+                raise DeviceError(
+                    f"{self.name} is not such a controller: it answered {lines[0]!r} to {command}"
+                )
             while not refused and lines[-1] != "END":
                 if len(lines) > _LONGEST_BLOCK:
                     raise DeviceError(f"{self.name}: the answer to {command} does not end")
@@ -361,13 +363,7 @@ def open_stage(settings: Mapping[str, Any], opening: Opening) -> PriorStage:
     """
     checked = parse_table(PriorSettings, settings, "stage.options")
     limits_um = limits_of(opening, "a Prior")
-    link = SerialLink(
-        checked.port,
-        device="Prior controller",
-        baud=checked.baud,
-        stop_bits=checked.stop_bits,
-        timeout_s=checked.timeout_s,
-    )
+    link = checked.open_link("Prior controller", checked.stop_bits)
     return PriorStage(link, checked, limits_um)
 
 

@@ -1,9 +1,9 @@
 """Replays a recorded raw stack as camera and focus drive.
 
-The drive knows the heights of the recorded planes. When it is sent to within the rig's tolerance of
-a plane, but at most half a step away, it is at that plane and reads back the recorded height. At
-any other position nothing can be exposed. So a frame is never returned for another height, and a
-finer plan than the recorded one is an error.
+When the drive is sent to within the rig's tolerance of a recorded plane, but at most half a step
+away, it is at that plane and reads back its recorded z. At any other position nothing can be
+exposed. So a frame is never returned for another z, and a finer plan than the recorded one is an
+error.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class ReplayCameraSettings(Table):
 
 @dataclass(frozen=True)
 class Planes:
-    """The heights of a recorded stack.
+    """The z positions of a recorded stack.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Planes:
 
     @classmethod
     def of(cls, stack: RawStack, opening: Opening) -> Self:
-        """Read the heights of a stack; the reach is the rig's tolerance, at most half a step.
+        """Read the z positions of a stack; the reach is the rig's tolerance, at most half a step.
 
         Parameters
         ----------
@@ -90,7 +90,7 @@ class Planes:
         return int(np.argmin(np.abs(self.z_um - z_um)))
 
     def at(self, z_um: float) -> int | None:
-        """Return the index of the plane at a height, None between the planes."""
+        """Return the index of the plane at a z, None between the planes."""
         plane = self.nearest(z_um)
         # Positions are sums of steps: allow for rounding errors.
         return plane if abs(self.z_um[plane] - z_um) <= self.reach_um * (1 + 1e-9) else None
@@ -110,7 +110,7 @@ class ReplayStage:
         The file.
     """
 
-    not_for_sweeps = "between the recorded planes there is nothing"
+    not_for_sweeps = "a replay has no images between the recorded planes"
 
     def __init__(self, stack: RawStack, opening: Opening) -> None:
         planes = Planes.of(stack, opening)
@@ -145,7 +145,7 @@ class ReplayStage:
         return False
 
     def stop(self) -> None:
-        """Nothing moves."""
+        """Does nothing, as no move takes time."""
 
     def close(self) -> None:
         """Does nothing."""
@@ -164,7 +164,7 @@ class ReplayCamera:
         Significant bits of a pixel.
     """
 
-    not_for_sweeps = "between the recorded planes there is nothing"
+    not_for_sweeps = "a replay has no images between the recorded planes"
 
     def __init__(self, path: Path, opening: Opening, stage: Stage) -> None:
         self._opened = ExitStack()
@@ -240,7 +240,7 @@ class ReplayCamera:
 def open_stage(settings: Mapping[str, Any], opening: Opening) -> ReplayStage:
     """Open a recorded drive: the entry point `replay` of the group `fgaf.stages`.
 
-    The rig's time becomes a simulated one.
+    The rig's clock is replaced by a simulated one.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ class SerialLink:
                 self._serial.close()
             self._serial = self._open()
             self._in_step = False
-        _log.info("%s: port %s was opened anew", self.device, self.port)
+        _log.info("%s: port %s was opened again", self.device, self.port)
 
     @contextmanager
     def exchange(self, *, urgent: bool = False) -> Iterator[None]:
@@ -155,8 +155,8 @@ class SerialLink:
             self.drop_waiting()
             if time.monotonic() > deadline:
                 raise DeviceError(
-                    f"{self.device} on {self.port} does not stop sending: another program talks "
-                    "to it, or the baud rate is wrong"
+                    f"{self.device} on {self.port} does not stop sending: close other programs "
+                    "that use it, and check the baud rate"
                 )
 
     @contextmanager
@@ -171,7 +171,8 @@ class SerialLink:
 
     def _describe_garbage(self, line: bytearray) -> str:
         return (
-            f"{self.device} on {self.port} sent garbage ({_quote(line[:24])}): check the cable and "
+            f"{self.device} on {self.port} sent unreadable bytes ({_quote(line[:24])}): check the "
+            "cable and "
             f"that the baud rate is {self.baud}"
         )
 
@@ -194,7 +195,7 @@ def _open(port: str, device: str, baud: int, stop_bits: int, timeout_s: float) -
 
 
 def _why_closed(port: str, error: OSError) -> str:
-    """Say why a port does not open; Windows gives it only in the text of the error."""
+    """Explain why a port does not open; Windows gives the reason only in the error's text."""
     text = str(error)
     if error.errno in (errno.EAGAIN, errno.EBUSY) or "PermissionError(13" in text:
         return f"{port} is in use by another program: close it and try again"
@@ -209,7 +210,7 @@ def _ports_here() -> str:
     from serial.tools.list_ports import comports
 
     names = sorted(str(found.device) for found in comports())
-    return f"found: {', '.join(names)}" if names else "no serial port was found here"
+    return f"found: {', '.join(names)}" if names else "this computer has no serial port"
 
 
 def _one_line(error: BaseException) -> str:

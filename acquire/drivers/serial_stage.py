@@ -22,12 +22,14 @@ _ANYTHING: Final = re.compile(r".+")
 
 
 class SerialSettings(Table):
-    """The `[stage.options]` of every serial controller.
+    """The `[stage.options]` of every serial controller; a subclass lists its baud rates.
 
     Attributes
     ----------
     port
         `COM3`, `/dev/ttyUSB0`, or a pyserial URL.
+    baud
+        Baud rate.
     timeout_s
         Longest wait for one line of a reply, in seconds.
     direction
@@ -38,9 +40,28 @@ class SerialSettings(Table):
     """
 
     port: str = Field(min_length=1)
+    baud: int
     timeout_s: Annotated[float, Bound(1e-3, 60, "s")] = 1.0
     direction: Literal[1, -1] = 1
     backlash: Literal["off", "keep"] = "off"
+
+    def open_link(self, device: str, stop_bits: int = 1) -> SerialLink:
+        """Open the port; see `SerialLink` for the parameters and errors.
+
+        Parameters
+        ----------
+        device
+            Name of the controller, for errors.
+        stop_bits
+            Stop bits of the line.
+        """
+        return SerialLink(
+            self.port,
+            device=device,
+            baud=self.baud,
+            stop_bits=stop_bits,
+            timeout_s=self.timeout_s,
+        )
 
 
 class RefusedError(DeviceError):
@@ -122,7 +143,7 @@ class SerialStage:
         self._closed = True
         try:
             while self._restore:
-                _log.debug("%s: sets back %s", self._link.device, self._restore[-1])
+                _log.debug("%s: restores its setting with %s", self._link.device, self._restore[-1])
                 self._ask(self._restore.pop(), self.DONE)
         finally:
             self._link.close()
@@ -171,7 +192,7 @@ class SerialStage:
         return match
 
     def _ask_optional(self, command: str, shape: re.Pattern[str]) -> re.Match[str] | None:
-        """Return the answer, or None from a controller that does not know the command."""
+        """Return the answer, or None if the controller does not support the command."""
         try:
             return self._ask(command, shape)
         except RefusedError:
@@ -179,8 +200,8 @@ class SerialStage:
 
     def _ask_anything(self, command: str) -> str:
         """Return any answer, or "unknown"."""
-        told = self._ask_optional(command, _ANYTHING)
-        return told[0] if told else "unknown"
+        answer = self._ask_optional(command, _ANYTHING)
+        return answer[0] if answer else "unknown"
 
     def _send(self, command: str) -> str:
         """Send a command and return the first line of its answer."""

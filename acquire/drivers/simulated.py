@@ -15,7 +15,7 @@ from fgaf.acquire.tables import parse_table
 
 
 def open_stage(settings: Mapping[str, Any], opening: Opening) -> Stage:
-    """Open the simulated drive; the rig's time becomes the simulated one.
+    """Open the simulated drive; the rig's clock is replaced by a simulated one.
 
     Parameters
     ----------

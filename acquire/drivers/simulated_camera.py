@@ -40,12 +40,12 @@ class CameraOptions(Table):
 
 
 class SimulatedCamera:
-    """Images the simulated scene at the focus the drive has in the middle of the exposure.
+    """Images the simulated scene at the drive's focus in the middle of the exposure.
 
-    The drive may be any: of a simulated one the true position of the objective counts, of another
-    one the position it reads back. Where the drive also moves the specimen, every place has a field
-    of its own. A plane far out of focus takes seconds; a stop is looked for before each of its
-    cells.
+    Any drive can be used: of a simulated one the true position of the objective is used, of any
+    other the position it reads back. If the drive also moves the specimen, every x/y position has
+    its own field of view. A plane far out of focus takes seconds, so a request to stop is checked
+    before each of its cells.
     """
 
     name = "simulated camera"
@@ -82,12 +82,12 @@ class SimulatedCamera:
 
     @property
     def frame_interval_s(self) -> float:
-        """Exposure or readout, whichever takes longer: they overlap."""
+        """The longer of exposure and readout, since they overlap."""
         return max(self._exposure_s, self._readout_s)
 
     @property
     def stamp_error_s(self) -> float:
-        """None: both stamps are the simulated time itself."""
+        """Zero: both time stamps are the simulated time."""
         return 0.0
 
     def start(self) -> None:
@@ -104,7 +104,9 @@ class SimulatedCamera:
             Not started, or exposure and readout take longer than `timeout_s`.
         """
         if not self._armed:
-            raise DeviceError("the simulated camera was triggered before it was started")
+            raise DeviceError(
+                "the simulated camera was triggered before it was started; start it first"
+            )
         latency_s = self._options.latency_ms / 1e3
         if latency_s + self._exposure_s + self._readout_s > timeout_s:
             raise DeviceError(f"no frame within {timeout_s:g} s; raise camera.timeout_s")
@@ -114,7 +116,7 @@ class SimulatedCamera:
         return frame
 
     def stream(self, latest: bool = False) -> None:
-        """Run free from now on; frames are drawn when asked for, as they were in their time."""
+        """Run free from now on; a frame is drawn when requested, for the time of its exposure."""
         self.start()
         self._latest = latest
         self._begun_ns = self._clock.now_ns() + round(self._options.latency_ms * 1e6)
@@ -128,7 +130,7 @@ class SimulatedCamera:
             Not started.
         """
         if not self._armed:
-            raise DeviceError("the simulated camera was asked for a frame before it was started")
+            raise DeviceError("the simulated camera is not streaming; start its stream first")
         now_ns = self._clock.now_ns()
         if self._latest:
             self._frame_id = max(self._frame_id, self._newest(now_ns))
@@ -143,7 +145,7 @@ class SimulatedCamera:
         self._armed = False
 
     def close(self) -> None:
-        """Forget the scene."""
+        """Release the scenes."""
         self._armed = False
         self._scenes.clear()
 
@@ -164,7 +166,7 @@ class SimulatedCamera:
         return self._scenes[place]
 
     def _place(self) -> tuple[int, int]:
-        """Where on the specimen the camera looks, to the micrometre."""
+        """Position of the field on the specimen, x and y in whole micrometres."""
         if not isinstance(self._stage, SimulatedStage):
             return (0, 0)
         x_um, y_um = self._stage.specimen_um()
@@ -179,12 +181,12 @@ class SimulatedCamera:
         return self.shape[0] * self._options.row_us / 1e6
 
     def _middle_ns(self, frame_id: int) -> int:
-        """Middle of an exposure of the stream."""
+        """Time of the middle of an exposure of the stream."""
         since_s = frame_id * self.frame_interval_s + self._exposure_s / 2
         return self._begun_ns + round(since_s * 1e9)
 
     def _newest(self, now_ns: int) -> int:
-        """Number of the last frame of the stream that is read out."""
+        """Number of the last frame of the stream that was read out."""
         since_s = (now_ns - self._begun_ns) / 1e9 - self._exposure_s - self._readout_s
         return math.floor(since_s / self.frame_interval_s)
 

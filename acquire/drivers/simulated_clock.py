@@ -4,7 +4,7 @@ import time
 
 
 class SimulatedClock:
-    """Time that passes only when somebody sleeps; with `realtime` it keeps pace with real time."""
+    """Time that advances only in `sleep`; with `realtime`, `sleep` also waits in real time."""
 
     def __init__(self, realtime: bool = False) -> None:
         self._start_ns = time.time_ns()
@@ -13,11 +13,11 @@ class SimulatedClock:
         self._realtime = realtime
 
     def now_ns(self) -> int:
-        """Nanoseconds since the epoch: the moment of construction plus the simulated time."""
+        """Nanoseconds since the epoch: time of construction plus the simulated time."""
         return self._start_ns + self._elapsed_ns
 
     def sleep(self, seconds: float) -> None:
-        """Let simulated time pass."""
+        """Advance the simulated time."""
         self._elapsed_ns += max(0, round(seconds * 1e9))
         if self._realtime:
             ahead = self._start_s + self._elapsed_ns / 1e9 - time.perf_counter()

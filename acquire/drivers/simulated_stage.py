@@ -32,24 +32,26 @@ class StageOptions(Table):
     Attributes
     ----------
     start_um
-        Where the drive stands when opened.
+        Position when opened.
     travel_um
-        Its limits.
+        Lowest and highest position.
     speed_um_s, acceleration_um_s2
-        Of its trapezoidal moves.
+        Highest speed, and acceleration, of its moves.
     backlash_um
-        The objective follows the motor only after this much play when the direction turns.
+        Play: after a change of direction, the motor moves by this much before the objective
+        follows.
     ringing_um, ringing_hz, ringing_ms
-        Largest first swing of the objective after a move (short moves swing less), its frequency,
-        and the time in which it falls to 1/e. The read-back does not see it.
+        Oscillation of the objective after a move: its largest first amplitude (smaller after short
+        moves), its frequency, and the time in which it decays to 1/e. The read-back does not show
+        it.
     start_xy_um, travel_xy_um, speed_xy_um_s
-        Where the specimen stands, its limits in x and in y, and its speed along each.
+        Position of the specimen when opened, its limits in x and y, and its speed along each.
     repeatability_um
-        Spread of where a move ends, r.m.s.; the read-back sees it.
+        Scatter of the final positions, r.m.s.; the read-back shows it.
     reply_ms
-        Time of one question and its answer.
+        Time from a command to its reply.
     realtime
-        Whether simulated time waits for real time; else it runs as fast as the computer can.
+        Whether simulated time runs at the speed of real time; else it runs as fast as possible.
     """
 
     start_um: PositionUm = 0.0
@@ -73,18 +75,18 @@ class StageOptions(Table):
 
 @dataclass(frozen=True)
 class Move:
-    """One move of the motor: a trapezoid of speed over time, from standing to standing.
+    """One move of the motor, from rest to rest, with a trapezoidal speed profile.
 
     Attributes
     ----------
     begun_ns
-        When it was commanded.
+        Time of the command.
     from_um, to_um
         Motor positions at its ends.
     engaged_um
-        Where the objective was left by the move before.
+        Position of the objective after the previous move.
     speed_um_s, acceleration_um_s2
-        What limits it.
+        Its highest speed, and its acceleration.
     """
 
     begun_ns: int
@@ -96,7 +98,7 @@ class Move:
 
     @property
     def duration_s(self) -> float:
-        """From the command to the standstill."""
+        """Time from the command to rest."""
         way, speed, acceleration = self._way_um, self.speed_um_s, self.acceleration_um_s2
         if way < speed**2 / acceleration:
             return 2 * math.sqrt(way / acceleration)
@@ -107,7 +109,7 @@ class Move:
         return (time_ns - self.begun_ns) / 1e9
 
     def motor_um(self, time_ns: int) -> float:
-        """Position of the motor: the way still to go mirrors the way gone."""
+        """Position of the motor; the second half of a move mirrors the first."""
         duration = self.duration_s
         gone = min(max(self.seconds(time_ns), 0.0), duration)
         if gone <= duration / 2:
@@ -124,9 +126,9 @@ class Move:
 
 
 class SimulatedStage:
-    """A stepper drive with acceleration, play, ringing and moves that end a little off.
+    """A stepper drive with acceleration, backlash, ringing and scattered final positions.
 
-    It also moves the specimen in x and y, which has neither play nor ringing.
+    It also moves the specimen in x and y, without backlash and ringing.
     """
 
     name = "simulated focus drive"
@@ -146,7 +148,7 @@ class SimulatedStage:
         return self._options.travel_um
 
     def position_um(self) -> float:
-        """Read the motor's position back: as it is in the middle of question and answer."""
+        """Read the motor's position, as it is halfway between query and reply."""
         half_s = self._options.reply_ms / 2e3
         self._clock.sleep(half_s)
         z_um = self._moves[-1].motor_um(self._clock.now_ns())
@@ -169,14 +171,17 @@ class SimulatedStage:
         Raises
         ------
         DeviceError
-            The drive is not so fast, or `z_um` is outside the travel.
+            The speed is too high, or `z_um` is outside the travel.
         """
         low, high = self.limits_um
         if not low <= z_um <= high:
-            raise DeviceError(f"{z_um:g} µm is outside the drive's travel {low:g} to {high:g} µm")
+            raise DeviceError(
+                f"{z_um:g} µm is outside the drive's limits {low:g} to {high:g} µm; "
+                "change stage.options.travel_um"
+            )
         if not 0 < speed_um_s <= self._options.speed_um_s:
             raise DeviceError(
-                f"the drive cannot move at {speed_um_s:g} µm/s; its top speed is "
+                f"the drive cannot move at {speed_um_s:g} µm/s; its highest speed is "
                 f"{self._options.speed_um_s:g}"
             )
         self._clock.sleep(self._options.reply_ms / 1e3)
@@ -208,7 +213,9 @@ class SimulatedStage:
         """
         for at_um, (low, high) in zip((x_um, y_um), self.limits_xy_um, strict=True):
             if not low <= at_um <= high:
-                raise DeviceError(f"{at_um:g} µm is outside the stage's travel {low:g} to {high:g}")
+                raise DeviceError(
+                    f"{at_um:g} µm is outside the stage's limits {low:g} to {high:g} µm"
+                )
         self._clock.sleep(self._options.reply_ms / 1e3)
         self._across = [
             self._cross(here, there)
@@ -222,21 +229,21 @@ class SimulatedStage:
         return any(move.seconds(now_ns) < move.duration_s for move in self._across)
 
     def specimen_um(self) -> tuple[float, float]:
-        """Where the specimen is now: x and y."""
+        """True position of the specimen: x and y."""
         x_um, y_um = (move.motor_um(self._clock.now_ns()) for move in self._across)
         return x_um, y_um
 
     def stop(self) -> None:
-        """Stand still here."""
+        """Stop at the current position."""
         self._across = [self._cross(at, at) for at in self.specimen_um()]
         here_um = self._moves[-1].motor_um(self._clock.now_ns())
         self._turn_to(here_um, self._options.speed_um_s)
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Does nothing: there is nothing to release."""
 
     def objective_um(self, time_ns: int) -> float:
-        """Where the objective really was at a time of this or of a recent move, in µm."""
+        """True position of the objective, in µm, at a time during this or a recent move."""
         options = self._options
         move = next(
             (each for each in reversed(self._moves) if each.begun_ns <= time_ns), self._moves[0]
@@ -273,6 +280,6 @@ class SimulatedStage:
         )
 
     def _played_um(self, move: Move, time_ns: int) -> float:
-        """Follow the motor with play: pushed from below, left behind when it turns down."""
+        """Position of the objective: it follows upwards at once, downwards after the play."""
         motor_um = move.motor_um(time_ns)
         return min(max(move.engaged_um, motor_um), motor_um + self._options.backlash_um)

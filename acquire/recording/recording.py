@@ -331,12 +331,12 @@ def _header(
     field = labels.field or (stem.removesuffix(f"_{positions[0].name}") if positions else stem)
     rig_toml = rig.to_toml()
     optics = effective_optics(rig, devices.camera)
-    told = {
+    reported = {
         name: dict(values)
         for name, device in (("camera", devices.camera), ("stage", devices.stage))
         if (values := effective_settings(device).values)
     }
-    device_settings = json.dumps(told) if told else ""
+    device_settings = json.dumps(reported) if reported else ""
 
     def new(plan: StackPlan, stop: Position | None) -> RawHeader:
         return RawHeader.new(

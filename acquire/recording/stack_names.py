@@ -52,12 +52,12 @@ def stack_paths(
         `repeat` is below 1, or `name` is not a plain file name.
     """
     if repeat < 1:
-        raise SettingError(f"{repeat} stacks are none; give 1 or more")
+        raise SettingError(f"cannot take {repeat} stacks; give 1 or more")
     if name:
         stem = name.removesuffix(SUFFIX)
         if not stem or _plain(stem) != stem:
             raise SettingError(
-                f"{name!r} is no plain file name; use letters, digits, '-', '_' and '.'"
+                f"{name!r} is not a plain file name; use letters, digits, '-', '_' and '.'"
             )
     else:
         stem = _free_stem(folder, _plain(sample_id) or "stack", now or datetime.now(UTC))

@@ -54,7 +54,9 @@ class Timelapse:
 
     def __init__(self, every_s: float, clock: Clock, interrupt: Interrupt) -> None:
         if not every_s >= 0:
-            raise SettingError(f"stacks every {every_s:g} s cannot be; give 0 or more seconds")
+            raise SettingError(
+                f"an interval of {every_s:g} s is not possible; give 0 or more seconds"
+            )
         self.late: list[Late] = []
         self._every_s, self._clock, self._interrupt = every_s, clock, interrupt
         self._first_ns: int | None = None
@@ -75,5 +77,5 @@ class Timelapse:
             self._clock.sleep(min(rest_s, _LOOK_S))
         self._interrupt.check()
         if self._every_s and -rest_s > _LATE_S:
-            _log.info("stack or round %d begins %.1f s late", number, -rest_s)
+            _log.info("stack or round %d starts %.1f s late", number, -rest_s)
             self.late.append(Late(number, -rest_s))

@@ -60,7 +60,7 @@ def test_the_log_holds_the_story_of_a_stack_in_order(stack: Acq, tmp_path: Path)
         for event in (
             r"the drive is at \S+ µm, goes to \S+ µm",
             r"the drive stands at \S+ µm after \S+ ms",
-            rf"plane {number} of 3: z = \S+ µm asked for, \S+ µm read; frame \d+, exposed at \d+",
+            rf"plane {number} of 3: z = \S+ µm requested, \S+ µm read; frame \d+, exposed at \d+",
         )
     ]
     story = [
@@ -69,13 +69,13 @@ def test_the_log_holds_the_story_of_a_stack_in_order(stack: Acq, tmp_path: Path)
         "stage opened by the driver simulated",
         "camera opened by the driver simulated",
         r"frames of 48 x 64 px, 8 bits",
-        r"the drive stands at 0\.000 µm and will come back there",
+        r"the drive is at 0\.000 µm and will return there",
         "stack 1 of 1: ",
         *planes,
         r"published raw.x\.stack\.h5",
         r"the drive goes back to 0\.000 µm",
         "the drive is back",
-        "drive and camera are given back",
+        "drive and camera are closed",
         "stack ends well",
     ]
     assert re.search(".*".join(story), text, re.DOTALL), text
@@ -228,7 +228,7 @@ class Wrong:
 
 
 WRONG = [
-    Wrong(("--step", 0.5, "--range", 2.2), "the nearest that are: ±2 and ±2.5 µm"),
+    Wrong(("--step", 0.5, "--range", 2.2), "the nearest that fit: ±2 and ±2.5 µm"),
     Wrong(("--step", 0), "'--step': 0 is out of bounds; give 0.001 to 1000 µm"),
     Wrong(("--step", "half"), "'half' is not a valid float"),
     Wrong(("--rig", "smi"), "did you mean sim?"),
@@ -237,7 +237,7 @@ WRONG = [
     Wrong(("--set", "settle"), "write KEY=VALUE"),
     Wrong(("--set", "camera.driver=basle"), "no driver 'basle'"),
     Wrong(("--repeat", 0), "give 1 to 100000"),
-    Wrong(("--name", "../x"), "no plain file name"),
+    Wrong(("--name", "../x"), "not a plain file name"),
     Wrong(("--exposure-ms", 0), "give 0.0001 to 3600000 ms"),
     Wrong(("--center", 1000), "leave the drive's limits -1000 to 1000 µm"),
     Wrong(("--center", -998), "choose a centre from -996 to 998 µm"),
@@ -274,7 +274,7 @@ def test_simulated_options_are_refused_on_a_real_rig(option: tuple[object, ...],
     Path("real.toml").write_text("[camera]\ndriver='basler'\n[stage]\ndriver='prior'\n")
     done = acq("stack", "--out", "raw", "--rig", "real.toml", *option)
     assert done.exit_code == 2
-    assert "are for simulated rigs; real.toml is none" in done.stderr
+    assert "are for simulated rigs only" in done.stderr
 
 
 def test_devices_lists_the_installed_drivers(acq: Acq) -> None:
@@ -316,7 +316,7 @@ class NotAPart:
 
 
 NOT_PARTS = [
-    NotAPart("x.stack.h5", b"", "those end in .stack.h5.part"),
+    NotAPart("x.stack.h5", b"", "give one that ends in .stack.h5.part"),
     NotAPart("x.stack.h5.part", None, "x.stack.h5.part"),
     NotAPart("x.stack.h5.part", b"not HDF5", "x.stack.h5.part"),
 ]
@@ -390,7 +390,7 @@ def test_a_rig_that_does_not_open_is_a_bad_link(acq: Acq) -> None:
     ("words", "says"),
     [
         (("--camera", "simulatd", "--stage", "simulated"), "did you mean simulated?"),
-        (("--camera", "simulated", "--stage", "prior:COM9"), "there is no prior:COM9"),
+        (("--camera", "simulated", "--stage", "prior:COM9"), "prior:COM9 was not found"),
         (("--camera", "simulated"), "no stage was found"),
     ],
 )

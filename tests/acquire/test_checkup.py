@@ -255,11 +255,13 @@ BAD = [
     Bad(Slipping, "image and z", "does not always move the objective"),
     Bad(NeverIdle, "step", "still moving", returns=False),
     Bad(Disconnected, "backlash", "OSError: device disconnected"),
-    Bad(RunsAway, "step", "out of the range -5 to 5 µm, and was halted", returns=False),
-    Bad(IdleTooEarly, "step", "it says it is idle", "warning"),
+    Bad(
+        RunsAway, "step", "outside the range -5 to 5 µm of the check, and was halted", returns=False
+    ),
+    Bad(IdleTooEarly, "step", "it reports idle", "warning"),
     Bad(Drops, "frames", "check cable"),
     Bad(Torn, "frames", "incompletely grabbed"),
-    Bad(Silent, "frames", "no frame came: no frame within 2.005 s"),
+    Bad(Silent, "frames", "the camera gave no frame: no frame within 2.005 s"),
 ]
 
 
@@ -283,7 +285,7 @@ def test_moving_cells_are_no_fixed_specimen(tmp_path: Path) -> None:
     )
     report, _ = check(tmp_path, *swimming)
     assert level_of(report, "image and z") == "warning"
-    assert "put a fixed specimen" in text_of(report, "image and z")
+    assert "focus a fixed specimen" in text_of(report, "image and z")
     assert "backlash_um" not in report.measured
     assert report.recommended["settle_ms"] == 20
 
@@ -316,7 +318,7 @@ REFUSED = [
     Refused("step_um: 0 is out", plan=(("step_um", 0.0),)),
     Refused("half_range_um: nan is out", plan=(("half_range_um", float("nan")),)),
     Refused("seconds: -1 is out", plan=(("seconds", -1.0),)),
-    Refused("still to be filled in", ("stage.limits_um=[nan, nan]",)),
+    Refused("is not filled in", ("stage.limits_um=[nan, nan]",)),
 ]
 
 

@@ -352,7 +352,7 @@ FAULTS = [
         2,
         stage=NoNumber,
         stays="could not return to 7.000 µm (the drive gives nan as its position; check its "
-        "connection); and where it is cannot be read",
+        "connection); its position cannot be read",
     ),
     Fault(
         r"plane 3 of 5 .*moved during the exposure",
@@ -419,7 +419,7 @@ def test_a_position_that_jumps_between_two_planes_stops_the_run(by_um: float) ->
     assert str(caught.value) == (
         f"plane 4 of 5 (z = 10.5 µm): the drive stands at {10 + by_um:.3f} µm, but 10.000 µm was "
         "last read: its controller was restarted, its counter was set, or it was moved by hand; "
-        "the drive was not brought back to 7.000 µm; make sure where it really is before anything "
+        "the drive was not brought back to 7.000 µm; check its real position before anything "
         "moves"
     )
     assert stage.moves[-1] == 10.0
@@ -532,7 +532,7 @@ REFUSED = [
     Refused("leave the drive's limits 8 to 20", stage=(("limits_um", (8.0, 20.0)),)),
     Refused("outside its limits 7.5 to 20", stage=(("limits_um", (7.5, 20.0)), ("approach_um", 1))),
     Refused("lies outside the drive's", stage=(("limits_um", (200.0, 300.0)),)),
-    Refused("cannot tell planes 0.5 µm apart", stage=(("tolerance_um", 0.25),)),
+    Refused("is too large for planes 0.5 µm apart", stage=(("tolerance_um", 0.25),)),
 ]
 
 

@@ -123,7 +123,7 @@ def test_the_command_ends_after_some_frames(small: tuple[str, ...]) -> None:
     assert frame.startswith("frame ")
     assert sharpness.startswith("sharpness █")
     assert "0 to 255, median " in histogram
-    assert end == "looked at 3 frames"
+    assert end == "showed 3 frames"
 
 
 def test_the_command_as_json(small: tuple[str, ...]) -> None:
@@ -149,4 +149,4 @@ def test_a_missing_viewer_names_the_extra(
 def test_the_viewer_shows_the_frames_and_closes(small: tuple[str, ...]) -> None:
     done = live(small, "--frames", "3", "--viewer")
     assert done.exit_code == 0, done.output
-    assert done.stdout.endswith("looked at 3 frames\n")
+    assert done.stdout.endswith("showed 3 frames\n")

@@ -110,7 +110,7 @@ UNITS = [
     Unit(StackPlan(0.1, 2.0, 1.037), 0.0333),
     Unit(StackPlan(0.25, 1.0, 10.0), 0.1, "planes would lie 0.2 and 0.3 µm apart; .*: 0.2 and 0.3"),
     Unit(StackPlan(0.25, 1.0), 1.0, "0 and 1 µm apart; the nearest that fit: 1 µm; or so"),
-    Unit(StackPlan(0.25, 0.25, 10.0), 0.1, "no multiple of the drive's unit of 0.1 µm"),
+    Unit(StackPlan(0.25, 0.25, 10.0), 0.1, "not a multiple of the drive's unit of 0.1 µm"),
 ]
 
 
@@ -136,7 +136,7 @@ SPANS = [
     Span(0.5, 10.0, 12.5),
     Span(0.1, -0.3, 0.4),
     Span(0.5, 3.0, 3.0),
-    Span(0.5, 10.0, 12.2, "the nearest that are: from 10 to 12 and to 12.5 µm"),
+    Span(0.5, 10.0, 12.2, "the nearest that fit: from 10 to 12 and to 12.5 µm"),
     Span(0.5, 12.0, 10.0, "give the lower end first, and --downwards"),
     Span(0.0, 1.0, 2.0, "step_um: 0 is out"),
     Span(0.5, float("nan"), 2.0, "low_um: nan is out"),

@@ -51,8 +51,8 @@ class Wrong:
 
 
 WRONG = [
-    Wrong("", "holds no position"),
-    Wrong("x_um,y_um\n", "holds no position"),
+    Wrong("", "has no position"),
+    Wrong("x_um,y_um\n", "has no position"),
     Wrong("x_um,yum\n1,2\n", r"unknown column 'yum'; did you mean y_um\?"),
     Wrong("x_um\n1\n", r"line 2: y_um is ''; give a number"),
     Wrong("x_um,y_um\n1,2\n1,far\n", "line 3: y_um is 'far'; give a number"),
@@ -62,7 +62,7 @@ WRONG = [
     Wrong("x_um,y_um,name\n1,2,a\n3,4,a\n", "two are named 'a'; give each a name of its own"),
     Wrong("x_um,y_um,name\n1,2,A1\n3,4,a1\n", "'A1' and 'a1' are one name on Windows"),
     Wrong("x_um,y_um,name\n1,2,p02\n3,4,\n", "two are named 'p02'"),
-    Wrong("x_um,y_um,name\n1,2,a/b\n", "'a/b' is no plain name"),
+    Wrong("x_um,y_um,name\n1,2,a/b\n", "'a/b' is not a plain name"),
 ]
 
 
@@ -74,7 +74,7 @@ def test_a_wrong_list_is_one_line_that_says_where(case: Wrong, tmp_path: Path) -
 
 
 def test_a_list_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="is not there"):
+    with pytest.raises(SettingError, match="does not exist"):
         read_positions(tmp_path / "none.csv")
     (tmp_path / "picture.csv").write_bytes(bytes(range(256)))
     with pytest.raises(SettingError, match="is not UTF-8 text"):

@@ -125,7 +125,7 @@ class BadFile:
 
 
 BAD_FILES = [
-    BadFile(b"name = ", "no valid TOML"),
+    BadFile(b"name = ", "not valid TOML"),
     BadFile(b"\xff\xfe", "UTF-8"),
     BadFile(rb'name = "C:\Users\lab"', "single quotes"),
     BadFile(rb'name = "D:\lab"', "single quotes"),

@@ -134,7 +134,7 @@ class Refused:
 
 
 REFUSED = [
-    Refused("and left for 1002.* leave the drive's limits", StackPlan(0.5, 1.0, 999)),
+    Refused("and passed up to 1002.* leave the drive's limits", StackPlan(0.5, 1.0, 999)),
     Refused("approached from -1002", StackPlan(0.5, 1.0, -999)),
     Refused("give one below 0.25", how=(("tolerance_um", 0.3),)),
     Refused("tolerance_um: 0 is out", how=(("tolerance_um", 0.0),)),
@@ -176,7 +176,11 @@ def test_a_rig_that_cannot_sweep_is_told_in_one_line(missing: str, says: str, ri
 def test_stamps_that_are_too_vague_are_refused(rig: Rig) -> None:
     with open_rig(rig) as devices:
         vague = replace(devices, camera=Around(devices.camera, stamp_error_s=0.024))
-        with pytest.raises(SettingError, match=r"off by 24 ms, which is 0.5 µm .*-per-plane 4"):
+        with pytest.raises(
+            SettingError,
+            match=r"an error of up to 24 ms, which is 0.5 µm "
+            ".*-per-plane 4",
+        ):
             sweep_of(vague, rig).check(PLAN)
         sweep_of(vague, rig, frames_per_plane=4).check(PLAN)
 
@@ -252,9 +256,9 @@ def test_an_incomplete_frame_repeats_the_ramp(rig: Rig, caplog: pytest.LogCaptur
     assert sweep.retried == 1
     story = [
         r"ramp 1: from \S+ to \S+ µm at \S+ µm/s",
-        "swept again",
+        "the sweep is repeated",
         "ramp 2: from",
-        r"ramp 2: \d+ frames, \d+ positions; \S+ µm/s, strays \S+ µm",
+        r"ramp 2: \d+ frames, \d+ positions; \S+ µm/s, up to \S+ µm",
         r"frame \d+, exposed at \d+ ns",
         "plane 1 of 9",
         "plane 9 of 9",
@@ -290,7 +294,7 @@ def test_a_hand_on_the_drive_ends_the_sweep(rig: Rig) -> None:
         assert isinstance(stage, SimulatedStage)
         turned = Around(stage, position_um=Stray(stage))
         sweep = sweep_of(replace(devices, stage=turned), rig)
-        says = r"strayed 0\.\d+ µm from an even ramp.*not brought back to 0.000 µm; make sure"
+        says = r"0\.\d+ µm from a constant speed.*not brought back to 0.000 µm; check"
         with pytest.raises(DeviceError, match=says), sweep.returning():
             list(sweep.expose(PLAN))
 
@@ -313,7 +317,8 @@ def test_a_counter_that_is_set_during_a_ramp_ends_the_sweep(rig: Rig) -> None:
         counting = Around(stage, position_um=position_um, ramp_to=ramp_to)
         sweep = sweep_of(replace(devices, stage=counting), rig)
         says = (
-            r"stands at 2\.\d+ µm, but \d\.\d+ µm was last read.*not brought back to 0.000 µm; make"
+            r"stands at 2\.\d+ µm, but \d\.\d+ µm was last read.*not brought back to 0.000 µm; "
+            "check"
         )
         with pytest.raises(DeviceError, match=says), sweep.returning():
             list(sweep.expose(PLAN))
@@ -376,7 +381,7 @@ def test_an_interrupt_ends_a_sweep(rig: Rig) -> None:
 
 def test_a_ramp_needs_answers() -> None:
     readings = [Reading(n, n, float(n)) for n in range(3)]
-    with pytest.raises(DeviceError, match="told its position 3 times"):
+    with pytest.raises(DeviceError, match="position was read 3 times"):
         Ramp.fit(readings)
     with pytest.raises(DeviceError, match="did not go up"):
         Ramp.fit([Reading(n * 1000, n * 1000, -float(n)) for n in range(5)])

@@ -170,7 +170,7 @@ def test_positions_are_visited_and_x_and_y_come_back(
 @pytest.mark.parametrize(
     ("personality", "says"),
     [
-        (replace(ASI_MANUAL, axes="Z"), "does not say where x and y are: .*no such axis"),
+        (replace(ASI_MANUAL, axes="Z"), "in x and y cannot be read: .*no such axis"),
         (replace(ASI_MANUAL, xy_stalls=True), "position a: the x/y stage (came to rest|has not)"),
     ],
     ids=["no x and y", "obstacle"],

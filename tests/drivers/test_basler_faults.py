@@ -163,7 +163,7 @@ def test_an_exposure_that_the_camera_clips_is_read_back_and_said(
     fake.nodes["ExposureTime"] = Clipped(0.0)
     camera = start(monkeypatch, opening, fake)
     assert camera.trigger(1).exposure_us == camera.effective.values["exposure_us"] == 1500
-    assert camera.effective.notes == ("the camera exposes for 1.5 ms, not for 2 ms as asked",)
+    assert camera.effective.notes == ("the camera exposes for 1.5 ms, not for 2 ms as requested",)
 
 
 def test_the_whole_sensor_is_read_unless_told_otherwise(

@@ -209,5 +209,5 @@ def test_two_pixel_sizes_are_refused_with_both() -> None:
         optics=Optics(pixel_size_um=0.1),
     )
     camera: Any = Told(binning=2, pixel_size_um=0.1)
-    with pytest.raises(SettingError, match=r"0\.2 µm by the rig .* x binning 2\) and 0\.1 µm"):
+    with pytest.raises(SettingError, match=r"0\.2 µm in the rig .* x binning 2\) and 0\.1 µm"):
         effective_optics(rig, camera)

@@ -101,7 +101,7 @@ def test_a_drive_that_is_elsewhere_between_two_planes_stops_and_is_not_moved(
     says = (
         rf"^plane 4 of 9 \(z = 39.5 µm\): the drive stands at {jump.counter_um:.3f} µm, but 39.000 "
         r"µm was last read: its controller was restarted, .*; 3 planes are kept.*; the drive was "
-        r"not brought back to 40.000 µm; make sure where it really is before anything moves$"
+        r"not brought back to 40.000 µm; check its real position before anything moves$"
     )
     with open_rig(rig) as devices, pytest.raises(FgafError, match=says):
         record_stacks(devices, rig, PLAN, paths, progress=after)
@@ -161,14 +161,14 @@ BREAKS = [
         "counts from zero",
         restarted(0.0),
         r"not brought back to 40.000 µm \(the drive stands at 0.000 µm, but 39.000 µm was last "
-        r"read: its controller was restarted, .*\); make sure where it really is",
+        r"read: its controller was restarted, .*\); check its real position",
     ),
     Break(
         "counts from a little off",
         restarted(37.5),
         r"not brought back to 40.000 µm \(the drive stands at 37.500 µm, but 39.000 µm was last",
     ),
-    Break("for good", pulled, r"could not return to 40.000 µm .*; and where it is cannot be read$"),
+    Break("for good", pulled, r"could not return to 40.000 µm .*; its position cannot be read$"),
 ]
 
 

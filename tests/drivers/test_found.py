@@ -61,9 +61,9 @@ class Answer:
 
 SILENCE = dict.fromkeys(IDENTIFICATIONS, b"")
 ANSWERS = [
-    Answer("nothing", "nothing answers that", SILENCE),
-    Answer("another device", "nothing answers that", SILENCE | {"?": b"MODEM V2\rREADY\r"}),
-    Answer("garbage", "nothing answers that", SILENCE | {"?": b"\xff\x00\xfe\r"}),
+    Answer("nothing", "no device of", SILENCE),
+    Answer("another device", "no device of", SILENCE | {"?": b"MODEM V2\rREADY\r"}),
+    Answer("garbage", "no device of", SILENCE | {"?": b"\xff\x00\xfe\r"}),
     Answer("no focus drive", "no focus drive is fitted", focus="NONE"),
 ]
 
@@ -78,7 +78,7 @@ def test_what_cannot_be_used_says_why(answer: Answer, start_peer: StartPeer) -> 
 def test_no_probe_opens_nothing(start_peer: StartPeer) -> None:
     peer = start_peer(NANOSCANZ)
     listed = acq("devices", "--no-probe", "--port", peer.url)
-    assert "(not asked)" in listed.stdout
+    assert "(not probed)" in listed.stdout
     assert peer.commands == []
 
 
@@ -134,7 +134,10 @@ def third_party(folder: Path, body: str) -> None:
     ("body", "says"),
     [
         ("return [Found('stage', 'acme', '7', 'Acme focus', {'address': 7})]", "Acme focus"),
-        ("raise RuntimeError('no\\nluck')", "the driver cannot look: RuntimeError: no luck"),
+        (
+            "raise RuntimeError('no\\nluck')",
+            "the driver cannot search for devices: RuntimeError: no luck",
+        ),
     ],
 )
 def test_a_third_party_driver_can_look_too(
@@ -165,7 +168,7 @@ def test_a_rig_file_from_what_is_attached(start_peer: StartPeer, tmp_path: Path)
     assert f"fill in stage.limits_um (line {number})" in done.stdout
     refused = acq("stack", "--rig", path, "--out", tmp_path, "--dry-run")
     assert refused.exit_code == 2
-    assert "stage.limits_um is still to be filled in" in refused.stderr
+    assert "stage.limits_um is not filled in" in refused.stderr
     filled = text.replace("[nan, nan]", "[-50, 50]")
     path.write_text(filled, encoding="utf-8")
     ready = acq("stack", "--rig", path, "--out", tmp_path, "--dry-run")

@@ -245,7 +245,7 @@ def test_a_stream_counts_its_frames_and_ends(open_both: OpenRig) -> None:
         assert before_ns < frames[1].time_host_ns + 20_000_000 < time.time_ns()
         assert camera.next_frame(0) is None
     camera.stop()
-    with pytest.raises(DeviceError, match="does not run free"):
+    with pytest.raises(DeviceError, match="is not streaming"):
         camera.next_frame(0)
     camera.start()
     assert camera.trigger(1.0).frame_id == 0
@@ -271,9 +271,13 @@ class StreamFault:
 
 
 STREAM_FAULTS = [
-    StreamFault(r"came .* ms from its turn: one was lost", IncompleteFrameError, {"LostAfter": 5}),
+    StreamFault(
+        r"came .* ms from its expected time: a frame was lost",
+        IncompleteFrameError,
+        {"LostAfter": 5},
+    ),
     StreamFault("the camera ended its stream", properties={"EndsAfter": 5}, latest=True),
-    StreamFault("its buffer ran over", buffer_mb=0.005),
+    StreamFault("its buffer overflowed", buffer_mb=0.005),
 ]
 
 
@@ -319,7 +323,7 @@ def test_the_pace_of_a_stream_is_that_of_most_frames(
 
 
 def test_frames_that_come_at_once_have_no_pace() -> None:
-    with pytest.raises(DeviceError, match="without time between them"):
+    with pytest.raises(DeviceError, match="the same or decreasing times"):
         Pace.of([0] * 22)
 
 
@@ -342,7 +346,7 @@ def test_a_camera_that_hangs_ends_in_time_and_says_so(open_both: OpenRig) -> Non
     begun = time.monotonic()
     with pytest.raises(DeviceError, match=r"did not expose Eye within 0\.2 s"):
         devices.camera.trigger(0.2)
-    with pytest.raises(DeviceError, match="stuck since it was to expose Eye"):
+    with pytest.raises(DeviceError, match="blocked since its attempt to expose Eye"):
         devices.stage.position_um()
     assert time.monotonic() - begun < 1
     Eye.made.freed.set()
@@ -378,7 +382,7 @@ def test_continuous_focus_is_on_again_when_the_drive_is_given_back(
 ) -> None:
     with suppress(RuntimeError), open_rig(make_rig()) as devices:
         assert not focus.on
-        assert "then on again" in effective_settings(devices.stage).notes[-1]
+        assert "switched on again" in effective_settings(devices.stage).notes[-1]
         if fails:
             raise RuntimeError("the run fails")
     assert focus.on
@@ -426,7 +430,7 @@ def test_the_configurations_pixel_is_recorded_and_another_one_refused(tmp_path: 
         camera.effective = told
         record_stacks(devices, rig, PLAN, [tmp_path / "one.stack.h5"])
         other = rig.model_copy(update={"optics": Optics(pixel_size_um=0.1)})
-        with pytest.raises(SettingError, match=r"0\.1 µm by the rig .* and 0\.2 µm by"):
+        with pytest.raises(SettingError, match=r"0\.1 µm in the rig .* and 0\.2 µm in"):
             record_stacks(devices, other, PLAN, [tmp_path / "two.stack.h5"])
     with RawStack.open(tmp_path / "one.stack.h5") as stack:
         assert stack.header.optics.pixel_size_um == pytest.approx(0.2)
@@ -464,7 +468,7 @@ def test_continuous_focus_is_switched_off_and_told(focus: Switch, open_both: Ope
 
 @pytest.mark.parametrize(
     ("works", "policy", "says"),
-    [(True, "refuse", "would fight every move"), (False, "off", "does not go off")],
+    [(True, "refuse", "would undo every move"), (False, "off", "cannot be switched off")],
 )
 def test_continuous_focus_that_stays_on_is_refused(
     works: bool, policy: str, says: str, focus: Switch, open_both: OpenRig

@@ -248,7 +248,7 @@ MISFITS = [
     Misfit("another axis", "asi", asi(), "has no such axis", {"axis": "F"}),
     Misfit("silent", "asi", asi(answers={"V": b""}), "did not answer within 0.15 s"),
     Misfit("torn", "asi", asi(answers={"W Z": b":A 1"}), "answered only ':A 1'"),
-    Misfit("other baud", "asi", asi(answers={"V": b"\xf8\x00\xf1\r"}), "garbage"),
+    Misfit("other baud", "asi", asi(answers={"V": b"\xf8\x00\xf1\r"}), "unreadable bytes"),
     Misfit("another device", "asi", asi(answers={"V": b"116\r"}), "answered '116' to V"),
     Misfit("unit zero", "asi", asi(answers={"UM Z?": b":Z=0 A\r\n"}), "set UM to 10000"),
     Misfit("odd", "asi", asi(answers={"B Z?": b":X=1 A\r\n"}), "answered ':X=1 A' to B"),
@@ -259,11 +259,11 @@ MISFITS = [
     Misfit("no END", "prior", prior(answers={"?": b"PROSCAN INFORMATION\r"}), "did not answer"),
     Misfit("silent", "prior", prior(answers={"ERROR": b""}), "did not answer within 0.15 s"),
     Misfit("torn", "prior", prior(answers={"ERROR": b"0"}), "answered only '0'"),
-    Misfit("other baud", "prior", prior(answers={"ERROR": b"\xf8\x00\xf1\r"}), "garbage"),
-    Misfit("endless", "prior", prior(answers={"ERROR": b"x" * 999}), "garbage"),
+    Misfit("other baud", "prior", prior(answers={"ERROR": b"\xf8\x00\xf1\r"}), "unreadable bytes"),
+    Misfit("endless", "prior", prior(answers={"ERROR": b"x" * 999}), "unreadable bytes"),
     Misfit("refuses modes", "prior", prior(answers={"COMP,0": b"E,128\r"}), "not in the manual"),
-    Misfit("no unit", "prior", prior(answers={"RES,Z": b"E,5\r"}), "give unit_um"),
-    Misfit("unit zero", "prior", prior(answers={"RES,Z": b"0\r"}), "give unit_um"),
+    Misfit("no unit", "prior", prior(answers={"RES,Z": b"E,5\r"}), "set unit_um"),
+    Misfit("unit zero", "prior", prior(answers={"RES,Z": b"0\r"}), "set unit_um"),
     Misfit("other unit", "prior", prior(), "counts in 0.1 µm, not in 1 µm", {"unit_um": 1.0}),
     Misfit("odd backlash", "prior", prior(answers={"BLZH": b"yes\r"}), "answered 'yes' to BLZH"),
     Misfit("not a piezo", "prior", PIEZO, r"answered '\?' to PZ"),
@@ -337,7 +337,7 @@ def test_garbage_is_an_error_and_no_position(
     for garbage in kind.garbage:
         personality.answers.update({kind.position: garbage, kind.status: garbage})
         for ask in (stage.position_um, stage.moving):
-            with pytest.raises(DeviceError, match=r"garbage|answered .* to"):
+            with pytest.raises(DeviceError, match=r"unreadable|answered .* to"):
                 ask()
         personality.answers.clear()
         assert stage.position_um() == pytest.approx(10)

@@ -140,7 +140,7 @@ def test_a_prior_measures_its_speed_once(
     peer = start_peer(replace(MANUAL, speed_um_per_s=300.0, percent=60))
     stage = open_prior(peer, timeout_s=1.0)
     assert isinstance(stage, TrialRampStage)
-    with pytest.raises(DeviceError, match="does not know its speed"):
+    with pytest.raises(DeviceError, match="has no measured speed"):
         stage.ramp_to(16, 10)
     stage.try_speed(13)
     asked = len(peer.commands)
@@ -249,7 +249,7 @@ def test_a_micromanager_stream_of_unknown_latency_is_refused_where_it_matters() 
     rig = both()
     with (
         open_rig(rig) as devices,
-        pytest.raises(SettingError, match=r"may be off by 2\d ms.*-per-plane [56]"),
+        pytest.raises(SettingError, match=r"an error of up to 2\d ms.*-per-plane [56]"),
     ):
         sweep_of(devices, rig).check(PLAN)
 
@@ -271,6 +271,6 @@ def test_what_cannot_be_swept_says_why(tmp_path: Path) -> None:
     replay = replay.model_copy(update={"camera": CameraTable(driver="replay")})
     with (
         open_rig(replay) as devices,
-        pytest.raises(SettingError, match="between the recorded planes there is nothing"),
+        pytest.raises(SettingError, match="a replay has no images between the recorded planes"),
     ):
         sweep_of(devices, replay)

@@ -133,15 +133,15 @@ def test_a_drive_that_stalls_at_night_leaves_its_story_in_the_log(
         "stage: through the package serial, version 3",
         "camera opened by the driver basler: Basler Emulation",
         "camera: exposure_us = 1000.0, read back",
-        "the drive stands at 10.000 µm and will come back there",
+        "the drive is at 10.000 µm and will return there",
         "the drive is at 10.000 µm, goes to 6.000 µm",
         "the stack is broken: no plane was kept",
         "the drive goes back to 10.000 µm",
         "the drive is at 9.700 µm, goes to 8.000 µm",
-        "the way back from below failed; it goes directly",
+        "the way back from below failed; the drive returns directly",
         "the drive is at 9.400 µm, goes to 10.000 µm",
         "the drive could not return",
-        "Prior controller: sets back BLZH,1,2500",
+        "Prior controller: restores its setting with BLZH,1,2500",
         "stack failed after",
         "the drive has not arrived at 6 µm after 0.6 s and is idle at 9.700 µm",
         "it is at 9.700 µm",
@@ -159,7 +159,7 @@ def test_a_step_that_the_drive_cannot_do_is_refused_or_taken_as_it_is(
     arguments += ["--step", "0.25", "--range", "1", "--name", "one"]
     refused = CliRunner().invoke(main, arguments)
     assert refused.exit_code == 2
-    assert "the nearest that fit: 0.2 and 0.3 µm; --allow-uneven takes it" in refused.stderr
+    assert "the nearest that fit: 0.2 and 0.3 µm; --allow-uneven accepts it" in refused.stderr
     assert not [line for line in peer.commands if line.startswith("GZ")]
     taken = CliRunner().invoke(main, [*arguments, "--allow-uneven"])
     assert taken.exit_code == 0, taken.output
@@ -205,7 +205,7 @@ FAULTS = [
         returns=False,
     ),
     Fault("refused move", r"out of range \(E,8\)", 3, replace(MANUAL, answers={"GZ,95": b"E,8\r"})),
-    Fault("garbage", "garbage", 3, replace(MANUAL, answers={"GZ,95": b"\xff\xff\r"})),
+    Fault("garbage", "unreadable bytes", 3, replace(MANUAL, answers={"GZ,95": b"\xff\xff\r"})),
     Fault("mute", "has not arrived at 9.5", 3, replace(MANUAL, answers={"GZ,95": b""})),
     Fault(
         "obstacle",
