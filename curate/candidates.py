@@ -1,4 +1,4 @@
-"""The cells of one raw stack: found, followed, each with a suggested focus."""
+"""The cells of one raw stack: detected, tracked, and with a suggested focus."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def focused(
 
 
 def pixel_size_of(stack: RawStack, pixel_size_um: float | None = None) -> float:
-    """Pixel in the specimen, µm: the one given, else the stack's.
+    """Pixel in the specimen, µm: `pixel_size_um` if given, else the stack's.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def pixel_size_of(stack: RawStack, pixel_size_um: float | None = None) -> float:
     pixel = pixel_size_um or stack.header.optics.pixel_size_um
     if pixel is None:
         raise SettingError(
-            f"{stack.path.name} does not say its pixel size: give --pixel-size (in µm, in the "
+            f"{stack.path.name} has no pixel size: give --pixel-size (in µm, in the "
             "specimen: camera pitch over magnification)"
         )
     return pixel

@@ -56,7 +56,9 @@ def compile_archive(
     """
     kept = state.kept()
     if not kept:
-        raise FgafError("no cell is kept: nothing to compile; accept some, or look at more stacks")
+        raise FgafError(
+            "no cell is kept, so there is nothing to compile; accept some cells, or add stacks"
+        )
     by_stack: dict[str, list[Kept]] = {}
     for state_of, decision in kept:
         by_stack.setdefault(state_of.stack, []).append((state_of, decision))

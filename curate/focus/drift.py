@@ -148,10 +148,10 @@ def measure_drift(
     if cells < 1 or steps < 1 or abs(steps * step_um - half_range_um) > 1e-9:
         raise SettingError(
             f"{cells} cells and ±{half_range_um:g} µm in steps of {step_um:g} µm make no stack; "
-            "give at least one cell and whole steps"
+            "give at least one cell, and a range of whole steps"
         )
     if not all(duration > 0 for duration in durations_s):
-        raise SettingError("a stack takes time; give durations above 0")
+        raise SettingError("a duration is 0 or negative; give durations above 0")
     settings = settings or SimulationSettings()
     painter = Painter(settings)
     n = steps + max(1, round(_MARGIN_UM / step_um))

@@ -223,7 +223,7 @@ def suggest_all(cells: Sequence[Curves]) -> list[Suggestion]:
 
 
 def shear_of(cells: Sequence[Curves]) -> float | None:
-    """Direction in which coarse detail is strongest, radians; None where there is none."""
+    """Direction in which coarse detail is strongest, radians; None if there is none."""
     total = np.zeros(_SECTORS)
     for curves in cells:
         known = np.isfinite(curves.power).all(axis=(1, 2))

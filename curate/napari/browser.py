@@ -68,7 +68,7 @@ class Browser(QWidget):
             self.open(Path(opened[0].metadata["path"]))
 
     def open(self, path: Path) -> None:
-        """Show the cells of an archive; an error is shown in the line below."""
+        """Show the cells of an archive; errors are shown in the line below."""
         lifetime = ExitStack()
         try:
             archive = lifetime.enter_context(Archive.open(path))

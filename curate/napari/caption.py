@@ -1,4 +1,4 @@
-"""The words above the pictures of a cell: which cell it is, and what is known of it."""
+"""The text above the pictures of a cell: its name, suggestion and decision."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fgaf.curate.session.annotation_controller import AnnotationController
 
 
 def title(controller: AnnotationController) -> str:
-    """Name the cell, its place in the queue, and the plane; empty when no cell is shown."""
+    """Text with the cell, its position in the queue, and the plane; empty when no cell is shown."""
     cell, ref = controller.cell, controller.stack
     if cell is None or ref is None:
         return ""
@@ -22,14 +22,14 @@ def title(controller: AnnotationController) -> str:
 
 
 def facts(controller: AnnotationController, colours: Colours) -> list[str]:
-    """Say the suggestion, what to look at and the decision of the cell, in a line each.
+    """Text with the suggestion, the warnings and the decision of the cell, one line each.
 
     Parameters
     ----------
     controller
-        Whose cell it is.
+        The controller, whose cell is described.
     colours
-        Of the lines.
+        Colours of the lines.
     """
     cell = controller.cell
     lines = []
@@ -46,7 +46,7 @@ def facts(controller: AnnotationController, colours: Colours) -> list[str]:
         lines.append(coloured(suggestion.problem, colours.warning))
     if cell is not None and cell.jump:
         planes = ", ".join(str(plane + 1) for plane in cell.jump)
-        lines.append(coloured(f"the path jumps into plane {planes}: look", colours.warning))
+        lines.append(coloured(f"the path jumps at plane {planes}: check it", colours.warning))
     if controller.queue.task == "review" and cell is not None:
         lines += [
             f"{d.annotator}: {d.words} {'' if d.focus_um is None else f'{d.focus_um:+.2f} µm'}"

@@ -25,9 +25,9 @@ COLOURS: Final[dict[str, str]] = {
 _BLUE: Final = (0.31, 0.7, 1.0, 1.0)
 _ORANGE: Final = (1.0, 0.7, 0.28, 1.0)
 _THIN, _THICK = 0.02, 0.06
-"""Width of the squares' borders, in sides."""
+"""Width of the squares' borders, as a fraction of their side."""
 _CLOSE_UP: Final = 5.0
-"""Side of the close view of the cell, in patches."""
+"""Side of the close view of the cell, in units of a patch."""
 
 
 class Field:

@@ -1,4 +1,4 @@
-"""The panel beside the field: one cell at a time, and the keys that decide on it."""
+"""The panel beside the field: one cell at a time, with keys for decisions."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ from fgaf.curate.session.status import status
 from fgaf.dataset.archive import write_archive
 
 _SOON_MS: Final = 15
-"""The field follows so much later: keys in quick succession move it once, not each time."""
+"""Delay of the field, so that several keys in quick succession move it only once."""
 _WIDTH: Final = 330
 _NUDGES: Final = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
 
 
 class Lifetime:
-    """What must end with the panel, however the window is closed; Qt's own parts may be gone."""
+    """Resources to release with the panel, however it is closed; Qt's own may be gone already."""
 
     def __init__(self, session: Session, closeups: Closeups, field: Field, search: Search) -> None:
         self.ended = False
@@ -58,7 +58,7 @@ class Lifetime:
         self._field, self._search = field, search
 
     def end(self) -> None:
-        """Stop the search, leave the viewer, close the files; may be called again."""
+        """Stop the search, remove the layers, close the files; may be called again."""
         if not self.ended:
             self.ended = True
             self._search.stop()
@@ -81,9 +81,9 @@ class Panel(QWidget):
     queue
         Which cells; None for all in the preferred order.
     paths
-        Raw stacks to search for cells first, those the session has already left out.
+        Raw stacks to search for cells first; those already in the session are skipped.
     note
-        A line to begin with, such as why the session is read-only.
+        A line to show at the start, such as why the session is read-only.
     network
         Suggests focus for the stacks that are searched; None for the focus curve.
     """
@@ -113,7 +113,7 @@ class Panel(QWidget):
         try:
             self.shortcuts = with_keys(preferences.keys)
         except SettingError as error:
-            self.shortcuts, note = with_keys({}), f"{error} (the usual keys are in use)"
+            self.shortcuts, note = with_keys({}), f"{error} (the default keys are used)"
         self._build()
         self._bind()
         self._later = QTimer(self)
@@ -134,7 +134,7 @@ class Panel(QWidget):
             self.search.start()
 
     def act(self, action: str) -> None:
-        """Do what an action of the shortcuts' table says; errors become the line below."""
+        """Run an action of the shortcuts' table; errors are shown in the line below."""
         try:
             self.say(self._actions()[action]() or "")
         except (FgafError, OSError) as error:
@@ -150,7 +150,7 @@ class Panel(QWidget):
         words
             The line.
         wrong
-            Whether it tells of an error, and is coloured so.
+            Whether it is an error; sets the colour.
         """
         self.message = words
         colour = self.colours.warning if wrong else self.colours.text
@@ -158,20 +158,20 @@ class Panel(QWidget):
         self._line.setText(words)
 
     def refresh(self) -> None:
-        """Show the state of the controller; the field and a curve not known yet follow soon."""
+        """Show the state of the controller; the field and a missing curve follow a little later."""
         self._paint(quick=True)
         self._tell()
         self._later.start(_SOON_MS)
 
     def follow(self) -> None:
-        """Let the field show the state of the controller, and prepare the next cell."""
+        """Show the state of the controller in the field, and prepare the next cell."""
         if not self.life.ended:
             self._paint(quick=False)
             self.field.update(self.controller, self.closeups)
             QTimer.singleShot(0, self._prepare_next)
 
     def export(self, path: Path, overwrite: bool = False) -> None:
-        """Compile the kept cells into an archive, and say so.
+        """Compile the kept cells into an archive, and show its size.
 
         Parameters
         ----------
@@ -185,7 +185,7 @@ class Panel(QWidget):
         self.say(f"wrote {path}: {count(archive.n_cells, 'cell')} x {archive.n_classes} depths")
 
     def shut(self) -> None:
-        """End as when the window is closed, and take the layers away; may be called again."""
+        """End as when the window is closed, and remove the layers; may be called again."""
         if not self.life.ended:
             self._later.stop()
             self.field.forget()
@@ -317,7 +317,7 @@ class Panel(QWidget):
             self._title.setText(words)
             self._about.setText("<br>".join(facts(self.controller, self.colours)))
         else:
-            empty = "searching for cells…" if self.search.running else "no cell on this queue"
+            empty = "searching for cells…" if self.search.running else "no cell in this queue"
             self._title.setText(f"<b>{empty}</b>")
             self._about.setText("")
         for action in ("accept", "focus_here", "reject", "unsure", "undo", "redo", "add_cell"):
@@ -346,7 +346,7 @@ class Panel(QWidget):
             return None
 
     def _prepare_next(self) -> None:
-        """Make the closeup that will be asked for next, while the person looks at this one."""
+        """Make the closeup of the next cell in advance."""
         controller = self.controller
         if controller.name not in controller.names or self.life.ended:
             return
@@ -397,7 +397,9 @@ class Panel(QWidget):
         place = self.field.place_of(event.position)
         try:
             self.say(
-                "there is no field to add to" if place is None else self.controller.add(*place)
+                "no field is shown: open a stack first"
+                if place is None
+                else self.controller.add(*place)
             )
         except (FgafError, OSError) as error:
             self.say(str(error), wrong=True)
@@ -462,7 +464,7 @@ class Panel(QWidget):
 
     def _cancel(self) -> None:
         self.search.stop()
-        self.say("the search ends after the stack that it is at")
+        self.say("the search ends after the current stack")
 
     def _themed(self, _: Any) -> None:
         if self.life.ended:

@@ -29,7 +29,7 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
     """Open each file as one image layer with scale, units and axis labels.
 
     The file stays open for reading as long as its layer: pixels are read when shown. A folder
-    becomes one layer (stack, z, y, x) for all of its stacks of one size, if they have one.
+    becomes one layer (stack, z, y, x) if all its stacks have the same size.
 
     Raises
     ------

@@ -25,7 +25,7 @@ class Preferences:
 
 
 def read_preferences() -> Preferences:
-    """Read them from napari; defaults where napari does not know the plugin."""
+    """Read them from napari; defaults if the plugin is not registered in napari."""
     from napari.settings import get_plugin_settings
 
     try:

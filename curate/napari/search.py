@@ -102,6 +102,6 @@ class Search(QObject):
         if self._stopped and not self._problem:
             self._problem = (
                 f"searched {self.done} of {count(len(self._paths), 'stack')}; open the session "
-                "with the same stacks to go on"
+                "with the same stacks to continue"
             )
         self.ended.emit(self._problem)

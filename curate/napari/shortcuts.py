@@ -42,7 +42,7 @@ SHORTCUTS: Final = (
     ),
     Shortcut("reject", ("X",), "reject without a reason", "decide"),
     Shortcut("unsure", ("U",), "flag as unsure", "decide"),
-    Shortcut("undo", ("Ctrl+Z",), "undo, however long ago", "decide"),
+    Shortcut("undo", ("Ctrl+Z",), "undo the latest action", "decide"),
     Shortcut("redo", ("Ctrl+Shift+Z", "Ctrl+Y"), "redo", "decide"),
     Shortcut("plane_down", ("Left", "A"), "one plane down", "look"),
     Shortcut("plane_up", ("Right", "D"), "one plane up", "look"),
@@ -61,7 +61,7 @@ SHORTCUTS: Final = (
     Shortcut("nudge_all_right", ("Alt+Right",), "crop right, in all planes", "place"),
     Shortcut("add_cell", ("C",), "add a cell: then click it in the field", "place"),
     Shortcut("edit_path", ("E",), "drag the points of the path; again to end", "place"),
-    Shortcut("status", ("I",), "how far the session is", "window"),
+    Shortcut("status", ("I",), "show the progress of the session", "window"),
     Shortcut("help", ("H", "F1"), "show or hide these keys", "window"),
 )
 
@@ -77,7 +77,7 @@ def with_keys(mapping: Mapping[str, str]) -> tuple[Shortcut, ...]:
     known = {shortcut.action for shortcut in SHORTCUTS}
     for action in mapping:
         if action not in known:
-            raise SettingError(f"there is no action {action!r} for a key: {nearest(action, known)}")
+            raise SettingError(f"there is no action {action!r}: {nearest(action, known)}")
     table = tuple(
         replace(shortcut, keys=_keys(mapping[shortcut.action]))
         if shortcut.action in mapping
@@ -90,7 +90,8 @@ def with_keys(mapping: Mapping[str, str]) -> tuple[Shortcut, ...]:
             other = taken.setdefault(key.casefold(), shortcut.action)
             if other != shortcut.action:
                 raise SettingError(
-                    f"the key {key} is given to {other} and to {shortcut.action}; choose another"
+                    f"the key {key} is used for {other} and for {shortcut.action}; change one of "
+                    "them"
                 )
     return table
 
@@ -113,7 +114,7 @@ def as_markdown(table: Iterable[Shortcut] = SHORTCUTS) -> str:
         f"| {' or '.join(f'`{key}`' for key in s.keys)} | {s.words} | {s.scope} | `{s.action}` |"
         for s in table
     ]
-    return "\n".join(["| keys | what they do | scope | action |", "|---|---|---|---|", *rows])
+    return "\n".join(["| keys | description | scope | action |", "|---|---|---|---|", *rows])
 
 
 def _keys(text: str) -> tuple[str, ...]:

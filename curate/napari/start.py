@@ -30,7 +30,7 @@ from fgaf.curate.detection.crop import PatchSettings
 from fgaf.curate.napari.panel import Panel
 from fgaf.curate.napari.preferences import Preferences, read_preferences
 from fgaf.curate.session.finding import find_stacks, open_session
-from fgaf.curate.session.journal import begun
+from fgaf.curate.session.journal import has_journal
 from fgaf.curate.session.network import Network
 from fgaf.curate.session.queue import QueueSettings
 from fgaf.curate.session.session import Session
@@ -112,7 +112,7 @@ class Start(QWidget):
         self._pixel = _micrometres(0.0)
         self._pixel.setRange(0.0, 100.0)
         self._pixel.setDecimals(4)
-        self._pixel.setSpecialValueText("as the stacks say")
+        self._pixel.setSpecialValueText("that of the stacks")
         self._pixel.setValue(0.0)
         self._line = QLabel()
         self._line.setWordWrap(True)
@@ -121,7 +121,7 @@ class Start(QWidget):
         folder.clicked.connect(self._choose_folder)
         place = QPushButton("Choose…")
         place.clicked.connect(self._choose_session)
-        begin = QPushButton("Begin or go on")
+        begin = QPushButton("Start or continue")
         begin.clicked.connect(self.begin)
 
         self._form = QWidget()
@@ -147,7 +147,7 @@ class Start(QWidget):
         folder = Path(self._folder.text().strip() or "session")
         try:
             settings = None
-            if not begun(folder):
+            if not has_journal(folder):
                 settings = PatchSettings(
                     self._patch.value(), self._step.value(), self._half_range.value()
                 )

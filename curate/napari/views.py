@@ -70,7 +70,7 @@ class View(QWidget):
         plane
             Number of the plane in view.
         suggested, decided
-            Focus, drive µm; None where there is none.
+            Focus, drive µm; None if there is none.
         jumps
             Numbers of the planes at which the track jumps.
         """
@@ -230,7 +230,7 @@ class CurveView(View):
         under = QRectF(box.left(), box.bottom() + 1, box.width(), 14)
         painter.drawText(under, Qt.AlignmentFlag.AlignLeft, f"{z[0]:+.1f} µm")
         painter.drawText(under, Qt.AlignmentFlag.AlignRight, f"{z[-1]:+.1f} µm")
-        words = "contrast" if points else "too near the border for a curve"
+        words = "contrast" if points else "no focus curve: too near the border"
         painter.drawText(under, Qt.AlignmentFlag.AlignHCenter, words)
 
     def _box(self) -> QRectF:

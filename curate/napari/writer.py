@@ -74,8 +74,8 @@ def _header(meta: dict[str, Any], planes: int, bits: int) -> RawHeader:
     units = [str(unit) for unit in meta.get("units") or ()]
     if len(units) < 3 or any(unit not in _MICROMETRES for unit in units[-3:]):
         raise FgafError(
-            "the layer does not say its scale in µm: set scale and units (z step, pixel, pixel) "
-            "before saving it as a raw stack"
+            "the layer has no scale in µm: set its scale and units (z step, pixel, pixel) before "
+            "saving it as a raw stack"
         )
     step, pixel = float(meta["scale"][-3]), float(meta["scale"][-1])
     return RawHeader.new(

@@ -14,7 +14,7 @@ from fgaf.curate.session.state import AUTO, CellState, Decision, State
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of first and second labels; NaN where there is nothing to compare.
+    """Agreement of first and second labels; NaN if there is nothing to compare.
 
     Attributes
     ----------
@@ -45,16 +45,19 @@ class Agreement:
     bias_um: float
 
     def as_dict(self) -> dict[str, float | None]:
-        """The numbers for a script; None where there is nothing to compare."""
+        """The numbers for a script; None if there is nothing to compare."""
         return {name: None if isnan(value) else value for name, value in vars(self).items()}
 
     def lines(self) -> list[str]:
         """Format it as lines."""
         if not self.cells:
-            return ["no cell was labelled twice yet: `fgaf-curate open --task second` does that"]
+            return [
+                "no cell was labelled twice; label cells again with `fgaf-curate open --task "
+                "second`"
+            ]
         lines = [
-            f"{count(self.cells, 'cell')} labelled twice, {_percent(self.same_verdict)} alike in "
-            "whether they are kept"
+            f"{count(self.cells, 'cell')} labelled twice, {_percent(self.same_verdict)} with the "
+            "same decision whether to keep it"
         ]
         if self.both_kept:
             lines.append(
@@ -91,7 +94,7 @@ def disagreements(state: State, apart: int = 1) -> list[str]:
     Parameters
     ----------
     state
-        What the journal says.
+        State of the session.
     apart
         Allowed difference in planes.
     """

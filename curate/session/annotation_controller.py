@@ -53,7 +53,7 @@ class AnnotationController:
     names
         The cells of the queue, in order.
     name
-        The cell in view; None where there is none.
+        The cell in view; None if there is none.
     plane
         The plane in view.
     """
@@ -133,7 +133,7 @@ class AnnotationController:
             self.to_plane(self.plane + planes)
 
     def to_plane(self, plane: int) -> None:
-        """Go to a plane, or the end of the stack."""
+        """Go to a plane, at most to the end of the stack."""
         self._touch()
         if self.cell is not None:
             self.plane = min(max(plane, 0), len(self.cell.y) - 1)
@@ -175,7 +175,7 @@ class AnnotationController:
     def accept(self) -> str:
         """Keep the cell with the suggested focus."""
         if self.queue.blind:
-            raise FgafError("this pass is blind: set the focus yourself")
+            raise FgafError("this pass is blind, without suggestions: set the focus")
         return self._decide("accept")
 
     def focus_here(self) -> str:
@@ -260,8 +260,8 @@ class AnnotationController:
             name,
             verdict,
             self.annotator,
-            focus_um,
-            reason,
+            focus_um=focus_um,
+            reason=reason,
             purpose=self.queue.purpose,
             blind=self.queue.blind,
             seconds=self._seconds,
@@ -282,7 +282,7 @@ class AnnotationController:
 
     def _along(self, by: int) -> str:
         if not self.names:
-            return "there is no cell on this queue"
+            return "there is no cell in this queue"
         here = self.names.index(self.name) if self.name in self.names else 0
         to = here + by
         if not 0 <= to < len(self.names):
@@ -302,7 +302,7 @@ class AnnotationController:
         return f"{words[record['record']]} of {name}"
 
     def _all_done(self) -> str:
-        return "all cells of this queue are done" if self.names else "no cell is on this queue"
+        return "all cells in this queue are done" if self.names else "no cell is in this queue"
 
     def _touch(self) -> None:
         now = self._clock()

@@ -17,7 +17,7 @@ from fgaf.curate.detection.crop import AT_BORDER, PatchSettings, stride_of
 from fgaf.curate.detection.detect import HEAD_UM
 from fgaf.curate.focus.suggest import Suggestion
 from fgaf.curate.session.fields import same_fields
-from fgaf.curate.session.journal import begun
+from fgaf.curate.session.journal import has_journal
 from fgaf.curate.session.session import Session, decision_of
 from fgaf.curate.session.state import (
     AUTO,
@@ -55,14 +55,16 @@ def find_stacks(sources: Iterable[Path]) -> list[Path]:
             inside = sorted(source.glob(f"*{SUFFIX}"))
             if not inside:
                 raise FgafError(
-                    f"{source} holds no raw stacks (*{SUFFIX}); make some with `acq stack` or "
+                    f"{source} contains no raw stacks (*{SUFFIX}); make some with `acq stack` or "
                     "`fgaf-data import`"
                 )
             found += inside
         elif not source.exists():
             raise FgafError(f"{source} does not exist")
         elif not source.name.endswith(SUFFIX):
-            raise FgafError(f"{source} is no raw stack (*{SUFFIX}); see `fgaf-data import`")
+            raise FgafError(
+                f"{source} is not a raw stack (*{SUFFIX}); convert it with `fgaf-data import`"
+            )
         else:
             found.append(source)
     return list(dict.fromkeys(found))
@@ -71,7 +73,7 @@ def find_stacks(sources: Iterable[Path]) -> list[Path]:
 def require_workable(
     paths: Sequence[Path], settings: PatchSettings, pixel_size_um: float | None = None
 ) -> dict[str, Path]:
-    """Refuse stacks that do not suit the settings, before anything is started.
+    """Refuse stacks that do not fit the settings, before anything is started.
 
     Parameters
     ----------
@@ -107,7 +109,8 @@ def require_workable(
             if settings.patch_px > min(stack.shape[1:]):
                 rows, columns = stack.shape[1:]
                 raise FgafError(
-                    f"a patch of {settings.patch_px} pixels does not fit {path.name} "
+                    f"a patch of {settings.patch_px} pixels is larger than the images of "
+                    f"{path.name} "
                     f"({rows} x {columns}); take a smaller --patch"
                 )
         first = first or (path.name, pixel, kind)
@@ -153,15 +156,15 @@ def open_session(
     Raises
     ------
     SettingError
-        The settings differ from the session's, or do not suit the stacks.
+        The settings differ from the session's, or do not fit the stacks.
     FormatError
         The session or a raw file is damaged or changed.
     FgafError
         There is no session and no stacks, or the folder cannot be written.
     """
-    if not begun(folder):
+    if not has_journal(folder):
         if read_only or not paths:
-            raise FgafError(f"{folder} holds no session yet; name raw stacks to begin one")
+            raise FgafError(f"{folder} contains no session; give raw stacks to start one")
         require_workable(paths, settings or PatchSettings(), pixel_size_um)
         session = Session.create(
             folder,
@@ -175,7 +178,7 @@ def open_session(
     if settings is not None and settings != state.settings:
         raise SettingError(
             f"{folder} is a session with {_as_options(state.settings)}, not "
-            f"{_as_options(settings)}; leave them out, or begin another session"
+            f"{_as_options(settings)}; leave them out, or start another session"
         )
     for name, given, kept in (
         ("--pixel-size", pixel_size_um, state.pixel_size_um),
@@ -184,12 +187,12 @@ def open_session(
         if given is not None and given != kept:
             raise SettingError(
                 f"{folder} is a session with {name} {kept or 'of each stack'}, not {given:g}; "
-                "leave it out, or begin another session"
+                "leave it out, or start another session"
             )
     known = [Path(ref.path) for ref in state.stacks.values()]
     require_workable([*known, *paths], state.settings, state.pixel_size_um)
     if read_only:
-        return Session.look(folder), "open for reading only, as asked"
+        return Session.look(folder), "open for reading only, as requested"
     try:
         return Session.open(folder), ""
     except LockedError as error:

@@ -30,8 +30,8 @@ FORMAT_VERSION: Final = 1
 JOURNAL: Final = "journal.jsonl"
 LOCK: Final = "journal.lock"
 _REFUSAL: Final = (
-    "is open in another window{holder}: decide there, or close it; here the session can only be "
-    "looked at"
+    "is open in another window{holder}: decide there, or close it; here the session is open for "
+    "reading only"
 )
 
 _CRC32: Final = "crc32"
@@ -70,7 +70,7 @@ class Journal:
         self._lock = FolderLock(folder / LOCK, _REFUSAL)
         self._handle: int | None = None
         try:
-            fresh = not begun(folder)
+            fresh = not has_journal(folder)
             self.records, self.torn = ([], None) if fresh else read_journal(folder)
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
             self._handle = os.open(self.path, flags | (os.O_TRUNC if fresh else 0), 0o666)
@@ -147,7 +147,7 @@ class Journal:
         self._size += len(lines)
 
 
-def begun(folder: Path) -> bool:
+def has_journal(folder: Path) -> bool:
     """Whether a folder holds a journal; one with a torn first line does not count."""
     try:
         require_file(folder / JOURNAL)
@@ -167,8 +167,10 @@ def read_journal(folder: Path) -> tuple[list[Record], int | None]:
         There is no session, it is of another version, or a line before the last is damaged.
     """
     journal = folder / JOURNAL
-    if not begun(folder):
-        raise FormatError(f"{folder} holds no session ({JOURNAL} is missing); name another folder")
+    if not has_journal(folder):
+        raise FormatError(
+            f"{folder} contains no session ({JOURNAL} is missing); give another folder"
+        )
     lines = journal.read_bytes().split(b"\n")
     whole, tail = lines[:-1], lines[-1]
     _require_version(journal, lines[0])
@@ -186,7 +188,7 @@ def read_journal(folder: Path) -> tuple[list[Record], int | None]:
     if broken is not None:
         raise FormatError(f"{journal}: line {broken} is damaged; restore it from a copy")
     if not records:
-        raise FormatError(f"{journal} is not the journal of a session; name another folder")
+        raise FormatError(f"{journal} is not the journal of a session; give another folder")
     torn = len(whole) + 1 if tail else None
     return records, torn
 
@@ -198,11 +200,11 @@ def _require_version(journal: Path, line: bytes) -> None:
     except ValueError:
         return  # it is damaged; the error names the line
     if not isinstance(head, dict) or head.get("format") != FORMAT:
-        raise FormatError(f"{journal} is not the journal of a session; name another folder")
+        raise FormatError(f"{journal} is not the journal of a session; give another folder")
     if head.get("format_version") != FORMAT_VERSION:
         raise FormatError(
-            f"{journal} is of version {head.get('format_version')}, this program reads "
-            f"{FORMAT_VERSION}; update it"
+            f"{journal} has version {head.get('format_version')}, this program reads "
+            f"{FORMAT_VERSION}; update fgaf"
         )
 
 

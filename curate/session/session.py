@@ -1,7 +1,7 @@
 """A curation session: decisions on cells, each on disk before the next.
 
 The state of the session, now or at any earlier line, is read from its journal
-(`fgaf.curate.session.state`). Nothing else is stored, so nothing can disagree with it.
+(`fgaf.curate.session.state`). Nothing else is stored.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Self
+from typing import Self, TypedDict, Unpack
 
 from fgaf.base.errors import ExistsError, FgafError, FormatError
 from fgaf.base.files import make_folder, require_new
@@ -21,7 +21,7 @@ from fgaf.curate.session.journal import (
     FORMAT_VERSION,
     Journal,
     Record,
-    begun,
+    has_journal,
     read_journal,
     set_aside,
 )
@@ -40,6 +40,16 @@ from fgaf.curate.session.state import (
 )
 from fgaf.dataset.raw import RawStack
 from fgaf.dataset.storage.header import software
+
+
+class Details(TypedDict, total=False):
+    """Optional parts of a decision, see `decision_of`."""
+
+    focus_um: float | None
+    reason: str
+    purpose: Purpose
+    blind: bool
+    seconds: float
 
 
 class Session:
@@ -103,10 +113,10 @@ class Session:
             The folder cannot be written.
         """
         require_new(folder, overwrite=True)
-        if begun(folder):
+        if has_journal(folder):
             if not overwrite:
                 raise ExistsError(
-                    f"{folder} holds a session already; choose another --session folder, or pass "
+                    f"{folder} already contains a session; choose another --session folder, or pass "
                     "--resume or --overwrite"
                 )
             set_aside(folder)
@@ -243,54 +253,16 @@ class Session:
         self._append(suggestion_record(cell, s) for cell, s in suggestions.items())
 
     def decide(
-        self,
-        cell: str,
-        verdict: Verdict,
-        annotator: str,
-        focus_um: float | None = None,
-        reason: str = "",
-        *,
-        purpose: Purpose = "label",
-        blind: bool = False,
-        seconds: float = 0.0,
+        self, cell: str, verdict: Verdict, annotator: str, **details: Unpack[Details]
     ) -> int:
         """Decide on a cell; it is on disk when this returns. Returns the record's number.
 
         Parameters
         ----------
-        cell
-            Its id.
-        verdict
-            "accept" the suggestion, set the "focus" to `focus_um`, "reject" with a `reason`, or
-            "unsure".
-        annotator
-            Who decides.
-        focus_um, reason
-            See `verdict`.
-        purpose
-            See `fgaf.curate.session.state.Purpose`.
-        blind
-            Whether the suggestion was hidden.
-        seconds
-            How long the cell was shown.
-
-        Raises
-        ------
-        FgafError
-            No such cell, nothing to accept, or the patches of a kept cell cannot be cut.
+        cell, verdict, annotator, **details
+            As for `decision_of`, also for the errors.
         """
-        record = decision_of(
-            self.state,
-            cell,
-            verdict,
-            annotator,
-            focus_um,
-            reason,
-            purpose=purpose,
-            blind=blind,
-            seconds=seconds,
-        )
-        return self._append([record])[0]
+        return self._append([decision_of(self.state, cell, verdict, annotator, **details)])[0]
 
     def decide_all(self, decisions: Iterable[Record]) -> None:
         """Write decisions made with `decision_of`, in one step."""
@@ -340,7 +312,7 @@ class Session:
             No action of a person has that number.
         """
         if self._record(number)["record"] not in ("decision", "nudge", "cell", "undo"):
-            raise FgafError(f"record {number} is no decision: nothing to undo")
+            raise FgafError(f"record {number} is not a decision: nothing to undo")
         return self._append([{"record": "undo", "of": number, "annotator": annotator}])[0]
 
     def undo_last(self, annotator: str) -> Record:
@@ -353,7 +325,7 @@ class Session:
         """
         done, _ = undo_and_redo(self.records, annotator)
         if not done:
-            raise FgafError(f"nothing of {annotator}'s is left to undo")
+            raise FgafError(f"there is no action of {annotator} left to undo")
         self.undo(done[-1], annotator)
         return self._record(done[-1])
 
@@ -377,8 +349,8 @@ class Session:
     def _append(self, records: Iterable[Record]) -> list[int]:
         if self._journal is None:
             raise FgafError(
-                f"{self.folder} is open for reading only: another window decides, or it was asked "
-                "for; close that one and open this session again"
+                f"{self.folder} is open for reading only, by request or because it is open in "
+                "another window; close that window and open this session again"
             )
         state = self.state if self.records else None
         numbered = self._journal.append(records)
@@ -418,34 +390,35 @@ def decision_of(
     blind: bool = False,
     seconds: float = 0.0,
 ) -> Record:
-    """Make the record of a decision; see `Session.decide`.
+    """Make the record of a decision.
 
     Parameters
     ----------
     state
-        Of the session.
+        State of the session.
     cell
         Name of the cell.
     verdict
-        The decision.
+        "accept" the suggestion, set the "focus" to `focus_um`, "reject" with a `reason`, or
+        "unsure".
     annotator
-        Who decided.
+        The person, or `fgaf.curate.session.state.AUTO`.
     focus_um
-        Drive position of the focus, µm, where the verdict is "focus".
+        Drive position of the focus, µm, if the verdict is "focus".
     reason
         Reason, for example of a rejection.
     purpose
         Whether it is the first label, a second one or a review.
     blind
-        Whether the annotator saw no suggestion.
+        Whether the suggestion was hidden.
     seconds
-        Time it took.
+        How long the cell was shown.
 
     Raises
     ------
     FgafError
-        No such cell, nothing suggested to accept, no focus to set, patches that cannot be cut, or
-        a second pass over a cell that has no first label.
+        No such cell, no suggestion to accept, no focus to set, patches that cannot be cut, or a
+        second label without a first one.
     """
     about = _cell_of(state, cell)
     suggestion = None if blind else about.suggestion
@@ -456,7 +429,7 @@ def decision_of(
     if verdict == "focus" and focus_um is None:
         raise FgafError(f"no focus was given for cell {cell!r}")
     if purpose != "label" and about.label is None:
-        raise FgafError(f"cell {cell!r} has no first label: nothing to compare with")
+        raise FgafError(f"cell {cell!r} has no first label: give it one before the second label")
     if verdict in ("accept", "focus") and focus_um is not None:
         reason = state.focus_rejection_reason(about, focus_um)
         if reason:
@@ -507,5 +480,6 @@ def require_unchanged(stack: StackRef) -> None:
     with RawStack.open(path) as raw:
         if raw.fingerprint != stack.fingerprint:
             raise FormatError(
-                f"{path} changed since this session began; put the old file back or begin anew"
+                f"{path} changed since this session was started; put the old file back, or start a "
+                "new session"
             )

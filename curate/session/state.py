@@ -310,7 +310,7 @@ def read_state(records: Sequence[Record], folder: Path = Path()) -> State:
             if int(record["number"]) not in undone:
                 apply(state, record)
     except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{folder / JOURNAL}: a record is not understood ({error})") from error
+        raise FormatError(f"{folder / JOURNAL}: a record cannot be read ({error})") from error
     return state
 
 

@@ -77,11 +77,11 @@ class Status:
         if self.labelled and not isnan(self.seconds):
             lines.append(
                 f"{self.seconds:.1f} s for a cell (median); {100 * self.accepted:.0f} % of the "
-                "kept labels took the suggestion as it was"
+                "kept labels accept the suggestion unchanged"
             )
         if self.agreement.cells:
             lines += self.agreement.lines()
-            lines.append(f"{self.disagreements} differ and want a review")
+            lines.append(f"{self.disagreements} differ and need a review")
         return lines
 
     def as_dict(self) -> dict[str, Any]:

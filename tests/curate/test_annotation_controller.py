@@ -78,7 +78,7 @@ def test_accept_advances_and_the_last_one_says_so(controller: AnnotationControll
     controller.step(1)
     assert controller.focus_here() == "two: focus set"
     assert controller.session.state.cells["two"].decision.focus_um == 0.5
-    assert "all cells of this queue are done" in controller.reject("debris")
+    assert "all cells in this queue are done" in controller.reject("debris")
     assert controller.left == 0
     assert controller.session.state.counts() == {"found": 3, "kept": 2, "debris": 1}
 

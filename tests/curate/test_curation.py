@@ -160,7 +160,7 @@ def test_impossible_settings_are_one_line(case: Wrong, raw_folder: Path, tmp_pat
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     result = run("auto", tmp_path, "--out", tmp_path / "d.h5")
     assert result.exit_code == 1
-    assert "holds no raw stacks" in result.output
+    assert "contains no raw stacks" in result.output
 
 
 def frame_of(raw_folder: Path, plane: int) -> np.ndarray:

@@ -144,7 +144,7 @@ def test_the_plugin_in_naparis_menus(archive: Path, tmp_path: Path) -> None:
         (layer,) = viewer.open_sample("fgaf", "stack")
         assert layer.data.shape == (17, 520, 640)
         _, start = viewer.window.add_plugin_dock_widget("fgaf", "Curate focus stacks")
-        assert start._pixel.text() == "as the stacks say"
+        assert start._pixel.text() == "that of the stacks"
         start._folder.setText(str(tmp_path / "session"))
         start.begin()
         assert start.panel is not None, start._line.text()
@@ -157,7 +157,7 @@ def test_the_plugin_in_naparis_menus(archive: Path, tmp_path: Path) -> None:
         assert browser.table.rowCount() == 1
         assert viewer.layers["a"].data.shape == (3, 16, 16)
         browser.open(tmp_path / "none.h5")
-        assert "is not there" in browser._line.text()
+        assert "does not exist" in browser._line.text()
         browser.close()
     finally:
         get_plugin_settings("fgaf").keys.unsure = "U"

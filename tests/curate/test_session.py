@@ -201,7 +201,7 @@ def test_undo_reaches_back_over_restarts_and_takes_only_ones_own(session: Sessio
         np.testing.assert_allclose(again.state.cells["one"].y, start)
         assert again.undo_last("ann")["cell"] == "one"
         assert again.state.counts() == {"found": 3, "kept": 1, "open": 2}
-        with pytest.raises(FgafError, match="nothing of ann's is left to undo"):
+        with pytest.raises(FgafError, match="there is no action of ann left to undo"):
             again.undo_last("ann")
     with Session.open(session.folder) as again:
         assert [again.redo_last("ann")["record"] for _ in range(3)] == ["decision"] + ["nudge"] * 2
@@ -300,7 +300,7 @@ def test_a_killed_window_loses_nothing_and_locks_nobody_out(session: Session) ->
 def test_a_session_killed_while_it_begins_is_begun_again(tmp_path: Path) -> None:
     for torn in (b"", b'{"number": 1, "time'):
         (tmp_path / JOURNAL).write_bytes(torn)
-        with pytest.raises(FormatError, match="holds no session"):
+        with pytest.raises(FormatError, match="contains no session"):
             Session.open(tmp_path)
         with Session.create(tmp_path, PatchSettings()) as session:
             assert session.state.cells == {}

@@ -94,7 +94,7 @@ class TestInAWindow:
             if controller.left == before:  # cannot be kept: the line says why
                 assert "cannot be kept" in panel.message
                 driver.press(panel, "3")
-        assert "all cells of this queue are done" in panel.message
+        assert "all cells in this queue are done" in panel.message
 
         panel.export(tmp_path / "dataset.h5")
         archive = Archive.read(tmp_path / "dataset.h5")
@@ -198,7 +198,7 @@ def test_status_and_agreement_of_a_session(raw_folder: Path, tmp_path: Path) -> 
     assert f"next: fgaf-curate open --session {session}" in told
     assert AUTO in told
     told = CliRunner().invoke(main, ["agreement", session]).output
-    assert "no cell was labelled twice yet" in told
+    assert "no cell was labelled twice" in told
 
 
 def test_open_says_what_is_wrong_before_a_window_opens(
@@ -209,10 +209,10 @@ def test_open_says_what_is_wrong_before_a_window_opens(
         assert result.exit_code in (1, 2)
         return str(result.stderr.splitlines()[-1])
 
-    assert "holds no session yet" in said("--session", tmp_path / "new")
+    assert "contains no session" in said("--session", tmp_path / "new")
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert "holds no raw stacks" in said(empty, "--session", tmp_path / "new")
+    assert "contains no raw stacks" in said(empty, "--session", tmp_path / "new")
     stack = raw_folder / "first.stack.h5"
     assert "not a multiple" in said(
         stack, "--session", tmp_path / "new", "--step", 0.7, "--half-range", 1.4
