@@ -131,7 +131,7 @@ def progress(
 
 
 class _Terminal(io.TextIOBase):
-    """The terminal on stderr, for a bar; if it is closed, the work goes on without a bar."""
+    """The terminal on stderr, for a bar; if it is closed, the work continues without a bar."""
 
     def write(self, text: str) -> int:
         with suppress(OSError):

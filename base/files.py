@@ -432,7 +432,9 @@ def cannot_write(path: Path, error: OSError) -> FgafError:
     error
         Why it failed.
     """
-    return FgafError(f"cannot write {path} ({reason(error)}); choose another place or make room")
+    return FgafError(
+        f"cannot write {path} ({reason(error)}); choose another place or free some space"
+    )
 
 
 def reason(error: OSError) -> str:

@@ -1,4 +1,4 @@
-"""One program per folder: a second program is told which one works there."""
+"""One program per folder: a second program gets an error that says which one works there."""
 
 from __future__ import annotations
 

@@ -39,14 +39,14 @@ def require_file(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise FormatError(f"{path} is not there; check the name") from error
+        raise FormatError(f"{path} does not exist; check the name") from error
     except ValueError as error:  # a zero byte in the name
         raise FormatError(f"{path} is not a valid file name; check the name") from error
     if stat.S_ISDIR(mode):
-        raise FormatError(f"{path} is a folder; name the files in it")
+        raise FormatError(f"{path} is a folder; give the files in it")
     if not stat.S_ISREG(mode):
         what = _KINDS.get(stat.S_IFMT(mode), "no regular file")
-        raise FormatError(f"{path} is {what} and no file; copy its contents into a file")
+        raise FormatError(f"{path} is {what}, not a file; copy its contents into a file")
 
 
 def require_stored(path: object, declared: int, stored: int) -> None:
@@ -68,7 +68,7 @@ def require_stored(path: object, declared: int, stored: int) -> None:
     """
     if declared > SPARE_BYTES and declared > MOST_PACKED * stored:
         raise FormatError(
-            f"{path} claims {declared >> 20} MB and stores {stored} bytes of them; take it from "
+            f"{path} declares {declared >> 20} MB but stores {stored} bytes; take it from "
             "its source again"
         )
 
@@ -95,7 +95,7 @@ def read_bytes(path: Path, most: int = MOST_TEXT_BYTES) -> bytes:
         data = handle.read(most + 1)
     if len(data) > most:
         raise FormatError(
-            f"{path} is larger than {most >> 20} MB, too large for its kind; name another file"
+            f"{path} is larger than {most >> 20} MB, too large for such a file; give another one"
         )
     return data
 

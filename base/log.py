@@ -67,9 +67,9 @@ def recording(
     handlers: list[logging.Handler] = [_on_terminal(verbose)]
     if file is not None and (in_file := _in_file(file, tell)):
         handlers.append(in_file)
-    root, told = logging.getLogger(), [logging.getLogger(name) for name in (_ROOM, *_VENDORS)]
-    levels = [logger.level for logger in told]
-    for logger in told:
+    root, loggers = logging.getLogger(), [logging.getLogger(name) for name in (_ROOM, *_VENDORS)]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
         logger.setLevel(min(handler.level for handler in handlers))
     for handler in handlers:
         root.addHandler(handler)
@@ -80,7 +80,7 @@ def recording(
         for handler in handlers:
             root.removeHandler(handler)
             handler.close()
-        for logger, level in zip(told, levels, strict=True):
+        for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
 
 
@@ -137,7 +137,7 @@ def _in_file(path: Path, tell: Callable[[str], None]) -> logging.Handler | None:
             with path.open("rb") as there:
                 start = there.read(16)
             if start and not _DATE.match(start):
-                raise SettingError(f"--log: {path} is no log of fgaf; choose another name")
+                raise SettingError(f"--log: {path} is not a log of fgaf; choose another name")
         return _LogFile(path, path.open("ab", buffering=0), tell)
     except OSError as error:
         tell(_unwritten(path, error))
@@ -145,7 +145,7 @@ def _in_file(path: Path, tell: Callable[[str], None]) -> logging.Handler | None:
 
 
 def _unwritten(path: Path, error: OSError) -> str:
-    return f"warning: the log {path} cannot be written ({reason(error)}); the work goes on without"
+    return f"warning: the log {path} cannot be written ({reason(error)}); it is left incomplete"
 
 
 class _LogFile(logging.Handler):

@@ -27,7 +27,7 @@ class Number(click.ParamType):  # type: ignore[type-arg]
         self.name = self._plain.name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read the number, or fail with a line that tells the bounds.
+        """Read the number, or fail with a line that gives the bounds.
 
         Parameters
         ----------

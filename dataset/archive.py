@@ -261,7 +261,7 @@ class Archive:
         if images.dtype not in (np.dtype("u1"), np.dtype("u2")) or images.shape[1:] != (side, side):
             raise FormatError(
                 f"{path}: /images is {images.dtype}{list(images.shape or ())}, should be uint8 or "
-                f"uint16 (patches, {side}, {side}); take the file from its source again"
+                f"uint16 (patches, {side}, {side}); copy the file from its source again"
             )
         table = _group(file, "cells", path)
         n_rows, n_cells = images.shape[0], dataset_of(table, "id", path).shape[0]
@@ -288,7 +288,7 @@ class Archive:
             **rows,
         )
         if problem := archive.problem():
-            raise FormatError(f"{path}: {problem}; take the file from its source again")
+            raise FormatError(f"{path}: {problem}; copy the file from its source again")
         return archive
 
     @property
@@ -359,7 +359,7 @@ class Archive:
             if name in columns and not np.isfinite(columns[name]).all():
                 return f"/{name} holds numbers that are not finite"
         if not np.array_equal(np.unique(self.cell), np.arange(k)):
-            return "/cell does not name every cell of /cells, and those only"
+            return "/cell does not refer to every cell of /cells, and to no other"
         if (np.diff(self.cell) < 0).any():
             return "the rows of one cell are not contiguous"
         same = np.diff(self.cell) == 0
@@ -395,7 +395,7 @@ def write_archive(path: Path, archive: Archive, overwrite: bool = False) -> Path
         The tables contradict each other, or the disk is full or cannot be written.
     """
     if problem := archive.problem():
-        raise FgafError(f"not a sound archive: {problem}")
+        raise FgafError(f"the archive is not valid: {problem}; correct its tables")
     n_bytes = int(np.prod(archive.images.shape)) * archive.images.dtype.itemsize
     require_free(path, n_bytes + _SPARE_BYTES)
     with publishing(path, overwrite) as part:
@@ -430,5 +430,7 @@ def _write(file: h5py.File, archive: Archive) -> None:
 def _group(file: h5py.File, name: str, path: Path | Url) -> h5py.Group:
     group = file.get(name)
     if not isinstance(group, h5py.Group):
-        raise FormatError(f"{path}: the table /{name} is missing; take the file again")
+        raise FormatError(
+            f"{path}: the table /{name} is missing; copy the file from its source again"
+        )
     return group

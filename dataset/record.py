@@ -140,8 +140,8 @@ def restore_archive(record: str, images: NDArray[Any], path: object) -> Archive:
     read = _archive_record(record, path)
     if read.get("pixels_sha256") != digest_of(images):
         raise FormatError(
-            f"{path}: the images are not those that were exported (their checksum differs); take "
-            "them again, or delete the record to import them by their names and labels alone"
+            f"{path}: the images are not those that were exported (their checksum differs); copy "
+            "them again, or delete the record to import them by their names and labels only"
         )
     try:
         rows: dict[str, Any] = _arrays(_ROWS, read["rows"], len(images))
@@ -184,7 +184,9 @@ def _archive_record(record: str, path: object) -> dict[str, Any]:
 
 
 def _no_record(path: object) -> FormatError:
-    return FormatError(f"{path} is no record of an exported archive, or damaged; export it again")
+    return FormatError(
+        f"{path} is not the record of an exported archive, or is damaged; export it again"
+    )
 
 
 def _columns(schema: Schema, values: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -116,7 +116,7 @@ def merge(archives: Sequence[Archive], settings: MergeSettings | None = None) ->
     """
     settings = settings or MergeSettings()
     if len(archives) < 2:
-        raise SettingError("one archive cannot be merged; name two or more")
+        raise SettingError("one archive cannot be merged; give two or more")
     header = _header(archives, settings)
     scalings = _scalings(archives, settings)
     header = header.model_copy(update={"patch_px": scalings[0].target_px})
@@ -207,7 +207,7 @@ def _optics(archives: Sequence[Archive], settings: MergeSettings) -> Optics:
                 here, there = ("unknown" if v is None else f"{v:g}" for v in both)
                 raise SettingError(
                     f"{_name(archive)} has {name} {here}, {_name(archives[0])} {there}: the same "
-                    "depth looks different there; pass --mixed-optics to mix them anyway"
+                    "depth gives different images; pass --mixed-optics to mix them anyway"
                 )
             known[name] = None
     return Optics(**known)

@@ -72,11 +72,11 @@ def read_key(path: Path) -> bytes:
         It does not exist, or has fewer than 16 bytes.
     """
     if not path.exists():
-        raise SettingError(f"{path} is not there; make a key with --new-key {path}")
+        raise SettingError(f"{path} does not exist; make a key with --new-key {path}")
     key = read_bytes(path).rstrip()
     if len(key) < _LEAST_KEY_BYTES:
         raise SettingError(
-            f"{path} holds {len(key)} bytes; a key has at least {_LEAST_KEY_BYTES}: make one with "
+            f"{path} has {len(key)} bytes; a key needs at least {_LEAST_KEY_BYTES}: make one with "
             "--new-key"
         )
     return key

@@ -147,7 +147,7 @@ def _require(source: Path, wanted: str, kind: str) -> None:
     if found != wanted:
         fitting = ", ".join(ARCHIVE_FORMATS if found == ARCHIVE_FORMAT else STACK_FORMATS)
         raise SettingError(
-            f"{source} is of format {found!r}, which {kind} cannot hold; choose {fitting}"
+            f"{source} is of format {found!r}, which cannot be exported to {kind}; choose {fitting}"
         )
 
 

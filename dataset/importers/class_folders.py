@@ -65,7 +65,7 @@ def import_class_folders(
         raise FormatError(
             f"{folder} holds classes both in and beside train, val and test; keep to one of the two"
         )
-    depth_class, n_classes, told = _classes(folder, [p.parent.name for p in places], settings, say)
+    depth_class, n_classes, claim = _classes(folder, [p.parent.name for p in places], settings, say)
     cells = [
         name_from("--cell-from", settings.cell_from, place.as_posix(), "cell")
         if settings.cell_from
@@ -88,14 +88,14 @@ def import_class_folders(
         sample_id=samples,
         side=None if None in sides else np.array(sides, np.int8),
     )
-    return archive_of(labelled, settings, told)
+    return archive_of(labelled, settings, claim)
 
 
 def _side(folder: Path, place: PurePosixPath) -> int | None:
     above = place.parent.parent
     if place.parent == PurePosixPath("."):
         raise FormatError(
-            f"{folder / place} lies in no class's folder; put it into one, named by its depth"
+            f"{folder / place} is not in the folder of a class; put it into one, named by its depth"
         )
     if above == PurePosixPath("."):
         return None
@@ -119,7 +119,7 @@ def _classes(
     odd = [name for name in distinct if not _NUMBER.fullmatch(name)]
     if odd:
         raise FormatError(
-            f"{folder}: the folder {odd[0]!r} is no depth class; name it by its depth, as "
+            f"{folder}: the folder {odd[0]!r} is not a depth class; name it by its depth, such as "
             "'-0.5um', or by its number"
         )
     if settings.labels is None:
@@ -168,8 +168,8 @@ def _on_grid(
     if any(abs(n - round(n)) > 1e-4 for n in number.values()):
         shown = ", ".join(f"{depth:g}" for depth in depths[:12])
         raise FormatError(
-            f"{folder} has the depths {shown} µm, which are no multiples of their least distance "
-            f"of {step:g} µm"
+            f"{folder} has the depths {shown} µm, which are not multiples of their smallest "
+            f"distance of {step:g} µm; rename the folders"
         )
     whole = np.array([round(number[name]) for name in names])
     n_classes = count_classes(folder, whole, classes, lambda _line: None)

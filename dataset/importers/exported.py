@@ -106,8 +106,8 @@ def _reader(folder: Path, stack: ExitStack) -> Callable[[str], NDArray[Any]]:
     def column(file: str) -> Any:
         parquet = optional("pyarrow.parquet")
         require_file(folder / file)
-        told = parquet.read_metadata(folder / file)
-        claimed = sum(told.row_group(k).total_byte_size for k in range(told.num_row_groups))
+        footer = parquet.read_metadata(folder / file)
+        claimed = sum(footer.row_group(k).total_byte_size for k in range(footer.num_row_groups))
         require_stored(folder / file, claimed, (folder / file).stat().st_size)
         return parquet.read_table(folder / file, columns=["image"])["image"]
 

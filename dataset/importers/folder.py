@@ -70,10 +70,10 @@ def read_folder(folder: Path) -> ZStack:
     kinds = sorted({file.suffix.lower().lstrip(".") for file in files})
     reader = f"folder of {'/'.join(kinds)}"
     stack = ZStack(path=folder, reader=reader, frames=np.stack(frames), files=files)
-    told = _micromanager(folder / _METADATA)
-    if told is not None:
-        pages = [told.images.get(name, {}) for name in ordered.names]
-        stack = replace(with_micromanager(stack, told.summary, pages), reader=reader)
+    recorded = _micromanager(folder / _METADATA)
+    if recorded is not None:
+        pages = [recorded.images.get(name, {}) for name in ordered.names]
+        stack = replace(with_micromanager(stack, recorded.summary, pages), reader=reader)
     if ordered.z_um is None:
         return stack
     if stack.z_um is None:
@@ -219,36 +219,36 @@ def _require_consecutive(folder: Path, numbers: list[int]) -> None:
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Recorded:
     """Metadata of a metadata.txt: for all images, and for each image by file name."""
 
     summary: Mapping[str, Any]
     images: Mapping[str, Mapping[str, Any]]
 
 
-def _micromanager(path: Path) -> _Told | None:
+def _micromanager(path: Path) -> _Recorded | None:
     """Read the metadata.txt of Micro-Manager 1.4 (FrameKey-T-C-Z) or 2.0 (Metadata-FILE)."""
     if not path.is_file():
         return None
     try:
-        told = parse_json(read_bytes(path))
+        metadata = parse_json(read_bytes(path))
     except ValueError as error:
         raise FormatError(
             f"{path} is damaged ({error}); copy it again, or move it out of the folder and give "
             "--step"
         ) from error
-    if not isinstance(told, dict):
+    if not isinstance(metadata, dict):
         return None
-    summary = told.get("Summary")
+    summary = metadata.get("Summary")
     images = {}
-    for key, value in told.items():
+    for key, value in metadata.items():
         if not isinstance(value, dict):
             continue
         if key.startswith("FrameKey-") and isinstance(value.get("FileName"), str):
             images[_base_name(value["FileName"])] = _plain(value)
         elif key.startswith("Metadata-"):
             images[_base_name(key.removeprefix("Metadata-"))] = _plain(value)
-    return _Told(_plain(summary) if isinstance(summary, dict) else {}, images)
+    return _Recorded(_plain(summary) if isinstance(summary, dict) else {}, images)
 
 
 def _base_name(path: str) -> str:

@@ -172,8 +172,8 @@ def _pixel_claims(path: Path, tiff: tifffile.TiffFile) -> tuple[Claim, ...]:
     claims = (*imagej_claims(tiff)[1], *lsm_claims(tiff)[1])
     if tiff.is_micromanager:
         blank = ZStack(path, "", np.empty(0), ())
-        told = [micromanager_tag(tiff.pages.first)]
-        claims += with_micromanager(blank, micromanager_summary(tiff), told).pixel_sizes_um
+        tags = [micromanager_tag(tiff.pages.first)]
+        claims += with_micromanager(blank, micromanager_summary(tiff), tags).pixel_sizes_um
     if tiff.ome_metadata:
         with suppress(FormatError):  # the description of the set is elsewhere
             for image in placed_images(describing(path, tiff.ome_metadata)):

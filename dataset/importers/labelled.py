@@ -105,7 +105,7 @@ def count_classes(path: Path, labels: ArrayLike, classes: int | None, say: Say) 
     return len(found)
 
 
-def archive_of(labelled: Labelled, settings: PatchSettings, told: Claim | None = None) -> Archive:
+def archive_of(labelled: Labelled, settings: PatchSettings, claim: Claim | None = None) -> Archive:
     """Make an archive of labelled patches.
 
     Parameters
@@ -114,7 +114,7 @@ def archive_of(labelled: Labelled, settings: PatchSettings, told: Claim | None =
         The patches.
     settings
         Further metadata.
-    told
+    claim
         The step between classes, if the labels give it.
 
     Returns
@@ -136,9 +136,11 @@ def archive_of(labelled: Labelled, settings: PatchSettings, told: Claim | None =
         shape = " x ".join(str(n) for n in images.shape[1:])
         raise FormatError(f"{path} holds images of {shape} pixels; patches are square and grey")
     given = Claim("--step", settings.step_um) if settings.step_um is not None else None
-    step = settle("step of the classes", path, [told] if told else [], given)
+    step = settle("step of the classes", path, [claim] if claim else [], given)
     if step is None:
-        raise SettingError(f"{path} does not say the step of its classes; give it with --step (µm)")
+        raise SettingError(
+            f"{path} does not contain the step of its classes; give it with --step (µm)"
+        )
     ids, cell = np.unique(np.asarray(labelled.cell, str), return_inverse=True)
     order = np.lexsort((labelled.depth_class, cell))
     cell, depth_class = cell[order], labelled.depth_class[order]

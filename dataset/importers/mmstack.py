@@ -131,17 +131,17 @@ class _Recording:
             raise FormatError(f"{self.path} has planes of different sizes or types")
         files = tuple(dict.fromkeys(place.file for place in places))
         stack = ZStack(self.path, "", np.stack([page.pixels for page in pages]), files)
-        stack = with_micromanager(stack, self.summary, [page.told for page in pages])
+        stack = with_micromanager(stack, self.summary, [page.metadata for page in pages])
         return with_ome(stack, self.images[r].ome, (t, c)) if r < len(self.images) else stack
 
 
 def _index(path: Path) -> _Index | None:
     try:
         with path.open("rb") as file:
-            told = tifffile.read_micromanager_metadata(file, keys={"Summary", "IndexMap"})
+            metadata = tifffile.read_micromanager_metadata(file, keys={"Summary", "IndexMap"})
     except (OSError, ValueError, MemoryError):
         return None
-    summary, entries = told.get("Summary"), told.get("IndexMap")
+    summary, entries = metadata.get("Summary"), metadata.get("IndexMap")
     if not isinstance(summary, dict) or entries is None:
         return None
     offsets = {

@@ -160,9 +160,9 @@ def _channel(file: nd2.ND2File, channel: int) -> Any:
 def _julian_day(file: nd2.ND2File, number: int, channel: int) -> float | None:
     """Time of a frame in Julian days, if recorded."""
     try:
-        told: Any = file.frame_metadata(number)
+        metadata: Any = file.frame_metadata(number)
         day = positive(
-            told.channels[min(channel, len(told.channels) - 1)].time.absoluteJulianDayNumber
+            metadata.channels[min(channel, len(metadata.channels) - 1)].time.absoluteJulianDayNumber
         )
     except _DAMAGE:
         return None

@@ -121,7 +121,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             return {name: file[name] for name in file.files}
     except _DAMAGE as error:
         raise FormatError(
-            f"{path} is damaged or not an .npz of plain arrays; take it again"
+            f"{path} is damaged or not an .npz of plain arrays; copy it from its source again"
         ) from error
 
 
@@ -142,7 +142,7 @@ def _require_held(path: Path, handle: IO[bytes]) -> None:
                 if file.tell() + math.prod(shape) * dtype.itemsize != entry.file_size:
                     raise FormatError(
                         f"{path}: {entry.filename} declares {dtype}{list(shape)}, and holds "
-                        "another number of bytes; take it again"
+                        "another number of bytes; copy it from its source again"
                     )
     handle.seek(0)
 

@@ -140,7 +140,7 @@ class PlacedImage:
         sizes["C"] = max(sizes["C"] // max(samples, 1), 1)
         if np.prod(list(sizes.values()), dtype=float) > _MOST_PLANES:
             raise FormatError(
-                f"{self.described.file}: its OME-XML claims {sizes} planes, channels and times"
+                f"{self.described.file}: its OME-XML declares {sizes} planes, channels and times"
             )
         return sizes
 
@@ -195,7 +195,8 @@ class PlacedImage:
                 if place is None:
                     raise FormatError(
                         f"{path} lacks plane {z} of the {self.sizes['Z']} that its OME-XML "
-                        "describes; the recording is not whole: --take another, or export it again"
+                        "describes; the recording is not complete: --take another, or export it "
+                        "again"
                     )
                 files[place.file] = None
                 yield place
@@ -211,8 +212,8 @@ class PlacedImage:
                 "OME-XML; export it again"
             )
         stack = ZStack(path, "OME-TIFF", np.stack(frames), tuple(files))
-        if any(page.told for page in pages):
-            stack = with_micromanager(stack, {}, [page.told for page in pages])
+        if any(page.metadata for page in pages):
+            stack = with_micromanager(stack, {}, [page.metadata for page in pages])
         return with_ome(stack, self.ome, (t, c))
 
     def _number(self, at: Mapping[str, int]) -> int:

@@ -86,8 +86,8 @@ def _multiscales(path: Path, attributes: Mapping[str, Any]) -> dict[str, Any]:
     if not axes or not all(isinstance(axis, dict) for axis in axes):
         version = described.get("version") or ome.get("version")
         raise FormatError(
-            f"{path} is OME-Zarr {version or 'before 0.4'}, which says neither units nor places of "
-            "its axes; convert it to 0.4 or newer"
+            f"{path} is OME-Zarr {version or 'before 0.4'}, which has neither units nor positions "
+            "of its axes; convert it to 0.4 or newer"
         )
     return described
 
@@ -164,9 +164,9 @@ def _transforms(described: dict[str, Any], n: int) -> list[tuple[float, float]]:
         kind = step.get("type")
         if kind not in ("scale", "translation") or len(step.get(kind, ())) != n:
             continue
-        told = np.array([number(value) for value in step[kind]], dtype=np.float64)
+        values = np.array([number(value) for value in step[kind]], dtype=np.float64)
         if kind == "scale":
-            scale, shift = scale * told, shift * told
+            scale, shift = scale * values, shift * values
         else:
-            shift = shift + told
+            shift = shift + values
     return list(zip(scale.tolist(), shift.tolist(), strict=True))

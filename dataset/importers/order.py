@@ -43,7 +43,7 @@ def stored_downwards(
         for heights in _recorded(stack):
             down[heights.source] = bool(_steps(stack, heights)[0] < 0)
         down |= {claim.source: True for claim in stack.steps_um if claim.value < 0}
-    first = {told: source for source, told in reversed(down.items())}
+    first = {downwards: source for source, downwards in reversed(down.items())}
     if len(first) > 1:
         raise SettingError(
             f"{stack.path}: its planes go down by {first[True]} and up by {first[False]}; leave "
@@ -52,7 +52,9 @@ def stored_downwards(
     return True in first
 
 
-def told_step(stack: ZStack, step_um: float | None, ignore_metadata: bool = False) -> Claim | None:
+def stated_step(
+    stack: ZStack, step_um: float | None, ignore_metadata: bool = False
+) -> Claim | None:
     """Find the z step on which metadata and option agree; None if neither gives it.
 
     Parameters
@@ -76,7 +78,7 @@ def told_step(stack: ZStack, step_um: float | None, ignore_metadata: bool = Fals
 
 
 def step_of(stack: ZStack, step_um: float | None, ignore_metadata: bool = False) -> Claim:
-    """Find the z step from metadata, option and recorded positions; see `told_step`.
+    """Find the z step from metadata, option and recorded positions; see `stated_step`.
 
     Parameters
     ----------
@@ -92,11 +94,13 @@ def step_of(stack: ZStack, step_um: float | None, ignore_metadata: bool = False)
     SettingError
         It is unknown, two values differ, or the positions are not evenly spaced.
     """
-    step = told_step(stack, step_um, ignore_metadata)
+    step = stated_step(stack, step_um, ignore_metadata)
     z = None if ignore_metadata else stack.z_um
     if z is None:
         if step is None:
-            raise SettingError(f"{stack.path} does not say its z step; give it with --step (µm)")
+            raise SettingError(
+                f"{stack.path} does not contain its z step; give it with --step (µm)"
+            )
         return step
     mean = require_even(stack, z, stack.z_source)
     for other in stack.other_heights:

@@ -196,12 +196,12 @@ def _plans_of(
     for axis, which in settings.take.items():
         if axis not in sizes and which not in ("0", "all"):
             raise SettingError(f"--take {axis}={which}: {source} has only one {axis}; leave it out")
-    untold = [axis for axis in sizes if axis not in settings.take]
-    if untold:
-        told = " ".join(f"--take {axis}=0" for axis in untold)
+    missing = [axis for axis in sizes if axis not in settings.take]
+    if missing:
+        options = " ".join(f"--take {axis}=0" for axis in missing)
         raise SettingError(
-            f"{source} holds several z-stacks ({series}); say which with {told}, or all, each a "
-            "separate stack"
+            f"{source} holds several z-stacks ({series}); choose with {options}, or all; each "
+            "becomes a separate stack"
         )
     chosen = {axis: _numbers(source, axis, settings.take[axis], n) for axis, n in sizes.items()}
     name = series.name or stack_name(source)

@@ -19,7 +19,7 @@ from fgaf.base.bounds import first_fault
 from fgaf.base.errors import FormatError, SettingError
 from fgaf.base.files import sha256_of
 from fgaf.dataset.importers.open_series import open_series
-from fgaf.dataset.importers.order import step_of, stored_downwards, told_step
+from fgaf.dataset.importers.order import stated_step, step_of, stored_downwards
 from fgaf.dataset.importers.pixels import held_bit_depth, shifted_bits
 from fgaf.dataset.importers.plan import ImportSettings, Planned, plan_stacks
 from fgaf.dataset.importers.zstack import Claim, ZStack, settle
@@ -153,7 +153,7 @@ def _restored(
     planes: dict[str, NDArray[Any]],
 ) -> Imported:
     """Restore a stack that fgaf exported."""
-    step = told_step(stack, settings.step_um, settings.ignore_metadata) or Claim(
+    step = stated_step(stack, settings.step_um, settings.ignore_metadata) or Claim(
         "the export's record", header.step_um
     )
     _pixel_size(stack, settings)

@@ -177,14 +177,14 @@ class _Arranged:
         if not self.tiff.is_micromanager:
             return stack
         held = [series.pages[int(k)] for k in pages if k < len(series.pages)]
-        told = [micromanager_tag(page.aspage()) for page in held if page is not None]
-        return with_micromanager(stack, micromanager_summary(self.tiff), told)
+        tags = [micromanager_tag(page.aspage()) for page in held if page is not None]
+        return with_micromanager(stack, micromanager_summary(self.tiff), tags)
 
 
 def _arranged(path: Path, tiff: tifffile.TiffFile, planes: int | None, given: str) -> _Arranged:
     first = _only_series(path, tiff)
-    told = bool(tiff.is_micromanager or tiff.is_imagej or tiff.is_lsm)
-    axes = named_axes(path, first.axes, first.shape, given, told)
+    named = bool(tiff.is_micromanager or tiff.is_imagej or tiff.is_lsm)
+    axes = named_axes(path, first.axes, first.shape, given, named)
     sizes = stack_sizes(path, axes, first.shape, planes is not None)
     if planes is not None:
         if sizes or tiff.is_micromanager or given:

@@ -21,7 +21,7 @@ STACK_AXES: Final = {"R": "position", "T": "time", "C": "channel"}
 _GIVEN_AXES: Final = {"P": "R"} | {axis: axis for axis in "TCZYX"}
 
 
-def named_axes(path: Path, axes: str, sizes: tuple[int, ...], given: str, told: bool) -> str:
+def named_axes(path: Path, axes: str, sizes: tuple[int, ...], given: str, always: bool) -> str:
     """Name the axes of a file's pages, from the file or as given.
 
     Parameters
@@ -32,7 +32,7 @@ def named_axes(path: Path, axes: str, sizes: tuple[int, ...], given: str, told: 
         Axes and sizes as read.
     given
         Axes given by the user; empty for none.
-    told
+    always
         Whether the program that wrote the file always names them.
 
     Raises
@@ -50,7 +50,7 @@ def named_axes(path: Path, axes: str, sizes: tuple[int, ...], given: str, told: 
                 f"--axes, as --axes {example} (T time, C channel, P position, Z planes)"
             )
         return axes
-    if told or not nameless:
+    if always or not nameless:
         raise SettingError(f"{path} names its axes itself ({axes}); leave --axes out")
     named = [_GIVEN_AXES.get(axis, "") for axis in given.upper()]
     fits = len(named) == len(axes) and "".join(named[-2:]) == "YX"

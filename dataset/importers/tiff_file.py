@@ -155,7 +155,7 @@ class Page:
     """A page read from its place: (Y, X) counts, and Micro-Manager's metadata."""
 
     pixels: NDArray[Any]
-    told: dict[str, Any]
+    metadata: dict[str, Any]
 
 
 def read_places(path: Path, places: Iterable[Place]) -> Iterator[Page]:
@@ -197,8 +197,8 @@ def read_places(path: Path, places: Iterable[Place]) -> Iterator[Page]:
 
 def micromanager_tag(page: tifffile.TiffPage) -> dict[str, Any]:
     """Read Micro-Manager's metadata of a page; empty if it did not write the page."""
-    told = page.tags.valueof(51123)
-    return told if isinstance(told, dict) else {}
+    metadata = page.tags.valueof(51123)
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _page_at(tiff: tifffile.TiffFile, place: Place) -> tifffile.TiffPage:

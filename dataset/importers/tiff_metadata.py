@@ -85,8 +85,8 @@ def with_imagej(stack: ZStack, tiff: tifffile.TiffFile) -> ZStack:
 
 def lsm_claims(tiff: tifffile.TiffFile) -> tuple[Claims, Claims]:
     """Read z step and pixel size of a Zeiss LSM file, stored in metres."""
-    told = tiff.lsm_metadata or {}
-    step, *sides = (number(told.get(f"VoxelSize{axis}")) for axis in "ZXY")
+    metadata = tiff.lsm_metadata or {}
+    step, *sides = (number(metadata.get(f"VoxelSize{axis}")) for axis in "ZXY")
     pixels = tuple(
         Claim(f"LSM VoxelSize{axis}", m * 1e6) for axis, m in zip("XY", sides, strict=True) if m
     )
@@ -153,10 +153,10 @@ def with_micromanager(
 def micromanager_summary(tiff: tifffile.TiffFile) -> dict[str, Any]:
     """Read Micro-Manager's metadata of all images of a file."""
     try:
-        told = tifffile.read_micromanager_metadata(tiff.filehandle, keys={"Summary"})
+        metadata = tifffile.read_micromanager_metadata(tiff.filehandle, keys={"Summary"})
     except (ValueError, TypeError):
         return {}  # a file re-saved by another program keeps only the page tags
-    summary = told.get("Summary")
+    summary = metadata.get("Summary")
     return summary if isinstance(summary, dict) else {}
 
 
@@ -164,8 +164,8 @@ def micromanager_major(tiff: tifffile.TiffFile) -> int:
     """Find the NDTiff version of a file; 0 if it is not NDTiff."""
     if not tiff.is_micromanager:
         return 0
-    told = tifffile.read_micromanager_metadata(tiff.filehandle, keys=())
-    return integer(told.get("MajorVersion")) or 0
+    metadata = tifffile.read_micromanager_metadata(tiff.filehandle, keys=())
+    return integer(metadata.get("MajorVersion")) or 0
 
 
 def ome_claims(ome: OmeImage) -> tuple[Claims, Claims]:

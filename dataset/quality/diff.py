@@ -146,7 +146,7 @@ def _attributes(
 ) -> dict[str, tuple[str | None, str | None]]:
     """Differences in types, or in places that are not in the header or the tables."""
     ours, theirs = attribute_types(first), attribute_types(second)
-    told = {*known, "created_utc", "software"}
+    compared = {*known, "created_utc", "software"}
     found: dict[str, tuple[str | None, str | None]] = {}
     for place in sorted({*ours, *theirs}):
         if place not in ours or place not in theirs:
@@ -156,7 +156,7 @@ def _attributes(
             continue
         one, other = ours[place], theirs[place]
         for name in sorted({*one, *other}):
-            if one.get(name) != other.get(name) and not (place == "/" and name in told):
+            if one.get(name) != other.get(name) and not (place == "/" and name in compared):
                 found[f"{place} {name}"] = (one.get(name), other.get(name))
     return found
 

@@ -46,7 +46,7 @@ def split_findings(
             "split-changed",
             "error",
             f"split {name!r} is not the one whose fingerprint the archive recorded",
-            "take the file from its source again; a changed split needs another name",
+            "copy the file from its source again; a changed split needs another name",
         )
     ids, fields = archive.cells.id, fields_of(archive.cells)
     for name, sides in archive.splits.items():

@@ -14,7 +14,7 @@ from fgaf.dataset.storage.integrity import END_SEAL, broken_seals, end_is_whole
 if TYPE_CHECKING:
     from fgaf.dataset.quality.patch_statistics import Bar
 
-_TAKE_AGAIN: Final = "take the file from its source again"
+_COPY_AGAIN: Final = "copy the file from its source again"
 
 
 def validate(path: Path, progress: Bar = iter) -> Report:
@@ -54,8 +54,8 @@ def validate(path: Path, progress: Bar = iter) -> Report:
             with archive.Archive.open(path) as opened, reading(path):
                 found += [] if found else archive_findings(opened, progress)
         else:
-            message = f"{path} is of format {kind!r}, which this program does not know"
-            found.append(Finding("unknown-format", "error", message, "name a file fgaf wrote"))
+            message = f"{path} is of format {kind!r}, which this version does not support"
+            found.append(Finding("unknown-format", "error", message, "give a file that fgaf wrote"))
     except FormatError as error:
         found.append(_unreadable("structure", error))
     return Report(path, kind, sorted_findings(found))
@@ -64,14 +64,14 @@ def validate(path: Path, progress: Bar = iter) -> Report:
 def _seal_findings(path: Path, kind: str, version: int) -> Iterator[Finding]:
     with open_format(path, kind, version) as file, reading(path):
         for where in broken_seals(file):
-            yield Finding("checksum", "error", f"checksum differs in {where}", _TAKE_AGAIN)
+            yield Finding("checksum", "error", f"checksum differs in {where}", _COPY_AGAIN)
         if END_SEAL in file.attrs and not end_is_whole(path):
             yield Finding(
                 "end-seal",
                 "error",
-                "bytes of the file are not those that were published: it is damaged, cut, or "
-                "another program wrote it anew",
-                _TAKE_AGAIN,
+                "bytes of the file are not those that were published: it is damaged or truncated, "
+                "or another program rewrote it",
+                _COPY_AGAIN,
             )
 
 

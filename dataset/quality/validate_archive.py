@@ -163,7 +163,7 @@ def _cells(archive: Archive) -> Iterator[Finding]:
         yield Finding(
             "sample-unknown",
             "note",
-            "no cell says which sample it is of, so no split can keep samples apart",
+            "no cell has a sample id, so no split can separate samples",
             "give --sample when recording or importing",
         )
     if archive.header.optics.pixel_size_um is None:

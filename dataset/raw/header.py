@@ -1,4 +1,4 @@
-"""What is known of a raw stack besides its planes."""
+"""Metadata of a raw stack."""
 
 import uuid
 from typing import Any, Self
@@ -11,7 +11,7 @@ from fgaf.dataset.storage.optics import Optics
 
 
 class RawHeader(BaseModel):
-    """What is known of a stack besides its planes.
+    """Metadata of a raw stack.
 
     Attributes
     ----------
@@ -20,7 +20,7 @@ class RawHeader(BaseModel):
     step_um, half_range_um, center_um
         The plan: planes from centre - half range to centre + half range, in drive µm.
     planned_planes
-        Planes that the plan has; more than the file holds when `complete` is false.
+        Number of planes in the plan; larger than that of the file if `complete` is false.
     optics
         Optics, None where unknown.
     bit_depth
@@ -30,12 +30,12 @@ class RawHeader(BaseModel):
     field
         Name of the field of view. Stacks of one field share it; empty for a field of its own.
     position_x_um, position_y_um
-        Where on the specimen, by the x/y stage; None where nobody said.
+        Position on the specimen, by the x/y stage; None if unknown.
     camera, stage, rig
         Names of the devices, and the rig's TOML as read.
     device_settings
-        What camera and drive worked with, read back from them, as JSON with an object for each;
-        empty where they tell nothing.
+        Settings of camera and drive, read back, as JSON with an object for each; empty if they
+        report none.
     complete
         False for the recovered part of a broken run.
     """
@@ -64,5 +64,5 @@ class RawHeader(BaseModel):
 
     @classmethod
     def new(cls, **fields: Any) -> Self:
-        """Make a header with a new identity, stamped now; see `new_header` for the errors."""
+        """Make a header with a new identity and the current time, as `new_header`."""
         return new_header(cls, uuid=str(uuid.uuid4()), **fields)

@@ -1,4 +1,4 @@
-"""Where a raw stack's parts lie: its name, its format, its frames and the table of its planes."""
+"""Layout of a raw stack: its name, its format, its frames and the table of its planes."""
 
 import zlib
 from collections.abc import Mapping
@@ -29,24 +29,26 @@ PLANE_COLUMNS: Schema = {
     "crc32": "<u4",
 }
 NOT_WRITTEN = -1
-"""The frame number of a plane that the file does not hold."""
+"""Frame number of a plane that was not written."""
 
 
 def part_of(path: Path) -> Path:
-    """Where a stack is recorded until it is whole."""
+    """Path of a stack while it is recorded: its ``.part``."""
     return path.with_name(path.name + PART)
 
 
 def stack_of(part: Path) -> Path:
-    """Where the planes of a ``.part`` are published.
+    """Path under which the planes of a ``.part`` are published.
 
     Raises
     ------
     SettingError
-        It is not the name of one.
+        The name does not end in ``.part``.
     """
     if not part.name.endswith(SUFFIX + PART):
-        raise SettingError(f"{part} is not a broken run; those end in {SUFFIX}.part")
+        raise SettingError(
+            f"{part} is not the file of a broken run; give one that ends in {SUFFIX}.part"
+        )
     return part.with_name(part.name.removesuffix(PART))
 
 
@@ -82,7 +84,7 @@ def frames_of(file: h5py.File, path: Path | Url) -> h5py.Dataset:
     if frames.ndim != 3 or frames.dtype not in (np.dtype("u1"), np.dtype("u2")):
         raise FormatError(
             f"{path}: /frames is {frames.dtype}{list(frames.shape or ())}, should be uint8 or "
-            "uint16 (planes, rows, columns); take the file from its source again"
+            "uint16 (planes, rows, columns); copy the file from its source again"
         )
     return frames
 
@@ -106,7 +108,9 @@ def planes_of(file: h5py.File, n_planes: int, path: Path | Url) -> dict[str, NDA
     """
     group = file.get("planes")
     if not isinstance(group, h5py.Group):
-        raise FormatError(f"{path}: the table /planes is missing; take the file again")
+        raise FormatError(
+            f"{path}: the table /planes is missing; copy the file from its source again"
+        )
     return read_columns(group, PLANE_COLUMNS, n_planes, path)
 
 

@@ -1,4 +1,4 @@
-"""Publishes what a broken run left of a raw stack."""
+"""Publishes the planes of a raw stack that a broken run left."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from fgaf.dataset.storage.header import read_header
 
 @dataclass(frozen=True)
 class Recovery:
-    """What `recover` published."""
+    """Result of `recover`."""
 
     path: Path
     planes: int
@@ -48,14 +48,14 @@ def recover(part: Path, overwrite: bool = False) -> Recovery:
     part
         The file that the run left.
     overwrite
-        Whether a stack that is there may be replaced.
+        Whether an existing stack may be replaced.
 
     Raises
     ------
     FormatError
         Not the ``.part`` of a raw stack, damaged, or still being written.
     FgafError
-        It holds no plane, or the target exists.
+        It has no complete plane, or the target exists.
     """
     target = stack_of(part)
     require_new(target, overwrite)
@@ -67,7 +67,7 @@ def recover(part: Path, overwrite: bool = False) -> Recovery:
             columns = planes_of(file, planned, part)
             held = _held(frames, columns, part)
         if not held:
-            raise FgafError(f"{part} holds no whole plane; delete it and take the stack again")
+            raise FgafError(f"{part} has no complete plane; delete it and take the stack again")
         header = header.model_copy(update={"complete": len(held) == header.planned_planes})
         shape = (len(held), *frames.shape[1:])
         compress = frames.compression is not None
@@ -83,12 +83,12 @@ def recover(part: Path, overwrite: bool = False) -> Recovery:
 
 
 def broken_runs(folder: Path) -> list[Path]:
-    """List the ``.part`` files that nobody writes any more; `recover` publishes their planes."""
+    """List the ``.part`` files that no program is writing; `recover` publishes their planes."""
     return [part for part in sorted(folder.glob(f"*{SUFFIX}{PART}")) if not is_written(part)]
 
 
 def _held(frames: h5py.Dataset, columns: dict[str, NDArray[Any]], path: Path) -> range:
-    """Planes that are whole, from the one that was taken first to the first that is not."""
+    """Complete planes, from the first one taken up to the first that is incomplete or damaged."""
     planes, ids = range(frames.shape[0]), columns["frame_id"]
     downwards = ids[-1] != NOT_WRITTEN and not NOT_WRITTEN < ids[0] <= ids[-1]
     held = 0
@@ -108,6 +108,6 @@ def _is_whole(
     try:
         with reading(path):
             pixels = RowSums.of(frames[plane]).crc32
-    except FormatError:  # a torn block of deflated pixels cannot even be read
+    except FormatError:  # an incomplete block of compressed pixels cannot be read
         return False
     return bool(plane_crc32(pixels, row) == row["crc32"])

@@ -55,11 +55,11 @@ class RawStack:
         Parameters
         ----------
         path
-            The file, or its address; pixels are read, or fetched, when they are asked for.
+            The file, or its address; pixels are read, or fetched, when they are used.
         whole
-            Compare all of it with its checksums first.
+            Compare the whole file with its checksums first.
         progress
-            Wraps the planes while it is compared.
+            Wraps the planes that are compared.
 
         Raises
         ------
@@ -102,21 +102,21 @@ class RawStack:
         Raises
         ------
         FormatError
-            Something differs; the line names what.
+            A checksum differs; the message lists which.
         """
         verify(self.frames.file, self.path)
 
     def truth(self) -> StackTruth | None:
-        """Read the simulation's truth beside the stack, where there is one.
+        """Read the simulation's truth beside the stack; None if there is none.
 
         Raises
         ------
         FormatError
-            The truth is that of another stack, or unreadable.
+            The truth is that of another stack, or cannot be read.
         """
         truth = read_truth(self.path)
         if truth is None:
             return None
         if truth.stack_uuid != self.header.uuid or len(truth.frames) < self.n_planes:
-            raise FormatError(f"the truth beside {self.path} is of another stack; delete it")
+            raise FormatError(f"the truth file beside {self.path} is of another stack; delete it")
         return truth

@@ -41,11 +41,11 @@ _SPARE_BYTES = 1 << 20
 
 
 class RawWriter:
-    """Writes one stack plane by plane into ``NAME.stack.h5.part`` and publishes it when whole.
+    """Writes one stack plane by plane into ``NAME.stack.h5.part`` and publishes it when complete.
 
-    A plane is on its way to the disk when `write` returns: a killed process loses none of them
-    (`recover`). Leaving the ``with`` block without `publish` keeps the ``.part``, if it holds a
-    plane.
+    When `write` returns, the plane has been passed to the system, so it is not lost if the process
+    is killed (`recover`). Leaving the ``with`` block without `publish` keeps the ``.part``, if it
+    has a plane.
 
     Parameters
     ----------
@@ -60,18 +60,18 @@ class RawWriter:
     overwrite
         Whether existing files may be replaced.
     scratch
-        Where to build a stack that can be made again, in place of the ``.part``; who gives it
-        publishes what `seal` has finished there.
+        File in which to build a stack that can be made again, instead of the ``.part``; the caller
+        publishes it after `seal`.
     compress
-        Whether to make the file smaller, without loss, at the cost of some speed.
+        Whether to compress, without loss; slower.
     downwards
-        Whether the planes come from the last to the first. They lie in the file in order of z all
-        the same; what a broken run leaves are its last planes then.
+        Whether planes are written from the last to the first. They are stored in order of z anyway;
+        a broken run then leaves the last planes.
 
     Attributes
     ----------
     path, part
-        The target, and where it is built.
+        The target, and the file in which it is built.
     header
         The header as written.
 
@@ -97,10 +97,12 @@ class RawWriter:
         downwards: bool = False,
     ) -> None:
         if not path.name.endswith(SUFFIX):
-            raise SettingError(f"a raw stack's name ends in {SUFFIX}: {path} does not")
+            raise SettingError(f"the name of a raw stack must end in {SUFFIX}: rename {path}")
         pixels = np.dtype(dtype)
         if pixels not in (np.dtype("u1"), np.dtype("u2")):
-            raise SettingError(f"raw stacks hold uint8 or uint16, not {pixels}; convert the images")
+            raise SettingError(
+                f"raw stacks have uint8 or uint16 pixels, not {pixels}; convert the images"
+            )
         self.path = path
         self.part = scratch or part_of(path)
         self._overwrite = overwrite
@@ -121,7 +123,7 @@ class RawWriter:
             self._chunks = PlaneChunks(self._file, "frames", shape, pixels, compress)
             self._rows = _PlaneRows(self._file.create_group("planes"), shape[0], self._disk)
             self._flush()
-            self._disk.sync()  # no checksum guards the header before the seal
+            self._disk.sync()  # the header has no checksum before the seal
         except OSError as error:
             self._file.close()
             self._disk.close()
@@ -176,11 +178,11 @@ class RawWriter:
         Parameters
         ----------
         plane
-            Index of the plane, from the lowest: planes are written in order, none is left out.
+            Index of the plane, counted from the lowest; planes are written in order, without gaps.
         frame
             (Y, X) pixels of the stack's type.
         z_requested_um, z_measured_um
-            Drive position asked for and read back, in µm.
+            Drive position requested and read back, in µm.
         time_device_ns, time_host_ns
             Middle of the exposure by the camera's and the computer's clock, ns since the epoch.
         frame_id
@@ -188,7 +190,7 @@ class RawWriter:
         exposure_us
             Exposure time in µs.
         hurry
-            Leave this plane uncompressed, because others wait.
+            Write this plane uncompressed, because others are waiting.
 
         Raises
         ------
@@ -197,14 +199,16 @@ class RawWriter:
         """
         due = self._planes[self.n_written] if self.n_written < self.n_planes else self.n_planes
         if plane != due:
-            raise FgafError(f"plane {plane} came when plane {due} was due")
+            raise FgafError(
+                f"plane {plane} was given instead of plane {due}; write planes in order"
+            )
         if frame.shape != self._shape[1:] or frame.dtype != self._dtype:
             raise FgafError(
                 f"plane {plane} is {frame.dtype}{list(frame.shape)}, "
                 f"the stack {self._dtype}{list(self._shape[1:])}"
             )
         if not (np.isfinite(z_requested_um) and np.isfinite(z_measured_um)):
-            raise FgafError(f"plane {plane} has no finite z position")
+            raise FgafError(f"the z position of plane {plane} is not finite; give numbers")
         frame = np.ascontiguousarray(frame)
         values = {
             "z_requested_um": z_requested_um,
@@ -220,7 +224,7 @@ class RawWriter:
                 if name != "frame_id":
                     self._rows.write(plane, name, value)
             self._flush()
-            # The frame number marks the plane as held, so it goes to the file last.
+            # The frame number marks the plane as written, so it is stored last.
             self._rows.write(plane, "frame_id", frame_id)
             self._disk.check()
         except OSError as error:
@@ -228,12 +232,12 @@ class RawWriter:
         self._sums[plane] = sums
 
     def sync(self) -> None:
-        """Wait until all that is written is on the disk; planes get there by and by without it.
+        """Wait until everything written is on the disk (fsync).
 
         Raises
         ------
         FgafError
-            The disk is full or gone.
+            The disk is full or was removed.
         """
         try:
             self._disk.sync()
@@ -241,17 +245,17 @@ class RawWriter:
             raise cannot_write(self.part, error) from error
 
     def publish(self) -> Path:
-        """Seal, sync, reopen and verify the file, then give it its name.
+        """Seal, sync, reopen and verify the file, then rename it to `path`.
 
         Raises
         ------
         FgafError
             A plane is missing, or the file read back differs from what was written.
         ExistsError
-            `path` has come up meanwhile, and may not be replaced.
+            `path` was made meanwhile, and may not be replaced.
         """
         self.seal()
-        if os.name != "posix":  # what is open there cannot be renamed
+        if os.name != "posix":  # Windows cannot rename an open file
             self._disk.close()
         try:
             publish(self.part, self.path, self._overwrite)
@@ -265,7 +269,7 @@ class RawWriter:
         return self.path
 
     def seal(self) -> None:
-        """Seal, sync, reopen and verify the file; others cannot write to it meanwhile.
+        """Seal, sync, reopen and verify the file; other programs cannot write to it meanwhile.
 
         Raises
         ------
@@ -274,8 +278,8 @@ class RawWriter:
         """
         if self.n_written != self._shape[0]:
             raise FgafError(
-                f"{self.path.name} holds {self.n_written} of {count(self.n_planes, 'plane')} "
-                f"and is not published; `{command_line('acq', 'recover', self.part)}` keeps them"
+                f"{self.path.name} has {self.n_written} of {count(self.n_planes, 'plane')} and is "
+                f"not published; `{command_line('acq', 'recover', self.part)}` publishes these"
             )
         try:
             digest = SumsDigest(self._dtype, self._shape)
@@ -311,10 +315,10 @@ class RawWriter:
 
 
 class _PlaneRows:
-    """The table of planes, written value by value to where HDF5 has laid its columns.
+    """The table of planes; values are written directly to the places of its columns in the file.
 
-    HDF5 itself would take a tenth of the time that a fast camera leaves for a plane. It keeps no
-    copy of the columns meanwhile: nobody has them open until the file is sealed.
+    Writing through HDF5 would need a tenth of the time of a plane of a fast camera. HDF5 has no
+    copy of the columns in memory, because they are not opened until the file is sealed.
     """
 
     def __init__(self, group: h5py.Group, planes: int, disk: DeferredErrorFile) -> None:
@@ -338,18 +342,18 @@ def require_no_part(path: Path, overwrite: bool = False) -> None:
     path
         The stack to record.
     overwrite
-        Whether what a broken run left may be replaced.
+        Whether the ``.part`` of a broken run may be replaced.
 
     Raises
     ------
     ExistsError
-        A program records this stack now; or a broken run left planes, and `overwrite` is false.
+        A program is recording this stack; or a broken run left planes, and `overwrite` is false.
     """
     part = part_of(path)
     if is_written(part):
         raise ExistsError(f"{part} is being written by another program; choose another name")
     if part.exists() and not overwrite:
         raise ExistsError(
-            f"{part} holds what a broken run left; publish it with "
+            f"{part} has planes of a broken run; publish them with "
             f"`{command_line('acq', 'recover', part)}`, choose another name, or pass --overwrite"
         )

@@ -63,7 +63,9 @@ def linked_cells(
     y = np.asarray(center_y, dtype=np.float64)
     x = np.asarray(center_x, dtype=np.float64)
     if not (np.isfinite(y).all() and np.isfinite(x).all()):
-        raise FgafError("crop centres are not finite: no telling which crops overlap; rebuild them")
+        raise FgafError(
+            "crop centres are not finite, so overlapping crops cannot be found; rebuild the archive"
+        )
 
     sets = DisjointCells(len(cells.id))
     if row_cell.size == 0:

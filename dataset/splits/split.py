@@ -1,8 +1,8 @@
 """Splits of an archive's cells into training, validation and test.
 
 A split is drawn over *groups* of cells, never over patches: sperm of one donor are similar, cells
-of one field share the illumination, and overlapping crops share pixels. If one of such a pair is
-in training, the other is no independent test.
+of one field share the illumination, and overlapping crops share pixels. If one of such a pair is in
+training, the other is not an independent test.
 """
 
 from __future__ import annotations
@@ -171,7 +171,9 @@ def make_folds(
         There are too few folds, or fewer groups than folds; otherwise as `make_split`.
     """
     if not 0 <= test_share < 1:
-        raise SettingError(f"a test share of {test_share:g} leaves nothing; give 0 to 0.9")
+        raise SettingError(
+            f"a test share of {test_share:g} leaves no cells to train on; give 0 to 0.9"
+        )
     rotating = test is None and test_share == 0
     drawn = rotating and validation_share is not None
     least = _ROTATING if rotating and not drawn else 2

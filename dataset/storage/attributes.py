@@ -18,7 +18,7 @@ def write_attribute(item: h5py.Group | h5py.Dataset, name: str, value: object) -
     item
         A group or dataset of an open file.
     name
-        Of the attribute.
+        Name of the attribute.
     value
         Its value.
     """
@@ -37,7 +37,7 @@ def read_attribute(item: h5py.Group | h5py.Dataset, name: str) -> object:
     item
         A group or dataset of an open file.
     name
-        Of the attribute.
+        Name of the attribute.
     """
     value = item.attrs.get(name)
     if isinstance(value, bytes):

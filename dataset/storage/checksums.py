@@ -1,4 +1,4 @@
-"""Checksums of datasets and of images, taken of their values and not of their bytes on disk."""
+"""Checksums of datasets and of images, over their values, not over their bytes on disk."""
 
 import hashlib
 import zlib
@@ -33,7 +33,7 @@ class Digest:
             self._sha.update(np.ascontiguousarray(values).data)
 
     def hexdigest(self) -> str:
-        """Hexadecimal digest of what was fed."""
+        """Hexadecimal digest of all rows so far."""
         return self._sha.hexdigest()
 
 
@@ -41,16 +41,16 @@ class Digest:
 class RowSums:
     """Two independent checksums of one image, several times faster than SHA-256.
 
-    Any wrong bit or two, or wrong bits within 32 in a row, change them for certain; other damage
-    goes unseen once in 2**96.
+    One or two wrong bits, or wrong bits within 32 consecutive ones, always change them; other
+    damage is missed with a probability of 2**-96.
 
     Attributes
     ----------
     crc32
         CRC-32 of its bytes.
     words
-        Sum, modulo 2**64, of its bytes taken eight at a time as little-endian numbers, the last
-        ones filled up with zeros.
+        Sum, modulo 2**64, of its bytes read as little-endian numbers of eight bytes; the last one
+        is padded with zeros.
     """
 
     crc32: int
@@ -58,7 +58,7 @@ class RowSums:
 
     @classmethod
     def of(cls, row: np.ndarray[Any, Any]) -> "RowSums":
-        """Take them of an image, C-contiguous."""
+        """Compute both for a C-contiguous image."""
         data = row.reshape(-1).view(np.uint8)
         whole = data.size // 8 * 8
         words = int(data[:whole].view("<u8").sum(dtype=np.uint64))
@@ -83,5 +83,5 @@ class SumsDigest:
         self._sha.update(sums.crc32.to_bytes(4, "little") + sums.words.to_bytes(8, "little"))
 
     def hexdigest(self) -> str:
-        """Hexadecimal digest of what was fed."""
+        """Hexadecimal digest of all rows so far."""
         return self._sha.hexdigest()

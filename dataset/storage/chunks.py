@@ -59,8 +59,8 @@ class PlaneChunks:
         self._written: dict[tuple[int, ...], int] = {}
         self._pool = ThreadPoolExecutor(min(_STRIPES, os.cpu_count() or 1), "plane chunks")
         if compress:
-            # An index that is complete from the start only changes in place: no plane that is
-            # written can be lost to a kill between two of its blocks.
+            # An index that is complete from the start only changes in place, so no written plane is
+            # lost if the process is killed while the index is updated.
             for plane in range(shape[0]):
                 for row in self._starts:
                     self._dataset.write_direct_chunk((plane, row, 0), b"\0")
@@ -102,12 +102,12 @@ class PlaneChunks:
         return self._stretches(self._dataset)
 
     def require_whole(self, file: h5py.File, path: Path) -> None:
-        """Read every chunk from a file opened anew.
+        """Read every chunk from the reopened file.
 
         Parameters
         ----------
         file
-            The file, opened anew.
+            The reopened file.
         path
             Named in the error.
 
@@ -122,8 +122,8 @@ class PlaneChunks:
             self._pool.map(partial(_is_whole, path), found)
         ):
             raise FormatError(
-                f"{path}: /{self._name} read back is not what was written; check the disk and "
-                "take the stack again"
+                f"{path}: /{self._name} read back differs from what was written; check the disk "
+                "and take the stack again"
             )
 
     def close(self) -> None:

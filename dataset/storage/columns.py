@@ -87,7 +87,7 @@ def dataset_of(group: h5py.Group, name: str, path: object) -> h5py.Dataset:
     found = group.get(name)
     if not isinstance(found, h5py.Dataset):
         where = f"{group.name.rstrip('/')}/{name}"
-        raise FormatError(f"{path}: column {where} is missing; take the file from its source again")
+        raise FormatError(f"{path}: column {where} is missing; copy the file from its source again")
     return found
 
 
@@ -98,12 +98,12 @@ def _read(group: h5py.Group, name: str, kind: str, length: int, path: object) ->
     if stored != wanted or column.shape != (length,):
         raise FormatError(
             f"{path}: column {column.name} is {stored}{list(column.shape or ())}, "
-            f"should be {wanted}[{length}]; take the file from its source again"
+            f"should be {wanted}[{length}]; copy the file from its source again"
         )
     try:
         values: NDArray[Any] = column.asstr()[:] if kind == TEXT else column[:]
     except (OSError, UnicodeDecodeError) as error:
         raise FormatError(
-            f"{path}: column {column.name} cannot be read; take the file from its source again"
+            f"{path}: column {column.name} cannot be read; copy the file from its source again"
         ) from error
     return values

@@ -45,19 +45,19 @@ def require_held(file: h5py.File, path: object, size: int, unfinished: bool = Fa
         name = found.name
         if any(found.attrs.get_id(key).shape for key in found.attrs):
             raise FormatError(
-                f"{path}: an attribute of {name} is a list; take the file from its source again"
+                f"{path}: an attribute of {name} is a list; copy the file from its source again"
             )
         if isinstance(found, h5py.Group):
             continue
         settings = found.id.get_create_plist()
         if found.is_virtual or settings.get_external_count():
             raise FormatError(
-                f"{path}: the values of {name} lie in other files; copy them into this one"
+                f"{path}: the values of {name} are in other files; copy them into this one"
             )
         kind = found.dtype
         if kind.kind not in _NUMBERS:
             raise FormatError(
-                f"{path}: {name} holds neither numbers nor text of fixed length; take the "
+                f"{path}: {name} has neither numbers nor text of fixed length; copy the "
                 "file from its source again"
             )
         held = found.id.get_storage_size()
@@ -67,13 +67,13 @@ def require_held(file: h5py.File, path: object, size: int, unfinished: bool = Fa
         expands += held * (MOST_PACKED if settings.get_nfilters() else 1)
         if held > size:
             raise FormatError(
-                f"{path}: {name} claims {_bytes(held)} of a file of {_bytes(size)}; "
-                "take the file from its source again"
+                f"{path}: {name} declares {_bytes(held)} in a file of {_bytes(size)}; "
+                "copy the file from its source again"
             )
     if declared > min(expands, size * MOST_PACKED) + SPARE_BYTES:
         raise FormatError(
-            f"{path} declares {_bytes(declared)} and holds {_bytes(min(stored, size))}; "
-            "take the file from its source again"
+            f"{path} declares {_bytes(declared)} but stores {_bytes(min(stored, size))}; "
+            "copy the file from its source again"
         )
 
 
@@ -87,15 +87,12 @@ def _items(file: h5py.File, path: object) -> Iterator[h5py.Group | h5py.Dataset]
             items += 1
             if depth >= _DEEPEST or items > _MOST_ITEMS:
                 raise FormatError(
-                    f"{path} holds more groups than any file of fgaf; name another file"
+                    f"{path} has more groups than any file of fgaf; give another file"
                 )
             link = group.get(name, getlink=True)
             where = f"{group.name.rstrip('/')}/{name}"
             if not isinstance(link, h5py.HardLink):
-                raise FormatError(
-                    f"{path}: {where} is a link to something else; copy what it names into this "
-                    "file"
-                )
+                raise FormatError(f"{path}: {where} is a link; copy its target into this file")
             item: Any = group[name]
             if isinstance(item, h5py.Group):
                 waiting.append((item, depth + 1))

@@ -1,12 +1,13 @@
-"""A file that HDF5 can always write to, even when the disk cannot.
+"""A file that accepts every write of HDF5 and reports errors of the disk later.
 
 HDF5 does not survive a failed write: errors while a dataset is closed are lost, and a later flush,
-close or open of the same file crashes the process (seen with HDF5 2.0 on a full disk). So HDF5 gets
-this file instead of a path. It keeps the first error for its owner, and after an error accepts all
-data and writes nothing: the disk keeps the state of the last good flush.
+close or open of the same file crashes the process (seen with HDF5 2.0 on a full disk). So HDF5
+writes to this file object instead of a path. It stores the first error for the caller, and after an
+error it accepts all data and writes nothing: the file on disk stays in the state of the last
+successful flush.
 
-It also syncs data to the disk during writing, not only at the end: the disk is never idle, a power
-loss costs little, and the system's memory does not fill up.
+It also syncs data to the disk during writing, not only at the end: little is lost in a power
+failure, and the system's memory does not fill up.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class DeferredErrorFile(io.RawIOBase):
             raise
 
     def share(self) -> None:
-        """Let others open the file for reading, while none can write to it."""
+        """Let other programs open the file for reading; none can write to it."""
         share_lock(self._file.fileno())
 
     def check(self) -> None:
@@ -108,7 +109,7 @@ class DeferredErrorFile(io.RawIOBase):
         Raises
         ------
         OSError
-            The disk is full, gone, ...
+            The disk is full, was removed, ...
         """
         if self._error is not None:
             raise self._error
@@ -155,7 +156,7 @@ class DeferredErrorFile(io.RawIOBase):
         return self._file.readinto(buffer) or 0
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write all of `data`, or keep the error."""
+        """Write all of `data`, or store the error."""
         left = memoryview(data).cast("B")
         whole = len(left)
         try:
@@ -211,7 +212,7 @@ def deferred_error_file(path: Path) -> Iterator[DeferredErrorFile]:
     Raises
     ------
     OSError
-        The first error that the disk gave, once the block has ended.
+        The first error of the disk, after the block has ended.
     """
     disk = DeferredErrorFile(path)
     try:
@@ -233,7 +234,7 @@ def writing_hdf5(path: Path) -> Iterator[h5py.File]:
     Raises
     ------
     OSError
-        The first error that the disk gave, once the block has ended.
+        The first error of the disk, after the block has ended.
     """
     with deferred_error_file(path) as disk, h5py.File(disk, "w") as file:
         yield file

@@ -1,4 +1,4 @@
-"""Opening of HDF5 files: ours are read, anything else is refused with one line."""
+"""Opening of HDF5 files: those of fgaf are read, all others are refused with a one-line error."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from fgaf.dataset.storage.attributes import read_attribute
 from fgaf.dataset.storage.declared import require_held
 from fgaf.dataset.storage.url import Url
 
-# What h5py raises on a damaged file, depending on which bytes are hit.
+# Errors that h5py raises for a damaged file, depending on the damaged bytes.
 DAMAGE = (
     OSError,
     RuntimeError,
@@ -32,7 +32,7 @@ DAMAGE = (
 def open_format(
     path: Path | Url, kind: str, version: int, unfinished: bool = False
 ) -> Iterator[h5py.File]:
-    """Open one of our files for reading, and refuse anything else in one line.
+    """Open a file of fgaf for reading; refuse all others in one line.
 
     Parameters
     ----------
@@ -43,13 +43,13 @@ def open_format(
     version
         Newest ``format_version`` this program reads.
     unfinished
-        Whether a broken run may have left it, with room for images that were never taken.
+        Whether it may be of a broken run, with space for images that were not taken.
 
     Raises
     ------
     FormatError
-        Missing, no HDF5, truncated, in use, of another format, or newer; or it refers to other
-        files or holds less than it declares.
+        It is missing, not HDF5, truncated, in use, of another format, or newer; or it refers to
+        other files or stores less than it declares.
     """
     with open_hdf5(path, unfinished) as file:
         with reading(path):
@@ -57,9 +57,11 @@ def open_format(
             stored = read_attribute(file, "format_version")
         if found != kind:
             what = f"format {found!r}" if isinstance(found, str) else "an HDF5 file of another kind"
-            raise FormatError(f"{path} is not of format {kind!r} but {what}; name another file")
+            raise FormatError(f"{path} is not of format {kind!r} but {what}; give another file")
         if not isinstance(stored, int):
-            raise FormatError(f"{path}: format_version is missing; take the file again")
+            raise FormatError(
+                f"{path}: format_version is missing; copy the file from its source again"
+            )
         if stored > version:
             raise FormatError(
                 f"{path} has format version {stored}, this program reads up to {version}; "
@@ -69,53 +71,53 @@ def open_format(
 
 
 def format_of(path: Path | Url) -> str:
-    """Find out which of our formats a file says it is: its attribute ``format``.
+    """Read the format of a file of fgaf: its attribute ``format``.
 
     Raises
     ------
     FormatError
-        Missing, no HDF5, truncated, in use, or not one of ours.
+        It is missing, not HDF5, truncated, in use, or not a file of fgaf.
     """
     with open_hdf5(path) as file, reading(path):
         found = read_attribute(file, "format")
     if not isinstance(found, str):
-        raise FormatError(f"{path} is an HDF5 file that fgaf did not write; name another file")
+        raise FormatError(f"{path} is an HDF5 file that fgaf did not write; give another file")
     return found
 
 
 @contextmanager
 def reading(path: object) -> Iterator[None]:
-    """Say in one line that a file is damaged where HDF5 stumbles over its contents.
+    """Replace HDF5's errors while reading by one line that says that the file is damaged.
 
     Raises
     ------
     FormatError
-        In place of whatever the block raised on reading.
+        Instead of the error raised in the block.
     """
     try:
         yield
     except DAMAGE as error:
         raise FormatError(
-            f"{path} is damaged and cannot be read whole; take it from its source again"
+            f"{path} is damaged and cannot be read completely; copy it from its source again"
         ) from error
 
 
 @contextmanager
 def open_hdf5(path: Path | Url, unfinished: bool = False) -> Iterator[h5py.File]:
-    """Open any HDF5 file for reading that holds what it declares; see `open_format`.
+    """Open any HDF5 file for reading, unless it stores less than it declares; see `open_format`.
 
     Parameters
     ----------
     path
         The file, or its address.
     unfinished
-        Whether it may lack what a finished file has.
+        Whether it may be unfinished.
 
     Raises
     ------
     FormatError
-        Missing, no HDF5, truncated or in use; or it refers to other files or holds less than it
-        declares.
+        It is missing, not HDF5, truncated or in use; or it refers to other files or stores less
+        than it declares.
     """
     if isinstance(path, Url):
         with path.open() as remote, _remote_hdf5(path, remote) as file:
@@ -127,7 +129,7 @@ def open_hdf5(path: Path | Url, unfinished: bool = False) -> Iterator[h5py.File]
         file = _opened(path)
     except BlockingIOError as error:
         raise FormatError(
-            f"{path} is being written by another program; wait for its end"
+            f"{path} is being written by another program; wait until it has finished"
         ) from error
     except OSError as error:
         raise FormatError(_cannot_open(path, error)) from error
@@ -137,7 +139,7 @@ def open_hdf5(path: Path | Url, unfinished: bool = False) -> Iterator[h5py.File]
 
 
 def _opened(path: Path) -> h5py.File:
-    """Open with HDF5's own lock, and without it where the file system has none."""
+    """Open with HDF5's own lock, or without it if the file system has no locks."""
     try:
         return h5py.File(path, "r")
     except OSError as error:
@@ -155,10 +157,13 @@ def _remote_hdf5(url: Url, remote: IO[bytes]) -> h5py.File:
     try:
         return h5py.File(remote, "r")
     except OSError as error:
-        raise FormatError(f"{url} is no HDF5 file, or truncated; check the address") from error
+        raise FormatError(
+            f"{url} is not an HDF5 file, or is truncated; check the address"
+        ) from error
     except ValueError as error:
         raise FormatError(
-            f"{url} cannot be read in pieces, its server knows no ranges; download it"
+            f"{url} cannot be read in pieces, because its server does not support byte ranges; "
+            "download it"
         ) from error
 
 
@@ -166,7 +171,7 @@ def _cannot_open(path: Path, error: OSError) -> str:
     with path.open("rb") as handle:
         start = handle.read(8)
     if start != b"\x89HDF\r\n\x1a\n":
-        return f"{path} is not an HDF5 file; name a file that fgaf wrote"
+        return f"{path} is not an HDF5 file; give a file that fgaf wrote"
     if "unable to lock file" in str(error):
-        return f"{path} is being written by another program; wait for its end"
-    return f"{path} is truncated or damaged and cannot be opened; take it from its source again"
+        return f"{path} is being written by another program; wait until it has finished"
+    return f"{path} is truncated or damaged and cannot be opened; copy it from its source again"

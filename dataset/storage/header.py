@@ -58,7 +58,7 @@ def write_header(file: h5py.File, kind: str, format_version: int, header: BaseMo
 
 
 def read_header(file: h5py.File, model: type[Header], path: object) -> Header:
-    """Read the attributes that `model` names.
+    """Read the attributes of the fields of `model`.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def read_header(file: h5py.File, model: type[Header], path: object) -> Header:
         )
     except ValidationError as error:
         raise FormatError(
-            f"{path}: attribute {first_fault(error)}; take the file from its source again"
+            f"{path}: attribute {first_fault(error)}; copy the file from its source again"
         ) from error
 
 

@@ -1,10 +1,10 @@
-"""Seals: checksums inside our HDF5 files, so that an altered or cut file is never read as good.
+"""Seals: checksums inside our HDF5 files, so that an altered or truncated file is detected.
 
 Every dataset carries the attribute ``sha256`` (of its type, shape and values), the file the
 attribute ``content_sha256`` (of all attributes and of every dataset's seal). Images written as fast
 as a camera gives them carry ``sums_sha256`` in place of ``sha256``: of two checksums of each image.
-All are taken of what a reader sees and not of the bytes on disk, so a lossless copy keeps them. The
-bytes on disk, those that HDF5 leaves unused among them, have a seal of their own in the file's last
+All are computed from the values and not from the bytes on disk, so a lossless copy keeps them. The
+bytes on disk, including those that HDF5 leaves unused, have a separate seal in the file's last
 line.
 """
 
@@ -37,7 +37,7 @@ Bar = Callable[[Sequence[int]], Iterable[int]]
 
 @dataclass(frozen=True)
 class Stretch:
-    """Bytes of a file whose CRC-32 is known: where they begin, how many."""
+    """Bytes of a file whose CRC-32 is known: offset, length and checksum."""
 
     offset: int
     length: int
@@ -45,12 +45,12 @@ class Stretch:
 
 
 def seal(file: h5py.File, known: Mapping[str, SumsDigest] | None = None) -> str:
-    """Write the seals of every dataset and of the file; nothing may be added after it.
+    """Write the seals of every dataset and of the file; nothing may be added afterwards.
 
     Parameters
     ----------
     file
-        A file open for writing, complete but for its seals.
+        A file open for writing, complete except for its seals.
     known
         Digests taken while writing, by dataset path such as ``"frames"``.
 
@@ -74,7 +74,7 @@ def seal(file: h5py.File, known: Mapping[str, SumsDigest] | None = None) -> str:
 def seal_end(path: Path, known: Iterable[Stretch] = ()) -> None:
     """Append the line that seals the bytes of a finished, closed file: their number and CRC-32.
 
-    HDF5 does not read beyond what its own header says, so the line is in nobody's way.
+    HDF5 ignores bytes beyond the end given in its header, so it ignores this line.
 
     Parameters
     ----------
@@ -112,14 +112,15 @@ def broken_seals(file: h5py.File, but: str = "", progress: Bar = iter) -> list[s
     file
         The file.
     but
-        A dataset that is left out, as somebody else has checked it.
+        A dataset that is left out, because the caller checks it.
     progress
         Wraps the first rows of the blocks of each dataset that is larger than one.
 
     Returns
     -------
     list of str
-        What differs: dataset paths, and "the attributes" for the file's own seal. Empty when whole.
+        What differs: dataset paths, and "the attributes" for the file's own seal. Empty if nothing
+        does.
     """
     differing = []
     for name, dataset in _datasets(file):
@@ -145,12 +146,12 @@ def attributes_sealed(file: h5py.File) -> bool:
 
 
 def fingerprint_of(file: h5py.File) -> str:
-    """content_sha256 of an open file; empty when it carries none."""
+    """content_sha256 of an open file; empty if it has none."""
     return str(read_attribute(file, FILE_SEAL) or "")
 
 
 def attribute_types(file: h5py.File) -> dict[str, dict[str, str]]:
-    """Every group and dataset of a file, and the type and value of its attributes but the seals."""
+    """Every group and dataset of a file, and type and value of its attributes except the seals."""
     seals = {SEAL, SUMS_SEAL, FILE_SEAL, END_SEAL}
     found: dict[str, dict[str, str]] = {}
 
@@ -172,31 +173,31 @@ def verify(file: h5py.File, path: object, but: str = "", progress: Bar = iter) -
     path
         Named in the error.
     but
-        What is left out, see `broken_seals`.
+        Dataset that is left out, see `broken_seals`.
     progress
         Wraps the blocks, see `broken_seals`.
 
     Raises
     ------
     FormatError
-        There are none, or a checksum differs; the line names where.
+        There are none, or a checksum differs; the message says where.
     """
     with reading(path):
         if not fingerprint_of(file):
             raise FormatError(
-                f"{path} has no checksum: it was never finished, or is damaged; `acq recover` "
-                "publishes what a broken run left in a .part"
+                f"{path} has no checksum: it is unfinished or damaged; `acq recover` publishes the "
+                "planes of a broken run's .part"
             )
         differing = broken_seals(file, but, progress)
     if differing:
         raise FormatError(
             f"{path}: checksum differs in {', '.join(differing)}; the file was altered or damaged, "
-            "take it from its source again"
+            "copy it from its source again"
         )
 
 
 def _checksum(handle: BinaryIO, length: int, checksum: int = 0) -> tuple[int, int]:
-    """Length and CRC-32, begun by `checksum`, of the next `length` bytes."""
+    """Length and CRC-32 of the next `length` bytes; `checksum` is that of the bytes before."""
     read = 0
     while read < length and (block := handle.read(min(_BLOCK_BYTES, length - read))):
         read, checksum = read + len(block), zlib.crc32(block, checksum)
@@ -268,7 +269,7 @@ def _canonical(value: object) -> list[object]:
 
 
 def _typed(value: object) -> str:
-    """Type and value as a person may compare them."""
+    """Type and value as text, for people."""
     if isinstance(value, str | bytes):
         text = value if isinstance(value, str) else value.decode(errors="replace")
         return f"{'text' if isinstance(value, bytes) else 'text of variable length'} {text!r}"

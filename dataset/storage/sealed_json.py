@@ -36,7 +36,7 @@ def unseal_json(content: Any) -> dict[str, Any]:
         It is not an object, has no checksum, or the checksum differs.
     """
     if not isinstance(content, dict):
-        raise ValueError("no JSON object")
+        raise ValueError("not a JSON object")
     kept = {key: value for key, value in content.items() if key != _SEAL}
     seal = content.get(_SEAL, _digest(kept) if content.get("format_version") == 1 else None)
     if seal != _digest(kept):

@@ -59,10 +59,10 @@ class Url:
             raise missing(error, "fsspec") from error
         except FileNotFoundError as error:
             raise FormatError(
-                f"{self} is not there, or its server does not answer; check the address"
+                f"{self} does not exist, or its server does not answer; check the address"
             ) from error
         except PermissionError as error:
-            raise FormatError(f"{self} may not be read; check the keys") from error
+            raise FormatError(f"access to {self} is denied; check the keys") from error
         except (ValueError, OSError) as error:
             raise FormatError(
                 f"{self} cannot be read ({_short(error)}); check the address"

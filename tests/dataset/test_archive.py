@@ -89,7 +89,7 @@ UNSOUND: dict[str, tuple[str, Any]] = {
 @pytest.mark.parametrize("name", UNSOUND)
 def test_an_unsound_archive_is_not_written(name: str, archive: Archive, tmp_path: Path) -> None:
     column, change = UNSOUND[name]
-    with pytest.raises(FgafError, match="not a sound archive"):
+    with pytest.raises(FgafError, match="the archive is not valid"):
         write_archive(tmp_path / "a.h5", replace(archive, **{column: change(archive)}))
     assert list(tmp_path.iterdir()) == []
 

@@ -149,8 +149,10 @@ def test_wrong_calls_are_one_line(good_archive: Path, good_stack: Path, tmp_path
     out = tmp_path / "CARD.md"
     assert "is not of format" in run("card", good_stack, "--out", out, code=1)
     absent = tmp_path / "absent"
-    assert "is not there" in run("card", good_archive, "--out", out, "--about", absent, code=2)
-    assert "is not there" in run("card", good_archive, "--out", out, "--agreement", absent, code=2)
+    assert "does not exist" in run("card", good_archive, "--out", out, "--about", absent, code=2)
+    assert "does not exist" in run(
+        "card", good_archive, "--out", out, "--agreement", absent, code=2
+    )
     absent.write_text("{}")
     said = run("card", good_archive, "--out", out, "--agreement", absent, code=2)
     assert "is not the output of `fgaf-curate agreement SESSION --json`" in said

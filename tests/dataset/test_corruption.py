@@ -246,7 +246,7 @@ def test_what_is_no_file_of_ours_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "a.h5"
     other.write_text("text")
     assert "is not an HDF5 file" in str(validate(other).findings[0])
-    assert "is not there" in str(validate(tmp_path / "absent.h5").findings[0])
+    assert "does not exist" in str(validate(tmp_path / "absent.h5").findings[0])
     with h5py.File(other, "w") as file:
         file["images"] = [1]
     assert "fgaf did not write" in str(validate(other).findings[0])

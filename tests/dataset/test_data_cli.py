@@ -54,13 +54,13 @@ def test_import_says_in_json_what_it_wrote(tiff: Path, tmp_path: Path) -> None:
 
 
 def test_refusals_are_one_line_with_an_exit_code(tiff: Path, tmp_path: Path) -> None:
-    assert "does not say its z step" in run("import", tiff, "--out", tmp_path, code=2).stderr
+    assert "does not contain its z step" in run("import", tiff, "--out", tmp_path, code=2).stderr
     run("import", tiff, "--out", tmp_path, "--step", 0.5)
     assert "exists already" in run("import", tiff, "--out", tmp_path, "--step", 0.5, code=1).stderr
     run("import", tiff, "--out", tmp_path, "--step", 0.5, "--overwrite")
     said = run("import", tiff, "--out", tmp_path / "b", "--step", 1, "--na", -1, code=2).stderr
     assert "'--na': -1 is out of bounds; give 0.001 to 2" in said
-    assert "is not there" in run("info", tmp_path / "absent.h5", code=1).stderr
+    assert "does not exist" in run("info", tmp_path / "absent.h5", code=1).stderr
 
 
 def test_patches_become_an_archive(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ REFUSED = [
     Refused("multiple of 0.5 µm up to 1 µm", lambda a: subset(a, Selection(half_range_um=0.7))),
     Refused("multiple of 0.5 µm up to 1 µm", lambda a: subset(a, Selection(half_range_um=2))),
     Refused("most: 0 is out of bounds; give 1", lambda a: subset(a, Selection(most=0))),
-    Refused("name two or more", lambda a: merge([a])),
+    Refused("give two or more", lambda a: merge([a])),
     Refused("--resample crop", both(lambda a: narrower(replace(a, images=a.images[:])))),
     Refused("--resample crop", both(lambda a: replace(a, images=a.images[:].astype(np.uint8)))),
     Refused("--resample scale", both(lambda a: with_optics(a, pixel_size_um=0.2), resample="crop")),

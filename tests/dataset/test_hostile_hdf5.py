@@ -94,9 +94,9 @@ CASES = [
     Hostile(
         "external storage",
         instead("frames", shape=(5, 24, 24), dtype="u2", external=EXTERNAL),
-        "lie in other files",
+        "are in other files",
     ),
-    Hostile("virtual", virtual, "lie in other files"),
+    Hostile("virtual", virtual, "are in other files"),
     Hostile("references", instead("frames", shape=(5,), dtype=h5py.ref_dtype), "neither numbers"),
     Hostile("text of any length", twice, "neither numbers nor text"),
     Hostile("an endless tree", deep, "more groups"),

@@ -210,7 +210,7 @@ RGB = np.random.default_rng(1).integers(0, 255, (6, 5, 16, 16, 3), dtype=np.uint
 MANY = SET.reshape(-1, 16, 16)
 BAD = [
     Bad("numbers of what", folders(NUMBERS), "pass --labels to say whether"),
-    Bad("no depth", folders(["a", "b", "c"]), "the folder 'a' is no depth class"),
+    Bad("no depth", folders(["a", "b", "c"]), "the folder 'a' is not a depth class"),
     Bad("step contradicted", folders(DEPTHS), "0.5 µm by the folders' names", PatchSettings(1.0)),
     Bad("no step", folders(NUMBERS), "give it with --step", PatchSettings(labels="class")),
     Bad("even", folders(NUMBERS[:4]), "an even number", PatchSettings(0.5, labels="class")),
@@ -219,7 +219,7 @@ BAD = [
     Bad("uneven", folders(["-1um", "0um", "0.5um", "1um"]), "evenly round 0", PatchSettings()),
     Bad("not class numbers", folders(BARE), "pass --labels um", PatchSettings(labels="class")),
     Bad("sizes", unlike, "all patches must have one size"),
-    Bad("loose", loose, "lies in no class's folder"),
+    Bad("loose", loose, "is not in the folder of a class"),
     Bad("deep", folders([f"a/{name}" for name in DEPTHS]), "expected CLASS/image or SIDE/CLASS"),
     Bad("colour", folders(DEPTHS, pixels=RGB), "is a colour image"),
     Bad("not square", folders(DEPTHS, pixels=SET[..., :9]), "patches are square"),
@@ -238,7 +238,7 @@ BAD = [
     Bad("no cell", folders(DEPTHS), "finds no cell in", PatchSettings(cell_from="(x)y")),
     Bad("empty", lambda folder: folder, "holds no TIFF"),
     Bad("absent", lambda folder: folder / "absent", "is neither a folder nor an .npz"),
-    Bad("absent npz", lambda folder: folder / "absent.npz", "is not there"),
+    Bad("absent npz", lambda folder: folder / "absent.npz", "does not exist"),
     Bad("other arrays", npz(x=SET, y=SET), "has no train_images"),
     Bad("no labels", npz(**without("val_labels")), "no val_labels"),
     Bad("no step npz", npz(**medmnist()), "give it with --step", PatchSettings()),

@@ -122,7 +122,7 @@ def test_times_and_channels_are_taken_as_asked(name: str, tmp_path: Path) -> Non
     np.testing.assert_array_equal(first.frames, PIXELS[0, :, 1])
     np.testing.assert_array_equal(last.frames, PIXELS[2, :, 1])
     assert first.header.field == last.header.field != ""
-    with pytest.raises(FgafError, match=r"time points: 3, channels: 2\); say which with --take"):
+    with pytest.raises(FgafError, match=r"time points: 3, channels: 2\); choose with --take"):
         imported(source, tmp_path / "other")
 
 
@@ -242,14 +242,14 @@ BAD = [
     Bad("NDTiff, steps differ", lambda f: ndtiff(f, summary={"z-step_um": 1.0}), "1 µm by Micro"),
     Bad("ND2, cut", cut(nikon, ""), "is damaged or not a readable ND2"),
     Bad("ND2, one plane", lambda f: nikon(f, ONE[:, :1]), "not a z-stack of two or more"),
-    Bad("ND2, no step", lambda f: nikon(f, step_um=0.0), "does not say its z step"),
+    Bad("ND2, no step", lambda f: nikon(f, step_um=0.0), "does not contain its z step"),
     Bad("ND2, broken off", lambda f: nikon(f, absent=(4,)), "no data in plane 4"),
     Bad("NDTiff, a z index missing", lambda f: ndtiff(f, leave_out=(2,)), "no image of plane 2"),
     Bad("NDTiff, down by its step", lambda f: ndtiff(f, summary={"z-step_um": -0.5}), "go down by"),
-    Bad("Zarr 0.1", older_zarr("0.1", None), "is OME-Zarr 0.1, which says neither"),
-    Bad("Zarr 0.2", older_zarr("0.2", None), "is OME-Zarr 0.2, which says neither"),
-    Bad("Zarr 0.3", older_zarr("0.3", list("tczyx")), "is OME-Zarr 0.3, which says neither"),
-    Bad("Zarr, no unit", lambda f: ome_zarr(f, unit=""), "does not say its z step"),
+    Bad("Zarr 0.1", older_zarr("0.1", None), "is OME-Zarr 0.1, which has neither"),
+    Bad("Zarr 0.2", older_zarr("0.2", None), "is OME-Zarr 0.2, which has neither"),
+    Bad("Zarr 0.3", older_zarr("0.3", list("tczyx")), "is OME-Zarr 0.3, which has neither"),
+    Bad("Zarr, no unit", lambda f: ome_zarr(f, unit=""), "does not contain its z step"),
     Bad("Zarr, one plane", lambda f: ome_zarr(f, ONE[:, :1]), "not a z-stack of two or more"),
     Bad("Zarr, float", lambda f: ome_zarr(f, ONE / 2.0), "float64 pixels"),
     Bad("Zarr, no array", without(ome_zarr, "s0"), "not a readable OME-Zarr image"),

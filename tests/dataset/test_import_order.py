@@ -172,7 +172,7 @@ BAD = [
         mm(0.5, FLAT, steps=(0.25,)),
         ("0.25 µm by OME PhysicalSizeZ", "0.5 µm by Micro-Manager z-step_um"),
     ),
-    ("no unit of z", imagej(spacing=0.5, zunit="pixel"), ("does not say its z step",)),
+    ("no unit of z", imagej(spacing=0.5, zunit="pixel"), ("does not contain its z step",)),
 ]
 
 

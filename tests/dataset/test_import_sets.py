@@ -191,7 +191,7 @@ LAUGHS = '<!DOCTYPE a [<!ENTITY a "ha">' + "".join(
     f'<!ENTITY {b} "{f"&{a};" * 20}">' for a, b in itertools.pairwise("abcdefghij")
 )
 HOSTILE = [
-    ('SizeZ="5"', 'SizeZ="99999999999"', "its OME-XML claims"),
+    ('SizeZ="5"', 'SizeZ="99999999999"', "its OME-XML declares"),
     ('SizeZ="5"', 'SizeZ="900000"', "lacks plane 5"),
     ('PlaneCount="5"', 'PlaneCount="99999999999"', ""),
     ('IFD="0"', 'IFD="99999999999"', "is said to have more"),

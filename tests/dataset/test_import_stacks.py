@@ -288,9 +288,9 @@ NONE = ImportSettings()
 RGB = np.random.default_rng(1).integers(0, 255, (5, 20, 30, 3), dtype=np.uint8)
 FLOATS = np.where(PIXELS > 3990, np.nan, PIXELS / 4000).astype(np.float32)
 BAD = [
-    Bad("no step", plain(), "does not say its z step; give it with --step", NONE),
-    Bad("no OME step", ome(meta=without("PhysicalSizeZ")), "does not say its z step", NONE),
-    Bad("step without unit", imagej(unit=""), "does not say its z step", NONE),
+    Bad("no step", plain(), "does not contain its z step; give it with --step", NONE),
+    Bad("no OME step", ome(meta=without("PhysicalSizeZ")), "does not contain its z step", NONE),
+    Bad("step without unit", imagej(unit=""), "does not contain its z step", NONE),
     Bad(
         "steps differ",
         ome(),
@@ -338,7 +338,7 @@ BAD = [
     Bad("half an ImageJ file", cut(imagej(), 0.5), "truncated"),
     Bad("nearly a file", cut(plain(), 0.97), "truncated"),
     Bad("text", text, "damaged or not a TIFF"),
-    Bad("not there", lambda folder: folder / "absent.tif", "is not there"),
+    Bad("not there", lambda folder: folder / "absent.tif", "does not exist"),
     Bad("gap", images(["1.png", "2.png", "4.png"]), "no image numbered 3"),
     Bad("repeat", images(["z1.png", "z01.png", "z2.png"]), "several images numbered 1"),
     Bad("no number", images(["a.png", "b.png"]), "mixes images named"),
@@ -586,7 +586,7 @@ def test_each_time_point_has_its_own_positions_and_times(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("take", "says"),
     [
-        ({}, "holds several z-stacks (time points: 4); say which with --take time=0"),
+        ({}, "holds several z-stacks (time points: 4); choose with --take time=0"),
         ({"time": "4"}, "has 4 time points, numbered 0 to 3"),
         ({"time": "first"}, "give a number, a range such as 0:10"),
         ({"time": "7:9"}, "has 4 time points"),

@@ -112,7 +112,7 @@ def test_what_is_no_file_is_named_and_not_opened(tmp_path: Path) -> None:
             Path(folder) / "socket": "is a socket",
             Path("/dev/zero"): "is a device",
             tmp_path: "is a folder",
-            tmp_path / "absent": "is not there",
+            tmp_path / "absent": "does not exist",
             tmp_path / "a\0b": "is not a valid file name",
         }
         for path, says in cases.items():

@@ -131,7 +131,7 @@ def test_keys_in_addresses_are_left_out(tmp_path: Path) -> None:
     ("name", "says"),
     [
         ("no/a.log", "there is no folder {folder}/no; make it or choose another"),
-        ("stack.h5", "{folder}/stack.h5 is no log of fgaf; choose another name"),
+        ("stack.h5", "{folder}/stack.h5 is not a log of fgaf; choose another name"),
         (".", "File '{folder}' is a directory"),
     ],
 )
@@ -159,7 +159,7 @@ def test_a_full_disk_is_told_once_and_stops_nothing(full: str) -> None:
     (told,) = (line for line in done.stderr.splitlines() if "the log" in line)
     assert told == (
         "warning: the log /dev/full cannot be written (No space left on device); "
-        "the work goes on without"
+        "it is left incomplete"
     )
 
 

@@ -164,7 +164,7 @@ def test_a_file_that_is_not_read_back_as_written_is_not_published(
     path = tmp_path / "a.stack.h5"
     with RawWriter(path, HEADER, PIXELS.shape, np.uint16) as writer:
         fill(writer)
-        with pytest.raises(FormatError, match="/frames read back is not what was written"):
+        with pytest.raises(FormatError, match="/frames read back differs from what was written"):
             writer.publish()
     assert not path.exists()
     assert writer.part.exists()
@@ -203,7 +203,7 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="uint8 or uint16, not float32"):
         RawWriter(path, HEADER, PIXELS.shape, np.float32)  # type: ignore[arg-type]
     with RawWriter(path, HEADER, PIXELS.shape, np.uint16) as writer:
-        with pytest.raises(FgafError, match="when plane 0 was due"):
+        with pytest.raises(FgafError, match="instead of plane 0"):
             writer.write(
                 1,
                 PIXELS[1],
@@ -228,12 +228,12 @@ def test_a_discarded_stack_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_only_the_part_of_a_broken_run_is_recovered(tmp_path: Path, good_stack: Path) -> None:
-    with pytest.raises(SettingError, match="is not a broken run"):
+    with pytest.raises(SettingError, match="is not the file of a broken run"):
         recover(good_stack)
     with RawWriter(tmp_path / "a.stack.h5", HEADER, PIXELS.shape, np.uint16) as writer:
         copy = shutil.copy(writer.part, tmp_path / "b.stack.h5.part")
     assert not writer.part.exists()
-    with pytest.raises(FgafError, match="holds no whole plane"):
+    with pytest.raises(FgafError, match="has no complete plane"):
         recover(copy)
 
 
