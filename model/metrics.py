@@ -218,7 +218,7 @@ def better_than_chance(metrics: Mapping[str, Any]) -> bool | None:
     -------
     bool or None
         Whether the whole interval of its top-1 is above the share of the most common class; None
-        with fewer than two cells, where there is no interval.
+        with fewer than two cells, if there is no interval.
     """
     interval = metrics["intervals"]["top1"]
     if interval is None:
@@ -236,7 +236,9 @@ def _check(p: Floats, true_um: Floats, grid: Floats, cell: npt.NDArray[Any]) -> 
             f"{cell.size} cell numbers and {grid.size} classes"
         )
     if not (np.isfinite(p).all() and np.isfinite(true_um).all()):
-        raise FgafError("probabilities or depths are not finite: the training diverged")
+        raise FgafError(
+            "probabilities or depths are not finite: the training diverged; lower the learning rate"
+        )
 
 
 def _draws(n_cells: int, seed: int) -> Integers:

@@ -165,8 +165,8 @@ def _failure(failed: Sequence[tuple[Run, Exception]], n_runs: int) -> FgafError:
     run, cause = failed[0]
     others = "" if len(failed) == 1 else f" (and {len(failed) - 1} more)"
     error = FgafError(
-        f"{run.name}{others} failed: {cause}; the answers of the other "
-        f"{n_runs - len(failed)} of {count(n_runs, 'run')} are kept, run again to resume"
+        f"{run.name}{others} failed: {cause}; the answers of the other {n_runs - len(failed)} of "
+        f"{count(n_runs, 'run')} are kept: run the same command again to resume"
     )
     error.__cause__ = cause
     return error
@@ -187,7 +187,7 @@ def folder_for(usual: Path, preset: Preset, data: EvaluationSet) -> Path:
     Parameters
     ----------
     usual
-        The name wanted.
+        The preferred name.
     preset, data
         The benchmark.
 
@@ -227,13 +227,13 @@ def _enter(out: Path, preset: Preset, data: EvaluationSet, overwrite: bool) -> N
             names = {"preset": "preset or settings", "archive": "archive", "split": "split"}
             differs = [name for key, name in names.items() if held.get(key) != identity[key]]
             raise ExistsError(
-                f"{out} holds a benchmark with another {' and '.join(differs)}; "
+                f"{out} contains a benchmark with another {' and '.join(differs)}; "
                 "choose another folder or pass --overwrite"
             )
         for folder in ("runs", "models"):
             shutil.rmtree(out / folder, ignore_errors=True)
     elif any(path.name != RUN_LOCK for path in out.iterdir()):
-        raise ExistsError(f"{out} is there already and holds no benchmark; choose another folder")
+        raise ExistsError(f"{out} already exists and is not a benchmark; choose another folder")
     write_text(card, json.dumps(identity, indent=1) + "\n", overwrite=True)
 
 
@@ -242,6 +242,6 @@ def _read_card(card: Path) -> dict[str, Any]:
         held = parse_json(read_bytes(card))
     except ValueError as error:
         raise FormatError(
-            f"{card} is damaged; choose another folder, or remove it with all of its folder"
+            f"{card} is damaged; choose another folder, or remove that one completely"
         ) from error
     return held if isinstance(held, dict) else {}

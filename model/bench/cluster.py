@@ -56,7 +56,7 @@ class Order:
 
     @classmethod
     def of(cls, run: Run) -> Order:
-        """Write the order for a run.
+        """Make the order for a run.
 
         Raises
         ------
@@ -65,7 +65,7 @@ class Order:
         """
         archive, split = run.data.archive, run.data.split
         if not isinstance(archive.path, Path):
-            raise SettingError("a cluster reads the archive from a file; give one by its path")
+            raise SettingError("a cluster reads the archive from a file; give the path of one")
         return cls(
             run.method,
             run.seed,
@@ -84,7 +84,7 @@ class Order:
         Raises
         ------
         FgafError
-            The worker sees another archive, or runs another version of this software.
+            The worker has another archive, or runs another version of this software.
         """
         archive = _archive(self.path, self.archive)
         data = EvaluationSet(replace(archive, splits={self.split: self.sides}), self.split)
@@ -94,7 +94,7 @@ class Order:
 
 
 def carry_out(order: Order) -> dict[str, Any]:
-    """Do an ordered run on a worker; returns the result of `fgaf.model.bench.runs.perform`."""
+    """Perform an ordered run on a worker; returns the result of `fgaf.model.bench.runs.perform`."""
     with _ONE_AT_A_TIME, tempfile.TemporaryDirectory(prefix="fgaf-") as folder:
         return perform(order.run(), Path(folder) / "run")
 
@@ -145,12 +145,13 @@ def _archive(path: Path, expected: str) -> Archive:
     """
     if not path.is_file():
         raise FgafError(
-            f"a worker sees no archive {path}; put it where all workers see it under that path"
+            f"a worker has no file {path}; put the archive where all workers can read it at that "
+            "path"
         )
     archive = Archive.read(path)
     if archive.fingerprint != expected:
         raise FgafError(
-            f"a worker sees another archive at {path}; give all workers the same file "
+            f"a worker has another archive at {path}; give all workers the same file "
             f"(fingerprint {expected[:12]}, not {archive.fingerprint[:12]})"
         )
     return archive

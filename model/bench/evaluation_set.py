@@ -105,7 +105,7 @@ class EvaluationSet:
 
     @property
     def unconfirmed(self) -> int:
-        """Number of test cells whose label a focus curve suggested and nobody confirmed."""
+        """Number of test cells whose label a focus curve suggested and no person confirmed."""
         return int((self.archive.cells.method[np.unique(self.cell)] == "focus-curve").sum())
 
     @property
@@ -127,8 +127,8 @@ class EvaluationSet:
         if n < 2:
             held = "one cell" if n else "no cells"
             raise FgafError(
-                f"the archive holds {held}; a benchmark needs cells to train on and others to "
-                "test on: record or import more"
+                f"the archive has {held}; a benchmark needs cells to train on and others to test "
+                "on: record or import more"
             )
         if self.folds:
             for part in self.parts:
@@ -169,7 +169,7 @@ def label_error(data: EvaluationSet) -> dict[str, Any] | None:
 
 
 def notices(data: EvaluationSet) -> list[dict[str, str]]:
-    """What a reader must know before the figures, the most serious first.
+    """Warnings and notes for the reader of the figures, the most serious first.
 
     Returns
     -------
@@ -184,16 +184,16 @@ def notices(data: EvaluationSet) -> list[dict[str, str]]:
                 "level": "warning",
                 "text": "This comparison is circular. The true depth is unknown, and the labels "
                 f"of {data.unconfirmed} of {n_cells} test cells were suggested by a focus measure "
-                "and confirmed by nobody. Such labels favour that measure: the figures say how "
-                "well each method agrees with it, not how well it finds the depth.",
+                "and not confirmed by a person. Such labels favour that measure: the figures show "
+                "how well each method agrees with it, not how accurate its depth is.",
             }
         )
     elif data.judged_by == "labels":
         found.append(
             {
                 "level": "note",
-                "text": "Judged by the archive's own labels: the true depth is unknown, and the "
-                "labels' error is part of every figure.",
+                "text": "Methods are compared with the archive's labels, because the true depth is "
+                "unknown: errors of the labels are part of every figure.",
             }
         )
     if n_cells < FEW_CELLS:

@@ -1,4 +1,4 @@
-"""Where focus measures fail: archives or raw stacks of different cells side by side, as in Fig. 6.
+"""Failures of focus measures on archives or raw stacks of different cells, as in Fig. 6.
 
 A measure fails on a cell when the plane of its peak is further from the focus than half a step, or
 than the depth of field of eq. (2). Nothing is learned here, so every cell counts.
@@ -48,8 +48,8 @@ def peak_measures(preset: Preset) -> dict[str, str]:
     }
     if not found:
         raise SettingError(
-            f"preset {preset.name!r} has no focus measure that is searched for its peak, so there "
-            "is nothing to set beside; take --preset fig6"
+            f"preset {preset.name!r} has no focus measure that is searched for its peak, which "
+            "--beside needs; use --preset fig6"
         )
     return found
 
@@ -71,7 +71,9 @@ def read_group(path: Path, like: ArchiveHeader) -> Archive:
     """
     if not path.is_dir():
         if not path.is_file():
-            raise SettingError(f"no archive or folder {path} to compare with")
+            raise SettingError(
+                f"there is no archive or folder {path} to compare with; check --beside"
+            )
         return Archive.read(path)
     stacks = find_stacks([path])
     settings = PatchSettings(like.patch_px, like.step_um, like.half_range_um)
@@ -79,8 +81,8 @@ def read_group(path: Path, like: ArchiveHeader) -> Archive:
         report = auto(stacks, Path(scratch) / "session", settings)
         if not report.kept:
             raise FgafError(
-                f"no cell of the {count(len(stacks), 'stack')} in {path} can be used; see "
-                "`fgaf-curate auto` on that folder"
+                f"no cell of the {count(len(stacks), 'stack')} in {path} can be used; run "
+                "`fgaf-curate auto` on that folder for the reasons"
             )
         archive = compile_archive(report.state)
     return replace(archive, header=archive.header.model_copy(update={"name": path.name}))

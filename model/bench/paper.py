@@ -10,7 +10,7 @@ from typing import Any, Final
 from fgaf.base.inputs import parse_toml
 
 _WHOLE: Final = {"fg": True, "af": True, "cross_norm": True, "self_norm": True, "loss": "wloss"}
-"""The switches of Table II as its first row has them."""
+"""Settings of the parts in the first row of Table II."""
 _ABLATED: Final = "resnet34"
 
 
@@ -45,7 +45,7 @@ def paper_row(settings: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def title(settings: Mapping[str, Any]) -> str:
-    """Name a network by its backbone and whether it carries the module; "" for other methods."""
+    """Name of a network: its backbone, and whether it has the module; "" for other methods."""
     if "backbone" not in settings:
         return ""
     name: str = _figures()["titles"][settings["backbone"]]

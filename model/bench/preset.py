@@ -59,8 +59,8 @@ class Preset(BaseModel):
             raise ValueError(f"two methods have the same id, {min(twice)!r}")
         for name in (self.reference, *self.pairs, *self.pairs.values()):
             if name not in ids:
-                what = "the reference" if name == self.reference else "of the pairs,"
-                raise ValueError(f"{what} {name!r} is not among the methods; {nearest(name, ids)}")
+                what = "reference:" if name == self.reference else "pairs:"
+                raise ValueError(f"{what} {name!r} is not one of the methods; {nearest(name, ids)}")
         return self
 
     @property
@@ -139,7 +139,9 @@ def with_settings(preset: Preset, settings: Mapping[str, Any]) -> Preset:
         for method in preset.methods
     )
     if not any(isinstance(method, ClassifierMethod) for method in methods):
-        raise SettingError(f"--set is for classifiers, and preset {preset.name!r} has none")
+        raise SettingError(
+            f"--set changes classifiers, and preset {preset.name!r} has none; leave it out"
+        )
     return preset.model_copy(update={"methods": methods})
 
 
@@ -159,7 +161,9 @@ def load_preset(name: str) -> Preset:
     """
     if name.endswith(".toml"):
         if not Path(name).is_file():
-            raise SettingError(f"no preset file {name}; give a TOML file or a name from --list")
+            raise SettingError(
+                f"there is no preset file {name}; give a TOML file or a name from --list"
+            )
         return _parse(Path(name))
     return _parse(_shipped_file(name))
 

@@ -141,9 +141,9 @@ def _powerless(data: EvaluationSet, n_tests: int) -> list[dict[str, str]]:
     if not n_tests or least < LEVEL:
         return []
     text = (
-        f"{n_cells} test cells and {n_tests} comparisons can tell no difference from chance: the "
-        f"smallest corrected p there can be is {min(least, 1):.2f}. More test cells can, as with "
-        "--folds."
+        f"{n_cells} test cells and {n_tests} comparisons are too few for a significant difference: "
+        f"the smallest possible corrected p is {min(least, 1):.2f}. Use more test cells, for "
+        "example with --folds."
     )
     return [{"level": "note", "text": text}]
 
@@ -220,7 +220,7 @@ def _judge(method: Method, answers: Sequence[Answers], data: EvaluationSet) -> d
 def _check_answered(method: Method, answers: Sequence[Answers], data: EvaluationSet) -> None:
     if not all(one.answered.any() for one in answers):
         raise FgafError(
-            f"{method.id!r} answers for none of the {np.unique(data.cell).size} test cells; "
+            f"{method.id!r} has no answer for any of the {np.unique(data.cell).size} test cells; "
             "leave it out, or test other cells with --split or --folds"
         )
 
@@ -240,7 +240,7 @@ def _cost(costs: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
 
 
 def _scores(answers: Answers, data: EvaluationSet) -> dict[str, Floats]:
-    """The compared metrics of each patch, (N,); NaN where there is no answer."""
+    """The compared metrics of each patch, (N,); NaN if there is no answer."""
     grid = data.archive.class_depths_um
     truth = nearest_class(data.depth_um, grid)
     decided = _decided(answers, data)
@@ -253,7 +253,7 @@ def _scores(answers: Answers, data: EvaluationSet) -> dict[str, Floats]:
 
 
 def _decided(answers: Answers, data: EvaluationSet) -> Floats:
-    """Depth of each patch's most likely class, (N,) µm; NaN where there is no answer."""
+    """Depth of each patch's most likely class, (N,) µm; NaN if there is no answer."""
     depths = data.archive.class_depths_um[answers.probabilities.argmax(axis=1)]
     return np.where(answers.answered, depths, np.nan)
 

@@ -48,7 +48,7 @@ class Run:
     method, seed
         What is run; the seed is None for a deterministic method.
     data
-        The cells it learns from and predicts; those of one fold where there are folds.
+        The cells it learns from and predicts; those of one fold if there are folds.
     fold
         Number of the fold, from 1; 0 without folds.
     settings
@@ -101,8 +101,8 @@ def plan_runs(preset: Preset, data: EvaluationSet, seeds: Sequence[int] | None =
     for method in preset.methods:
         if isinstance(method, TrainedMethod) and data.folds:
             raise SettingError(
-                f"{method.id!r} was trained on one split and can't be tested in folds; "
-                "leave out the folds, or the trained network"
+                f"{method.id!r} was trained on one split and cannot be tested in folds; leave out "
+                "--folds or this method"
             )
         for seed in chosen if method.seeded else (None,):
             for fold, part in enumerate(data.parts, start=1 if data.folds else 0):
@@ -160,11 +160,11 @@ def perform(run: Run, folder: Path) -> dict[str, Any]:
     dict
         JSON values, as `save` writes them.
     """
-    _log.info("%s begins", run.name)
+    _log.info("%s starts", run.name)
     started = time.perf_counter()
     prediction = run.method.answer(run.data, run.settings, folder)
     seconds = round(time.perf_counter() - started, 3)
-    _log.info("%s has answered after %.1f s", run.name, seconds)
+    _log.info("%s finished after %.1f s", run.name, seconds)
     return {
         "format": "fgaf-benchmark-run",
         "format_version": 2,
@@ -184,7 +184,7 @@ def perform(run: Run, folder: Path) -> dict[str, Any]:
 
 
 def _written(numbers: NDArray[np.float64]) -> list[Any]:
-    """Numbers for JSON: rounded, and null where there is none."""
+    """Numbers for JSON: rounded, and null if there is none."""
     rounded = np.round(numbers, _DECIMALS).astype(object)
     rounded[np.isnan(numbers)] = None
     written: list[Any] = rounded.tolist()
@@ -228,7 +228,7 @@ def load(run: Run, out: Path) -> dict[str, Any] | None:
         answer = unseal_json(parse_json(read_bytes(path)))
         return answer if answer["fingerprint"] == run.fingerprint else None
     except (ValueError, KeyError, TypeError) as error:
-        raise FormatError(f"{path} is damaged; remove it and its run is repeated") from error
+        raise FormatError(f"{path} is damaged; remove it, so that its run is repeated") from error
 
 
 def versions() -> dict[str, str]:
@@ -269,9 +269,9 @@ def _resolved(method: Method, data: EvaluationSet, seed: int | None) -> dict[str
 
 def _check_distinct(runs: Sequence[Run]) -> None:
     """Refuse two classifiers with the same settings, which must be a mistake."""
-    told: dict[str, str] = {}
+    by_fingerprint: dict[str, str] = {}
     for run in runs:
-        other = told.setdefault(run.fingerprint, run.method.id)
+        other = by_fingerprint.setdefault(run.fingerprint, run.method.id)
         if other != run.method.id and run.method.kind == CLASSIFIER:
             raise SettingError(
                 f"methods {other!r} and {run.method.id!r} have the same settings; change or "

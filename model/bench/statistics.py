@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 FLIPS: Final = 9999
 """Random sign flips per p-value; with few cells, all possible ones."""
 LEVEL: Final = 0.05
-"""Two methods differ when the corrected p-value is below this."""
+"""Two methods differ significantly if the corrected p-value is below this."""
 
 
 def paired(
@@ -108,7 +108,7 @@ def correct(family: Sequence[dict[str, Any]]) -> None:
 
 
 def verdict(test: dict[str, Any], higher_is_better: bool) -> str:
-    """Verdict of a corrected difference: "better", "worse" or "not told apart".
+    """Verdict of a corrected difference: "better", "worse" or "not significant".
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def verdict(test: dict[str, Any], higher_is_better: bool) -> str:
         Whether a larger value is the better one.
     """
     if test["p_holm"] is None or test["p_holm"] >= LEVEL:
-        return "not told apart"
+        return "not significant"
     return "better" if (test["value"] > 0) == higher_is_better else "worse"
 
 

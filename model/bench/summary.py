@@ -10,7 +10,7 @@ from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.statistics import verdict
 
 _INTERVAL: Final = "(95 % interval "
-"""Written once in a summary; later brackets are of the same kind."""
+"""Written once in a summary; later brackets have the same meaning."""
 
 
 def headline(
@@ -37,18 +37,18 @@ def headline(
         said = _of_pairs(pairs)
     elif row["sees"] == "stack":
         said = (
-            f"{row['label']} searches all planes of a cell and errs by "
-            f"{_plain(row, 'mae_um')} on average"
+            f"{row['label']} searches all planes of a cell; its mean error is "
+            f"{_plain(row, 'mae_um')}"
         )
     else:
         said = (
-            f"{row['label']} finds the depth of a single image to "
-            f"{_plain(row, 'mae_um')} on average{_beside_searches(row, methods)}"
+            f"{row['label']} estimates the depth of a single image with a mean error of "
+            f"{_plain(row, 'mae_um')}{_beside_searches(row, methods)}"
         )
     if data.circular:
-        return f"Judged by unconfirmed labels of a focus measure, {said}."
+        return f"Compared with unconfirmed labels of a focus measure, {said}."
     if data.judged_by == "labels":
-        return f"Judged by the archive's labels, {said}."
+        return f"Compared with the archive's labels, {said}."
     return f"{said}."
 
 
@@ -105,23 +105,24 @@ def summary(
                 f"{what}, {best['label']}: {_metric(best, 'mae_um')} and {_metric(best, 'top1')}."
             )
     text = " ".join(said)
-    told = text.find(_INTERVAL) + len(_INTERVAL)
-    return text[:told] + text[told:].replace(_INTERVAL, "(")
+    first_end = text.find(_INTERVAL) + len(_INTERVAL)
+    return text[:first_end] + text[first_end:].replace(_INTERVAL, "(")
 
 
 def _of_pairs(pairs: dict[str, Any]) -> str:
-    """Say how often FGAF is better than its backbone."""
+    """Text: how often FGAF is better than its backbone."""
     adding = [pair for pair in pairs["listed"] if pair["adds_fgaf"]]
     verdicts = [verdict(pair["gain"]["top1"], True) for pair in adding]
-    better, worse, open_ = (verdicts.count(name) for name in ("better", "worse", "not told apart"))
+    better, worse, open_ = (verdicts.count(name) for name in ("better", "worse", "not significant"))
     return (
-        f"FGAF puts more images into the right class than its bare network in {better} of "
-        f"{count(len(verdicts), 'network')}, fewer in {worse}; {open_} are not told apart"
+        f"FGAF has a higher top-1 than its bare network in {better} of "
+        f"{count(len(verdicts), 'network')}, a lower one in {worse}; {open_} do not differ "
+        "significantly"
     )
 
 
 def _beside_searches(row: dict[str, Any], methods: Sequence[dict[str, Any]]) -> str:
-    """Compare the reference with the focus measures; "" where there are none."""
+    """Compare the reference with the focus measures; "" if there are none."""
     rivals = [other for other in _searches(methods, peak=True) if other is not row]
     if not rivals:
         return ""
@@ -129,11 +130,11 @@ def _beside_searches(row: dict[str, Any], methods: Sequence[dict[str, Any]]) -> 
     measures = "focus measure" if len(rivals) == 1 else "focus measures"
     if len(beaten) == len(rivals):
         which = "the" if len(rivals) == 1 else f"each of the {len(rivals)}"
-        return f" and beats {which} {measures} that search the whole stack for its peak"
+        return f" and is better than {which} {measures} that search the whole stack for a peak"
     if not beaten:
-        return "; it does not clearly beat depth from focus"
+        return "; it is not significantly better than depth from focus"
     left = " or ".join(other["label"] for other in rivals if other not in beaten)
-    return f" and clearly beats {len(beaten)} of {len(rivals)} {measures}, but not {left}"
+    return f" and is clearly better than {len(beaten)} of {len(rivals)} {measures}, but not {left}"
 
 
 def _searches(methods: Sequence[dict[str, Any]], peak: bool) -> list[dict[str, Any]]:

@@ -29,9 +29,9 @@ def _show_presets(ctx: click.Context, _param: click.Parameter, wanted: bool) -> 
     for preset in shipped().values():
         runs = count(preset.n_runs(), "run")
         if preset.seeded and preset.seeded < len(preset.methods):
-            runs += f", of which {preset.seeded * len(preset.seeds)} again for every seed more"
+            runs += f", plus {preset.seeded * len(preset.seeds)} for every further seed"
         elif preset.seeded:
-            runs += ", all again for every seed more"
+            runs += ", and as many for every further seed"
         echo(f"{preset.name}: {preset.description} ({runs})")
         ids = ", ".join(method.id for method in preset.methods)
         echo(_WRAPPED.fill(ids))
@@ -155,7 +155,7 @@ def bench(
     if trained is not None:
         preset = with_trained(preset, trained)
     if not dataset.is_file():
-        raise SettingError(f"no archive {dataset}; make one with `fgaf-curate auto`")
+        raise SettingError(f"there is no archive {dataset}; make one with `fgaf-curate auto`")
     archive = Archive.read(dataset)
     data = EvaluationSet(archive, split, preset.folds if folds is None else folds)
     data.check()

@@ -33,7 +33,9 @@ from fgaf.base.outputs import output_file
     show_default=True,
     help="Precision of the arithmetic; int8 is calibrated on the archive's training cells.",
 )
-@click.option("--tta", is_flag=True, help="Average the eight symmetries: slower, a bit better.")
+@click.option(
+    "--tta", is_flag=True, help="Average the eight symmetries: slower, slightly more accurate."
+)
 @click.option("--force", is_flag=True, help="Export with another archive than the run's.")
 @overwrite_option
 @json_option
@@ -67,10 +69,10 @@ def export(
     views = (
         ""
         if verdict.run_mae_um == verdict.checkpoint_mae_um
-        else (f" ({verdict.run_mae_um:.4f} µm with the views that the run was set to)")
+        else f" ({verdict.run_mae_um:.4f} µm with the run's own setting of --tta)"
     )
     strange = (
-        ", and cannot tell what is out of range"
+        ", and cannot detect patches out of range"
         if verdict.out_of_range is None
         else f"; out of range {100 * verdict.out_of_range:.1f} %"
     )

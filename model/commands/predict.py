@@ -18,7 +18,7 @@ from fgaf.base.outputs import output_file
 @click.option("--csv", "csv_file", type=PATH, help="Write the predictions as CSV.")
 @click.option("--save", is_flag=True, help="Write them as CSV: depths.csv, or depths-2.csv, ...")
 @click.option("--parquet", "parquet_file", type=PATH, help="Write them as Parquet.")
-@click.option("--tta/--no-tta", default=None, help="Average the eight symmetries, or not.")
+@click.option("--tta/--no-tta", default=None, help="Whether to average the eight symmetries.")
 @click.option(
     "--pixel-size", type=Number(PixelUm), help="Pixel in the specimen, µm, to find cells in fields."
 )

@@ -52,16 +52,22 @@ if TYPE_CHECKING:
     type=Number(Folds),
     help="Cross-validate: number of folds; every cell is tested once.",
 )
-@click.option("--precision", help="fp32, bf16, or auto: a few timed steps decide.")
+@click.option("--precision", help="fp32, bf16, or auto: the faster one in a few timed steps.")
 @click.option(
-    "--threads", type=Number(Threads), help="Processor threads; 0: two, where there are two."
+    "--threads", type=Number(Threads), help="Processor threads; 0: two, if there are two."
 )
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set any setting; may be repeated.",
+)
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on where a stopped run stands, with its settings: the one in --out, or the only "
-    "unfinished one of DATASET.",
+    help="Resume a stopped run with its settings: the one in --out, or the only unfinished one of "
+    "DATASET.",
 )
 @overwrite_option
 @click.option("--show-settings", is_flag=True, help="Print the settings as TOML and stop.")
@@ -132,21 +138,21 @@ def train(
     how["progress"] = progress
     free = base is None and file is None
     with opened(dataset) as archive:
-        begun = None
+        resumed = None
         if resume:
             if out is None:
                 out = unfinished_run(dataset, folds)
                 if leads() and not show_settings:
                     echo(f"writing {out}", err=as_json)
-            begun = Resumed.of(out)
-        if begun is not None:
-            begun.check(_given(base, file), None, f"--preset {base}" if base else str(file))
-            begun.check(_flags(flags, assignments), folds, "the command line")
-            settings, folds = begun.settings, begun.folds
+            resumed = Resumed.of(out)
+        if resumed is not None:
+            resumed.check(_given(base, file), None, f"--preset {base}" if base else str(file))
+            resumed.check(_flags(flags, assignments), folds, "the command line")
+            settings, folds = resumed.settings, resumed.folds
         elif free and (suits := default_preset(archive, settings.start)) != "default":
             settings = _settings(suits, None, flags, assignments)
             if leads():
-                echo(f"these shine on a dark ground: --preset {suits}", err=True)
+                echo(f"the objects are bright on a dark background: use --preset {suits}", err=True)
         if show_settings:
             echo(to_toml(settings), nl=False)
             return
@@ -165,9 +171,8 @@ def train(
         return
     if metrics["better_than_chance"] is False:
         echo(
-            "warning: no better than chance: the interval of top-1 reaches down to the share of "
-            "the commonest depth; check the labels (fgaf-data validate), train longer, or add "
-            "cells",
+            "warning: no better than chance: the interval of top-1 includes the share of the most "
+            "common depth; check the labels (fgaf-data validate), train longer, or add cells",
             err=True,
         )
     network = folder if folds is None else folder / FIRST_FOLD
@@ -231,7 +236,9 @@ def pretrain(
 def _list(pattern: str, as_json: bool) -> None:
     names = [name for name in BACKBONE_NAMES if fnmatch(name, pattern)]
     if not names:
-        raise SettingError(f"no network fits {pattern!r}; there are {', '.join(BACKBONE_NAMES)}")
+        raise SettingError(
+            f"no network matches {pattern!r}; choose from {', '.join(BACKBONE_NAMES)}"
+        )
     finish("\n".join(names), None, {"backbones": names}, as_json)
 
 
@@ -239,7 +246,9 @@ def _settings(
     base: str | None, file: Path | None, flags: dict[str, Any], assignments: tuple[str, ...]
 ) -> TrainSettings:
     if file is not None and base is not None:
-        raise SettingError("give --preset or --settings, not both: a file names its own preset")
+        raise SettingError(
+            "give --preset or --settings, not both: a settings file gives its own preset"
+        )
     settings = preset(base or "default") if file is None else read_settings(file)
     return settings.with_values(_flags(flags, assignments))
 

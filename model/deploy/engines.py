@@ -51,7 +51,7 @@ class Engine(Protocol):
 
 
 def threads_that_may_pay() -> int:
-    """Threads for one patch at a time, at most: two, where there are two processor cores."""
+    """Maximum number of threads for one patch: two, if there are two processor cores."""
     return min(2, os.cpu_count() or 1)
 
 
@@ -63,7 +63,7 @@ class OpenVino:
     path
         The file: .onnx, or .xml with its .bin beside it.
     threads
-        Processor threads; None for two, where there are two. For one patch, one thread or all are
+        Processor threads; None for two, if there are two. For one patch, one thread or all are
         used, whichever `start` measures as faster: a small network may be slower on several
         threads. Many patches are divided over the threads.
     """
@@ -78,7 +78,9 @@ class OpenVino:
         try:
             self._model = self._core.read_model(path)
         except RuntimeError as error:
-            raise FormatError(f"{path} is damaged: OpenVINO cannot read it") from error
+            raise FormatError(
+                f"{path} is damaged: OpenVINO cannot read it; export the run again"
+            ) from error
 
     def metadata(self) -> dict[str, str]:
         """See `Engine`."""
@@ -188,7 +190,9 @@ class OnnxRuntime:
                 path, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # each of its errors is a class of its own
-            raise FormatError(f"{path} is damaged: ONNX Runtime cannot read it") from error
+            raise FormatError(
+                f"{path} is damaged: ONNX Runtime cannot read it; export the run again"
+            ) from error
 
     def metadata(self) -> dict[str, str]:
         """See `Engine`."""

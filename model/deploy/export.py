@@ -66,7 +66,7 @@ class ExportSettings:
 
     def __post_init__(self) -> None:
         if self.precision == "bf16" and self.to == "onnx":
-            raise SettingError("bf16 is OpenVINO's arithmetic: add --to openvino, or take int8")
+            raise SettingError("bf16 is for OpenVINO only: add --to openvino, or use int8")
 
 
 def export_model(
@@ -155,7 +155,7 @@ def targets(out: Path, settings: ExportSettings) -> list[Path]:
     """
     suffix = _SUFFIXES[settings.to]
     if out.suffix.lower() != suffix:
-        raise SettingError(f"{out}: an export to {settings.to} ends in {suffix}")
+        raise SettingError(f"{out}: the name of an export to {settings.to} must end in {suffix}")
     return [out] if settings.to == "onnx" else [out, weights_of(out)]
 
 
@@ -174,14 +174,17 @@ def _sides(
     if archive.fingerprint != checkpoint.archive_fingerprint and not force:
         trained = f" ({checkpoint.archive_name})" if checkpoint.archive_name else ""
         raise FgafError(
-            f"{path} is another archive than the run was trained on{trained}: its test cells may "
-            "have been trained on; give that one, or pass --force"
+            f"{path} is not the archive that the run was trained on{trained}: its test cells may "
+            "have been used for training; give that archive, or pass --force"
         )
     name = checkpoint.settings.split
     sides = archive.split_of_rows(name)
     for side, noun in ((TRAIN, "training"), (TEST, "test")):
         if not (sides == side).any():
-            raise FgafError(f"split {name!r} of {path} has no {noun} cells to export with")
+            raise FgafError(
+                f"split {name!r} of {path} has no {noun} cells, which an export needs; "
+                "make another split with `fgaf-data split`"
+            )
     return sides
 
 

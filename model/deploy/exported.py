@@ -48,7 +48,7 @@ class Exported(Reads):
         path
             The file: .onnx, or .xml with its .bin beside it.
         threads
-            Processor threads; None for two, where there are two.
+            Processor threads; None for two, if there are two.
 
         Raises
         ------
@@ -61,13 +61,13 @@ class Exported(Reads):
         files = [path] if suffix == ONNX else [path, weights_of(path)]
         for file in files:
             if not file.is_file():
-                raise FgafError(f"{file} is not there; check the name, or export the run again")
+                raise FgafError(f"{file} does not exist; check the name, or export the run again")
         check_seal(path, files[1:])
         on_onnx = suffix == ONNX and installed("onnxruntime") and not installed("openvino")
         engine = OnnxRuntime(path, threads) if on_onnx else OpenVino(path, threads)
         metadata = engine.metadata()
         if int(metadata.get(VERSION, 0)) > FORMAT_VERSION:
-            raise FormatError(f"{path} is of a newer version of fgaf; update this installation")
+            raise FormatError(f"{path} is from a newer version of fgaf; update this installation")
         card = ModelCard.from_json(metadata.get(CARD, ""), str(path))
         return cls(engine, replace(card, kind=_KINDS[suffix]))
 

@@ -25,7 +25,7 @@ def open_model(path: Path | str, tta: bool | None = None, threads: int | None = 
     tta
         Average the eight symmetries; None for the setting of the run. In an export this is fixed.
     threads
-        Processor threads for an export; None for two, where there are two.
+        Processor threads for an export; None for two, if there are two.
 
     Raises
     ------

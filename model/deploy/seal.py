@@ -53,7 +53,9 @@ def check_seal(path: Path, others: Sequence[Path] = ()) -> None:
     content = bytearray(path.read_bytes())
     places = list(_PLACE.finditer(content))
     if len(places) != 1:
-        raise FormatError(f"{path} is no model that fgaf-export wrote, or is truncated")
+        raise FormatError(
+            f"{path} is not a model written by fgaf-export, or is truncated; export the run again"
+        )
     span = places[0].span(1)
     written = places[0].group(1).decode()
     if _digest(content, span, others) != written:

@@ -133,13 +133,13 @@ class ModelCard:
             scale, optics = Scale(**values.pop("scale")), Optics(**values.pop("optics"))
             return cls(scale=scale, optics=optics, **values)
         except SettingError as error:
-            raise FormatError(f"{source} is damaged: its card says {error}; export it again") from (
-                error
-            )
+            raise FormatError(
+                f"{source} is damaged: its card is wrong ({error}); export the model again"
+            ) from (error)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise FormatError(f"{source} is damaged: its card is not whole; export it again") from (
-                error
-            )
+            raise FormatError(
+                f"{source} is damaged: its card is incomplete; export the model again"
+            ) from (error)
 
 
 def differences(

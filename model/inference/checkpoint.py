@@ -246,9 +246,9 @@ def read_torch(path: Path) -> Any:
     except OSError:
         raise
     except Exception as error:  # any error of torch, pickle and zip
-        raise FormatError(f"{path} is damaged, or holds no weights that can be read safely") from (
-            error
-        )
+        raise FormatError(
+            f"{path} is damaged, or has no weights that can be read safely; use another copy of it"
+        ) from (error)
 
 
 def _write_safetensors(path: Path, header: dict[str, Any], weights: dict[str, Tensor]) -> None:
@@ -273,7 +273,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:  # any error of torch and safetensors
         raise FormatError(
-            f"{path} is damaged or no safetensors file; take it from its source again"
+            f"{path} is damaged or not a safetensors file; copy it from its source again"
         ) from error
     return _checked(path, content, FORMAT)
 
@@ -290,7 +290,7 @@ def _read(path: Path, expected: str) -> dict[str, Any]:
     except FormatError as error:
         raise FormatError(
             f"{path} is not a checkpoint of fgaf, or is damaged or truncated; "
-            "take it from its source again, or train again"
+            "copy it from its source again, or train again"
         ) from error
     return _checked(path, content, expected)
 
@@ -298,7 +298,7 @@ def _read(path: Path, expected: str) -> dict[str, Any]:
 def _require_there(path: Path) -> None:
     if not path.is_file():
         raise FgafError(
-            f"{path} is not there; give a checkpoint, or the folder of a finished training run"
+            f"{path} does not exist; give a checkpoint, or the folder of a finished training run"
         )
 
 
@@ -311,10 +311,10 @@ def _sealed(kind: str, content: dict[str, Any]) -> dict[str, Any]:
 def _checked(path: Path, content: Any, expected: str) -> dict[str, Any]:
     """Refuse content of another format, of a newer version, or altered after writing."""
     if not isinstance(content, dict) or content.get("format") != expected:
-        raise FormatError(f"{path} is no {expected} file; give the folder of a training run")
+        raise FormatError(f"{path} is not a {expected} file; give the folder of a training run")
     version = content.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
-        raise FormatError(f"{path} is of a newer version of fgaf; update this installation")
+        raise FormatError(f"{path} is from a newer version of fgaf; update this installation")
     seal = content.pop(SHA256, None)
     if (
         not isinstance(version, int)
@@ -323,7 +323,7 @@ def _checked(path: Path, content: Any, expected: str) -> dict[str, Any]:
     ):
         raise FormatError(
             f"{path} is damaged or was altered: its checksum differs; "
-            "take it from its source again, or train again"
+            "copy it from its source again, or train again"
         )
     return content
 

@@ -127,7 +127,7 @@ def check_patches(images: Any, side: int, source: str = "the input") -> Any:
     if array.dtype.kind == "f":
         finite = "" if np.isfinite(array).all() else " with NaN or infinite values"
         raise FgafError(
-            f"{source} holds floating-point values{finite}; give the camera's 8- or 16-bit values"
+            f"{source} has floating-point values{finite}; give the camera's 8- or 16-bit values"
         )
     if array.dtype not in (np.uint8, np.uint16):
         raise FgafError(f"{source} is of type {array.dtype}; give 8- or 16-bit grey values")
@@ -136,7 +136,7 @@ def check_patches(images: Any, side: int, source: str = "the input") -> Any:
     if array.ndim != 3 or array.shape[1:] != (side, side):
         found = " x ".join(str(n) for n in array.shape[-2:])
         raise FgafError(
-            f"{source} is {found} px and the network takes {side} x {side}; "
-            "crop to that size or train on another"
+            f"{source} is {found} px, but the network needs {side} x {side}; crop to that size or "
+            "train on another"
         )
     return array

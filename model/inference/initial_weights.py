@@ -51,7 +51,7 @@ class InitialWeights:
     checkpoint
         A checkpoint of this software, or None.
     state
-        State dict of a torchvision network, where there is no checkpoint.
+        State dict of a torchvision network, if there is no checkpoint.
     sha256
         Checksum of the file; empty for the shipped network.
     """
@@ -63,7 +63,7 @@ class InitialWeights:
 
     @classmethod
     def load(cls, name: str) -> "InitialWeights | None":
-        """Find the weights that the setting `start` names; None for "random".
+        """Find the weights given by the setting `start`; None for "random".
 
         Raises
         ------
@@ -79,7 +79,7 @@ class InitialWeights:
             path = path / "checkpoint.pt"
         if not path.is_file():
             raise FgafError(
-                f"{path} is not there; give 'sim', a file of weights or the folder of a run"
+                f"{path} does not exist; give 'sim', a file of weights or the folder of a run"
             )
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if path.suffix == ".safetensors":
@@ -87,15 +87,15 @@ class InitialWeights:
         try:
             content = read_torch(path)
         except FormatError as error:
-            raise FormatError(f"{error}; give a whole checkpoint or state dict (.pth)") from error
+            raise FormatError(
+                f"{error}; give a complete checkpoint or state dict (.pth)"
+            ) from error
         if isinstance(content, dict) and content.get("format"):
             return cls(name, Checkpoint.load(path), {}, digest)
         if not isinstance(content, dict) or not all(
             isinstance(v, Tensor) for v in content.values()
         ):
-            raise FgafError(
-                f"{path} holds no state dict; give the weights of a torchvision network"
-            )
+            raise FgafError(f"{path} has no state dict; give the weights of a torchvision network")
         return cls(name, None, content, digest)
 
     def apply(self, network: DepthNetwork, settings: TrainSettings, header: ArchiveHeader) -> None:
@@ -123,14 +123,14 @@ class InitialWeights:
     def _apply_checkpoint(
         self, network: DepthNetwork, settings: TrainSettings, header: ArchiveHeader
     ) -> None:
-        assert self.checkpoint is not None  # noqa: S101 - `apply` asks
+        assert self.checkpoint is not None  # noqa: S101 - `apply` checks this
         its = self.checkpoint.settings
         for key in _SHAPING:
             mine, theirs = getattr(settings, key), getattr(its, key)
             if mine != theirs:
                 raise SettingError(
                     f"{self.name} was trained with {key} = {theirs}, not {mine}; "
-                    f"--set {key}={str(theirs).lower()}, or start at random"
+                    f"--set {key}={str(theirs).lower()}, or start from random weights"
                 )
         keep = (
             self.checkpoint.step_um == header.step_um
@@ -161,13 +161,16 @@ class InitialWeights:
             target = f"network.{name if path is None else f'{path}.0{name[len(path) :]}'}"
             if target not in own or own[target].shape != value.shape:
                 raise SettingError(
-                    f"{self.name} is of another network than {settings.backbone}: "
-                    f"its {name} has no place there; choose the matching --backbone"
+                    f"{self.name} is from another network than {settings.backbone}, which has no "
+                    f"{name}; choose the matching --backbone"
                 )
             fitting[target] = value
         stem = f"network.{chosen.stem}.weight"
         if stem not in fitting:
-            raise SettingError(f"{self.name} lacks {chosen.stem}.weight of {settings.backbone}")
+            raise SettingError(
+                f"{self.name} has no {chosen.stem}.weight of {settings.backbone}; "
+                "choose the matching --backbone"
+            )
         network.load_state_dict(fitting, strict=False)
 
 

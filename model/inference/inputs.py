@@ -60,12 +60,12 @@ def find_files(paths: list[Path]) -> list[Path]:
         if path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.name.lower().endswith(_KNOWN))
             if not inside:
-                raise FgafError(f"{path} holds no TIFF, PNG or HDF5 files; name the files")
+                raise FgafError(f"{path} contains no TIFF, PNG or HDF5 files; give the files")
             found += inside
         elif path.is_file():
             found.append(path)
         else:
-            raise FgafError(f"{path} is not there; check the name")
+            raise FgafError(f"{path} does not exist; check the name")
     return found
 
 
@@ -98,7 +98,7 @@ def read_patches(
     force
         Accept images with other optics than the model's.
     verify
-        Compare a raw stack or an archive with its checksums first.
+        Whether the checksums of a raw stack or an archive are verified first.
     warn
         Called with the differences then.
 
@@ -129,7 +129,7 @@ def read_patches(
         require_same(card, optics, source=str(path), force=force, warn=warn)
         return patches
     if not name.endswith(IMAGE_SUFFIXES):
-        raise FgafError(f"{path} is no TIFF, PNG or raw stack; convert it to one of these")
+        raise FgafError(f"{path} is not a TIFF, a PNG or a raw stack; convert it to one of these")
     pages = read_tiff(path).frames if holds_pages(path) else read_image(path)[None]
     if min(pages.shape[1:]) >= 2 * card.patch_px:
         pixel = pixel_size(Optics(pixel_size_um=pixel_size_of(path, pixel_size_um)))

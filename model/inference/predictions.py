@@ -58,7 +58,7 @@ def predict_files(
     force
         Use the model although pixels or optics differ from those of training.
     verify
-        Compare raw stacks and archives with their checksums first.
+        Whether the checksums of raw stacks and archives are verified first.
     warn
         Called with the differences then.
     progress

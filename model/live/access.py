@@ -53,7 +53,7 @@ class Access:
         token = secrets.token_urlsafe(_TOKEN_BYTES) if moves and not is_loopback(bound) else ""
         return cls(frozenset(name.strip("[]").rstrip(".").lower() for name in known), token)
 
-    def knows(self, hosts: Sequence[str], reached: str) -> bool:
+    def allows(self, hosts: Sequence[str], reached: str) -> bool:
         """Whether a request is addressed to this computer.
 
         Parameters

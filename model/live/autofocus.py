@@ -14,7 +14,7 @@ CENTRE: Final = "centre"
 """Follow the cell nearest to the centre of the frame, and the next one when it is lost."""
 
 _LEAST_MOVE_UM: Final = 0.1
-"""Smaller moves are not made: their ringing would cost more than they gain."""
+"""Smaller moves are not made: they would add more ringing than they correct."""
 _LEAD_S: Final = 0.015
 """Delay from a command to its effect in the image, besides the latency."""
 _LONGEST_LEAD_S: Final = 0.15
@@ -32,7 +32,7 @@ def parse_target(text: str) -> int | None:
         return None
     if text.isdigit() and int(text) > 0:
         return int(text)
-    raise SettingError(f"no cell {text!r} to track: give a cell's number, or {CENTRE}")
+    raise SettingError(f"--track {text!r} is not a cell: give a cell's number, or {CENTRE}")
 
 
 class Autofocus:

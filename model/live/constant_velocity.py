@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass
 class ConstantVelocity:
-    """What is unsure of a position and its velocity, along one axis.
+    """Covariance of a position and its velocity along one axis.
 
     Attributes
     ----------
@@ -25,7 +25,7 @@ class ConstantVelocity:
         Parameters
         ----------
         dt
-            Seconds to go on, not negative.
+            Time step in seconds, not negative.
         agitation
             Spectral density of the acceleration, squared length per s³.
         """
@@ -39,12 +39,12 @@ class ConstantVelocity:
         Parameters
         ----------
         variance
-            Of the measurement against the prediction: `pp` and the measurement's own.
+            Variance of the residual: `pp` plus that of the measurement.
 
         Returns
         -------
         float, float
-            The shares of the departure by which position and velocity move.
+            Gains: the corrections of position and velocity per unit of the residual.
         """
         gain_p, gain_v = self.pp / variance, self.pv / variance
         self.vv -= gain_v * self.pv

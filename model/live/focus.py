@@ -22,8 +22,8 @@ class Focus:
     command during a move. Targets beyond the limits become the limit. It is an error when the drive
     is not where its moves can have brought it; it is then not moved any more.
 
-    In real time a thread of its own talks to the drive (`start`, `stop`), since a serial drive
-    takes about a frame to answer; in simulated time the loop calls `look`.
+    In real time a separate thread communicates with the drive (`start`, `stop`), since a serial
+    drive takes about a frame to answer; in simulated time the loop calls `look`.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class Focus:
         except FgafError:
             raise
         except Exception as error:
-            raise DeviceError(f"the drive: {type(error).__name__}: {error}") from error
+            raise DeviceError(f"the drive failed: {type(error).__name__}: {error}") from error
 
     def start(self) -> None:
         """Read once, then go on in a thread."""

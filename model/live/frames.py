@@ -137,7 +137,7 @@ class _Feed:
         except FgafError:
             raise
         except Exception as error:
-            raise DeviceError(f"the camera: {type(error).__name__}: {error}") from error
+            raise DeviceError(f"the camera failed: {type(error).__name__}: {error}") from error
         if frame is not None:
             self._check.begin()  # frame numbers may skip here: missing frames are counted
             self._check.check(frame)

@@ -70,7 +70,7 @@ class Height:
     def measure(self, z_um: float, error_um: float, time_ns: int) -> None:
         """Add a measurement: z and its standard error in µm, and its time.
 
-        A time before the last one is treated as the last one.
+        A time before the last measurement is set to that of the last one.
 
         Parameters
         ----------

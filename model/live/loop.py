@@ -145,7 +145,7 @@ class Live:
         if pixel_um is None:
             raise SettingError(
                 "the rig does not give its pixel size: add pixel_size_um to its [optics], or pass "
-                "--force to take the model's"
+                "--force to use the model's"
             )
         self._pixel_um = pixel_um
         self._drive = Drive(devices.stage, devices.clock, rig.stage, self._interrupt)

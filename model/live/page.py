@@ -50,7 +50,7 @@ class Page:
     host
         Address to listen on; by default only this computer can connect.
     names
-        Names by which the page may be asked for, beside those of this computer.
+        Allowed host names of the page, besides those of this computer.
 
     Attributes
     ----------
@@ -181,7 +181,7 @@ class _Handler(Handler):
             after = int(word) if is_number(word, _MOST_NUMBER) else None
             self.answer(json.dumps(self.owner.snapshot(after)).encode(), "application/json")
         else:
-            self.refuse(HTTPStatus.NOT_FOUND, "there is nothing here")
+            self.refuse(HTTPStatus.NOT_FOUND, "no such page; open / of this address")
 
     def post(self, path: str, body: bytes) -> None:
         try:
@@ -194,7 +194,7 @@ class _Handler(Handler):
         elif self.owner.choose(number):
             self.answer(b"{}", "application/json")
         else:
-            self.refuse(HTTPStatus.CONFLICT, "start with --track")
+            self.refuse(HTTPStatus.CONFLICT, "start fgaf-live with --track to follow cells")
 
 
 @cache

@@ -87,9 +87,7 @@ class Recorder:
                 f"{self.part} is being written by another program; choose another name"
             )
         if self.part.exists() and not overwrite:
-            raise FgafError(
-                f"{self.part} is left from a run that was killed; move it, or pass --overwrite"
-            )
+            raise FgafError(f"{self.part} is left from a killed run; move it, or pass --overwrite")
         self.frames = 0
         self._waiting: list[LiveFrame] = []
         self._lock = threading.Lock()
@@ -151,7 +149,8 @@ class Recorder:
     def _publish(self, whole: bool) -> None:
         if self._thread.is_alive():
             raise FgafError(
-                f"the disk of {self.part} has taken nothing for {_END_S:g} s; write to a faster one"
+                f"the disk of {self.part} has written nothing for {_END_S:g} s; write to a faster "
+                "disk"
             )
         try:
             if self._error is None:

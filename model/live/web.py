@@ -253,10 +253,11 @@ class Handler(ABC, BaseHTTPRequestHandler):
 
     def _own(self) -> bool:
         reached = str(self.connection.getsockname()[0])
-        if self.access.knows(self.headers.get_all("Host", []), reached):
+        if self.access.allows(self.headers.get_all("Host", []), reached):
             return True
         self.refuse(
-            HTTPStatus.FORBIDDEN, "ask by this computer's address, or start with --allow-host NAME"
+            HTTPStatus.FORBIDDEN,
+            "use this computer's address, or start fgaf-live with --allow-host NAME",
         )
         return False
 

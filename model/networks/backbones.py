@@ -1,7 +1,7 @@
 """The nine torchvision networks of Table I, and where the FGAF module goes in each.
 
 A `DepthNetwork` is one of them with a grayscale stem, the module after one or more of its maps, and
-an optional CrossNorm and Whether SelfNorm follows every block.
+CrossNorm and SelfNorm, both optional, after every block.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ Insertion = Literal["last", "third", "second", "every"]
 
 
 class SiteBasicBlock(BasicBlock):  # type: ignore[misc]
-    """ResNet's two-layer block with a place for norms before its last ReLU."""
+    """ResNet's two-layer block with optional norms before its last ReLU."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -40,7 +40,7 @@ class SiteBasicBlock(BasicBlock):  # type: ignore[misc]
 
 
 class SiteBottleneck(Bottleneck):  # type: ignore[misc]
-    """ResNet's three-layer block with a place for norms before its last ReLU."""
+    """ResNet's three-layer block with optional norms before its last ReLU."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -57,7 +57,7 @@ class SiteBottleneck(Bottleneck):  # type: ignore[misc]
 
 
 class SiteMobileBlock(MobileBlock):  # type: ignore[misc]
-    """MobileNetV2's block, which ends without a ReLU, with a place for norms after it."""
+    """MobileNetV2's block, which ends without a ReLU, with optional norms after it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -71,7 +71,7 @@ class SiteMobileBlock(MobileBlock):  # type: ignore[misc]
 
 
 class SiteShuffleBlock(ShuffleBlock):  # type: ignore[misc]
-    """ShuffleNetV2's block with a place for norms after the shuffle."""
+    """ShuffleNetV2's block with optional norms after the shuffle."""
 
     def __init__(self, inp: int, oup: int, stride: int) -> None:
         super().__init__(inp, oup, stride)
@@ -85,7 +85,7 @@ class SiteShuffleBlock(ShuffleBlock):  # type: ignore[misc]
 
 
 class SiteInception(Inception):  # type: ignore[misc]
-    """GoogLeNet's block with a place for norms after its branches are joined."""
+    """GoogLeNet's block with optional norms after its branches are joined."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class Backbone:
     head
         Path of its last linear layer.
     stages
-        Path and channels of the map at 1/4 (where there is one), 1/8, 1/16 and, last, 1/32 of the
+        Path and channels of the map at 1/4 (if there is one), 1/8, 1/16 and, last, 1/32 of the
         input's size.
     """
 
@@ -298,7 +298,7 @@ def _grayscale(network: nn.Module, path: str, stride: int) -> None:
     """Replace the stem by a newly initialised one with a single input channel."""
     stem = network.get_submodule(path)
     if not isinstance(stem, nn.Conv2d):
-        raise TypeError(f"{path} is no convolution")
+        raise TypeError(f"{path} is not a convolution")
     kernel, padding = stem.kernel_size[0], stem.kernel_size[0] // 2
     fresh = nn.Conv2d(1, stem.out_channels, kernel, stride, padding, bias=False)
     nn.init.kaiming_normal_(fresh.weight, mode="fan_out", nonlinearity="relu")

@@ -187,7 +187,7 @@ def soft_targets(targets: Tensor, n_classes: int, width: float) -> Tensor:
 
 
 def corn(logits: Tensor, targets: Tensor) -> Tensor:
-    """Conditional ordinal regression: logit k asks "above k?" of patches of class k or more.
+    """Conditional ordinal regression: logit k is "above k?", for patches of class k or more.
 
     Parameters
     ----------

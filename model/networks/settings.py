@@ -53,12 +53,10 @@ class TrainSettings:
 
     Data
     ----
-    split : name of the archive's split.
-    balance : draw every class equally often, rarer ones repeatedly.
-    normalise : "level", "flux" or "dataset", see `fgaf.model.inference.images.Scale`; then the
-    training
-        set's mean and deviation are removed.
-    turns, shift_px, gain, offset, noise : `fgaf.model.networks.augment.AugmentSettings`.
+    split : name of the archive's split. balance : draw every class equally often, rarer ones
+    repeatedly. normalise : "level", "flux" or "dataset", see `fgaf.model.inference.images.Scale`;
+    then the mean and deviation of the training set are removed. turns, shift_px, gain, offset,
+    noise : `fgaf.model.networks.augment.AugmentSettings`.
 
     Optimisation
     ------------
@@ -79,7 +77,7 @@ class TrainSettings:
     Machine
     -------
     precision : of training: "fp32", "bf16" (autocast, channels last) or "auto", a few timed steps.
-    threads : processor threads in training; 0 for two, where there are two.
+    threads : processor threads in training; 0 for two, if there are two.
     """
 
     backbone: BackboneName = "shufflenet_v2_x1_0"
@@ -139,7 +137,7 @@ class TrainSettings:
             _check_type(key, value)
         require_bounded(self)
         if self.width % 4:
-            raise SettingError(f"width = {self.width} is no multiple of 4")
+            raise SettingError(f"width = {self.width} is not a multiple of 4; choose one")
         if self.fgaf and self.residual and self.pooling == "halve":
             raise SettingError(
                 "residual = true needs pooling = 'keep': set that, or residual = false"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fgaf.model.networks.settings import TrainSettings
 
 _THREADS = 2
-"""More threads only on request: on patches this small they mostly wait for each other."""
+"""Default maximum: patches are so small that more threads mostly wait for each other."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Compute:
     bf16
         Compute in bfloat16 where this is safe (autocast).
     channels_last
-        Store maps with channels last.
+        Store feature maps with channels last.
     """
 
     device: str
@@ -68,7 +68,7 @@ class Compute:
 def choose_compute(settings: TrainSettings, seconds: Callable[[Compute], float]) -> Compute:
     """Pick device, threads, precision and memory format.
 
-    A GPU is used where there is one. On a processor the settings are used, by default with two
+    A GPU is used if there is one. On a processor the settings are used, by default with two
     threads; with the precision "auto", a few timed steps decide.
 
     Parameters

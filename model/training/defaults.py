@@ -1,4 +1,4 @@
-"""What the settings leave open, chosen to suit the archive: preset, view, epochs and rate."""
+"""Default preset, view, epochs and learning rate for an archive."""
 
 from dataclasses import dataclass, replace
 from math import ceil
@@ -17,7 +17,7 @@ _FEWEST_PX, _SMALL_PX = 8, 64
 
 @dataclass(frozen=True)
 class _Schedule:
-    """Epochs and rate for settings that are zero; more epochs where they make fewer steps."""
+    """Epochs and learning rate for settings of zero; more epochs for small archives."""
 
     epochs: int
     steps: int
@@ -29,20 +29,20 @@ _FROM_TRAINED = _Schedule(epochs=30, steps=300, lr=0.01)
 
 
 def default_preset(archive: Archive, start: str) -> str:
-    """Choose the preset that suits an archive and the initial weights.
+    """Choose the preset for an archive and the initial weights.
 
     Parameters
     ----------
     archive
-        Whose patches decide.
+        The training archive; the choice depends on its patches.
     start
-        Where the initial weights come from, as the setting `start` says.
+        Source of the initial weights: value of the setting `start`.
     """
     return "fluorescence" if start == RANDOM and shine(archive.images) else "default"
 
 
 def resolve_settings(settings: TrainSettings, archive: Archive) -> TrainSettings:
-    """Replace settings that are zero by numbers that suit the archive and the initial weights.
+    """Replace settings of zero by values for the archive and the initial weights.
 
     Parameters
     ----------
@@ -80,8 +80,7 @@ def _looking(settings: TrainSettings, side: int) -> tuple[float, Literal[1, 2]]:
     seen_px = round(view * side)
     if seen_px < min(side, _FEWEST_PX):
         raise SettingError(
-            f"view = {view:g} leaves {seen_px} of {side} px to look at; "
-            f"give {_FEWEST_PX / side:.2g} or more"
+            f"view = {view:g} leaves {seen_px} of {side} px; give {_FEWEST_PX / side:.2g} or more"
         )
     fine = seen_px <= _SMALL_PX or (its is not None and its.stem_stride == 1)
     return view, settings.stem_stride or (1 if fine else 2)

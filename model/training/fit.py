@@ -28,9 +28,9 @@ def require_cells(archive: Archive, split: str) -> None:
     """
     where = archive.path or "the archive"
     if archive.n_cells == 0:
-        raise FgafError(f"{where} holds no cells; curate some first")
+        raise FgafError(f"{where} has no cells; curate some first")
     if archive.n_cells == 1:
-        raise FgafError(f"{where} holds one cell; training and testing need two or more")
+        raise FgafError(f"{where} has one cell; training and testing need two or more: add cells")
     sides = archive.split_of_rows(split)
     for side, name in ((TRAIN, "training"), (TEST, "test")):
         if not (sides == side).any():

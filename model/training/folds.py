@@ -44,7 +44,7 @@ def draw_folds(archive: Archive, folds: int, seed: int) -> list[npt.NDArray[np.i
     archive
         Its K cells are divided.
     folds
-        How many.
+        Number of folds.
     seed
         Random seed of the folds.
     """
@@ -74,7 +74,7 @@ def cross_validate(
     out
         Folder for the run of each fold (`fold-1`, ...) and `metrics.json`.
     folds
-        How many.
+        Number of folds.
     resume, overwrite, checked, progress
         As for `train`; finished folds are not trained again.
 
@@ -88,7 +88,7 @@ def cross_validate(
     Raises
     ------
     FgafError
-        As `train`; `SettingError` where the cells make no such folds.
+        As `train`; `SettingError` if the cells cannot be divided into these folds.
     """
     if not checked:
         require_fit(archive)
@@ -107,8 +107,8 @@ def _cross_validate(
 ) -> dict[str, Any]:
     if (out / METRICS).exists() and not (resume or overwrite):
         raise ExistsError(
-            f"{out} holds a training run already; choose another folder, or pass --resume "
-            "or --overwrite"
+            f"{out} already contains a training run; choose another folder, or pass --resume or "
+            "--overwrite"
         )
     splits = draw_folds(archive, folds, settings.seed)
     grid = archive.class_depths_um

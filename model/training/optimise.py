@@ -82,7 +82,7 @@ def new_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Op
 
 
 def new_loss(settings: TrainSettings) -> Loss:
-    """The loss that the settings name."""
+    """The loss selected by the settings."""
     return loss_function(
         LossSettings(
             loss=settings.loss,
@@ -110,7 +110,7 @@ def take_step(
     Parameters
     ----------
     network, optimizer, loss_of, machine
-        From the training.
+        As in the training.
     images
         (B, 1, S, S) normalised.
     classes
@@ -139,7 +139,7 @@ def step_seconds(machine: Compute, settings: TrainSettings, side: int, n_classes
     Parameters
     ----------
     machine
-        What is timed.
+        The hardware settings to time.
     settings
         Resolved settings of the training.
     side

@@ -35,7 +35,7 @@ class DistributedContext:
 
     @property
     def leads(self) -> bool:
-        """Whether this process validates, writes files and prints."""
+        """Whether this is the leader, the process that validates, writes files and prints."""
         return self.rank == 0
 
     def part(self, batch: Tensor) -> Tensor:
@@ -137,7 +137,9 @@ class _Stepping(nn.Module):
     def forward(self, *inputs: Any) -> Any:
         """Call the network."""
         if not self._parallel:
-            raise RuntimeError("the team of this network has ended; wrap it in a new one")
+            raise RuntimeError(
+                "the process group of this network has ended; wrap the network in a new one"
+            )
         return self._parallel[0](*inputs)
 
     def train(self, mode: bool = True) -> Self:
@@ -192,7 +194,7 @@ class _TeamNorm(nn.modules.batchnorm._BatchNorm):
         return normal
 
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics towards those of a batch."""
+        """Update the running statistics with those of a batch."""
         if self.running_mean is None or self.running_var is None:
             return
         self.running_mean.lerp_(mean, self.momentum or 0.0)

@@ -21,7 +21,7 @@ _MEMORY_BYTES = 64 * 2**20
 
 
 class PatchDataset(Dataset[tuple[Any, int]]):
-    """Patches of one side of a split and their depth classes, read on request.
+    """Patches of one subset of a split and their depth classes, read on request.
 
     Each worker process of a `DataLoader` opens the file itself and caches up to 64 MB of it.
 

@@ -102,7 +102,7 @@ def plot_reliability(metrics: dict[str, Any], path: Path) -> None:
         xlim=(0, 1.03),
         ylim=(-0.03, 1.03),
         xlabel="confidence",
-        ylabel="share that was right",
+        ylabel="share of correct answers",
         title=f"calibration error {100 * metrics['calibration_error']:.1f} %",
     )
     panel.spines[["top", "right"]].set_visible(False)

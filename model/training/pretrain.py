@@ -81,8 +81,8 @@ class Worlds:
         require_bounded(self)
         if not 3 <= self.microscopes <= self.cells:
             raise SettingError(
-                f"{self.cells} cells under {self.microscopes} microscopes: three microscopes or "
-                "more are needed, one each to train on, to validate and to test, with a cell each"
+                f"{self.cells} cells under {self.microscopes} microscopes: at least three "
+                "microscopes with a cell each are needed: for training, validation and test"
             )
 
     def __str__(self) -> str:
@@ -230,8 +230,8 @@ def pretrain(
         archive = Archive.read(path)
         if archive.header.name != str(worlds):
             raise FgafError(
-                f"{out} was begun with {archive.header.name}, not {worlds}; "
-                "choose another folder, or go on with those"
+                f"{out} was started with {archive.header.name}, not {worlds}; choose "
+                "another folder, or use those numbers"
             )
         metrics = train(archive, settings, out / RUN, resume=True, progress=progress)
         checkpoint = Checkpoint.load(out / RUN / "checkpoint.pt")
@@ -272,9 +272,9 @@ def _card(worlds: Worlds, settings: TrainSettings, metrics: dict[str, Any]) -> s
 
 A {settings.backbone} with the FGAF module ({metrics["parameters"] / 1e6:.2f} million parameters)
 that estimates the depth of a sperm in one 96 px patch, within ±2 µm of its focus. It was trained
-on simulated cells alone and has seen no real image. Meant as a start for fine-tuning
-(`fgaf-train dataset.h5 --pretrained sim --out run`); its depths on a real microscope, taken as
-they are, are not to be relied on. Licence: that of fgaf.
+on simulated cells only, without any real image. Use it as a start for fine-tuning (`fgaf-train
+dataset.h5 --pretrained sim --out run`); do not rely on its depths on a real microscope without
+fine-tuning. Licence: that of fgaf.
 
 Made by `{command}`:
 {worlds.cells} cells at nine depths each, drawn uniformly, under {worlds.microscopes} microscopes
@@ -289,7 +289,7 @@ that each drew from these ranges (see `fgaf.acquire.simulation.settings` for the
 | relief contrast, share | {RELIEF:g} |
 | cells that do not move, share | {FROZEN:g} |
 
-On {metrics["n_cells"]} cells of microscopes held out whole (same ranges; 95 % intervals over
-cells): top-1 {span("top1")}, expected depth off by {span("expected_mae_um")} µm on average, 95 %
-within {span("expected_p95_um")} µm.
+On {metrics["n_cells"]} cells of held-out microscopes (same ranges; 95 % intervals over cells):
+top-1 {span("top1")}, mean error of the expected depth {span("expected_mae_um")} µm, 95 % within
+{span("expected_p95_um")} µm.
 """

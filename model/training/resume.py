@@ -75,19 +75,19 @@ class Resumed:
         """
         wanted = self.settings.with_values(given)
         for key in given:
-            told, held = getattr(wanted, key), getattr(self.settings, key)
+            requested, held = getattr(wanted, key), getattr(self.settings, key)
             by_fold = key == "split" and self.folds is not None
-            if told == held or by_fold or (key in _ZERO_SUITS and not told):
+            if requested == held or by_fold or (key in _ZERO_SUITS and not requested):
                 continue
             raise SettingError(
-                f"{self.folder} was begun with {key} = {held}, and {source} says {told}; "
+                f"{self.folder} was started with {key} = {held}, and {source} gives {requested}; "
                 "leave it out to resume, or train into another folder"
             )
         if folds is not None and folds != self.folds:
-            begun = "without folds" if self.folds is None else f"with {count(self.folds, 'fold')}"
+            started = "without folds" if self.folds is None else f"with {count(self.folds, 'fold')}"
             raise SettingError(
-                f"{self.folder} was begun {begun}, and --folds says {folds}; "
-                "leave it out to resume, or train into another folder"
+                f"{self.folder} was started {started}, and --folds is {folds}; leave it out to "
+                "resume, or train into another folder"
             )
 
 
@@ -123,21 +123,21 @@ def unfinished_run(dataset: Path, folds: int | None) -> Path:
     """
     kinds = (FOLDS,) if folds is not None else (RUN, FOLDS)
     named = re.compile(rf"{re.escape(dataset.stem)}({'|'.join(kinds)})(-\d+)?")
-    begun = [
+    started = [
         folder
         for folder in sorted(Path().iterdir())
         if named.fullmatch(folder.name)
         and not (folder / METRICS).exists()
         and any((folder / place / SETTINGS).is_file() for place in ("", FIRST_FOLD))
     ]
-    busy = [folder for folder in begun if leads() and is_written(folder / RUN_LOCK)]
-    idle = [folder for folder in begun if folder not in busy]
+    busy = [folder for folder in started if leads() and is_written(folder / RUN_LOCK)]
+    idle = [folder for folder in started if folder not in busy]
     if len(idle) != 1:
         found = (
             f"are several unfinished runs ({', '.join(map(str, idle))})"
             if idle
-            else f"is no unfinished run named {dataset.stem}{RUN} or the like"
+            else f"is no unfinished run named {dataset.stem}{RUN} or similar"
         )
-        trained = f"; another program trains {', '.join(map(str, busy))} now" if busy else ""
-        raise SettingError(f"there {found} in this folder{trained}; say which with --out RUN")
+        trained = f"; another program is training {', '.join(map(str, busy))}" if busy else ""
+        raise SettingError(f"there {found} in this folder{trained}; give the run with --out RUN")
     return idle[0]

@@ -51,15 +51,15 @@ class Run:
     archive
         Patches, labels and splits.
     settings
-        Of the training, resolved.
+        Resolved settings of the training.
     out
         The folder.
     machine
-        What it runs on.
+        Hardware settings.
     sides
-        The patches of each side that has cells.
+        The patches of each subset of the split that has cells.
     scale
-        Of the grey values.
+        Conversion of grey values to network input.
     team
         The processes that train together.
     """
@@ -93,7 +93,7 @@ class Run:
 
     @property
     def used_network(self) -> nn.Module:
-        """The network the run is judged by: the averaged one where there is one."""
+        """The network that is evaluated: the one with averaged weights, if any."""
         return self.average.network if self.average else self.network
 
     def train_epoch(self) -> None:
@@ -120,14 +120,14 @@ class Run:
         return errors.index(min(errors)) + 1
 
     def stale(self) -> bool:
-        """Tell whether `patience` epochs have passed without a better validation."""
+        """Whether `patience` epochs have passed without a better validation."""
         patience = self.settings.patience
         return bool(
             patience and VALIDATION in self.sides and self.epoch - self.best_epoch() >= patience
         )
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from where a killed run stood.
+        """Resume a run that was stopped.
 
         Raises
         ------
@@ -139,9 +139,9 @@ class Run:
                 f"{self.out} was trained on another archive; resume with that one, "
                 "or train into another folder"
             )
-        begun = TrainSettings().with_values(state["settings"])
+        started = TrainSettings().with_values(state["settings"])
         for key in state["settings"]:
-            held, mine = getattr(begun, key), getattr(self.settings, key)
+            held, mine = getattr(started, key), getattr(self.settings, key)
             if mine != held:
                 raise FgafError(
                     f"{self.out} was started with {key} = {held}, not {mine}; "
@@ -154,14 +154,14 @@ class Run:
             self.average.network.load_state_dict(state["average"])
 
     def write_settings(self) -> None:
-        """Write the settings as TOML, ready for `--settings`."""
+        """Write the settings as TOML, for `--settings`."""
         if not self.team.leads:
             return
         with publishing(self.out / SETTINGS, overwrite=True) as part:
             part.write_text(to_toml(self.settings), encoding="utf-8")
 
     def finish(self) -> dict[str, Any]:
-        """Choose the weights, fit the temperature, judge the test cells, write the checkpoint."""
+        """Choose weights, fit the temperature, evaluate the test cells, write the checkpoint."""
         checkpoint = self._checkpoint()
         if self.settings.select == "best" and (self.out / BEST).is_file():
             checkpoint = Checkpoint.load(self.out / BEST)
@@ -220,18 +220,18 @@ class Run:
         return {"lr": rate, "train_loss": total / n, "train_top1": right / n}
 
     def _logits(self, network: nn.Module, side: Data, tta: bool) -> Tensor:
-        """Of all patches of a side, (N, outputs), some thousand in memory at a time."""
+        """Logits of all patches of a subset, (N, outputs), a few thousand in memory at a time."""
         parts = torch.split(torch.arange(len(side.rows)), _AT_ONCE)
         logits = torch.cat(
             [network_logits(network, self.scale(side.images[part]), tta) for part in parts]
         )
-        if not logits.isfinite().all():  # the loss was still a number, the weights are none
+        if not logits.isfinite().all():  # the loss was still finite, the weights are not
             raise self._diverged(self.epoch)
         return logits
 
     def _diverged(self, epoch: int) -> FgafError:
         return FgafError(
-            f"the training diverged in epoch {epoch}; try a lower rate, "
+            f"the training diverged in epoch {epoch}; try a lower learning rate, "
             f"--set lr={self.settings.lr / 5:g}"
         )
 

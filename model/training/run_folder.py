@@ -1,4 +1,4 @@
-"""The folder of a run: the names of its files, and how the plain ones are written."""
+"""The folder of a run: names of its files, and writing of JSON and CSV."""
 
 import json
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ FILES = (
     "reliability.png",
     "depths.png",
 )
-"""Everything a run writes into its folder."""
+"""All files that a run writes into its folder."""
 
 Row = dict[str, float]
 
@@ -38,22 +38,22 @@ def require_new_run(out: Path, resume: bool, overwrite: bool) -> None:
     out
         The folder.
     resume
-        Whether the run in it goes on.
+        Whether the run in it is resumed.
     overwrite
         Whether its files may be removed.
 
     Raises
     ------
     ExistsError
-        It holds a run, which may neither go on nor be removed.
+        It contains a run, and neither `resume` nor `overwrite` is set.
     """
     old = [out / name for name in FILES if (out / name).exists()]
     if resume:
         return
     if old and not overwrite:
         raise ExistsError(
-            f"{out} holds a training run already; choose another folder, or pass --resume "
-            "or --overwrite"
+            f"{out} already contains a training run; choose another folder, or pass --resume or "
+            "--overwrite"
         )
     for path in old:
         path.unlink()
@@ -65,9 +65,9 @@ def write_metrics(path: Path, metrics: dict[str, Any]) -> None:
     Parameters
     ----------
     path
-        The file; replaced where it exists.
+        The file; an existing one is replaced.
     metrics
-        What it holds.
+        Their values.
     """
     with publishing(path, overwrite=True) as part:
         part.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
@@ -79,9 +79,9 @@ def write_history(path: Path, history: Sequence[Row]) -> None:
     Parameters
     ----------
     path
-        The file; replaced where it exists.
+        The file; an existing one is replaced.
     history
-        One row an epoch, one or more.
+        One dict per epoch, at least one.
     """
     with (
         publishing(path, overwrite=True) as part,

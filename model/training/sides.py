@@ -1,4 +1,4 @@
-"""The patches of an archive as tensors by side of the split, and their order in training."""
+"""The patches of each subset of a split as tensors, and their order in training."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ TRAIN, VALIDATION, TEST = range(len(SIDES))
 
 @dataclass(frozen=True)
 class Data:
-    """One side of the split on the device.
+    """One subset of the split (train, validation or test) on the device.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Data:
         if isinstance(self.images, DiskImages):
             if balance:
                 raise SettingError(
-                    "the patches of an archive this large are read in a fixed way and "
+                    "the patches of an archive this large are read from disk in a fixed order and "
                     "cannot be balanced; set balance=false"
                 )
             return self.images.order(generator)
@@ -78,7 +78,7 @@ class Data:
 def load_sides(
     archive: Archive, settings: TrainSettings, device: str
 ) -> tuple[dict[int, Data], Scale]:
-    """Move each side that has cells to the device, and measure the scale of the training side.
+    """Move each subset with cells to the device, and measure the scale of the training subset.
 
     The patches of an archive that is not read into memory stay on disk.
 

@@ -1,9 +1,9 @@
-"""Training: one archive, one loop, one folder that holds all of the run.
+"""Training of a depth classifier: one archive, one loop, one folder for the run.
 
-The whole set is one tensor in memory; batches are drawn from it and augmented on it. Every
-epoch draws from generators seeded by (seed, epoch), so that a run that was killed resumes
-from its last epoch and ends with the same numbers as the unbroken one. Under `torchrun` several
-processes take their parts of every batch (`fgaf.model.training.parallel`).
+All patches are one tensor in memory; batches are drawn from it and augmented. Every epoch uses
+random generators seeded by (seed, epoch), so a run that was killed resumes after its last epoch and
+gives the same numbers as an uninterrupted one. Under `torchrun` each of several processes takes a
+part of every batch (`fgaf.model.training.parallel`).
 """
 
 import logging
@@ -46,40 +46,39 @@ def train(
     checked: bool = False,
     progress: Bar = console.progress,
 ) -> dict[str, Any]:
-    """Train a depth classifier and judge it on the test cells.
+    """Train a depth classifier and evaluate it on the test cells.
 
     Parameters
     ----------
     archive
-        Labelled patches with the split that the settings name.
+        Labelled patches, with the split given by `settings.split`.
     settings
-        Everything else.
+        Settings of the training.
     out
-        Folder of the run; holds the files listed in
-        `fgaf.model.training.run_folder.FILES` afterwards.
+        Folder of the run, for the files in `fgaf.model.training.run_folder.FILES`.
     resume
-        Go on from the last epoch in `out`, or start where there is none.
+        Resume after the last epoch in `out`, or start if there is none.
     overwrite
         Replace the run in `out`.
     pictures
-        Draw the learning curves, confusion matrix and reliability too.
+        Also draw the learning curves, confusion matrix and reliability.
     checked
-        `fgaf.model.training.fit.require_fit` has passed the archive already.
+        Whether `fgaf.model.training.fit.require_fit` has already checked the archive.
     progress
         Wraps the epochs, as `fgaf.base.console.progress`.
 
     Returns
     -------
     dict
-        What `metrics.json` holds: `fgaf.model.metrics.judge` of the test cells, and of the
-        run: split, seed, backbone, fgaf, parameters, macs, cells of each side, temperature, ...
+        Content of `metrics.json`: `fgaf.model.metrics.judge` of the test cells, and data of the
+        run: split, seed, backbone, fgaf, parameters, macs, cells of each subset, temperature, ...
 
     Raises
     ------
     FgafError
-        No cells to train on or to test on; patches that show nothing; a run in `out` already, or
-        another program at work there; a run that was started with other settings or another
-        archive; a training that diverged.
+        There are no cells to train on or to test on; patches are constant; `out` contains a run, or
+        another program uses it; the run was started with other settings or another archive; or the
+        training diverged.
     """
     require_cells(archive, settings.split)
     if not checked:
@@ -99,11 +98,14 @@ def _train(
     pictures: bool,
     progress: Bar,
 ) -> dict[str, Any]:
-    """Train in a folder that is free for it; the metrics, for the leader only."""
+    """Train in a folder reserved for it; returns the metrics, in the leader process only."""
     started = time.perf_counter()
     settings = resolve_settings(settings, archive)
     if settings.batch < team.size:
-        raise SettingError(f"batch = {settings.batch} gives {team.size} processes less than one")
+        raise SettingError(
+            f"batch = {settings.batch} is less than one patch for each of "
+            f"{team.size} processes; raise batch"
+        )
     side, n_classes = archive.header.patch_px, archive.n_classes
     machine = team.share(
         choose_compute(settings, lambda m: step_seconds(m, settings, side, n_classes))
@@ -116,13 +118,15 @@ def _train(
         state = load_state(out / LAST) if team.leads and resume and (out / LAST).is_file() else None
         if state := team.share(state):
             run.restore(state)
-            _log.info("goes on after epoch %d of %s", run.epoch, out)
+            _log.info("resumes after epoch %d of %s", run.epoch, out)
         run.write_settings()
         left = range(run.epoch, settings.epochs)
         for _ in progress(left, f"training {settings.backbone}", len(left)):
             run.train_epoch()
             if run.stale():
-                _log.info("no better for %d epochs: the training ends", settings.patience)
+                _log.info(
+                    "no better validation for %d epochs: the training ends", settings.patience
+                )
                 break
         if not team.leads:
             return {}

@@ -154,7 +154,7 @@ def test_nothing_that_matches_is_one_clear_line(session: Session, tmp_path: Path
         {"session": tmp_path / "far"},
         {"session": tmp_path / "else"},
     ):
-        with pytest.raises(FgafError, match="holds no other person's label") as caught:
+        with pytest.raises(FgafError, match="has no label by another person") as caught:
             annotator(**source).resolved_settings(data, None)
         assert "\n" not in str(caught.value)
 
@@ -163,16 +163,16 @@ def test_a_second_pass_of_training_cells_only_is_refused(session: Session, tmp_p
     session.decide("one", "focus", "bob", focus_um=0.0, purpose="second")
     methods = [{"id": "bob", "kind": "annotator", "session": str(session.folder)}]
     preset = Preset.model_validate({"name": "p", "reference": "bob", "methods": methods})
-    with pytest.raises(FgafError, match="'bob' answers for none of the 4 test cells"):
+    with pytest.raises(FgafError, match="'bob' has no answer for any of the 4 test cells"):
         run_benchmark(compiled(session), preset, tmp_path / "out")
 
 
 def test_a_source_that_is_not_there_is_named(session: Session, tmp_path: Path) -> None:
     data = EvaluationSet(compiled(session))
-    with pytest.raises(FormatError, match="holds no session"):
+    with pytest.raises(FormatError, match="contains no session"):
         annotator(session=tmp_path).resolved_settings(data, None)
     with pytest.raises(SettingError, match="no archive"):
         annotator(archive=tmp_path / "none.h5").resolved_settings(data, None)
     for source in ({}, {"session": tmp_path, "archive": tmp_path}):
-        with pytest.raises(ValueError, match="either a session or an archive"):
+        with pytest.raises(ValueError, match="give either session or archive"):
             annotator(**source)

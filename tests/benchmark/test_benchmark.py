@@ -192,7 +192,7 @@ def test_a_folder_of_another_benchmark_is_kept(tmp_path, texture_archive) -> Non
 
 def test_a_folder_of_something_else_is_never_taken(tmp_path, texture_archive) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ExistsError, match="holds no benchmark; choose another folder"):
+    with pytest.raises(ExistsError, match="is not a benchmark; choose another folder"):
         run(texture_archive(), tmp_path, overwrite=True)
 
 
@@ -252,7 +252,7 @@ def test_a_network_trained_before_is_judged_unless_it_may_know_the_test(
     assert json.loads(result.stdout)["methods"][0]["metrics"] == before["metrics"]
     result = command(other, "--out", tmp_path / "third", *options)
     assert result.exit_code == 1
-    assert "was trained on another archive and may have seen these test cells" in result.stderr
+    assert "was trained on another archive and may have used these test cells" in result.stderr
 
 
 def with_sides(archive: Archive, side: int) -> Archive:
@@ -270,8 +270,8 @@ class Refusal:
 REFUSALS = [
     Refusal("no test cells", 8, 0, "no test cells; make another with `fgaf-data split`"),
     Refusal("no training cells", 8, 2, "no training cells"),
-    Refusal("one cell", 1, 2, "the archive holds one cell"),
-    Refusal("no cells", 0, 2, "the archive holds no cells"),
+    Refusal("one cell", 1, 2, "the archive has one cell"),
+    Refusal("no cells", 0, 2, "the archive has no cells"),
 ]
 
 
@@ -336,7 +336,7 @@ ONE = '[[methods]]\nid = "a"\nkind = "constant"\n'
 TEXTS = [
     Text("not TOML", "name = ", "is not valid TOML"),
     Text("unknown key", f'name = "p"\nreference = "a"\nspeed = 3\n{ONE}', "speed: extra inputs"),
-    Text("unknown reference", f'name = "p"\nreference = "b"\n{ONE}', "'b' is not among"),
+    Text("unknown reference", f'name = "p"\nreference = "b"\n{ONE}', "'b' is not one of"),
     Text("same id twice", f'name = "p"\nreference = "a"\n{ONE}{ONE}', "two methods have the same"),
     Text("no methods", 'name = "p"\nreference = "a"\nmethods = []\n', "methods: tuple should have"),
     Text("an id that is a path", f'name = "../p"\nreference = "a"\n{ONE}', "name: string should"),
@@ -454,9 +454,11 @@ def test_in_folds_every_cell_is_tested_once_per_seed(tmp_path, texture_archive) 
 
 def test_differences_are_told_from_chance_only_with_enough_cells(tmp_path, texture_archive) -> None:
     few, _ = run(texture_archive(cells=8), tmp_path / "few")
-    assert any("can tell no difference from chance" in said["text"] for said in few["notices"])
+    assert any(
+        "are too few for a significant difference" in said["text"] for said in few["notices"]
+    )
     many, _ = run(texture_archive(cells=10), tmp_path / "many", folds=5)
-    assert not any("from chance" in said["text"] for said in many["notices"])
+    assert not any("for a significant difference" in said["text"] for said in many["notices"])
     against = rows_of(many)["constant"]["against_reference"]["mae_um"]
     assert against["p"] == pytest.approx(2 / 2**10)
     assert against["p_holm"] == pytest.approx(4 / 2**10)
@@ -466,7 +468,9 @@ def test_differences_are_told_from_chance_only_with_enough_cells(tmp_path, textu
 def test_a_network_trained_before_is_not_judged_in_folds(tmp_path, texture_archive) -> None:
     trained = {"id": "net", "kind": "trained", "run": "somewhere"}
     preset = Preset.model_validate({"name": "p", "reference": "net", "methods": [trained]})
-    with pytest.raises(SettingError, match="'net' was trained on one split and can't be tested in"):
+    with pytest.raises(
+        SettingError, match="'net' was trained on one split and cannot be tested in"
+    ):
         run(texture_archive(), tmp_path / "out", preset, folds=3)
 
 
@@ -493,7 +497,8 @@ def test_a_run_that_fails_is_named_and_the_others_are_kept(tmp_path, texture_arc
     constant = {"id": "constant", "kind": "constant"}
     spec = {"name": "p", "reference": "constant", "methods": [wild, constant]}
     with pytest.raises(
-        FgafError, match=r"^wild-seed0-\w+ failed: .*diverged.* run again to resume"
+        FgafError,
+        match=r"^wild-seed0-\w+ failed: .*diverged.* run the same command again to resume",
     ):
         run(texture_archive(), tmp_path / "out", Preset.model_validate(spec))
     assert [path.name[:8] for path in (tmp_path / "out" / "runs").iterdir()] == ["constant"]

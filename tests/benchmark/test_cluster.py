@@ -119,9 +119,7 @@ def test_a_worker_refuses_another_archive_and_the_other_answers_are_kept(
 ) -> None:
     archive = Archive.read(dataset)
     write_archive(dataset, texture_archive(cells=9), overwrite=True)
-    with pytest.raises(
-        FgafError, match=r"a worker sees another archive at .*dataset\.h5"
-    ) as caught:
+    with pytest.raises(FgafError, match=r"a worker has another archive at .*dataset\.h5") as caught:
         run_benchmark(archive, SEARCHES, tmp_path / "out", scheduler=cluster.scheduler_address)
     assert "0 of 2 runs are kept" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -150,7 +148,9 @@ def test_a_worker_with_other_code_or_without_the_archive_says_so(
     assert order.run().fingerprint == first.fingerprint
     with pytest.raises(FgafError, match="runs another version of fgaf; install the same one"):
         replace(order, fingerprint="other").run()
-    with pytest.raises(FgafError, match=r"sees no archive .*moved\.h5; put it where all workers"):
+    with pytest.raises(
+        FgafError, match=r"has no file .*moved\.h5; put the archive where all workers"
+    ):
         replace(order, path=dataset.with_name("moved.h5")).run()
     in_memory = plan_runs(SEARCHES, EvaluationSet(texture_archive()))[0]
     with pytest.raises(SettingError, match="a cluster reads the archive from a file"):

@@ -108,7 +108,7 @@ def test_what_cannot_be_set_beside_is_named(tmp_path: Path, texture_archive) -> 
     header = texture_archive().header
     with pytest.raises(SettingError, match=r"no archive or folder .*none\.h5"):
         read_group(tmp_path / "none.h5", header)
-    with pytest.raises(FgafError, match="holds no raw stacks"):
+    with pytest.raises(FgafError, match="contains no raw stacks"):
         read_group(tmp_path, header)
     write_stack(tmp_path / "a.stack.h5", cells=0)
     with pytest.raises(FgafError, match="no cell of the 1 stack "):

@@ -86,7 +86,7 @@ TEXTS = [
     Text("unknown include", '["fig6"]', '["fig7"]', "no preset 'fig7'; did you mean fig6?"),
     Text("include of a file", '["fig6"]', '["mine.toml"]', "no preset 'mine.toml'"),
     Text("settings that are none", "[settings]", "[[settings]]", "settings: input should be"),
-    Text("pair of nobody", 'a = "b"', 'a = "c"', "of the pairs, 'c' is not among the methods"),
+    Text("pair of nobody", 'a = "b"', 'a = "c"', "pairs: 'c' is not one of the methods"),
     Text("negative seed", "[settings]", "seeds = [-1]\n[settings]", "seeds.0: -1 is out of bounds"),
     Text("negative folds", "[settings]", "folds = -1\n[settings]", "folds: -1 is out of bounds"),
     Text("misspelt key", 'kind = "constant"', 'kind = "constant"\nlable = "C"', "lable: extra"),
@@ -107,7 +107,7 @@ def test_a_wrong_preset_is_one_line(tmp_path: Path, case: Text) -> None:
 
 
 def test_settings_for_classifiers_need_classifiers() -> None:
-    with pytest.raises(SettingError, match="--set is for classifiers, and preset 'fig6' has none"):
+    with pytest.raises(SettingError, match="--set changes classifiers, and preset 'fig6' has none"):
         with_settings(shipped()["fig6"], {"epochs": 1})
     assert with_settings(shipped()["fig6"], {}) == shipped()["fig6"]
 

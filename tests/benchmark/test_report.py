@@ -113,7 +113,7 @@ def test_every_picture_says_what_it_shows(report: Report) -> None:
         assert attrs["role"] == "img"
         assert len(attrs["aria-label"] or "") > 20
     for attrs in pictures:
-        assert re.search(r"at .+ µm, answered .+ µm", attrs["alt"] or "")
+        assert re.search(r"at .+ µm, answer .+ µm", attrs["alt"] or "")
 
 
 def test_the_table_holds_the_numbers_of_the_results(report: Report) -> None:

@@ -74,8 +74,8 @@ def test_holm(case: Family) -> None:
 def test_a_verdict_follows_the_corrected_p_and_the_direction() -> None:
     tests = [{"value": 0.1, "p": 0.001}, {"value": -0.1, "p": 0.001}, {"value": 0.1, "p": 0.03}]
     correct([*tests, {"value": 0.0, "p": 0.9}])
-    assert [verdict(test, True) for test in tests] == ["better", "worse", "not told apart"]
-    assert [verdict(test, False) for test in tests] == ["worse", "better", "not told apart"]
+    assert [verdict(test, True) for test in tests] == ["better", "worse", "not significant"]
+    assert [verdict(test, False) for test in tests] == ["worse", "better", "not significant"]
 
 
 def test_seeds_have_a_spread_of_their_own() -> None:

@@ -98,7 +98,7 @@ def test_a_file_that_is_there_is_refused(tmp_path: Path) -> None:
         Recorder(path, {})
     path.with_name("swim.h5.part").write_bytes(b"left")
     path.unlink()
-    with pytest.raises(FgafError, match="left from a run that was killed"):
+    with pytest.raises(FgafError, match="left from a killed run"):
         Recorder(path, {})
 
 

@@ -245,7 +245,7 @@ def test_what_is_refused(values: dict[str, float], needle: str) -> None:
     [
         (["run"], 2, "--archive"),
         (["run", "--archive", "no.h5", "--out", "x.onnx"], 1, "no.h5"),
-        (["nothing", "--archive", "data.h5", "--out", "x.onnx"], 1, "nothing is not there"),
+        (["nothing", "--archive", "data.h5", "--out", "x.onnx"], 1, "nothing does not exist"),
         (["run", "--archive", "data.h5", "--out", "run/model.onnx"], 1, "exists already"),
         (["run", "--archive", "data.h5", "--out", "x.xml"], 2, "ends in .onnx"),
         (["run", "--archive", "data.h5", "--precision", "bf16"], 2, "--to openvino"),
@@ -314,7 +314,7 @@ def test_refuses_altered_files(at: float, lab: Lab, tmp_path: Path) -> None:
         with pytest.raises(FormatError, match="damaged or was altered"):
             open_model(on_onnx if path is on_onnx else xml)
     weights.unlink()
-    with pytest.raises(FgafError, match=r"m\.bin is not there"):
+    with pytest.raises(FgafError, match=r"m\.bin does not exist"):
         open_model(xml)
 
 
@@ -324,7 +324,7 @@ def test_refuses_models_of_others_newer_ones_and_other_files(lab: Lab, tmp_path:
     texts = {entry.key: entry.value for entry in model.metadata_props}
     for changes, needle in (
         ({"fgaf_version": "99"}, "newer version"),
-        ({"fgaf": "{}"}, "its card is not whole"),
+        ({"fgaf": "{}"}, "its card is incomplete"),
     ):
         onnx.helper.set_model_props(model, texts | changes | {"fgaf_sha256": EMPTY})
         onnx.save(model, path)
@@ -337,13 +337,13 @@ def test_refuses_models_of_others_newer_ones_and_other_files(lab: Lab, tmp_path:
     for other in (path, xml):
         call = CliRunner().invoke(predict, [str(other), str(lab.data)])
         assert (call.exit_code, call.stderr.count("\n")) == (1, 1)
-        assert "no model that fgaf-export wrote" in call.stderr
-    with pytest.raises(FgafError, match="is not there"):
+        assert "not a model written by fgaf-export" in call.stderr
+    with pytest.raises(FgafError, match="does not exist"):
         open_model(tmp_path / "absent.onnx")
 
 
 def test_refuses_patches_of_another_size(lab: Lab) -> None:
-    with pytest.raises(FgafError, match="48 x 48 px and the network takes 32 x 32"):
+    with pytest.raises(FgafError, match="48 x 48 px, but the network needs 32 x 32"):
         open_model(lab.onnx).predict(np.zeros((2, 48, 48), np.uint8), "mine.tif")
 
 

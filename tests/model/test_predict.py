@@ -70,7 +70,7 @@ def test_symmetric_views_are_averaged(run: Path, archive: Archive) -> None:
         (np.zeros((2, 32, 32), "f4"), "floating-point values;"),
         (np.full((32, 32), np.nan), "NaN"),
         (np.zeros((32, 32, 3), "u1"), "colour"),
-        (np.zeros((4, 48, 48), "u1"), "48 x 48 px and the network takes 32 x 32"),
+        (np.zeros((4, 48, 48), "u1"), "48 x 48 px, but the network needs 32 x 32"),
         (np.zeros((32, 32), "i4"), "int32"),
         (np.zeros((1, 1, 32, 32), "u1"), "px"),
     ],

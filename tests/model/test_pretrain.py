@@ -89,7 +89,7 @@ def test_a_small_pretraining(tmp_path: Path) -> None:
     again = simulate_worlds(worlds, workers=2)
     assert np.array_equal(again.images, stored.images)
     assert sorted(again.splits["default"].tolist()) == [0, 1, 2]
-    with pytest.raises(FgafError, match="begun with 3 cells"):
+    with pytest.raises(FgafError, match="was started with 3 cells"):
         pretrain(tmp_path, Worlds(cells=4, microscopes=3), settings)
     assert (tmp_path / RUN / "metrics.json").is_file()
 

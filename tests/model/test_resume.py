@@ -74,7 +74,7 @@ def test_the_only_unfinished_run_goes_on_with_its_settings(here: Path) -> None:
         (["--epochs", "2"], "epochs = 1, and the command line says 2"),
         (["--set", "width=64"], "width = 32, and the command line says 64"),
         (["--preset", "paper"], "and --preset paper says"),
-        (["--folds", "3"], "without folds, and --folds says 3"),
+        (["--folds", "3"], "without folds, and --folds is 3"),
         (["--set", "widht=64"], "unknown setting"),
     ],
 )
@@ -107,7 +107,9 @@ def test_a_run_that_another_program_trains_is_not_taken_up(here: Path) -> None:
         call = command("data.h5", "--resume")
         assert call.exit_code == 2
         assert "no unfinished run" in call.stderr
-        assert "; another program trains data-run now; say which with --out RUN" in call.stderr
+        assert (
+            "; another program is training data-run now; give the run with --out RUN" in call.stderr
+        )
         call = command("data.h5", "--resume", "--out", "data-run")
         assert call.exit_code == 1
         assert "data-run is in use by another program (" in call.stderr

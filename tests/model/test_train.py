@@ -209,8 +209,8 @@ def with_sides(archive: Archive, *sides: int) -> Archive:
 @pytest.mark.parametrize(
     ("cells", "sides", "values", "needle"),
     [
-        (0, (), {}, "holds no cells"),
-        (1, (0,), {}, "holds one cell"),
+        (0, (), {}, "has no cells"),
+        (1, (0,), {}, "has one cell"),
         (4, (0, 1), {}, "no test cells"),
         (4, (1, 2), {}, "no training cells"),
         (4, (0, 2), {"split": "mine"}, "no split 'mine'"),

@@ -38,11 +38,11 @@ class AnnotatorMethod(Method):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.session is None) == (self.archive is None):
-            raise ValueError("an annotator needs either a session or an archive")
+            raise ValueError("method annotator: give either session or archive")
         return self
 
     def resolved_settings(self, data: EvaluationSet, seed: int | None) -> dict[str, Any]:  # noqa: ARG002
-        """List how far the other person's focus lies from the archive's, cell by cell."""
+        """List the distance of the other person's focus from the archive's for each cell."""
         from fgaf.model.bench.methods.second_labels import from_archive, from_session, match
 
         labels = []
@@ -53,8 +53,8 @@ class AnnotatorMethod(Method):
         shift_um = match(labels, data.archive)
         if not shift_um:
             raise FgafError(
-                f"{self.session or self.archive} holds no other person's label of a cell of this "
-                "archive; name a session or an archive of the same stacks that somebody else has "
+                f"{self.session or self.archive} has no label by another person of a cell of this "
+                "archive; give a session or an archive of the same stacks that another person "
                 "labelled"
             )
         return {"shift_um": {str(cell): shift for cell, shift in shift_um.items()}}

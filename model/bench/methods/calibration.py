@@ -63,7 +63,7 @@ class Calibration:
         class_depths_um
             (C,) the depth classes.
         degree
-            Degree of the polynomials; lower where there are too few depths.
+            Degree of the polynomials; lower if there are too few depths.
         """
         centre, scale = features.mean(axis=0), features.std(axis=0) + 1e-12
         x = (features - centre) / scale

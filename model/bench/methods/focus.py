@@ -38,9 +38,8 @@ class FocusMethod(Method):
     @model_validator(mode="after")
     def _measure_named(self) -> Self:
         if (self.rule != "phase") != bool(self.measure):
-            raise ValueError(
-                f"rule {self.rule!r} {'has its own measure' if self.measure else 'needs a measure'}"
-            )
+            wrong = "has its own measure: leave measure out" if self.measure else "needs a measure"
+            raise ValueError(f"rule {self.rule!r} {wrong}")
         return self
 
     def resolved_settings(self, data: EvaluationSet, seed: int | None) -> dict[str, Any]:

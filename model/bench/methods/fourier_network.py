@@ -69,7 +69,7 @@ def train_dense(
     n_classes, hidden, epochs, learning_rate, dropout
         The network and its training.
     seed
-        The same gives the same answers.
+        Random seed.
 
     Returns
     -------

@@ -79,8 +79,8 @@ class Method(BaseModel):
     seeded: ClassVar[bool] = False
     """Whether it uses random numbers, and is therefore run once per seed."""
     sees: ClassVar[Sight] = "patch"
-    """What it uses for one depth: the patch, all planes of the cell, nothing, or all that a person
-    saw."""
+    """What it uses for one depth: the patch, all planes of the cell, nothing, or a person's view of
+    all planes."""
     calibrated: ClassVar[bool] = False
     """Whether its probabilities have a meaning beyond their order."""
 

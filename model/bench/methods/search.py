@@ -135,7 +135,7 @@ def dip_focus(values: Floats, z_um: Floats, cell: NDArray[Any]) -> Floats:
 
 
 def dip(z_um: Floats, values: Floats) -> float | None:
-    """Position of a curve's deepest dip between two maxima, µm; None where there is no dip.
+    """Position of a curve's deepest dip between two maxima, µm; None if there is no dip.
 
     Parameters
     ----------

@@ -17,20 +17,20 @@ from fgaf.dataset.archive import Archive
 from fgaf.model.bench.methods.method import Floats
 
 _NEAR: Final = 0.125
-"""Two labels are of one cell when their centres are closer than this, in sides of a patch."""
+"""Two labels are of one cell if their centres are closer than this, in units of a patch's side."""
 _PERSON: Final = "person"
 
 
 @dataclass(frozen=True)
 class SecondLabel:
-    """Where one person put the focus of one cell.
+    """One person's label of the focus of one cell.
 
     Attributes
     ----------
     source_sha256
-        SHA-256 of the stack it was seen in.
+        SHA-256 of its raw stack.
     annotator
-        Who.
+        The person.
     blind
         Whether it is from a blind second pass, which never makes an archive.
     focus_um
@@ -84,10 +84,10 @@ def from_archive(path: Path) -> list[SecondLabel]:
     SettingError
         There is no such file.
     FormatError
-        It is no archive, or damaged.
+        It is not an archive, or is damaged.
     """
     if not path.is_file():
-        raise SettingError(f"no archive {path}; name one that another person has labelled")
+        raise SettingError(f"there is no archive {path}; give one that another person labelled")
     with Archive.open(path, whole=True) as archive:
         cells = archive.cells
         return [

@@ -33,13 +33,13 @@ class TrainedMethod(Method):
         checkpoint = Predictor.load(self.run).checkpoint
         if checkpoint.archive_fingerprint != data.archive.fingerprint:
             raise FgafError(
-                f"{self.run} was trained on another archive and may have seen these test cells; "
-                "train on this one"
+                f"{self.run} was trained on another archive and may have used these test cells; "
+                "give a run trained on this archive"
             )
         if checkpoint.settings.split != data.split:
             raise FgafError(
                 f"{self.run} was trained on the split {checkpoint.settings.split!r} and may have "
-                f"seen the test cells of {data.split!r}; pass --split {checkpoint.settings.split}"
+                f"used the test cells of {data.split!r}; pass --split {checkpoint.settings.split}"
             )
         return {**asdict(checkpoint.settings), "trained_utc": checkpoint.created_utc}
 

@@ -1,7 +1,7 @@
-"""How figures of the report are drawn: SVG that takes its colours from the page around it.
+"""Drawing of figures for the report: SVG with the colours of the page.
 
-Figures are drawn in placeholder colours, which become CSS variables in the SVG, so that one figure
-works for light, dark and print. Text stays text, in the page's font.
+Figures are drawn in placeholder colours, which are replaced by CSS variables in the SVG, so that
+one figure works on light and dark pages and in print. Text is kept as text, in the page's font.
 """
 
 from __future__ import annotations
@@ -72,15 +72,15 @@ def colour_of(row: dict[str, Any], reference: str) -> str:
     return "rival" if row["sees"] == "stack" else "plain"
 
 
-def svg(figure: Figure, told: str) -> Markup:
+def svg(figure: Figure, description: str) -> Markup:
     """Serialise a figure as one line of a page: colours as variables, nothing external.
 
     Parameters
     ----------
     figure
         The figure.
-    told
-        What the figure shows, in words, for screen readers.
+    description
+        Text description of the figure, for screen readers.
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
@@ -93,6 +93,6 @@ def svg(figure: Figure, told: str) -> Markup:
     for name, placeholder in COLOURS.items():
         text = text.replace(placeholder, f"var(--{name})")
     box = re.search(r'viewBox="[^"]*"', text)
-    opening = f'<svg {box.group() if box else ""} role="img" aria-label="{escape(told)}">'
+    opening = f'<svg {box.group() if box else ""} role="img" aria-label="{escape(description)}">'
     text = " ".join(text[text.index(">") + 1 :].split())
     return Markup(opening + text)  # noqa: S704 - escaped by matplotlib

@@ -64,10 +64,10 @@ def intervals(
         axes.grid(axis="x")
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(axis)
-        told = "; ".join(
+        description = "; ".join(
             f"{row['label']} {scale * row['metrics'][metric]['value']:.2f}" for row in methods
         )
-        return svg(figure, f"{axis}, with 95 % intervals: {told}")
+        return svg(figure, f"{axis}, with 95 % intervals: {description}")
 
 
 def reliability(rows: Sequence[dict[str, Any]], reference: str) -> Markup:
@@ -97,13 +97,13 @@ def reliability(rows: Sequence[dict[str, Any]], reference: str) -> Markup:
             axes.scatter(x, y, s=sizes, color=COLOURS[name], alpha=0.6, linewidth=0)
         axes.set(xlim=(0, 104), ylim=(-3, 104), aspect="equal")
         axes.set_xlabel("confidence (%)")
-        axes.set_ylabel("answers that are right (%)")
+        axes.set_ylabel("correct answers (%)")
         figure.legend(loc="outside upper left", ncols=1)
-        told = "; ".join(
+        description = "; ".join(
             f"{row['label']} {100 * row['calibration_error']:.1f} % calibration error"
             for row in rows
         )
-        return svg(figure, f"Share of right answers against confidence: {told}")
+        return svg(figure, f"Share of correct answers against confidence: {description}")
 
 
 def confusion(row: dict[str, Any], small: bool = False) -> Markup:
@@ -154,17 +154,17 @@ def confusion(row: dict[str, Any], small: bool = False) -> Markup:
         axes.set_xticks(range(0, n, every), depths[::every])
         axes.set_yticks(range(0, n, every), depths[::every])
         axes.tick_params(length=0)
-        axes.set_xlabel("answered depth (µm)")
+        axes.set_xlabel("predicted depth (µm)")
         axes.set_ylabel("depth (µm)")
         worst = share - np.diag(np.diag(share))
         true, said = divmod(int(worst.argmax()), n)
-        told = f"Confusion matrix of {row['label']}, percent of each depth's images"
+        description = f"Confusion matrix of {row['label']}, percent of each depth's images"
         if worst.max() > 0:
-            told += (
-                f"; most often {depths[true]} µm is answered as {depths[said]} µm "
+            description += (
+                f"; the most common error: {depths[true]} µm predicted as {depths[said]} µm "
                 f"({100 * worst.max():.0f} %)"
             )
-        return svg(figure, told)
+        return svg(figure, description)
 
 
 def error_by_depth(rows: Sequence[dict[str, Any]], reference: str) -> Markup:
@@ -199,10 +199,10 @@ def error_by_depth(rows: Sequence[dict[str, Any]], reference: str) -> Markup:
         axes.set_xlabel("depth (µm)")
         axes.set_ylabel("mean error (µm)")
         figure.legend(loc="outside upper left", ncols=1)
-        told = "; ".join(
+        description = "; ".join(
             f"{row['label']} {row['metrics']['mae_um']['value']:.2f} µm over all" for row in rows
         )
-        return svg(figure, f"Mean error against depth: {told}")
+        return svg(figure, f"Mean error against depth: {description}")
 
 
 def focus_curves(curves: Sequence[dict[str, Any]], step_um: float) -> Markup:
@@ -228,12 +228,12 @@ def focus_curves(curves: Sequence[dict[str, Any]], step_um: float) -> Markup:
             axes.xaxis.set_tick_params(labelbottom=True)
         figure.supxlabel("depth of the plane (µm)", color=COLOURS["muted"], fontsize=10)
         figure.supylabel("focus measure, scaled", color=COLOURS["muted"], fontsize=10)
-        told = "; ".join(
+        description = "; ".join(
             f"{curve['label']} peaks at the focus plane in "
             f"{100 * curve['peak_at_focus']:.0f} % of cells"
             for curve in curves
         )
-        return svg(figure, f"Focus measure against depth, averaged over test cells: {told}")
+        return svg(figure, f"Focus measure against depth, averaged over test cells: {description}")
 
 
 def _draw_curve(axes: Axes, curve: dict[str, Any], step_um: float) -> None:

@@ -54,7 +54,7 @@ def beside_curves(groups: Sequence[dict[str, Any]]) -> Markup:
             name = textwrap.fill(group["name"], max(12, _NAME_WIDTH // len(groups)))
             grid[-1, column].set_xlabel(f"depth (µm)\n{name}", color=COLOURS["ink"])
         figure.supylabel("focus measure, scaled", color=COLOURS["muted"], fontsize=10)
-        told = "; ".join(
+        description = "; ".join(
             f"{group['name']}: "
             + ", ".join(
                 f"{curve['label']} fails on {100 * curve['failed']['value']:.0f} %"
@@ -62,4 +62,4 @@ def beside_curves(groups: Sequence[dict[str, Any]]) -> Markup:
             )
             for group in groups
         )
-        return svg(figure, f"Focus measures against depth, cells side by side. {told}")
+        return svg(figure, f"Focus measures against depth, cells side by side. {description}")

@@ -16,7 +16,7 @@ from fgaf.model.bench.report.drawing import COLOURS, STYLE, WIDTH, colour_of, sv
 def pareto(
     methods: Sequence[dict[str, Any]], reference: str, cost: Literal["answer_ms", "parameters"]
 ) -> Markup:
-    """Draw the mean error of every network against what it costs, numbered from 1.
+    """Draw the mean error of every network against its cost, numbered from 1.
 
     Parameters
     ----------
@@ -62,11 +62,11 @@ def pareto(
         axes.grid(axis="y")
         axes.set_xlabel(axis)
         axes.set_ylabel("mean error (µm)")
-        told = "; ".join(
+        description = "; ".join(
             f"{row['label']} {x:.3g}, {y:.2f} µm"
             for row, (x, y) in zip(methods, points, strict=True)
         )
-        return svg(figure, f"Mean error against {axis}: {told}")
+        return svg(figure, f"Mean error against {axis}: {description}")
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:

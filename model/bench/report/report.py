@@ -36,16 +36,16 @@ PAPER: Final = (
     ("parameters", "Parameters", "M"),
     ("latency", "Time", "ms"),
 )
-"""Columns of the table beside the paper, each with our figure and the paper's."""
+"""Columns of the comparison with the paper, each with our figure and the paper's."""
 HIGHER_IS_BETTER: Final = ("top1", "top3", "within_one")
 OPTICS: Final = (
     ("magnification", "{:g}×"),
     ("numerical_aperture", "NA {:g}"),
     ("wavelength_um", "wavelength {:g} µm"),
     ("pixel_size_um", "pixel {:g} µm in the specimen"),
-    ("medium_index", "index {:g} before the objective"),
+    ("medium_index", "refractive index {:g} in front of the objective"),
 )
-"""How each number of the optics is written."""
+"""Text of each number of the optics."""
 MOST_MATRICES: Final = 30
 """Small confusion matrices shown beside that of the reference."""
 
@@ -63,7 +63,7 @@ def render_report(results: dict[str, Any], archive: Archive) -> str:
     Returns
     -------
     str
-        HTML with styles, figures and pictures inside; no scripts, no references outside.
+        HTML that contains its styles, figures and pictures; no scripts, no external references.
     """
     methods, reference = results["methods"], results["reference"]
     chosen = next(row for row in methods if row["id"] == reference)
@@ -206,7 +206,7 @@ def _pairs(pairs: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _beside_paper(row: dict[str, Any]) -> dict[str, Any]:
-    """Our figures and the paper's, in the order of `PAPER`; "–" where there is none."""
+    """Our figures and the paper's, in the order of `PAPER`; "–" if there is none."""
     metrics, cost, paper = row["metrics"], row["cost"] or {}, row["paper"]
     error = [(metrics[key]["value"], paper[key]) for key in ("mae_um", "std_um")]
     pairs = [

@@ -36,7 +36,7 @@ def results_csv(results: dict[str, Any]) -> str:
 
     Columns are named after `results.json`: ``top1``, ``top1_low``, ``top1_high`` (95 % over
     cells), ``top1_seed_std``; ``top1_difference`` to the reference with ``_low``, ``_high``,
-    ``_p`` and ``_p_holm``. Empty where there is no value.
+    ``_p`` and ``_p_holm``. Empty if there is no value.
     """
     ends = ("", "_low", "_high", "_seed_std")
     tests = ("", "_low", "_high", "_p", "_p_holm")
@@ -97,12 +97,12 @@ def _methods(results: dict[str, Any]) -> str:
             [f"{cost['parameters'] / 1e6:.2f}", f"{cost['latency_ms']:.1f}"] if cost else ["", ""]
         )
         rows.append(line)
-    told = (
+    caption = (
         f"Methods on the same {count(results['data']['test_cells'], 'cell')}, judged by the "
         f"{results['judged_by']}; in brackets 95\\,\\% bootstrap intervals over cells. ms: one "
         "pass of one patch on one processor thread."
     )
-    return _table("methods", told, head, rows)
+    return _table("methods", caption, head, rows)
 
 
 def _beside_paper(results: dict[str, Any]) -> str:
@@ -129,8 +129,8 @@ def _beside_paper(results: dict[str, Any]) -> str:
                 _number(paper["latency_ms"], 1, 0),
             ]
         )
-    told = "Beside the figures of Yang et al. (RA-L 2026), which are of other cells."
-    return _table("paper", told, head, rows)
+    caption = "Comparison with the figures of Yang et al. (RA-L 2026), which are of other cells."
+    return _table("paper", caption, head, rows)
 
 
 def _differences(results: dict[str, Any]) -> str:
@@ -140,11 +140,11 @@ def _differences(results: dict[str, Any]) -> str:
         if row["against_reference"]
     ]
     chosen = next(row for row in results["methods"] if row["id"] == results["reference"])
-    told = (
+    caption = (
         f"Paired differences to {_escaped(chosen['label'])}; in brackets 95\\,\\% bootstrap "
         "intervals over cells, $p$ by sign flips over cells, corrected after Holm."
     )
-    return _table("differences", told, ["Method", *_TESTED], rows)
+    return _table("differences", caption, ["Method", *_TESTED], rows)
 
 
 def _gains(pairs: dict[str, Any]) -> str:
@@ -154,11 +154,11 @@ def _gains(pairs: dict[str, Any]) -> str:
     ]
     if pairs["mean"]:
         rows.append([f"Mean of {pairs['n_fgaf']} with FGAF", *_tests(pairs["mean"])])
-    told = (
+    caption = (
         "Paired gains; in brackets 95\\,\\% bootstrap intervals over cells, $p$ by sign flips "
         "over cells, corrected after Holm."
     )
-    return _table("gains", told, ["Pair", *_TESTED], rows)
+    return _table("gains", caption, ["Pair", *_TESTED], rows)
 
 
 _TESTED: Final = ("Top-1 (points)", "$p$", r"Mean error ($\mu$m)", "$p$")
@@ -175,11 +175,11 @@ def _tests(tests: dict[str, Any]) -> list[str]:
     return cells
 
 
-def _table(name: str, told: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(name: str, caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [
         r"\begin{table}",
         r"\centering\small",
-        f"\\caption{{{told}}}\\label{{tab:{name}}}",
+        f"\\caption{{{caption}}}\\label{{tab:{name}}}",
         f"\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
         r"\toprule",
         f"{' & '.join(head)} \\\\",
