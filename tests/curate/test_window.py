@@ -236,7 +236,7 @@ def test_keys_can_be_changed_and_clashes_are_refused() -> None:
     table = {s.action: s.keys for s in with_keys({"accept": "G, Space", "unsure": ""})}
     assert table["accept"] == ("G", "Space")
     assert table["unsure"] == ()
-    with pytest.raises(SettingError, match="given to accept and to unsure"):
+    with pytest.raises(SettingError, match="used for accept and for unsure"):
         with_keys({"unsure": "space"})
     with pytest.raises(SettingError, match="did you mean accept"):
         with_keys({"acept": "G"})
