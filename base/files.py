@@ -187,7 +187,7 @@ def require_free(path: Path, n_bytes: int) -> None:
     if free < n_bytes:
         raise FgafError(
             f"{path} needs {_megabytes(n_bytes)} and its disk has {_megabytes(free)} free; "
-            "make room or choose another disk"
+            "free some space or choose another disk"
         )
 
 

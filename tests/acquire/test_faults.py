@@ -135,7 +135,7 @@ def test_a_series_that_fills_the_disk_says_how_many_were_done(
     left = iter([10**9] * 4 + [10**4] * 2 + [0] * 9)
     monkeypatch.setattr("fgaf.base.files.free_bytes", lambda _path: next(left))
     paths = stack_paths(tmp_path, 4, "x")
-    says = r"make room.*; \d of 4 stacks were done; the drive is back"
+    says = r"free some space.*; \d of 4 stacks were done; the drive is back"
     with open_rig(rig) as devices, pytest.raises(FgafError, match=says):
         record_stacks(devices, rig, PLAN, paths)
 

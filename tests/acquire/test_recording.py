@@ -313,7 +313,7 @@ def test_a_disk_without_room_is_refused_before_anything_moves(tmp_path: Path) ->
     tmpfs = mounted("-t", "tmpfs", "-o", "size=64k", "tmpfs", at=tmp_path / "disk")
     with tmpfs as disk, open_rig(rig) as devices:
         before = devices.clock.now_ns()
-        with pytest.raises(FgafError, match="make room"):
+        with pytest.raises(FgafError, match="free some space"):
             record_stacks(devices, rig, PLAN, stack_paths(disk, name="x"))
         assert devices.clock.now_ns() - before < 5_000_000
 

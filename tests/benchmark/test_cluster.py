@@ -136,7 +136,9 @@ def test_one_run_that_fails_does_not_lose_the_others(
         FgafError, match=r"wild-seed0-\w+ failed: .*the training diverged"
     ) as caught:
         run_benchmark(archive, preset, out, scheduler=cluster.scheduler_address)
-    assert "the other 1 of 2 runs are kept, run again to resume" in str(caught.value)
+    assert "the other 1 of 2 runs are kept: run the same command again to resume" in str(
+        caught.value
+    )
     assert [path.name.split("-")[0] for path in (out / "runs").iterdir()] == ["constant"]
 
 

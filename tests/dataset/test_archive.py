@@ -121,7 +121,7 @@ def test_outputs_are_whole_or_absent(tmp_path: Path) -> None:
 
 
 def test_places_that_cannot_take_the_output_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FgafError, match="make room or choose another disk"):
+    with pytest.raises(FgafError, match="free some space or choose another disk"):
         require_free(tmp_path / "a", 10**18)
     (tmp_path / "file").write_text("")
     with pytest.raises(FgafError, match="cannot make the folder"):

@@ -140,7 +140,7 @@ def test_archives_are_refused_alike(good_archive: Path, tmp_path: Path) -> None:
     shutil.copy(good_archive, path)
     with h5py.File(path, "r+") as file:
         instead("images", shape=(10**10, 16, 16), dtype="u2", chunks=(64, 16, 16))(file)
-    with pytest.raises(FormatError, match=r"declares 5\.12 TB and holds"), Archive.open(path):
+    with pytest.raises(FormatError, match=r"declares 5\.12 TB but stores"), Archive.open(path):
         pass
 
 

@@ -198,7 +198,7 @@ def test_a_killed_writer_loses_no_plane(planes: int, compress: bool, tmp_path: P
 
 def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.stack.h5"
-    with pytest.raises(SettingError, match=r"ends in \.stack\.h5"):
+    with pytest.raises(SettingError, match=r"must end in \.stack\.h5"):
         RawWriter(tmp_path / "a.h5", HEADER, PIXELS.shape, np.uint16)
     with pytest.raises(SettingError, match="uint8 or uint16, not float32"):
         RawWriter(path, HEADER, PIXELS.shape, np.float32)  # type: ignore[arg-type]

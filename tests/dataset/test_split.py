@@ -210,7 +210,7 @@ def test_wishes_for_folds_that_cannot_be_met_are_refused() -> None:
         make_folds(*p.arguments, PATCH, 6)
     with pytest.raises(SettingError, match="--folds 2 is too few; give 3"):
         make_folds(*p.arguments, PATCH, 2, test_share=0)
-    with pytest.raises(SettingError, match="a test share of 1 leaves nothing"):
+    with pytest.raises(SettingError, match="a test share of 1 leaves no cells"):
         make_folds(*p.arguments, PATCH, 2, test_share=1)
 
 

@@ -247,7 +247,7 @@ def test_what_is_refused(values: dict[str, float], needle: str) -> None:
         (["run", "--archive", "no.h5", "--out", "x.onnx"], 1, "no.h5"),
         (["nothing", "--archive", "data.h5", "--out", "x.onnx"], 1, "nothing does not exist"),
         (["run", "--archive", "data.h5", "--out", "run/model.onnx"], 1, "exists already"),
-        (["run", "--archive", "data.h5", "--out", "x.xml"], 2, "ends in .onnx"),
+        (["run", "--archive", "data.h5", "--out", "x.xml"], 2, "must end in .onnx"),
         (["run", "--archive", "data.h5", "--precision", "bf16"], 2, "--to openvino"),
         (["run", "--archive", "other.h5", "--out", "x.onnx"], 1, "another archive .*--force"),
         (["run", "--archive", "wide.h5", "--out", "x.onnx"], 1, "half_range_um = 2 and the run 1"),
