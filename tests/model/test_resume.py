@@ -71,9 +71,9 @@ def test_the_only_unfinished_run_goes_on_with_its_settings(here: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        (["--epochs", "2"], "epochs = 1, and the command line says 2"),
+        (["--epochs", "2"], "epochs = 1, and the command line gives 2"),
         (["--set", "width=64"], "width = 32, and the command line gives 64"),
-        (["--preset", "paper"], "and --preset paper says"),
+        (["--preset", "paper"], "and --preset paper gives"),
         (["--folds", "3"], "without folds, and --folds is 3"),
         (["--set", "widht=64"], "unknown setting"),
     ],
