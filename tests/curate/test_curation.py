@@ -143,7 +143,7 @@ class Wrong:
 WRONG = (
     Wrong("step", ("--step", "0.75", "--half-range", "1.5"), "not a multiple of the 0.5", 2),
     Wrong("range", ("--half-range", "1.8"), "not a whole number of steps", 2),
-    Wrong("patch", ("--patch", "2000"), "does not fit", 1),
+    Wrong("patch", ("--patch", "2000"), "is larger than the images", 1),
     Wrong("nothing kept", ("--patch", "510"), "no cell of", 1),
 )
 

@@ -207,7 +207,7 @@ BROKEN = [
     Broken("step altered", RAW, set_attribute("step_um", 0.25), "checksum differs in the attr"),
     Broken("newer", RAW, set_attribute("format_version", 99), "version 99"),
     Broken("no version", RAW, remove_attribute("format_version"), "format_version is missing"),
-    Broken("another format", RAW, set_attribute("format", "other"), "does not know"),
+    Broken("another format", RAW, set_attribute("format", "other"), "does not support"),
     Broken("no format", RAW, remove_attribute("format"), "fgaf did not write"),
     Broken("no seal", RAW, remove_attribute("content_sha256"), "checksum differs"),
     Broken("a pixel", RAW, set_value("frames", (2, 3, 4), 1), "checksum differs in /frames"),

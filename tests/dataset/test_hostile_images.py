@@ -200,7 +200,7 @@ CASES = [
         PATCHES,
         "a file for two patches",
     ),
-    Hostile("a record without end", deep_record, PATCHES, "is no record"),
+    Hostile("a record without end", deep_record, PATCHES, "is not the record"),
     Hostile(
         "a link in a shard",
         shards,

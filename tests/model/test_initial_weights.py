@@ -108,7 +108,7 @@ def test_what_is_no_start_is_refused(archive: Archive, tmp_path: Path) -> None:
         "r18.pth": "of another network than shufflenet",
         "list.pth": "no state dict",
         "text.pth": "no weights",
-        "absent.pth": "not there",
+        "absent.pth": "does not exist",
     }
     for name, needle in cases.items():
         with pytest.raises(FgafError, match=needle) as caught:

@@ -320,8 +320,8 @@ def test_predict_refuses_other_grids_files_and_places(
     cases = {
         "wide.h5": "half_range_um = 2 and the network was trained with 1",
         "notes.txt": "no TIFF, PNG",
-        "empty": "holds no TIFF",
-        "absent.tif": "not there",
+        "empty": "contains no TIFF",
+        "absent.tif": "does not exist",
     }
     for name, needle in cases.items():
         call = CliRunner().invoke(predict, [str(folder / "run"), str(tmp_path / name)])
