@@ -30,7 +30,7 @@ from fgaf.curate.detection.crop import PatchSettings
 from fgaf.curate.napari.panel import Panel
 from fgaf.curate.napari.preferences import Preferences, read_preferences
 from fgaf.curate.session.finding import find_stacks, open_session
-from fgaf.curate.session.journal import has_journal
+from fgaf.curate.session.journal import begun
 from fgaf.curate.session.network import Network
 from fgaf.curate.session.queue import QueueSettings
 from fgaf.curate.session.session import Session
@@ -147,7 +147,7 @@ class Start(QWidget):
         folder = Path(self._folder.text().strip() or "session")
         try:
             settings = None
-            if not has_journal(folder):
+            if not begun(folder):
                 settings = PatchSettings(
                     self._patch.value(), self._step.value(), self._half_range.value()
                 )

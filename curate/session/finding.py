@@ -17,7 +17,7 @@ from fgaf.curate.detection.crop import AT_BORDER, PatchSettings, stride_of
 from fgaf.curate.detection.detect import HEAD_UM
 from fgaf.curate.focus.suggest import Suggestion
 from fgaf.curate.session.fields import same_fields
-from fgaf.curate.session.journal import has_journal
+from fgaf.curate.session.journal import begun
 from fgaf.curate.session.session import Session, decision_of
 from fgaf.curate.session.state import (
     AUTO,
@@ -162,7 +162,7 @@ def open_session(
     FgafError
         There is no session and no stacks, or the folder cannot be written.
     """
-    if not has_journal(folder):
+    if not begun(folder):
         if read_only or not paths:
             raise FgafError(f"{folder} contains no session; give raw stacks to start one")
         require_workable(paths, settings or PatchSettings(), pixel_size_um)

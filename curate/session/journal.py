@@ -70,7 +70,7 @@ class Journal:
         self._lock = FolderLock(folder / LOCK, _REFUSAL)
         self._handle: int | None = None
         try:
-            fresh = not has_journal(folder)
+            fresh = not begun(folder)
             self.records, self.torn = ([], None) if fresh else read_journal(folder)
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
             self._handle = os.open(self.path, flags | (os.O_TRUNC if fresh else 0), 0o666)
@@ -147,7 +147,7 @@ class Journal:
         self._size += len(lines)
 
 
-def has_journal(folder: Path) -> bool:
+def begun(folder: Path) -> bool:
     """Whether a folder holds a journal; one with a torn first line does not count."""
     try:
         require_file(folder / JOURNAL)
@@ -167,7 +167,7 @@ def read_journal(folder: Path) -> tuple[list[Record], int | None]:
         There is no session, it is of another version, or a line before the last is damaged.
     """
     journal = folder / JOURNAL
-    if not has_journal(folder):
+    if not begun(folder):
         raise FormatError(
             f"{folder} contains no session ({JOURNAL} is missing); give another folder"
         )

@@ -21,7 +21,7 @@ from fgaf.curate.session.journal import (
     FORMAT_VERSION,
     Journal,
     Record,
-    has_journal,
+    begun,
     read_journal,
     set_aside,
 )
@@ -113,11 +113,11 @@ class Session:
             The folder cannot be written.
         """
         require_new(folder, overwrite=True)
-        if has_journal(folder):
+        if begun(folder):
             if not overwrite:
                 raise ExistsError(
-                    f"{folder} already contains a session; choose another --session folder, or pass "
-                    "--resume or --overwrite"
+                    f"{folder} already contains a session; choose another --session folder, or "
+                    "pass --resume or --overwrite"
                 )
             set_aside(folder)
         make_folder(folder)

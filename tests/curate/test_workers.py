@@ -352,7 +352,7 @@ def test_sessions_of_other_stacks_software_or_of_people_are_refused(
     with pytest.raises(SettingError, match="curated by hand, cell one is not decided"):
         auto([tmp_path / "a.stack.h5"], session.folder, resume=True)
     done = run("auto", *raw, "--session", whole.folder, "--out", tmp_path / "d.h5")
-    assert "holds a session already" in done.stderr
+    assert "already contains a session" in done.stderr
     assert "--resume" in done.stderr
 
 
