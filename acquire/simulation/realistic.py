@@ -53,7 +53,7 @@ _STRENGTHS = {
     "midpiece_strength": (0.3, 0.9),
     "tail_strength": (0.5, 1.0),
 }
-_NUCLEUS_LOSS, _FLAGELLUM_LOSS = (0.002, 0.016), (0.0005, 0.005)
+_NUCLEUS_LOSS, _FLAGELLUM_LOSS = (0.003, 0.02), (0.0005, 0.005)
 _ABNORMAL = {
     "tapered_heads": 0.15,
     "amorphous_heads": 0.2,
@@ -155,7 +155,7 @@ def _draw_microscope(rng: np.random.Generator, drawn: _Drawn) -> None:
 
 
 def _draw_camera(rng: np.random.Generator, drawn: _Drawn) -> None:
-    noise, ground = _ratio(rng, 0.004, 0.03), _between(rng, 0.3, 0.85)
+    noise, ground = _ratio(rng, 0.0025, 0.025), _between(rng, 0.3, 0.85)
     photons = float(drawn.take("photons", 0.9 / noise**2))
     drawn.take("read_noise", float(np.sqrt(photons * 0.1)))
     drawn.take("full_well", photons / ground)
@@ -165,10 +165,10 @@ def _draw_camera(rng: np.random.Generator, drawn: _Drawn) -> None:
     drawn.take("vignetting", _sometimes(rng, 0.3, _between(rng, 0.05, 0.5)))
     drawn.take("tilt", _sometimes(rng, 0.4, _between(rng, 0.02, 0.3)))
     drawn.take("dust", int(_sometimes(rng, 0.35, _ratio(rng, 1, 25))))
-    consumer = bool(rng.uniform() < 0.6)
+    consumer = bool(rng.uniform() < 0.7)
     smoothing = ("none", "gaussian", "median", "adaptive")
     drawn.take(
-        "denoise", str(rng.choice(smoothing, p=(0.3, 0.3, 0.1, 0.3))) if consumer else "none"
+        "denoise", str(rng.choice(smoothing, p=(0.2, 0.35, 0.1, 0.35))) if consumer else "none"
     )
     drawn.take("denoise_px", _between(rng, 0.5, 1.3))
     drawn.take("gamma", _between(rng, 0.5, 1.1) if consumer else 1.0)

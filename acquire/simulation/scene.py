@@ -178,7 +178,15 @@ class Painter:
             )
 
     def tail(self, canvas: Canvas, tail: Tail) -> None:
-        """Draw a tail without a head."""
+        """Draw a tail without a head.
+
+        Parameters
+        ----------
+        canvas
+            Where to.
+        tail
+            Which.
+        """
         pixel = self.settings.pixel_size_um
         canvas.add_thread(
             self.threads,
