@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import doctest
-import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import chdir
 from dataclasses import dataclass, replace
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from click.testing import CliRunner
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -82,20 +83,19 @@ def expanded(words: tuple[str, ...], folder: Path) -> Iterator[str]:
 
 
 def run(step: Step, more: dict[str, list[str]], folder: Path) -> None:
-    """Run a command with the words that `more` adds to it, and compare what it prints."""
+    """Run a command with the words that `more` adds to it, and compare what it prints.
+
+    What the installed program calls is called here: a process for each would import anew.
+    """
     known = [key for key in more if " ".join(step.words).startswith(key)]
     words = [*expanded(step.words, folder), *(word for key in known for word in more[key])]
-    program = shutil.which(words[0], path=str(Path(sys.executable).parent))
-    assert program is not None, words[0]
-    done = subprocess.run(
-        [program, *words[1:]],
-        cwd=folder,
-        env=os.environ | {"PYTHONUTF8": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        encoding="utf-8",
-    )
+    assert shutil.which(words[0], path=str(Path(sys.executable).parent)) is not None, words[0]
+    (program,) = entry_points(group="console_scripts", name=words[0])
+    with chdir(folder):
+        done = CliRunner().invoke(program.load(), words[1:], prog_name=words[0])
     printed = (done.stdout + done.stderr).replace("\\", "/")
-    assert (done.returncode != 0) == step.fails, f"{words}\n{printed}"
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
+    assert (done.exit_code != 0) == step.fails, f"{words}\n{printed}"
     at = 0
     for line in step.shown:
         pattern = ".*".join(re.escape(part) for part in line.strip().split("..."))

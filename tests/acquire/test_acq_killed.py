@@ -19,7 +19,7 @@ import pytest
 from fgaf import FgafError
 from fgaf.dataset import RawStack, recover
 
-KILLS = 20
+KILLS, MANY_KILLS = 4, 20
 EMPTY = (
     "simulation.shape=[48, 64]",
     "simulation.cells=0",
@@ -72,7 +72,13 @@ def held_by_a_copy(part: Path, folder: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("words", "kills"), [((), KILLS), (("--compress",), KILLS // 2)], ids=["plain", "compressed"]
+    ("words", "kills"),
+    [
+        pytest.param((), KILLS, id="plain"),
+        pytest.param(("--compress",), KILLS, id="compressed"),
+        pytest.param((), MANY_KILLS, id="plain, many", marks=pytest.mark.slow),
+        pytest.param(("--compress",), MANY_KILLS, id="compressed, many", marks=pytest.mark.slow),
+    ],
 )
 def test_sigkill_at_random_moments_publishes_no_part_and_loses_no_plane(
     words: tuple[str, ...], kills: int, tmp_path: Path
@@ -105,16 +111,16 @@ def test_sigkill_at_random_moments_publishes_no_part_and_loses_no_plane(
     assert sum(0 < planes < PLANES for planes in recovered) >= kills // 4
 
 
-SIGNALS = {
-    "Ctrl-C": ("SIGINT",),
-    "SIGTERM": ("SIGTERM",),
-    "a closed terminal": ("SIGHUP",),
-    "Ctrl-C twice": ("SIGINT", "SIGINT"),
-    "SIGTERM twice and more": ("SIGTERM", "SIGTERM", "SIGHUP", "SIGINT"),
-}
+SIGNALS = [
+    pytest.param(("SIGINT",), id="Ctrl-C"),
+    pytest.param(("SIGTERM",), id="SIGTERM", marks=pytest.mark.slow),
+    pytest.param(("SIGHUP",), id="a closed terminal"),
+    pytest.param(("SIGINT", "SIGINT"), id="Ctrl-C twice", marks=pytest.mark.slow),
+    pytest.param(("SIGTERM", "SIGTERM", "SIGHUP", "SIGINT"), id="SIGTERM twice and more"),
+]
 
 
-@pytest.mark.parametrize("names", SIGNALS.values(), ids=SIGNALS)
+@pytest.mark.parametrize("names", SIGNALS)
 def test_a_signal_stops_the_run_politely(names: tuple[str, ...], tmp_path: Path) -> None:
     part, copies = tmp_path / "x.stack.h5.part", tmp_path / "copies"
     copies.mkdir()

@@ -183,15 +183,16 @@ def check_recovered(part: Path, pixels: np.ndarray) -> int:
 
 
 @pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("losses", [30, pytest.param(120, marks=pytest.mark.slow)])
 def test_after_a_power_loss_what_is_recovered_is_exactly_right(
-    compress: bool, tmp_path: Path
+    losses: int, compress: bool, tmp_path: Path
 ) -> None:
     """The system had not yet written some blocks: they are zero, or beyond the file's end."""
     part, pixels = broken_run(tmp_path, compress)
     whole = part.read_bytes()
     random = np.random.default_rng(2026)
     held = []
-    for run in range(120):
+    for run in range(losses):
         folder = tmp_path / str(run)
         folder.mkdir()
         damaged = bytearray(whole)

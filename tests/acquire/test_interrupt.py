@@ -62,7 +62,7 @@ def test_under_nohup_a_closed_terminal_stops_nothing() -> None:
     ],
     ids=lambda words: words[0],
 )
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.slow)])
 def test_no_cell_is_drawn_after_a_signal_within_a_plane(
     words: tuple[str, ...], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -279,7 +279,7 @@ def test_a_disk_that_fills_up_keeps_what_fitted(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
-@pytest.mark.parametrize("limit", [100, 20_000, 60_000])
+@pytest.mark.parametrize("limit", [pytest.param(100, marks=pytest.mark.slow), 20_000, 60_000])
 @pytest.mark.parametrize(
     "words", [("stack", "--out", ".", "--name", "x"), ("simulate-cells", "--out", "x.h5")]
 )

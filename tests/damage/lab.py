@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -478,19 +478,16 @@ class Lab:
         shutil.rmtree(self._work, ignore_errors=True)
         shutil.copytree(self._good, self._work)
 
-    def judge(
-        self, kind: Kind, seed: int, only: str = "", but: str = " "
-    ) -> Iterator[dict[str, str]]:
-        """Damage the kind's file, call its commands, and say what became of it.
+    def judge(self, kind: Kind, commands: Sequence[Command], seed: int) -> Iterator[dict[str, str]]:
+        """Damage the kind's file, call some of its commands, and say what became of it.
 
         Parameters
         ----------
-        kind, seed
-            Which file, and which damage.
-        only, but
-            Words in the names of the commands that are called, and that are not.
+        kind, commands
+            Which file, and who reads it.
+        seed
+            Which damage.
         """
-        commands = [c for c in kind.commands if only in c.name and but not in c.name.split()[0]]
         for command in commands:
             self._learn(kind, command)
         file = kind.file(self._work)
@@ -627,7 +624,9 @@ def main() -> None:
     print("{}", file=answers, flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
-        for answer in lab.judge(kinds[asked["kind"]], asked["seed"], asked["only"]):
+        kind = kinds[asked["kind"]]
+        commands = [command for command in kind.commands if asked["only"] in command.name]
+        for answer in lab.judge(kind, commands, asked["seed"]):
             print(json.dumps(answer), file=answers, flush=True)
         print("{}", file=answers, flush=True)
 

@@ -33,6 +33,15 @@ CASES = (
     Case("shufflenet_v2_x2_0", 7.4, 16, 2048),
 )
 every_network = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+# The others differ from these in their widths and in how often a block is repeated.
+FAMILIES = ("resnet18", "resnet50", "mobilenet_v2", "googlenet", "shufflenet_v2_x0_5")
+each_family = pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=[] if case.name in FAMILIES else pytest.mark.slow, id=case.name)
+        for case in CASES
+    ],
+)
 
 
 def test_the_settings_name_the_same_networks() -> None:
@@ -58,7 +67,7 @@ def test_module_and_sites_are_where_they_should_be(case: Case) -> None:
 
 
 @pytest.mark.parametrize("side", [48, 96, 224])
-@every_network
+@each_family
 def test_shapes(case: Case, side: int) -> None:
     network = DepthNetwork(case.name, 9, module=FGAFSettings(width=64)).eval()
     with torch.inference_mode():
@@ -76,7 +85,7 @@ def test_insertions_of_the_halving_module(name: str, insertion: str) -> None:
         assert network(torch.zeros(1, 1, 48, 48)).shape == (1, 9)
 
 
-@every_network
+@each_family
 def test_bfloat16_gradients_are_finite(case: Case) -> None:
     torch.manual_seed(0)
     network = DepthNetwork(
