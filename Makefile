@@ -57,7 +57,7 @@ site: install
 
 # One worker per processor, and one thread in each: more would wait for each other.
 test: install system lint
-	OMP_NUM_THREADS=1 $(ON_SCREEN) $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(ON_SCREEN) $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: install system
 	$(ON_SCREEN) $(BIN)/python -m pytest -m slow

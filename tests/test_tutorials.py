@@ -27,6 +27,8 @@ sys.path.insert(0, str(ROOT / "tests" / "drivers"))
 
 from proscan_peer import FIELD, ProScanPeer  # noqa: E402
 
+pytestmark = pytest.mark.long
+
 FENCE = re.compile(r"^```(console|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SMALL_FIELD = {
     "shape": "[480, 480]",

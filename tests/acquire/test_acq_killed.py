@@ -30,7 +30,10 @@ PLANES = 481
 LONG = ("--range", "120")
 PATIENCE_S = 30.0
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals"),
+]
 
 
 @contextmanager

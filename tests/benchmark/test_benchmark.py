@@ -25,6 +25,8 @@ from fgaf.model.bench.results import METRICS
 from fgaf.model.bench.runs import counts, plan_runs
 from fgaf.model.commands.bench import bench
 
+pytestmark = pytest.mark.long
+
 SEARCH = Preset.model_validate(
     {
         "name": "search",

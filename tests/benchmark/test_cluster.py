@@ -18,6 +18,8 @@ from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.preset import Preset
 from fgaf.model.bench.runs import plan_runs
 
+pytestmark = pytest.mark.long
+
 NETWORK = {
     "backbone": "shufflenet_v2_x0_5",
     "epochs": 3,

@@ -21,6 +21,8 @@ from fgaf.curate.napari.shortcuts import SHORTCUTS, as_html, as_markdown, with_k
 from fgaf.curate.session.state import AUTO
 from fgaf.dataset.archive import Archive
 
+pytestmark = pytest.mark.long
+
 on_screen = [
     # Warnings of the libraries below the window are not ours to mend.
     pytest.mark.filterwarnings("ignore"),

@@ -12,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from corrupter import damages_of
 from lab import HARMLESS, KINDS, REPORTED, TOLD, Kind, Lab
 
+pytestmark = pytest.mark.long
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "damage.py"
 SLOW_TO_MAKE = "export"
 FEW = 4

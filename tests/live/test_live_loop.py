@@ -17,6 +17,8 @@ from fgaf.model.live import Live, LiveFrame, LiveSettings, live
 from fgaf.model.live.autofocus import parse_target
 from fgaf.model.live.loop import open_live
 
+pytestmark = pytest.mark.long
+
 STEADY = LiveSettings(processing_s=0.01)
 
 

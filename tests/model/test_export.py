@@ -38,6 +38,8 @@ from fgaf.model.networks.settings import TrainSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
 
+pytestmark = pytest.mark.long
+
 
 @dataclass(frozen=True)
 class Lab:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,8 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 STEPS = """
-import json, sys, torch
+import gc, json, torch
+from torch.nn.parallel import DistributedDataParallel
 from fgaf.model.networks.backbones import DepthNetwork
 from fgaf.model.networks.fgaf import FGAFSettings
 from fgaf.model.training.parallel import distributed_context
@@ -49,42 +51,42 @@ with distributed_context() as team:
         optimizer.step()
         losses += team.sum([loss.item() * len(mine) / 9], "cpu")
     buffers = sum(float(b.double().sum()) for b in network.buffers())
-    if team.leads:
-        print(json.dumps([*losses, buffers]))
+left = sum(isinstance(each, DistributedDataParallel) for each in gc.get_objects())
+try:
+    stepping(mine)
+    refusal = ""
+except RuntimeError as error:
+    refusal = str(error)
+if team.leads:
+    print(json.dumps({"curve": [*losses, buffers], "left": left, "refusal": refusal}))
 """
 
 
-def test_steps_of_two_processes_are_those_of_one(tmp_path: Path) -> None:
-    """In double precision, where only a mistake could tell them apart; 9 samples part 5 to 4."""
-    script = tmp_path / "steps.py"
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What one process says of its steps, and the first of two."""
+    script = tmp_path_factory.mktemp("steps") / "steps.py"
     script.write_text(STEPS)
     one, two = (json.loads(run(*start, script).stdout) for start in ([], TEAM))
-    assert two == pytest.approx(one, rel=1e-8)
+    return one, two
 
 
-HELD = """
-import gc, torch
-from torch.nn.parallel import DistributedDataParallel
-from fgaf.model.training.parallel import distributed_context
-
-with distributed_context() as team:
-    stepping = team.wrap(torch.nn.Linear(3, 2))
-    stepping(torch.ones(1, 3)).sum().backward()
-assert not any(isinstance(each, DistributedDataParallel) for each in gc.get_objects())
-try:
-    stepping(torch.ones(1, 3))
-except RuntimeError as error:
-    assert "has ended" in str(error), error
-else:
-    raise AssertionError("a network steps on without its team")
-"""
+def test_steps_of_two_processes_are_those_of_one(
+    steps: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
+    """In double precision, where only a mistake could tell them apart; 9 samples part 5 to 4."""
+    one, two = steps
+    assert two["curve"] == pytest.approx(one["curve"], rel=1e-8)
 
 
-def test_nothing_of_a_team_outlives_it_though_its_network_is_held(tmp_path: Path) -> None:
+def test_nothing_of_a_team_outlives_it_though_its_network_is_held(
+    steps: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
     """What is left of it aborts the process at its end, in a third of all runs."""
-    script = tmp_path / "held.py"
-    script.write_text(HELD)
-    run(*TEAM, script)
+    one, two = steps
+    assert (one["left"], one["refusal"]) == (0, "")
+    assert two["left"] == 0
+    assert "has ended" in two["refusal"]
 
 
 @pytest.mark.slow

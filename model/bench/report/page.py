@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -17,14 +18,19 @@ def render(template: str, **values: Any) -> str:
     values
         What it shows; an undefined name is an error.
     """
-    loader = jinja2.Environment(
+    return _templates().get_template(template).render(**values)
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    """The templates, each compiled once for all pages of a process."""
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("fgaf.model.bench.report", "templates"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    return loader.get_template(template).render(**values)
 
 
 def number(value: float, decimals: int) -> str:
