@@ -120,7 +120,8 @@ def merge(archives: Sequence[Archive], settings: MergeSettings | None = None) ->
     header = _header(archives, settings)
     scalings = _scalings(archives, settings)
     header = header.model_copy(update={"patch_px": scalings[0].target_px})
-    kind = np.dtype(max((a.images.dtype for a in archives), key=lambda t: np.dtype(t).itemsize))
+    kinds: list[np.dtype[Any]] = [np.dtype(archive.images.dtype) for archive in archives]
+    kind = max(kinds, key=lambda each: each.itemsize)
     taken, twice = _once_each(archives)
     parts = [
         _part(archive, rows, scaling, header, settings, kind)
