@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 from uuid import uuid4
 
@@ -16,6 +16,7 @@ from fgaf.base.workers.outcomes import (
     Outcomes,
     Result,
 )
+from fgaf.base.workers.processes import without_interrupts
 
 LOCAL: Final = "local:"
 """An address with this prefix starts that many workers on this machine."""
@@ -101,16 +102,17 @@ def _client(scheduler: str) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     if scheduler.startswith(LOCAL):
-        with (
-            LocalCluster(
-                n_workers=_workers(scheduler),
-                threads_per_worker=1,
-                dashboard_address=":0",
-                silence_logs="CRITICAL",
-            ) as cluster,
-            Client(cluster, set_as_default=False) as client,
-        ):
-            yield client
+        n_workers = _workers(scheduler)
+        with ExitStack() as stack:
+            with without_interrupts():
+                cluster = LocalCluster(
+                    n_workers=n_workers,
+                    threads_per_worker=1,
+                    dashboard_address=":0",
+                    silence_logs="CRITICAL",
+                )
+                stack.enter_context(cluster)
+            yield stack.enter_context(Client(cluster, set_as_default=False))
         return
     try:
         client = Client(scheduler, timeout=CONNECT_S, set_as_default=False)

@@ -82,7 +82,7 @@ class _Worker:
         self.link, theirs = context.Pipe()
         level = logging.getLogger(_OURS).getEffectiveLevel()
         self.process = context.Process(target=_serve, args=(theirs, function, level), daemon=True)
-        with _without_interrupts():
+        with without_interrupts():
             self.process.start()
         theirs.close()
         self.number = -1
@@ -124,8 +124,8 @@ def _fate(exitcode: int) -> str:
 
 
 @contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Keep Ctrl-C from a process that is started in this block: its parent ends it."""
+def without_interrupts() -> Iterator[None]:
+    """Keep Ctrl-C from processes that are started in this block: their parent ends them."""
     if sys.platform == "win32":
         yield
     else:

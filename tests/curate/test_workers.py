@@ -265,14 +265,22 @@ def until(path: Path, holds: bytes, times: int) -> None:
 
 
 @posix
-@pytest.mark.parametrize(("kind", "lines"), [("session", 1), ("stack", 2)])
+@pytest.mark.parametrize(
+    ("kind", "lines", "team"),
+    [
+        ("session", 1, ("--workers", "2")),
+        ("stack", 2, ("--workers", "2")),
+        ("stack", 2, ("--scheduler", "local:2")),
+    ],
+    ids=["begun", "at work", "cluster"],
+)
 def test_ctrl_c_is_said_in_a_line_and_the_session_is_whole(
-    raw: list[Path], whole: Whole, tmp_path: Path, kind: str, lines: int
+    raw: list[Path], whole: Whole, tmp_path: Path, kind: str, lines: int, team: tuple[str, str]
 ) -> None:
     out = tmp_path / "d.h5"
-    words = ["auto", *map(str, raw), "--patch", "48", "--out", str(out), "--workers", "2"]
+    words = ["auto", *map(str, raw), "--patch", "48", "--out", str(out)]
     with subprocess.Popen(
-        [sys.executable, "-m", "fgaf.curate.commands.main", *words],
+        [sys.executable, "-m", "fgaf.curate.commands.main", *words, *team],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -284,7 +292,7 @@ def test_ctrl_c_is_said_in_a_line_and_the_session_is_whole(
     assert (child.returncode, last) == (1, "error: stopped from the keyboard")
     assert all(re.match(r"\d of 5 stacks are in .*; add --resume to go on", h) for h in hints)
     assert len(hints) == (kind == "stack")
-    done = run(*words, "--resume")
+    done = run(*words, "--workers", 1, "--resume")
     assert done.exit_code == 0, done.output
     assert written(out.with_suffix(".session")) == whole.records
 
