@@ -264,6 +264,14 @@ def until(path: Path, holds: bytes, times: int) -> None:
         time.sleep(0.01)
 
 
+AT_A_TERMINAL = """
+import signal
+from fgaf.curate.commands.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for jobs behind them
+main()
+"""
+
+
 @posix
 @pytest.mark.parametrize(
     ("kind", "lines", "team"),
@@ -280,7 +288,7 @@ def test_ctrl_c_is_said_in_a_line_and_the_session_is_whole(
     out = tmp_path / "d.h5"
     words = ["auto", *map(str, raw), "--patch", "48", "--out", str(out)]
     with subprocess.Popen(
-        [sys.executable, "-m", "fgaf.curate.commands.main", *words, *team],
+        [sys.executable, "-c", AT_A_TERMINAL, *words, *team],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
