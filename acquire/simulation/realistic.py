@@ -28,9 +28,18 @@ _OBJECTIVES = {
         (32.0, (0.40, 0.55)),
         (40.0, (0.5, 0.6)),
     ),
+    "phase": ((10.0, (0.25, 0.30)), (20.0, (0.40, 0.50)), (40.0, (0.60, 0.75))),
+    "phase-negative": ((20.0, (0.40, 0.50)), (40.0, (0.60, 0.75))),
+    "dic": ((20.0, (0.50, 0.70)), (40.0, (0.60, 0.75)), (60.0, (0.70, 0.85))),
 }
 _PITCH_UM, _PIXEL_UM = (2.2, 9.0), (0.08, 0.65)
-_CONTRASTS = {"brightfield": 0.65, "relief": 0.35}
+_CONTRASTS = {
+    "brightfield": 0.5,
+    "relief": 0.28,
+    "phase": 0.1,
+    "phase-negative": 0.04,
+    "dic": 0.08,
+}
 _EMPTY, _CROWDED = 0.05, 0.12
 _SPARSE_PER_UM2, _CROWDED_PER_UM2 = (5e-5, 3e-3), (3e-3, 150 / 117**2)
 _MOST_CELLS = 150
@@ -151,6 +160,12 @@ def _draw_microscope(rng: np.random.Generator, drawn: _Drawn) -> None:
     drawn.take("wavelength_um", _between(rng, 0.50, 0.62))
     drawn.take("specimen_index", _between(rng, 1.333, 1.36))
     drawn.take("spherical_waves", _between(rng, -0.06, 0.08))
+    inner = _between(rng, 0.4, 0.5)
+    drawn.take("ring", (inner, inner + _between(rng, 0.08, 0.12)))
+    drawn.take("ring_transmittance", _between(rng, 0.15, 0.4))
+    drawn.take("shear_um", _between(rng, 0.15, 0.35))
+    drawn.take("shear_deg", _between(rng, 0, 360))
+    drawn.take("bias_deg", _between(rng, 40, 110))
     drawn.take("quick", True)
 
 
