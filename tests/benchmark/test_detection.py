@@ -13,7 +13,7 @@ from PIL import Image
 
 from fgaf.base.errors import FgafError
 from fgaf.model.bench.detection.curve import Curve
-from fgaf.model.bench.detection.drawn import IN_FOCUS_UM, draw_fields
+from fgaf.model.bench.detection.drawn import draw_fields
 from fgaf.model.bench.detection.fields import Field, Fields, open_fields
 from fgaf.model.bench.detection.finders import METHODS, Finds, Method
 from fgaf.model.bench.detection.judge import judge, search
@@ -112,6 +112,7 @@ class Fault:
 
 
 FAULTS = [
+    Fault("no head", lambda f: (f / "a.txt").write_text(""), "no head is labelled in 2 fields"),
     Fault("outside", lambda f: (f / "a.txt").write_text(box(5, 60)), "box reaches outside"),
     Fault("twice", lambda f: (f / "a.txt").write_text(2 * box(50, 60)), "line 2 repeats the box"),
     Fault("outline", lambda f: (f / "a.txt").write_text("0 .1 .1 .2 .1 .2 .2"), "7 numbers"),
@@ -152,8 +153,9 @@ def test_pixel_sizes_come_from_boxes_or_from_a_table(folder: Path) -> None:
     ]
     with pytest.raises(FgafError, match="does not say its pixel size"):
         opened(folder, pixel_size=None)
+    (folder / "a.txt").write_text("")
     with pytest.raises(FgafError, match="cannot be guessed"):
-        opened(folder / "empty", pixel_size="auto")
+        opened(folder, pixel_size="auto")
 
 
 def finds(*rows: tuple[float, float, float]) -> Finds:
@@ -250,7 +252,8 @@ def test_simulated_fields_count_heads_near_the_plane_only() -> None:
     )
     assert 0 < one.labels.counts.sum() < len(one.labels)
     np.testing.assert_array_equal(one.read(), again.read())
-    assert IN_FOCUS_UM < 8
+    assert (one.labels.long_side * one.pixel_size_um < 12).all()
+    assert len(one.labels.long_side) == len(one.labels)
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fgaf.acquire.simulation.camera.mirror import KIND
 from fgaf.acquire.simulation.realistic import draw_settings
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
@@ -79,13 +80,21 @@ def _exposed(settings: SimulationSettings) -> tuple[Image, tuple[CellTruth, ...]
 
 
 def _labels(truth: tuple[CellTruth, ...], settings: SimulationSettings, plane_um: float) -> Labels:
-    heads = [cell for cell in truth if cell.kind == "sperm"]
-    y, x, focus_um = (
+    """Heads with their upright boxes; the mirror image of a head counts neither way."""
+    heads = [cell for cell in truth if cell.kind in ("sperm", KIND)]
+    y, x, focus_um, yaw, length_um, width_um = (
         np.array([getattr(cell, name) for cell in heads], np.float64)
-        for name in ("y_px", "x_px", "focus_um")
+        for name in ("y_px", "x_px", "focus_um", "yaw_rad", "length_um", "width_um")
     )
     rows, columns = settings.shape
     edge_um = settings.pixel_size_um * np.minimum.reduce([y, x, rows - 1 - y, columns - 1 - x])
-    counts = (edge_um > _BORDER_UM) & (np.abs(focus_um - plane_um) <= IN_FOCUS_UM)
-    unsized = np.full(len(heads), np.nan)
-    return Labels(y, x, unsized, unsized, counts)
+    sharp = np.abs(focus_um - plane_um) <= IN_FOCUS_UM
+    first = np.array([cell.kind == "sperm" for cell in heads], np.bool_)
+    sin, cos = np.sin(yaw), np.cos(yaw)
+    return Labels(
+        y,
+        x,
+        np.hypot(length_um * sin, width_um * cos) / settings.pixel_size_um,
+        np.hypot(length_um * cos, width_um * sin) / settings.pixel_size_um,
+        (edge_um > _BORDER_UM) & sharp & first,
+    )

@@ -47,11 +47,23 @@ class Field:
 
 @dataclass(frozen=True)
 class Fields:
-    """The fields of a benchmark, how their pixel size is known, and what the reader must know."""
+    """The fields of a benchmark, how their pixel size is known, and what the reader must know.
+
+    Raises
+    ------
+    FgafError
+        None has a head that must be found.
+    """
 
     fields: tuple[Field, ...]
     pixel_sizes: str
     notices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.heads:
+            raise FgafError(
+                f"no head is labelled in {count(len(self.fields), 'field')}; add a field with heads"
+            )
 
     @property
     def heads(self) -> int:
@@ -91,7 +103,7 @@ def open_fields(
     FormatError
         An image or its labels cannot be read.
     FgafError
-        There is no image, or none with labels.
+        There is no image, or none with labels, or no head in any.
     """
     paths = find_images(sources)
     labels = BoxFiles(classes) if table is None else CentreTable(table, paths)

@@ -102,10 +102,8 @@ def search(
     Raises
     ------
     FgafError
-        No field has a head, so that nothing can be found; or an image cannot be searched.
+        An image cannot be searched.
     """
-    if not fields.heads:
-        raise FgafError("the labels hold no head; add an image with heads")
     found: dict[str, list[Judged]] = {method.id: [] for method in methods}
     for field in progress(fields.fields):
         image = field.read()
