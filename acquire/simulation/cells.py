@@ -224,7 +224,9 @@ def _stack(
 
 
 def _draw(rng: np.random.Generator, settings: SimulationSettings, start: Pose) -> Swimmer:
-    way = draw_swimming(rng, start, settings.motile, settings.beat_hz, settings.speed_um_s)
+    way = draw_swimming(
+        rng, start, settings.motile, settings.beat_hz, settings.speed_um_s, settings.rolled_heads
+    )
     return Swimmer(draw_sperm(rng, settings.motile, settings), way)
 
 

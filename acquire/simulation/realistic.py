@@ -59,10 +59,10 @@ _SCENERY = {
 }
 _STRENGTHS = {
     "head_strength": (0.6, 1.1),
-    "midpiece_strength": (0.3, 0.9),
-    "tail_strength": (0.5, 1.0),
+    "midpiece_strength": (0.2, 0.65),
+    "tail_strength": (0.4, 0.9),
 }
-_NUCLEUS_LOSS, _FLAGELLUM_LOSS = (0.003, 0.02), (0.0005, 0.005)
+_NUCLEUS_LOSS, _FLAGELLUM_LOSS = (0.005, 0.016), (0.0005, 0.006)
 _ABNORMAL = {
     "tapered_heads": 0.15,
     "amorphous_heads": 0.2,
@@ -77,6 +77,10 @@ _ABNORMAL = {
     "short_tails": 0.08,
 }
 _CLUMPS_PER_UM2 = 1e-5
+
+# People focus where heads are dark, up to 1.2 µm above the plane in which a phase object vanishes.
+# With the drive at 0, that is where the middle of the cells lies below it.
+_CENTRE_UM = (-1.2, 0.2)
 _CLUMPS = {"pairs": 0.2, "end_pairs": 0.12, "rosettes": 0.08, "agglutinates": 0.08}
 
 
@@ -206,6 +210,7 @@ def _draw_specimen(rng: np.random.Generator, drawn: _Drawn) -> None:
     drawn.take("separation_um", _ratio(rng, 3.0, 25.0))
     drawn.take("separation_s", 0.0)
     drawn.take("margin_um", _between(rng, 0.0, 3.0))
+    drawn.take("center_um", _between(rng, *_CENTRE_UM))
     drawn.take("depth_spread_um", _ratio(rng, 0.3, 4.0))
     drawn.take("motile", bool(rng.uniform() < 0.7))
     drawn.take("climb", _ratio(rng, 0.5, 4.0))
@@ -230,6 +235,8 @@ def _draw_sperm(rng: np.random.Generator, drawn: _Drawn) -> None:
     for name, (low, high) in _STRENGTHS.items():
         drawn.take(name, _span(rng, _ratio(rng, low, high), 0.2))
     drawn.take("nucleus_loss", _span(rng, _ratio(rng, *_NUCLEUS_LOSS), 0.4))
+    drawn.take("acrosome_loss", (0.0, _between(rng, 0.1, 0.5)))
+    drawn.take("rolled_heads", _between(rng, 0.0, 0.6))
     drawn.take("flagellum_loss", _span(rng, _ratio(rng, *_FLAGELLUM_LOSS), 0.4))
     for name, most in _ABNORMAL.items():
         drawn.take(name, most * float(rng.uniform()) ** 2)

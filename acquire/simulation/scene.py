@@ -368,7 +368,7 @@ class Scene:
             body = draw_sperm(rng, s.motile, s)
             depth = s.center_um + float(rng.uniform(-1, 1)) * s.depth_spread_um
             start = Pose(0.0, 0.0, depth, yaw=float(rng.uniform(0, 2 * np.pi)))
-            way = draw_swimming(rng, start, s.motile, s.beat_hz, s.speed_um_s)
+            way = draw_swimming(rng, start, s.motile, s.beat_hz, s.speed_um_s, s.rolled_heads)
             way = way.climbing(s.climb)
             way = replace(way, start=replace(way.start, z_um=depth - way.pose(0).z_um + depth))
             swimmers.append(Swimmer(body, self._settle(rng, way, taken, margins)))
@@ -387,7 +387,9 @@ class Scene:
                     depth = z + float(rng.normal(0, _CLUMP_DEPTH_UM))
                     start = Pose(middle.y_um + y, middle.x_um + x, depth, yaw=yaw)
                     body = draw_sperm(rng, s.motile, s)
-                    way = draw_swimming(rng, start, s.motile, s.beat_hz, s.speed_um_s)
+                    way = draw_swimming(
+                        rng, start, s.motile, s.beat_hz, s.speed_um_s, s.rolled_heads
+                    )
                     swimmers.append(Swimmer(body, way.held()))
         return swimmers
 

@@ -154,6 +154,9 @@ class SpermSettings(BaseModel):
     tapered_heads, amorphous_heads, large_heads, small_heads, round_heads, double_heads, headless
         Shares of cells with a head that is narrow and long; of irregular outline; 5.5 to 7.5 µm
         long; 2.5 to 3.5 µm long; round and without an acrosome; double; missing.
+    rolled_heads
+        Share of cells whose flat head lies at any angle about its long axis, also on its edge; the
+        others lie flat within some 20°.
     cytoplasm
         Share of cells with a large residual droplet of cytoplasm beside the neck.
     coiled_tails, bent_tails, short_tails
@@ -175,6 +178,7 @@ class SpermSettings(BaseModel):
     round_heads: Share = 0.0
     double_heads: Share = 0.0
     headless: Share = 0.0
+    rolled_heads: Share = 0.0
     cytoplasm: Share = 0.0
     coiled_tails: Share = 0.0
     bent_tails: Share = 0.0

@@ -121,6 +121,7 @@ def draw_swimming(
     motile: bool,
     beat_hz: tuple[float, float] = (8.0, 20.0),
     speed_um_s: tuple[float, float] = (30.0, 100.0),
+    rolled: float = 0.0,
 ) -> Swimming:
     """A random path of a cell, with random mean pitch and roll.
 
@@ -134,17 +135,18 @@ def draw_swimming(
         Whether it swims.
     beat_hz, speed_um_s
         Ranges to draw from.
+    rolled
+        Probability that the mean roll is any angle, so that the flat head may lie on its edge.
     """
     tilts = rng.normal(size=2)
     phase = float(rng.uniform(0, 2 * np.pi))
+    pitch, roll = np.radians((12, 20) if motile else (8, 18)) * tilts
+    (own,) = rng.spawn(1)
+    if own.uniform() < rolled:
+        roll = own.uniform(0, 2 * np.pi)
+    start = replace(start, pitch=float(pitch), roll=float(roll))
     if not motile:
-        still = replace(
-            start, pitch=float(np.radians(8) * tilts[0]), roll=float(np.radians(18) * tilts[1])
-        )
-        return Swimming(still, beat_phase=phase)
-    start = replace(
-        start, pitch=float(np.radians(12) * tilts[0]), roll=float(np.radians(20) * tilts[1])
-    )
+        return Swimming(start, beat_phase=phase)
     waves = []
     for amplitude, low, high in ((0.5, 0.1, 0.3), (0.15, 0.5, 1.5)):
         waves.append(

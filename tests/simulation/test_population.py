@@ -85,6 +85,18 @@ def test_the_box_of_a_cell_holds_all_of_it(name: str) -> None:
         assert phase == pytest.approx(whole * 2 * np.pi / settings.wavelength_um, rel=0.05)
 
 
+def test_rolled_heads_lie_at_any_angle_and_move_no_other() -> None:
+    settings: dict[str, Any] = {"shape": (300, 300), "cells": 30, "debris": 0, "motile": False}
+    usual, rolled = (
+        Scene(SimulationSettings(**settings, rolled_heads=share)).swimmers for share in (0.0, 1.0)
+    )
+    angles = np.array([each.way.start.roll for each in rolled])
+    assert np.histogram(angles, 3, (0, 2 * np.pi))[0].min() > 3
+    for one, other in zip(usual, rolled, strict=True):
+        assert one.body == other.body
+        assert one.way.start.yaw == other.way.start.yaw
+
+
 def test_a_cell_without_a_head_is_no_sperm_in_the_truth() -> None:
     settings = SimulationSettings(shape=(96, 96), cells=3, debris=0, round_cells=0, headless=1.0)
     _, truth = Scene(settings).expose(0.0, 0.005, 0.0)
