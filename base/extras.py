@@ -26,7 +26,6 @@ EXTRAS: Final = {
         "torch",
         "torchvision",
     ),
-    "deploy": ("openvino",),
     "export": ("onnx", "onnxruntime", "onnxscript"),
 }
 """Extras of this package, and the import names of the packages that each installs."""

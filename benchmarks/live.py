@@ -7,7 +7,7 @@ as from a camera of that size; the latency counts from the middle of the exposur
 forwards, then backwards, so that cells do not jump.
 
 Beside the loop stand, in the same run: the loop with PyTorch's eager network in place of MODEL
-(where MODEL is an export and --checkpoint is given), and the search for heads by contrast energy
+(where MODEL is an export and --checkpoint is given), and the search for heads
 (`fgaf.curate.detection.detect`) in every whole frame.
 
 Run ``python benchmarks/live.py MODEL [--checkpoint RUN] [--seconds 10] [--soak 600]``.

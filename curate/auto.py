@@ -17,7 +17,7 @@ from fgaf.base.folder_lock import LockedError
 from fgaf.base.lock import is_written
 from fgaf.base.workers.files import on_files
 from fgaf.curate.detection.crop import PatchSettings
-from fgaf.curate.detection.detect import HEAD_UM
+from fgaf.curate.detection.scale import HEAD_UM
 from fgaf.curate.session.finding import (
     Found,
     StackSearch,
@@ -139,7 +139,8 @@ def auto(
     progress
         Wraps the paths that are searched.
     say
-        Called with a line when it waits for a worker, and when it stops before the end.
+        Called with a line when it waits for a worker, when it stops before the end, and for
+        what is in doubt about a stack, see `fgaf.curate.detection.doubts`.
 
     Raises
     ------
@@ -182,6 +183,8 @@ def auto(
                             "give all workers the same file"
                         )
                     _take_in(session, found, path)
+                    for line in found.doubts:
+                        say(line)
         except BaseException:
             if done := len(session.state.stacks):
                 say(

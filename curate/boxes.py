@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from fgaf.base.errors import SettingError
 from fgaf.curate.candidates import pixel_size_of, times_of
-from fgaf.curate.detection.detect import HEAD_UM, detect
+from fgaf.curate.detection.detect import DEFAULT_SCORE, detect
+from fgaf.curate.detection.doubts import doubts
+from fgaf.curate.detection.scale import HEAD_UM, Scale
 from fgaf.curate.tracking.follow import link, search
 from fgaf.dataset.importers.images import pixel_size_of as pixel_size_of_image, read_images
 from fgaf.dataset.raw import SUFFIX, RawStack
@@ -30,6 +33,13 @@ class Box(NamedTuple):
     plane: int
 
 
+class Boxes(NamedTuple):
+    """The heads of a file, and what is in doubt about them, a line each."""
+
+    boxes: list[Box]
+    doubts: list[str]
+
+
 @dataclass(frozen=True)
 class BoxSearch:
     """All that the boxes found in a file depend on, except the file.
@@ -46,9 +56,9 @@ class BoxSearch:
 
     pixel_size_um: float | None = None
     head_um: float = HEAD_UM[0]
-    least_score: float = 0.5
+    least_score: float = DEFAULT_SCORE
 
-    def __call__(self, path: Path) -> list[Box]:
+    def __call__(self, path: Path) -> Boxes:
         """Find the heads in a file, with one thread of linear algebra.
 
         Raises
@@ -63,7 +73,7 @@ class BoxSearch:
                 return self._in_stack(path)
             return self._in_images(path)
 
-    def _in_stack(self, path: Path) -> list[Box]:
+    def _in_stack(self, path: Path) -> Boxes:
         with RawStack.open(path, whole=True) as stack:
             pixel = pixel_size_of(stack, self.pixel_size_um)
             tracks = link(
@@ -74,20 +84,27 @@ class BoxSearch:
                 head_um=self.head_um,
                 least_score=self.least_score,
             )
-            k = stack.n_planes // 2
-        return [Box(float(t.y[k]), float(t.x[k]), t.height, t.width, t.score, k) for t in tracks]
+            k, shape = stack.n_planes // 2, stack.shape[1:]
+        lengths = np.array([track.length for track in tracks])
+        return Boxes(
+            [Box(float(t.y[k]), float(t.x[k]), t.height, t.width, t.score, k) for t in tracks],
+            doubts(path.name, lengths, shape, Scale(pixel, self.head_um)),
+        )
 
-    def _in_images(self, path: Path) -> list[Box]:
+    def _in_images(self, path: Path) -> Boxes:
         pixel = pixel_size_of_image(path, self.pixel_size_um)
         if pixel is None:
             raise SettingError(
                 f"{path.name} does not say its pixel size: give --pixel-size (in µm, in the "
                 "specimen)"
             )
-        boxes = []
+        boxes: list[Box] = []
+        said: list[str] = []
         for page, image in enumerate(read_images(path)):
             found = detect(image, pixel, head_um=self.head_um, least_score=self.least_score)
             columns = (found.y, found.x, found.height, found.width, found.score)
             rows = zip(*(column.tolist() for column in columns), strict=True)
             boxes += [Box(y, x, height, width, score, page) for y, x, height, width, score in rows]
-        return boxes
+            name = f"{path.name}, page {page}" if page else path.name
+            said += doubts(name, found.length, image.shape, Scale(pixel, self.head_um))
+        return Boxes(boxes, said)

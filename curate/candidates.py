@@ -18,7 +18,7 @@ from fgaf.curate.detection.crop import (
     planes_round,
     stride_of,
 )
-from fgaf.curate.detection.detect import HEAD_UM
+from fgaf.curate.detection.scale import HEAD_UM
 from fgaf.curate.focus.suggest import CONFIDENT, Curves, Suggestion, measure, suggest_all
 from fgaf.curate.tracking.follow import Track, link, search
 from fgaf.dataset.raw import RawStack

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fgaf.base.bounds import CropPx, HalfRangeUm, StepUm, require_bounded
 from fgaf.base.errors import SettingError
-from fgaf.curate.detection.detect import Floats
+from fgaf.curate.detection.scale import Floats
 
 OFF_STACK: Final = "range leaves the stack"
 AT_BORDER: Final = "cut by the border"

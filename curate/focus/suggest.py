@@ -26,7 +26,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.curate.detection.detect import HEAD_UM, Floats
+from fgaf.curate.detection.scale import HEAD_UM, Floats
 
 Rule = Literal["phase", "peak"]
 

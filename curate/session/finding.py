@@ -14,7 +14,8 @@ from fgaf.base.errors import FgafError, SettingError
 from fgaf.base.folder_lock import LockedError
 from fgaf.curate.candidates import Candidate, find_candidates, pixel_size_of, rejection_reason
 from fgaf.curate.detection.crop import AT_BORDER, PatchSettings, stride_of
-from fgaf.curate.detection.detect import HEAD_UM
+from fgaf.curate.detection.doubts import doubts
+from fgaf.curate.detection.scale import HEAD_UM, Scale
 from fgaf.curate.focus.suggest import Suggestion
 from fgaf.curate.session.fields import same_fields
 from fgaf.curate.session.journal import begun
@@ -34,11 +35,24 @@ FOCUS_CURVE = "focus-curve"
 
 @dataclass(frozen=True)
 class Found:
-    """The cells of one stack, and why a person must check each (empty: no reason)."""
+    """The cells of one stack.
+
+    Attributes
+    ----------
+    ref
+        The stack.
+    cells
+        Its cells, best first.
+    rejection_reasons
+        Why a person must check each cell; empty: no reason.
+    doubts
+        What is in doubt about the whole search, see `fgaf.curate.detection.doubts`.
+    """
 
     ref: StackRef
     cells: list[CellState]
     rejection_reasons: list[str]
+    doubts: list[str]
 
 
 def find_stacks(sources: Iterable[Path]) -> list[Path]:
@@ -238,6 +252,12 @@ class StackSearch:
             pixel = pixel_size_of(stack, self.pixel_size_um)
             ref = StackRef.of(stack, pixel)
             candidates = find_candidates(stack, pixel, head_um=self.head_um)
+            said = doubts(
+                path.name,
+                np.array([candidate.track.length for candidate in candidates]),
+                stack.shape[1:],
+                Scale(pixel, self.head_um),
+            )
             rejection_reasons = [
                 rejection_reason(
                     candidate,
@@ -258,7 +278,7 @@ class StackSearch:
             )
             if cell.suggestion is not None and not cell.suggestion.problem:
                 cell.suggestion = replace(cell.suggestion, problem=rejection_reasons[i])
-        return Found(ref, cells, rejection_reasons)
+        return Found(ref, cells, rejection_reasons, said)
 
 
 def find_cells(path: Path, state: State) -> Found | None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from fgaf.base.extras import MissingPackageError
 from fgaf.curate.detection.crop import PatchSettings
-from fgaf.curate.detection.detect import Floats
+from fgaf.curate.detection.scale import Floats
 from fgaf.curate.session.closeup import Closeups
 from fgaf.curate.session.finding import Found
 from fgaf.curate.session.session import Session

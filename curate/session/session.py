@@ -15,7 +15,7 @@ from typing import Self, TypedDict, Unpack
 from fgaf.base.errors import ExistsError, FgafError, FormatError
 from fgaf.base.files import make_folder, require_new
 from fgaf.curate.detection.crop import PatchSettings
-from fgaf.curate.detection.detect import HEAD_UM
+from fgaf.curate.detection.scale import HEAD_UM
 from fgaf.curate.session.journal import (
     FORMAT,
     FORMAT_VERSION,

@@ -26,7 +26,7 @@ import numpy as np
 
 from fgaf.base.errors import FormatError
 from fgaf.curate.detection.crop import AT_BORDER, OFF_STACK, PatchSettings, fits, planes_round
-from fgaf.curate.detection.detect import HEAD_UM, Floats
+from fgaf.curate.detection.scale import HEAD_UM, Floats
 from fgaf.curate.session.journal import JOURNAL, Record
 from fgaf.dataset.raw import SUFFIX, RawStack
 

@@ -14,15 +14,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.curate.detection.detect import (
-    HEAD_UM,
-    Detections,
-    Floats,
-    Scale,
-    checked,
-    contrast_of,
-    spots,
-)
+from fgaf.curate.detection.detect import DEFAULT_SCORE, Detections, checked, spots
+from fgaf.curate.detection.fixed import without_fixed
+from fgaf.curate.detection.scale import HEAD_UM, Floats, Scale
 from fgaf.curate.tracking.gap_closing import MEMORY, Chain, close_gaps
 from fgaf.curate.tracking.smooth import Places, by_contrast, by_focus, smoothed
 
@@ -38,18 +32,7 @@ _LEAST_SHARE: Final = 0.6
 """A track is seen in this share of the planes that it is inside the frame, at least,"""
 _LEAST_HELD: Final = 0.3
 """and in this share of all planes."""
-_LIKELY: Final = 0.6
-_PEERS: Final = 3
-_TOO_SMALL, _TOO_LARGE = 0.15, 0.31
-"""Sizes of heads where they are sharpest, in head lengths; debris is smaller, clumps are larger."""
-_SHINING: Final = 1.0
-"""Minimum contrast of bright objects on a dark background; absorbing and phase objects have
-less."""
-_SIZE_WEIGHT: Final = 4.0
-"""Weight of the logarithm of a track's relative size; its score and contrast weigh 1."""
-_BENEFIT: Final = 0.12
-"""Log odds added to every track, so that misses and false detections are balanced."""
-_ENERGY_WEIGHT, _SCORE_WEIGHT, _MISSED = 0.4, 0.8, 1.6
+_CONTRAST_WEIGHT, _SCORE_WEIGHT, _MISSED = 0.4, 0.8, 1.6
 
 
 @dataclass(frozen=True)
@@ -70,8 +53,8 @@ class Track:
         Similarity of the track to one head, 0 to 1.
     contrast
         Maximum contrast, see `Detections.contrast`.
-    size
-        Size where it is sharpest, see `Detections.size`.
+    length
+        Length of the head relative to the length searched with.
     places
         Positions of its spots, before `y` and `x` were smoothed.
     """
@@ -84,7 +67,7 @@ class Track:
     width: float
     score: float
     contrast: float
-    size: float
+    length: float
     places: Places
 
     def steadied(self, z_um: Floats, focus_um: float) -> Track:
@@ -106,6 +89,8 @@ def search(
 ) -> list[Detections]:
     """Find the spots of every plane: (P,) detections, heads and other objects, for `link`.
 
+    What is the same in all planes, as dust on the sensor, is removed first.
+
     Parameters
     ----------
     frames
@@ -115,8 +100,9 @@ def search(
     head_um
         Length of a head, µm.
     """
-    scale = Scale.of(pixel_size_um, head_um)
-    return [spots(contrast_of(checked(frame), scale), scale) for frame in frames]
+    scale = Scale(pixel_size_um, head_um)
+    planes = without_fixed([scale.contrast(checked(frame)) for frame in frames])
+    return [spots(plane, scale) for plane in planes]
 
 
 def link(
@@ -126,7 +112,7 @@ def link(
     times_s: Floats | None = None,
     *,
     head_um: float = HEAD_UM[0],
-    least_score: float = 0.5,
+    least_score: float = DEFAULT_SCORE,
 ) -> list[Track]:
     """Link the spots of successive planes to tracks, best first.
 
@@ -145,8 +131,7 @@ def link(
     least_score
         Tracks with a lower score are left out.
     """
-    scale = Scale.of(pixel_size_um, head_um)
-    head = scale.head_px * scale.binning
+    head = Scale(pixel_size_um, head_um).head_px
     times = np.arange(len(planes)) * _USUAL_INTERVAL_S if times_s is None else times_s
     reach = FASTEST_UM_S / pixel_size_um * np.abs(np.diff(times))
     free = [np.ones(len(plane), dtype=bool) for plane in planes]
@@ -165,41 +150,12 @@ def link(
         free[p][i] = False
         paths.append(path)
     tracks = [_track(planes, path, shape, head) for path in close_gaps(paths, head)]
-    return [track for track in _among_peers(tracks) if track.score >= least_score]
-
-
-def _among_peers(tracks: list[Track]) -> list[Track]:
-    """Lower the score of objects fainter and smaller than the heads of this stack, and sort.
-
-    Heads are similar to each other; debris is fainter or smaller. Bright objects on a dark
-    background naturally differ in brightness, and are not changed.
-    """
-    likely = [track for track in tracks if track.score > _LIKELY]
-    if len(likely) >= _PEERS:
-        contrast = float(np.percentile([track.contrast for track in likely], 75))
-        size = float(np.median([track.size for track in likely]))
-        if contrast < _SHINING:
-            tracks = [
-                replace(track, score=_weighed(track, track.contrast / contrast, track.size / size))
-                for track in tracks
-            ]
-    return sorted(tracks, key=lambda track: -track.score)
-
-
-def _weighed(track: Track, contrast: float, size: float) -> float:
-    """Score of a track with its relative contrast and size, added as log odds."""
-    score = min(max(track.score, 1e-6), 1 - 1e-6)
-    odds = (
-        np.log(score / (1 - score))
-        + np.log(max(contrast, 1e-6))
-        + _SIZE_WEIGHT * np.log(max(size, 1e-6))
-        + _BENEFIT
-    )
-    return float(1 / (1 + np.exp(-np.clip(odds, -50, 50))))
+    likely = [track for track in tracks if track.score >= least_score]
+    return sorted(likely, key=lambda track: -track.score)
 
 
 def _merit(plane: Detections, i: int) -> float:
-    return float(plane.energy[i] * plane.score[i])
+    return float(plane.contrast[i] * plane.score[i])
 
 
 def _best_path(
@@ -239,7 +195,7 @@ def _extend(
     path.y[p], path.x[p], path.spot[p] = planes[p].y[i], planes[p].x[i], i
     for sign in (1, -1):
         velocity = sign * np.array(step)
-        energy = planes[p].energy[i]
+        contrast = planes[p].contrast[i]
         way = [(p, path.y[p], path.x[p])]
         for q in range(p + sign, n if sign > 0 else -1, sign):
             before = np.array([path.y[q - sign], path.x[q - sign]])
@@ -252,7 +208,7 @@ def _extend(
             ok = free[q] & (away < gate) & (moved < reach[min(q, q - sign)] + _SLACK * head)
             costs = (
                 (away / gate) ** 2
-                + _ENERGY_WEIGHT * np.abs(np.log(plane.energy / energy))
+                + _CONTRAST_WEIGHT * np.abs(np.log(plane.contrast / contrast))
                 + _SCORE_WEIGHT * (1 - plane.score)
             )
             if not ok.any():
@@ -263,7 +219,7 @@ def _extend(
             path.y[q], path.x[q], path.spot[q] = plane.y[j], plane.x[j], j
             path.jump[q] = away[j] > 0.8 * gate and away[j] > 0.5 * head
             path.cost += min(costs[j], _MISSED)
-            energy = np.sqrt(energy * plane.energy[j])
+            contrast = np.sqrt(contrast * plane.contrast[j])
             way.append((q, plane.y[j], plane.x[j]))
             if not still:
                 velocity = _velocity(way[-MEMORY:], velocity)
@@ -302,12 +258,9 @@ def _track(planes: Sequence[Detections], path: Chain, shape: tuple[int, int], he
     y, x = smoothed(places, by_contrast(places))
     within = (y >= 0) & (y < shape[0]) & (x >= 0) & (x < shape[1])
     share = len(held) / max(1, int(np.count_nonzero(within)))
-    weight = np.minimum(column("energy"), 20.0) ** 2
-    score = float(np.average(column("score"), weights=weight))
+    scores = column("score")
+    score = float(np.average(scores, weights=scores))
     enough = min(1.0, share / _LEAST_SHARE, len(held) / (_LEAST_HELD * len(planes)))
-    size = float(np.percentile(column("size"), 20))
-    enough *= float(1 / (1 + np.exp((size - _TOO_LARGE) / 0.01)))
-    enough *= float(1 / (1 + np.exp((_TOO_SMALL - size) / 0.008)))
     return Track(
         y=y,
         x=x,
@@ -317,6 +270,6 @@ def _track(planes: Sequence[Detections], path: Chain, shape: tuple[int, int], he
         width=float(np.median(column("width"))),
         score=score * enough,
         contrast=float(np.percentile(contrast[held], 90)),
-        size=size,
+        length=float(np.average(column("length"), weights=scores)),
         places=places,
     )

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fgaf.base.errors import FgafError, SettingError
-from fgaf.curate.detection.detect import HEAD_UM, detect
+from fgaf.curate.detection.detect import detect
+from fgaf.curate.detection.scale import HEAD_UM
 from fgaf.curate.tracking.follow import link, search
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.importers.images import IMAGE_SUFFIXES, pixel_size_of, read_image

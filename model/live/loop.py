@@ -21,12 +21,12 @@ from fgaf.acquire.rig import Rig, effective_optics, load_rig, open_rig
 from fgaf.base.bounds import AnyCount, DistanceUm, HeadUm, IntervalS, require_bounded
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.curate.detection.crop import corner_of
-from fgaf.curate.detection.detect import HEAD_UM
+from fgaf.curate.detection.network import HeadNetwork, shipped
+from fgaf.curate.detection.scale import HEAD_UM
 from fgaf.model.deploy.open_model import is_export, open_model
 from fgaf.model.inference.card import require_same
 from fgaf.model.inference.depth import DepthModel, Readings
 from fgaf.model.live.autofocus import Autofocus
-from fgaf.model.live.finder import Finder, shipped
 from fgaf.model.live.focus import Focus
 from fgaf.model.live.frames import Arrival, frames_of
 from fgaf.model.live.height import Height, error_of
@@ -118,7 +118,7 @@ class Live:
         interrupt: Interrupt | None = None,
         *,
         force: bool = False,
-        finder: Finder | None = None,
+        finder: HeadNetwork | None = None,
     ) -> None:
         self.settings = settings or LiveSettings()
         self.pace = Pace()
@@ -154,7 +154,11 @@ class Live:
             Autofocus(self._focus, shape, self.settings.target) if self.settings.track else None
         )
         self._tracker = Tracker(
-            shape, pixel_um, self.settings.head_um, finder or shipped(), self.settings.cells
+            shape,
+            pixel_um,
+            self.settings.head_um,
+            finder or shipped(exact=False),
+            self.settings.cells,
         )
 
     @property
@@ -209,7 +213,7 @@ class Live:
         frame = arrival.frame
         drive_um = self._focus.at(frame.time_host_ns)
         found = aside.submit(self._tracker.search, frame.pixels, frame.time_host_ns)
-        tracks = self._tracker.follow(frame.pixels, frame.time_host_ns)
+        tracks = self._tracker.follow(frame.pixels, frame.time_host_ns, drive_um)
         readings = self._read(tracks, frame.pixels)
         self._tracker.begin(found.result(), frame.time_host_ns)
         for number, track in enumerate(tracks):

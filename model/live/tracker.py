@@ -18,15 +18,16 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from fgaf.base.bounds import IntervalS, Repeats, Share, require_bounded
-from fgaf.curate.detection.detect import Scale
-from fgaf.model.live.finder import REACH, STRIDE, Finder, contrast_of
+from fgaf.curate.detection.network import REACH, STRIDE, HeadNetwork
+from fgaf.curate.detection.scale import Scale
 from fgaf.model.live.height import Height
+from fgaf.model.live.marks import Marks
 from fgaf.model.live.motion import Motion
 
 Floats = npt.NDArray[np.float64]
 Image = npt.NDArray[Any]
 
-_WINDOW: Final = 48
+_WINDOW: Final = 40
 """Side of the window around a known cell, in pixels of the working grid."""
 _STRIP: Final = 64
 """Height of a strip, in pixels of the working grid, without the overlap with its neighbours."""
@@ -80,6 +81,8 @@ class Track:
     ----------
     number
         Its identity, from 1; 0 before it is confirmed.
+    key
+        Its identity among all spots that were ever followed.
     motion
         Its position and velocity.
     seen
@@ -107,6 +110,7 @@ class Track:
     worth: float
     found_ns: int
     born_ns: int
+    key: int
     number: int = 0
     seen: bool = True
     finds: int = 1
@@ -141,22 +145,23 @@ class Tracker:
         shape: tuple[int, int],
         pixel_size_um: float,
         head_um: float,
-        finder: Finder,
+        finder: HeadNetwork,
         settings: TrackSettings | None = None,
     ) -> None:
         self._shape, self._finder = shape, finder
         self._settings = settings or TrackSettings()
-        self._scale = Scale.of(pixel_size_um, head_um)
-        self._unit = self._scale.binning
+        self._scale = Scale(pixel_size_um, head_um)
         self._head_pixel_um = pixel_size_um
         self._apart_px = _APART_UM * head_um / 4.7 / pixel_size_um
-        rows = shape[0] // (self._unit * STRIDE) * STRIDE
+        rows = self._scale.shape_of(shape)[0]
         count = max(1, round(rows / _STRIP))
         edges = [STRIDE * round(rows * k / count / STRIDE) for k in range(count + 1)]
         self._strips = [
             (max(0, low - _SHARED), min(rows, high + _SHARED), low, high)
             for low, high in pairwise(edges)
         ]
+        self._marks = Marks(self._scale)
+        self._born = 0
         self._turn = 0
         self._searched_ns: int | None = None
         self.named = 0
@@ -167,8 +172,10 @@ class Tracker:
         """The confirmed cells, found or awaited, in the order of their numbers."""
         return sorted((t for t in self._tracks if t.number), key=lambda t: t.number)
 
-    def follow(self, pixels: Image, time_ns: int) -> list[Track]:
+    def follow(self, pixels: Image, time_ns: int, drive_um: float | None = None) -> list[Track]:
         """Follow the cells into the next frame.
+
+        Spots that stay the same while the drive moves are marks on the sensor, and are dropped.
 
         Parameters
         ----------
@@ -176,6 +183,8 @@ class Tracker:
             (Y, X) uint8 or uint16.
         time_ns
             Middle of its exposure.
+        drive_um
+            Position of the drive in it; None where unknown.
 
         Returns
         -------
@@ -184,6 +193,8 @@ class Tracker:
         for track in self._tracks:
             track.motion.predict(time_ns)
         self._assign(self._merged(self._awaited(pixels)), time_ns)
+        if drive_um is not None:
+            self._drop_marks(pixels, drive_um)
         self._end(time_ns)
         return self.known
 
@@ -208,11 +219,12 @@ class Tracker:
         self._searched_ns = time_ns
         low, high, first, last = self._strips[self._turn % len(self._strips)]
         self._turn += 1
-        strip = pixels[self._unit * low : self._unit * high]
-        least = self._settings.least_score
-        heads = self._finder.heads(contrast_of(strip[None], self._unit), least)[0]
-        own = (heads[:, 0] + low >= first) & (heads[:, 0] + low < last)
-        return self._placed(heads[own], self._unit * low, 0)
+        zoom = self._scale.zoom
+        top = round(low * zoom)
+        contrast = self._scale.contrast(pixels[top : round(high * zoom)])
+        (heads,) = self._finder.heads(contrast[None], self._settings.least_score)
+        placed = self._placed(heads, top, 0)
+        return placed[(placed[:, 0] >= first * zoom) & (placed[:, 0] < last * zoom)]
 
     def begin(self, heads: Floats, time_ns: int) -> None:
         """Start tracks for heads that a search of the last frame found where there is no track yet.
@@ -230,16 +242,17 @@ class Tracker:
                 or math.hypot(y - t.motion.y, x - t.motion.x) < self._apart_px
                 for t in self._tracks
             )
-            if not near:
+            if not near and not self._marks.at(float(y), float(x)):
                 y, x, score = float(y), float(x), float(score)
                 motion = Motion.begin(y, x, time_ns, self._head_pixel_um)
-                self._tracks.append(Track(motion, y, x, score, score, time_ns, time_ns))
+                self._born += 1
+                self._tracks.append(Track(motion, y, x, score, score, time_ns, time_ns, self._born))
 
     def _awaited(self, pixels: Image) -> Floats:
         """Heads in the windows around the known cells: (K, 3) y, x in pixels, score."""
         if not self._tracks:
             return np.zeros((0, 3))
-        side = self._unit * min(_WINDOW, min(self._shape) // (self._unit * STRIDE) * STRIDE)
+        side = min(round(_WINDOW * self._scale.zoom), *self._shape)
         corners = [
             (
                 _within(track.motion.y - side / 2, self._shape[0] - side),
@@ -247,15 +260,15 @@ class Tracker:
             )
             for track in self._tracks
         ]
-        windows = np.stack([pixels[y : y + side, x : x + side] for y, x in corners])
+        windows = np.stack(
+            [self._scale.contrast(pixels[y : y + side, x : x + side]) for y, x in corners]
+        )
         least = self._settings.least_score_known
         found = []
-        for (top, left), heads in zip(
-            corners, self._finder.heads(contrast_of(windows, self._unit), least), strict=True
-        ):
+        for (top, left), heads in zip(corners, self._finder.heads(windows, least), strict=True):
             places = self._placed(heads, top, left)
             # A head at the edge of a window is seen better in another window, or dropped.
-            rim = STRIDE * self._unit
+            rim = round(STRIDE * self._scale.zoom)
             inner = [
                 _inside(places[:, axis], start, side, rim, size)
                 for axis, start, size in ((0, top, self._shape[0]), (1, left, self._shape[1]))
@@ -264,7 +277,7 @@ class Tracker:
         return np.concatenate(found)
 
     def _placed(self, heads: npt.NDArray[np.float32], top: int, left: int) -> Floats:
-        placed = heads.astype(np.float64)
+        placed = heads[:, :3].astype(np.float64)
         placed[:, :2] = self._scale.to_image(placed[:, :2]) + np.array([top, left])
         return placed
 
@@ -310,6 +323,15 @@ class Tracker:
             else:
                 track.y, track.x = motion.y, motion.x
                 track.missed += 1
+
+    def _drop_marks(self, pixels: Image, drive_um: float) -> None:
+        """Drop what is fixed on the sensor."""
+        self._tracks = [
+            track
+            for track in self._tracks
+            if not (track.seen and self._marks.watch(track.key, track.y, track.x, pixels, drive_um))
+        ]
+        self._marks.forget({track.key for track in self._tracks})
 
     def _end(self, time_ns: int) -> None:
         def stays(track: Track) -> bool:

@@ -9,8 +9,8 @@ import pytest
 
 from fgaf.acquire import load_rig
 from fgaf.acquire.simulation.scene import Scene
-from fgaf.model.live.finder import shipped
-from fgaf.model.live.tracker import SEARCH_S, Tracker
+from fgaf.curate.detection.network import shipped
+from fgaf.model.live.tracker import SEARCH_S, Track, Tracker
 
 SHAPE, PIXEL_UM = (480, 640), 5.86 / 40
 FRAME_NS = round(1e9 * SEARCH_S)
@@ -61,3 +61,33 @@ def test_frames_that_come_faster_are_not_all_searched() -> None:
     finds = [len(found.search(pixels, number * FRAME_NS // 4)) for number in range(16)]
     assert sum(finds) > 0
     assert all(count == 0 for number, count in enumerate(finds) if number % 4)
+
+
+def stamped(pixels: np.ndarray, y: int, x: int) -> np.ndarray:
+    """A frame with a mark on the sensor that looks like a head."""
+    rows, columns = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
+    r = np.hypot((rows - y) / 10, (columns - x) / 16)
+    return np.rint(pixels * (1 - 0.35 * np.clip((1 - r) * 5, 0, 1))).astype(pixels.dtype)
+
+
+def test_a_mark_on_the_sensor_is_dropped_when_the_drive_moves_and_a_still_cell_is_not() -> None:
+    field = scene(cells=3, seed=5, margin_um=12, motile="false", depth_spread_um=0.2, debris=0)
+    found, mark = tracker(), (60, 330)
+
+    def near(track: Track) -> bool:
+        return math.hypot(track.y - mark[0], track.x - mark[1]) < 8
+
+    def follow(first: int, drives_um: list[float]) -> None:
+        for number, drive_um in enumerate(drives_um, start=first):
+            pixels, _ = field.expose(number * SEARCH_S, 0.005, drive_um)
+            pixels, time_ns = stamped(pixels, *mark), number * FRAME_NS
+            found.follow(pixels, time_ns, drive_um)
+            found.begin(found.search(pixels, time_ns), time_ns)
+
+    follow(0, [1.0] * 14)
+    assert any(near(track) for track in found.known)
+    cells = {track.number for track in found.known if not near(track)}
+    assert len(cells) >= 2
+    follow(14, [1.0, 1.6, 2.2, 2.8, 3.4, 2.8, 2.2, 1.6, 1.0, *[1.0] * 14])
+    assert not any(near(track) for track in found.known)
+    assert cells <= {track.number for track in found.known}

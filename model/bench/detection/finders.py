@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from fgaf.base.errors import SettingError
 from fgaf.base.names import nearest
-from fgaf.curate.detection.detect import HEAD_UM, detect
+from fgaf.curate.detection.detect import detect
+from fgaf.curate.detection.scale import HEAD_UM
 
 Floats = npt.NDArray[np.float64]
 Image = npt.NDArray[Any]

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from fgaf.curate.detection.detect import HEAD_UM
 from fgaf.curate.detection.parabola import peak_offset
+from fgaf.curate.detection.scale import HEAD_UM
 from fgaf.curate.focus.suggest import REACH, measure, suggest_all
 from fgaf.dataset.archive import Archive
 from fgaf.model.bench.methods.focus_measures import FocusMeasure
