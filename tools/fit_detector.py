@@ -29,6 +29,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from fgaf.acquire.simulation.realistic import draw_settings
 from fgaf.acquire.simulation.scene import Scene
+from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.curate.detection.detect import strength
 from fgaf.curate.detection.network import LAYERS, SPAN, STRIDE, HeadNetwork, connected
 from fgaf.curate.detection.scale import HEAD_UM, Scale
@@ -41,15 +42,24 @@ PLANES = 3
 """Positions of the drive, about the middle of the cells, and how many are taken of a field."""
 FOUND_UM, FORGIVEN_UM = 3.5, 7.0
 """Heads nearer to focus are to be found; those farther off than the second are ground."""
-FAINT, ABOVE_GROUND = 0.008, 1.6
+FAINT, ABOVE_GROUND = 0.008, 1.7
 """Heads of less contrast, absolute or relative to the ground's, count neither way."""
-SMOOTHED = 1.5
+SMOOTHED = 2.0
 """Standard deviation of the smoothing before contrasts are compared, working pixels."""
 MISJUDGED = 0.2
 """Logarithm of how wrong the scale of a search may be."""
 SIDE, BATCH = 96, 16
 """Side of the pieces of a field to learn from, working pixels, and how many at a time."""
-SHARES = {"painted": 0.45, "simulated": 0.42, "objects": 0.13}
+SHARES = {"painted": 0.42, "simulated": 0.36, "transparent": 0.1, "objects": 0.12}
+"""Kinds of fields, and how often each is learned from."""
+TRANSPARENT: dict[str, Any] = {
+    "nucleus_loss": (0.0, 0.0),
+    "flagellum_loss": (0.0, 0.0),
+    "head_strength": (1.0, 1.0),
+    "midpiece_strength": (1.0, 1.0),
+    "tail_strength": (1.0, 1.0),
+}
+"""Cells without absorption, as the rigs sim and sim-relief have them."""
 KEPT_BACK = 10
 MATCH_UM = 1.5
 
@@ -66,7 +76,7 @@ class Field:
         (K, 7): y, x; logarithms of length and width relative to a usual head; angle, rad; whether
         the size is known; whether it is to be found (1) or counts neither way (0).
     kind
-        "painted", "simulated" or "objects".
+        One of `SHARES`.
     """
 
     contrast: Array
@@ -78,7 +88,10 @@ def drawn(kind: str, number: int) -> list[Field]:
     """Draw the fields of one number."""
     rng = np.random.default_rng([sorted(SHARES).index(kind), number])
     if kind == "simulated":
-        return list(simulated(number, rng))
+        return list(simulated(draw_settings(number, shape=SHAPE), kind, rng))
+    if kind == "transparent":
+        settings = draw_settings(100_000 + number, shape=SHAPE, **TRANSPARENT)
+        return list(simulated(settings, kind, rng))
     field = paint_objects(number) if kind == "objects" else paint(number)
     usual = float(np.median(field.heads[:, 2])) if len(field.heads) else HEAD_UM[0]
     unit = usual if kind == "objects" else HEAD_UM[0]
@@ -108,9 +121,10 @@ def painted(field: Painted, kind: str, head_um: float) -> Field:
     return Field(contrast.astype(np.float16), visible(contrast, heads), kind)
 
 
-def simulated(number: int, rng: np.random.Generator) -> Iterable[Field]:
+def simulated(
+    settings: SimulationSettings, kind: str, rng: np.random.Generator
+) -> Iterable[Field]:
     """Some planes of a field under the simulated microscope, at times apart."""
-    settings = draw_settings(number, shape=SHAPE)
     scene = Scene(settings)
     for k, plane_um in enumerate(rng.choice(PLANES_UM, PLANES, replace=False)):
         drive_um = settings.center_um + float(plane_um + rng.uniform(-0.3, 0.3))
@@ -131,7 +145,7 @@ def simulated(number: int, rng: np.random.Generator) -> Iterable[Field]:
             if cell.kind == "sperm" and abs(drive_um - cell.focus_um) <= FORGIVEN_UM
         ]
         known = visible(contrast, np.reshape(heads, (-1, 7)))
-        yield Field(contrast.astype(np.float16), known, "simulated")
+        yield Field(contrast.astype(np.float16), known, kind)
 
 
 def visible(contrast: Array, heads: Array) -> Array:
@@ -358,7 +372,7 @@ def calibrated(network: Network, fields: list[Field]) -> Array:
     """Factors and constants of the logits, (2, 2): a score is the share of heads among finds."""
     plain = HeadNetwork(network.arrays(np.array([[1.0, 1.0], [0.0, 0.0]])))
     columns = []
-    for kinds in (("painted", "simulated"), ("objects",)):
+    for kinds in (("painted", "simulated", "transparent"), ("objects",)):
         scores, right, _ = judged(plain, [field for field in fields if field.kind in kinds])
         logit = torch.from_numpy(np.log(scores / (1 - scores)))
         truth = torch.from_numpy(right.astype(np.float64))
@@ -394,9 +408,10 @@ def main() -> None:
     """Draw, fit, calibrate, print how good it is on fields kept back, and write the weights."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--painted", type=int, default=4000)
-    parser.add_argument("--simulated", type=int, default=700, help=f"{PLANES} planes of each")
+    parser.add_argument("--simulated", type=int, default=540, help=f"{PLANES} planes of each")
+    parser.add_argument("--transparent", type=int, default=120)
     parser.add_argument("--objects", type=int, default=800)
-    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--steps", type=int, default=9000)
     parser.add_argument("--out", type=Path, default=Path("curate/detection/heads.npz"))
     options = parser.parse_args()
     learned: dict[str, list[Field]] = {kind: [] for kind in SHARES}

@@ -495,7 +495,7 @@ def _photographed(sheet: _Sheet, finer: int) -> npt.NDArray[np.uint8]:
     )
     for share, widths, strengths in (
         (0.22, (0.25, 1.2), (0.005, 0.16)),  # grain, as relief contrast shows on glass
-        (0.10, (0.2, 0.5), (0.06, 0.25)),
+        (0.14, (0.2, 0.5), (0.06, 0.25)),
         (0.45, (1.0, 6.0), (0.002, 0.03)),  # clouds and streaks out of focus
     ):
         if rng.random() < share:

@@ -217,7 +217,7 @@ def _given(*options: str) -> bool:
 @click.option(
     "--least-score",
     type=Number(Share),
-    help="Leave out heads with a lower score, 0 to 1.  [default: 0.5]",
+    help="Leave out heads with a lower score, 0 to 1.  [default: 0.6]",
 )
 @pixel_option
 @head_option

