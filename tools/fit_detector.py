@@ -121,9 +121,7 @@ def painted(field: Painted, kind: str, head_um: float) -> Field:
     return Field(contrast.astype(np.float16), visible(contrast, heads), kind)
 
 
-def simulated(
-    settings: SimulationSettings, kind: str, rng: np.random.Generator
-) -> Iterable[Field]:
+def simulated(settings: SimulationSettings, kind: str, rng: np.random.Generator) -> Iterable[Field]:
     """Some planes of a field under the simulated microscope, at times apart."""
     scene = Scene(settings)
     for k, plane_um in enumerate(rng.choice(PLANES_UM, PLANES, replace=False)):
