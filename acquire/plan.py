@@ -198,8 +198,7 @@ class StackPlan:
         if tolerance_um >= self.step_um / 2:
             raise SettingError(
                 f"a tolerance of {tolerance_um:g} µm is too large for planes {self.step_um:g} µm "
-                "apart; "
-                f"{advice} below {self.step_um / 2:g}"
+                f"apart; {advice} below {self.step_um / 2:g}"
             )
 
     def check_unit(self, unit_um: float, advice: str) -> None:
@@ -226,8 +225,7 @@ class StackPlan:
         nearest = " and ".join(f"{each * unit_um:.6g}" for each in sorted(fitting))
         raise SettingError(
             f"a step of {self.step_um:g} µm is not a multiple of the drive's unit of {unit_um:g} "
-            "µm: "
-            f"planes would lie {apart} µm apart; the nearest that fit: {nearest} µm{advice}"
+            f"µm: planes would lie {apart} µm apart; the nearest that fit: {nearest} µm{advice}"
         )
 
     def describe(self) -> str:

@@ -418,8 +418,7 @@ def _refuse_control_characters(value: Any, where: str, path: str = "") -> None:
         raise SettingError(
             f"{where}: {path} = {value!r} contains a line break, tab or other control character, "
             "which a backslash between double quotes makes; write the text between single quotes, "
-            "or "
-            "with forward slashes"
+            "or with forward slashes"
         )
     if isinstance(value, dict | list):
         parts = value.items() if isinstance(value, dict) else enumerate(value)

@@ -45,8 +45,8 @@ def require_file(path: Path) -> None:
     if stat.S_ISDIR(mode):
         raise FormatError(f"{path} is a folder; give the files in it")
     if not stat.S_ISREG(mode):
-        what = _KINDS.get(stat.S_IFMT(mode), "no regular file")
-        raise FormatError(f"{path} is {what}, not a file; copy its contents into a file")
+        what = _KINDS.get(stat.S_IFMT(mode), "a special file")
+        raise FormatError(f"{path} is {what}, not a regular file; copy its contents into a file")
 
 
 def require_stored(path: object, declared: int, stored: int) -> None:

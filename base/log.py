@@ -145,7 +145,10 @@ def _in_file(path: Path, tell: Callable[[str], None]) -> logging.Handler | None:
 
 
 def _unwritten(path: Path, error: OSError) -> str:
-    return f"warning: the log {path} cannot be written ({reason(error)}); it is left incomplete"
+    return (
+        f"warning: the log {path} cannot be written ({reason(error)}); "
+        "the run continues, its log is incomplete"
+    )
 
 
 class _LogFile(logging.Handler):

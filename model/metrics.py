@@ -218,7 +218,7 @@ def better_than_chance(metrics: Mapping[str, Any]) -> bool | None:
     -------
     bool or None
         Whether the whole interval of its top-1 is above the share of the most common class; None
-        with fewer than two cells, if there is no interval.
+        with fewer than two cells, which have no interval.
     """
     interval = metrics["intervals"]["top1"]
     if interval is None:

@@ -176,7 +176,7 @@ class MmcoreCamera:
         Raises
         ------
         IncompleteFrameError
-            The frame came too late: one before it may be lost.
+            The frame did not come at its expected time: one before it may be lost.
         DeviceError
             The camera is not streaming, or a frame was lost.
         """

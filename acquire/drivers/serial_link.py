@@ -172,8 +172,7 @@ class SerialLink:
     def _describe_garbage(self, line: bytearray) -> str:
         return (
             f"{self.device} on {self.port} sent unreadable bytes ({_quote(line[:24])}): check the "
-            "cable and "
-            f"that the baud rate is {self.baud}"
+            f"cable and that the baud rate is {self.baud}"
         )
 
 

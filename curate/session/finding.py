@@ -124,8 +124,7 @@ def require_workable(
                 rows, columns = stack.shape[1:]
                 raise FgafError(
                     f"a patch of {settings.patch_px} pixels is larger than the images of "
-                    f"{path.name} "
-                    f"({rows} x {columns}); take a smaller --patch"
+                    f"{path.name} ({rows} x {columns}); take a smaller --patch"
                 )
         first = first or (path.name, pixel, kind)
         if not np.isclose(pixel, first[1], rtol=1e-3):

@@ -135,11 +135,11 @@ class ModelCard:
         except SettingError as error:
             raise FormatError(
                 f"{source} is damaged: its card is wrong ({error}); export the model again"
-            ) from (error)
+            ) from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise FormatError(
                 f"{source} is damaged: its card is incomplete; export the model again"
-            ) from (error)
+            ) from error
 
 
 def differences(

@@ -248,7 +248,7 @@ def read_torch(path: Path) -> Any:
     except Exception as error:  # any error of torch, pickle and zip
         raise FormatError(
             f"{path} is damaged, or has no weights that can be read safely; use another copy of it"
-        ) from (error)
+        ) from error
 
 
 def _write_safetensors(path: Path, header: dict[str, Any], weights: dict[str, Tensor]) -> None:

@@ -53,10 +53,11 @@ class TrainSettings:
 
     Data
     ----
-    split : name of the archive's split. balance : draw every class equally often, rarer ones
-    repeatedly. normalise : "level", "flux" or "dataset", see `fgaf.model.inference.images.Scale`;
-    then the mean and deviation of the training set are removed. turns, shift_px, gain, offset,
-    noise : `fgaf.model.networks.augment.AugmentSettings`.
+    split : name of the archive's split.
+    balance : draw every class equally often, rarer ones repeatedly.
+    normalise : "level", "flux" or "dataset", see `fgaf.model.inference.images.Scale`; then the
+        mean and deviation of the training set are removed.
+    turns, shift_px, gain, offset, noise : `fgaf.model.networks.augment.AugmentSettings`.
 
     Optimisation
     ------------

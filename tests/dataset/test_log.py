@@ -159,7 +159,7 @@ def test_a_full_disk_is_told_once_and_stops_nothing(full: str) -> None:
     (told,) = (line for line in done.stderr.splitlines() if "the log" in line)
     assert told == (
         "warning: the log /dev/full cannot be written (No space left on device); "
-        "it is left incomplete"
+        "the run continues, its log is incomplete"
     )
 
 
