@@ -235,7 +235,7 @@ def test_an_interrupt_between_stacks_says_how_many_are_done(
         with pytest.raises(InterruptError, match=r"SIGINT.*; the drive is back"):
             record_stacks(pressing, rig, PLAN, paths, interrupt=interrupt)
     assert min(path.name for path in tmp_path.glob("*.stack.h5")) == "x_r001.stack.h5"
-    assert caplog.messages.count("SIGINT: the run is asked to stop") == 1
+    assert caplog.messages.count("SIGINT: a stop of the run is requested") == 1
 
 
 @contextmanager

@@ -130,7 +130,7 @@ BAD_FILES = [
     BadFile(rb'name = "C:\Users\lab"', "single quotes"),
     BadFile(rb'name = "D:\lab"', "single quotes"),
     BadFile(b"[camera]\ndriver = 'simulated'\n", "key stage is missing"),
-    BadFile(rb'name = "C:\new\tables.cfg"', r"'C:\\new\\tables.cfg' holds .* single quotes"),
+    BadFile(rb'name = "C:\new\tables.cfg"', r"'C:\\new\\tables.cfg' contains .* single quotes"),
     BadFile(rb'camera = { options = { load = [{ name = "a\t" }] } }', r"load\.0\.name = 'a.*tab"),
     BadFile(b"[camera]\n[stage]\n", r"key camera\.driver is missing"),
     BadFile(b"[camera]\ndrivr = 'simulated'\n", r"key camera\.drivr; did you mean driver\?"),

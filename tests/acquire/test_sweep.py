@@ -383,7 +383,7 @@ def test_a_ramp_needs_answers() -> None:
     readings = [Reading(n, n, float(n)) for n in range(3)]
     with pytest.raises(DeviceError, match="position was read 3 times"):
         Ramp.fit(readings)
-    with pytest.raises(DeviceError, match="did not go up"):
+    with pytest.raises(DeviceError, match="did not move up"):
         Ramp.fit([Reading(n * 1000, n * 1000, -float(n)) for n in range(5)])
 
 
