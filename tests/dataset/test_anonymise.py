@@ -183,7 +183,7 @@ def test_keys_come_from_a_file_or_a_prompt(telling: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "other").exists()
     assert "two keys" in run("--new-key", key, "--key-file", key, code=2)
     key.write_text("short")
-    assert "holds 5 bytes" in run("--key-file", key, code=2)
+    assert "has 5 bytes" in run("--key-file", key, code=2)
     phrase = "correct horse battery"
     run("--overwrite", typed=f"{phrase}\n{phrase}\n")
     expected = Pseudonyms(key_of(phrase)).name("sample", "Müller 0")

@@ -152,12 +152,12 @@ class Hostile:
 PATCHES, STACKS = "import-patches", "import"
 CASES = [
     Hostile("npz claims", npz_claims, PATCHES, "another number of bytes"),
-    Hostile("npz bomb", npz_bomb, PATCHES, "claims 200 MB"),
+    Hostile("npz bomb", npz_bomb, PATCHES, "declares 200 MB"),
     Hostile("npz of one array", npz_of_one_array, PATCHES, "is a single array"),
-    Hostile("100 TB of Zarr", vast_zarr, STACKS, "claims 95367431 MB"),
-    Hostile("TIFF bomb", tiff_bomb, STACKS, "claims 200 MB"),
+    Hostile("100 TB of Zarr", vast_zarr, STACKS, "declares 95367431 MB"),
+    Hostile("TIFF bomb", tiff_bomb, STACKS, "declares 200 MB"),
     Hostile("OME claims", ome_claims, STACKS, "1000000000"),
-    Hostile("PNG bombs", png_bombs, STACKS, "claims"),
+    Hostile("PNG bombs", png_bombs, STACKS, "declares"),
     Hostile(
         "NDTiff elsewhere",
         lambda folder, _: ndtiff(folder, "../a.tif", '{"z": Z}', 4),

@@ -163,7 +163,7 @@ def test_a_page_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes in folders are POSIX")
 def test_a_pipe_is_no_image(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "s.tif")
-    with pytest.raises(FgafError, match="is a pipe and no file"):
+    with pytest.raises(FgafError, match="is a pipe, not a regular file"):
         read_image(tmp_path / "s.tif")
 
 

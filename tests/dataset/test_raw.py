@@ -103,7 +103,7 @@ def test_a_stack_appears_only_when_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.stack.h5"
     with RawWriter(path, HEADER, PIXELS.shape, np.uint16) as writer:
         fill(writer, 3)
-        with pytest.raises(FgafError, match="holds 3 of 5 planes"):
+        with pytest.raises(FgafError, match="has 3 of 5 planes"):
             writer.publish()
     assert not path.exists()
     done = recover(tmp_path / "a.stack.h5.part")
@@ -200,7 +200,7 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.stack.h5"
     with pytest.raises(SettingError, match=r"must end in \.stack\.h5"):
         RawWriter(tmp_path / "a.h5", HEADER, PIXELS.shape, np.uint16)
-    with pytest.raises(SettingError, match="uint8 or uint16, not float32"):
+    with pytest.raises(SettingError, match="uint8 or uint16 pixels, not float32"):
         RawWriter(path, HEADER, PIXELS.shape, np.float32)  # type: ignore[arg-type]
     with RawWriter(path, HEADER, PIXELS.shape, np.uint16) as writer:
         with pytest.raises(FgafError, match="instead of plane 0"):
