@@ -105,7 +105,7 @@ def test_what_is_no_start_is_refused(archive: Archive, tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "list.pth")
     (tmp_path / "text.pth").write_text("no weights")
     cases = {
-        "r18.pth": "of another network than shufflenet",
+        "r18.pth": "from another network than shufflenet",
         "list.pth": "no state dict",
         "text.pth": "no weights",
         "absent.pth": "does not exist",
