@@ -156,6 +156,6 @@ def test_a_drive_that_is_gone_is_an_error_in_the_loop(position: Any) -> None:
     focus = focus_of(stage, WallClock(), (-5.0, 5.0))
     focus.start()
     focus.aim(1.0)
-    with pytest.raises(DeviceError, match=r"the drive( gives nan| failed: RuntimeError: unplugged)"):
+    with pytest.raises(DeviceError, match=r"the drive (gives nan|failed: .* unplugged)"):
         ask_until_it_fails(focus)
     focus.stop()

@@ -81,7 +81,7 @@ class Fault:
 
 FAULTS = [
     Fault("gone", "unplugged", {"error": DeviceError("the camera was unplugged")}),
-    Fault("foreign error", r"the camera failed: OSError: no such", {"error": OSError("no such device")}),
+    Fault("foreign error", r"the camera failed: OSError", {"error": OSError("no such device")}),
     Fault("silent", r"gave no frame for 0\.31 s; check its cable", {}),
     Fault(
         "another size",

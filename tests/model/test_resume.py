@@ -107,9 +107,7 @@ def test_a_run_that_another_program_trains_is_not_taken_up(here: Path) -> None:
         call = command("data.h5", "--resume")
         assert call.exit_code == 2
         assert "no unfinished run" in call.stderr
-        assert (
-            "; another program is training data-run now; give the run with --out RUN" in call.stderr
-        )
+        assert "; another program is training data-run; give the run with --out RUN" in call.stderr
         call = command("data.h5", "--resume", "--out", "data-run")
         assert call.exit_code == 1
         assert "data-run is in use by another program (" in call.stderr
