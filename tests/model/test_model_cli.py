@@ -319,7 +319,7 @@ def test_predict_refuses_other_grids_files_and_places(
     (tmp_path / "empty").mkdir()
     cases = {
         "wide.h5": "half_range_um = 2 and the network was trained with 1",
-        "notes.txt": "no TIFF, PNG",
+        "notes.txt": "not a TIFF, a PNG",
         "empty": "contains no TIFF",
         "absent.tif": "does not exist",
     }

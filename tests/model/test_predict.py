@@ -94,7 +94,7 @@ def test_refuses_a_truncated_checkpoint(run: Path, tmp_path: Path, keep: float) 
 def test_refuses_what_is_no_checkpoint(run: Path, tmp_path: Path) -> None:
     with pytest.raises(FgafError, match="does not exist"):
         Predictor.load(tmp_path)
-    with pytest.raises(FormatError, match="no fgaf-checkpoint"):
+    with pytest.raises(FormatError, match="not a fgaf-checkpoint"):
         Checkpoint.load(run / "last.pt")
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(b"hello, world\n" * 100)
