@@ -71,47 +71,50 @@ class Score:
 
 def stack_of(
     seed: int, contrast: str, motile: bool, **settings: Any
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64], list[tuple[CellTruth, ...]], float]:
-    """Take one simulated stack: frames (P, Y, X), z (P,), the truth of each plane, pixel size."""
+) -> tuple[
+    npt.NDArray[Any], npt.NDArray[np.float64], list[tuple[CellTruth, ...]], SimulationSettings
+]:
+    """Take one simulated stack: frames (P, Y, X), z (P,), the truth of each plane, settings."""
     options = {"cells": 8, "shape": (700, 900), "separation_um": 22.0} | settings
     scene = Scene(SimulationSettings(seed=seed, contrast=contrast, motile=motile, **options))
     n = round(HALF_RANGE_UM / STEP_UM)
     z = np.arange(-n, n + 1) * STEP_UM
     planes = [scene.expose(k * INTERVAL_S, EXPOSURE_S, float(z[k])) for k in range(len(z))]
     frames = np.stack([pixels for pixels, _ in planes])
-    return frames, z, [truth for _, truth in planes], scene.settings.pixel_size_um
+    return frames, z, [truth for _, truth in planes], scene.settings
 
 
 def judge(score: Score, seed: int, contrast: str, motile: bool, **settings: Any) -> None:
     """Add one field to a score."""
-    frames, z, truth, pixel = stack_of(seed, contrast, motile, **settings)
+    frames, z, truth, optics = stack_of(seed, contrast, motile, **settings)
+    pixel = optics.pixel_size_um
     shape = (frames.shape[1], frames.shape[2])
     start = time.perf_counter()
     tracks = link(search(frames, pixel), pixel, shape, np.arange(len(z)) * INTERVAL_S)
     score.detect_s.append(time.perf_counter() - start)
-    candidates = focused(frames, z, tracks, pixel, cutoff_per_um=0.65 / 0.55)
+    candidates = focused(frames, z, tracks, pixel, cutoff_per_um=optics.cutoff)
 
     sperm = {cell.id for plane in truth for cell in plane if cell.kind == "sperm"}
     taken: dict[int, int] = {}
     for i, track in enumerate(candidate.track for candidate in candidates):
-        distance = {c: _distance(track, truth, c, pixel) for c in sperm - set(taken)}
+        distance = {c: distance_um(track, truth, c, pixel) for c in sperm - set(taken)}
         nearest = min(distance, key=lambda c: distance[c], default=None)
         score.tracks += 1
         if nearest is not None and distance[nearest] < NEAR_UM:
             taken[nearest] = i
             score.right += 1
     for cell in sperm:
-        way = _way(truth, cell)
+        way = way_of(truth, cell)
         margin = BORDER_UM / pixel
-        if way is None or not _inside(way[:, :2], shape, margin):
+        if way is None or not inside(way[:, :2], shape, margin):
             continue
         score.sperm += 1
         if cell not in taken:
             continue
         score.found += 1
         track, suggestion = candidates[taken[cell]].track, candidates[taken[cell]].suggestion
-        score.centre_um.append(_distance(track, truth, cell, pixel))
-        if not _inside(way[:, :2], shape, PATCH_PX / 2 + 4):
+        score.centre_um.append(distance_um(track, truth, cell, pixel))
+        if not inside(way[:, :2], shape, PATCH_PX / 2 + 4):
             continue
         nearest_plane = int(np.argmin(np.abs(z - suggestion.focus_um)))
         error = suggestion.focus_um - float(way[nearest_plane, 2])
@@ -127,7 +130,7 @@ def cases() -> Iterator[tuple[str, bool]]:
             yield contrast, motile
 
 
-def _way(truth: list[tuple[CellTruth, ...]], cell: int) -> npt.NDArray[np.float64] | None:
+def way_of(truth: list[tuple[CellTruth, ...]], cell: int) -> npt.NDArray[np.float64] | None:
     """(P, 3) y, x, focus of a cell; None where it leaves the field."""
     places = [next((c for c in plane if c.id == cell), None) for plane in truth]
     if any(place is None for place in places):
@@ -135,11 +138,12 @@ def _way(truth: list[tuple[CellTruth, ...]], cell: int) -> npt.NDArray[np.float6
     return np.array([(p.y_px, p.x_px, p.focus_um) for p in places if p is not None])
 
 
-def _inside(way: npt.NDArray[np.float64], shape: tuple[int, int], margin: float) -> bool:
+def inside(way: npt.NDArray[np.float64], shape: tuple[int, int], margin: float) -> bool:
+    """Whether places (P, 2) stay inside a frame with a margin, pixels."""
     return bool((way > margin).all() and (way < np.array(shape) - margin).all())
 
 
-def _distance(
+def distance_um(
     track: Track, truth: list[tuple[CellTruth, ...]], cell: int, pixel_um: float
 ) -> float:
     """Median distance of a track from a cell over the planes that hold both, µm."""

@@ -19,8 +19,10 @@ from fgaf.curate.detection.crop import (
     stride_of,
 )
 from fgaf.curate.detection.scale import HEAD_UM
-from fgaf.curate.focus.suggest import CONFIDENT, Curves, Suggestion, measure, suggest_all
+from fgaf.curate.focus.curves import Curves, measure
+from fgaf.curate.focus.suggest import CONFIDENT, Suggestion, suggest_all
 from fgaf.curate.tracking.follow import Track, link, search
+from fgaf.curate.tracking.smooth import CLEAR_UM
 from fgaf.dataset.raw import RawStack
 
 OVERLAP: Final = "overlaps another cell"
@@ -183,7 +185,7 @@ def rejection_reason(
         return OFF_STACK
     if not fits(track.y, track.x, planes, settings.patch_px, shape):
         return AT_BORDER
-    if track.seen[planes].mean() < _LEAST_SEEN or track.jump[planes].any():
+    if _lost(candidate, planes, z_um):
         return LOST
     for other in others:
         if other is candidate:
@@ -193,6 +195,33 @@ def rejection_reason(
         if (np.maximum(dy, dx) <= settings.patch_px / 2).any():
             return OVERLAP
     return ""
+
+
+def _lost(
+    candidate: Candidate, planes: npt.NDArray[np.intp], z_um: npt.NDArray[np.float64]
+) -> bool:
+    """Whether the path of a cell is uncertain: it was seen too rarely, or jumped.
+
+    Where a cell fades, near its focus, the strongest spot may be its midpiece: there the path comes
+    from the other planes. On either side of them the head must be found on the path often enough;
+    a jump then only tells that it swung.
+
+    Parameters
+    ----------
+    candidate
+        The cell.
+    planes
+        Numbers of the planes of its crops.
+    z_um
+        (P,) position of each plane, µm.
+    """
+    track, suggestion = candidate.track, candidate.suggestion
+    if not suggestion.fades:
+        return bool(track.seen[planes].mean() < _LEAST_SEEN or track.jump[planes].any())
+    on_path = track.seen & track.places.near(track.y, track.x)
+    away = z_um[planes] - suggestion.focus_um
+    sides = (planes[away <= -CLEAR_UM], planes[away >= CLEAR_UM])
+    return any(side.size and on_path[side].mean() < _LEAST_SEEN for side in sides)
 
 
 def times_of(stack: RawStack) -> npt.NDArray[np.float64] | None:

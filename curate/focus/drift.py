@@ -25,7 +25,8 @@ from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.acquire.simulation.swimming import Pose, draw_swimming
 from fgaf.base.errors import SettingError
 from fgaf.curate.detection.crop import planes_round
-from fgaf.curate.focus.suggest import Curves, measure, suggest_all
+from fgaf.curate.focus.curves import Curves, measure
+from fgaf.curate.focus.suggest import suggest_all
 
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[Iterable[int]], Iterable[int]]

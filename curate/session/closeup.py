@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fgaf.curate.detection.crop import corner_of
 from fgaf.curate.detection.scale import Floats
-from fgaf.curate.focus.suggest import measure
+from fgaf.curate.focus.curves import measure
 from fgaf.curate.session.state import CellState, StackRef
 from fgaf.dataset.raw import RawStack
 

@@ -9,7 +9,8 @@ import numpy as np
 from fgaf.base.errors import FgafError
 from fgaf.curate.candidates import pixel_size_of, times_of
 from fgaf.curate.detection.scale import HEAD_UM
-from fgaf.curate.focus.suggest import measure, suggest
+from fgaf.curate.focus.curves import measure
+from fgaf.curate.focus.suggest import suggest
 from fgaf.curate.session.finding import by_focus_curve
 from fgaf.curate.session.state import CellState, StackRef, State
 from fgaf.curate.tracking.follow import Track, link, search

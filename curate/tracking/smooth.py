@@ -19,8 +19,12 @@ _REACH: Final = 8.0
 """Number of planes on either side used for a head's position."""
 _SURE, _UNSURE = 0.65, 0.35
 """Contrasts, relative to the track's typical one, for weight 1 and weight 0."""
-_CLEAR_UM, _FAINT_UM = 1.4, 0.6
-"""Distances from the focus of a phase object for full and for very small weight."""
+CLEAR_UM: Final = 1.4
+"""Distance from the focus of a phase object from which its head is clearly visible."""
+_FAINT_UM: Final = 0.6
+"""Distance up to which its position has very small weight."""
+_NEAR: Final = 0.5
+"""Largest distance from the path of a spot that belongs to the head, in head lengths."""
 _LEAST_BELIEF: Final = 0.02
 _ASTRAY: Final = 0.25
 """Distance from the smoothed path, in head lengths, from which a position has less weight."""
@@ -56,6 +60,17 @@ class Places:
         """Contrast relative to the typical one."""
         return np.asarray(self.contrast / np.percentile(self.contrast[self.found], 75))
 
+    def near(self, y: Floats, x: Floats) -> npt.NDArray[np.bool_]:
+        """Where a spot was found on a path.
+
+        Parameters
+        ----------
+        y, x
+            (P,) the path, pixels.
+        """
+        away = np.hypot(self.y - y, self.x - x)
+        return np.asarray(self.found & (away < _NEAR * self.head_px))
+
 
 def by_contrast(places: Places) -> Floats:
     """Weight of each position, from its contrast: (P,), 0 to 1."""
@@ -75,7 +90,7 @@ def by_focus(places: Places, z_um: Floats, focus_um: float) -> Floats:
         Drive position of its focus, µm.
     """
     away = np.abs(z_um - focus_um)
-    near = np.clip((away - _FAINT_UM) / (_CLEAR_UM - _FAINT_UM), _LEAST_BELIEF, 1)
+    near = np.clip((away - _FAINT_UM) / (CLEAR_UM - _FAINT_UM), _LEAST_BELIEF, 1)
     return np.asarray(near * places.found)
 
 

@@ -12,7 +12,8 @@ from skimage import filters
 from skimage.measure import shannon_entropy
 
 from fgaf.base.errors import SettingError
-from fgaf.curate.focus.suggest import measure as measure_curves, suggest
+from fgaf.curate.focus.curves import measure as measure_curves
+from fgaf.curate.focus.suggest import suggest
 from fgaf.model.bench.methods.focus_measures import (
     MEASURES,
     band_power,

@@ -55,8 +55,8 @@ def test_most_cells_are_kept_and_their_depth_is_right(curated: tuple[Path, Resul
     assert archive.n_classes == 9
     assert archive.true_depth_um is not None
     error = np.abs(archive.depth_um - archive.true_depth_um)
-    assert np.median(error) <= 0.25
-    assert np.percentile(error, 90) <= 0.5
+    assert np.median(error) <= 0.15
+    assert np.percentile(error, 80) <= 0.4
     np.testing.assert_array_equal(np.bincount(archive.depth_class), archive.n_cells)
 
 

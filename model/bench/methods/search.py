@@ -15,7 +15,8 @@ from scipy.stats import rankdata
 
 from fgaf.curate.detection.parabola import peak_offset
 from fgaf.curate.detection.scale import HEAD_UM
-from fgaf.curate.focus.suggest import REACH, measure, suggest_all
+from fgaf.curate.focus.curves import REACH, measure
+from fgaf.curate.focus.suggest import suggest_all
 from fgaf.dataset.archive import Archive
 from fgaf.model.bench.methods.focus_measures import FocusMeasure
 from fgaf.model.bench.methods.method import Floats, Integers, Prediction

@@ -1,0 +1,122 @@
+"""The focus of cells that delay and absorb light, in bright field and relief."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fgaf.acquire.simulation.camera import sensor
+from fgaf.acquire.simulation.population import draw_sperm
+from fgaf.acquire.simulation.scene import Canvas, Painter, Swimmer
+from fgaf.acquire.simulation.settings import SimulationSettings
+from fgaf.acquire.simulation.swimming import Pose, Swimming
+from fgaf.curate.focus.curves import Curves, measure
+from fgaf.curate.focus.phase import fit, optics_of
+from fgaf.curate.focus.suggest import suggest_all
+from fgaf.curate.focus.transfer import ABERRATIONS, CONDENSERS, transfer_of
+
+Z_UM = np.arange(-8, 9) * 0.5
+FREQUENCY = (0.35, 0.52, 0.68, 0.85, 1.07)
+CUTOFF = 0.65 / 0.55
+SIDE_PX = 128
+
+
+def predicted(focus_um: float, angle: float, condenser: int, aberration: int) -> Curves:
+    """The curves of an ideal cell."""
+    table = transfer_of(FREQUENCY, CUTOFF, 9)
+    even, odd, mixed = np.moveaxis(
+        table.at((condenser, aberration), Z_UM, np.array([focus_um]))[:, 0], -1, 0
+    )
+    power = np.sin(angle) ** 2 * even + np.cos(angle) ** 2 * odd
+    power = (power + np.sin(angle) * np.cos(angle) * mixed).T
+    return Curves(Z_UM, np.repeat(power[..., None], 12, axis=2), np.array(FREQUENCY), CUTOFF)
+
+
+@pytest.mark.parametrize("degrees", [0, 8, 20, 40, -20])
+@pytest.mark.parametrize("waves", [-0.06, 0.0, 0.04])
+def test_the_focus_of_an_ideal_cell_is_found_whatever_it_absorbs(
+    degrees: float, waves: float
+) -> None:
+    aberration = int(np.argmin(np.abs(ABERRATIONS - waves)))
+    foci = (-0.8, 0.1, 1.3)
+    cells = [predicted(focus, np.radians(degrees), 2, aberration) for focus in foci]
+    optics = optics_of(cells)
+    found = [fit(curves, optics) for curves in cells]
+    np.testing.assert_allclose([f.focus_um for f in found], foci, atol=0.12)
+    assert all(f.unexplained < 0.02 for f in found)
+
+
+def test_without_aberration_a_phase_vanishes_in_focus_and_an_absorption_is_even() -> None:
+    table = transfer_of(FREQUENCY, CUTOFF, 9)
+    squares = table.squares[:, len(ABERRATIONS) // 2]
+    middle = len(table.defocus_um) // 2
+    np.testing.assert_allclose(squares[:, :, middle, 1], 0, atol=1e-10)
+    np.testing.assert_allclose(squares[..., :2], squares[:, :, ::-1, :2], atol=1e-6)
+    np.testing.assert_allclose(squares[..., 2], -squares[:, :, ::-1, 2], atol=1e-6)
+    assert squares.shape[0] == len(CONDENSERS)
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Simulated cells, and how far their focus may be off."""
+
+    name: str
+    settings: dict[str, object]
+    rule: str
+    worst_um: float = 0.3
+
+
+WEAK_MIDPIECE = {"midpiece_strength": (0.3, 0.5)}
+HEADS = (
+    Heads("phase only", {}, "phase"),
+    Heads("absorbing", {"nucleus_loss": (0.015, 0.015), **WEAK_MIDPIECE}, "phase"),
+    Heads("strongly absorbing", {"nucleus_loss": (0.03, 0.03), **WEAK_MIDPIECE}, "phase"),
+    Heads("relief", {"contrast": "relief"}, "peak"),
+    Heads(
+        "relief, absorbing",
+        {"contrast": "relief", "nucleus_loss": (0.015, 0.015), **WEAK_MIDPIECE},
+        "peak",
+    ),
+)
+
+
+def stack_of(settings: SimulationSettings, number: int, focus_um: float) -> npt.NDArray[np.generic]:
+    """Planes of one cell that lies flat in the middle of its frame."""
+    rng = np.random.default_rng([3, number])
+    start = Pose(0.0, 0.0, 0.0, yaw=float(rng.uniform(0, 2 * np.pi)))
+    swimmer = Swimmer(draw_sperm(rng, False, settings), Swimming(start))
+    middle = SIDE_PX / 2 * settings.pixel_size_um
+    painter = Painter(settings)
+    frames = []
+    for z in Z_UM:
+        canvas = Canvas((SIDE_PX, SIDE_PX), float(z))
+        painter.sperm(canvas, swimmer, 0.0, 0.0, (middle, middle, focus_um))
+        frames.append(sensor.expose(canvas.relative(), 0.005, settings, rng))
+    return np.stack(frames)
+
+
+@pytest.mark.parametrize("heads", HEADS, ids=lambda heads: heads.name)
+def test_the_focus_of_simulated_heads_is_not_biased(heads: Heads) -> None:
+    settings = SimulationSettings.model_validate({"quick": True, **heads.settings})
+    foci = (-0.7, 0.2, 1.1)
+    place = np.full(len(Z_UM), SIDE_PX / 2)
+    curves = [
+        measure(
+            stack_of(settings, number, focus),
+            place,
+            place,
+            Z_UM,
+            settings.pixel_size_um,
+            cutoff_per_um=settings.cutoff,
+        )
+        for number, focus in enumerate(foci)
+    ]
+    found = suggest_all(curves)
+    assert {suggestion.rule for suggestion in found} == {heads.rule}
+    assert not any(suggestion.problem for suggestion in found)
+    errors = [suggestion.focus_um - focus for suggestion, focus in zip(found, foci, strict=True)]
+    assert np.abs(errors).max() <= heads.worst_um
+    assert abs(np.mean(errors)) <= 0.2
