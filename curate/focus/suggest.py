@@ -12,7 +12,7 @@ left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -39,6 +39,12 @@ relief contrast."""
 _SPEAKER: Final = 75
 """Percentile of the cells whose evidence counts: cut, moved or covered cells have little of it in
 bright field, and no cell has much in relief contrast."""
+_STRANGE: Final = 0.25
+"""Unexplained share of the power from which a deep minimum of contrast is suggested instead, for a
+person to check: a cell thicker than the depth of focus, such as yeast, is no thin object."""
+_DEEP: Final = 1.8
+"""Logarithm of the least contrast's depth below the lower of the two rises."""
+_THICK: Final = "least contrast, of a cell that is thick or not alone"
 _VISIBLE: Final = np.radians(14)
 """Arc of the ratio of absorption to phase from which a head is visible in focus."""
 _UNLIKE: Final = 0.45
@@ -100,22 +106,45 @@ def suggest_all(cells: Sequence[Curves], rule: Rule | None = None) -> list[Sugge
         The case; None to decide from the curves.
     """
     enough = [curves for curves in cells if curves.known.sum() >= _LEAST_PLANES]
-    fits: Iterator[Fit] = iter(())
+    found: list[Fit] = []
     if enough and rule != "peak":
         optics = optics_of(enough)
         found = [fit(curves, optics) for curves in enough]
         rule = rule or ("phase" if _votes(found) > _TELLING else "peak")
-        fits = iter(found)
     rule = rule or "peak"
     shear = shear_of(enough) if rule == "peak" else None
+    fits = iter(found)
     return [
-        _none(curves, rule, "too few planes inside the frame")
-        if curves.known.sum() < _LEAST_PLANES
-        else _phase(curves, next(fits))
-        if rule == "phase"
-        else _peak(curves, shear_of([curves]) if shear is None else shear)
+        _one(curves, rule, next(fits, None), shear)
+        if curves.known.sum() >= _LEAST_PLANES
+        else _none(curves, rule, "too few planes inside the frame")
         for curves in cells
     ]
+
+
+def _one(curves: Curves, rule: Rule, found: Fit | None, shear: float | None) -> Suggestion:
+    """Suggest the focus of a cell that has enough planes."""
+    if found is not None and found.unexplained > _STRANGE:
+        least = _least(curves)
+        if least is not None:
+            return _judged(Suggestion(least, 0.9 * CONFIDENT, float("inf"), "phase", _THICK))
+    if found is not None and rule == "phase":
+        return _phase(curves, found)
+    return _peak(curves, shear_of([curves]) if shear is None else shear)
+
+
+def _least(curves: Curves) -> float | None:
+    """Position of a deep minimum of contrast between two rises, µm; None where there is none."""
+    known = curves.known
+    z, energy = curves.z_um[known], np.maximum(curves.bands[known][:, :3], 1e-6).mean(axis=1)
+    left = np.maximum.accumulate(energy)
+    right = np.maximum.accumulate(energy[::-1])[::-1]
+    depth = np.log(np.minimum(left, right) / energy)
+    at = int(np.argmax(depth))
+    if depth[at] < _DEEP:
+        return None
+    near = np.abs(z - z[at]) < max(_PEAK_UM, 2.1 * float(np.median(np.diff(z))))
+    return _highest(z[near], -energy[near], float(z[at]))
 
 
 def _votes(found: Sequence[Fit]) -> float:
