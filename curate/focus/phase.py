@@ -23,6 +23,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from fgaf.curate.detection.parabola import peak_offset
 from fgaf.curate.focus.curves import Curves
 from fgaf.curate.focus.transfer import ABERRATIONS, Transfer, transfer_of
 
@@ -132,7 +133,7 @@ def fit(curves: Curves, optics: Optics) -> Fit:
     weights = np.array(optics.weights)
     main = int(weights.argmax())
     first = foci[profiles[main].argmin()]
-    places = foci[profiles.argmin(axis=1)]
+    places = np.array([_lowest(foci, profile) for profile in profiles])
     places = np.where(np.abs(places - first) < _SAME_UM, places, first)
     focus = float((weights * places).sum())
     likely = np.exp(-_SHARPNESS * (profiles[main] - profiles[main].min()))
@@ -148,6 +149,15 @@ def fit(curves: Curves, optics: Optics) -> Fit:
         angle=angle,
         evidence=(float(without.min()) - least) / float(_BAND_WEIGHTS.sum()),
     )
+
+
+def _lowest(foci: Floats, profile: Floats) -> float:
+    """Place of the least cost, between the foci."""
+    at = int(profile.argmin())
+    if not 0 < at < len(foci) - 1:
+        return float(foci[at])
+    before, least, after = -profile[at - 1 : at + 2, None].astype(np.float64)
+    return float(foci[at] + _FINE_UM * peak_offset(before, least, after)[0])
 
 
 def _table(curves: Curves) -> Transfer:
