@@ -124,7 +124,7 @@ def fit(curves: Curves, optics: Optics) -> Fit:
         Of its stack.
     """
     z, table = curves.z_um, _table(curves)
-    foci: Floats = np.arange(z[0] - _BEYOND_UM, z[-1] + _BEYOND_UM, _FINE_UM)
+    foci = np.arange(z[0] - _BEYOND_UM, z[-1] + _BEYOND_UM, _FINE_UM)
     found = [
         _costs(curves, table.at((optics.condenser, aberration), z, foci), slice(None))
         for aberration in optics.aberrations
@@ -168,7 +168,7 @@ def _table(curves: Curves) -> Transfer:
 def _costs_of_optics(curves: Curves) -> Floats:
     """Cost of every condenser and aberration, at the best focus and angle: (C, A)."""
     z = curves.z_um
-    foci: Floats = np.arange(z[0] + _COARSE_UM, z[-1], _COARSE_UM)
+    foci = np.arange(z[0] + _COARSE_UM, z[-1], _COARSE_UM)
     costs, _ = _costs(curves, _table(curves).at(None, z, foci), _COARSE)
     return np.asarray(costs.min(axis=(-2, -1)), np.float64)
 

@@ -39,6 +39,10 @@ relief contrast."""
 _SPEAKER: Final = 75
 """Percentile of the cells whose evidence counts: cut, moved or covered cells have little of it in
 bright field, and no cell has much in relief contrast."""
+_SIDE: Final = 1.5
+"""Steps between the focus and the ends of the stack, at least."""
+_ABSORBS: Final = np.radians(60)
+"""Arc of the ratio of absorption to phase from which a cell only absorbs."""
 _STRANGE: Final = 0.25
 """Unexplained share of the power from which a deep minimum of contrast is suggested instead, for a
 person to check: a cell thicker than the depth of focus, such as yeast, is no thin object."""
@@ -110,7 +114,7 @@ def suggest_all(cells: Sequence[Curves], rule: Rule | None = None) -> list[Sugge
     if enough and rule != "peak":
         optics = optics_of(enough)
         found = [fit(curves, optics) for curves in enough]
-        rule = rule or ("phase" if _votes(found) > _TELLING else "peak")
+        rule = rule or ("phase" if _votes(enough, found) > _TELLING else "peak")
     rule = rule or "peak"
     shear = shear_of(enough) if rule == "peak" else None
     fits = iter(found)
@@ -147,8 +151,20 @@ def _least(curves: Curves) -> float | None:
     return _highest(z[near], -energy[near], float(z[at]))
 
 
-def _votes(found: Sequence[Fit]) -> float:
-    return float(np.percentile([f.evidence for f in found], _SPEAKER))
+def _votes(cells: Sequence[Curves], found: Sequence[Fit]) -> float:
+    """Evidence for phase and absorption: of cells that do not only absorb, seen on both sides."""
+    evidence = [
+        one.evidence if abs(one.angle) < _ABSORBS and _inside(curves, one.focus_um) else 0.0
+        for curves, one in zip(cells, found, strict=True)
+    ]
+    return float(np.percentile(evidence, _SPEAKER))
+
+
+def _inside(curves: Curves, focus_um: float) -> bool:
+    """Whether there are planes on both sides of a focus."""
+    z = curves.z_um
+    room = _SIDE * float(np.median(np.diff(z)))
+    return bool(z[0] + room < focus_um < z[-1] - room)
 
 
 def shear_of(cells: Sequence[Curves]) -> float | None:
@@ -164,17 +180,16 @@ def shear_of(cells: Sequence[Curves]) -> float | None:
 
 
 def _phase(curves: Curves, found: Fit) -> Suggestion:
-    z = curves.z_um
-    step = float(np.median(np.diff(z)))
+    step = float(np.median(np.diff(curves.z_um)))
     problem = ""
-    if not z[0] + 0.5 * step < found.focus_um < z[-1] - 0.5 * step:
+    if not _inside(curves, found.focus_um):
         problem = "focus not in stack"
     elif found.unexplained > _UNLIKE:
         problem = "contrast does not change through focus as that of a thin cell"
     elif found.uncertainty_um > 0.6 * max(1.0, step):
         problem = "fine and coarse detail disagree on the focus"
     confidence = (1 - found.unexplained) * np.exp(-0.5 * found.uncertainty_um / max(1.0, step))
-    fades = abs(found.angle) < _VISIBLE
+    fades = bool(abs(found.angle) < _VISIBLE)
     return _judged(
         Suggestion(found.focus_um, float(confidence), found.uncertainty_um, "phase", problem, fades)
     )

@@ -90,7 +90,7 @@ def transfer_of(frequency: tuple[float, ...], cutoff_per_um: float, reach_um: in
         Largest defocus, drive µm.
     """
     count = round(reach_um / _PITCH_UM)
-    defocus: Floats = np.arange(-count, count + 1) * _PITCH_UM
+    defocus = np.arange(-count, count + 1, dtype=np.float64) * _PITCH_UM
     squares = np.zeros(
         (len(CONDENSERS), len(ABERRATIONS), len(frequency), len(defocus), 3), np.float32
     )
