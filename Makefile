@@ -1,5 +1,6 @@
 # make demo: install, then the whole chain on the simulated microscope.
 # make test: install, then every check.
+# make realistic: the realistic set, trained and benchmarked, in realistic/.
 # make docs: the documentation site, in build/docs.
 PYTHON ?= python3
 VENV := .venv
@@ -7,6 +8,11 @@ BIN := $(VENV)/bin
 HERE := $(CURDIR)/$(BIN)
 SITE := build/site
 DEMO_SEEDS := 1 2 3 4 5 6 7 8 9 10 11 12
+REALISTIC_SEEDS = $(shell seq 2026 2085)
+# One objective and camera, so that all fields have one pixel size; all else is drawn.
+REALISTIC := --set simulation.magnification=40 --set simulation.numerical_aperture=0.65 \
+	--set simulation.camera_pixel_um=5.86 --set simulation.bit_depth=8 \
+	--set simulation.shape=[600,800]
 
 # A screen that nobody looks at, for the tests of the napari window, and h5dump; Debian's names.
 # Other systems may have no package chromium: a browser is taken where there is one.
@@ -16,7 +22,7 @@ TOOLS := hdf5-tools xvfb xauth libegl1 libgl1 libdbus-1-3 libxkbcommon-x11-0 lib
 ON_SCREEN = $(if $(shell command -v xvfb-run),xvfb-run -a,)
 SUDO := $(if $(shell command -v sudo),sudo,)
 
-.PHONY: install system site demo test test-slow lint docs benchmarks reports clean
+.PHONY: install system site demo realistic test test-slow lint docs benchmarks reports clean
 
 install: $(VENV)/installed
 
@@ -50,6 +56,18 @@ demo: install
 	cd demo && $(HERE)/fgaf-train dataset.h5
 	cd demo && $(HERE)/fgaf-bench dataset.h5 --trained dataset-run
 
+realistic: install
+	rm -rf realistic
+	mkdir realistic
+	for seed in $(REALISTIC_SEEDS); do \
+		(cd realistic && $(HERE)/acq stack --rig sim-realistic --seed $$seed --sample field$$seed \
+			--step 0.5 --range 4 $(REALISTIC)) || exit 1; \
+	done
+	cd realistic && $(HERE)/fgaf-curate auto raw --out realistic.h5
+	cd realistic && $(HERE)/fgaf-data validate realistic.h5
+	cd realistic && $(HERE)/fgaf-train realistic.h5
+	cd realistic && $(HERE)/fgaf-bench realistic.h5 --trained realistic-run
+
 # The package as others install it: what mypy checks and the reference is made of.
 site: install
 	rm -rf build
@@ -80,4 +98,4 @@ reports: install
 	$(BIN)/python benchmarks/reports.py
 
 clean:
-	rm -rf build demo
+	rm -rf build demo realistic
