@@ -50,7 +50,7 @@ MISJUDGED = 0.2
 """Logarithm of how wrong the scale of a search may be."""
 SIDE, BATCH = 96, 16
 """Side of the pieces of a field to learn from, working pixels, and how many at a time."""
-SHARES = {"painted": 0.42, "simulated": 0.36, "transparent": 0.1, "objects": 0.12}
+SHARES = {"painted": 0.36, "uneven": 0.08, "simulated": 0.34, "transparent": 0.1, "objects": 0.12}
 """Kinds of fields, and how often each is learned from."""
 TRANSPARENT: dict[str, Any] = {
     "nucleus_loss": (0.0, 0.0),
@@ -92,7 +92,7 @@ def drawn(kind: str, number: int) -> list[Field]:
     if kind == "transparent":
         settings = draw_settings(100_000 + number, shape=SHAPE, **TRANSPARENT)
         return list(simulated(settings, kind, rng))
-    field = paint_objects(number) if kind == "objects" else paint(number)
+    field = paint_objects(number) if kind == "objects" else paint(number, uneven=kind == "uneven")
     usual = float(np.median(field.heads[:, 2])) if len(field.heads) else HEAD_UM[0]
     unit = usual if kind == "objects" else HEAD_UM[0]
     return [painted(field, kind, unit * _misjudged(rng, 2 if kind == "objects" else 1))]
@@ -370,7 +370,7 @@ def calibrated(network: Network, fields: list[Field]) -> Array:
     """Factors and constants of the logits, (2, 2): a score is the share of heads among finds."""
     plain = HeadNetwork(network.arrays(np.array([[1.0, 1.0], [0.0, 0.0]])))
     columns = []
-    for kinds in (("painted", "simulated", "transparent"), ("objects",)):
+    for kinds in (("painted", "uneven", "simulated", "transparent"), ("objects",)):
         scores, right, _ = judged(plain, [field for field in fields if field.kind in kinds])
         logit = torch.from_numpy(np.log(scores / (1 - scores)))
         truth = torch.from_numpy(right.astype(np.float64))
@@ -406,8 +406,9 @@ def main() -> None:
     """Draw, fit, calibrate, print how good it is on fields kept back, and write the weights."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--painted", type=int, default=4000)
-    parser.add_argument("--simulated", type=int, default=540, help=f"{PLANES} planes of each")
-    parser.add_argument("--transparent", type=int, default=120)
+    parser.add_argument("--uneven", type=int, default=500, help="painted on grainy ground")
+    parser.add_argument("--simulated", type=int, default=350, help=f"{PLANES} planes of each")
+    parser.add_argument("--transparent", type=int, default=60)
     parser.add_argument("--objects", type=int, default=800)
     parser.add_argument("--steps", type=int, default=9000)
     parser.add_argument("--out", type=Path, default=Path("curate/detection/heads.npz"))

@@ -345,7 +345,7 @@ def _edge(sheet: _Sheet, through: tuple[float, float] | None) -> None:
         )
 
 
-def paint(seed: int, size_um: float = 46.0) -> Painted:
+def paint(seed: int, size_um: float = 46.0, *, uneven: bool = False) -> Painted:
     """Paint a field.
 
     Parameters
@@ -354,8 +354,10 @@ def paint(seed: int, size_um: float = 46.0) -> Painted:
         Of everything drawn.
     size_um
         Side of the field.
+    uneven
+        Whether the ground has a grain of a fifth to a half of the heads' contrast.
     """
-    rng = np.random.default_rng([4711, seed])
+    rng = np.random.default_rng([4713 if uneven else 4711, seed])
     sheet, pixel, finer = _empty(rng, size_um, 0.04)
     style = _Style.drawn(rng)
     height, width = sheet.size_um
@@ -397,6 +399,10 @@ def paint(seed: int, size_um: float = 46.0) -> Painted:
     if rng.random() < 0.25:
         near = sheet.heads[0][:2] if sheet.heads and rng.random() < 0.7 else None
         _edge(sheet, near)
+    if uneven:
+        grain = rng.standard_normal(sheet.shape).astype(np.float32)
+        grain = ndimage.gaussian_filter(grain, rng.uniform(0.2, 0.5) / sheet.pitch)
+        sheet.value += grain * (sheet.amplitude * rng.uniform(0.2, 0.55) / float(grain.std()))
     pixels = _photographed(sheet, finer)
     return Painted(pixels, pixel, _placed(sheet, pixel, finer))
 

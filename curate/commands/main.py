@@ -217,7 +217,9 @@ def _given(*options: str) -> bool:
 @click.option(
     "--least-score",
     type=Number(Share),
-    help="Leave out heads with a lower score, 0 to 1.  [default: 0.6]",
+    default=0.7,
+    show_default=True,
+    help="Leave out heads with a lower score, 0 to 1.",
 )
 @pixel_option
 @head_option
@@ -228,7 +230,7 @@ def _given(*options: str) -> bool:
 def detect_command(
     sources: tuple[Path, ...],
     out: Path | None,
-    least_score: float | None,
+    least_score: float,
     pixel_size_um: float | None,
     head_um: float,
     workers: int | None,
@@ -253,14 +255,13 @@ def detect_command(
     from fgaf.base.workers.cores import team_size
     from fgaf.base.workers.files import on_files
     from fgaf.curate.boxes import BoxSearch
-    from fgaf.curate.detection.detect import DEFAULT_SCORE
     from fgaf.curate.detection.pictures import find_images
 
     out = output_file(out, Path("heads.csv"), overwrite, as_json)
     require_new(out, overwrite)
     paths = find_images(sources)
     found = on_files(
-        BoxSearch(pixel_size_um, head_um, DEFAULT_SCORE if least_score is None else least_score),
+        BoxSearch(pixel_size_um, head_um, least_score),
         paths,
         workers=team_size(workers, scheduler),
         scheduler=scheduler,

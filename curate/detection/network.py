@@ -44,7 +44,7 @@ STRIDE: Final = 4
 """Side of an output cell, working pixels."""
 REACH: Final = 32
 """Distance, working pixels, beyond which the image hardly matters to a score."""
-SPAN: Final = 0.05
+SPAN: Final = 0.2
 """Contrast at which the input is compressed to a half."""
 
 _WIDE, _DEEP = 32, 64

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from click import Command
 
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.base.errors import FgafError
+from fgaf.curate.commands.main import detect_command
 from fgaf.curate.detection.detect import DEFAULT_SCORE, Detections, detect
 from fgaf.curate.detection.doubts import doubts
 from fgaf.curate.detection.scale import Scale
+from fgaf.model.commands.bench_detection import bench_detection
 from tests.curate.drawings import PIXEL_UM, Drawing, crowd
 
 NEAR_UM = 1.5
@@ -125,6 +128,7 @@ class Field:
 
 FIELDS = [
     Field("bright field 40x", "brightfield", 40, 0.65, (61, 62, 63), 8),
+    Field("relief 40x", "relief", 40, 0.65, (61, 62, 63), 8),
     Field("bright field 20x", "brightfield", 20, 0.45, (64,), 24),
     Field("relief 20x", "relief", 20, 0.45, (64,), 24),
 ]
@@ -176,7 +180,7 @@ class Doubt:
 DOUBTS = [
     Doubt("all well", crowd(8, 60.0), PIXEL_UM, ""),
     Doubt("nothing there", Drawing(), PIXEL_UM, "no head"),
-    Doubt("pixel too large", crowd(20, 70.0), PIXEL_UM * 1.3, "--pixel-size"),
+    Doubt("pixel too large", crowd(20, 70.0), PIXEL_UM * 1.22, "--pixel-size"),
     Doubt("pixel too small", crowd(20, 70.0), PIXEL_UM / 1.22, "--pixel-size"),
     Doubt("too full", crowd(150), PIXEL_UM, "dilute"),
 ]
@@ -202,6 +206,12 @@ def test_objects_of_another_length_are_found_by_it(diameter: float) -> None:
     away = np.hypot(*(expected[:, None] - np.column_stack([found.y, found.x])).transpose(2, 0, 1))
     assert len(found) == len(places)
     assert away.min(axis=1).max() * PIXEL_UM < 0.25 * diameter
+
+
+@pytest.mark.parametrize("command", [detect_command, bench_detection], ids=["detect", "bench"])
+def test_commands_have_the_detector_s_default_score(command: Command) -> None:
+    (option,) = (each for each in command.params if each.name == "least_score")
+    assert option.default == DEFAULT_SCORE
 
 
 @dataclass(frozen=True)
