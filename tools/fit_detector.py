@@ -50,7 +50,7 @@ MISJUDGED = 0.2
 """Logarithm of how wrong the scale of a search may be."""
 SIDE, BATCH = 96, 16
 """Side of the pieces of a field to learn from, working pixels, and how many at a time."""
-SHARES = {"painted": 0.36, "uneven": 0.08, "simulated": 0.34, "transparent": 0.1, "objects": 0.12}
+SHARES = {"painted": 0.32, "uneven": 0.08, "simulated": 0.3, "transparent": 0.18, "objects": 0.12}
 """Kinds of fields, and how often each is learned from."""
 TRANSPARENT: dict[str, Any] = {
     "nucleus_loss": (0.0, 0.0),
@@ -408,9 +408,9 @@ def main() -> None:
     parser.add_argument("--painted", type=int, default=4000)
     parser.add_argument("--uneven", type=int, default=500, help="painted on grainy ground")
     parser.add_argument("--simulated", type=int, default=350, help=f"{PLANES} planes of each")
-    parser.add_argument("--transparent", type=int, default=60)
+    parser.add_argument("--transparent", type=int, default=180)
     parser.add_argument("--objects", type=int, default=800)
-    parser.add_argument("--steps", type=int, default=9000)
+    parser.add_argument("--steps", type=int, default=8500)
     parser.add_argument("--out", type=Path, default=Path("curate/detection/heads.npz"))
     options = parser.parse_args()
     learned: dict[str, list[Field]] = {kind: [] for kind in SHARES}

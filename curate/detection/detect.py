@@ -21,6 +21,8 @@ DEFAULT_SCORE: Final = 0.7
 """Heads with a lower score are left out unless asked for."""
 SPERM_WITHIN: Final = 0.1
 """Relative difference from the usual head length up to which only sperm are searched for."""
+RESOLVED_PX: Final = 6.0
+"""Minimum length of a head, image pixels, for its shape to be visible; else any spot counts."""
 _LEAST_SPOT: Final = 0.1
 """Spots with a lower score are of no use to anyone."""
 _WINDOW: Final = 9
@@ -76,7 +78,8 @@ def detect(
     """Find the heads in one plane.
 
     With a head length that differs by more than a tenth from a human sperm's, any compact object of
-    about that length counts as a head: beads, yeast, blood cells, heads of other species.
+    about that length counts as a head: beads, yeast, blood cells, heads of other species. The same
+    holds where a head has fewer than 6 pixels.
 
     Parameters
     ----------
@@ -135,7 +138,7 @@ def spots(
         Detections with a lower score are left out.
     """
     least = max(least_score, _LEAST_SPOT)
-    (found,) = shipped().heads(contrast[None], least, kind_of(scale.head_um))
+    (found,) = shipped().heads(contrast[None], least, kind_of(scale))
     y, x, score, length, width, angle = found.astype(np.float64).T
     cos, sin = np.abs(np.cos(angle)), np.abs(np.sin(angle))
     long, short = length * scale.head_px, width * scale.head_px * HEAD_UM[1] / HEAD_UM[0]
@@ -151,9 +154,10 @@ def spots(
     )
 
 
-def kind_of(head_um: float) -> Kind:
-    """What a search for heads of a length, µm, is for: sperm, or objects of any kind."""
-    return "sperm" if abs(head_um / HEAD_UM[0] - 1) <= SPERM_WITHIN else "object"
+def kind_of(scale: Scale) -> Kind:
+    """What a search is for: sperm, or compact objects of any kind."""
+    usual = abs(scale.head_um / HEAD_UM[0] - 1) <= SPERM_WITHIN
+    return "sperm" if usual and scale.head_px >= RESOLVED_PX else "object"
 
 
 def strength(contrast: npt.NDArray[np.float32], y: Floats, x: Floats) -> Floats:

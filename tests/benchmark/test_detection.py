@@ -26,11 +26,12 @@ HEADS = ((60.0, 70.0), (120.0, 200.0), (180.0, 90.0))
 
 
 def field(places: tuple[tuple[float, float], ...] = HEADS) -> np.ndarray:
-    """Dark discs of a head's area on an even ground, with little noise."""
+    """Dark ovals of a head's size on an even ground, with little noise."""
     rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
     image = np.full(SHAPE, 160.0)
     for y, x in places:
-        image -= 50 * np.exp(-((((rows - y) ** 2 + (columns - x) ** 2) / 2 / 7.0**2) ** 2))
+        square = ((rows - y) / 8.0) ** 2 + ((columns - x) / 12.0) ** 2
+        image -= 50 * np.exp(-(square**4))
     return (image + np.random.default_rng(0).normal(0, 1, SHAPE)).round().astype(np.uint8)
 
 
