@@ -233,7 +233,7 @@ def test_real_beads(tmp_path: Path) -> None:
     assert imported.exit_code == 0, imported.output
     out = tmp_path / "dataset.h5"
     arguments = ("--patch", 48, "--step", 4, "--half-range", 16, "--out", out)
-    result = run("auto", tmp_path / "raw", *arguments, "--json")
+    result = run("auto", tmp_path / "raw", "--head-length", 12, *arguments, "--json")
     assert result.exit_code == 0, result.output
     archive = Archive.read(out)
     assert archive.n_cells >= 40
