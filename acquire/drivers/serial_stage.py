@@ -40,7 +40,7 @@ class SerialSettings(Table):
     """
 
     port: str = Field(min_length=1)
-    baud: int
+    baud: Annotated[int, Bound(1, 10_000_000, "baud")]
     timeout_s: Annotated[float, Bound(1e-3, 60, "s")] = 1.0
     direction: Literal[1, -1] = 1
     backlash: Literal["off", "keep"] = "off"

@@ -217,7 +217,7 @@ def _given(*options: str) -> bool:
 @click.option(
     "--least-score",
     type=Number(Share),
-    default=0.7,
+    default=0.65,
     show_default=True,
     help="Leave out heads with a lower score, 0 to 1.",
 )

@@ -17,7 +17,7 @@ from fgaf.base.errors import FgafError
 from fgaf.curate.detection.network import Kind, shipped
 from fgaf.curate.detection.scale import HEAD_UM, Floats, Image, Scale
 
-DEFAULT_SCORE: Final = 0.7
+DEFAULT_SCORE: Final = 0.65
 """Heads with a lower score are left out unless asked for."""
 SPERM_WITHIN: Final = 0.1
 """Relative difference from the usual head length up to which only sperm are searched for."""
@@ -161,7 +161,19 @@ def kind_of(scale: Scale) -> Kind:
 
 
 def strength(contrast: npt.NDArray[np.float32], y: Floats, x: Floats) -> Floats:
-    """Weighted deviation of the contrast around places: (N,)."""
+    """Weighted deviation of the contrast around places.
+
+    Parameters
+    ----------
+    contrast
+        (y, x) contrast on the working grid.
+    y, x
+        (N,) places, working pixels.
+
+    Returns
+    -------
+    (N,) root mean square contrast, less the mean around the place.
+    """
     around = np.arange(-_WINDOW, _WINDOW + 1)
     rows = np.clip(np.rint(y).astype(int)[:, None] + around, 0, contrast.shape[0] - 1)
     columns = np.clip(np.rint(x).astype(int)[:, None] + around, 0, contrast.shape[1] - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,19 +72,24 @@ class Search(QObject):
             self._worker.quit()
 
     def _run(self) -> Iterator[Found | str | None]:
-        for path in self._paths:
-            try:
-                found = find_cells(path, self._state)
-                if found is not None and self._network is not None:
-                    state = self._state
-                    found = self._network.improve(found, state.settings, state.head_um)
-            except (FgafError, OSError) as error:
-                _log.info("%s cannot be searched", path, exc_info=True)
-                yield str(error)
-                return
-            if found is not None:
-                self._state.stacks[found.ref.fingerprint] = found.ref
-            yield found
+        # In a thread of Python: one of Qt ends with a crash after OpenVINO ran in it.
+        with ThreadPoolExecutor(1, "search") as thread:
+            for path in self._paths:
+                try:
+                    found = thread.submit(self._found_in, path).result()
+                except (FgafError, OSError) as error:
+                    _log.info("%s cannot be searched", path, exc_info=True)
+                    yield str(error)
+                    return
+                if found is not None:
+                    self._state.stacks[found.ref.fingerprint] = found.ref
+                yield found
+
+    def _found_in(self, path: Path) -> Found | None:
+        found = find_cells(path, self._state)
+        if found is None or self._network is None:
+            return found
+        return self._network.improve(found, self._state.settings, self._state.head_um)
 
     def _one(self, found: Found | str | None) -> None:
         if isinstance(found, str):

@@ -56,7 +56,13 @@ class Marks:
         self.places: list[tuple[float, float]] = []
 
     def at(self, y: float, x: float) -> bool:
-        """Whether a place, pixels, is that of a mark."""
+        """Whether a place is that of a mark.
+
+        Parameters
+        ----------
+        y, x
+            The place, pixels.
+        """
         reach = _STILL * self._scale.head_px
         return any(math.hypot(y - own_y, x - own_x) < reach for own_y, own_x in self.places)
 

@@ -51,13 +51,15 @@ class Drawn:
 HEADS = [
     Drawn("alone", lambda a, c: Drawing().head((0, 0), a, c)),
     Drawn("without a tail", lambda a, c: Drawing().head((0, 0), a, c, tail=0)),
-    Drawn("4 um from an edge", lambda a, c: Drawing().head((0, 0), a, c).edge(4, a + 70)),
-    Drawn("3 um from an edge", lambda a, c: Drawing().head((0, 0), a, c).edge(3, a + 90)),
+    Drawn("4 um from an edge", lambda a, c: Drawing().head((0, 0), a, c).edge(4, a + 70, 1.13 * c)),
+    Drawn("3 um from an edge", lambda a, c: Drawing().head((0, 0), a, c).edge(3, a + 90, 1.13 * c)),
     Drawn("two side by side", beside),
     Drawn("one amid five", amid),
     Drawn("7.5 um long", lambda a, c: Drawing().head((0, 0), a, c, length=7.5)),
     Drawn("7.5 um, wide", lambda a, c: Drawing().head((0, 0), a, c, length=7.5, width=4.5)),
 ]
+GRAINY = Drawn("on grain", lambda a, c: Drawing().head((0, 0), a, c).grain(-0.52 * c, 0.7, int(a)))
+"""Found in half of the drawings only."""
 OTHERS = [
     *(Drawn(f"{n} cocci", lambda a, c, n=n: Drawing().cocci(n, a, c)) for n in (1, 2, 3, 5)),
     *(Drawn(f"spot of {w} um", lambda _, c, w=w: Drawing().spot(w, c)) for w in (2.0, 3.5, 5.0)),
@@ -77,7 +79,11 @@ def scores_at(found: Detections, drawing: Drawing) -> list[float]:
     return scores
 
 
-@pytest.mark.parametrize("case", HEADS, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case",
+    [*HEADS, pytest.param(GRAINY, marks=pytest.mark.xfail(strict=True))],
+    ids=lambda case: case.name,
+)
 def test_drawn_heads_are_found(case: Drawn) -> None:
     for angle in ANGLES:
         for contrast, noise in LOOKS:
@@ -137,7 +143,7 @@ UNSEEN_UM = 1.0
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_heads_are_found_in_single_planes_and_little_else(field: Field) -> None:
-    """Heads in bright field can't be seen in focus: they are asked for from 1 µm on."""
+    """Heads in bright field are hard to see in focus, those in relief contrast out of it."""
     asked = found = finds = right = 0
     for seed in field.seeds:
         settings = SimulationSettings(
@@ -149,7 +155,7 @@ def test_heads_are_found_in_single_planes_and_little_else(field: Field) -> None:
             cells=field.cells,
             debris=2 * field.cells,
         )
-        z = -2.5
+        z = 0.0 if field.contrast == "relief" else -2.5
         image, truth = Scene(settings).expose(0.0, 0.005, z)
         heads = detect(image, settings.pixel_size_um)
         finds += len(heads)

@@ -59,7 +59,17 @@ def misses(outcomes: Sequence[Judged], score: float, head_um: float) -> list[Pla
 
 
 def false_finds(outcomes: Sequence[Judged], score: float, head_um: float) -> list[Place]:
-    """Finds of at least a score that are no heads, best first; parameters as of `misses`."""
+    """Finds of at least a score that are no heads, best first.
+
+    Parameters
+    ----------
+    outcomes
+        The judged fields.
+    score
+        Minimum score of a find.
+    head_um
+        Length of a head, µm.
+    """
     places = []
     for one in outcomes:
         kept = one.at(score, head_um)
