@@ -469,6 +469,7 @@ BROKEN = [
 def test_results_before_an_error_come_first(
     error: Exception | None, kind: type[Exception], says: str
 ) -> None:
+    before = multiprocessing.active_children()
     results = on_files(
         Broken(error),
         [Path(name) for name in ("one", "two", "bad", "four")],
@@ -481,4 +482,4 @@ def test_results_before_an_error_come_first(
         next(results)
     if isinstance(error, ZeroDivisionError):
         assert "in __call__" in caught.value.__notes__[0]
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= set(before)

@@ -11,7 +11,8 @@ from fgaf.acquire.simulation.camera import sensor
 from fgaf.acquire.simulation.camera.light import mottle
 from fgaf.acquire.simulation.cells import simulate_cells
 from fgaf.acquire.simulation.scene import Canvas, Painter
-from fgaf.acquire.simulation.scenery.particles import draw_debris, draw_round_cell
+from fgaf.acquire.simulation.scenery.particles import draw_debris
+from fgaf.acquire.simulation.scenery.round_cells import draw_round_cell
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.model.inference.checkpoint import Checkpoint
 from fgaf.model.inference.initial_weights import shipped
