@@ -7,7 +7,7 @@ from typing import Any, Final, get_args
 
 import click
 
-from fgaf.base.bounds import Workers, bound_of
+from fgaf.base.bounds import HeadUm, Workers, bound_of
 
 PATH: Final = click.Path(path_type=Path)
 
@@ -44,6 +44,14 @@ class Number(click.ParamType):  # type: ignore[type-arg]
         return number
 
 
+head_option = click.option(
+    "--head-length",
+    "head_um",
+    type=Number(HeadUm),
+    default=4.7,
+    show_default=True,
+    help="Length of a head, µm.",
+)
 verify_option = click.option(
     "--verify/--no-verify",
     default=True,

@@ -101,6 +101,38 @@ class Microscope:
         """
         return complex(self.transfer(np.zeros(()), np.zeros(()), source))
 
+    def line_intensity(
+        self, wave: Array, pitch_um: float, direction: tuple[float, float], depth_um: float
+    ) -> Array:
+        """Image of a specimen that changes along one direction only, relative to the background.
+
+        Parameters
+        ----------
+        wave
+            (N,) complex wave behind the specimen along the direction, periodic.
+        pitch_um
+            Distance of its samples in the specimen.
+        direction
+            Unit vector (y, x).
+        depth_um
+            Drive position less that of the focus.
+
+        Returns
+        -------
+        (N,) relative intensity.
+        """
+        spectrum = np.fft.fft(wave)
+        f = np.fft.fftfreq(len(wave), pitch_um)
+        fy, fx = f * direction[0], f * direction[1]
+        intensity, brightness = np.zeros(len(wave)), 0.0
+        for (sy, sx), weight in zip(*self.source(6), strict=True):
+            axial = self.axial(sy + fy, sx + fx) - self.axial(sy, sx)
+            passed = self.transfer(fy, fx, (sy, sx)) * np.exp(-2j * np.pi * depth_um * axial)
+            intensity += weight * np.abs(np.fft.ifft(spectrum * passed)) ** 2
+            brightness += weight * abs(self.background((sy, sx))) ** 2
+        result: Array = intensity / brightness
+        return result
+
     def axial(self, fy: Array, fx: Array) -> Array:
         """Axial frequency on the objective's side, in 1/µm; 0 where the wave does not travel.
 

@@ -27,6 +27,7 @@ from fgaf.base.extras import missing
 from fgaf.base.options import (
     PATH,
     Number,
+    head_option,
     json_option,
     overwrite_option,
     scheduler_option,
@@ -70,14 +71,6 @@ pixel_option = click.option(
     "pixel_size_um",
     type=Number(PixelUm),
     help="Pixel in the specimen, µm; overrides files.",
-)
-head_option = click.option(
-    "--head-length",
-    "head_um",
-    type=Number(HeadUm),
-    default=4.7,
-    show_default=True,
-    help="Length of a head, µm.",
 )
 seed_option = click.option(
     "--split-seed",

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fgaf.base.errors import FgafError
 from fgaf.curate.detection.network import Kind, shipped
-from fgaf.curate.detection.scale import HEAD_UM, Floats, Image, Scale
+from fgaf.curate.detection.scale import HEAD_UM, Floats, Image, Scale, upright_box
 
 DEFAULT_SCORE: Final = 0.65
 """Heads with a lower score are left out unless asked for."""
@@ -140,13 +140,13 @@ def spots(
     least = max(least_score, _LEAST_SPOT)
     (found,) = shipped().heads(contrast[None], least, kind_of(scale))
     y, x, score, length, width, angle = found.astype(np.float64).T
-    cos, sin = np.abs(np.cos(angle)), np.abs(np.sin(angle))
     long, short = length * scale.head_px, width * scale.head_px * HEAD_UM[1] / HEAD_UM[0]
+    height_px, width_px = upright_box(long, short, angle)
     return Detections(
         y=scale.to_image(y),
         x=scale.to_image(x),
-        height=np.hypot(long * sin, short * cos),
-        width=np.hypot(long * cos, short * sin),
+        height=height_px,
+        width=width_px,
         score=score,
         length=length,
         angle=angle,

@@ -7,7 +7,7 @@ plane. It is removed where it is clear and the planes differ by little more than
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ def is_fixed(planes: npt.NDArray[np.float32]) -> bool:
     change = float(((planes - mark) ** 2).mean())
     fine = np.diff(planes, axis=2)
     noise = float(np.median(np.abs(fine - np.median(fine)))) * 1.4826
-    return power > _CLEAR * noise**2 / 2 and change < _NOISE * noise**2 / 2 + _CHANGE * power
+    return bool(_is_mark(power, change, noise**2 / 2))
 
 
 def without_fixed(planes: Sequence[Contrast]) -> list[Contrast]:
@@ -62,8 +62,13 @@ def without_fixed(planes: Sequence[Contrast]) -> list[Contrast]:
     change = ndimage.uniform_filter((some * some).mean(axis=0), _AREA)
     power = ndimage.uniform_filter(mark * mark, _AREA)
     noise = float(np.median(change))
-    fixed = (power > _CLEAR * noise) & (change < _NOISE * noise + _CHANGE * power)
+    fixed = _is_mark(power, change, noise)
     if not fixed.any():
         return list(planes)
     mark *= np.clip(_SOFT * ndimage.uniform_filter(fixed.astype(np.float32), _AREA), 0, 1)
     return [plane - mark for plane in planes]
+
+
+def _is_mark(power: Any, change: Any, noise: float) -> Any:
+    """Whether a pattern is clear and changes by little more than noise; all three are powers."""
+    return (power > _CLEAR * noise) & (change < _NOISE * noise + _CHANGE * power)

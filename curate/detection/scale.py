@@ -90,11 +90,25 @@ class Scale:
         """
         rows, columns = self.shape_of((image.shape[0], image.shape[1]))
         seen = Picture.fromarray(np.asarray(image, dtype=np.float32))
-        box = (0.0, 0.0, columns * self.zoom, rows * self.zoom)
-        box = (0.0, 0.0, min(box[2], image.shape[1]), min(box[3], image.shape[0]))
+        right, bottom = min(columns * self.zoom, seen.width), min(rows * self.zoom, seen.height)
+        box = (0.0, 0.0, right, bottom)
         small = np.array(seen.resize((columns, rows), Picture.Resampling.HAMMING, box=box))
         ground = ndimage.uniform_filter(small, _GROUND, mode="reflect")
         np.maximum(ground, np.float32(0.5), out=ground)
         small /= ground
         small -= 1
         return small
+
+
+def upright_box(length: Floats, width: Floats, angle: Floats) -> tuple[Floats, Floats]:
+    """Height and width of the upright box around an ellipse.
+
+    Parameters
+    ----------
+    length, width
+        Axes of the ellipse.
+    angle
+        Direction of the longer one, rad from x towards y.
+    """
+    sin, cos = np.sin(angle), np.cos(angle)
+    return np.hypot(length * sin, width * cos), np.hypot(length * cos, width * sin)

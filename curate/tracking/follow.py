@@ -51,8 +51,6 @@ class Track:
         Size of the upright box around the head, one for all planes, pixels.
     score
         Similarity of the track to one head, 0 to 1.
-    contrast
-        Maximum contrast, see `Detections.contrast`.
     length
         Length of the head relative to the length searched with.
     places
@@ -66,7 +64,6 @@ class Track:
     height: float
     width: float
     score: float
-    contrast: float
     length: float
     places: Places
 
@@ -269,7 +266,6 @@ def _track(planes: Sequence[Detections], path: Chain, shape: tuple[int, int], he
         height=float(np.median(column("height"))),
         width=float(np.median(column("width"))),
         score=score * enough,
-        contrast=float(np.percentile(contrast[held], 90)),
         length=float(np.average(column("length"), weights=scores)),
         places=places,
     )

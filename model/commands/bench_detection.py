@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from fgaf.base.bounds import AnyCount, BoxPerHead, Fields, HeadUm, Seed, Share
+from fgaf.base.bounds import AnyCount, BoxPerHead, Fields, Seed, Share
 from fgaf.base.console import Tool, echo, finish, progress
 from fgaf.base.errors import SettingError
 from fgaf.base.extras import require
-from fgaf.base.options import PATH, Number, json_option, overwrite_option
+from fgaf.base.options import PATH, Number, head_option, json_option, overwrite_option
 from fgaf.base.outputs import kept_if_used, output_folder
 
 
@@ -44,14 +44,7 @@ from fgaf.base.outputs import kept_if_used, output_folder
     show_default=True,
     help="For auto: long side of the boxes, in head lengths.",
 )
-@click.option(
-    "--head-length",
-    "head_um",
-    type=Number(HeadUm),
-    default=4.7,
-    show_default=True,
-    help="Length of a head, µm.",
-)
+@head_option
 @click.option(
     "--methods",
     "methods",

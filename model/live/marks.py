@@ -26,8 +26,18 @@ _STILL: Final = 0.15
 
 
 @dataclass
-class _Watch:
-    """A spot at its first place, and what was seen there at several drive positions."""
+class Watch:
+    """A spot at its first place, and what was seen there at several drive positions.
+
+    Attributes
+    ----------
+    y, x
+        The place, pixels.
+    planes
+        Contrast around it.
+    drives_um
+        Position of the drive for each.
+    """
 
     y: float
     x: float
@@ -52,7 +62,6 @@ class Marks:
     def __init__(self, scale: Scale) -> None:
         self._scale = scale
         self._half = max(2, round(0.8 * scale.head_px))
-        self._watched: dict[int, _Watch] = {}
         self.places: list[tuple[float, float]] = []
 
     def at(self, y: float, x: float) -> bool:
@@ -66,25 +75,30 @@ class Marks:
         reach = _STILL * self._scale.head_px
         return any(math.hypot(y - own_y, x - own_x) < reach for own_y, own_x in self.places)
 
-    def watch(
-        self, number: int, y: float, x: float, pixels: npt.NDArray[Any], drive_um: float
-    ) -> bool:
+    def moved(self, seen: Watch, y: float, x: float) -> bool:
+        """Whether a spot left its first place.
+
+        Parameters
+        ----------
+        seen
+            The spot at its first place.
+        y, x
+            Its place now, pixels.
+        """
+        return math.hypot(y - seen.y, x - seen.x) > _STILL * self._scale.head_px
+
+    def look(self, seen: Watch, pixels: npt.NDArray[Any], drive_um: float) -> bool:
         """Look at a spot in one frame; return whether it is now known to be a mark.
 
         Parameters
         ----------
-        number
-            Identity of the spot.
-        y, x
-            Its place, pixels.
+        seen
+            The spot, still at its first place.
         pixels
             (Y, X) the frame.
         drive_um
             Position of the drive.
         """
-        seen = self._watched.get(number)
-        if seen is None or math.hypot(y - seen.y, x - seen.x) > _STILL * self._scale.head_px:
-            seen = self._watched[number] = _Watch(y, x)
         if len(seen.planes) == _MOST or any(
             abs(drive_um - other) < _APART_UM for other in seen.drives_um
         ):
@@ -101,9 +115,4 @@ class Marks:
         if not is_fixed(np.stack(seen.planes)):
             return False
         self.places.append((seen.y, seen.x))
-        del self._watched[number]
         return True
-
-    def forget(self, numbers: set[int]) -> None:
-        """Keep only the spots that are still followed."""
-        self._watched = {n: seen for n, seen in self._watched.items() if n in numbers}

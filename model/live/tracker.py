@@ -21,7 +21,7 @@ from fgaf.base.bounds import IntervalS, Repeats, Share, require_bounded
 from fgaf.curate.detection.network import REACH, STRIDE, HeadNetwork
 from fgaf.curate.detection.scale import Scale
 from fgaf.model.live.height import Height
-from fgaf.model.live.marks import Marks
+from fgaf.model.live.marks import Marks, Watch
 from fgaf.model.live.motion import Motion
 
 Floats = npt.NDArray[np.float64]
@@ -81,8 +81,6 @@ class Track:
     ----------
     number
         Its identity, from 1; 0 before it is confirmed.
-    key
-        Its identity among all spots that were ever followed.
     motion
         Its position and velocity.
     seen
@@ -101,6 +99,9 @@ class Track:
         When it was last found, and first.
     height
         Its height over time; None before its depth was read.
+    watch
+        What was seen at its place, to tell it from a mark on the sensor; None before it was seen at
+        a known position of the drive.
     """
 
     motion: Motion
@@ -110,12 +111,12 @@ class Track:
     worth: float
     found_ns: int
     born_ns: int
-    key: int
     number: int = 0
     seen: bool = True
     finds: int = 1
     missed: int = 0
     height: Height | None = field(default=None, repr=False)
+    watch: Watch | None = field(default=None, repr=False)
 
 
 class Tracker:
@@ -161,7 +162,6 @@ class Tracker:
             for low, high in pairwise(edges)
         ]
         self._marks = Marks(self._scale)
-        self._born = 0
         self._turn = 0
         self._searched_ns: int | None = None
         self.named = 0
@@ -245,8 +245,7 @@ class Tracker:
             if not near and not self._marks.at(float(y), float(x)):
                 y, x, score = float(y), float(x), float(score)
                 motion = Motion.begin(y, x, time_ns, self._head_pixel_um)
-                self._born += 1
-                self._tracks.append(Track(motion, y, x, score, score, time_ns, time_ns, self._born))
+                self._tracks.append(Track(motion, y, x, score, score, time_ns, time_ns))
 
     def _awaited(self, pixels: Image) -> Floats:
         """Heads in the windows around the known cells: (K, 3) y, x in pixels, score."""
@@ -326,12 +325,15 @@ class Tracker:
 
     def _drop_marks(self, pixels: Image, drive_um: float) -> None:
         """Drop what is fixed on the sensor."""
-        self._tracks = [
-            track
-            for track in self._tracks
-            if not (track.seen and self._marks.watch(track.key, track.y, track.x, pixels, drive_um))
-        ]
-        self._marks.forget({track.key for track in self._tracks})
+
+        def is_mark(track: Track) -> bool:
+            if not track.seen:
+                return False
+            if track.watch is None or self._marks.moved(track.watch, track.y, track.x):
+                track.watch = Watch(track.y, track.x)
+            return self._marks.look(track.watch, pixels, drive_um)
+
+        self._tracks = [track for track in self._tracks if not is_mark(track)]
 
     def _end(self, time_ns: int) -> None:
         def stays(track: Track) -> bool:

@@ -152,7 +152,7 @@ class DropletEdge:
 
     def _make_profile(self, depth_um: float) -> Array:
         """Intensity along the inward normal, from -reach to +reach."""
-        n, pitch, scope = self._SAMPLES, self._PITCH, self._microscope
+        n, pitch = self._SAMPLES, self._PITCH
         inward = (np.arange(n) - n // 4) * pitch
         back = n // 2 * pitch - inward
         ramp = 6.0 * self._rim.slope * (1 - np.exp(-np.maximum(np.minimum(inward, back), 0) / 6.0))
@@ -160,17 +160,10 @@ class DropletEdge:
         outside = np.minimum(inward, back) < 0
         if self._rim.step:
             wave[outside] *= np.sqrt(1 + self._rim.step)
-        spectrum = np.fft.fft(wave)
-        f = np.fft.fftfreq(n, pitch)
-        fy, fx = f * np.sin(self._rim.angle), f * np.cos(self._rim.angle)
-        intensity, brightness = np.zeros(n), 0.0
-        for (sy, sx), weight in zip(*scope.source(6), strict=True):
-            axial = scope.axial(sy + fy, sx + fx) - scope.axial(sy, sx)
-            passed = scope.transfer(fy, fx, (sy, sx)) * np.exp(-2j * np.pi * depth_um * axial)
-            intensity += weight * np.abs(np.fft.ifft(spectrum * passed)) ** 2
-            brightness += weight * abs(scope.background((sy, sx))) ** 2
+        normal = float(np.sin(self._rim.angle)), float(np.cos(self._rim.angle))
+        intensity = self._microscope.line_intensity(wave, pitch, normal, depth_um)
         reach = round(self._REACH_UM / pitch)
-        profile = intensity[n // 4 - reach : n // 4 + reach + 1] / brightness
+        profile = intensity[n // 4 - reach : n // 4 + reach + 1]
         fade = np.clip((self._REACH_UM - np.abs(np.arange(-reach, reach + 1) * pitch)) / 15, 0, 1)
         ground = 1 + self._rim.step * outside[n // 4 - reach : n // 4 + reach + 1]
         result: Array = ground + (profile - ground) * fade

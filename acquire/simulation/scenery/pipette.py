@@ -195,17 +195,10 @@ class Needle:
         glass = np.sqrt(np.maximum(shaft.radius_um**2 - aside**2, 0))
         glass -= np.sqrt(np.maximum((shaft.bore * shaft.radius_um) ** 2 - aside**2, 0))
         phase = 4 * np.pi / scope.settings.wavelength_um * _GLASS * glass
-        spectrum = np.fft.fft(np.exp(1j * phase))
-        f = np.fft.fftfreq(n, pitch)
-        fy, fx = f * np.cos(shaft.yaw), -f * np.sin(shaft.yaw)
-        intensity, brightness = np.zeros(n), 0.0
-        for (sy, sx), weight in zip(*scope.source(6), strict=True):
-            axial = scope.axial(sy + fy, sx + fx) - scope.axial(sy, sx)
-            passed = scope.transfer(fy, fx, (sy, sx)) * np.exp(-2j * np.pi * depth_um * axial)
-            intensity += weight * np.abs(np.fft.ifft(spectrum * passed)) ** 2
-            brightness += weight * abs(scope.background((sy, sx))) ** 2
+        across = float(np.cos(shaft.yaw)), -float(np.sin(shaft.yaw))
+        intensity = scope.line_intensity(np.exp(1j * phase), pitch, across, depth_um)
         reach = round(self._reach_um / pitch)
-        profile = intensity[n // 2 - reach : n // 2 + reach + 1] / brightness
+        profile = intensity[n // 2 - reach : n // 2 + reach + 1]
         outside = np.abs(np.arange(-reach, reach + 1) * pitch) - shaft.radius_um
         result: Array = 1 + (profile - 1) * np.clip((self._MARGIN_UM - outside) / 10, 0, 1)
         return result

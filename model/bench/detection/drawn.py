@@ -12,6 +12,7 @@ from fgaf.acquire.simulation.camera.mirror import KIND
 from fgaf.acquire.simulation.realistic import draw_settings
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
+from fgaf.curate.detection.scale import upright_box
 from fgaf.dataset.truth import CellTruth
 from fgaf.model.bench.detection.fields import Field, Fields, Progress
 from fgaf.model.bench.detection.labels import Labels
@@ -90,11 +91,11 @@ def _labels(truth: tuple[CellTruth, ...], settings: SimulationSettings, plane_um
     edge_um = settings.pixel_size_um * np.minimum.reduce([y, x, rows - 1 - y, columns - 1 - x])
     sharp = np.abs(focus_um - plane_um) <= IN_FOCUS_UM
     first = np.array([cell.kind == "sperm" for cell in heads], np.bool_)
-    sin, cos = np.sin(yaw), np.cos(yaw)
+    height_um, box_width_um = upright_box(length_um, width_um, yaw)
     return Labels(
         y,
         x,
-        np.hypot(length_um * sin, width_um * cos) / settings.pixel_size_um,
-        np.hypot(length_um * cos, width_um * sin) / settings.pixel_size_um,
+        height_um / settings.pixel_size_um,
+        box_width_um / settings.pixel_size_um,
         (edge_um > _BORDER_UM) & sharp & first,
     )
