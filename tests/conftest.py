@@ -1,8 +1,10 @@
 """What all tests share."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
+
+from tests.browser import Browser, installed
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -19,3 +21,20 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         for title, text in report.sections
     ]
     return report
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Chromium, where it is installed; started once."""
+    if installed() is None:
+        pytest.skip("no Chromium; see `make test`")
+    with Browser(tmp_path_factory.mktemp("browser") / "profile") as started:
+        yield started
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Browser:
+    """An empty page on a light desktop screen."""
+    chromium.visit("about:blank")
+    chromium.screen(1440)
+    return chromium

@@ -6,15 +6,12 @@ import base64
 import http.client
 import io
 import json
-import shutil
 import socket
 import struct
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +21,7 @@ from PIL import Image
 from fgaf import FgafError
 from fgaf.model.live import LiveFrame, web
 from fgaf.model.live.page import Page
+from tests.browser import Browser
 
 PATIENCE_S = 60.0
 
@@ -261,70 +259,6 @@ def test_a_page_open_to_others_needs_its_token_to_move_the_drive(
     assert ask(open_page, "POST", "/track", '{"id": 2}', **kind, **right)[0] == 200
     assert chosen == [2]
     assert (page.token, page.address) == ("", f"http://127.0.0.1:{page.port}/")
-
-
-class Browser:
-    """A real headless Chromium, driven by the WebDriver protocol."""
-
-    def __init__(self, driver: str, binary: str, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port = free.getsockname()[1]
-        self._process = subprocess.Popen(
-            [driver, f"--port={self._port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        words = ["headless", "no-sandbox", "disable-gpu", "no-first-run"]
-        words += ["disable-background-networking", f"user-data-dir={folder}"]
-        options = {"binary": binary, "args": [f"--{word}" for word in words]}
-        wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                made = self._send("POST", "/session", wanted)
-                break
-            except ConnectionRefusedError:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-        self._session = f"/session/{made['sessionId']}"
-
-    def visit(self, address: str) -> None:
-        self._send("POST", f"{self._session}/url", {"url": address})
-
-    def run(self, script: str) -> Any:
-        return self._send("POST", f"{self._session}/execute/sync", {"script": script, "args": []})
-
-    def wait(self, script: str) -> None:
-        """Wait until a script gives something true."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not self.run(f"return {script}"):
-            assert time.monotonic() < deadline, script
-            time.sleep(0.05)
-
-    def close(self) -> None:
-        self._send("DELETE", self._session)
-        self._process.terminate()
-        self._process.wait()
-
-    def _send(self, method: str, path: str, body: Any = None) -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_S)
-        try:
-            connection.request(method, path, None if body is None else json.dumps(body))
-            answer = connection.getresponse()
-            value = json.loads(answer.read())["value"]
-            assert answer.status == 200, value
-            return value
-        finally:
-            connection.close()
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    """Chromium, where it is installed."""
-    driver, binary = shutil.which("chromedriver"), shutil.which("chromium")
-    if driver is None or binary is None:
-        pytest.skip("no Chromium; see `make test`")
-    started = Browser(driver, binary, tmp_path / "profile")
-    yield started
-    started.close()
 
 
 def test_a_browser_shows_the_cells_and_chooses_one(
