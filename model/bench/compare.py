@@ -1,4 +1,4 @@
-"""Methods of a benchmark compared: with the reference, and in the pairs of a preset."""
+"""Methods of a benchmark compared: with the reference, the best, and in the pairs of a preset."""
 
 from __future__ import annotations
 
@@ -59,6 +59,50 @@ def _seed_by_seed(mine: Scores, other: Scores) -> list[tuple[dict[str, Floats], 
     if None in other:
         return [(own, other[None]) for own in mine.values()]
     return [(mine[seed], other[seed]) for seed in mine if seed in other]
+
+
+def judge_against(
+    one: str, scores: Mapping[str, Scores], cell: NDArray[Any]
+) -> dict[str, dict[str, Any] | None]:
+    """Compare every method with one of them; p-values are corrected for their number.
+
+    Parameters
+    ----------
+    one
+        Id of the method that the others are compared with.
+    scores
+        Scores of each method, by its id.
+    cell
+        (N,) the cell of each patch.
+
+    Returns
+    -------
+    dict
+        By id, the differences as `compared` gives them, each with its `p_holm`; None for `one`.
+    """
+    tests = {name: compared(own, scores[one], cell) for name, own in scores.items() if name != one}
+    for key in COMPARED:
+        correct([test[key] for test in tests.values()])
+    return {name: tests.get(name) for name in scores}
+
+
+def best_method(scores: Mapping[str, Scores], reference: str) -> str:
+    """Id of the method with the smallest mean error.
+
+    Methods that answered only some cells do not take part, if another answered all.
+
+    Parameters
+    ----------
+    scores
+        Scores of each method, by its id.
+    reference
+        Id of the method that is named where several have the smallest error.
+    """
+    error = {
+        name: float(np.mean([one["mae_um"].mean() for one in own.values()]))
+        for name, own in scores.items()
+    }
+    return min(error, key=lambda name: (np.nan_to_num(error[name], nan=np.inf), name != reference))
 
 
 def judge_pairs(

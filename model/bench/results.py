@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fgaf.base.console import count
 from fgaf.base.errors import FgafError
 from fgaf.dataset.archive import Archive
-from fgaf.model.bench.compare import COMPARED, compared, judge_pairs
+from fgaf.model.bench.compare import best_method, judge_against, judge_pairs
 from fgaf.model.bench.evaluation_set import EvaluationSet, describe, label_error, notices
 from fgaf.model.bench.focus_curves import mean_curve, peak_offsets
 from fgaf.model.bench.methods import Method
@@ -21,7 +21,7 @@ from fgaf.model.bench.motility import compare_groups, peak_measures
 from fgaf.model.bench.paper import paper_row, title
 from fgaf.model.bench.preset import Preset
 from fgaf.model.bench.runs import Run
-from fgaf.model.bench.statistics import LEVEL, correct, least_p, spread
+from fgaf.model.bench.statistics import LEVEL, least_p, spread
 from fgaf.model.bench.summary import headline, summary
 from fgaf.model.metrics import evaluate, nearest_class
 
@@ -98,13 +98,10 @@ def judge_runs(
     asked = {method.id: _put_together(method.id, runs, answers) for method in preset.methods}
     rows = {method.id: _judge(method, asked[method.id], data) for method in preset.methods}
     scores = {name: {one.seed: _scores(one, data) for one in own} for name, own in asked.items()}
-    for name, row in rows.items():
-        row["against_reference"] = None
-        if name != preset.reference:
-            row["against_reference"] = compared(scores[name], scores[preset.reference], data.cell)
-    for key in COMPARED:
-        against = [row["against_reference"] for row in rows.values() if row["against_reference"]]
-        correct([tests[key] for tests in against])
+    best = best_method(scores, preset.reference)
+    for key, one in (("against_reference", preset.reference), ("against_best", best)):
+        for name, tests in judge_against(one, scores, data.cell).items():
+            rows[name][key] = tests
     methods, pairs = list(rows.values()), judge_pairs(preset, rows, scores, data.cell)
     reference = asked[preset.reference][0]
     return {
@@ -118,6 +115,7 @@ def judge_runs(
         "preset": preset.name,
         "description": preset.description,
         "reference": preset.reference,
+        "best": best,
         "data": describe(data),
         "methods": methods,
         "pairs": pairs,

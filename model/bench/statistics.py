@@ -107,6 +107,18 @@ def correct(family: Sequence[dict[str, Any]]) -> None:
         test["p_holm"] = p
 
 
+def significance(test: dict[str, Any]) -> str:
+    """Whether a corrected difference is significant: "significantly" or "not significantly".
+
+    Parameters
+    ----------
+    test
+        A comparison with its corrected probability `p_holm`, None where there is none.
+    """
+    p = test["p_holm"]
+    return "significantly" if p is not None and p < LEVEL else "not significantly"
+
+
 def verdict(test: dict[str, Any], higher_is_better: bool) -> str:
     """Verdict of a corrected difference: "better", "worse" or "not significant".
 

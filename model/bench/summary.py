@@ -7,10 +7,25 @@ from typing import Any, Final
 
 from fgaf.base.console import count
 from fgaf.model.bench.evaluation_set import EvaluationSet
-from fgaf.model.bench.statistics import verdict
+from fgaf.model.bench.statistics import significance, verdict
 
 _INTERVAL: Final = "(95 % interval "
 """Written once in a summary; later brackets have the same meaning."""
+_NETWORKS: Final = ("classifier", "trained")
+_WORK: Final = {
+    "patch": "estimates the depth of a single image",
+    "stack": "searches all planes of a cell",
+    "all": "judges all planes of a cell",
+    "nothing": "answers without an image",
+}
+"""What a method does, by what it sees."""
+_SOURCE: Final = {
+    "patch": "one image",
+    "stack": "all planes",
+    "all": "all planes",
+    "nothing": "no image",
+}
+"""What an error is reached from, likewise."""
 
 
 def headline(
@@ -19,32 +34,26 @@ def headline(
     pairs: dict[str, Any] | None,
     data: EvaluationSet,
 ) -> str:
-    """Give the outcome in one sentence, and what was the reference if not the truth.
+    """Give the outcome in one sentence: the best of all methods, and the network beside it.
+
+    The best is the one with the smallest mean error; whether the next is worse is tested on the
+    same images. What was the reference is said if it is not the truth.
 
     Parameters
     ----------
     methods
         Rows of the results, one per method.
     reference
-        Id of the method that the sentence describes.
+        Id of the method that the sentence begins with, if it is a network or there is none; else
+        it begins with the best network.
     pairs
         Result of `fgaf.model.bench.compare.judge_pairs`, None where the preset has no pairs.
     data
         The cells that were predicted.
     """
-    row = next(row for row in methods if row["id"] == reference)
+    said = _of_all(methods, _subject(methods, reference))
     if pairs and pairs["mean"]:
-        said = _of_pairs(pairs)
-    elif row["sees"] == "stack":
-        said = (
-            f"{row['label']} searches all planes of a cell; its mean error is "
-            f"{_plain(row, 'mae_um')}"
-        )
-    else:
-        said = (
-            f"{row['label']} estimates the depth of a single image with a mean error of "
-            f"{_plain(row, 'mae_um')}{_beside_searches(row, methods)}"
-        )
+        said = f"{_of_pairs(pairs)}; {_of_all(methods, None)}"
     if data.circular:
         return f"Compared with unconfirmed labels of a focus measure, {said}."
     if data.judged_by == "labels":
@@ -65,13 +74,13 @@ def summary(
     methods
         Rows of the results, one per method.
     reference
-        Id of the method that comes first.
+        As for `headline`.
     pairs
         Result of `fgaf.model.bench.compare.judge_pairs`, None where the preset has no pairs.
     data
         The cells that were predicted.
     """
-    row = next(row for row in methods if row["id"] == reference)
+    row = _subject(methods, reference)
     classes = data.archive.n_classes
     said = []
     if pairs and pairs["mean"]:
@@ -85,14 +94,13 @@ def summary(
         f"{row['label']}: mean error {_metric(row, 'mae_um')}, "
         f"the right one of {classes} depth classes in {_metric(row, 'top1')} of images."
     )
-    networks = ("classifier", "trained")
     for what, rivals in (
         (
             "Best other method that sees one image",
             [
                 other
                 for other in methods
-                if other["sees"] == "patch" and other["kind"] not in networks
+                if other["sees"] == "patch" and other["kind"] not in _NETWORKS
             ],
         ),
         ("Best peak of a focus measure", _searches(methods, peak=True)),
@@ -100,7 +108,7 @@ def summary(
     ):
         others = [other for other in rivals if other is not row]
         if others:
-            best = min(others, key=lambda other: float(other["metrics"]["mae_um"]["value"]))
+            best = min(others, key=_error_um)
             said.append(
                 f"{what}, {best['label']}: {_metric(best, 'mae_um')} and {_metric(best, 'top1')}."
             )
@@ -121,20 +129,61 @@ def _of_pairs(pairs: dict[str, Any]) -> str:
     )
 
 
-def _beside_searches(row: dict[str, Any], methods: Sequence[dict[str, Any]]) -> str:
-    """Compare the reference with the focus measures; "" if there are none."""
-    rivals = [other for other in _searches(methods, peak=True) if other is not row]
-    if not rivals:
-        return ""
-    beaten = [other for other in rivals if _is_beaten(other)]
-    measures = "focus measure" if len(rivals) == 1 else "focus measures"
-    if len(beaten) == len(rivals):
-        which = "the" if len(rivals) == 1 else f"each of the {len(rivals)}"
-        return f" and is better than {which} {measures} that search the whole stack for a peak"
-    if not beaten:
-        return "; it is not significantly better than depth from focus"
-    left = " or ".join(other["label"] for other in rivals if other not in beaten)
-    return f" and is clearly better than {len(beaten)} of {len(rivals)} {measures}, but not {left}"
+def _of_all(methods: Sequence[dict[str, Any]], subject: dict[str, Any] | None) -> str:
+    """Text: the best of all methods, whether the next is worse, and where the subject stands."""
+    best = next(row for row in methods if row["against_best"] is None)
+    others = [row for row in methods if row is not best]
+    among = f"of {count(len(methods), 'method')}"
+    if not others:
+        return f"{best['label']} {_work(best)}"
+    after = min(others, key=lambda row: float(row["against_best"]["mae_um"]["value"]))
+    if subject is None or _is_ahead(subject):
+        said = f"the smallest mean error {among} has {_with_error(best)}"
+    elif subject is best:
+        said = f"{best['label']} {_work(best)}, the smallest {among}"
+    else:
+        said = (
+            f"{subject['label']} is not the best {among}: it {_work(subject)}, "
+            f"{significance(subject['against_best']['mae_um'])} more than {_with_error(best)}"
+        )
+    return said if after is subject and not _is_ahead(after) else f"{said}; {_next_to(best, after)}"
+
+
+def _next_to(best: dict[str, Any], after: dict[str, Any]) -> str:
+    """Text: whether the method after the best is worse."""
+    sure = significance(after["against_best"]["mae_um"])
+    if _is_ahead(after):
+        return (
+            f"on the cells that it answered, {_with_error(after)} is {sure} better than "
+            f"{best['label']}"
+        )
+    return f"the next, {_with_error(after)}, is {sure} worse"
+
+
+def _is_ahead(row: dict[str, Any]) -> bool:
+    """Whether it is better than the best on the cells that both answered."""
+    against = row["against_best"]
+    return against is not None and against["mae_um"]["value"] < 0
+
+
+def _subject(methods: Sequence[dict[str, Any]], reference: str) -> dict[str, Any]:
+    """The reference, unless it is no network and there is one."""
+    networks = [row for row in methods if row["kind"] in _NETWORKS]
+    first = next(row for row in methods if row["id"] == reference)
+    return first if first in networks or not networks else min(networks, key=_error_um)
+
+
+def _work(row: dict[str, Any]) -> str:
+    """Text: what a method does, with which error."""
+    return f"{_WORK[row['sees']]} with a mean error of {_plain(row)}"
+
+
+def _with_error(row: dict[str, Any]) -> str:
+    return f"{row['label']} ({_plain(row)} from {_SOURCE[row['sees']]})"
+
+
+def _error_um(row: dict[str, Any]) -> float:
+    return float(row["metrics"]["mae_um"]["value"])
 
 
 def _searches(methods: Sequence[dict[str, Any]], peak: bool) -> list[dict[str, Any]]:
@@ -143,15 +192,8 @@ def _searches(methods: Sequence[dict[str, Any]], peak: bool) -> list[dict[str, A
     return [row for row in searches if (row["settings"]["rule"] == "peak") == peak]
 
 
-def _is_beaten(row: dict[str, Any]) -> bool:
-    """Whether it is worse than the reference by both top-1 and mean error."""
-    against = row["against_reference"]
-    verdicts = {verdict(against["top1"], True), verdict(against["mae_um"], False)}
-    return verdicts == {"worse"}
-
-
-def _plain(row: dict[str, Any], key: str) -> str:
-    return f"{row['metrics'][key]['value']:.2f} µm"
+def _plain(row: dict[str, Any]) -> str:
+    return f"{_error_um(row):.2f} µm"
 
 
 def _metric(row: dict[str, Any], key: str) -> str:

@@ -216,7 +216,10 @@ def test_differences_and_headline_say_who_is_better(tmp_path, texture_archive) -
     against = rows["constant"]["against_reference"]
     assert against["top1"]["high"] < 0 < against["mae_um"]["low"]
     said = results["headline"]
-    assert said == "tenengrad searches all planes of a cell; its mean error is 0.00 µm."
+    assert said == (
+        "tenengrad searches all planes of a cell with a mean error of 0.00 µm, the smallest of 3 "
+        "methods; the next, entropy (0.00 µm from all planes), is not significantly worse."
+    )
 
 
 def test_a_network_is_trained_once_per_seed_and_seeds_are_pooled(tmp_path, texture_archive) -> None:

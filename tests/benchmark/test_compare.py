@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fgaf.model.bench.compare import COMPARED, judge_pairs
+from fgaf.model.bench.compare import COMPARED, best_method, judge_against, judge_pairs
 from fgaf.model.bench.preset import Preset
 from fgaf.model.bench.report.pareto import pareto_front
 
@@ -80,6 +80,42 @@ def test_pairs_of_other_things_have_no_mean() -> None:
     assert found is not None
     assert found["mean"] is None
     assert judge_pairs(PRESET.model_copy(update={"pairs": {}}), ROWS, SCORES, CELL) is None
+
+
+def errors(*values: float) -> dict[int, dict[str, np.ndarray]]:
+    """Scores of a method with one seed whose error is the same in every cell; NaN: no answer."""
+    return {0: {key: np.resize(np.repeat(values, 3), CELL.size) for key in COMPARED}}
+
+
+@dataclass(frozen=True)
+class Best:
+    name: str
+    errors: dict[str, tuple[float, ...]]
+    best: str
+
+
+BESTS = [
+    Best("the smallest error", {"a": (0.2,), "b": (0.1,), "c": (0.3,)}, "b"),
+    Best("of equals the reference", {"b": (0.1,), "a": (0.1,)}, "a"),
+    Best("not who answered some cells", {"a": (0.2,), "b": (0.1, np.nan)}, "a"),
+    Best("unless nobody answered all", {"b": (0.1, np.nan), "a": (0.2, np.nan)}, "a"),
+]
+
+
+@pytest.mark.parametrize("case", BESTS, ids=lambda case: case.name)
+def test_the_best_has_the_smallest_mean_error(case: Best) -> None:
+    scores = {name: errors(*values) for name, values in case.errors.items()}
+    assert best_method(scores, "a") == case.best
+
+
+def test_all_methods_are_compared_with_one_and_corrected_for_their_number() -> None:
+    scores = {"a": errors(0.1), "b": errors(0.3), "c": errors(0.2)}
+    found = judge_against("a", scores, CELL)
+    assert found["a"] is None
+    for name, value in (("b", 0.2), ("c", 0.1)):
+        test = found[name]["mae_um"]
+        assert test["value"] == pytest.approx(value)
+        assert test["p_holm"] == pytest.approx(2 * test["p"])
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from fgaf.base.errors import FgafError
+from fgaf.model.bench.detection.compare import paired_f1
 from fgaf.model.bench.detection.curve import Curve
 from fgaf.model.bench.detection.drawn import draw_fields
 from fgaf.model.bench.detection.fields import Field, Fields, open_fields
@@ -19,6 +20,7 @@ from fgaf.model.bench.detection.finders import METHODS, Finds, Method
 from fgaf.model.bench.detection.judge import judge, search
 from fgaf.model.bench.detection.labels import Labels
 from fgaf.model.bench.detection.matching import match
+from fgaf.model.bench.detection.summary import headline
 
 PIXEL_UM = 0.2
 SHAPE = (240, 320)
@@ -255,6 +257,79 @@ def test_simulated_fields_count_heads_near_the_plane_only() -> None:
     np.testing.assert_array_equal(one.read(), again.read())
     assert (one.labels.long_side * one.pixel_size_um < 12).all()
     assert len(one.labels.long_side) == len(one.labels)
+
+
+def counts(*fields: tuple[int, int, int]) -> np.ndarray:
+    return np.array(fields, np.float64)
+
+
+def test_methods_are_compared_by_exchanging_them_in_whole_fields() -> None:
+    good, poor = counts(*[(9, 9, 10)] * 8), counts(*[(5, 9, 10)] * 8)
+    found = paired_f1(poor, good)
+    assert found["value"] == pytest.approx(10 / 19 - 18 / 19)
+    assert found["p"] == pytest.approx(2 / 2**8)
+    assert paired_f1(good, good) == {"value": 0.0, "p": 1.0}
+    assert paired_f1(poor[:1], good[:1])["p"] is None
+
+
+@dataclass(frozen=True)
+class Headline:
+    """F1 of each method, the corrected p of all that are not the best, and what is said."""
+
+    name: str
+    f1: tuple[float, ...]
+    p: float | None
+    said: str
+
+
+REACHED = (
+    "70 % of 10 heads found in 3 fields, 90 % of the finds are heads; F1 {} at score 0.65, at best "
+    "0.95 at 0.60"
+)
+HEADLINES = [
+    Headline("alone", (0.9,), None, f"M0: {REACHED.format('0.90')}."),
+    Headline(
+        "best",
+        (0.9, 0.5, 0.7),
+        0.01,
+        f"M0 is the best of 3 methods: {REACHED.format('0.90')}; the next, M2 (F1 0.70), is "
+        "significantly worse.",
+    ),
+    Headline(
+        "best by chance",
+        (0.9, 0.8),
+        None,
+        f"M0 is the best of 2 methods: {REACHED.format('0.90')}; the next, M1 (F1 0.80), is not "
+        "significantly worse.",
+    ),
+    Headline(
+        "beaten",
+        (0.6, 0.5, 0.7),
+        0.01,
+        f"M0 is not the best of 3 methods: {REACHED.format('0.60')}, significantly worse than M2 "
+        "(F1 0.70).",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", HEADLINES, ids=lambda case: case.name)
+def test_the_headline_names_the_best_of_all_methods(case: Headline) -> None:
+    def rate(value: float) -> dict[str, float | None]:
+        return {"value": value, "low": None, "high": None}
+
+    methods = [
+        {
+            "label": f"M{k}",
+            "recall": rate(0.7),
+            "precision": rate(0.9),
+            "f1": rate(f1),
+            "score": 0.65,
+            "best": {"f1": 0.95, "score": 0.6},
+            "against_best": None if f1 == max(case.f1) else {"p_holm": case.p},
+        }
+        for k, f1 in enumerate(case.f1)
+    ]
+    assert headline({"methods": methods, "fields": 3, "heads": 10}) == case.said
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:

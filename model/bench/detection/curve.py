@@ -87,3 +87,16 @@ def f1_of(recall: Floats, precision: Floats) -> Floats:
     return np.asarray(
         np.where(total > 0, 2 * recall * precision / np.where(total > 0, total, 1), 0)
     )
+
+
+def rates_of(counts: Floats) -> dict[str, Floats]:
+    """Recall, precision and F1 of counts.
+
+    Parameters
+    ----------
+    counts
+        (3, ...) right finds, finds and heads.
+    """
+    right, finds, heads = counts
+    recall, precision = right / np.maximum(heads, 1), right / np.maximum(finds, 1)
+    return {"recall": recall, "precision": precision, "f1": f1_of(recall, precision)}

@@ -11,10 +11,12 @@ import numpy.typing as npt
 
 from fgaf.base.errors import FgafError
 from fgaf.base.version import __version__
-from fgaf.model.bench.detection.curve import Curve, f1_of
+from fgaf.model.bench.detection.compare import paired_f1
+from fgaf.model.bench.detection.curve import Curve, rates_of
 from fgaf.model.bench.detection.fields import Field, Fields
 from fgaf.model.bench.detection.finders import Finds, Method
 from fgaf.model.bench.detection.matching import Match, match
+from fgaf.model.bench.statistics import correct
 from fgaf.model.metrics import DRAWS
 
 Floats = npt.NDArray[np.float64]
@@ -144,6 +146,9 @@ def judge(
     dict
         As written to ``results.json``.
     """
+    rows = [_row(method, found[method.id], head_um, least_score) for method in methods]
+    best = max(rows, key=lambda row: float(row["f1"]["value"]))
+    _compare(rows, best, found)
     return {
         "format": "fgaf-detection-benchmark",
         "software": f"fgaf {__version__}",
@@ -155,8 +160,26 @@ def judge(
         "pixel_sizes": fields.pixel_sizes,
         "pixel_size_um": sorted({round(field.pixel_size_um, 4) for field in fields.fields}),
         "notices": list(fields.notices),
-        "methods": [_row(method, found[method.id], head_um, least_score) for method in methods],
+        "best": best["id"],
+        "methods": rows,
     }
+
+
+def _compare(
+    rows: Sequence[dict[str, Any]], best: dict[str, Any], found: dict[str, list[Judged]]
+) -> None:
+    """Test the F1 of each method against that of the best, on the same fields."""
+    others = [row for row in rows if row is not best]
+    for row in others:
+        row["against_best"] = paired_f1(*(_counts(found[one["id"]], one) for one in (row, best)))
+    correct([row["against_best"] for row in others])
+    best["against_best"] = None
+
+
+def _counts(outcomes: Sequence[Judged], row: dict[str, Any]) -> Floats:
+    """Right finds, finds and heads of each field at the score of a row, (F, 3)."""
+    score = np.inf if row["score"] is None else row["score"]
+    return np.array([one.counts_at(score) for one in outcomes], np.float64)
 
 
 def curve_of(outcomes: Sequence[Judged]) -> Curve:
@@ -204,8 +227,8 @@ def _figures(outcomes: Sequence[Judged], score: float, head_um: float) -> dict[s
     weights = np.random.default_rng(0).multinomial(
         len(counts), np.full(len(counts), 1 / len(counts)), size=DRAWS
     )
-    value = _rates(counts.sum(axis=0))
-    drawn = _rates((weights @ counts).T) if len(counts) > 1 else None
+    value = rates_of(counts.sum(axis=0))
+    drawn = rates_of((weights @ counts).T) if len(counts) > 1 else None
     return {
         "fields": len(outcomes),
         "heads": heads,
@@ -217,13 +240,6 @@ def _figures(outcomes: Sequence[Judged], score: float, head_um: float) -> dict[s
         },
         "centre_error": _centre_error(kept),
     }
-
-
-def _rates(counts: Floats) -> dict[str, Floats]:
-    """Recall, precision and F1 of (3, ...) right finds, finds and heads."""
-    right, finds, heads = counts
-    recall, precision = right / np.maximum(heads, 1), right / np.maximum(finds, 1)
-    return {"recall": recall, "precision": precision, "f1": f1_of(recall, precision)}
 
 
 def _interval(drawn: Floats | None) -> dict[str, float | None]:

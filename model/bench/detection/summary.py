@@ -5,21 +5,51 @@ from __future__ import annotations
 from typing import Any
 
 from fgaf.base.console import count
+from fgaf.model.bench.statistics import significance
 
 
 def headline(results: dict[str, Any]) -> str:
-    """What the first method reaches, in one sentence."""
-    row = results["methods"][0]
-    recall, precision, f1 = (row[name] for name in ("recall", "precision", "f1"))
-    if row["score"] is None:
-        return f"{row['label']}: nothing found in {count(results['fields'], 'field')}."
+    """What the first method reaches, and which of all methods is the best.
+
+    Parameters
+    ----------
+    results
+        From `fgaf.model.bench.detection.judge.judge`.
+    """
+    methods = results["methods"]
+    first, *others = methods
+    best = next(row for row in methods if row["against_best"] is None)
+    reached = _reached(first, results)
+    if not others:
+        return f"{first['label']}: {reached}."
+    if first is not best:
+        return (
+            f"{first['label']} is not the best of {count(len(methods), 'method')}: {reached}, "
+            f"{significance(first['against_best'])} worse than {_with_f1(best)}."
+        )
+    after = max(others, key=lambda row: float(row["f1"]["value"]))
     return (
-        f"{row['label']}: {100 * recall['value']:.0f} % of {count(results['heads'], 'head')} found"
-        f"{_interval(recall)} in {count(results['fields'], 'field')}, "
+        f"{first['label']} is the best of {count(len(methods), 'method')}: {reached}; the next, "
+        f"{_with_f1(after)}, is {significance(after['against_best'])} worse."
+    )
+
+
+def _reached(row: dict[str, Any], results: dict[str, Any]) -> str:
+    recall, precision, f1 = (row[name] for name in ("recall", "precision", "f1"))
+    fields = count(results["fields"], "field")
+    if row["score"] is None:
+        return f"nothing found in {fields}"
+    return (
+        f"{100 * recall['value']:.0f} % of {count(results['heads'], 'head')} found"
+        f"{_interval(recall)} in {fields}, "
         f"{100 * precision['value']:.0f} % of the finds are heads{_interval(precision)}; "
         f"F1 {f1['value']:.2f} at score {row['score']:.2f}, at best {row['best']['f1']:.2f} at "
-        f"{row['best']['score']:.2f}."
+        f"{row['best']['score']:.2f}"
     )
+
+
+def _with_f1(row: dict[str, Any]) -> str:
+    return f"{row['label']} (F1 {row['f1']['value']:.2f})"
 
 
 def table(results: dict[str, Any]) -> str:
