@@ -46,6 +46,7 @@ class Number(click.ParamType):  # type: ignore[type-arg]
 
 head_option = click.option(
     "--head-length",
+    "--head",
     "head_um",
     type=Number(HeadUm),
     default=4.7,

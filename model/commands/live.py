@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fgaf.acquire.commands.options import set_option
-from fgaf.base.bounds import Count, DistanceUm, DurationS, HeadUm, Port
+from fgaf.base.bounds import Count, DistanceUm, DurationS, Port
 from fgaf.base.console import Tool, count, echo, finish
 from fgaf.base.names import printable
-from fgaf.base.options import PATH, Number, json_option, overwrite_option
+from fgaf.base.options import PATH, Number, head_option, json_option, overwrite_option
 
 if TYPE_CHECKING:
     from fgaf.model.live.message import LiveFrame
@@ -79,7 +79,7 @@ class _Port(Number):
 @click.option("--record", type=PATH, metavar="FILE.h5", help="Write all results to a file.")
 @click.option("--seconds", type=Number(DurationS), help="End after this time.")
 @click.option("--frames", type=Number(Count), help="End after this number of frames.")
-@click.option("--head", "head_um", type=Number(HeadUm), help="Length of a head, µm.")
+@head_option
 @click.option("--force", is_flag=True, help="Use a model that was trained on other images.")
 @overwrite_option
 @json_option
@@ -96,7 +96,7 @@ def live(
     record: Path | None,
     seconds: float | None,
     frames: int | None,
-    head_um: float | None,
+    head_um: float,
     force: bool,
     overwrite: bool,
     as_json: bool,
@@ -106,19 +106,18 @@ def live(
     RIG is a rig file or the built-in simulated microscope (sim, sim-relief, sim-realistic); MODEL a
     training run, a checkpoint, an exported model, or "sim".
 
-    Cells keep their number for as long as they are followed. The results are on a page for the
-    browser, on a TCP port as one line of JSON per frame, and in a file with --record; docs/live.md
-    describes them. With --track the drive follows a cell, within the limits of the rig, and goes
-    back when the run ends; without it nothing moves. When the computer is too slow, the oldest
-    frames are dropped and counted. Ctrl-C stops it.
+    Cells keep their number for as long as they are followed; beads, yeast or blood cells are found
+    with a --head-length of theirs. The results are on a page for the browser, on a TCP port as one
+    line of JSON per frame, and in a file with --record; docs/live.md describes them. With --track
+    the drive follows a cell, within the limits of the rig, and goes back when the run ends; without
+    it nothing moves. When the computer is too slow, the oldest frames are dropped and counted.
+    Ctrl-C stops it.
 
     \b
     fgaf-live rig.toml run --record swim.h5
     fgaf-live rig.toml model.onnx --track centre
     fgaf-live sim sim --seconds 5
     """  # noqa: D301 - click reads the backspace
-    from dataclasses import replace
-
     from fgaf.acquire.interrupt import Interrupt
     from fgaf.acquire.rig import load_rig
     from fgaf.model.live.autofocus import parse_target
@@ -129,9 +128,8 @@ def live(
         track=track is not None,
         target=None if track is None else parse_target(track),
         play_um=play_um,
+        head_um=head_um,
     )
-    if head_um is not None:
-        settings = replace(settings, head_um=head_um)
     rig = load_rig(rig_name, overrides)
     outlets = LiveOutputs(
         page=page, tcp=tcp, host=host, names=names, record=record, overwrite=overwrite

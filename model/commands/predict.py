@@ -5,10 +5,17 @@ from pathlib import Path
 
 import click
 
-from fgaf.base.bounds import HeadUm, PixelUm
+from fgaf.base.bounds import PixelUm
 from fgaf.base.console import Tool, count, echo, progress
 from fgaf.base.files import require_new
-from fgaf.base.options import PATH, Number, json_option, overwrite_option, verify_option
+from fgaf.base.options import (
+    PATH,
+    Number,
+    head_option,
+    json_option,
+    overwrite_option,
+    verify_option,
+)
 from fgaf.base.outputs import output_file
 
 
@@ -22,9 +29,7 @@ from fgaf.base.outputs import output_file
 @click.option(
     "--pixel-size", type=Number(PixelUm), help="Pixel in the specimen, µm, to find cells in fields."
 )
-@click.option(
-    "--head", "head_um", type=Number(HeadUm), help="Length of the cells to find in fields, µm."
-)
+@head_option
 @click.option("--force", is_flag=True, help="Accept images with other optics than the model's.")
 @verify_option
 @overwrite_option
@@ -37,7 +42,7 @@ def predict(
     parquet_file: Path | None,
     tta: bool | None,
     pixel_size: float | None,
-    head_um: float | None,
+    head_um: float,
     force: bool,
     verify: bool,
     overwrite: bool,

@@ -174,7 +174,7 @@ def _field(
     if not crops:
         raise FgafError(
             f"no complete cell was found in {path}; "
-            "check --pixel-size and --head, or give cropped patches"
+            "check --pixel-size and --head-length, or give cropped patches"
         )
     plane_, cell_, y_, x_ = (np.array(column) for column in zip(*columns, strict=True))
     return Patches(np.stack(crops), plane_, cell_, y_, x_)

@@ -18,8 +18,9 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from fgaf.base.bounds import IntervalS, Repeats, Share, require_bounded
+from fgaf.curate.detection.detect import kind_of
 from fgaf.curate.detection.network import REACH, STRIDE, HeadNetwork
-from fgaf.curate.detection.scale import Scale
+from fgaf.curate.detection.scale import HEAD_UM, Scale
 from fgaf.model.live.height import Height
 from fgaf.model.live.marks import Marks, Watch
 from fgaf.model.live.motion import Motion
@@ -129,7 +130,8 @@ class Tracker:
     pixel_size_um
         Pixel in the specimen, in µm.
     head_um
-        Length of a head, in µm.
+        Length of a head, in µm; what is searched for depends on it as in
+        `fgaf.curate.detection.detect.detect`.
     finder
         Finds heads.
     settings
@@ -152,8 +154,9 @@ class Tracker:
         self._shape, self._finder = shape, finder
         self._settings = settings or TrackSettings()
         self._scale = Scale(pixel_size_um, head_um)
+        self._kind = kind_of(self._scale)
         self._head_pixel_um = pixel_size_um
-        self._apart_px = _APART_UM * head_um / 4.7 / pixel_size_um
+        self._apart_px = _APART_UM * head_um / HEAD_UM[0] / pixel_size_um
         rows = self._scale.shape_of(shape)[0]
         count = max(1, round(rows / _STRIP))
         edges = [STRIDE * round(rows * k / count / STRIDE) for k in range(count + 1)]
@@ -222,7 +225,7 @@ class Tracker:
         zoom = self._scale.zoom
         top = round(low * zoom)
         contrast = self._scale.contrast(pixels[top : round(high * zoom)])
-        (heads,) = self._finder.heads(contrast[None], self._settings.least_score)
+        (heads,) = self._finder.heads(contrast[None], self._settings.least_score, self._kind)
         placed = self._placed(heads, top, 0)
         return placed[(placed[:, 0] >= first * zoom) & (placed[:, 0] < last * zoom)]
 
@@ -262,9 +265,9 @@ class Tracker:
         windows = np.stack(
             [self._scale.contrast(pixels[y : y + side, x : x + side]) for y, x in corners]
         )
-        least = self._settings.least_score_known
+        known = self._finder.heads(windows, self._settings.least_score_known, self._kind)
         found = []
-        for (top, left), heads in zip(corners, self._finder.heads(windows, least), strict=True):
+        for (top, left), heads in zip(corners, known, strict=True):
             places = self._placed(heads, top, left)
             # A head at the edge of a window is seen better in another window, or dropped.
             rim = round(STRIDE * self._scale.zoom)

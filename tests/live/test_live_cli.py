@@ -58,6 +58,7 @@ def test_a_corrupt_model_is_one_line(small: tuple[str, ...], tmp_path: Path) -> 
         (("--track", "nearest"), "give a cell's number, or centre"),
         (("--page", "99999"), "give 0 to 65535"),
         (("--frames", "0"), "--frames"),
+        (("--head", "0"), "--head-length"),
     ],
 )
 def test_a_wrong_option_is_one_line(

@@ -11,6 +11,7 @@ from fgaf.acquire import load_rig
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.curate.detection.network import shipped
 from fgaf.model.live.tracker import SEARCH_S, Track, Tracker
+from tests.curate.drawings import PIXEL_UM as DRAWN_UM, Drawing
 
 SHAPE, PIXEL_UM = (480, 640), 5.86 / 40
 FRAME_NS = round(1e9 * SEARCH_S)
@@ -91,3 +92,23 @@ def test_a_mark_on_the_sensor_is_dropped_when_the_drive_moves_and_a_still_cell_i
     follow(14, [1.0, 1.6, 2.2, 2.8, 3.4, 2.8, 2.2, 1.6, 1.0, *[1.0] * 14])
     assert not any(near(track) for track in found.known)
     assert cells <= {track.number for track in found.known}
+
+
+@pytest.mark.parametrize("diameter", [3.0, 12.0])
+def test_objects_of_another_length_are_followed_too(diameter: float) -> None:
+    drawing = Drawing(8 * diameter)
+    places = [(-2.5, -2.0), (0.0, 0.0), (1.02, 0.0), (2.2, 2.4)]
+    for y, x in places:
+        drawing.disc((y * diameter, x * diameter), diameter)
+    expected = (np.array(places) * diameter + drawing.side_um / 2) / DRAWN_UM - 0.5
+    frame = drawing.image()
+    found = Tracker(frame.shape, DRAWN_UM, diameter, shipped())
+    for number in range(14):
+        found.follow(frame, number * FRAME_NS)
+        found.begin(found.search(frame, number * FRAME_NS), number * FRAME_NS)
+    away = [
+        min((math.hypot(t.y - y, t.x - x) for t in found.known), default=math.inf)
+        for y, x in expected
+    ]
+    assert len(found.known) == len(places)
+    assert max(away) * DRAWN_UM < 0.25 * diameter
