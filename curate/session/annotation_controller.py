@@ -7,16 +7,24 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from fgaf.base.console import count
 from fgaf.base.errors import FgafError
 from fgaf.curate.session.journal import Record
 from fgaf.curate.session.manual_cell import cell_at
 from fgaf.curate.session.queue import QueueSettings, is_done, queue_of
-from fgaf.curate.session.session import Session
-from fgaf.curate.session.state import CellState, Decision, StackRef, Suggested, Verdict
+from fgaf.curate.session.session import Session, decision_of
+from fgaf.curate.session.state import (
+    CellState,
+    Decision,
+    Purpose,
+    StackRef,
+    Suggested,
+    Verdict,
+)
 from fgaf.dataset.raw import RawStack
 
 REASONS: Final = (
@@ -155,6 +163,12 @@ class AnnotationController:
             self.plane = lot % len(cell.y)
         self.plane = min(max(self.plane, 0), len(cell.y) - 1)
 
+    def show_cell(self, name: str) -> None:
+        """Show a cell, also one that is not in the queue: it then comes at its end."""
+        self.go(name)
+        if name not in self.names:
+            self.names.append(name)
+
     def next(self) -> str:
         """Go to the next cell of the queue."""
         return self._along(1)
@@ -190,6 +204,58 @@ class AnnotationController:
     def unsure(self) -> str:
         """Flag the cell: it is not kept, and is shown again in the queue "unsure"."""
         return self._decide("unsure")
+
+    def reject_all(self, names: Sequence[str], reason: str = "") -> str:
+        """Reject several cells at once; one undo takes it back.
+
+        Parameters
+        ----------
+        names
+            Names of the cells.
+        reason
+            Why, for all of them.
+        """
+        state = self.session.state
+        self.session.decide_all(
+            [
+                decision_of(
+                    state,
+                    name,
+                    "reject",
+                    self.annotator,
+                    reason=reason,
+                    purpose=self._purpose(name),
+                    blind=self.queue.blind,
+                )
+                for name in names
+            ]
+        )
+        return f"rejected {count(len(names), 'cell')}{f': {reason}' if reason else ''}"
+
+    def reopen(self, names: Sequence[str]) -> str:
+        """Take back the decisions on cells, of "auto" or a person; one undo decides them again.
+
+        Parameters
+        ----------
+        names
+            Names of the cells; those without a decision are left out.
+        """
+        decided = [name for name in names if self.is_decided(name)]
+        if not decided:
+            return "there is no decision to take back"
+        self.session.reopen(decided, self.annotator, self.queue.purpose)
+        self.refresh()
+        state = self.session.state
+        cut = sum(bool(state.border_reason(state.cells[name])) for name in decided)
+        also = f"; {count(cut, 'cell')} cannot be kept, as the border cuts the patch" if cut else ""
+        return f"open for a decision again: {count(len(decided), 'cell')}{also}"
+
+    def is_decided(self, name: str) -> bool:
+        """Whether a cell has a decision of the kind that this queue makes."""
+        cell = self.session.state.cells[name]
+        if self.queue.purpose == "label":
+            return cell.decision is not None
+        return (cell.second if self.queue.purpose == "second" else cell.review) is not None
 
     def nudge(self, dy: float, dx: float, every: bool) -> str:
         """Move the crop by some pixels in the plane in view, or in every plane.
@@ -290,19 +356,29 @@ class AnnotationController:
         self.go(self.names[to])
         return ""
 
-    def _back_at(self, record: Record) -> str:
-        if record["record"] == "cell":
+    def _back_at(self, records: Sequence[Record]) -> str:
+        """Show the first cell of some records, and describe the records."""
+        first, state = records[0], self.session.state
+        kinds = {str(record["record"]) for record in records}
+        if kinds & {"cell", "reopen"}:
             self.refresh()
-        name = str(record["cell"])
-        if name in self.session.state.cells:
-            if name not in self.names:
-                self.names.append(name)
-            self.go(name)
-        words = {"decision": record.get("verdict"), "nudge": "move", "cell": "added cell"}
-        return f"{words[record['record']]} of {name}"
+        if (name := str(first["cell"])) in state.cells:
+            self.show_cell(name)
+        words = {
+            "decision": first.get("verdict"),
+            "reopen": "reopening",
+            "nudge": "move",
+            "cell": "added cell",
+        }
+        what = name if len(records) == 1 else count(len(records), "cell")
+        return f"{words[first['record']]} of {what}"
 
     def _all_done(self) -> str:
         return "all cells in this queue are done" if self.names else "no cell is in this queue"
+
+    def _purpose(self, name: str) -> Purpose:
+        """The purpose of a decision on a cell, which may be outside of the queue."""
+        return self.queue.purpose if name in self.names else "label"
 
     def _touch(self) -> None:
         now = self._clock()

@@ -333,12 +333,7 @@ def take_in(session: Session, found: Found) -> None:
     """
     session.begin([found.ref], found.cells)
     state = session.state
-    hopeless = [
-        cell
-        for cell in found.cells
-        if AT_BORDER in (reasons := {state.focus_rejection_reason(cell, z) for z in found.ref.z_um})
-        and "" not in reasons
-    ]
+    hopeless = [cell for cell in found.cells if state.border_reason(cell)]
     session.decide_all(
         [decision_of(state, cell.id, "reject", AUTO, reason=AT_BORDER) for cell in hopeless]
     )

@@ -7,6 +7,7 @@ The state of the session, now or at any earlier line, is read from its journal
 from __future__ import annotations
 
 import uuid
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,7 @@ from fgaf.curate.session.journal import (
     set_aside,
 )
 from fgaf.curate.session.state import (
+    ACTIONS,
     CellState,
     Purpose,
     StackRef,
@@ -264,9 +266,37 @@ class Session:
         """
         return self._append([decision_of(self.state, cell, verdict, annotator, **details)])[0]
 
-    def decide_all(self, decisions: Iterable[Record]) -> None:
-        """Write decisions made with `decision_of`, in one step."""
-        self._append(decisions)
+    def decide_all(self, decisions: Sequence[Record]) -> None:
+        """Write decisions made with `decision_of`, in one step that is undone at once."""
+        self._append(self._in_one_step(decisions))
+
+    def reopen(self, cells: Sequence[str], annotator: str, purpose: Purpose = "label") -> None:
+        """Take back the decisions on cells, of whomever, in one step that is undone at once.
+
+        Parameters
+        ----------
+        cells
+            Names of the cells.
+        annotator
+            Who takes them back.
+        purpose
+            Which decisions; with the first label its review goes, too.
+
+        Raises
+        ------
+        FgafError
+            No such cell.
+        """
+        for cell in cells:
+            self._require(cell)
+        self._append(
+            self._in_one_step(
+                [
+                    {"record": "reopen", "cell": cell, "purpose": purpose, "annotator": annotator}
+                    for cell in cells
+                ]
+            )
+        )
 
     def nudge(
         self, cell: str, dy: float, dx: float, annotator: str, plane: int | None = None
@@ -311,12 +341,12 @@ class Session:
         FgafError
             No action of a person has that number.
         """
-        if self._record(number)["record"] not in ("decision", "nudge", "cell", "undo"):
+        if self._record(number)["record"] not in (*ACTIONS, "undo"):
             raise FgafError(f"record {number} is not a decision: nothing to undo")
-        return self._append([{"record": "undo", "of": number, "annotator": annotator}])[0]
+        return self._undo([number], annotator)[0]
 
-    def undo_last(self, annotator: str) -> Record:
-        """Undo an annotator's latest action, also after a long time. Returns its record.
+    def undo_last(self, annotator: str) -> list[Record]:
+        """Undo an annotator's latest step, also after a long time. Returns its records.
 
         Raises
         ------
@@ -326,11 +356,11 @@ class Session:
         done, _ = undo_and_redo(self.records, annotator)
         if not done:
             raise FgafError(f"there is no action of {annotator} left to undo")
-        self.undo(done[-1], annotator)
-        return self._record(done[-1])
+        self._undo(done[-1].numbers, annotator)
+        return [self._record(number) for number in done[-1].numbers]
 
-    def redo_last(self, annotator: str) -> Record:
-        """Redo the action of an annotator's latest undo. Returns that action's record.
+    def redo_last(self, annotator: str) -> list[Record]:
+        """Redo the step of an annotator's latest undo. Returns the records of that step.
 
         Raises
         ------
@@ -340,11 +370,27 @@ class Session:
         _, back = undo_and_redo(self.records, annotator)
         if not back:
             raise FgafError("nothing to redo")
-        self.undo(back[-1], annotator)
-        record = self._record(back[-1])
-        while record["record"] == "undo":
-            record = self._record(record["of"])
-        return record
+        self._undo(back[-1].numbers, annotator)
+        redone = []
+        for number in back[-1].numbers:
+            record = self._record(number)
+            while record["record"] == "undo":
+                record = self._record(record["of"])
+            redone.append(record)
+        return redone
+
+    def _undo(self, numbers: Sequence[int], annotator: str) -> list[int]:
+        return self._append(
+            self._in_one_step(
+                [{"record": "undo", "of": number, "annotator": annotator} for number in numbers]
+            )
+        )
+
+    def _in_one_step(self, records: Sequence[Record]) -> list[Record]:
+        """Mark records, if there are several, with the number that the first of them will get."""
+        if len(records) < 2:
+            return list(records)
+        return [record | {"step": int(self.records[-1]["number"]) + 1} for record in records]
 
     def _append(self, records: Iterable[Record]) -> list[int]:
         if self._journal is None:
@@ -363,10 +409,10 @@ class Session:
         return [int(record["number"]) for record in numbered]
 
     def _record(self, number: int) -> Record:
-        for record in reversed(self.records):
-            if record["number"] == number:
-                return record
-        raise FgafError(f"there is no record {number}: nothing to undo")
+        at = bisect_left(self.records, number, key=lambda record: int(record["number"]))
+        if at == len(self.records) or self.records[at]["number"] != number:
+            raise FgafError(f"there is no record {number}: nothing to undo")
+        return self.records[at]
 
     def _require(self, cell: str) -> CellState:
         return _cell_of(self.state, cell)

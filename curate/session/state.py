@@ -11,8 +11,11 @@ Records, in the order they may appear:
 ``nudge``       moves a cell's centre, in one plane or in all
 ``decision``    accept, focus (set by hand), reject (with a reason) or unsure; by whom, for what
                 purpose, what was suggested to them, and how long they took
+``reopen``      takes back the decisions on a cell, of whomever; it waits for a decision again
 ``undo``        takes back the record `of`; undoing an undo is a redo
 ``repair``      the line before was torn by a crash, and does not count
+
+Records with the same `step` were made at once, and are undone at once.
 """
 
 from __future__ import annotations
@@ -44,10 +47,11 @@ _KINDS: Final = (
     "field",
     "nudge",
     "decision",
+    "reopen",
     "undo",
     "repair",
 )
-ACTIONS: Final = ("decision", "nudge", "cell")
+ACTIONS: Final = ("decision", "reopen", "nudge", "cell")
 """Kinds of records that a person makes, and can undo."""
 
 
@@ -244,6 +248,11 @@ class State:
             return round(focus_um / self.settings.step_um)
         return int(np.argmin(np.abs(np.array(z) - focus_um)))
 
+    def border_reason(self, cell: CellState) -> str:
+        """`AT_BORDER` where the border cuts the cell at every possible focus; else empty."""
+        reasons = {self.focus_rejection_reason(cell, z) for z in self.stacks[cell.stack].z_um}
+        return AT_BORDER if AT_BORDER in reasons and "" not in reasons else ""
+
     def focus_rejection_reason(self, cell: CellState, focus_um: float) -> str:
         """Why a cell cannot be kept with a focus; see the function `focus_rejection_reason`.
 
@@ -323,8 +332,24 @@ def undone_numbers(records: Sequence[Record]) -> set[int]:
     return undone
 
 
-def undo_and_redo(records: Sequence[Record], annotator: str) -> tuple[list[int], list[int]]:
-    """Records that an annotator can undo, and undos that they can redo; the next one last.
+@dataclass
+class Step:
+    """Records of one person that are undone, or redone, at once.
+
+    Attributes
+    ----------
+    numbers
+        Numbers of the records, in order.
+    mark
+        Their `step`; None for a record on its own.
+    """
+
+    numbers: list[int]
+    mark: int | None = None
+
+
+def undo_and_redo(records: Sequence[Record], annotator: str) -> tuple[list[Step], list[Step]]:
+    """Steps that an annotator can undo, and undos that they can redo; the next one last.
 
     Parameters
     ----------
@@ -333,21 +358,23 @@ def undo_and_redo(records: Sequence[Record], annotator: str) -> tuple[list[int],
     annotator
         The person whose records are used.
     """
-    done: list[int] = []
-    back: list[int] = []
+    done: list[Step] = []
+    back: list[Step] = []
+    undone: dict[int, int] = {}
     for record in records:
         if record.get("annotator") != annotator:
             continue
-        number, of = int(record["number"]), record.get("of")
+        number = int(record["number"])
         if record["record"] in ACTIONS:
-            done.append(number)
+            _put(done, number, record)
             back.clear()
-        elif of in done:
-            done.remove(of)
-            back.append(number)
-        elif of in back:
-            back.remove(of)
-            done.append(_action(records, of))
+        elif record["record"] == "undo":
+            of = int(record["of"])
+            undone[number] = undone.get(of, of)
+            if _taken(done, of):
+                _put(back, number, record)
+            elif _taken(back, of):
+                _put(done, undone[number], record)
     return done, back
 
 
@@ -373,7 +400,7 @@ def apply(state: State, record: Record) -> None:
     elif kind == "cell":
         cells = state.cells if record["stack"] in state.stacks else state.pending
         cells[record["cell"]] = _cell(record)
-    elif kind in ("suggestion", "decision", "nudge"):
+    elif kind in ("suggestion", "decision", "reopen", "nudge"):
         name = record["cell"]
         cell = state.cells.get(name) or state.pending.get(name)
         if cell is not None:  # else the cell was added by hand and undone
@@ -413,13 +440,24 @@ def suggestion_record(cell: str, suggestion: Suggested) -> Record:
     return {"record": "suggestion", "cell": cell} | asdict(suggestion)
 
 
-def _action(records: Sequence[Record], undo: int) -> int:
-    """The original action of a chain of undos."""
-    of = {int(r["number"]): int(r["of"]) for r in records if r["record"] == "undo"}
-    number = undo
-    while number in of:
-        number = of[number]
-    return number
+def _put(steps: list[Step], number: int, record: Record) -> None:
+    """Add a number to the latest step if the record belongs to it, else as a step of its own."""
+    mark = record.get("step")
+    if mark is not None and steps and steps[-1].mark == mark:
+        steps[-1].numbers.append(number)
+    else:
+        steps.append(Step([number], mark))
+
+
+def _taken(steps: list[Step], number: int) -> bool:
+    """Take a number out of its step, and say whether it was in one."""
+    for step in reversed(steps):
+        if number in step.numbers:
+            step.numbers.remove(number)
+            if not step.numbers:
+                steps.remove(step)
+            return True
+    return False
 
 
 def _apply_stack(state: State, record: Record) -> None:
@@ -457,6 +495,10 @@ def _apply_to_cell(cell: CellState, record: Record) -> None:
         cell.y[where] += record["dy"]
         cell.x[where] += record["dx"]
         cell.jump = tuple(p for p in cell.jump if p != plane)
+    elif record["record"] == "reopen":
+        setattr(cell, record["purpose"], None)
+        if record["purpose"] == "label":  # else the review would still count
+            cell.review = None
     else:
         known = {f.name for f in fields(Decision)}
         decision = Decision(**{k: v for k, v in record.items() if k in known})

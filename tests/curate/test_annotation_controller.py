@@ -16,7 +16,7 @@ from fgaf.curate.session.annotation_controller import AnnotationController
 from fgaf.curate.session.finding import find_cells, require_workable, take_in
 from fgaf.curate.session.queue import QueueSettings, queue_of
 from fgaf.curate.session.session import Session, decision_of
-from fgaf.curate.session.state import AUTO, StackRef, Suggested
+from fgaf.curate.session.state import AUTO, CellState, StackRef, Suggested
 from fgaf.curate.session.status import status
 from fgaf.dataset.raw import RawStack
 
@@ -154,6 +154,28 @@ def test_what_auto_decided_waits_for_a_person(session: Session) -> None:
     controller = AnnotationController(session, "ann")
     assert controller.names == ["one", "three"]
     assert controller.left == 2
+
+
+def test_several_cells_are_rejected_and_taken_back_at_once(session: Session) -> None:
+    state = session.state
+    session.decide("two", "reject", AUTO, reason="overlaps another cell")
+    controller = AnnotationController(session, "ann")
+    assert controller.reject_all(["one", "two"], "dead") == "rejected 2 cells: dead"
+    assert controller.left == 1
+    assert controller.reopen(["one", "two", "three"]) == "open for a decision again: 2 cells"
+    assert controller.left == 3
+    assert controller.undo() == "undone: reopening of 2 cells"
+    assert controller.undo() == "undone: reject of 2 cells"
+    assert session.state.cells["two"].decision.annotator == AUTO
+    assert controller.redo() == "redone: reject of 2 cells"
+    assert controller.reopen(["three"]) == "there is no decision to take back"
+    stack = next(iter(state.stacks))
+    session.add_cell(CellState("edge", stack, np.full(5, 3.0), np.full(5, 20.0), 5, 5, 0.5))
+    session.decide("edge", "reject", AUTO, reason=AT_BORDER)
+    controller.refresh()
+    assert "edge" not in controller.names
+    assert "cannot be kept, as the border cuts the patch" in controller.reopen(["edge"])
+    assert "edge" in controller.names
 
 
 ORDERS = (

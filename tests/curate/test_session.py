@@ -18,8 +18,8 @@ from fgaf.base.errors import ExistsError, FgafError, FormatError, SettingError
 from fgaf.base.folder_lock import LockedError
 from fgaf.curate.detection.crop import OFF_STACK, PatchSettings
 from fgaf.curate.session.journal import JOURNAL, LOCK, Journal, read_journal
-from fgaf.curate.session.session import Session
-from fgaf.curate.session.state import CellState, StackRef, Suggested, read_state
+from fgaf.curate.session.session import Session, decision_of
+from fgaf.curate.session.state import AUTO, CellState, StackRef, Suggested, read_state
 
 FlatStack = Callable[..., Path]
 ReadOnly = Callable[[Path], AbstractContextManager[Path]]
@@ -195,16 +195,17 @@ def test_undo_reaches_back_over_restarts_and_takes_only_ones_own(session: Sessio
     with Session.open(session.folder) as again:
         start = np.linspace(12, 14, 5)
         np.testing.assert_allclose(again.state.cells["one"].y, start + np.array([2, 2, 2, 2.5, 2]))
-        assert again.undo_last("ann")["plane"] == 3
+        assert [r["plane"] for r in again.undo_last("ann")] == [3]
     with Session.open(session.folder) as again:
-        assert again.undo_last("ann")["record"] == "nudge"
+        assert [r["record"] for r in again.undo_last("ann")] == ["nudge"]
         np.testing.assert_allclose(again.state.cells["one"].y, start)
-        assert again.undo_last("ann")["cell"] == "one"
+        assert [r["cell"] for r in again.undo_last("ann")] == ["one"]
         assert again.state.counts() == {"found": 3, "kept": 1, "open": 2}
         with pytest.raises(FgafError, match="there is no action of ann left to undo"):
             again.undo_last("ann")
     with Session.open(session.folder) as again:
-        assert [again.redo_last("ann")["record"] for _ in range(3)] == ["decision"] + ["nudge"] * 2
+        redone = [r["record"] for _ in range(3) for r in again.redo_last("ann")]
+        assert redone == ["decision", "nudge", "nudge"]
         np.testing.assert_allclose(again.state.cells["one"].x, start + 9 - 1)
         with pytest.raises(FgafError, match="nothing to redo"):
             again.redo_last("ann")
@@ -212,6 +213,38 @@ def test_undo_reaches_back_over_restarts_and_takes_only_ones_own(session: Sessio
         again.decide("three", "unsure", "ann")
         with pytest.raises(FgafError, match="nothing to redo"):
             again.redo_last("ann")
+
+
+def test_what_was_made_at_once_is_undone_at_once(session: Session) -> None:
+    state = session.state
+    session.decide("three", "reject", AUTO, reason="cut by the border")
+    session.decide("one", "accept", "ann")
+    session.decide_all([decision_of(state, name, "reject", "ann") for name in ("one", "two")])
+    session.reopen(["one", "three"], "ann")
+    assert session.state.counts() == {"found": 3, "kept": 0, "reject": 1, "open": 2}
+    session.close()
+    with Session.open(session.folder) as again:
+        assert len(again.undo_last("ann")) == 2
+        assert again.state.counts() == {"found": 3, "kept": 0, "reject": 2, "cut by the border": 1}
+        assert [r["cell"] for r in again.undo_last("ann")] == ["one", "two"]
+        assert again.state.counts() == {"found": 3, "kept": 1, "open": 1, "cut by the border": 1}
+        assert [r["cell"] for r in again.redo_last("ann")] == ["one", "two"]
+        assert [r["cell"] for r in again.redo_last("ann")] == ["one", "three"]
+        assert again.state.counts() == {"found": 3, "kept": 0, "reject": 1, "open": 2}
+        again.undo_last("ann")
+        assert [len(again.undo_last("ann")) for _ in range(2)] == [2, 1]
+        assert again.state.cells["three"].decision.annotator == AUTO
+
+
+def test_taking_back_a_second_label_leaves_the_first(session: Session) -> None:
+    session.decide("one", "accept", "ann")
+    session.decide("one", "unsure", "bob", purpose="second")
+    session.reopen(["one"], "bob", "second")
+    assert session.state.cells["one"].second is None
+    assert session.state.cells["one"].decision.kept
+    session.decide("one", "reject", "eve", purpose="review")
+    session.reopen(["one"], "ann")
+    assert session.state.cells["one"].decision is None
 
 
 def test_what_is_held_is_what_would_be_read_back(session: Session) -> None:
@@ -269,7 +302,7 @@ def test_the_second_to_open_a_session_is_told_and_can_look(session: Session) -> 
 CHILD = """
 import sys
 from pathlib import Path
-from fgaf.curate.session.session import Session
+from fgaf.curate.session.session import Session, decision_of
 session = Session.open(Path(sys.argv[1]))
 for cell in ("one", "two", "three"):
     session.decide(cell, "accept", "ann")
