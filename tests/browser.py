@@ -140,12 +140,15 @@ class Browser:
         ]
 
     def wide(self) -> list[str]:
-        """Elements beyond the right edge of the screen, but for what a `.scroll` scrolls."""
+        """Elements beyond the right edge of the screen, but for what a `.scroll` scrolls.
+
+        A drawing is one element: it cuts what lies outside of it.
+        """
         found: list[str] = self.run(
-            "const scrolls = e => e.closest('.scroll') && !e.matches('.scroll');"
+            "const cut = e => e.ownerSVGElement || e.closest('.scroll') && !e.matches('.scroll');"
             "const edge = document.documentElement.clientWidth + 1;"
             "return [...document.querySelectorAll('body *')]"
-            ".filter(e => !scrolls(e) && e.getBoundingClientRect().right > edge)"
+            ".filter(e => !cut(e) && e.getBoundingClientRect().right > edge)"
             ".map(e => `${e.tagName}#${e.id}.${e.className}`)"
         )
         return found

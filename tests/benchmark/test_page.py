@@ -1,16 +1,8 @@
-"""The report as a browser shows it: nothing sticks out of a phone, nothing is fetched."""
+"""Both reports as a browser shows them: on phone and desktop, light and dark."""
 
-import html
-import json
-import re
-import shutil
-import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import pytest
@@ -23,53 +15,31 @@ from fgaf.model.bench.detection.judge import judge, search
 from fgaf.model.bench.detection.labels import Labels
 from fgaf.model.bench.detection.outputs import write
 from fgaf.model.bench.preset import Preset
+from tests.browser import Browser
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-
-MEASURE = """<script>
-addEventListener("load", () => {
-  for (const details of document.querySelectorAll("details")) details.open = true;
-  const wide = [...document.querySelectorAll("body *")]
-    .filter(e => !e.closest(".scroll") && e.getBoundingClientRect().right > innerWidth + 1)
-    .map(e => e.tagName + "." + e.className);
-  document.title = JSON.stringify({
-    width: innerWidth,
-    page: document.documentElement.scrollWidth,
-    wide: wide,
-    fetched: performance.getEntriesByType("resource").map(e => e.name.slice(0, 40))
-      .filter(name => !name.startsWith("data:")),
-    scrolling: [...document.querySelectorAll(".scroll")]
-      .filter(e => e.scrollWidth > e.clientWidth).length,
-  });
-});
-</script>"""
-"""Added by the test; the report itself runs no scripts."""
-
-
-@dataclass(frozen=True)
-class Screen:
-    name: str
-    width: int
-    scrolls: bool
-
-
-SCREENS = [Screen("phone", 390, True), Screen("desktop", 1280, False)]
-
+pytestmark = pytest.mark.long
 
 LONG = "a-name-" * 12
 
 
 def depth_report(texture_archive: Callable[..., Archive], out: Path) -> None:
-    """The report of searches, with a long name."""
-    methods = [
+    """The report of a network and of searches, with a long name."""
+    network = {
+        "backbone": "shufflenet_v2_x0_5",
+        "epochs": 1,
+        "width": 8,
+        "tta": False,
+        "threads": 1,
+    }
+    methods: list[dict[str, object]] = [
         {"id": name, "kind": "focus", "measure": name, "label": f"Focus measure called {name}"}
         for name in ("tenengrad", "laplacian", "brenner")
     ]
+    methods.append({"id": "fgaf", "kind": "classifier", "settings": network})
     preset = Preset.model_validate(
         {"name": "p", "reference": "brenner", "methods": methods, "pairs": {"brenner": "tenengrad"}}
     )
-    run_benchmark(texture_archive(name=LONG, label_shift_um=0.5), preset, out)
+    run_benchmark(texture_archive(cells=10, name=LONG, label_shift_um=0.5), preset, out)
 
 
 def _fixed(places: np.ndarray, *_: object) -> Finds:
@@ -98,77 +68,61 @@ def detection_report(_: Callable[..., Archive], out: Path) -> None:
 
 
 @pytest.fixture(scope="module", params=[depth_report, detection_report])
-def page(
+def report(
     request: pytest.FixtureRequest, texture_archive: Callable[..., Archive], tmp_path_factory
 ) -> Path:
-    """A report as a file that measures itself."""
+    """A report, as it is written."""
     out = tmp_path_factory.mktemp("page") / "out"
     request.param(texture_archive, out)
-    report = (out / "report.html").read_text(encoding="utf-8")
-    assert "<script" not in report
-    path = out / "measured.html"
-    path.write_text(report.replace("</head>", f"{MEASURE}</head>"), encoding="utf-8")
-    return path
+    return out / "report.html"
 
 
-FRAME = """<!doctype html><title></title><iframe src="/report"
-style="position:absolute;left:0;top:0;border:0;width:{width}px;height:2000px"
-onload="document.title = this.contentDocument.title"></iframe>"""
-"""Windows cannot be as narrow as a phone."""
+@pytest.fixture
+def page(report: Path, browser: Browser) -> Browser:
+    """A browser that shows it with all its parts open."""
+    browser.visit(report.as_uri())
+    browser.run("document.querySelectorAll('details').forEach(e => e.open = true)")
+    return browser
 
 
-class Site(HTTPServer):
-    """Serves the report, and a page that shows it in a frame; remembers what was asked for."""
-
-    def __init__(self, report: Path, width: int) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.pages = {"/": FRAME.format(width=width).encode(), "/report": report.read_bytes()}
-        self.asked: set[str] = set()
-
-
-class Answer(BaseHTTPRequestHandler):
-    server: Site
-
-    def do_GET(self) -> None:
-        self.server.asked.add(self.path)
-        body = self.server.pages.get(self.path, b"")
-        self.send_response(200 if body else 404)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440], ids=["phone", "desktop"])
+def test_the_page_fits_the_screen_and_is_accessible(page: Browser, width: int, dark: bool) -> None:
+    page.screen(width, dark=dark)
+    assert page.run("return document.documentElement.scrollWidth") == width
+    assert page.wide() == []
+    assert page.accessibility_faults() == []
+    ground = page.run("return getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(19, 23, 26)") is dark
 
 
-@needs_chromium
-@pytest.mark.parametrize("case", SCREENS, ids=lambda case: case.name)
-def test_the_report_fits_the_screen_and_fetches_nothing(
-    page: Path, tmp_path: Path, case: Screen
-) -> None:
-    assert CHROMIUM is not None
-    with Site(page, case.width) as site:
-        Thread(target=site.serve_forever, daemon=True).start()
-        command = [
-            CHROMIUM,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-background-networking",
-            "--no-first-run",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--window-size=1400,2000",
-            "--dump-dom",
-            f"http://127.0.0.1:{site.server_port}/",
-        ]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
-        site.shutdown()
-    title = re.search(r"<title>(.*?)</title>", done.stdout, flags=re.DOTALL)
-    assert title is not None
-    found = json.loads(html.unescape(title.group(1)))
-    assert found["width"] == case.width
-    assert found["page"] <= case.width
-    assert found["wide"] == []
-    assert found["fetched"] == []
-    assert site.asked <= {"/", "/report", "/favicon.ico"}
-    assert (found["scrolling"] > 0) is case.scrolls
+TABLES = """return [...document.querySelectorAll('.scroll')].map(box => {
+  const place = e => e.getBoundingClientRect();
+  const figure = place(box.querySelector('tbody td'));
+  box.scrollLeft = 10000;
+  return {
+    scrolls: box.scrollLeft > 0,
+    shown: figure.right <= place(box).right + 1,
+    kept: [...box.querySelectorAll('tbody th, thead tr:first-child th:first-child')]
+      .every(name => Math.abs(place(name).left - place(box).left) < 1),
+  };
+})"""
+"""Of every table: whether it scrolls, shows the figure that matters, keeps the names in view."""
+
+
+def test_on_a_phone_tables_scroll_beside_their_names(page: Browser) -> None:
+    page.screen(390)
+    tables = page.run(TABLES)
+    assert any(table["scrolls"] for table in tables)
+    assert all(table["shown"] and table["kept"] for table in tables)
+    assert page.small_targets() == []
+    heads = page.run(
+        "return [...document.querySelectorAll('#methods thead th')].map(e => e.innerText)"
+    )
+    assert heads[1].split()[0] in ("Mean", "F1")
+
+
+def test_the_page_runs_and_fetches_nothing(report: Path, page: Browser) -> None:
+    assert "<script" not in report.read_text(encoding="utf-8")
+    fetched = "performance.getEntriesByType('resource').map(e => e.name.slice(0, 5))"
+    assert set(page.run(f"return {fetched}")) <= {"data:"}

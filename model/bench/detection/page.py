@@ -12,11 +12,11 @@ from fgaf.model.bench.detection.summary import headline
 from fgaf.model.bench.report.page import number, render
 
 RATES: Final = (
+    ("f1", "F1", "", 1.0, 2),
     ("recall", "Recall", "%", 100.0, 1),
     ("precision", "Precision", "%", 100.0, 1),
-    ("f1", "F1", "", 1.0, 2),
 )
-"""Columns of the tables: figure, heading, unit, factor, decimals."""
+"""Columns of the tables: figure, heading, unit, factor, decimals; the first is the headline's."""
 
 
 def detection_page(results: dict[str, Any], outcomes: Sequence[Judged]) -> str:

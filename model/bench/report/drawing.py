@@ -10,6 +10,7 @@ import io
 import re
 from typing import Any, Final
 
+import matplotlib as mpl
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
@@ -30,7 +31,6 @@ WIDTH: Final = 5.0
 """Inches: 360 px at 72 per inch, the width of a phone, so that text keeps its size there."""
 STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "fgaf",
     "text.parse_math": False,
     "font.size": 10.0,
     "axes.spines.top": False,
@@ -83,7 +83,8 @@ def svg(figure: Figure, description: str) -> Markup:
         Text description of the figure, for screen readers.
     """
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    with mpl.rc_context({"svg.hashsalt": description}):  # ids differ between the figures of a page
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
