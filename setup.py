@@ -4,7 +4,7 @@ from setuptools import find_packages, setup
 
 ROOMS = ("base", "dataset", "acquire", "curate", "model")
 DATA = ("bench.presets", "bench.report.templates", "inference.weights")
-FILES = "py.typed *.pyi *.json *.toml *.yaml *.npz *.html *.css *.safetensors *.md"
+FILES = "py.typed *.pyi *.json *.toml *.yaml *.npz *.html *.css *.js *.safetensors *.md"
 
 setup(
     packages=["fgaf", *(f"fgaf.{room}" for room in ROOMS)]

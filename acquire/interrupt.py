@@ -38,6 +38,11 @@ class Interrupt:
         """Request a stop, as if this signal had come."""
         self._signal = signal.Signals(number)
 
+    @property
+    def requested(self) -> signal.Signals | None:
+        """The signal that requested a stop, None before."""
+        return self._signal
+
     def check(self) -> None:
         """Stop here if requested.
 

@@ -103,6 +103,11 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._devtools("Emulation.setEmulatedMedia", features=[scheme])
 
+    def offline(self, cut: bool) -> None:
+        """Cut the browser off the network, or connect it again."""
+        conditions = {"offline": cut, "latency": 0, "throughput": -1}
+        self._of_session("/chromium/network_conditions", network_conditions=conditions)
+
     def press(self, key: str) -> None:
         """Press and release a key: a character, or a name in `KEYS`."""
         value = KEYS.get(key, key)

@@ -33,8 +33,8 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def browser(chromium: Browser) -> Browser:
+def browser(chromium: Browser) -> Iterator[Browser]:
     """An empty page on a light desktop screen."""
-    chromium.visit("about:blank")
     chromium.screen(1440)
-    return chromium
+    yield chromium
+    chromium.visit("about:blank")

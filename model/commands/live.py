@@ -12,7 +12,7 @@ import click
 
 from fgaf.acquire.commands.options import set_option
 from fgaf.base.bounds import Count, DistanceUm, DurationS, Port
-from fgaf.base.console import Tool, count, echo, finish
+from fgaf.base.console import Tool, command_line, count, echo, finish
 from fgaf.base.names import printable
 from fgaf.base.options import PATH, Number, head_option, json_option, overwrite_option
 
@@ -145,6 +145,7 @@ def live(
             frames=frames,
             seconds=seconds,
             model_name=str(model),
+            command=command_line("fgaf-live", *sys.argv[1:]),
             say=lambda line: echo(line, err=True),
             watch=screen.watch,
         )
@@ -173,14 +174,17 @@ class Screen:
 
     def watch(self, results: Iterator[LiveFrame]) -> Iterator[LiveFrame]:
         """Pass results on, and show them."""
-        drawn_s = 0.0
+        from fgaf.model.live.pace import Rate
+
+        drawn_s, rate = 0.0, Rate()
         for frame in results:
+            rate.count()
             if self._draws and time.monotonic() - drawn_s > _REDRAW_S:
                 drawn_s = time.monotonic()
                 follows = f", follows {frame.target}" if frame.target else ""
                 limit = ", at the drive's limit" if frame.at_limit else ""
                 line = (
-                    f"{frame.rate_hz:5.1f} frames/s, {count(len(frame.cells), 'cell')}, latency "
+                    f"{rate.hz:5.1f} frames/s, {count(len(frame.cells), 'cell')}, latency "
                     f"{frame.latency_p50_ms:.1f} ms (99 % {frame.latency_p99_ms:.1f}), "
                     f"{frame.dropped} dropped, drive {frame.drive_um:+.2f} µm{follows}{limit}"
                 )

@@ -57,14 +57,30 @@ class Autofocus:
         self._focus, self._shape = focus, shape
         self._lock = threading.Lock()
         self._wanted = wanted
+        self._released = False
         self._aim_um: float | None = None
         self.target: int | None = None
 
     def choose(self, wanted: int | None) -> None:
         """Follow another cell from the next frame on; None for the one nearest to the centre."""
         with self._lock:
-            self._wanted = wanted
+            self._wanted, self._released = wanted, False
             self.target = None
+
+    def release(self) -> None:
+        """Follow nothing from the next frame on: a move that has begun is finished."""
+        with self._lock:
+            self._released = True
+            self.target = self._aim_um = None
+            self._focus.stay()
+
+    @property
+    def wanted(self) -> int | str | None:
+        """Id of the cell to follow, or `CENTRE`; None after `release`."""
+        with self._lock:
+            if self._released:
+                return None
+            return CENTRE if self._wanted is None else self._wanted
 
     def follow(self, tracks: list[Track], now_ns: int, drive_um: float) -> float | None:
         """Send the drive to where the cell will be in focus when the move takes effect.
@@ -82,31 +98,27 @@ class Autofocus:
         -------
         Where the drive was sent, None when it stays.
         """
-        track = self._chosen(tracks)
-        if track is None or track.height is None:
-            return None
-        measured_ns = track.height.measured_ns
-        lead_ns = min(now_ns - measured_ns, round(_LONGEST_LEAD_S * 1e9))
-        z_um, _, _ = track.height.at(measured_ns + lead_ns + round(_LEAD_S * 1e9))
-        last_um = drive_um if self._aim_um is None else self._aim_um
-        if abs(z_um - last_um) < _LEAST_MOVE_UM:
-            return None
-        self._aim_um = z_um
-        return self._focus.aim(z_um)
-
-    def _chosen(self, tracks: list[Track]) -> Track | None:
         with self._lock:
-            for track in tracks:
-                if track.number == (self.target if self._wanted is None else self._wanted):
-                    self.target = track.number
-                    return track
-            self.target = None
-            if self._wanted is not None:
+            self.target = None if self._released else self._chosen(tracks)
+            track = next((each for each in tracks if each.number == self.target), None)
+            if track is None or track.height is None:
                 return None
-            measured = [track for track in tracks if track.height is not None and track.seen]
-            if not measured:
+            measured_ns = track.height.measured_ns
+            lead_ns = min(now_ns - measured_ns, round(_LONGEST_LEAD_S * 1e9))
+            z_um, _, _ = track.height.at(measured_ns + lead_ns + round(_LEAD_S * 1e9))
+            last_um = drive_um if self._aim_um is None else self._aim_um
+            if abs(z_um - last_um) < _LEAST_MOVE_UM:
                 return None
-            middle = (self._shape[0] / 2, self._shape[1] / 2)
-            nearest = min(measured, key=lambda t: math.dist((t.y, t.x), middle))
-            self.target = nearest.number
-            return nearest
+            self._aim_um = z_um
+            return self._focus.aim(z_um)
+
+    def _chosen(self, tracks: list[Track]) -> int | None:
+        """Number of the cell to follow, None where it is not in view."""
+        wanted = self.target if self._wanted is None else self._wanted
+        if any(track.number == wanted for track in tracks):
+            return wanted
+        measured = [track for track in tracks if track.height is not None and track.seen]
+        if self._wanted is not None or not measured:
+            return None
+        middle = (self._shape[0] / 2, self._shape[1] / 2)
+        return min(measured, key=lambda t: math.dist((t.y, t.x), middle)).number

@@ -68,6 +68,12 @@ class Focus:
             self.at_limit = self._target_um != drive_um
             return self._target_um
 
+    def stay(self) -> None:
+        """Forget the target, unless the drive is on its way already."""
+        with self._lock:
+            self._target_um = None
+            self.at_limit = False
+
     def at(self, time_ns: int) -> float:
         """Position of the drive at a time, µm, interpolated between the two readings around it.
 

@@ -221,6 +221,7 @@ class Live:
                 self._measure(track, drive_um, *readings[number], frame.time_host_ns)
         now_ns = self._devices.clock.now_ns()
         aim_um = self.pursuit.follow(tracks, now_ns, drive_um) if self.pursuit else None
+        target = self.pursuit.target if self.pursuit else None
         latency_ms = (now_ns - frame.time_host_ns) / 1e6
         self.pace.count(latency_ms, now_ns, arrival.dropped)
         p50, p99 = self.pace.latency_ms
@@ -240,14 +241,15 @@ class Live:
             rate_hz=self.pace.rate_hz,
             latency_p50_ms=p50,
             latency_p99_ms=p99,
-            target=self.pursuit.target if self.pursuit else None,
+            target=target,
             aim_um=aim_um,
-            at_limit=self._focus.at_limit,
+            at_limit=target is not None and self._focus.at_limit,
             cells=tuple(
                 self._cell(track, readings.get(number), frame.time_host_ns)
                 for number, track in enumerate(tracks)
             ),
             pixels=frame.pixels,
+            unconfirmed=self._tracker.unconfirmed,
         )
 
     def _read(

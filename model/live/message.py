@@ -78,7 +78,7 @@ class LiveFrame:
     dropped
         Frames dropped since the start because the loop or the camera's link was too slow.
     rate_hz
-        Frames per second, over the last seconds.
+        Frames per second of the rig's clock, over the last seconds.
     latency_p50_ms, latency_p99_ms
         Percentiles of the latency, over the last frames.
     target
@@ -91,6 +91,8 @@ class LiveFrame:
         All cells in view.
     pixels
         The frame itself, (Y, X); not part of the JSON.
+    unconfirmed
+        Number of spots that may be heads, but are not yet a cell.
     """
 
     frame_id: int
@@ -107,6 +109,7 @@ class LiveFrame:
     at_limit: bool
     cells: tuple[LiveCell, ...]
     pixels: npt.NDArray[Any]
+    unconfirmed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """All but the pixels as JSON values, numbers rounded to their precision."""

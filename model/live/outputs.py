@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ from fgaf.acquire.rig import Rig, open_rig
 from fgaf.model.inference.depth import DepthModel
 from fgaf.model.live.loop import Live, LiveSettings
 from fgaf.model.live.message import LiveFrame
-from fgaf.model.live.page import Page
+from fgaf.model.live.page import About, Page
 from fgaf.model.live.publisher import Publisher
 from fgaf.model.live.recorder import Recorder
 
@@ -36,6 +37,8 @@ class Done:
         Time from the middle of the exposure to the result, over the last frames.
     lines_dropped
         Lines that slow TCP clients lost.
+    ended
+        Why it ended.
     """
 
     seconds: float
@@ -46,6 +49,7 @@ class Done:
     latency_p50_ms: float
     latency_p99_ms: float
     lines_dropped: int
+    ended: str
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -88,6 +92,7 @@ class LiveOutputs:
         frames: int | None = None,
         seconds: float | None = None,
         model_name: str = "",
+        command: str = "",
         say: Callable[[str], None] = lambda _: None,
         watch: Watch = iter,
     ) -> Done:
@@ -101,6 +106,8 @@ class LiveOutputs:
             Limits; seconds are of the rig's clock.
         model_name
             Written into the file.
+        command
+            The command line that starts it again; the page shows it at the end.
         say
             Called with the addresses of page and port, and with the differences that `force`
             allowed.
@@ -126,10 +133,14 @@ class LiveOutputs:
                 page = stack.enter_context(
                     Page(
                         self.page,
-                        f"fgaf live: {rig.name or devices.camera.name}",
-                        devices.camera.bit_depth,
-                        model.card.half_range_um,
-                        loop.pursuit.choose if loop.pursuit is not None else None,
+                        About(
+                            f"fgaf live: {rig.name or devices.camera.name}",
+                            devices.camera.bit_depth,
+                            model.card.half_range_um,
+                            command,
+                            "" if self.record is None else self.record.name,
+                        ),
+                        loop.pursuit,
                         self.host,
                         self.names,
                     )
@@ -146,6 +157,7 @@ class LiveOutputs:
                 recorder = stack.enter_context(Recorder(self.record, about, self.overwrite))
             results = loop.frames(frames)
             stack.callback(results.close)
+            ended = "the limit of --frames was reached"
             for result in watch(results):
                 if recorder is not None:
                     recorder.put(result)
@@ -156,8 +168,13 @@ class LiveOutputs:
                 first_ns = result.result_ns if first_ns is None else first_ns
                 last_ns = result.result_ns
                 if seconds is not None and (last_ns - first_ns) / 1e9 >= seconds:
+                    ended = "the limit of --seconds was reached"
                     break
+            if interrupt.requested is not None:
+                ended = _stopped(interrupt.requested)
             results.close()
+            if page is not None:
+                page.end(ended)
         span_s = (last_ns - first_ns) / 1e9 if first_ns is not None and last_ns is not None else 0.0
         pace = loop.pace
         p50, p99 = pace.latency_ms
@@ -170,4 +187,9 @@ class LiveOutputs:
             latency_p50_ms=p50,
             latency_p99_ms=p99,
             lines_dropped=publisher.dropped if publisher is not None else 0,
+            ended=ended,
         )
+
+
+def _stopped(number: signal.Signals) -> str:
+    return f"stopped by {'Ctrl-C' if number is signal.SIGINT else number.name}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -10,6 +12,8 @@ import numpy as np
 _FRAMES: Final = 400
 _RATE_S: Final = 2.0
 _EVERY: Final = 10
+_NOW_S: Final = 1.0
+_FORGOTTEN_S: Final = 10.0
 
 
 class Pace:
@@ -52,7 +56,7 @@ class Pace:
 
     @property
     def rate_hz(self) -> float:
-        """Frames per second over the last two seconds; 0 before there are two frames."""
+        """Frames per second of the rig's clock, over two seconds; 0 before there are two."""
         if len(self._results) < 2:
             return 0.0
         span_s = (self._results[-1] - self._results[0]) / 1e9
@@ -62,3 +66,42 @@ class Pace:
     def latency_ms(self) -> tuple[float, float]:
         """Median and 99th percentile over the last 400 frames, renewed every ten."""
         return self._percentiles
+
+
+class Rate:
+    """Frames per second now, as a person sees them; it falls to 0 when frames stop.
+
+    Parameters
+    ----------
+    clock_s
+        Gives the time, s; by default of this computer, also where the rig's time is simulated.
+    """
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s = clock_s
+        self._times_s: deque[float] = deque()
+
+    def count(self) -> None:
+        """Count a frame that came now."""
+        self._times_s.append(self._clock_s())
+        self._forget()
+
+    @property
+    def hz(self) -> float:
+        """Mean over the last second, or over the last two frames where they are farther apart."""
+        self._forget()
+        times_s = self._times_s
+        if len(times_s) < 2:
+            return 0.0
+        interval_s = (times_s[-1] - times_s[0]) / (len(times_s) - 1)
+        waiting_s = self._clock_s() - times_s[-1]
+        if waiting_s > interval_s:  # the next frame is late
+            return len(times_s) / (self._clock_s() - times_s[0])
+        return 1 / interval_s if interval_s > 0 else 0.0
+
+    def _forget(self) -> None:
+        now_s, times_s = self._clock_s(), self._times_s
+        while (len(times_s) > 2 and now_s - times_s[0] > _NOW_S) or (
+            times_s and now_s - times_s[-1] > _FORGOTTEN_S
+        ):
+            times_s.popleft()

@@ -3,50 +3,90 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import json
-import re
 import threading
-from collections.abc import Callable, Sequence
-from functools import cache
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
-from importlib import resources
-from typing import Any, Final, Self
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from fgaf.base.inputs import parse_json
 from fgaf.model.live.access import Access, address_for_others
+from fgaf.model.live.document import document, policy
 from fgaf.model.live.message import LiveFrame
+from fgaf.model.live.pace import Rate
 from fgaf.model.live.publisher import port_error
 from fgaf.model.live.web import Handler, Server, is_number
 
 _WIDEST: Final = 960
 _QUALITY: Final = 80
-_WAIT_S: Final = 2.0
+_WAIT_S: Final = 0.5
+_FAREWELL_S: Final = 1.0
+"""How long browsers that asked in the last such time are waited for, to be told the end."""
 _MOST_NUMBER: Final = 2**53
 
-Choose = Callable[[int | None], None]
+
+class Follower(Protocol):
+    """What moves the drive after a cell, such as `Autofocus`."""
+
+    @property
+    def wanted(self) -> int | str | None:
+        """Id of the cell to follow, or "centre"; None where the drive stands still."""
+        ...
+
+    def choose(self, wanted: int | None) -> None:
+        """Follow the cell with this id; None for the one nearest to the centre."""
+        ...
+
+    def release(self) -> None:
+        """Follow nothing."""
+        ...
 
 
-class Page:
-    """A small web server for the newest frame; pictures are made only while a browser is open.
+@dataclass(frozen=True)
+class About:
+    """What a page says of its run.
 
-    Parameters
+    Attributes
     ----------
-    port
-        Port to listen on; 0 for any free port.
     title
         Of the page.
     bit_depth
         Bit depth of the frames.
     half_range_um
         Half range of the model's depth classes, for the colours of the heights.
-    choose
-        Called with the id of a clicked cell, or None for the one at the centre; None when the drive
-        follows no cell.
+    command
+        The command line that starts the run again; empty where there is none.
+    record
+        Name of the recording; empty where there is none.
+    """
+
+    title: str
+    bit_depth: int
+    half_range_um: float
+    command: str = ""
+    record: str = ""
+
+
+class Page:
+    """A small web server for the newest frame; pictures are made only while a browser is open.
+
+    At its end it waits a moment, so that open browsers are told why.
+
+    Parameters
+    ----------
+    port
+        Port to listen on; 0 for any free port.
+    about
+        What it says of the run.
+    follower
+        Follows the cell that is chosen on the page; None when the drive follows no cell.
     host
         Address to listen on; by default only this computer can connect.
     names
@@ -54,6 +94,8 @@ class Page:
 
     Attributes
     ----------
+    follower
+        As given.
     host, port
         Where it listens.
     token
@@ -68,37 +110,31 @@ class Page:
     def __init__(
         self,
         port: int,
-        title: str,
-        bit_depth: int,
-        half_range_um: float,
-        choose: Choose | None = None,
+        about: About,
+        follower: Follower | None = None,
         host: str = "127.0.0.1",
         names: Sequence[str] = (),
     ) -> None:
-        self._about = {
-            "title": title,
-            "half_range_um": half_range_um,
-            "chooses": choose is not None,
-        }
-        self._bit_depth, self._choose = bit_depth, choose
+        self._about, self.follower = about, follower
         self._frame: LiveFrame | None = None
+        self._rate = Rate()
         self._news = threading.Condition()
-        self._ended = False
+        self._ended: str | None = None
+        self._asked_s: dict[object, float] = {}
         self._made: tuple[LiveFrame, dict[str, Any]] | None = None
         self._making = threading.Lock()
 
         class Bound(_Handler):
             owner = self
-            policy = _policy()
+            policy = policy()
 
         try:
             self._server = Server((host, port), Bound)
         except OSError as error:
             raise port_error("--page", host, port, error) from error
         self.host, self.port = str(self._server.server_address[0]), self._server.server_address[1]
-        Bound.access = Access.to(self.host, (host, *names), moves=choose is not None)
+        Bound.access = Access.to(self.host, (host, *names), moves=follower is not None)
         self.token = Bound.access.token
-        self._about["needs_token"] = bool(self.token)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="page", daemon=True
         )
@@ -113,10 +149,15 @@ class Page:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end("" if error is None else f"error: {error}")
         with self._news:
-            self._ended = True
-            self._news.notify_all()
+            self._news.wait_for(self._all_told, _FAREWELL_S)
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -125,42 +166,78 @@ class Page:
         """Show a frame from now on; returns at once."""
         with self._news:
             self._frame = frame
+            self._rate.count()
             self._news.notify_all()
 
-    def choose(self, number: int | None) -> bool:
-        """Follow another cell; returns whether the drive follows cells at all."""
-        if self._choose is None:
-            return False
-        self._choose(number)
-        return True
+    def end(self, why: str) -> None:
+        """Say that the run has ended; the first reason counts."""
+        with self._news:
+            if self._ended is None:
+                self._ended = why
+            self._news.notify_all()
 
     def snapshot(self, after: int | None) -> dict[str, Any]:
-        """Wait for a frame other than number `after`, and return it with its picture.
+        """Wait a moment for a frame other than number `after`, and return it with its picture.
 
         Returns
         -------
         The result of `LiveFrame.to_dict` under "frame", with "jpeg" in base64, "step" (frame pixels
         per pixel of the picture), and "shape" of the frame; "frame" is None when no new one came.
+        Beside it what is always known: "title", "half_range_um", "command", "record", "chooses"
+        (whether the drive follows cells), "needs_token", "follows" (`Follower.wanted`), "rate_hz"
+        (frames per second now), and "ended", None or why the run has ended.
         """
 
         def fresh() -> bool:
-            return self._ended or (self._frame is not None and self._frame.frame_id != after)
+            return self._ended is not None or (
+                self._frame is not None and self._frame.frame_id != after
+            )
 
         with self._news:
             self._news.wait_for(fresh, _WAIT_S)
             frame = self._frame
-        if self._ended or frame is None or frame.frame_id == after:
-            return {**self._about, "frame": None, "ended": self._ended}
+            state = self._state()
+        if state["ended"] is not None or frame is None or frame.frame_id == after:
+            return state
         with self._making:  # all browsers share one picture
             if self._made is None or self._made[0] is not frame:
                 self._made = frame, self._picture(frame)
-            return self._made[1]
+            return state | self._made[1]
+
+    def told(self, browser: object, end: bool) -> None:
+        """Note that a browser got an answer, and whether it said that the run has ended."""
+        now_s = time.monotonic()
+        with self._news:
+            self._asked_s = {k: s for k, s in self._asked_s.items() if now_s - s < _FAREWELL_S}
+            if end:
+                self._asked_s.pop(browser, None)
+            else:
+                self._asked_s[browser] = now_s
+            self._news.notify_all()
+
+    def _all_told(self) -> bool:
+        now_s = time.monotonic()
+        return all(now_s - s > _FAREWELL_S for s in self._asked_s.values())
+
+    def _state(self) -> dict[str, Any]:
+        follower, about = self.follower, self._about
+        return {
+            "title": about.title,
+            "half_range_um": about.half_range_um,
+            "command": about.command,
+            "record": about.record,
+            "chooses": follower is not None,
+            "needs_token": bool(self.token),
+            "follows": follower.wanted if follower is not None else None,
+            "rate_hz": round(self._rate.hz, 2),
+            "ended": self._ended,
+            "frame": None,
+        }
 
     def _picture(self, frame: LiveFrame) -> dict[str, Any]:
         step = max(1, -(-frame.pixels.shape[1] // _WIDEST))
-        picture = _jpeg(frame.pixels[::step, ::step], self._bit_depth)
+        picture = _jpeg(frame.pixels[::step, ::step], self._about.bit_depth)
         return {
-            **self._about,
             "frame": frame.to_dict(),
             "shape": list(frame.pixels.shape),
             "step": step,
@@ -169,60 +246,49 @@ class Page:
 
 
 class _Handler(Handler):
-    """Answers the browser: the page, snapshots, and clicks."""
+    """Answers the browser: the page, snapshots, and what it asks of the drive."""
 
     owner: Page
 
     def get(self, path: str, query: str) -> None:
         if path == "/":
-            self.answer(_html(), "text/html; charset=utf-8")
+            self.answer(document(), "text/html; charset=utf-8")
         elif path == "/snapshot":
             word = query.removeprefix("after=")
             after = int(word) if is_number(word, _MOST_NUMBER) else None
-            self.answer(json.dumps(self.owner.snapshot(after)).encode(), "application/json")
+            state = self.owner.snapshot(after)
+            self.close_connection = state["ended"] is not None  # a new run takes the next one
+            self.answer(json.dumps(state).encode(), "application/json")
+            self.owner.told(self.client_address, self.close_connection)
         else:
             self.refuse(HTTPStatus.NOT_FOUND, "no such page; open / of this address")
 
     def post(self, path: str, body: bytes) -> None:
-        try:
-            number = parse_json(body)["id"]
-        except (ValueError, KeyError, TypeError):
-            number = ""
-        known = number is None or (type(number) is int and 0 < number <= _MOST_NUMBER)
-        if path != "/track" or not known:
-            self.refuse(HTTPStatus.BAD_REQUEST, 'send {"id": NUMBER or null} to /track')
-        elif self.owner.choose(number):
-            self.answer(b"{}", "application/json")
-        else:
+        follower = self.owner.follower
+        number = _number(body)
+        if path not in ("/track", "/stop") or (path == "/track" and number == 0):
+            self.refuse(
+                HTTPStatus.BAD_REQUEST, 'send {"id": NUMBER or null} to /track, or {} to /stop'
+            )
+        elif follower is None:
             self.refuse(HTTPStatus.CONFLICT, "start fgaf-live with --track to follow cells")
+        else:
+            if path == "/stop":
+                follower.release()
+            else:
+                follower.choose(number)
+            self.answer(b"{}", "application/json")
 
 
-@cache
-def _html() -> bytes:
-    return resources.files("fgaf.model.live").joinpath("page.html").read_bytes()
-
-
-@cache
-def _policy() -> str:
-    """Only the page's own script may run, identified by its checksum."""
-
-    def own(element: str) -> str:
-        inside = re.search(f"<{element}>(.*?)</{element}>", _html().decode(), re.DOTALL)
-        digest = hashlib.sha256(inside[1].encode() if inside else b"").digest()
-        return f"'sha256-{base64.b64encode(digest).decode()}'"
-
-    return "; ".join(
-        [
-            "default-src 'none'",
-            f"script-src {own('script')}",
-            f"style-src {own('style')}",
-            "img-src data:",
-            "connect-src 'self'",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'none'",
-        ]
-    )
+def _number(body: bytes) -> int | None:
+    """The cell that a request names, None for the centre; 0 where it names none."""
+    try:
+        number = parse_json(body)["id"]
+    except (ValueError, KeyError, TypeError):
+        return 0
+    if number is None or (type(number) is int and 0 < number <= _MOST_NUMBER):
+        return number
+    return 0
 
 
 def _jpeg(pixels: npt.NDArray[Any], bit_depth: int) -> bytes:

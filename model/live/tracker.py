@@ -175,6 +175,11 @@ class Tracker:
         """The confirmed cells, found or awaited, in the order of their numbers."""
         return sorted((t for t in self._tracks if t.number), key=lambda t: t.number)
 
+    @property
+    def unconfirmed(self) -> int:
+        """Number of spots that were not found often enough yet to be a cell."""
+        return sum(not track.number for track in self._tracks)
+
     def follow(self, pixels: Image, time_ns: int, drive_um: float | None = None) -> list[Track]:
         """Follow the cells into the next frame.
 

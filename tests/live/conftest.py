@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,8 @@ from fgaf.acquire import Devices, Frame, Rig, WallClock, load_rig
 from fgaf.model.deploy.open_model import open_model
 from fgaf.model.inference.depth import DepthModel
 from fgaf.model.live import LiveCell, LiveFrame
+from fgaf.model.live.page import About, Page
+from tests.live.pursuit import Pursuit
 
 SMALL = (
     "simulation.shape=[240, 320]",
@@ -179,3 +181,30 @@ def result() -> Callable[..., LiveFrame]:
         return LiveFrame(**values | instead)
 
     return made
+
+
+@pytest.fixture
+def pursuit() -> Pursuit:
+    """What a page asks of the drive."""
+    return Pursuit()
+
+
+@pytest.fixture
+def about() -> About:
+    """A run of which a page tells."""
+    return About("fgaf live: test", 8, 2.0, "fgaf-live rig.toml run --track centre", "swim.h5")
+
+
+@pytest.fixture
+def page(about: About, pursuit: Pursuit) -> Iterator[Page]:
+    """A page without a frame yet, of a run with --track."""
+    with Page(0, about, pursuit) as served:
+        yield served
+
+
+@pytest.fixture
+def open_page(about: About, pursuit: Pursuit, result: Callable[..., LiveFrame]) -> Iterator[Page]:
+    """A page for other computers too, of a run with --track."""
+    with Page(0, about, pursuit, "0.0.0.0", ["Scope.Lab.example"]) as served:
+        served.show(result(7))
+        yield served

@@ -11,7 +11,11 @@ from fgaf.acquire import Clock, DeviceError, Interrupt, Stage, WallClock
 from fgaf.acquire.control.drive import Drive
 from fgaf.acquire.drivers.simulated_clock import SimulatedClock
 from fgaf.acquire.rig import StageTable
+from fgaf.model.live.autofocus import Autofocus
 from fgaf.model.live.focus import Focus
+from fgaf.model.live.height import Height
+from fgaf.model.live.motion import Motion
+from fgaf.model.live.tracker import Track
 
 
 def focus_of(
@@ -74,6 +78,26 @@ def test_targets_stay_within_the_limits_and_the_newest_counts() -> None:
     focus.look()
     focus.look()
     assert stage.went == [2.0]
+
+
+def test_a_drive_that_is_released_stands_still_until_a_cell_is_chosen() -> None:
+    stage = Line()
+    stage.stands = True
+    focus = focus_of(stage, SimulatedClock(), (-5.0, 5.0))
+    cell = Track(Motion.begin(5, 5, 0, 0.15), 5, 5, 0.9, 0.9, 0, 0, 1, height=Height(9.0, 0.1, 0))
+    pursuit = Autofocus(focus, (10, 10))
+    assert pursuit.follow([cell], 0, 0.0) == 5.0
+    assert (pursuit.wanted, pursuit.target, focus.at_limit) == ("centre", 1, True)
+    pursuit.release()
+    assert pursuit.follow([cell], 0, 0.0) is None
+    assert (pursuit.wanted, pursuit.target, focus.at_limit) == (None, None, False)
+    focus.look()
+    assert stage.went == []
+    pursuit.choose(1)
+    assert pursuit.follow([cell], 0, 0.0) == 5.0
+    assert (pursuit.wanted, pursuit.target) == (1, 1)
+    focus.look()
+    assert stage.went == [5.0]
 
 
 def test_moves_go_beyond_the_play_and_positions_are_the_objectives() -> None:

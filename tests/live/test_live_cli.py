@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import h5py
@@ -39,6 +41,7 @@ def test_the_result_as_json_alone_on_stdout(small: tuple[str, ...]) -> None:
     done = run(small, "--page", "0", "--tcp", "0", "--frames", "3", "--json")
     result = json.loads(done.stdout)
     assert result["frames"] == 3
+    assert result["ended"] == "the limit of --frames was reached"
     assert {"dropped", "cells", "rate_hz", "latency_p99_ms", "lines_dropped"} <= result.keys()
     assert "page: http://127.0.0.1:" in done.stderr
 
@@ -102,7 +105,7 @@ def test_ctrl_c_ends_a_run_with_its_line_and_its_file(
     path = tmp_path / "swim.h5"
     program = Path(sys.executable).with_name("fgaf-live")
     settings = [word for override in small for word in ("--set", override)]
-    words = [program, "sim", "sim", *settings, "--page", "off", "--tcp", "0", "--track", "centre"]
+    words = [program, "sim", "sim", *settings, "--page", "0", "--tcp", "0", "--track", "centre"]
     with subprocess.Popen(
         [*words, "--record", path],
         stdout=subprocess.PIPE,
@@ -112,13 +115,22 @@ def test_ctrl_c_ends_a_run_with_its_line_and_its_file(
     ) as process:
         assert process.stderr is not None
         port = int(process.stderr.readline().rpartition(":")[2])
+        page = http.client.HTTPConnection(process.stderr.readline().split("/")[2], timeout=60)
         with socket.create_connection(("127.0.0.1", port)) as robot, robot.makefile() as lines:
             first = json.loads(next(lines))
             assert first["format"] == "fgaf-live"
             process.send_signal(signal.SIGINT)
+            with closing(page):
+                told = {"ended": None}
+                while told["ended"] is None:
+                    page.request("GET", "/snapshot")
+                    told = json.loads(page.getresponse().read())
             out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert out.startswith("live for ")
+    assert told["ended"] == "stopped by Ctrl-C"
+    assert told["command"].startswith("fgaf-live sim sim --set ")
+    assert told["record"] == "swim.h5"
     with h5py.File(path) as file:
         assert file.attrs["complete"]
 

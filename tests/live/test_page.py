@@ -1,4 +1,4 @@
-"""The page: served to this computer only, and alive in a real browser."""
+"""The page as a server: what it answers, to whom, and how it ends."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,24 +21,10 @@ from PIL import Image
 
 from fgaf import FgafError
 from fgaf.model.live import LiveFrame, web
-from fgaf.model.live.page import Page
-from tests.browser import Browser
+from fgaf.model.live.page import About, Page
+from tests.live.pursuit import Pursuit
 
 PATIENCE_S = 60.0
-
-
-@pytest.fixture
-def chosen() -> list[int | None]:
-    """Which cells were clicked."""
-    return []
-
-
-@pytest.fixture
-def page(chosen: list[int | None], result: Callable[..., LiveFrame]) -> Iterator[Page]:
-    """A page that shows one frame, of a run with --track."""
-    with Page(0, "fgaf live: test", 8, 2.0, chosen.append) as served:
-        served.show(result(7, target=1))
-        yield served
 
 
 def ask(page: Page, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, bytes]:
@@ -49,7 +36,10 @@ def ask(page: Page, method: str, path: str, body: Any = None, **headers: str) ->
     return answer.status, read
 
 
-def test_a_snapshot_is_the_frame_and_its_picture(page: Page) -> None:
+def test_a_snapshot_is_the_frame_and_its_picture(
+    page: Page, result: Callable[..., LiveFrame]
+) -> None:
+    page.show(result(7))
     status, body = ask(page, "GET", "/snapshot")
     read = json.loads(body)
     assert status == 200
@@ -60,8 +50,10 @@ def test_a_snapshot_is_the_frame_and_its_picture(page: Page) -> None:
         assert abs(int(np.asarray(picture)[3, 3]) - 120) < 4
 
 
-def test_wide_frames_and_16_bits_are_made_small(result: Callable[..., LiveFrame]) -> None:
-    with Page(0, "x", 12, 2.0) as page:
+def test_wide_frames_and_16_bits_are_made_small(
+    about: About, result: Callable[..., LiveFrame]
+) -> None:
+    with Page(0, replace(about, bit_depth=12)) as page:
         page.show(result(pixels=np.full((300, 2000), 2048, np.uint16)))
         read = page.snapshot(None)
     with Image.open(io.BytesIO(base64.b64decode(read["jpeg"]))) as picture:
@@ -69,28 +61,84 @@ def test_wide_frames_and_16_bits_are_made_small(result: Callable[..., LiveFrame]
         assert abs(int(np.asarray(picture)[3, 3]) - 128) < 4
 
 
-def test_a_click_chooses_a_cell_and_nothing_else_does(page: Page, chosen: list[int | None]) -> None:
+def test_a_request_moves_the_drive_and_nothing_else_does(page: Page, pursuit: Pursuit) -> None:
     kind = {"Content-Type": "application/json"}
     assert ask(page, "POST", "/track", '{"id": 2}', **kind)[0] == 200
+    assert json.loads(ask(page, "GET", "/snapshot")[1])["follows"] == 2
     assert ask(page, "POST", "/track", '{"id": null}', **kind)[0] == 200
-    assert chosen == [2, None]
-    assert ask(page, "POST", "/track", '{"id": 2}')[0] == 400
+    assert ask(page, "POST", "/stop", "{}", **kind)[0] == 200
+    assert json.loads(ask(page, "GET", "/snapshot")[1])["follows"] is None
+    assert pursuit.asked == [2, None, "release"]
+    for path in ("/track", "/stop"):
+        assert ask(page, "POST", path, '{"id": 2}')[0] == 400
     for wrong in ('{"id": "2"}', '{"id": true}', "{}", "x", '{"id": -1}'):
         assert ask(page, "POST", "/track", wrong, **kind)[0] == 400
     assert ask(page, "GET", "/", Host="evil.example:80")[0] == 403
     assert ask(page, "GET", "/else")[0] == 404
-    assert chosen == [2, None]
+    assert pursuit.asked == [2, None, "release"]
 
 
-def test_without_track_a_click_is_refused() -> None:
-    with Page(0, "x", 8, 2.0) as page:
+@pytest.mark.parametrize("path", ["/track", "/stop"])
+def test_without_track_a_request_to_move_is_refused(path: str, about: About) -> None:
+    with Page(0, about) as page:
         kind = {"Content-Type": "application/json"}
-        assert ask(page, "POST", "/track", '{"id": 1}', **kind)[0] == 409
+        assert ask(page, "POST", path, '{"id": 1}', **kind)[0] == 409
 
 
-def test_a_port_that_is_taken_is_one_line(page: Page) -> None:
+class Viewer(threading.Thread):
+    """Asks a page for snapshots, as a browser does, until it is told the end."""
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(daemon=True)
+        self.ended: str | None = None
+        self._asked = threading.Event()
+        self._connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=PATIENCE_S)
+        self.start()
+        assert self._asked.wait(PATIENCE_S)
+
+    def run(self) -> None:
+        while self.ended is None:
+            self._connection.request("GET", "/snapshot")
+            self.ended = json.loads(self._connection.getresponse().read())["ended"]
+            self._asked.set()
+        self._connection.close()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that waits for good until all who look are told the end."""
+    monkeypatch.setattr("fgaf.model.live.page._FAREWELL_S", 1e6)
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("viewers", [0, 3])
+def test_viewers_are_told_why_a_run_ended(viewers: int, about: About) -> None:
+    with Page(0, about) as page:
+        looking = [Viewer(page) for _ in range(viewers)]
+        page.end("the limit of --frames was reached")
+    for viewer in looking:
+        viewer.join(PATIENCE_S)
+        assert viewer.ended == "the limit of --frames was reached"
+
+
+@pytest.mark.usefixtures("patient")
+def test_viewers_are_told_the_error_that_ended_a_run(about: About) -> None:
+    looking: list[Viewer] = []
+
+    def run() -> None:
+        with Page(0, about) as page:
+            looking.append(Viewer(page))
+            raise FgafError("the camera was unplugged")
+
+    with pytest.raises(FgafError, match="was unplugged"):
+        run()
+    looking[0].join(PATIENCE_S)
+    assert looking[0].ended == "error: the camera was unplugged"
+
+
+def test_a_port_that_is_taken_is_one_line(page: Page, about: About) -> None:
     with pytest.raises(FgafError, match="choose another port with --page"):
-        Page(page.port, "x", 8, 2.0)
+        Page(page.port, about)
 
 
 def talk(page: Page, data: bytes) -> bytes:
@@ -139,7 +187,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_malformed_requests_are_answered_in_silence(
-    name: str, page: Page, chosen: list[int | None], capfd: pytest.CaptureFixture[str]
+    name: str, page: Page, pursuit: Pursuit, capfd: pytest.CaptureFixture[str]
 ) -> None:
     data, status = MALFORMED[name]
     answer = talk(page, data)
@@ -148,12 +196,15 @@ def test_malformed_requests_are_answered_in_silence(
     else:
         assert answer == b""
     assert ask(page, "GET", "/")[0] == 200
-    assert chosen == []
+    assert pursuit.asked == []
     assert capfd.readouterr().err == ""
 
 
-def test_clients_that_leave_are_no_error(page: Page, capfd: pytest.CaptureFixture[str]) -> None:
+def test_clients_that_leave_are_no_error(
+    page: Page, capfd: pytest.CaptureFixture[str], result: Callable[..., LiveFrame]
+) -> None:
     """Before the request, within it, within the answer, and while the page waits for news."""
+    page.show(result(7))
     reset = struct.pack("ii", 1, 0)
     whole = b"GET /snapshot HTTP/1.1\r\n" + HOST + b"\r\n"
     waits = whole.replace(b"snapshot", b"snapshot?after=7")
@@ -220,14 +271,6 @@ def test_every_answer_keeps_other_pages_out(page: Page) -> None:
         assert "Python" not in headers["Server"]
 
 
-@pytest.fixture
-def open_page(chosen: list[int | None], result: Callable[..., LiveFrame]) -> Iterator[Page]:
-    """A page for other computers too, of a run with --track."""
-    with Page(0, "x", 8, 2.0, chosen.append, "0.0.0.0", ["Scope.Lab.example"]) as served:
-        served.show(result(7))
-        yield served
-
-
 @pytest.mark.parametrize(
     ("host", "status"),
     [
@@ -246,76 +289,16 @@ def test_the_host_is_checked_when_open_to_others(host: str, status: int, open_pa
 
 
 def test_a_page_open_to_others_needs_its_token_to_move_the_drive(
-    open_page: Page, page: Page, chosen: list[int | None]
+    open_page: Page, page: Page, pursuit: Pursuit
 ) -> None:
     kind = {"Content-Type": "application/json"}
     assert len(open_page.token) > 20
     assert open_page.address.endswith(f"/?token={open_page.token}")
     for wrong in ({}, {"X-Fgaf-Token": ""}, {"X-Fgaf-Token": "x"}, {"X-Fgaf-Token": "\xe4"}):
         assert ask(open_page, "POST", "/track", '{"id": 2}', **kind, **wrong)[0] == 403
-    assert chosen == []
+    assert pursuit.asked == []
     assert ask(open_page, "GET", "/snapshot")[0] == 200
     right = {"X-Fgaf-Token": open_page.token}
     assert ask(open_page, "POST", "/track", '{"id": 2}', **kind, **right)[0] == 200
-    assert chosen == [2]
+    assert pursuit.asked == [2]
     assert (page.token, page.address) == ("", f"http://127.0.0.1:{page.port}/")
-
-
-def test_a_browser_shows_the_cells_and_chooses_one(
-    browser: Browser, page: Page, chosen: list[int | None], result: Callable[..., LiveFrame]
-) -> None:
-    browser.visit(page.address)
-    browser.wait("document.getElementById('frame').textContent === '7'")
-    rows = browser.run(
-        "return [...document.querySelectorAll('#cells tr')]"
-        ".map(row => [...row.children].map(cell => cell.textContent))"
-    )
-    assert rows == [["1", "−0.40", "0.10", "+0.40", "22"], ["2", "–", "–", "–", "0"]]
-    assert browser.run("return document.querySelector('tr.target').dataset.id") == "1"
-    assert browser.run("return document.title") == "fgaf live: test"
-    # The marks are drawn in colour on a grey picture.
-    assert browser.run(
-        "const c = document.getElementById('picture');"
-        "const p = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
-        "let n = 0; for (let i = 0; i < p.length; i += 4) n += Math.abs(p[i] - p[i + 2]) > 30;"
-        "return n > 20"
-    )
-    page.show(result(8))
-    browser.wait("document.getElementById('frame').textContent === '8'")
-    browser.run(
-        "const c = document.getElementById('picture'), b = c.getBoundingClientRect();"
-        "c.dispatchEvent(new MouseEvent('click', {bubbles: true,"
-        "clientX: b.left + 120 / 160 * b.width, clientY: b.top + 30 / 128 * b.height}))"
-    )
-    deadline = time.monotonic() + PATIENCE_S
-    while chosen != [2]:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def test_a_browser_keeps_the_token_and_runs_no_foreign_script(
-    browser: Browser, open_page: Page, chosen: list[int | None]
-) -> None:
-    plain = f"http://127.0.0.1:{open_page.port}/"
-    follow = "document.getElementById('centre')"
-    browser.visit(plain)
-    browser.wait("document.getElementById('frame').textContent === '7'")
-    assert browser.run("return document.getElementById('choice').hidden")
-    browser.run(f"{follow}.click()")
-    browser.wait("document.getElementById('refused').textContent.includes('with its token')")
-    browser.visit(f"{plain}?token={open_page.token}")
-    browser.wait("document.getElementById('choice').hidden === false")
-    assert browser.run("return location.href") == plain
-    browser.visit(plain)
-    browser.wait("document.getElementById('choice').hidden === false")
-    browser.run(f"{follow}.click()")
-    deadline = time.monotonic() + PATIENCE_S
-    while chosen != [None]:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    browser.run(
-        "const s = document.createElement('script'); s.textContent = 'window.foreign = 1';"
-        "document.body.append(s); document.body.insertAdjacentHTML("
-        "'beforeend', '<img src=x onerror=\"window.foreign = 2\">')"
-    )
-    assert browser.run("return typeof window.foreign") == "undefined"

@@ -94,6 +94,19 @@ def test_a_mark_on_the_sensor_is_dropped_when_the_drive_moves_and_a_still_cell_i
     assert cells <= {track.number for track in found.known}
 
 
+def test_heads_that_were_found_once_are_no_cells_yet() -> None:
+    drawing = Drawing(20.0)
+    for place in ((-5.0, -5.0), (5.0, 5.0)):
+        drawing.head(place)
+    frame = drawing.image()
+    found = Tracker(frame.shape, DRAWN_UM, 4.7, shipped())
+    found.begin(found.search(frame, 0), 0)
+    assert (len(found.known), found.unconfirmed) == (0, 2)
+    for number in (1, 2):
+        found.follow(frame, number * FRAME_NS)
+    assert (len(found.known), found.unconfirmed) == (2, 0)
+
+
 @pytest.mark.parametrize("diameter", [3.0, 12.0])
 def test_objects_of_another_length_are_followed_too(diameter: float) -> None:
     drawing = Drawing(8 * diameter)
