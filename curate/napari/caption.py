@@ -1,11 +1,70 @@
-"""The text above the pictures of a cell: its name, suggestion and decision."""
+"""The text around the pictures of a cell: its name, suggestion and decision."""
 
 from __future__ import annotations
 
-from qtpy.QtGui import QColor
+from typing import Final
 
-from fgaf.curate.napari.colours import Colours
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QFrame, QLabel, QScrollArea
+
+from fgaf.base.console import count
+from fgaf.curate.napari.colours import MARKS, Colours
 from fgaf.curate.session.annotation_controller import AnnotationController
+
+_SLACK: Final = 3
+"""Height that a line with signs of another font needs beyond that of the font, pixels."""
+
+
+class Lines(QScrollArea):
+    """Text in an area of fixed height: a longer text scrolls, and is the tooltip.
+
+    Parameters
+    ----------
+    lines
+        Height of the area, in lines of text.
+    """
+
+    def __init__(self, lines: int) -> None:
+        super().__init__()
+        self._lines = lines
+        self._label = QLabel()
+        self._label.setWordWrap(True)
+        self._label.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidgetResizable(True)
+        self.setWidget(self._label)
+        self._fix()
+
+    def set_text(self, text: str, colour: QColor | None = None) -> None:
+        """Show a text, in a colour or in that of the theme.
+
+        Parameters
+        ----------
+        text
+            Plain, or HTML.
+        colour
+            Its colour; None for that of the theme.
+        """
+        self._label.setStyleSheet("" if colour is None else f"color: {colour.name()}")
+        self._label.setText(text)
+        self.setToolTip(text)
+        bar = self.verticalScrollBar()
+        if bar is not None:
+            bar.setValue(0)
+
+    def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Follow the theme's font."""
+        super().changeEvent(event)
+        self._fix()
+
+    def _fix(self) -> None:
+        shown = self._label.text()
+        self._label.setText("<br>".join("X" * self._lines))
+        self.setFixedHeight(self._label.sizeHint().height() + _SLACK * self._lines)
+        self._label.setText(shown)
 
 
 def title(controller: AnnotationController) -> str:
@@ -42,6 +101,9 @@ def facts(controller: AnnotationController, colours: Colours) -> list[str]:
             f"{100 * suggestion.confidence:.0f} %"
         )
         lines.append(coloured(words, colours.suggested))
+    stays = _why_not_kept(controller)
+    if stays:
+        lines.append(coloured(f"cannot be kept with this focus: {stays}", colours.warning))
     if suggestion is not None and suggestion.problem:
         lines.append(coloured(suggestion.problem, colours.warning))
     if cell is not None and cell.jump:
@@ -60,6 +122,35 @@ def facts(controller: AnnotationController, colours: Colours) -> list[str]:
     return lines
 
 
+def ending(controller: AnnotationController) -> list[str]:
+    """Text for a queue whose cells are all done: the counts, and what comes next.
+
+    Parameters
+    ----------
+    controller
+        The controller, with its queue.
+    """
+    counts = controller.session.state.counts()
+    found, kept, todo = counts.pop("found"), counts.pop("kept"), counts.pop("open", 0)
+    parts = [f"{count(found, 'cell')} in this session: {kept} kept"]
+    parts += [f"{number} {reason}" for reason, number in counts.items()]
+    parts += [f"{todo} not decided"] if todo else []
+    return [
+        ", ".join(parts),
+        "Next: Export… writes the kept cells into an archive.",
+        "To look at them once more: previous cell, undo, or a click on a box in the field.",
+    ]
+
+
+def legend() -> str:
+    """Text with the states of a cell, each with its symbol, in the colour of its box."""
+    return ", ".join(
+        f'<span style="background: #333; color: {mark.colour}">&nbsp;{mark.sign}&nbsp;</span>'
+        f" {state}"
+        for state, mark in MARKS.items()
+    )
+
+
 def coloured(words: str, colour: QColor) -> str:
     """Give words a colour, as HTML.
 
@@ -71,3 +162,11 @@ def coloured(words: str, colour: QColor) -> str:
         Their colour.
     """
     return f'<span style="color: {colour.name()}">{words}</span>'
+
+
+def _why_not_kept(controller: AnnotationController) -> str:
+    """Why the cell cannot be kept with its focus in the plane in view; empty if it can."""
+    cell, ref = controller.cell, controller.stack
+    if cell is None or ref is None or not ref.z_um:
+        return ""
+    return controller.session.state.focus_rejection_reason(cell, ref.z_um[controller.plane])

@@ -1,11 +1,43 @@
-"""Colours that match napari's theme."""
+"""Colours of the panel, which match napari's theme, and of the boxes in the field."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from napari.utils.theme import get_theme
 from qtpy.QtGui import QColor
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How a cell of one state is drawn in the field.
+
+    Attributes
+    ----------
+    colour
+        Colour of its box.
+    symbol
+        Symbol at the corner of its box, as napari names it; empty for none.
+    sign
+        The same symbol in a text.
+    """
+
+    colour: str
+    symbol: str
+    sign: str
+
+
+MARKS: Final[dict[str, Mark]] = {
+    "open": Mark("#ffe14d", "", "□"),
+    "kept": Mark("#80ffca", "disc", "●"),
+    "rejected": Mark("#aaaaaa", "x", "✖"),
+    "unsure": Mark("#e69973", "diamond", "◆"),
+    "auto": Mark("#95b0e6", "triangle_up", "▲"),
+}
+"""Colours that differ also for the colour-blind; all have a luminance of at least 0.4."""
+EDGE: Final = "#000000"
+"""Drawn on both sides of the coloured line: on any grey one of the two has a contrast of 3."""
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,20 @@
-"""A sheet of text over the panel: the keys, or the status of the session."""
+"""A sheet of text over the field: the keys, or the status of the session."""
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QWidget
+
+from fgaf.curate.napari.colours import Colours
 
 
 class Overlay(QScrollArea):
-    """Covers a widget with text until it is hidden again.
+    """Lies over a widget, at its right edge, until it is hidden again.
 
     Parameters
     ----------
-    parent
-        The widget that is covered.
+    beside
+        The widget below: the field, so that the cell in the panel stays in view.
 
     Attributes
     ----------
@@ -23,19 +24,20 @@ class Overlay(QScrollArea):
         The label that holds the text.
     """
 
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
+    def __init__(self, beside: QWidget) -> None:
+        super().__init__(beside)
         self.shown = ""
         self.text = QLabel()
         self.text.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.text.setWordWrap(True)
         self.text.setMargin(12)
         self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setWidgetResizable(True)
         self.setWidget(self.text)
         self.hide()
+        beside.installEventFilter(self)
 
-    def show_sheet(self, name: str, html: str, ground: QColor) -> None:
+    def show_sheet(self, name: str, html: str, colours: Colours) -> None:
         """Show a sheet.
 
         Parameters
@@ -44,12 +46,13 @@ class Overlay(QScrollArea):
             Its name, see `shown`.
         html
             Its text.
-        ground
-            Colour behind the text.
+        colours
+            Colours of the theme.
         """
         self.shown = name
         self.text.setText(html)
-        self.paint_ground(ground)
+        self.dye(colours)
+        self._place()
         self.show()
         self.raise_()
 
@@ -58,6 +61,19 @@ class Overlay(QScrollArea):
         self.shown = ""
         self.hide()
 
-    def paint_ground(self, ground: QColor) -> None:
-        """Set the colour behind the text."""
-        self.setStyleSheet(f"background: {ground.name()}")
+    def dye(self, colours: Colours) -> None:
+        """Take the colours of a theme."""
+        ground, text = colours.ground.name(), colours.text.name()
+        self.setStyleSheet(f"background: {ground}; color: {text}")
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 - Qt's name
+        """Follow the size of the widget below."""
+        if self.shown and event is not None and event.type() == QEvent.Type.Resize:
+            self._place()
+        return super().eventFilter(watched, event)
+
+    def _place(self) -> None:
+        below = self.parentWidget()
+        if below is not None:
+            width = min(self.text.sizeHint().width() + 24, below.width())
+            self.setGeometry(below.width() - width, 0, width, below.height())

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from napari.utils.notifications import show_info
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtGui import QColor, QKeySequence, QResizeEvent, QShortcut
+from qtpy.QtGui import QKeySequence, QShortcut, QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHBoxLayout,
-    QLabel,
-    QProgressBar,
     QPushButton,
     QSizePolicy,
     QVBoxLayout,
@@ -26,14 +26,15 @@ from qtpy.QtWidgets import (
 from fgaf.base.console import count
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.curate.compile import compile_archive
-from fgaf.curate.napari.caption import coloured, facts, title
+from fgaf.curate.napari.caption import Lines, ending, facts, legend, title
 from fgaf.curate.napari.colours import Colours
-from fgaf.curate.napari.field import COLOURS, Field
+from fgaf.curate.napari.dock import Dock
+from fgaf.curate.napari.field import Field
 from fgaf.curate.napari.overlay import Overlay
-from fgaf.curate.napari.preferences import Preferences
-from fgaf.curate.napari.search import Search
-from fgaf.curate.napari.shortcuts import as_html, with_keys
-from fgaf.curate.napari.views import CurveView, FilmStrip, PatchView
+from fgaf.curate.napari.preferences import Preferences, remember_panel
+from fgaf.curate.napari.search import Progress, Search
+from fgaf.curate.napari.shortcuts import DECIDE, FAR_PX, NEED_A_CELL, as_html, with_keys
+from fgaf.curate.napari.views import Pictures
 from fgaf.curate.session.annotation_controller import REASONS, AnnotationController
 from fgaf.curate.session.closeup import Closeup, Closeups
 from fgaf.curate.session.finding import Found, note_repeats, take_in
@@ -46,7 +47,17 @@ from fgaf.dataset.archive import write_archive
 _SOON_MS: Final = 15
 """Delay of the field, so that several keys in quick succession move it only once."""
 _WIDTH: Final = 330
-_NUDGES: Final = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
+_WAYS: Final = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
+_LOADING: Final = "loading…"
+_BUTTONS: Final = (
+    (
+        ("accept", "Accept"),
+        ("focus_here", "Focus here"),
+        ("reject", "Reject"),
+        ("unsure", "Unsure"),
+    ),
+    (("undo", "Undo"), ("redo", "Redo"), ("add_cell", "Add"), ("help", "Keys")),
+)
 
 
 class Lifetime:
@@ -77,7 +88,7 @@ class Panel(QWidget):
     session
         Open session; closed with the panel.
     preferences
-        Annotator, order, keys.
+        Annotator, order, keys, width.
     queue
         Which cells; None for all in the preferred order.
     paths
@@ -107,40 +118,69 @@ class Panel(QWidget):
             session, preferences.name, queue, advance=preferences.advance
         )
         self.closeups = Closeups(state.settings.patch_px, state.head_um)
-        self.field = Field(viewer, self._placed, self._turned)
         self.message = ""
+        self.finished = False
         self._adding = False
+        self._loaded = ""
+        self._overlay: Overlay | None = None
         try:
             self.shortcuts = with_keys(preferences.keys)
         except SettingError as error:
             self.shortcuts, note = with_keys({}), f"{error} (the default keys are used)"
-        self._build()
-        self._bind()
-        self._later = QTimer(self)
-        self._later.setSingleShot(True)
-        self._later.timeout.connect(self.follow)
-        viewer.events.theme.connect(self._themed)
-        viewer.mouse_drag_callbacks.append(self._clicked)
+        self.field = Field(viewer, self._placed, self._turned, self._clicked, self._lost)
+        self.field.hint = f"{self._key('help')}: keys of the curation"
         self.search = Search(state, paths, network)
         self.search.found.connect(self._found)
         self.search.ended.connect(self._searched)
         self.life = Lifetime(session, self.closeups, self.field, self.search)
         self.destroyed.connect(self.life.end)
+        self._actions = self._table()
+        self._build()
+        self._bind()
+        self._dock = Dock(self, preferences.panel_percent / 100, remember_panel, self._closed)
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.timeout.connect(self.follow)
+        viewer.events.theme.connect(self._themed)
         self.say(note)
-        self.refresh()
         if paths and not session.read_only:
-            self._progress.setMaximum(len(paths))
-            self._searching.show()
+            self._progress.begin(len(paths))
             self.search.start()
+        self._finish()
+        self.refresh()
+
+    @property
+    def loading(self) -> bool:
+        """Whether the pictures of the cell in view are still being read."""
+        return self.pictures.empty and self.pictures.words == _LOADING
 
     def act(self, action: str) -> None:
         """Run an action of the shortcuts' table; errors are shown in the line below."""
+        if action in NEED_A_CELL and self.pictures.empty:
+            self.say(f"no cell is in view ({self._why_empty()}): nothing is done")
+            return
         try:
-            self.say(self._actions()[action]() or "")
+            self.say(self._actions[action]() or "")
         except (FgafError, OSError) as error:
             self.say(str(error), wrong=True)
+        else:
+            if action in DECIDE and self.controller.advance:
+                self._finish()
         if action not in ("help", "status"):
             self.refresh()
+
+    def go(self, name: str) -> None:
+        """Show a cell.
+
+        Parameters
+        ----------
+        name
+            Its name; it need not be in the queue.
+        """
+        self.controller.go(name)
+        self.finished = False
+        self.say("")
+        self.refresh()
 
     def say(self, words: str, wrong: bool = False) -> None:
         """Put a line under the panel.
@@ -153,22 +193,30 @@ class Panel(QWidget):
             Whether it is an error; sets the colour.
         """
         self.message = words
-        colour = self.colours.warning if wrong else self.colours.text
-        self._line.setStyleSheet(f"color: {colour.name()}")
-        self._line.setText(words)
+        self._line.set_text(words, self.colours.warning if wrong else None)
 
     def refresh(self) -> None:
         """Show the state of the controller; the field and a missing curve follow a little later."""
-        self._paint(quick=True)
+        cell = self.controller.cell
+        at_hand = cell is None or cell.stack == self._loaded or self.closeups.has(cell)
+        if at_hand or self.finished:
+            self._paint(quick=True)
+        else:
+            self.pictures.show_words(_LOADING)
         self._tell()
         self._later.start(_SOON_MS)
 
     def follow(self) -> None:
         """Show the state of the controller in the field, and prepare the next cell."""
-        if not self.life.ended:
-            self._paint(quick=False)
-            self.field.update(self.controller, self.closeups)
-            QTimer.singleShot(0, self._prepare_next)
+        if self.life.ended:
+            return
+        loads = self.pictures.empty
+        self._paint(quick=False)
+        if loads:
+            self._tell()
+            self.repaint()  # before the next key is handled
+        self.field.update(self.controller, self.closeups, cell_in_view=not self.finished)
+        QTimer.singleShot(0, self._prepare_next)
 
     def export(self, path: Path, overwrite: bool = False) -> None:
         """Compile the kept cells into an archive, and show its size.
@@ -188,162 +236,158 @@ class Panel(QWidget):
         """End as when the window is closed, and remove the layers; may be called again."""
         if not self.life.ended:
             self._later.stop()
+            self.viewer.events.theme.disconnect(self._themed)
+            if self._overlay is not None:
+                self._overlay.hide_sheet()
             self.field.forget()
             self.life.end()
 
-    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Keep the overlay over the panel."""
-        super().resizeEvent(event)
-        self._overlay.setGeometry(self.rect())
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Take the panel's share of the window."""
+        super().showEvent(event)
+        self._dock.settle()
 
-    def _actions(self) -> dict[str, Callable[[], str | None]]:
+    def _table(self) -> dict[str, Callable[[], str | None]]:
+        """The functions of all actions."""
         controller = self.controller
         actions: dict[str, Callable[[], str | None]] = {
             "accept": controller.accept,
             "focus_here": controller.focus_here,
+            "focus_down": lambda: self._focus_beside(-1),
+            "focus_up": lambda: self._focus_beside(1),
             "reject": controller.reject,
             "unsure": controller.unsure,
-            "undo": controller.undo,
-            "redo": controller.redo,
+            "undo": lambda: self._again(controller.undo),
+            "redo": lambda: self._again(controller.redo),
             "plane_down": lambda: controller.step(-1),
             "plane_up": lambda: controller.step(1),
             "plane_suggested": self._to_suggested,
             "next": controller.next,
-            "previous": controller.previous,
+            "previous": self._previous,
             "first_open": controller.first_open,
             "zoom": lambda: self.field.toggle_close(controller),
+            "boxes": self._toggle_boxes,
             "add_cell": self._arm,
             "edit_path": self._edit_path,
             "status": lambda: self._toggle_overlay("status"),
             "help": lambda: self._toggle_overlay("help"),
+            "leave": self._leave,
         }
         for n, reason in enumerate(REASONS, start=1):
             actions[f"reject_{n}"] = partial(controller.reject, reason)
-        for name, (dy, dx) in _NUDGES.items():
-            actions[f"nudge_{name}"] = partial(controller.nudge, dy, dx, every=False)
-            actions[f"nudge_all_{name}"] = partial(controller.nudge, dy, dx, every=True)
+        for way, (dy, dx) in _WAYS.items():
+            for far, px in (("", 1), ("_far", FAR_PX)):
+                one, all_ = f"nudge{far}_{way}", f"nudge_all{far}_{way}"
+                actions[one] = partial(controller.nudge, px * dy, px * dx, every=False)
+                actions[all_] = partial(controller.nudge, px * dy, px * dx, every=True)
         return actions
 
     def _build(self) -> None:
         self.colours = Colours.of(self.viewer.theme)
-        self._title = QLabel()
-        self._title.setWordWrap(True)
-        self._about = QLabel()
-        self._about.setWordWrap(True)
-        self._patch, self._film = PatchView(self.colours), FilmStrip(self.colours)
-        self._curve = CurveView(self.colours)
-        for view in (self._patch, self._film, self._curve):
-            view.picked.connect(self._pick)
-            view.turned.connect(lambda planes: self.act("plane_up" if planes > 0 else "plane_down"))
+        self._title, self._about, self._line = Lines(2), Lines(4), Lines(2)
+        self.pictures = Pictures(self.colours)
+        self.pictures.picked.connect(self._pick)
+        self.pictures.chosen.connect(self._choose)
+        self.pictures.turned.connect(
+            lambda planes: self.act("plane_up" if planes > 0 else "plane_down")
+        )
         self._task, self._order = _choice(TASKS), _choice(ORDERS)
         self._task.setCurrentText(self.controller.queue.task)
         self._order.setCurrentText(self.controller.queue.order)
         for choice in (self._task, self._order):
             choice.currentTextChanged.connect(self._requeue)
         self._buttons = {
-            action: self._button(action, words)
-            for action, words in (
-                ("accept", "Accept"),
-                ("focus_here", "Focus here"),
-                ("reject", "Reject"),
-                ("unsure", "Unsure"),
-                ("undo", "Undo"),
-                ("redo", "Redo"),
-                ("add_cell", "Add"),
-                ("help", "Keys"),
-            )
+            action: _button(words, partial(self.act, action))
+            for row in _BUTTONS
+            for action, words in row
         }
-        export = QPushButton("Export…")
-        export.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        export = _button("Export…", self._ask_export)
         export.setToolTip("Compile the kept cells into an archive")
-        export.clicked.connect(self._ask_export)
-        self._line = QLabel()
-        self._line.setWordWrap(True)
-        self._searching = QWidget()
-        self._progress = QProgressBar()
-        self._progress.setFormat("searching for cells: stack %v of %m")
-        cancel = QPushButton("Cancel")
-        cancel.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        cancel.clicked.connect(self._cancel)
-        _row(self._searching, (self._progress, 1), (cancel, 0))
-        self._searching.hide()
-        self._overlay = Overlay(self)
+        self._progress = Progress()
+        self._progress.cancelled.connect(self._cancel)
 
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(4)
-        top = QWidget()
-        _row(top, (self._task, 1), (self._order, 1), (export, 0))
-        first, second = QWidget(), QWidget()
-        _row(first, *((self._buttons[a], 1) for a in ("accept", "focus_here", "reject", "unsure")))
-        _row(second, *((self._buttons[a], 1) for a in ("undo", "redo", "add_cell", "help")))
-        for item, stretch in (
-            (top, 0),
-            (self._title, 0),
-            (self._about, 0),
-            (self._patch, 6),
-            (self._film, 5),
-            (self._curve, 2),
-            (first, 0),
-            (second, 0),
-            (self._searching, 0),
-            (self._line, 0),
-        ):
-            layout.addWidget(item, stretch)
+        layout.addWidget(_row((self._task, 1), (self._order, 1), (export, 0)))
+        layout.addWidget(self._title)
+        layout.addWidget(self._about)
+        layout.addWidget(self.pictures, 1)
+        for row in _BUTTONS:
+            layout.addWidget(_row(*((self._buttons[action], 1) for action, _ in row)))
+        layout.addWidget(_row((self._line, 3), (self._progress, 2)))
         self.setMinimumWidth(_WIDTH)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self._overlay.raise_()
-
-    def _button(self, action: str, words: str) -> QPushButton:
-        button = QPushButton(words)
-        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        button.clicked.connect(lambda: self.act(action))
-        return button
 
     def _bind(self) -> None:
         for shortcut in self.shortcuts:
             for key in shortcut.keys:
                 bound = QShortcut(QKeySequence(key), self)
                 bound.setContext(Qt.ShortcutContext.WindowShortcut)
-                bound.activated.connect(lambda action=shortcut.action: self.act(action))
+                bound.setAutoRepeat(shortcut.action not in DECIDE)
+                bound.activated.connect(partial(self.act, shortcut.action))
             if shortcut.action in self._buttons:
                 button = self._buttons[shortcut.action]
                 keys = " or ".join(shortcut.keys)
                 button.setToolTip(f"{shortcut.words} ({keys})" if keys else shortcut.words)
 
+    def _key(self, action: str) -> str:
+        """The first key of an action; empty if it has none."""
+        return next((s.keys[0] for s in self.shortcuts if s.action == action and s.keys), "")
+
     def _tell(self) -> None:
-        words = title(self.controller)
+        words = "" if self.finished else title(self.controller)
         if words:
-            self._title.setText(words)
-            self._about.setText("<br>".join(facts(self.controller, self.colours)))
+            self._title.set_text(words)
+            self._about.set_text("<br>".join(facts(self.controller, self.colours)))
         else:
-            empty = "searching for cells…" if self.search.running else "no cell in this queue"
-            self._title.setText(f"<b>{empty}</b>")
-            self._about.setText("")
-        for action in ("accept", "focus_here", "reject", "unsure", "undo", "redo", "add_cell"):
-            self._buttons[action].setEnabled(not self.session.read_only)
+            self._title.set_text(f"<b>{self._why_empty()}</b>")
+            self._about.set_text("")
+        for action, button in self._buttons.items():
+            button.setEnabled(
+                action == "help"
+                or not (self.session.read_only or (action in NEED_A_CELL and not words))
+            )
+
+    def _why_empty(self) -> str:
+        """Why no cell is in view, in a few words."""
+        more = ", the search for more goes on" if self.search.running else ""
+        if self.finished:
+            return f"all {count(len(self.controller.names), 'cell')} of this queue are done{more}"
+        if self.loading:
+            return _LOADING
+        return "searching for cells…" if self.search.running else "no cell is in this queue"
 
     def _paint(self, quick: bool) -> None:
-        controller, cell, closeup = self.controller, self.controller.cell, self._closeup(quick)
+        controller, cell = self.controller, self.controller.cell
+        if self.finished or cell is None:
+            words = ending(controller) if self.finished else [self._why_empty()]
+            self.pictures.show_words("<br><br>".join(words))
+            return
+        closeup = self._closeup(quick)
+        if closeup is None:
+            self.pictures.show_words("the raw stack cannot be read")
+            return
         suggestion, decision = controller.suggestion, controller.decision
-        for view in (self._patch, self._film, self._curve):
-            view.show_cell(
-                closeup,
-                min(controller.plane, len(closeup.z_um) - 1) if closeup is not None else 0,
-                None if suggestion is None else suggestion.focus_um,
-                None if decision is None else decision.focus_um,
-                () if cell is None else cell.jump,
-            )
+        self.pictures.show_cell(
+            closeup,
+            min(controller.plane, len(closeup.z_um) - 1),
+            None if suggestion is None else suggestion.focus_um,
+            None if decision is None else decision.focus_um,
+            cell.jump,
+        )
 
     def _closeup(self, quick: bool) -> Closeup | None:
         cell, ref = self.controller.cell, self.controller.stack
         if cell is None or ref is None:
             return None
         try:
-            return self.closeups.of(cell, ref, quick)
+            closeup = self.closeups.of(cell, ref, quick)
         except (FgafError, OSError) as error:
             self.say(str(error), wrong=True)
             return None
+        self._loaded = ref.fingerprint
+        return closeup
 
     def _prepare_next(self) -> None:
         """Make the closeup of the next cell in advance."""
@@ -354,18 +398,47 @@ class Panel(QWidget):
         state = self.session.state
         for name in controller.names[at + 1 : at + 2]:
             cell = state.cells[name]
-            self.closeups.of(cell, state.stacks[cell.stack])
+            with suppress(FgafError, OSError):  # said when the cell is shown
+                self.closeups.of(cell, state.stacks[cell.stack])
+
+    def _finish(self) -> None:
+        """Show the end of the queue instead of a cell, if all its cells are done."""
+        self.finished = bool(self.controller.names) and not self.controller.left
+
+    def _again(self, action: Callable[[], str]) -> str:
+        """Undo or redo, and show the cell."""
+        words = action()
+        self.finished = False
+        return words
+
+    def _previous(self) -> str:
+        if self.finished:
+            self.finished = False
+            return ""
+        return self.controller.previous()
 
     def _pick(self, plane: int) -> None:
         self.controller.to_plane(plane)
         self.refresh()
 
+    def _choose(self, plane: int) -> None:
+        self.controller.to_plane(plane)
+        self.act("focus_here")
+
+    def _focus_beside(self, planes: int) -> str:
+        """Set the focus some planes away; the plane in view stays if that is refused."""
+        controller, here = self.controller, self.controller.plane
+        controller.step(planes)
+        if controller.plane == here:
+            raise FgafError("the stack ends at this plane")
+        try:
+            return controller.focus_here()
+        except FgafError:
+            controller.to_plane(here)
+            raise
+
     def _turned(self, plane: int) -> None:
-        if (
-            not self.life.ended
-            and self.controller.cell is not None
-            and plane != self.controller.plane
-        ):
+        if not self.pictures.empty and plane != self.controller.plane:
             self._pick(plane)
 
     def _placed(self, plane: int, y: float, x: float) -> None:
@@ -382,48 +455,72 @@ class Panel(QWidget):
         self.controller.to_plane(self.session.state.plane_of(cell, suggestion.focus_um))
         return ""
 
+    def _toggle_boxes(self) -> str:
+        return "boxes are shown" if self.field.toggle_boxes() else "boxes are hidden"
+
     def _arm(self) -> str:
         self._adding = not self._adding
         return "click the cell in the field" if self._adding else "no cell is added"
 
     def _edit_path(self) -> str:
         self.field.toggle_editing()
-        return "drag the points of the path; E ends it" if self.field.editing else "path kept"
+        ends = " or ".join(filter(None, (self._key("edit_path"), self._key("leave"))))
+        return f"drag the points of the path; {ends} ends it" if self.field.editing else "path kept"
 
-    def _clicked(self, _: Any, event: Any) -> None:
-        if not self._adding or self.life.ended:
-            return
-        self._adding = False
-        place = self.field.place_of(event.position)
+    def _leave(self) -> str:
+        words = ""
+        if self._adding:
+            words = self._arm()
+        if self.field.editing:
+            words = self._edit_path()
+        if self._overlay is not None:
+            self._overlay.hide_sheet()
+        return words
+
+    def _clicked(self, y: float, x: float) -> None:
+        """Add a cell at a position of the field, or go to the cell there."""
         try:
-            self.say(
-                "no field is shown: open a stack first"
-                if place is None
-                else self.controller.add(*place)
-            )
+            if self._adding:
+                self._adding = False
+                self.say(self.controller.add(y, x))
+                self.finished = False
+            elif not self.field.editing:
+                name = self.field.cell_at(y, x)
+                if name is not None and (name != self.controller.name or self.finished):
+                    self.go(name)
+                return
         except (FgafError, OSError) as error:
             self.say(str(error), wrong=True)
         self.refresh()
+
+    def _lost(self, layer: str) -> None:
+        """A layer of the field was deleted: show it again."""
+        self.say(f"the layer {layer!r} is needed here and was put back; its eye hides it")
+        self._later.start(_SOON_MS)
 
     def _requeue(self, _: str) -> None:
         task, order = self._task.currentIndex(), self._order.currentIndex()
         queue = replace(self.controller.queue, task=list(TASKS)[task], order=list(ORDERS)[order])
         self.controller.show(queue)
+        self._finish()
         self.say(TASKS[queue.task])
         self.refresh()
 
     def _toggle_overlay(self, what: str) -> None:
+        beside = self._dock.field
+        if beside is None:
+            return
+        if self._overlay is None:
+            self._overlay = Overlay(beside)
         if self._overlay.shown == what:
             self._overlay.hide_sheet()
             return
         if what == "help":
-            boxes = ", ".join(coloured(name, QColor(c)) for name, c in COLOURS.items())
-            text = f"{as_html(self.shortcuts)}<p>boxes in the field: {boxes}</p>"
+            text = f"{as_html(self.shortcuts)}<p>boxes in the field: {legend()}</p>"
         else:
             text = "<br><br>".join(status(self.session.state).lines())
-        key = next(s.keys[0] for s in self.shortcuts if s.action == what and s.keys)
-        closes = f"<p><i>{key} closes this.</i></p>"
-        self._overlay.show_sheet(what, f"{text}{closes}", self.colours.ground)
+        keys = " or ".join(filter(None, (self._key(what), self._key("leave"))))
+        self._overlay.show_sheet(what, f"{text}<p><i>{keys} closes this.</i></p>", self.colours)
 
     def _ask_export(self) -> None:
         name, _ = QFileDialog.getSaveFileName(
@@ -441,14 +538,17 @@ class Panel(QWidget):
         except FgafError as error:
             self.search.stop()
             self.say(str(error), wrong=True)
-        self._progress.setValue(self.search.done)
+        self._progress.note(self.search.done)
         self.controller.refresh()
+        if self.finished and self.controller.left:
+            self.finished = False
+            self.controller.first_open()
         self.refresh()
 
     def _searched(self, problem: str) -> None:
-        self._searching.hide()
         if self.life.ended:
             return
+        self._progress.hide()
         if problem:
             self.say(problem, wrong=True)
         else:
@@ -466,13 +566,17 @@ class Panel(QWidget):
         self.search.stop()
         self.say("the search ends after the current stack")
 
+    def _closed(self) -> None:
+        """The dock widget was closed, and the window was not."""
+        if not self.life.ended:
+            self.shut()
+            show_info(f"The session {self.session.folder} is closed; all decisions are stored.")
+
     def _themed(self, _: Any) -> None:
-        if self.life.ended:
-            return
         self.colours = Colours.of(self.viewer.theme)
-        for view in (self._patch, self._film, self._curve):
-            view.colours = self.colours
-        self._overlay.paint_ground(self.colours.ground)
+        self.pictures.dye(self.colours)
+        if self._overlay is not None:
+            self._overlay.dye(self.colours)
         self.say(self.message)
         self.refresh()
 
@@ -486,8 +590,17 @@ def _choice(words: dict[Any, str]) -> QComboBox:
     return choice
 
 
-def _row(holder: QWidget, *items: tuple[QWidget, int]) -> None:
+def _button(words: str, act: Callable[[], None]) -> QPushButton:
+    button = QPushButton(words)
+    button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    button.clicked.connect(lambda: act())
+    return button
+
+
+def _row(*items: tuple[QWidget, int]) -> QWidget:
+    holder = QWidget()
     layout = QHBoxLayout(holder)
     layout.setContentsMargins(0, 0, 0, 0)
     for item, stretch in items:
         layout.addWidget(item, stretch)
+    return holder

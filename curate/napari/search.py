@@ -1,4 +1,4 @@
-"""The search for cells, in a background thread."""
+"""The search for cells, in a background thread, and its progress bar."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from napari.qt.threading import create_worker
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 
 from fgaf.base.console import count
 from fgaf.base.errors import FgafError
@@ -111,3 +112,38 @@ class Search(QObject):
                 "with the same stacks to continue"
             )
         self.ended.emit(self._problem)
+
+
+class Progress(QWidget):
+    """Progress bar of a search, with a button that stops it; hidden when none runs.
+
+    Signals
+    -------
+    cancelled
+        The button was clicked.
+    """
+
+    cancelled = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bar = QProgressBar()
+        self._bar.setFormat("stack %v of %m")
+        self._bar.setToolTip("Searching the stacks for cells")
+        cancel = QPushButton("Cancel")
+        cancel.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        cancel.clicked.connect(self.cancelled)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._bar, 1)
+        layout.addWidget(cancel)
+        self.hide()
+
+    def begin(self, stacks: int) -> None:
+        """Show it, for a search of some stacks."""
+        self._bar.setMaximum(stacks)
+        self.show()
+
+    def note(self, done: int) -> None:
+        """Show how many stacks are done."""
+        self._bar.setValue(done)

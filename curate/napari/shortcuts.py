@@ -33,37 +33,55 @@ class Shortcut:
     scope: str
 
 
+_WAYS: Final = ("up", "down", "left", "right")
+FAR_PX: Final = 5
+"""Step of the larger nudges, pixels."""
+
+
+def _nudges(name: str, keys: str, words: str) -> tuple[Shortcut, ...]:
+    return tuple(
+        Shortcut(f"{name}_{way}", (f"{keys}+{way.capitalize()}",), f"crop {way}{words}", "place")
+        for way in _WAYS
+    )
+
+
 SHORTCUTS: Final = (
     Shortcut("accept", ("Space",), "accept the suggested focus", "decide"),
     Shortcut("focus_here", ("Return", "F"), "the focus is in this plane", "decide"),
+    Shortcut("focus_down", ("Ctrl+Left", "Q"), "the focus is one plane down", "decide"),
+    Shortcut("focus_up", ("Ctrl+Right", "W"), "the focus is one plane up", "decide"),
     *(
         Shortcut(f"reject_{n}", (str(n),), f"reject: {reason}", "decide")
         for n, reason in enumerate(REASONS, start=1)
     ),
     Shortcut("reject", ("X",), "reject without a reason", "decide"),
     Shortcut("unsure", ("U",), "flag as unsure", "decide"),
-    Shortcut("undo", ("Ctrl+Z",), "undo the latest action", "decide"),
-    Shortcut("redo", ("Ctrl+Shift+Z", "Ctrl+Y"), "redo", "decide"),
-    Shortcut("plane_down", ("Left", "A"), "one plane down", "look"),
-    Shortcut("plane_up", ("Right", "D"), "one plane up", "look"),
-    Shortcut("plane_suggested", ("S",), "to the suggested plane", "look"),
-    Shortcut("next", ("Down", "N"), "next cell", "look"),
-    Shortcut("previous", ("Up", "P"), "previous cell", "look"),
-    Shortcut("first_open", ("Home",), "first cell that is not done", "look"),
-    Shortcut("zoom", ("Z",), "field: whole, or close to the cell", "look"),
-    Shortcut("nudge_up", ("Shift+Up",), "crop up, in this plane", "place"),
-    Shortcut("nudge_down", ("Shift+Down",), "crop down, in this plane", "place"),
-    Shortcut("nudge_left", ("Shift+Left",), "crop left, in this plane", "place"),
-    Shortcut("nudge_right", ("Shift+Right",), "crop right, in this plane", "place"),
-    Shortcut("nudge_all_up", ("Alt+Up",), "crop up, in all planes", "place"),
-    Shortcut("nudge_all_down", ("Alt+Down",), "crop down, in all planes", "place"),
-    Shortcut("nudge_all_left", ("Alt+Left",), "crop left, in all planes", "place"),
-    Shortcut("nudge_all_right", ("Alt+Right",), "crop right, in all planes", "place"),
-    Shortcut("add_cell", ("C",), "add a cell: then click it in the field", "place"),
-    Shortcut("edit_path", ("E",), "drag the points of the path; again to end", "place"),
+    Shortcut("undo", ("Ctrl+Z",), "undo the latest action", "go"),
+    Shortcut("redo", ("Ctrl+Shift+Z", "Ctrl+Y"), "redo", "go"),
+    Shortcut("next", ("Down", "N"), "next cell", "go"),
+    Shortcut("previous", ("Up", "P"), "previous cell", "go"),
+    Shortcut("first_open", ("Home",), "first cell that is not done", "go"),
+    Shortcut("plane_down", ("Left", "A"), "one plane down", "planes"),
+    Shortcut("plane_up", ("Right", "D"), "one plane up", "planes"),
+    Shortcut("plane_suggested", ("S",), "to the suggested plane", "planes"),
+    *_nudges("nudge", "Shift", ", this plane"),
+    *_nudges("nudge_far", "Ctrl+Shift", f" {FAR_PX} pixels, this plane"),
+    *_nudges("nudge_all", "Alt", ", all planes"),
+    *_nudges("nudge_all_far", "Alt+Shift", f" {FAR_PX} pixels, all planes"),
+    Shortcut("edit_path", ("E",), "drag the path, or end it", "place"),
+    Shortcut("add_cell", ("C",), "add a cell: click it in the field", "field"),
+    Shortcut("zoom", ("Z",), "whole field, or close to the cell", "field"),
+    Shortcut("boxes", ("B",), "hide or show the boxes", "field"),
     Shortcut("status", ("I",), "show the progress of the session", "window"),
     Shortcut("help", ("H", "F1"), "show or hide these keys", "window"),
+    Shortcut("leave", ("Escape",), "end adding, dragging or help", "window"),
 )
+DECIDE: Final = frozenset(s.action for s in SHORTCUTS if s.scope == "decide")
+"""Actions that decide on the cell in view."""
+NEED_A_CELL: Final = frozenset(
+    s.action for s in SHORTCUTS if s.scope in ("decide", "planes", "place")
+)
+"""Actions on the cell in view, which do nothing while none is seen."""
 
 
 def with_keys(mapping: Mapping[str, str]) -> tuple[Shortcut, ...]:
@@ -97,15 +115,18 @@ def with_keys(mapping: Mapping[str, str]) -> tuple[Shortcut, ...]:
 
 
 def as_html(table: Iterable[Shortcut] = SHORTCUTS) -> str:
-    """The table for the help overlay."""
-    rows, scope = [], ""
+    """The table for the help, in two columns."""
+    scopes: dict[str, list[str]] = {}
     for shortcut in table:
-        if shortcut.scope != scope:
-            scope = shortcut.scope
-            rows.append(f'<tr><td colspan="2"><b>{scope}</b></td></tr>')
         keys = " or ".join(shortcut.keys) or "no key"
-        rows.append(f"<tr><td>{keys}&nbsp;&nbsp;</td><td>{shortcut.words}</td></tr>")
-    return f"<table>{''.join(rows)}</table>"
+        row = f"<tr><td>{keys}&nbsp;&nbsp;</td><td>{shortcut.words}</td></tr>"
+        scopes.setdefault(shortcut.scope, []).append(row)
+    columns: tuple[list[str], list[str]] = ([], [])
+    for scope, rows in scopes.items():
+        shorter = min(columns, key=len)
+        shorter += [f'<tr><td colspan="2"><b>{scope}</b></td></tr>', *rows]
+    cells = (f"<td><table>{''.join(rows)}</table>&nbsp;&nbsp;</td>" for rows in columns)
+    return f"<table><tr>{''.join(cells)}</tr></table>"
 
 
 def as_markdown(table: Iterable[Shortcut] = SHORTCUTS) -> str:

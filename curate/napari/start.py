@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from qtpy.QtWidgets import (
 from fgaf.base.errors import FgafError
 from fgaf.curate.detection.crop import PatchSettings
 from fgaf.curate.napari.panel import Panel
-from fgaf.curate.napari.preferences import Preferences, read_preferences
+from fgaf.curate.napari.preferences import read_preferences
 from fgaf.curate.session.finding import find_stacks, open_session
 from fgaf.curate.session.journal import begun
 from fgaf.curate.session.network import Network
@@ -73,9 +74,7 @@ def open_window(
     viewer = napari.Viewer(title=TITLE, show=show)
     preferences = read_preferences()
     if annotator:
-        preferences = Preferences(
-            annotator, preferences.order, preferences.advance, preferences.keys
-        )
+        preferences = replace(preferences, annotator=annotator)
     panel = Panel(viewer, session, preferences, queue, paths, note, network)
     viewer.window.add_dock_widget(panel, name=TITLE, area="right")
     window = panel.window()
@@ -164,7 +163,7 @@ class Start(QWidget):
         self.panel = Panel(
             self.viewer,
             session,
-            Preferences(name, preferences.order, preferences.advance, preferences.keys),
+            replace(preferences, annotator=name),
             paths=self._paths,
             note=note,
         )

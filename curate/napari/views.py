@@ -1,4 +1,4 @@
-"""Views of the panel: the current patch, the strip of all planes, the focus curve."""
+"""Pictures of a cell: the current patch, the strip of all planes, the focus curve."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from qtpy.QtGui import (
     QPaintEvent,
     QPen,
     QPolygonF,
+    QResizeEvent,
     QWheelEvent,
 )
-from qtpy.QtWidgets import QSizePolicy, QWidget
+from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from fgaf.curate.napari.colours import Colours
 from fgaf.curate.session.closeup import Closeup
@@ -32,11 +33,14 @@ class View(QWidget):
     -------
     picked
         A plane was clicked.
+    chosen
+        A plane was clicked twice.
     turned
         The wheel was turned by some planes.
     """
 
     picked = Signal(int)
+    chosen = Signal(int)
     turned = Signal(int)
     smallest = QSize(110, 60)
 
@@ -105,8 +109,6 @@ class PatchView(View):
         """Paint."""
         painter = QPainter(self)
         if self.closeup is None:
-            painter.setPen(self.colours.faint)
-            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, "no cell in view")
             return
         side = min(self.width(), self.height()) - 2
         place = QRect((self.width() - side) // 2, (self.height() - side) // 2, side, side)
@@ -130,11 +132,15 @@ class FilmStrip(View):
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802 - Qt's name
         """Go to the plane under the mouse."""
-        if event is None or self.closeup is None:
-            return
-        for plane, place in enumerate(self._places()):
-            if place.contains(event.position().toPoint()):
-                self.picked.emit(plane)
+        plane = self._under(event)
+        if plane is not None:
+            self.picked.emit(plane)
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Choose the plane under the mouse."""
+        plane = self._under(event)
+        if plane is not None:
+            self.chosen.emit(plane)
 
     def paintEvent(self, _: QPaintEvent | None) -> None:  # noqa: N802 - Qt's name
         """Paint."""
@@ -152,14 +158,23 @@ class FilmStrip(View):
             _label(painter, place, label, QColor("white"))
             if plane in self.jumps:
                 _label(painter, place.translated(0, place.height() - 14), "jump", QColor("#ffb347"))
-            for marked, colour, inset in (
-                (decided, self.colours.decided, 4),
-                (suggested, self.colours.suggested, 2),
-                (self.plane, self.colours.here, 0),
+            for marked, colour, style, inset in (
+                (decided, self.colours.decided, Qt.PenStyle.SolidLine, 4),
+                (suggested, self.colours.suggested, Qt.PenStyle.DashLine, 2),
+                (self.plane, self.colours.here, Qt.PenStyle.SolidLine, 0),
             ):
                 if plane == marked:
-                    painter.setPen(QPen(colour, 2))
+                    painter.setPen(QPen(colour, 2, style))
                     painter.drawRect(place.adjusted(inset, inset, -inset - 1, -inset - 1))
+            if plane == decided:
+                _label(painter, place.translated(place.width() - 16, 0), "✔", self.colours.decided)
+
+    def _under(self, event: QMouseEvent | None) -> int | None:
+        """The plane under the mouse."""
+        if event is None or self.closeup is None:
+            return None
+        at = event.position().toPoint()
+        return next((p for p, place in enumerate(self._places()) if place.contains(at)), None)
 
     def _places(self) -> list[QRect]:
         """The largest squares that hold all planes in rows."""
@@ -235,6 +250,88 @@ class CurveView(View):
 
     def _box(self) -> QRectF:
         return QRectF(8, 4, self.width() - 16, self.height() - 22)
+
+
+class Pictures(QWidget):
+    """Patch, strip and curve of one cell; signals as those of `View`.
+
+    The strip is beside the patch where there is more width than height, else below it.
+
+    Parameters
+    ----------
+    colours
+        Colours of the theme.
+    """
+
+    picked = Signal(int)
+    chosen = Signal(int)
+    turned = Signal(int)
+
+    def __init__(self, colours: Colours) -> None:
+        super().__init__()
+        self.patch, self.film = PatchView(colours), FilmStrip(colours)
+        self.curve = CurveView(colours)
+        self._views = (self.patch, self.film, self.curve)
+        self.setMinimumSize(160, 290)
+        for view in self._views:
+            view.setParent(self)
+            view.picked.connect(self.picked)
+            view.chosen.connect(self.chosen)
+            view.turned.connect(self.turned)
+        self._label = QLabel(self)
+        self._label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._label.setWordWrap(True)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Arrange the views."""
+        super().resizeEvent(event)
+        width, height = self.width(), self.height()
+        curve = min(max(height // 6, self.curve.smallest.height()), 140)
+        above = height - curve - _GAP
+        if width > above:
+            side = min(above, width // 2)
+            patch = QRect(0, 0, side, above)
+            film = QRect(side + _GAP, 0, width - side - _GAP, above)
+        else:
+            part = above * 6 // 11
+            patch, film = QRect(0, 0, width, part), QRect(0, part + _GAP, width, above - part)
+        self.patch.setGeometry(patch)
+        self.film.setGeometry(film)
+        self.curve.setGeometry(0, height - curve, width, curve)
+        self._label.setGeometry(self.rect())
+
+    @property
+    def empty(self) -> bool:
+        """Whether no cell is shown."""
+        return self.patch.closeup is None
+
+    @property
+    def words(self) -> str:
+        """The words that are shown instead of a cell."""
+        return self._label.text()
+
+    def show_cell(self, closeup: Closeup | None, *about: Any) -> None:
+        """Show a cell, or nothing; arguments as those of `View.show_cell`."""
+        self._label.setText("")
+        for view in self._views:
+            view.show_cell(closeup, *about)
+
+    def show_words(self, words: str) -> None:
+        """Show a few words instead of a cell.
+
+        Parameters
+        ----------
+        words
+            Why no cell is shown.
+        """
+        self.show_cell(None, 0, None, None, ())
+        self._label.setText(words)
+
+    def dye(self, colours: Colours) -> None:
+        """Take the colours of another theme."""
+        for view in self._views:
+            view.colours = colours
+            view.update()
 
 
 def _image(patch: npt.NDArray[Any], limits: tuple[float, float]) -> QImage:

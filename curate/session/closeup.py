@@ -95,7 +95,7 @@ class Closeups:
         FormatError
             The raw file is gone or damaged.
         """
-        key = (cell.id, cell.y.tobytes() + cell.x.tobytes())
+        key = _key(cell)
         if key not in self._made:
             made = self._make(cell, ref, quick)
             if quick:
@@ -106,6 +106,10 @@ class Closeups:
                 self._made.popitem(last=False)
         self._made.move_to_end(key)
         return self._made[key]
+
+    def has(self, cell: CellState) -> bool:
+        """Whether the closeup of a cell is in the cache."""
+        return _key(cell) in self._made
 
     def close(self) -> None:
         """Close the raw stacks."""
@@ -150,6 +154,10 @@ class Closeups:
         contrast = np.maximum(curves.bands[:, :_COARSE], 0).mean(axis=1)
         known = np.isfinite(contrast)
         return np.asarray(contrast / max(float(contrast[known].max(initial=0.0)), 1e-12))
+
+
+def _key(cell: CellState) -> tuple[str, bytes]:
+    return cell.id, cell.y.tobytes() + cell.x.tobytes()
 
 
 def _patch(frame: npt.NDArray[Any], y: float, x: float, side: int) -> npt.NDArray[Any]:

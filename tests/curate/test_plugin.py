@@ -137,7 +137,7 @@ def test_the_plugin_in_naparis_menus(archive: Path, tmp_path: Path) -> None:
     from fgaf.curate.napari.preferences import read_preferences
 
     assert read_preferences().keys == {}
-    get_plugin_settings("fgaf").keys.unsure = "Q"
+    get_plugin_settings("fgaf").keys.unsure = "J"
     get_plugin_settings("fgaf").curation.annotator = "eve"
     viewer = napari.Viewer(show=True)
     try:
@@ -149,7 +149,7 @@ def test_the_plugin_in_naparis_menus(archive: Path, tmp_path: Path) -> None:
         start.begin()
         assert start.panel is not None, start._line.text()
         assert start.panel.controller.annotator == "eve"
-        assert {s.action: s.keys for s in start.panel.shortcuts}["unsure"] == ("Q",)
+        assert {s.action: s.keys for s in start.panel.shortcuts}["unsure"] == ("J",)
         start.panel.search.stop()
         start.panel.shut()
         _, browser = viewer.window.add_plugin_dock_widget("fgaf", "Browse a dataset archive")

@@ -97,6 +97,7 @@ class TestInAWindow:
                 assert "cannot be kept" in panel.message
                 driver.press(panel, "3")
         assert "all cells in this queue are done" in panel.message
+        assert panel.finished
 
         panel.export(tmp_path / "dataset.h5")
         archive = Archive.read(tmp_path / "dataset.h5")
@@ -108,7 +109,7 @@ class TestInAWindow:
 
     def test_keys_turn_planes_nudge_and_show_help(self, panel: object, driver: ModuleType) -> None:
         controller = panel.controller
-        controller.go(controller.names[1])
+        driver.go(panel, controller.names[1])
         controller.to_plane(8)
         start = controller.plane
         driver.press(panel, "Right", "D", "Left")
@@ -142,8 +143,9 @@ class TestInAWindow:
     def test_dragging_a_point_of_the_path_moves_that_plane(
         self, panel: object, driver: ModuleType
     ) -> None:
-        panel.follow()
         controller = panel.controller
+        driver.go(panel, controller.names[1])
+        panel.follow()
         way = np.column_stack([controller.cell.y, controller.cell.x])
         driver.press(panel, "E")
         centres = panel.viewer.layers["centres"]
@@ -168,9 +170,7 @@ class TestInAWindow:
         controller = panel.controller
         cells = len(panel.session.state.cells)
         driver.press(panel, "C")
-        place = panel.viewer.layers["field"].data_to_world((0, 250.0, 300.0))
-        for callback in panel.viewer.mouse_drag_callbacks:
-            callback(panel.viewer, SimpleNamespace(position=place))
+        driver.click(panel, 250.0, 300.0)
         assert len(panel.session.state.cells) == cells + 1
         assert "by-hand" in controller.name
         driver.press(panel, "Ctrl+Z")
@@ -183,6 +183,7 @@ class TestInAWindow:
         second = driver.opened(killed, None, "bob")
         try:
             assert "open in another window" in second.message
+            driver.go(second, second.controller.names[0])
             lines = len(second.session.records)
             driver.press(second, "U")
             assert "reading only" in second.message

@@ -6,9 +6,10 @@ import sys
 import time
 from pathlib import Path
 
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QWidget
 
 from fgaf.curate.napari.panel import Panel
 from fgaf.curate.napari.start import open_window
@@ -41,12 +42,43 @@ def wait(until: object) -> None:
     QApplication.processEvents()
 
 
-def press(panel: Panel, *keys: str) -> None:
-    """Press keys, named as in the table of shortcuts."""
+def press(panel: Panel, *keys: str, on: QWidget | None = None) -> None:
+    """Press keys, named as in the table of shortcuts; the next when the cell is seen."""
     for key in keys:
         combination = QKeySequence(key)[0]
-        QTest.keyClick(panel, combination.key(), combination.keyboardModifiers())
+        QTest.keyClick(on or panel, combination.key(), combination.keyboardModifiers())
         QApplication.processEvents()
+        wait(lambda: not panel.loading)
+
+
+def go(panel: Panel, name: str) -> None:
+    """Show a cell, and wait until it is seen."""
+    panel.go(name)
+    wait(lambda: not panel.loading)
+
+
+def canvas_of(panel: Panel) -> QWidget:
+    """The widget that napari draws the field on."""
+    return panel.viewer.window._qt_viewer.canvas.native
+
+
+def place_of(panel: Panel, y: float, x: float) -> QPoint:
+    """Where a pixel of the frame is on the canvas."""
+    layer, camera = panel.viewer.layers["field"], panel.viewer.camera
+    size = panel.viewer.canvas.size
+    world = layer.data_to_world((0, y, x))[-2:]
+    down, right = (
+        (w - c) * camera.zoom + side / 2
+        for w, c, side in zip(world, camera.center[-2:], size, strict=True)
+    )
+    return QPoint(round(right), round(down))
+
+
+def click(panel: Panel, y: float, x: float) -> None:
+    """Click a pixel of the frame with the mouse."""
+    QTest.mouseClick(canvas_of(panel), Qt.MouseButton.LeftButton, pos=place_of(panel, y, x))
+    QApplication.processEvents()
+    wait(lambda: not panel.loading)
 
 
 def close(panel: Panel) -> None:
