@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -130,6 +131,17 @@ def progress(
         yield from bar
 
 
+def bar(label: str) -> Callable[[Sequence[Item]], Generator[Item, None, None]]:
+    """A progress bar with this label, for functions that wrap a list of theirs.
+
+    Parameters
+    ----------
+    label
+        Text before the bar.
+    """
+    return lambda items: progress(items, label, len(items))
+
+
 class _Terminal(io.TextIOBase):
     """The terminal on stderr, for a bar; if it is closed, the work continues without a bar."""
 
@@ -167,6 +179,51 @@ def _print(text: str, err: bool = False, nl: bool = True) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     shown = printable(text).encode(encoding, "backslashreplace").decode(encoding)
     click.echo(shown, err=err, nl=nl)
+
+
+def reads_tables() -> bool:
+    """Whether stdout is a terminal: there a person reads, in a pipe or a file a program."""
+    return sys.stdout.isatty()
+
+
+def table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()
+) -> str:
+    """Lay out a table for the width of the terminal; long texts are wrapped inside their column.
+
+    Parameters
+    ----------
+    headings
+        Of the columns.
+    rows
+        The cells of each row, as text.
+    numbers
+        Columns to align at the right, counted from 0.
+
+    Examples
+    --------
+    >>> print(table(["cells", "number"], [["kept", "12"], ["lost", "3"]], numbers=[1]))
+    <BLANKLINE>
+      cells   number
+     ────────────────
+      kept        12
+      lost         3
+    <BLANKLINE>
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    plain = "utf" not in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+    laid = Table(box=box.ASCII2 if plain else box.SIMPLE_HEAD)
+    for place, heading in enumerate(headings):
+        laid.add_column(Text(heading), justify="right" if place in numbers else "left")
+    for row in rows:
+        laid.add_row(*(Text(printable(cell)) for cell in row))
+    text = io.StringIO()
+    Console(file=text, width=shutil.get_terminal_size().columns).print(laid)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def count(number: int, noun: str) -> str:

@@ -89,6 +89,11 @@ class AutoReport:
         """Cells kept in all stacks."""
         return sum(stack.kept for stack in self.stacks)
 
+    @property
+    def dropped(self) -> Counter[str]:
+        """Number of cells of all stacks that were dropped, by reason."""
+        return sum((Counter(stack.dropped) for stack in self.stacks), Counter())
+
 
 def _plain(paths: Sequence[Path]) -> Generator[Path, None, None]:
     yield from paths

@@ -15,7 +15,7 @@ from fgaf.curate.detection.detect import DEFAULT_SCORE, detect
 from fgaf.curate.detection.doubts import doubts
 from fgaf.curate.detection.scale import HEAD_UM, Scale
 from fgaf.curate.tracking.follow import link, search
-from fgaf.dataset.importers.images import pixel_size_of as pixel_size_of_image, read_images
+from fgaf.dataset.importers.images import pixel_size_of as pixel_size_of_image, read_luminances
 from fgaf.dataset.raw import SUFFIX, RawStack
 
 
@@ -34,10 +34,11 @@ class Box(NamedTuple):
 
 
 class Boxes(NamedTuple):
-    """The heads of a file, and what is in doubt about them, a line each."""
+    """The heads of a file, what is in doubt about them, a line each, and whether it has colours."""
 
     boxes: list[Box]
     doubts: list[str]
+    in_colour: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,12 @@ class BoxSearch:
             )
         boxes: list[Box] = []
         said: list[str] = []
-        for page, image in enumerate(read_images(path)):
+        images, in_colour = read_luminances(path)
+        for page, image in enumerate(images):
             found = detect(image, pixel, head_um=self.head_um, least_score=self.least_score)
             columns = (found.y, found.x, found.height, found.width, found.score)
             rows = zip(*(column.tolist() for column in columns), strict=True)
             boxes += [Box(y, x, height, width, score, page) for y, x, height, width, score in rows]
             name = f"{path.name}, page {page}" if page else path.name
             said += doubts(name, found.length, image.shape, Scale(pixel, self.head_um))
-        return Boxes(boxes, said)
+        return Boxes(boxes, said, in_colour)

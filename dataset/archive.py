@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -248,10 +248,23 @@ class Archive:
             yield archive
 
     @classmethod
-    def read(cls, path: Location) -> Self:
-        """Read a whole archive into memory and compare its checksums; see `open` for the errors."""
-        with cls.open(path, whole=True) as archive, reading(path):
-            return type(archive)(**{**archive.__dict__, "images": archive.images[:]})
+    def read(cls, path: Location, progress: Bar = iter) -> Self:
+        """Read a whole archive into memory and compare its checksums; see `open` for the errors.
+
+        Parameters
+        ----------
+        path
+            The file, or its address.
+        progress
+            Wraps the blocks that are compared.
+        """
+        with cls.open(path, whole=True, progress=progress) as archive:
+            return archive.loaded()
+
+    def loaded(self) -> Self:
+        """The same with its images in memory."""
+        with reading(self.path or "the archive"):
+            return replace(self, images=self.images[:])
 
     @classmethod
     def _from_file(cls, file: h5py.File, path: Path | Url) -> Self:
@@ -370,7 +383,9 @@ class Archive:
         return ""
 
 
-def write_archive(path: Path, archive: Archive, overwrite: bool = False) -> Path:
+def write_archive(
+    path: Path, archive: Archive, overwrite: bool = False, progress: Bar = iter
+) -> Path:
     """Compile an archive: built beside `path`, synced, reopened, verified, then published.
 
     Parameters
@@ -381,6 +396,8 @@ def write_archive(path: Path, archive: Archive, overwrite: bool = False) -> Path
         What to write; its `path` and `fingerprint` are ignored.
     overwrite
         Whether an existing `path` may be replaced.
+    progress
+        Wraps the blocks of images that are written, sealed and compared, one after the other.
 
     Returns
     -------
@@ -400,15 +417,15 @@ def write_archive(path: Path, archive: Archive, overwrite: bool = False) -> Path
     require_free(path, n_bytes + _SPARE_BYTES)
     with publishing(path, overwrite) as part:
         with writing_hdf5(part) as file:
-            _write(file, archive)
-            seal(file)
+            _write(file, archive, progress)
+            seal(file, progress=progress)
         seal_end(part)
         with open_format(part, FORMAT, FORMAT_VERSION) as file:
-            verify(file, path)
+            verify(file, path, progress=progress)
     return path
 
 
-def _write(file: h5py.File, archive: Archive) -> None:
+def _write(file: h5py.File, archive: Archive, progress: Bar) -> None:
     write_header(file, FORMAT, FORMAT_VERSION, archive.header)
     m, *patch = archive.images.shape
     row_bytes = archive.images.dtype.itemsize * int(np.prod(patch))
@@ -416,7 +433,8 @@ def _write(file: h5py.File, archive: Archive) -> None:
     kind = archive.images.dtype
     chunks = (rows, *patch) if m else None
     images = file.create_dataset("images", (m, *patch), kind, chunks=chunks)
-    for start in range(0, m, rows):
+    starts = range(0, m, rows)
+    for start in progress(starts) if len(starts) > 1 else starts:
         images[start : start + rows] = archive.images[start : start + rows]
     write_columns(file, ROW_COLUMNS, archive.__dict__)
     if archive.true_depth_um is not None:

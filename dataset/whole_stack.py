@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fgaf.base.files import publishing
 from fgaf.dataset.raw import RawHeader, RawWriter
+from fgaf.dataset.storage.integrity import Bar
 
 
 def write_whole_stack(
@@ -19,6 +20,7 @@ def write_whole_stack(
     frames: Any,
     planes: Mapping[str, NDArray[Any]],
     overwrite: bool = True,
+    progress: Bar = iter,
 ) -> Path:
     """Write and publish a stack that can be made again from its source.
 
@@ -37,6 +39,8 @@ def write_whole_stack(
         Column name to (P,) array, all of `PLANE_COLUMNS` but the checksum.
     overwrite
         Whether an existing `path` may be replaced.
+    progress
+        Wraps the numbers of the planes.
 
     Raises
     ------
@@ -51,7 +55,7 @@ def write_whole_stack(
         publishing(path, overwrite) as part,
         RawWriter(path, header, shape, frames.dtype, overwrite, part) as writer,
     ):
-        for k in range(n):
+        for k in progress(range(n)):
             values = {name: column[k].item() for name, column in planes.items()}
             writer.write(k, np.ascontiguousarray(frames[k]), **values)
         writer.seal()

@@ -11,7 +11,7 @@ from fgaf.acquire.commands.live import live
 from fgaf.acquire.commands.recording import stack, sweep
 from fgaf.acquire.commands.setup import check, devices, rig
 from fgaf.base.bounds import Cells, CropPx, HalfRangeUm, Seed, StepUm
-from fgaf.base.console import Program, Tool, count, echo, finish, progress
+from fgaf.base.console import Program, Tool, bar, count, echo, finish, progress
 from fgaf.base.options import PATH, Number, json_option, overwrite_option
 from fgaf.base.outputs import output_file
 
@@ -106,7 +106,7 @@ def simulate_cells(
         patch,
         progress=lambda each: progress(each, count(cells, "cell"), cells),
     )
-    write_archive(out, archive, overwrite)
+    write_archive(out, archive, overwrite, bar("writing"))
     finish(
         f"wrote {count(archive.n_cells, 'cell')}, {count(len(archive.depth_um), 'patch')}: {out}",
         ["fgaf-train", out],

@@ -21,7 +21,7 @@ from fgaf.base.bounds import (
     Share,
     StepUm,
 )
-from fgaf.base.console import Program, Tool, count, echo, finish, progress
+from fgaf.base.console import Program, Tool, bar, count, echo, finish, reads_tables, table
 from fgaf.base.errors import FgafError
 from fgaf.base.extras import missing
 from fgaf.base.options import (
@@ -131,12 +131,16 @@ def auto_command(
     the stack are dropped, and counted by reason. Planes are taken at whole multiples of --step from
     the cell's focus plane; --step must be a multiple of the raw step.
 
+    On a terminal the counts are one table of all stacks, with what helps against each reason; in a
+    pipe or a file there is a line for each stack.
+
     Stacks are searched by several processes at once, each with one stack in memory. A stopped run
     keeps the stacks that it has finished.
     """
     from fgaf.base.files import require_all_new, require_new
     from fgaf.base.workers.cores import team_size
     from fgaf.curate.auto import SESSION, auto, unfinished_session
+    from fgaf.curate.commands import reasons
     from fgaf.curate.compile import compile_archive
     from fgaf.curate.detection.crop import PatchSettings
     from fgaf.curate.session.finding import find_stacks
@@ -163,11 +167,17 @@ def auto_command(
         resume=resume,
         workers=size,
         scheduler=scheduler,
-        progress=lambda items: progress(items, "curate", len(items)),
+        progress=bar("curate"),
         say=partial(echo, err=True),
     )
-    for stack in report.stacks:
-        echo(stack.line(), err=as_json)
+    if reads_tables() and not as_json:
+        echo(table(reasons.HEADINGS, reasons.rows(report), numbers=(1, 2)))
+        for stack in report.stacks:
+            if not stack.kept:
+                echo(stack.line())
+    else:
+        for stack in report.stacks:
+            echo(stack.line(), err=as_json)
     for names in report.repeats:
         echo(f"one field, cells in the same places: {', '.join(names)}", err=as_json)
     if not report.kept:
@@ -175,8 +185,8 @@ def auto_command(
             f"no cell of {count(len(paths), 'stack')} was kept (see the counts above); "
             f"the session is in {place}"
         )
-    archive = compile_archive(report.state, split_seed=split_seed)
-    write_archive(out, archive, overwrite)
+    archive = compile_archive(report.state, split_seed=split_seed, progress=bar("compile"))
+    write_archive(out, archive, overwrite, bar("writing"))
     depths = f"{count(archive.n_classes, 'depth')}, ±{archive.header.half_range_um:g} µm"
     finish(
         f"wrote {out}: {archive.n_cells} of {count(report.found, 'cell')} x {depths}; "
@@ -233,6 +243,8 @@ def detect_command(
 ) -> None:
     """Find sperm heads in images (TIFF, PNG, JPEG; grey, 8 or 16 bit) and in raw stacks.
 
+    Of an image in colour (8 bit) the luminance is searched.
+
     Writes one line per head: image, y, x, height, width, score, plane. (y, x) is the CENTRE of
     the box, in pixels; its corner is (y - height/2, x - width/2). Every page of a TIFF is searched
     separately (plane = page); in a raw stack, cells are followed through the planes and listed
@@ -249,6 +261,7 @@ def detect_command(
     from fgaf.base.workers.files import on_files
     from fgaf.curate.boxes import BoxSearch
     from fgaf.curate.detection.pictures import find_images
+    from fgaf.dataset.importers.images import luminance_notice
 
     out = output_file(out, Path("heads.csv"), overwrite, as_json)
     require_new(out, overwrite)
@@ -262,10 +275,12 @@ def detect_command(
     )
     rows: list[tuple[Path, Box]] = []
     said: list[str] = []
-    with closing(found), closing(progress(paths, "detect", len(paths))) as bar:
-        for path, (boxes, doubts) in zip(bar, found, strict=True):
+    coloured = 0
+    with closing(found), closing(bar("detect")(paths)) as searched:
+        for path, (boxes, doubts, in_colour) in zip(searched, found, strict=True):
             rows += [(path, box) for box in boxes]
             said += doubts
+            coloured += in_colour
     with publishing(out, overwrite) as part, part.open("w", newline="", encoding="utf-8") as file:
         write_table(
             file,
@@ -275,6 +290,8 @@ def detect_command(
                 for path, box in rows
             ),
         )
+    if coloured:
+        echo(f"notice: {luminance_notice(coloured)}", err=True)
     for line in said:
         echo(line, err=True)
     finish(
@@ -399,7 +416,7 @@ def open_command(
     if note:
         echo(note, err=True)
     if network is not None and not session.read_only:
-        network.suggest_all(session, lambda cells: progress(cells, "suggest", len(cells)))
+        network.suggest_all(session, bar("suggest"))
     window.open_window(session, queue, paths, annotator=annotator, note=note, network=network)
     window.run()
     session.close()
@@ -446,9 +463,9 @@ def export_command(
     archive = compile_archive(
         state,
         split_seed=split_seed,
-        progress=lambda items: progress(items, "compile", len(items)),
+        progress=bar("compile"),
     )
-    write_archive(out, archive, overwrite)
+    write_archive(out, archive, overwrite, bar("writing"))
     finish(
         f"wrote {out}: {count(archive.n_cells, 'cell')} x {count(archive.n_classes, 'depth')}",
         ["fgaf-train", out],

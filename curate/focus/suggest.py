@@ -48,7 +48,14 @@ _STRANGE: Final = 0.25
 person to check: a cell thicker than the depth of focus, such as yeast, is no thin object."""
 _DEEP: Final = 1.8
 """Logarithm of the least contrast's depth below the lower of the two rises."""
-_THICK: Final = "least contrast, of a cell that is thick or not alone"
+FEW_PLANES: Final = "too few planes inside the frame"
+OFF_ENDS: Final = "focus not in stack"
+AT_END: Final = "contrast is highest at the end of the stack: focus not in stack"
+THICK: Final = "least contrast, of a cell that is thick or not alone"
+UNLIKE: Final = "contrast does not change through focus as that of a thin cell"
+DISAGREES: Final = "fine and coarse detail disagree on the focus"
+FLAT: Final = "no clear maximum of contrast"
+UNCLEAR: Final = "focus not clear"
 _VISIBLE: Final = np.radians(14)
 """Arc of the ratio of absorption to phase from which a head is visible in focus."""
 _UNLIKE: Final = 0.45
@@ -121,7 +128,7 @@ def suggest_all(cells: Sequence[Curves], rule: Rule | None = None) -> list[Sugge
     return [
         _one(curves, rule, next(fits, None), shear)
         if curves.known.sum() >= _LEAST_PLANES
-        else _none(curves, rule, "too few planes inside the frame")
+        else _none(curves, rule, FEW_PLANES)
         for curves in cells
     ]
 
@@ -131,7 +138,7 @@ def _one(curves: Curves, rule: Rule, found: Fit | None, shear: float | None) -> 
     if found is not None and found.unexplained > _STRANGE:
         least = _least(curves)
         if least is not None:
-            return _judged(Suggestion(least, 0.9 * CONFIDENT, float("inf"), "phase", _THICK))
+            return _judged(Suggestion(least, 0.9 * CONFIDENT, float("inf"), "phase", THICK))
     if found is not None and rule == "phase":
         return _phase(curves, found)
     return _peak(curves, shear_of([curves]) if shear is None else shear)
@@ -183,11 +190,11 @@ def _phase(curves: Curves, found: Fit) -> Suggestion:
     step = float(np.median(np.diff(curves.z_um)))
     problem = ""
     if not _inside(curves, found.focus_um):
-        problem = "focus not in stack"
+        problem = OFF_ENDS
     elif found.unexplained > _UNLIKE:
-        problem = "contrast does not change through focus as that of a thin cell"
+        problem = UNLIKE
     elif found.uncertainty_um > 0.6 * max(1.0, step):
-        problem = "fine and coarse detail disagree on the focus"
+        problem = DISAGREES
     confidence = (1 - found.unexplained) * np.exp(-0.5 * found.uncertainty_um / max(1.0, step))
     fades = bool(abs(found.angle) < _VISIBLE)
     return _judged(
@@ -217,9 +224,9 @@ def _peak(curves: Curves, shear: float | None) -> Suggestion:
     rise = float(1 - max(smooth[0], smooth[-1]) / smooth[at])
     problem = ""
     if at in (0, len(z) - 1):
-        problem = "contrast is highest at the end of the stack: focus not in stack"
+        problem = AT_END
     elif rise < 0.15:
-        problem = "no clear maximum of contrast"
+        problem = FLAT
     confidence = float(np.clip(rise * 1.5, 0, 1) * np.exp(-spread / max(1.5, step)))
     return _judged(Suggestion(focus, confidence, spread, "peak", problem))
 
@@ -245,7 +252,7 @@ def _judged(suggestion: Suggestion) -> Suggestion:
     if suggestion.problem:
         return replace(suggestion, confidence=min(suggestion.confidence, 0.9 * CONFIDENT))
     if suggestion.confidence < CONFIDENT:
-        return replace(suggestion, problem="focus not clear")
+        return replace(suggestion, problem=UNCLEAR)
     return suggestion
 
 

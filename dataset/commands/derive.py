@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from fgaf.base.bounds import Count, Folds, HalfRangeUm, Seed, Share
-from fgaf.base.console import Tool, count, finish
+from fgaf.base.console import Tool, bar, count, finish
 from fgaf.base.errors import FgafError
 from fgaf.base.options import PATH, Number, json_option, overwrite_option
 from fgaf.base.outputs import output_file
@@ -101,7 +101,7 @@ def split(
         else:
             archive, made = with_folds(archive, name, folds, shares[TEST], by, seed, test_of)
         prints = split_fingerprints(archive)
-        write_archive(out, archive, overwrite)
+        write_archive(out, archive, overwrite, bar("writing"))
     finish(
         "\n".join(f"wrote {out} with split {name!r}: {made[name]}" for name in made),
         ["fgaf-train", out, "--split", next(iter(made))],
@@ -157,7 +157,7 @@ def subset(path: Path, out: Path | None, overwrite: bool, as_json: bool, **wishe
     with ExitStack() as files:
         (archive,) = _opened([path], out, overwrite, files)
         part = take(archive, Selection(**wishes))
-        write_archive(out, part, overwrite)
+        write_archive(out, part, overwrite, bar("writing"))
         finish(
             f"wrote {out}: {part.n_cells} of {count(archive.n_cells, 'cell')}, "
             f"{count(len(part.images), 'patch')}",
@@ -211,7 +211,7 @@ def merge(
     with ExitStack() as files:
         merged = join(_opened(paths, out, overwrite, files), MergeSettings(**settings))
         archive = merged.archive
-        write_archive(out, archive, overwrite)
+        write_archive(out, archive, overwrite, bar("writing"))
     facts = {
         f"{merged.twice} taken once": merged.twice,
         f"{merged.renamed} renamed": merged.renamed,
@@ -243,7 +243,8 @@ def _opened(paths: Sequence[Path], out: Path, overwrite: bool, files: ExitStack)
         if out.resolve() == path.resolve():
             raise FgafError(f"--out {out} is an input and stays unchanged; name a new file")
     require_new(out, overwrite)
-    return [files.enter_context(Archive.open(path, whole=True)) for path in paths]
+    checking = bar("verifying")
+    return [files.enter_context(Archive.open(path, True, checking)) for path in paths]
 
 
 COMMANDS = (split, subset, merge)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from fgaf.base.bounds import Classes, Count, Planes, PositionUm, Seed, StepUm
-from fgaf.base.console import Tool, count, echo, finish, progress
+from fgaf.base.console import Tool, bar, count, echo, finish, progress
 from fgaf.base.errors import SettingError
 from fgaf.base.options import PATH, Number, json_option, overwrite_option
 from fgaf.base.outputs import output_file
@@ -93,7 +93,10 @@ def import_command(
     )
     if folder is None:
         echo(f"writing {out}", err=as_json)
-    done = list(progress(import_planned(planned, settings), "import", len(planned)))
+    if len(planned) == 1:
+        done = list(import_planned(planned, settings, bar("import")))
+    else:
+        done = list(progress(import_planned(planned, settings), "import", len(planned)))
     planes = sum(stack.shape[0] for stack in done)
     steps = ", ".join(sorted({f"{s.step_um:g} µm by {s.step_source}" for s in done}))
     turned = sum(stack.planes_reversed for stack in done)
@@ -177,10 +180,10 @@ def import_patches_command(
     archive = import_patches(
         path,
         settings,
-        lambda files: progress(files, "import", len(files)),
+        bar("import"),
         lambda line: echo(line, err=True),
     )
-    write_archive(out, archive, overwrite)
+    write_archive(out, archive, overwrite, bar("writing"))
     summary = describe_archive(archive)
     sides = ", ".join(f"{n} {side}" for side, n in summary["splits"][DEFAULT_SPLIT].items())
     half = archive.header.half_range_um
@@ -259,7 +262,7 @@ def export_command(
         kind,
         out,
         ExportSettings(about=read_card_metadata(about) if about else None, **values),
-        lambda some: progress(some, "export", len(some)),
+        bar("export"),
     )
     what = str(out) if len(written) == 1 else f"{len(written)} {kind} to {out}"
     finish(f"wrote {what}", None, {"paths": [str(path) for path in written]}, as_json)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from fgaf.base.console import Program, Tool, echo, finish, progress
+from fgaf.base.console import Program, Tool, bar, echo, finish
 from fgaf.base.errors import SettingError
 from fgaf.base.options import PATH, json_option, overwrite_option, verify_option
 from fgaf.dataset.commands import derive, interchange, share
@@ -26,7 +26,11 @@ for command in (*interchange.COMMANDS, *derive.COMMANDS, *share.COMMANDS):
 
 @main.command(cls=Tool)
 @click.argument("paths", type=LOCATION, nargs=-1, required=True, metavar="FILES|URLS...")
-@click.option("--image", type=PATH, help="Write a contact sheet of the archive, cells x depths.")
+@click.option(
+    "--image",
+    type=PATH,
+    help="Write a contact sheet: of an archive cells x depths, of a raw stack its planes.",
+)
 @verify_option
 @overwrite_option
 @json_option
@@ -37,23 +41,22 @@ def info(
 
     Files are compared with their checksums first; from a URL only what is needed is fetched.
     """
-    from fgaf.dataset.archive import FORMAT, Archive
+    from fgaf.dataset.archive import Archive
     from fgaf.dataset.quality.contact_sheet import write_contact_sheet
     from fgaf.dataset.quality.info import as_text, describe
+    from fgaf.dataset.raw import FORMAT as RAW_FORMAT, RawStack
 
     if image is not None and len(paths) > 1:
-        raise SettingError("--image shows one archive; name one file")
-    summaries = [
-        describe(path, verify, lambda blocks: progress(blocks, "verifying", len(blocks)))
-        for path in paths
-    ]
+        raise SettingError("--image shows one file; name one")
+    summaries = [describe(path, verify, bar("verifying")) for path in paths]
     text = "\n\n".join(map(as_text, summaries))
     sheet: list[object] | None = None
     if image is not None:
-        with Archive.open(paths[0]) as archive:
-            write_contact_sheet(image, archive, overwrite)
+        kind = RawStack if summaries[0]["format"] == RAW_FORMAT else Archive
+        with kind.open(paths[0]) as file:
+            write_contact_sheet(image, file, overwrite)
         text += f"\nwrote {image}"
-    elif len(paths) == 1 and summaries[0]["format"] == FORMAT:
+    elif len(paths) == 1:
         picture = f"{Path(str(paths[0])).stem}.png"
         sheet = ["fgaf-data", "info", paths[0], "--image", picture]
     one = len(paths) == 1
@@ -75,7 +78,7 @@ def validate(context: click.Context, paths: tuple[Path, ...], as_json: bool) -> 
 
     reports = []
     for path in paths:
-        report = check(path, lambda blocks: progress(blocks, "validate", len(blocks)))
+        report = check(path, bar("validate"))
         reports.append(report)
         if not as_json:
             for finding in report.findings:
@@ -104,9 +107,7 @@ def diff(context: click.Context, first: Path, second: Path, as_json: bool) -> No
     from fgaf.dataset.storage.hdf5 import reading
 
     with Archive.open(first) as one, Archive.open(second) as other, reading(f"{first} or {second}"):
-        found = difference(
-            one, other, lambda blocks: progress(blocks, "comparing checksums", len(blocks))
-        )
+        found = difference(one, other, bar("comparing checksums"))
     finish(str(found), None, found.as_dict(), as_json)
     if not found.same:
         context.exit(1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fgaf.base.console import Tool, finish, progress
+from fgaf.base.console import Tool, bar, finish, progress
 from fgaf.base.errors import SettingError
 from fgaf.base.options import PATH, json_option, overwrite_option
 from fgaf.base.outputs import output_file
@@ -51,7 +51,7 @@ def card_command(
         require_new(target, overwrite)
     facts = read_card_metadata(about) if about else CardMetadata()
     agreed = read_agreement(agreement) if agreement else None
-    with Archive.open(path, whole=True) as archive:
+    with Archive.open(path, whole=True, progress=bar("verifying")) as archive:
         texts = {
             out: card(archive, facts, agreed),
             croissant: as_croissant(archive, facts, agreed),

@@ -88,7 +88,8 @@ def export(
     settings
         How to export.
     progress
-        Wraps the list of sources while they are written.
+        Wraps the list of stacks while they are written, or the blocks of the archive while they
+        are compared with their checksums.
 
     Returns
     -------
@@ -113,10 +114,10 @@ def export(
         raise SettingError(f"there is no format {kind!r}; choose from {', '.join(FORMATS)}")
     if len(sources) != 1:
         raise SettingError(f"{kind} takes one archive at a time, not {len(sources)} files")
-    for source in progress(sources):
-        _require(source, ARCHIVE_FORMAT, kind)
-        with Archive.open(source, whole=True) as archive:
-            _write_archive(archive, kind, out, settings)
+    (source,) = sources
+    _require(source, ARCHIVE_FORMAT, kind)
+    with Archive.open(source, whole=True, progress=progress) as archive:
+        _write_archive(archive, kind, out, settings)
     return [out]
 
 

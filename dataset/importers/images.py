@@ -13,6 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from fgaf.base.console import count
 from fgaf.base.errors import FormatError
 from fgaf.base.inputs import require_file, require_stored
 from fgaf.dataset.importers.ome_set import describing, placed_images
@@ -101,17 +102,50 @@ def read_luminance(path: Path) -> tuple[NDArray[Any], bool]:
     Raises
     ------
     FormatError
-        As `read_image`; or the colours have more than 8 bits.
+        As `read_image`; or the colours have more than 8 bits, or several pages.
     """
     try:
         return read_image(path), False
     except ColourError:
         try:
             with Image.open(path) as image:
-                return np.asarray(image.convert("RGB").convert("L")), True
+                if getattr(image, "n_frames", 1) == 1:
+                    return np.asarray(image.convert("RGB").convert("L")), True
         except (OSError, SyntaxError, ValueError):
             pass
         raise
+
+
+def read_luminances(path: Path) -> tuple[Iterator[NDArray[Any]], bool]:
+    """Read the images of a file as `read_images` does; of a single colour image its luminance.
+
+    Returns
+    -------
+    tuple
+        The images, and whether the file was in colour.
+
+    Raises
+    ------
+    FormatError
+        As `read_images` and `read_luminance`.
+    """
+    images = read_images(path)
+    try:
+        first = next(images)
+    except ColourError:
+        return iter([read_luminance(path)[0]]), True
+    return itertools.chain([first], images), False
+
+
+def luminance_notice(number: int) -> str:
+    """Tell that some images were in colour.
+
+    Parameters
+    ----------
+    number
+        How many.
+    """
+    return f"{count(number, 'image')} in colour: the luminance is used"
 
 
 def read_alike(path: Path) -> NDArray[Any]:

@@ -25,6 +25,7 @@ from fgaf.dataset.importers.plan import ImportSettings, Planned, plan_stacks
 from fgaf.dataset.importers.zstack import Claim, ZStack, settle
 from fgaf.dataset.raw import RawHeader
 from fgaf.dataset.record import restore_stack
+from fgaf.dataset.storage.integrity import Bar
 from fgaf.dataset.storage.optics import Optics
 from fgaf.dataset.whole_stack import write_whole_stack
 
@@ -86,7 +87,9 @@ def import_stacks(
     yield from import_planned(planned, settings)
 
 
-def import_planned(planned: Iterable[Planned], settings: ImportSettings) -> Iterator[Imported]:
+def import_planned(
+    planned: Iterable[Planned], settings: ImportSettings, progress: Bar = iter
+) -> Iterator[Imported]:
     """Write what `plan_stacks` listed.
 
     Parameters
@@ -95,21 +98,23 @@ def import_planned(planned: Iterable[Planned], settings: ImportSettings) -> Iter
         The stacks to write.
     settings
         How to read the sources.
+    progress
+        Wraps the planes of each stack.
     """
     for source, plans in itertools.groupby(planned, key=lambda plan: plan.source):
         with open_series(source, settings.planes, settings.axes) as series:
             for plan in plans:
-                yield _write(series.read(plan.index), plan, settings)
+                yield _write(series.read(plan.index), plan, settings, progress)
 
 
-def _write(stack: ZStack, plan: Planned, settings: ImportSettings) -> Imported:
+def _write(stack: ZStack, plan: Planned, settings: ImportSettings, progress: Bar) -> Imported:
     """Write one z-stack as a raw stack file.
 
     Planes are stored with z ascending. Times and exposures come from the metadata, or are 0.
     """
     kept = restore_stack(stack.record, stack.frames) if stack.record else None
     if kept is not None and not settings.ignore_metadata:
-        return _restored(stack, plan, settings, *kept)
+        return _restored(stack, plan, settings, progress, *kept)
     step = step_of(stack, settings.step_um, settings.ignore_metadata)
     pixel = _pixel_size(stack, settings)
     z_um, z_source = _positions(stack, settings, step.value)
@@ -141,7 +146,7 @@ def _write(stack: ZStack, plan: Planned, settings: ImportSettings) -> Imported:
         "frame_id": np.arange(n),
         "exposure_us": _column(stack.exposure_us, order, n),
     }
-    write_whole_stack(plan.target, header, frames, planes, plan.overwrite)
+    write_whole_stack(plan.target, header, frames, planes, plan.overwrite, progress)
     return _imported(plan, frames, header, step, down, shift)
 
 
@@ -149,6 +154,7 @@ def _restored(
     stack: ZStack,
     plan: Planned,
     settings: ImportSettings,
+    progress: Bar,
     header: RawHeader,
     planes: dict[str, NDArray[Any]],
 ) -> Imported:
@@ -158,7 +164,7 @@ def _restored(
     )
     _pixel_size(stack, settings)
     header = _with_settings(header, settings, plan)
-    write_whole_stack(plan.target, header, stack.frames, planes, plan.overwrite)
+    write_whole_stack(plan.target, header, stack.frames, planes, plan.overwrite, progress)
     return _imported(plan, stack.frames, header, step)
 
 

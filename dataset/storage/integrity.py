@@ -44,7 +44,9 @@ class Stretch:
     crc32: int
 
 
-def seal(file: h5py.File, known: Mapping[str, SumsDigest] | None = None) -> str:
+def seal(
+    file: h5py.File, known: Mapping[str, SumsDigest] | None = None, progress: Bar = iter
+) -> str:
     """Write the seals of every dataset and of the file; nothing may be added afterwards.
 
     Parameters
@@ -53,6 +55,8 @@ def seal(file: h5py.File, known: Mapping[str, SumsDigest] | None = None) -> str:
         A file open for writing, complete except for its seals.
     known
         Digests taken while writing, by dataset path such as ``"frames"``.
+    progress
+        Wraps the first rows of the blocks of each dataset that is larger than one.
 
     Returns
     -------
@@ -64,7 +68,7 @@ def seal(file: h5py.File, known: Mapping[str, SumsDigest] | None = None) -> str:
         if name in known:
             write_attribute(dataset, SUMS_SEAL, known[name].hexdigest())
         else:
-            write_attribute(dataset, SEAL, _digest(dataset))
+            write_attribute(dataset, SEAL, _digest(dataset, progress))
     write_attribute(file, END_SEAL, "crc32")
     fingerprint = _content(file)
     write_attribute(file, FILE_SEAL, fingerprint)

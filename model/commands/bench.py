@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from fgaf.base.bounds import FoldsOrNone, Seed
-from fgaf.base.console import Tool, count, echo, finish
+from fgaf.base.console import Tool, bar, count, echo, finish
 from fgaf.base.errors import SettingError
 from fgaf.base.options import PATH, Number, json_option, scheduler_option
 from fgaf.base.toml import parse_assignment
@@ -156,7 +156,7 @@ def bench(
         preset = with_trained(preset, trained)
     if not dataset.is_file():
         raise SettingError(f"there is no archive {dataset}; make one with `fgaf-curate auto`")
-    archive = Archive.read(dataset)
+    archive = Archive.read(dataset, bar("verifying"))
     data = EvaluationSet(archive, split, preset.folds if folds is None else folds)
     data.check()
     runs = plan_runs(preset, data, seeds)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from fgaf.base.bounds import AnyCount, BoxPerHead, Fields, Seed, Share
-from fgaf.base.console import Tool, echo, finish, progress
+from fgaf.base.console import Tool, bar, echo, finish
 from fgaf.base.errors import SettingError
 from fgaf.base.extras import require
 from fgaf.base.options import PATH, Number, head_option, json_option, overwrite_option
@@ -126,7 +126,7 @@ def bench_detection(
     if out is not None:
         require_free(out, overwrite)
     fields = (
-        draw_fields(simulated, seed, lambda seeds: progress(seeds, "drawing", len(seeds)))
+        draw_fields(simulated, seed, bar("drawing"))
         if simulated is not None
         else open_fields(
             sources,
@@ -135,14 +135,14 @@ def bench_detection(
             head_um=head_um,
             box_per_head=box_per_head,
             classes=classes,
-            progress=lambda paths: progress(paths, "reading", len(paths)),
+            progress=bar("reading"),
         )
     )
     folder = output_folder(out, Path("detection"), overwrite, as_json)
     with kept_if_used(folder):
         for notice in fields.notices:
             echo(f"notice: {notice}", err=as_json)
-        found = search(fields, chosen, head_um, lambda each: progress(each, "searching", len(each)))
+        found = search(fields, chosen, head_um, bar("searching"))
         results = judge(fields, chosen, found, head_um, least_score)
         write(folder, results, found[chosen[0].id], overwrite)
     finish(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fgaf.base.bounds import Cells, Epochs, Folds, Repeats, Seed, Threads
-from fgaf.base.console import Tool, count, echo, finish, progress
+from fgaf.base.console import Tool, bar, count, echo, finish, progress
 from fgaf.base.errors import SettingError
 from fgaf.base.inputs import read_toml
 from fgaf.base.options import PATH, Number, json_option, overwrite_option, workers_option
@@ -137,7 +137,7 @@ def train(
     how: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "checked": True}
     how["progress"] = progress
     free = base is None and file is None
-    with opened(dataset) as archive:
+    with opened(dataset, progress=bar("verifying") if leads() else iter) as archive:
         resumed = None
         if resume:
             if out is None:

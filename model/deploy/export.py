@@ -108,7 +108,9 @@ def export_model(
         require_new(path, chosen.overwrite)
     require("onnx", "onnxscript", "onnxruntime", "openvino")
     checkpoint = load_checkpoint(run)
-    with Archive.open(archive, whole=True) as data:
+    with Archive.open(
+        archive, whole=True, progress=lambda blocks: progress(blocks, "verifying", len(blocks))
+    ) as data:
         sides = _sides(data, checkpoint, archive, chosen.force)
         with tempfile.TemporaryDirectory(prefix="fgaf-export-") as folder:
             built = Path(folder) / target[0].name

@@ -13,7 +13,7 @@ from fgaf.curate.detection.detect import detect
 from fgaf.curate.detection.scale import HEAD_UM
 from fgaf.curate.tracking.follow import link, search
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.importers.images import IMAGE_SUFFIXES, pixel_size_of, read_image
+from fgaf.dataset.importers.images import IMAGE_SUFFIXES, pixel_size_of, read_luminance
 from fgaf.dataset.importers.tiff import read_tiff
 from fgaf.dataset.importers.tiff_file import holds_pages
 from fgaf.dataset.raw import RawStack
@@ -131,13 +131,20 @@ def read_patches(
         return patches
     if not name.endswith(IMAGE_SUFFIXES):
         raise FgafError(f"{path} is not a TIFF, a PNG or a raw stack; convert it to one of these")
-    pages = read_tiff(path).frames if holds_pages(path) else read_image(path)[None]
+    pages = read_tiff(path).frames if holds_pages(path) else _single(path, warn)[None]
     if min(pages.shape[1:]) >= 2 * card.patch_px:
         pixel = pixel_size(Optics(pixel_size_um=pixel_size_of(path, pixel_size_um)))
         return _field(path, np.asarray(pages), card.patch_px, pixel, head_um)
     centre = np.full(len(pages), np.nan)
     numbers = np.arange(len(pages), dtype=np.int64)
     return Patches(np.asarray(pages), numbers, np.zeros_like(numbers), centre, centre)
+
+
+def _single(path: Path, warn: Callable[[str], None]) -> npt.NDArray[Any]:
+    image, in_colour = read_luminance(path)
+    if in_colour:
+        warn(f"{path} is in colour: the luminance is used")
+    return image
 
 
 def _archive(path: Path, card: ModelCard, verify: bool) -> tuple[Patches, Optics]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.splits.batches import CachedImages
+from fgaf.dataset.storage.integrity import Bar
 
 IN_MEMORY_BYTES = 2 * 10**9
 """Archives with more bytes of patches than this stay on disk; training on disk takes
@@ -18,7 +19,9 @@ IN_MEMORY_BYTES = 2 * 10**9
 
 
 @contextmanager
-def opened(path: Path, in_memory_bytes: int = IN_MEMORY_BYTES) -> Iterator[Archive]:
+def opened(
+    path: Path, in_memory_bytes: int = IN_MEMORY_BYTES, progress: Bar = iter
+) -> Iterator[Archive]:
     """Open an archive, verify its checksums, and read its patches if they fit in memory.
 
     Parameters
@@ -27,15 +30,17 @@ def opened(path: Path, in_memory_bytes: int = IN_MEMORY_BYTES) -> Iterator[Archi
         The archive.
     in_memory_bytes
         Patches of up to this many bytes are read into memory.
+    progress
+        Wraps the blocks that are compared with their checksums.
 
     Raises
     ------
     FormatError
         As `fgaf.dataset.Archive.read`.
     """
-    with Archive.open(path, whole=True) as archive:
+    with Archive.open(path, whole=True, progress=progress) as archive:
         size = int(np.prod(archive.images.shape)) * archive.images.dtype.itemsize
-        yield Archive.read(path) if size <= in_memory_bytes else archive
+        yield archive.loaded() if size <= in_memory_bytes else archive
 
 
 class DiskImages:

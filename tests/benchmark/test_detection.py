@@ -101,7 +101,7 @@ def test_a_colour_image_is_read_by_its_luminance(folder: Path) -> None:
     Image.fromarray(np.dstack([grey, grey, grey // 2])).save(folder / "a.png")
     fields = opened(folder / "a.png")
     assert fields.fields[0].read().shape == SHAPE
-    assert fields.notices == ("1 image in colour: their luminance is used",)
+    assert fields.notices == ("1 image in colour: the luminance is used",)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +18,19 @@ import tifffile
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from fgaf.curate.auto import AutoReport, StackReport
+from fgaf.curate.commands import reasons
 from fgaf.curate.commands.main import main
 from fgaf.curate.compile import compile_archive
+from fgaf.curate.detection.crop import AT_BORDER
+from fgaf.curate.focus import suggest
 from fgaf.curate.session.fields import coincide, same_fields
 from fgaf.curate.session.journal import JOURNAL, read_journal
 from fgaf.curate.session.state import read_state
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.importers.stacks import import_stacks
 from fgaf.dataset.raw import RawStack
+from tests.terminal import commands_on_terminal
 
 BEADS = Path(__file__).parents[3] / "shared" / "real" / "idpt_beads"
 
@@ -185,15 +191,20 @@ def test_detect_writes_boxes_of_heads(suffix: str, raw_folder: Path, tmp_path: P
     assert all(2.0 < float(row["height"]) * 0.1465 < 7.0 for row in rows)
 
 
-def test_grey_as_colour_is_accepted_and_colour_refused(raw_folder: Path, tmp_path: Path) -> None:
+def test_of_colour_images_the_luminance_is_searched(raw_folder: Path, tmp_path: Path) -> None:
     grey = frame_of(raw_folder, 1)
     colour = np.repeat(grey[..., None], 3, axis=2)
     Image.fromarray(colour).save(tmp_path / "grey.png")
     options = ("--pixel-size", 0.1465, "--out", tmp_path / "a.csv")
-    assert run("detect", tmp_path / "grey.png", *options).exit_code == 0
+    plain = run("detect", tmp_path / "grey.png", *options, "--json")
+    assert "colour" not in plain.stderr
     colour[..., 0] //= 2
     Image.fromarray(colour).save(tmp_path / "colour.png")
-    result = run("detect", tmp_path / "colour.png", *options, "--overwrite")
+    result = run("detect", tmp_path / "colour.png", *options, "--overwrite", "--json")
+    assert result.stderr == "notice: 1 image in colour: the luminance is used\n"
+    assert json.loads(result.stdout)["heads"] == json.loads(plain.stdout)["heads"] > 0
+    tifffile.imwrite(tmp_path / "pages.tif", np.stack([colour, colour]), photometric="rgb")
+    result = run("detect", tmp_path / "pages.tif", *options, "--overwrite")
     assert result.exit_code == 1
     assert "convert it to 8 or 16 bit grey" in result.output
 
@@ -280,3 +291,33 @@ def test_a_stack_exported_downwards_gives_the_same_labels(raw_folder: Path, tmp_
     np.testing.assert_array_equal(up.images, down.images)
     np.testing.assert_array_equal(up.depth_um, down.depth_um)
     np.testing.assert_array_equal(up.cells.focus_um, down.cells.focus_um)
+
+
+COUNTS = {AT_BORDER: 3, suggest.DISAGREES: 5, "a reason of later": 2}
+
+
+def test_reasons_are_counted_over_all_stacks_with_what_helps() -> None:
+    stacks = [StackReport("a", 16, 10, {}, COUNTS), StackReport("b", 4, 3, {}, {AT_BORDER: 1})]
+    rows = list(reasons.rows(AutoReport(stacks, [], None)))
+    assert [row[:3] for row in rows] == [
+        ("found", "20", "100 %"),
+        ("kept", "13", "65 %"),
+        (f"rejected: {suggest.DISAGREES}", "5", "25 %"),
+        (f"rejected: {AT_BORDER}", "4", "20 %"),
+        ("rejected: a reason of later", "2", "10 %"),
+    ]
+    assert [bool(row[3]) for row in rows] == [False, False, True, True, False]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo terminals are of Unix")
+def test_on_a_terminal_the_reasons_are_a_table(raw_folder: Path, tmp_path: Path) -> None:
+    stack = next(raw_folder.glob("*.stack.h5"))
+    words = ["auto", stack, "--out", "d.h5", "--workers", "1"]
+    [shown] = commands_on_terminal([("fgaf.curate.commands.main", "main", words)], tmp_path)
+    table = [re.split(r"\s{2,}", line.strip()) for line in shown.splitlines()]
+    assert ["cells", "number", "share", "what to do"] in table
+    found, kept = (next(line for line in table if line[0] == name) for name in ("found", "kept"))
+    assert found[2] == "100 %"
+    assert f"wrote d.h5: {kept[1]} of {found[1]} cells" in shown
+    assert "curate  [" in shown
+    assert " found, " not in shown

@@ -16,7 +16,8 @@ from PIL import Image
 
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.commands.main import main
-from fgaf.dataset.quality.contact_sheet import HEAD, MARGIN
+from fgaf.dataset.quality.contact_sheet import GAP, HEAD
+from fgaf.dataset.raw import RawStack
 
 PIXELS = np.random.default_rng(1).integers(0, 4000, (5, 20, 20), dtype=np.uint16)
 
@@ -82,8 +83,24 @@ def test_info_shows_numbers_and_a_contact_sheet(good_archive: Path, tmp_path: Pa
     assert "donor" not in said
     assert "12" in said
     with Image.open(sheet) as image:
-        assert image.size == (MARGIN + 5 * 18 - 2, HEAD + 12 * 18 - 2)
+        width, height = image.size
+        assert height == HEAD + 12 * (16 + GAP) - GAP
+        left = width - (5 * (16 + GAP) - GAP)
         assert image.getextrema() == (0, 255)
+        pixels = np.asarray(image)
+    assert pixels[:HEAD, left:].max() > 128
+    assert pixels[HEAD:, :left].max() > 128
+
+
+def test_info_shows_the_planes_of_a_raw_stack(good_stack: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "planes.png"
+    said = run("info", good_stack, "--image", sheet).stdout
+    assert said.endswith(f"wrote {sheet}\n")
+    with RawStack.open(good_stack) as stack, Image.open(sheet) as image:
+        rows, columns = stack.shape[1:]
+        width, height = image.size
+        assert height == 2 * (HEAD + rows + GAP) - GAP
+        assert width >= 4 * (columns + GAP) - GAP
 
 
 def test_validate_has_an_exit_code_and_json(

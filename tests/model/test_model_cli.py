@@ -270,7 +270,6 @@ def test_a_wrong_pixel_of_an_archive_is_reported(folder: Path, tmp_path: Path) -
     [
         (np.zeros((3, 32, 32), "f4"), "float"),
         (np.full((32, 32), np.nan, "f4"), "float"),
-        (np.eye(3, dtype="u1")[np.zeros((32, 32), int)], "colour"),
         (np.zeros((48, 48), "u1"), "48 x 48 px, but the network needs 32 x 32"),
         (np.full((100, 100), 90, "u1"), "no complete cell was found"),
     ],
@@ -278,12 +277,19 @@ def test_a_wrong_pixel_of_an_archive_is_reported(folder: Path, tmp_path: Path) -
 def test_predict_refuses_images_in_one_line(
     pixels: np.ndarray, needle: str, folder: Path, tmp_path: Path
 ) -> None:
-    photometric = "rgb" if pixels.shape[-1] == 3 else "minisblack"
-    tifffile.imwrite(tmp_path / "mine.tif", pixels, photometric=photometric)
+    tifffile.imwrite(tmp_path / "mine.tif", pixels, photometric="minisblack")
     call = CliRunner().invoke(predict, [str(folder / "run"), str(tmp_path / "mine.tif")])
     assert (call.exit_code, call.stderr.count("\n")) == (1, 1)
     assert needle in call.stderr
     assert "mine.tif" in call.stderr
+
+
+def test_predict_takes_the_luminance_of_an_image_in_colour(folder: Path, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "mine.tif", pixels, photometric="rgb")
+    call = CliRunner().invoke(predict, [str(folder / "run"), str(tmp_path / "mine.tif")])
+    assert call.exit_code == 0, call.output
+    assert "mine.tif is in colour: the luminance is used" in call.stderr
 
 
 def test_predict_goes_by_the_pixel_size_in_the_image(folder: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fgaf.base.console import count
 from fgaf.base.errors import FgafError
-from fgaf.dataset.importers.images import IMAGE_SUFFIXES, read_luminance
+from fgaf.dataset.importers.images import IMAGE_SUFFIXES, luminance_notice, read_luminance
 from fgaf.model.bench.detection.labels import BoxFiles, CentreTable, Labels
 from fgaf.model.bench.detection.pixel_sizes import BOX_PER_HEAD, LabelledImage, sizes_of
 
@@ -138,7 +138,7 @@ def open_fields(
         others = "" if len(skipped) == 1 else f" and {len(skipped) - 1} more"
         notices.append(f"no labels, skipped: {skipped[0]}{others}")
     if coloured:
-        notices.append(f"{count(coloured, 'image')} in colour: their luminance is used")
+        notices.append(luminance_notice(coloured))
     return Fields(tuple(fields), how, tuple(notices))
 
 
