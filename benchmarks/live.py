@@ -201,7 +201,7 @@ def main() -> None:
         begun_s = time.perf_counter()
         detect(image, float(rig.optics.pixel_size_um or np.nan))
         times.append(time.perf_counter() - begun_s)
-    print(f"  searching whole frames by contrast energy    {1 / np.median(times):.1f} frames/s")
+    print(f"  searching whole frames on one core           {1 / np.median(times):.1f} frames/s")
     loop = loop[::EVERY]
     say(f"at {1 / slow:g} frames/s", run(model, rig, loop, slow, options.seconds))
     if options.soak:

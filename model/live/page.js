@@ -90,15 +90,20 @@ function draw() {
   ink.font = `600 ${14 * fine}px system-ui, sans-serif`;
   for (const cell of frame.cells) {
     const x = cell.x_px / step, y = cell.y_px / step, half = Math.max(11 * fine, 36 / step);
-    ink.strokeStyle = ink.fillStyle = colour(known(cell) ? frame.drive_um - cell.z_um : null, half_range_um);
-    ink.globalAlpha = cell.seen ? 1 : .45;
-    ink.lineWidth = 2 * fine;
-    ink.setLineDash(cell.seen ? [] : [4 * fine, 4 * fine]);
-    ink.beginPath(); ink.arc(x, y, half, 0, 7); ink.stroke();
-    if (cell.id === frame.target) { ink.beginPath(); ink.arc(x, y, half + 5 * fine, 0, 7); ink.stroke(); }
-    ink.setLineDash([]);
     const big = half + 9 * fine, own = cell.id === chosen();
-    if (own) ink.strokeRect(x - big, y - big, 2 * big, 2 * big);
+    const ring = new Path2D(), square = new Path2D();
+    ring.arc(x, y, half, 0, 7);
+    if (cell.id === frame.target) { ring.moveTo(x + half + 5 * fine, y); ring.arc(x, y, half + 5 * fine, 0, 7); }
+    if (own) square.rect(x - big, y - big, 2 * big, 2 * big);
+    ink.fillStyle = colour(known(cell) ? frame.drive_um - cell.z_um : null, half_range_um);
+    ink.globalAlpha = cell.seen ? 1 : .6;
+    for (const [width, style] of [[4, "rgba(0,0,0,.5)"], [2, ink.fillStyle]]) {  // seen on any ground
+      ink.lineWidth = width * fine; ink.strokeStyle = style;
+      ink.setLineDash(cell.seen ? [] : [4 * fine, 4 * fine]);
+      ink.stroke(ring);
+      ink.setLineDash([]);
+      ink.stroke(square);
+    }
     const label = known(cell) && (own || fine < 2) ? `${cell.id}: ${height(cell)}` : `${cell.id}`;
     ink.lineWidth = 3 * fine; ink.strokeStyle = "rgba(0,0,0,.7)";
     const left = Math.min(x + (own ? big : half) + 4 * fine, canvas.width - ink.measureText(label).width - 4 * fine);
