@@ -155,9 +155,11 @@ class FilmStrip(View):
         for plane, place in enumerate(self._places()):
             painter.drawImage(place, self.images()[plane])
             label = f"{self.closeup.z_um[plane]:+.2f}".rstrip("0").rstrip(".")
-            _label(painter, place, label, QColor("white"))
+            put_label(painter, place, label, QColor("white"))
             if plane in self.jumps:
-                _label(painter, place.translated(0, place.height() - 14), "jump", QColor("#ffb347"))
+                put_label(
+                    painter, place.translated(0, place.height() - 14), "jump", QColor("#ffb347")
+                )
             for marked, colour, style, inset in (
                 (decided, self.colours.decided, Qt.PenStyle.SolidLine, 4),
                 (suggested, self.colours.suggested, Qt.PenStyle.DashLine, 2),
@@ -167,7 +169,9 @@ class FilmStrip(View):
                     painter.setPen(QPen(colour, 2, style))
                     painter.drawRect(place.adjusted(inset, inset, -inset - 1, -inset - 1))
             if plane == decided:
-                _label(painter, place.translated(place.width() - 16, 0), "✔", self.colours.decided)
+                put_label(
+                    painter, place.translated(place.width() - 16, 0), "✔", self.colours.decided
+                )
 
     def _under(self, event: QMouseEvent | None) -> int | None:
         """The plane under the mouse."""
@@ -342,7 +346,18 @@ def _image(patch: npt.NDArray[Any], limits: tuple[float, float]) -> QImage:
     return QImage(pixels.tobytes(), side, side, side, QImage.Format.Format_Grayscale8).copy()
 
 
-def _label(painter: QPainter, place: QRect, text: str, colour: QColor) -> None:
+def put_label(painter: QPainter, place: QRect, text: str, colour: QColor) -> None:
+    """Write into the upper left corner of a picture.
+
+    Parameters
+    ----------
+    painter
+        Paints it.
+    place
+        The picture.
+    text, colour
+        The words, and their colour.
+    """
     width = painter.fontMetrics().horizontalAdvance(text) + 4
     box = QRect(place.left() + 2, place.top() + 1, width, 13)
     painter.fillRect(box, QColor(0, 0, 0, 150))

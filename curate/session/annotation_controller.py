@@ -5,7 +5,6 @@ The logic of the curation window without its display; a script can call the same
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from fgaf.base.console import count
 from fgaf.base.errors import FgafError
 from fgaf.curate.session.journal import Record
 from fgaf.curate.session.manual_cell import cell_at
-from fgaf.curate.session.queue import QueueSettings, is_done, queue_of
+from fgaf.curate.session.queue import QueueSettings, is_done, neutral_plane, queue_of
 from fgaf.curate.session.session import Session, decision_of
 from fgaf.curate.session.state import (
     CellState,
@@ -158,9 +157,8 @@ class AnnotationController:
             self.plane = state.plane_of(cell, decision.focus_um)
         elif self.suggestion is not None:
             self.plane = state.plane_of(cell, self.suggestion.focus_um)
-        else:  # a neutral plane: a blind pass must show no hint
-            lot = hashlib.sha256(name.encode()).digest()[0]
-            self.plane = lot % len(cell.y)
+        else:
+            self.plane = neutral_plane(cell)
         self.plane = min(max(self.plane, 0), len(cell.y) - 1)
 
     def show_cell(self, name: str) -> None:

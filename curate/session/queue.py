@@ -105,10 +105,28 @@ def queue_of(state: State, settings: QueueSettings, annotator: str) -> list[str]
             return (cell.suggestion.confidence if cell.suggestion else 0.0,)
         if settings.order == "random":
             return (_lot(settings.seed, "order", cell.id),)
-        middle = len(cell.y) // 2
-        return stacks[cell.stack], cell.y[middle] // band, float(cell.x[middle])
+        return stacks[cell.stack], *reading_order(cell, band)
 
     return [cell.id for cell in sorted(cells, key=place)]
+
+
+def reading_order(cell: CellState, band_px: int) -> tuple[float, float]:
+    """Position of a cell that sorts the cells of a stack row by row.
+
+    Parameters
+    ----------
+    cell
+        The cell.
+    band_px
+        Height of a row, pixels.
+    """
+    middle = len(cell.y) // 2
+    return float(cell.y[middle] // band_px), float(cell.x[middle])
+
+
+def neutral_plane(cell: CellState) -> int:
+    """A plane that tells nothing about the focus of a cell, for a blind pass."""
+    return hashlib.sha256(cell.id.encode()).digest()[0] % len(cell.y)
 
 
 def is_done(cell: CellState, task: Task) -> bool:

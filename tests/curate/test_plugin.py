@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fgaf.curate.napari.plugin import get_reader, read_layers
 from fgaf.curate.napari.shortcuts import SHORTCUTS
 from fgaf.curate.napari.writer import write_stack
 from fgaf.dataset import Archive, ArchiveHeader, Cells, write_archive
+from fgaf.dataset.derive.subset import take_rows
 from fgaf.dataset.raw import RawStack
 
 # Warnings of the libraries below the window are not ours to mend.
@@ -23,6 +25,18 @@ on_screen = pytest.mark.skipif(
 )
 
 PIXEL_UM = 0.1465
+DEPTHS = ("-0.50", "+0.00", "+0.50")
+
+
+def wait(until: Callable[[], bool]) -> None:
+    """Let the window work until something holds."""
+    from qtpy.QtWidgets import QApplication
+
+    end = time.monotonic() + 120
+    while not until():
+        QApplication.processEvents()
+        if time.monotonic() > end:
+            raise TimeoutError
 
 
 @pytest.fixture
@@ -59,12 +73,16 @@ def test_files_of_ours_open_in_a_window(stack: Path, archive: Path) -> None:
     try:
         viewer.open([str(stack)], plugin="fgaf")
         viewer.open([str(archive)], plugin="fgaf")
-        planes, patches = viewer.layers
+        planes, captions, patches = viewer.layers
         assert planes.data.shape == (5, 40, 50)
         np.testing.assert_allclose(planes.scale, (0.5, PIXEL_UM, PIXEL_UM))
         assert planes.axis_labels == ("z", "y", "x")
         assert [str(unit) for unit in planes.units] == ["micrometer"] * 3
-        assert patches.data.shape == (3, 16, 16)
+        assert patches.data.shape == (1, 3, 16, 16)
+        np.testing.assert_allclose(patches.extent.world[:, 1], (-0.5, 0.5))
+        assert patches.axis_labels == ("cell", "depth", "y", "x")
+        told = captions.text.values[:-1]
+        assert list(told) == [f"a: {um} µm, class {n + 1} of 3" for n, um in enumerate(DEPTHS)]
         shown = viewer.screenshot(canvas_only=True, flash=False)
         assert shown.std() > 0
     finally:
@@ -130,7 +148,7 @@ def test_the_manifest_is_valid_and_names_what_exists() -> None:
 
 
 @on_screen
-def test_the_plugin_in_naparis_menus(archive: Path, tmp_path: Path) -> None:
+def test_the_plugin_in_naparis_menus(tmp_path: Path) -> None:
     import napari
     from napari.settings import get_plugin_settings
 
@@ -143,6 +161,11 @@ def test_the_plugin_in_naparis_menus(archive: Path, tmp_path: Path) -> None:
     try:
         (layer,) = viewer.open_sample("fgaf", "stack")
         assert layer.data.shape == (17, 520, 640)
+        assert "please wait" in layer.name
+        assert not layer.data.any()
+        wait(lambda: layer.name == "simulated")
+        assert layer.metadata["path"].endswith(".stack.h5")
+        assert min(plane.std() for plane in layer.data) > 1
         _, start = viewer.window.add_plugin_dock_widget("fgaf", "Curate focus stacks")
         assert start._pixel.text() == "that of the stacks"
         start._folder.setText(str(tmp_path / "session"))
@@ -152,17 +175,114 @@ def test_the_plugin_in_naparis_menus(archive: Path, tmp_path: Path) -> None:
         assert {s.action: s.keys for s in start.panel.shortcuts}["unsure"] == ("J",)
         start.panel.search.stop()
         start.panel.shut()
-        _, browser = viewer.window.add_plugin_dock_widget("fgaf", "Browse a dataset archive")
-        browser.open(archive)
-        assert browser.table.rowCount() == 1
-        assert viewer.layers["a"].data.shape == (3, 16, 16)
-        browser.open(tmp_path / "none.h5")
-        assert "does not exist" in browser._line.text()
-        browser.close()
     finally:
         get_plugin_settings("fgaf").keys.unsure = "U"
         get_plugin_settings("fgaf").curation.annotator = ""
         viewer.close()
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """An archive of 12 cells at three depths, the second cell with its focus 0.1 µm off."""
+    rng, n = np.random.default_rng(0), 12
+    rows = [
+        {
+            "id": f"cell{i}",
+            "source": "a",
+            "source_sha256": "",
+            "sample_id": f"donor {i % 2}",
+            "field": "",
+            "focus_um": -i / 10,
+            "focus_plane": 1,
+            "annotator": "ann",
+            "labelled_utc": "",
+            "method": "person",
+            "confidence": i / n,
+        }
+        for i in range(n)
+    ]
+    depth = np.tile([-0.5, 0.0, 0.5], n)
+    depth[3:6] += 0.1
+    return write_archive(
+        tmp_path / "many.h5",
+        Archive(
+            header=ArchiveHeader.new(step_um=0.5, half_range_um=0.5, patch_px=16),
+            images=rng.integers(90, 120, (3 * n, 16, 16), dtype=np.uint8),
+            depth_um=depth,
+            plane=np.tile(np.arange(3, dtype=np.int32), n),
+            cell=np.repeat(np.arange(n, dtype=np.int32), 3),
+            center_y=np.zeros(3 * n, np.int32),
+            center_x=np.zeros(3 * n, np.int32),
+            cells=Cells.from_rows(rows),
+            splits={"default": np.repeat(np.array([0, 2], np.int8), n // 2)},
+        ),
+    )
+
+
+@on_screen
+def test_an_archive_is_browsed_by_its_pictures(many: Path, tmp_path: Path) -> None:
+    import napari
+    from qtpy.QtCore import Qt
+    from qtpy.QtTest import QTest
+    from qtpy.QtWidgets import QApplication
+
+    viewer = napari.Viewer(show=True)
+    try:
+        _, browser = viewer.window.add_plugin_dock_widget("fgaf", "Browse a dataset archive")
+        QApplication.processEvents()
+        browser.open(many)
+        gallery = browser.gallery
+        assert viewer.layers["cell0"].data.shape == (3, 16, 16)
+        gallery.sort.setCurrentIndex(gallery.sort.findData("name"))
+        names = [entry.name for entry in gallery.model.entries]
+        assert names == [f"cell{i}" for i in range(12)]
+        gallery.sort.setCurrentIndex(gallery.sort.findData("focus"))
+        assert [entry.name for entry in gallery.model.entries] == names[::-1]
+        gallery.status.setCurrentIndex(gallery.status.findData("test"))
+        gallery.sample.setCurrentIndex(gallery.sample.findData("donor 1"))
+        assert [e.name for e in gallery.model.entries] == ["cell11", "cell9", "cell7"]
+
+        QTest.keyClicks(gallery.jump, "cell1")
+        QTest.keyClick(gallery.jump, Qt.Key.Key_Return)
+        assert "cell1: depth +0.10 µm, class 2 of 3; focus at -0.10 µm" in browser._line.text()
+        viewer.dims.set_current_step(0, 2)
+        assert "cell1: depth +0.60 µm, class 3 of 3" in browser._line.text()
+        QTest.mouseClick(
+            browser.film, Qt.MouseButton.LeftButton, pos=browser.film._places()[0].center()
+        )
+        assert "cell1: depth -0.40 µm, class 1 of 3" in browser._line.text()
+        assert viewer.dims.point[0] == pytest.approx(-0.4)
+
+        browser.save_without(["cell0", "cell11"], tmp_path / "fewer.h5")
+        assert "wrote" in browser._line.text()
+        assert list(Archive.read(tmp_path / "fewer.h5").cells.id) == names[1:11]
+        browser.open(tmp_path / "none.h5")
+        assert "does not exist" in browser._line.text()
+        assert browser.archive is not None
+        browser.close()
+        assert not viewer.layers
+    finally:
+        viewer.close()
+
+
+def test_an_archive_whose_cells_have_other_depths_opens_patch_by_patch(many: Path) -> None:
+    archive = take_rows(Archive.read(many), np.arange(1, 36))
+    captions, (images, settings, _) = read_layers(
+        str(write_archive(many.with_name("odd.h5"), archive))
+    )
+    assert images.shape == (35, 16, 16)
+    assert settings["axis_labels"] == ("patch", "y", "x")
+    assert captions[1]["features"]["caption"][0] == "cell0: +0.00 µm, class 2 of 3"
+
+
+def test_planes_of_cells_are_read_as_they_are_stored(many: Path) -> None:
+    layers = read_layers(str(many))
+    images = layers[-1][0]
+    stored = Archive.read(many).images.reshape(12, 3, 16, 16)
+    np.testing.assert_array_equal(images[4, 1], stored[4, 1])
+    np.testing.assert_array_equal(images[2:5, 1, 3:7], stored[2:5, 1, 3:7])
+    np.testing.assert_array_equal(images[7], stored[7])
+    np.testing.assert_array_equal(np.asarray(images), stored)
 
 
 def test_other_files_are_left_to_others(tmp_path: Path) -> None:

@@ -1,0 +1,264 @@
+"""A list of cells to look through: what to show of each, filtered, sorted, found by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Hashable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from fgaf.base.errors import SettingError
+from fgaf.base.names import nearest
+from fgaf.curate.focus.suggest import CONFIDENT
+from fgaf.curate.session.queue import QueueSettings, neutral_plane, reading_order
+from fgaf.curate.session.state import AUTO, CellState, Decision, State
+
+CellStatus = Literal[
+    "open", "kept", "kept by auto", "rejected", "rejected by auto", "unsure", "done", ""
+]
+Sort = Literal["position", "uncertainty", "name", "focus"]
+
+SORTS: Final[dict[Sort, str]] = {
+    "position": "stack by stack, row by row",
+    "uncertainty": "the least certain first",
+    "name": "cell2 before cell10",
+    "focus": "from the lowest focus to the highest",
+}
+CONFIDENCES: Final = {
+    "any confidence": (0.0, 1.0),
+    f"below {CONFIDENT:.0%}": (0.0, CONFIDENT - 1e-9),
+    f"{CONFIDENT:.0%} to 80%": (CONFIDENT, 0.8 - 1e-9),
+    "80% and more": (0.8, 1.0),
+}
+"""Ranges of confidence to choose from."""
+_DIGITS: Final = re.compile(r"(\d+)")
+_LAST: Final = float("inf")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Where the picture of a cell is cut.
+
+    Attributes
+    ----------
+    source
+        Fingerprint of the raw stack.
+    plane
+        Number of the plane.
+    y, x
+        Centre, pixels.
+    """
+
+    source: str
+    plane: int
+    y: float
+    x: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell of the list.
+
+    Attributes
+    ----------
+    name
+        Name of the cell.
+    status
+        How it was decided, or what part of an archive it belongs to.
+    reason
+        Why it was rejected, or what is in doubt.
+    sample
+        Sample; empty if unknown.
+    confidence
+        0 to 1; None where unknown, or hidden.
+    focus_um
+        Focus that is decided, else suggested; None where unknown, or hidden.
+    place
+        Sorts by position.
+    picture
+        Where its picture is found.
+    """
+
+    name: str
+    status: str
+    reason: str
+    sample: str
+    confidence: float | None
+    focus_um: float | None
+    place: tuple[float, ...]
+    picture: Hashable
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which cells to list; empty for all.
+
+    Attributes
+    ----------
+    status, reason, sample
+        As in `Entry`.
+    confidence
+        Lowest and highest confidence; an unknown one counts as 0.
+    """
+
+    status: str = ""
+    reason: str = ""
+    sample: str = ""
+    confidence: tuple[float, float] = (0.0, 1.0)
+
+    def shows(self, entry: Entry) -> bool:
+        """Whether a cell is listed."""
+        low, high = self.confidence
+        return (
+            self.status in ("", entry.status)
+            and self.reason in ("", entry.reason)
+            and self.sample in ("", entry.sample)
+            and low <= (entry.confidence or 0.0) <= high
+        )
+
+
+def listed(entries: Iterable[Entry], which: Filter, sort: Sort = "position") -> list[Entry]:
+    """Filter and sort the entries.
+
+    Parameters
+    ----------
+    entries
+        All of them.
+    which
+        Which to list.
+    sort
+        See `SORTS`; equal ones by position.
+    """
+    keys: dict[Sort, Any] = {
+        "position": lambda _: (),
+        "uncertainty": lambda entry: entry.confidence or 0.0,
+        "name": lambda entry: natural(entry.name),
+        "focus": lambda entry: _LAST if entry.focus_um is None else entry.focus_um,
+    }
+    shown = sorted(filter(which.shows, entries), key=lambda entry: entry.place)
+    return sorted(shown, key=keys[sort])
+
+
+def natural(text: str) -> tuple[Any, ...]:
+    """Key that sorts numbers in names by their value.
+
+    Examples
+    --------
+    >>> sorted(["cell10", "cell2"], key=natural)
+    ['cell2', 'cell10']
+    """
+    parts = _DIGITS.split(text.casefold())
+    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts))
+
+
+def named(name: str, names: Collection[str]) -> str:
+    """Find the cell that a person means: its name, or the only name that contains it.
+
+    Parameters
+    ----------
+    name
+        As typed; the case does not matter.
+    names
+        The names of all cells.
+
+    Raises
+    ------
+    SettingError
+        None is meant, or several are.
+    """
+    typed = name.strip().casefold()
+    for known in names:
+        if known.casefold() == typed:
+            return known
+    close = [known for known in names if typed and typed in known.casefold()]
+    if len(close) == 1:
+        return close[0]
+    if close:
+        few = ", ".join(sorted(close, key=natural)[:3])
+        raise SettingError(f"{len(close)} cells have {name!r} in their name: {few}, …; type more")
+    hint = nearest(name, names)
+    raise SettingError(
+        f"no cell is named {name!r}; {hint if hint.startswith('did') else 'check the name'}"
+    )
+
+
+class Catalogue:
+    """The entries of a session; after a change only those of changed cells are made anew."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[Any, Entry]] = {}
+
+    def of(self, state: State, queue: QueueSettings, names: Collection[str]) -> list[Entry]:
+        """List the cells of a session.
+
+        A blind pass lists only the cells of its queue, each in a neutral plane, and of the
+        decisions only its own.
+
+        Parameters
+        ----------
+        state
+            State of the session.
+        queue
+            Which queue is worked on.
+        names
+            The cells of that queue.
+        """
+        known = set(names)
+        stacks = {fingerprint: i for i, fingerprint in enumerate(state.stacks)}
+        cells = [c for c in state.cells.values() if not queue.blind or c.id in known]
+        made = {}
+        for cell in cells:
+            key = (
+                *(queue.blind, cell.label, cell.second, cell.review, cell.suggestion),
+                *(cell.y.tobytes(), cell.x.tobytes()),
+            )
+            before = self._made.get(cell.id)
+            if before is not None and before[0] == key:
+                made[cell.id] = before
+            else:
+                made[cell.id] = key, _entry(cell, state, queue.blind, stacks[cell.stack])
+        self._made = made
+        return [entry for _, entry in made.values()]
+
+
+def status_of(cell: CellState, blind: bool = False) -> CellStatus:
+    """How a cell was decided.
+
+    Parameters
+    ----------
+    cell
+        The cell.
+    blind
+        Whether first labels are hidden: only whether the second label is there.
+    """
+    if blind:
+        return "open" if cell.second is None else "done"
+    decision = cell.decision
+    if decision is None:
+        return "open"
+    if decision.annotator == AUTO:
+        return "kept by auto" if decision.kept else "rejected by auto"
+    return "kept" if decision.kept else "unsure" if decision.verdict == "unsure" else "rejected"
+
+
+def _entry(cell: CellState, state: State, blind: bool, stack: int) -> Entry:
+    decision: Decision | None = cell.second if blind else cell.decision
+    suggestion = None if blind else cell.suggestion
+    focus_um = None if suggestion is None else suggestion.focus_um
+    if decision is not None and decision.focus_um is not None:
+        focus_um = decision.focus_um
+    if focus_um is None:
+        plane = neutral_plane(cell) if blind else len(cell.y) // 2
+    else:
+        plane = min(max(state.plane_of(cell, focus_um), 0), len(cell.y) - 1)
+    doubt = "" if suggestion is None else suggestion.problem
+    return Entry(
+        name=cell.id,
+        status=status_of(cell, blind),
+        reason=doubt if decision is None else decision.reason,
+        sample=state.stacks[cell.stack].sample_id,
+        confidence=None if suggestion is None else suggestion.confidence,
+        focus_um=focus_um,
+        place=(stack, *reading_order(cell, state.settings.patch_px)),
+        picture=Picture(cell.stack, plane, float(cell.y[plane]), float(cell.x[plane])),
+    )

@@ -1,0 +1,294 @@
+"""The gallery of cells: what it lists, and what clicks and keys do in it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fgaf.base.errors import SettingError
+from fgaf.curate.session.catalogue import Catalogue, Entry, Filter, Picture, listed, named
+from fgaf.curate.session.closeup import Closeups
+from fgaf.curate.session.queue import QueueSettings
+from fgaf.curate.session.session import Session
+from fgaf.curate.session.state import AUTO, CellState, Suggested
+from fgaf.curate.session.thumbnails import RawCut, Thumbnails
+
+on_screen = [
+    # Warnings of the libraries below the window are not ours to mend.
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.skipif(
+        sys.platform == "linux" and "DISPLAY" not in os.environ, reason="no screen; see `make test`"
+    ),
+]
+REASONS = ("not a sperm", "dead")
+
+
+def entries_of(session: Session, queue: QueueSettings | None = None) -> dict[str, Entry]:
+    names = list(session.state.cells)
+    listing = Catalogue().of(session.state, queue or QueueSettings(), names)
+    return {entry.name: entry for entry in listing}
+
+
+def wait(until: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not until():
+        if time.monotonic() > end:
+            raise TimeoutError
+        time.sleep(0.002)
+
+
+def test_each_cell_is_listed_with_what_was_decided(session: Session) -> None:
+    session.decide("one", "focus", "ann", focus_um=-0.5)
+    session.decide("two", "reject", AUTO, reason="overlaps another cell")
+    entries = entries_of(session)
+    assert [(e.status, e.focus_um, e.reason) for e in entries.values()] == [
+        ("kept", -0.5, ""),
+        ("rejected by auto", 0.2, "overlaps another cell"),
+        ("open", 0.2, ""),
+    ]
+    assert [e.picture.plane for e in entries.values()] == [1, 2, 2]
+    assert {e.sample for e in entries.values()} == {"donor 1"}
+    session.decide("two", "unsure", "ann")
+    session.decide("three", "accept", AUTO)
+    assert [e.status for e in entries_of(session).values()] == ["kept", "unsure", "kept by auto"]
+
+
+def test_after_a_change_only_the_changed_cells_are_new(session: Session) -> None:
+    catalogue, names = Catalogue(), list(session.state.cells)
+    before = catalogue.of(session.state, QueueSettings(), names)
+    session.decide("two", "accept", "ann")
+    session.nudge("three", 1, 0, "ann")
+    after = catalogue.of(session.state, QueueSettings(), names)
+    assert [new is old for new, old in zip(after, before, strict=True)] == [True, False, False]
+    session.undo_last("ann")
+    session.undo_last("ann")
+    assert catalogue.of(session.state, QueueSettings(), names) == before
+
+
+def test_a_blind_pass_lists_nothing_of_the_first(session: Session) -> None:
+    session.decide("one", "reject", "ann", reason="dead")
+    session.decide("two", "accept", "ann")
+    blind = QueueSettings(task="second")
+    first = Catalogue().of(session.state, blind, ["one", "two"])
+    assert [e.name for e in first] == ["one", "two"]
+    told = {(e.status, e.reason, e.confidence, e.focus_um) for e in first}
+    assert told == {("open", "", None, None)}
+    session.decide("two", "focus", "bob", focus_um=0.5, purpose="second", blind=True)
+    own = Catalogue().of(session.state, blind, ["one", "two"])[1]
+    assert (own.status, own.focus_um, own.picture.plane) == ("done", 0.5, 3)
+
+
+def made(name: str, confidence: float | None = 0.5, focus_um: float | None = 0.0) -> Entry:
+    at = tuple(float(part) for part in name.partition("cell")[2:])
+    return Entry(name, "open", "", "", confidence, focus_um, at, 0)
+
+
+def test_lists_are_sorted_as_people_expect_and_filtered() -> None:
+    cells = [made("cell10", 0.9, None), made("cell2", 0.1, 1.0), made("cell1", None, -1.0)]
+
+    def names(sort: str, which: Filter | None = None) -> list[str]:
+        return [entry.name for entry in listed(cells, which or Filter(), sort)]  # type: ignore[arg-type]
+
+    assert names("name") == ["cell1", "cell2", "cell10"]
+    assert names("uncertainty") == ["cell1", "cell2", "cell10"]
+    assert names("focus") == ["cell1", "cell2", "cell10"]
+    assert names("position", Filter(confidence=(0.05, 1.0))) == ["cell2", "cell10"]
+    assert names("position", Filter(status="kept")) == []
+
+
+def test_a_cell_is_found_by_its_name_or_a_part_of_it() -> None:
+    cells = ["day1-001", "day1-012", "day2-001"]
+    assert named("DAY1-001 ", cells) == "day1-001"
+    assert named("012", cells) == "day1-012"
+    with pytest.raises(SettingError, match="2 cells have '001' in their name: day1-001, day2-001"):
+        named("001", cells)
+    with pytest.raises(SettingError, match="no cell is named 'day1-002'; did you mean day1-0"):
+        named("day1-002", cells)
+
+
+def test_pictures_are_cut_in_a_thread_and_those_of_missing_files_say_why(session: Session) -> None:
+    cut = RawCut(Closeups(16, 5.0))
+    cut.stacks = dict(session.state.stacks)
+    ((fingerprint, ref),) = cut.stacks.items()
+    inside, outside = Picture(fingerprint, 2, 20.0, 25.0), Picture(fingerprint, 2, -30.0, 25.0)
+    thumbnails = Thumbnails(cut, kept=2)
+    try:
+        assert thumbnails.get(inside) is None
+        thumbnails.get(outside)
+        wait(lambda: not thumbnails.busy)
+        assert thumbnails.news() == 2
+        picture = thumbnails.get(inside)
+        assert picture.shape == (16, 16)
+        assert (picture.min(), picture.max()) == (0, 255)
+        assert not thumbnails.get(outside).any()
+        thumbnails.get(Picture("gone", 0, 0.0, 0.0))
+        wait(lambda: not thumbnails.busy)
+        assert thumbnails.get(inside) is None, "more than two were kept"
+    finally:
+        thumbnails.close()
+    Path(ref.path).rename(Path(ref.path).with_suffix(".elsewhere"))
+    cut = RawCut(Closeups(16, 5.0))
+    cut.stacks = dict(session.state.stacks)
+    thumbnails = Thumbnails(cut)
+    try:
+        thumbnails.get(inside)
+        wait(lambda: not thumbnails.busy)
+        assert "does not exist" in thumbnails.get(inside)
+        Path(ref.path).with_suffix(".elsewhere").rename(ref.path)
+        thumbnails.retry()
+        thumbnails.get(inside)
+        wait(lambda: not thumbnails.busy)
+        assert isinstance(thumbnails.get(inside), np.ndarray)
+    finally:
+        thumbnails.close()
+    assert thumbnails.get(outside) is None
+
+
+@pytest.fixture
+def gallery(session: Session) -> Iterator[object]:
+    """A gallery of 40 cells, of which every fourth is doubted; opened, rejected and so on noted."""
+    from qtpy.QtWidgets import QApplication
+
+    from fgaf.curate.napari.colours import Colours
+    from fgaf.curate.napari.gallery import Gallery
+
+    app = QApplication.instance() or QApplication([])
+    stack, way = next(iter(session.state.stacks)), np.full(5, 20.0)
+    for number in range(1, 38):
+        doubt = "" if number % 4 else "overlaps another cell"
+        suggested = Suggested(0.2, 0.3 if doubt else 0.9, "phase", doubt, "focus-curve")
+        session.add_cell(
+            CellState(f"cell{number}", stack, way, way + number / 9, 5, 5, 0.5, (), suggested)
+        )
+    keys = {"X": "reject", "2": "reject_2", "T": "reopen", "Space": "accept"}
+    gallery = Gallery(Colours.of("dark"), {"open": ("#ffe14d", "□")}, REASONS, keys)
+    gallery.noted = []
+    gallery.opened.connect(lambda name: gallery.noted.append(name))
+    gallery.rejected.connect(lambda names, why: gallery.noted.append((names, why)))
+    gallery.reopened.connect(lambda names: gallery.noted.append(names))
+    cut = RawCut(Closeups(16, 5.0))
+    cut.stacks = dict(session.state.stacks)
+    thumbnails = Thumbnails(cut)
+    gallery.show_pictures(thumbnails)
+    gallery.resize(440, 560)
+    gallery.show()
+    gallery.show_entries(entries_of(session).values())
+    gallery.activateWindow()
+    app.setActiveWindow(gallery)
+    app.processEvents()
+    yield gallery
+    thumbnails.close()
+    gallery.close()
+    app.processEvents()
+
+
+def middle_of(gallery: object, row: int) -> object:
+    return gallery.view.visualRect(gallery.model.index(row)).center()
+
+
+class TestInAWindow:
+    pytestmark = on_screen
+
+    def test_clicks_go_to_a_cell_and_select_several(self, gallery: object) -> None:
+        from qtpy.QtCore import Qt
+        from qtpy.QtTest import QTest
+
+        def click(row: int, held: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
+            port = gallery.view.viewport()
+            QTest.mouseClick(port, Qt.MouseButton.LeftButton, held, middle_of(gallery, row))
+
+        names = [entry.name for entry in gallery.model.entries]
+        click(1)
+        assert gallery.noted == [names[1]]
+        click(3, Qt.KeyboardModifier.ControlModifier)
+        assert gallery.selected() == [names[1], names[3]]
+        click(3)
+        click(5, Qt.KeyboardModifier.ShiftModifier)
+        assert gallery.selected() == names[3:6]
+        assert gallery.noted == [names[1], names[3]]
+        assert "40 cells, 3 selected" in gallery.line.text()
+        QTest.keyClick(gallery.view, Qt.Key.Key_2)
+        assert gallery.noted[-1] == (names[3:6], "dead")
+        QTest.keyClick(gallery.view, Qt.Key.Key_T)
+        assert gallery.noted[-1] == names[3:6]
+        QTest.keyClick(gallery.view, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+        QTest.keyClick(gallery.view, Qt.Key.Key_X)
+        assert gallery.noted[-1] == (names, "")
+
+    def test_a_rubber_band_selects(self, gallery: object) -> None:
+        from qtpy.QtCore import QPoint, Qt
+        from qtpy.QtTest import QTest
+
+        port, left = gallery.view.viewport(), Qt.MouseButton.LeftButton
+        QTest.mousePress(port, left, pos=middle_of(gallery, 0) - QPoint(8, 8))
+        for row in (1, 1, 5, 5):
+            QTest.mouseMove(port, middle_of(gallery, row))
+        QTest.mouseRelease(port, left, pos=middle_of(gallery, 5))
+        names = [entry.name for entry in gallery.model.entries]
+        across = next(
+            row for row in range(1, 9) if middle_of(gallery, row).y() > middle_of(gallery, 0).y()
+        )
+        assert across == 4
+        assert gallery.selected() == [*names[0:2], *names[4:6]]
+        assert gallery.noted == []
+
+    def test_enter_goes_to_the_cell_and_keys_of_other_decisions_decide_nothing(
+        self, gallery: object
+    ) -> None:
+        from qtpy.QtCore import Qt
+        from qtpy.QtTest import QTest
+
+        gallery.view.setFocus()
+        gallery.view.setCurrentIndex(gallery.model.index(0))
+        QTest.keyClick(gallery.view, Qt.Key.Key_Right)
+        QTest.keyClick(gallery.view, Qt.Key.Key_Return)
+        assert gallery.noted == [gallery.model.entries[1].name]
+        gallery.view._keys["F"] = "focus_here"
+        QTest.keyClick(gallery.view, Qt.Key.Key_F)
+        assert "Enter goes to the cell" in gallery.line.text()
+        assert len(gallery.noted) == 1
+
+    def test_a_typed_name_goes_to_its_cell_also_if_it_is_filtered_out(
+        self, gallery: object
+    ) -> None:
+        from qtpy.QtCore import Qt
+        from qtpy.QtTest import QTest
+
+        gallery.reason.setCurrentIndex(1)
+        assert {entry.reason for entry in gallery.model.entries} == {"overlaps another cell"}
+        gallery.sort.setCurrentIndex(gallery.sort.findData("name"))
+        assert [e.name for e in gallery.model.entries][:2] == ["cell4", "cell8"]
+        QTest.keyClicks(gallery.jump, "cell3")
+        QTest.keyClick(gallery.jump, Qt.Key.Key_Return)
+        assert gallery.noted == ["cell3"]
+        assert gallery.selected() == ["cell3"]
+        assert len(gallery.model.entries) == 40
+        QTest.keyClicks(gallery.jump, "nobody")
+        QTest.keyClick(gallery.jump, Qt.Key.Key_Return)
+        assert "no cell is named" in gallery.line.text()
+
+    def test_selection_and_place_stay_when_cells_change(
+        self, gallery: object, session: Session
+    ) -> None:
+        from qtpy.QtWidgets import QApplication
+
+        bar = gallery.view.verticalScrollBar()
+        bar.setValue(200)
+        gallery.select(["cell9", "cell12", "cell30"])
+        gallery.status.setCurrentIndex(0)
+        session.decide("cell9", "reject", "ann")
+        gallery.show_entries(entries_of(session).values())
+        assert bar.value() == 200
+        assert sorted(gallery.selected()) == ["cell12", "cell30", "cell9"]
+        gallery.status.setCurrentIndex(gallery.status.findData("open"))
+        assert len(gallery.model.entries) == 39
+        assert sorted(gallery.selected()) == ["cell12", "cell30"]
+        assert bar.value() == 200
+        entry = gallery.model.entries[20]
+        wait(lambda: QApplication.processEvents() or gallery.picture(entry) is not None)
