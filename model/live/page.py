@@ -205,7 +205,15 @@ class Page:
             return state | self._made[1]
 
     def told(self, browser: object, end: bool) -> None:
-        """Note that a browser got an answer, and whether it said that the run has ended."""
+        """Note that a browser got an answer.
+
+        Parameters
+        ----------
+        browser
+            The connection that it uses.
+        end
+            Whether the answer said that the run has ended.
+        """
         now_s = time.monotonic()
         with self._news:
             self._asked_s = {k: s for k, s in self._asked_s.items() if now_s - s < _FAREWELL_S}
