@@ -6,7 +6,9 @@ measured:
 
 - a key press, with 300 cells of one stack of 1920 x 1200 x 17: until the panel is painted (and the
   processor's time for it, for busy computers), and how long the field in the canvas then takes to
-  follow;
+  follow; the same with 2,000 cells of ten stacks and the gallery of all cells beside the field;
+- scrolling through that gallery, from the first cell to the last: painting a page, until all
+  pictures are there, and what they need in memory;
 - 100 stacks of that size: opening the folder with napari's reader, and as a session;
 - finding the cells of one such stack, on one core.
 """
@@ -33,6 +35,7 @@ from qtpy.QtWidgets import QApplication
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.curate.detection.crop import PatchSettings
+from fgaf.curate.napari.panel import Panel
 from fgaf.curate.napari.plugin import read_layers
 from fgaf.curate.napari.start import open_window
 from fgaf.curate.session.finding import open_session
@@ -43,7 +46,7 @@ from fgaf.dataset.raw import RawHeader, RawStack, RawWriter
 from fgaf.dataset.storage.optics import Optics
 
 SHAPE = (17, 1200, 1920)
-CELLS, STACKS, PIXEL_UM = 300, 100, 0.1465
+CELLS, MANY, STACKS, PIXEL_UM = 300, 2000, 100, 0.1465
 KEYS = ("Right", "Left", "Space", "Return", "Ctrl+Z", "Down", "2", "Shift+Up")
 BLOCK = 1 << 16
 
@@ -89,32 +92,45 @@ def memory_mb() -> float:
     return psutil.Process().memory_info().rss / 1e6
 
 
-def time_keys(folder: Path, rounds: int) -> dict[str, float]:
-    """Press keys in a window with 300 cells; medians and worst in ms."""
-    noise = np.random.default_rng(0).integers(90, 120, SHAPE, dtype=np.uint8)
-    path = write_stack(folder / "big.stack.h5", noise)
-    session = Session.create(folder / "keys", PatchSettings())
-    with RawStack.open(path) as stack:
-        ref = StackRef.of(stack)
-    cells = []
-    for i in range(CELLS):
-        y, x = 100.0 + 60 * (i // 20), 100.0 + 90 * (i % 20)
-        drift = np.linspace(-10, 10, SHAPE[0])
-        suggested = Suggested(0.1, 0.8, "phase", "", "focus-curve")
-        cells.append(
-            CellState(
-                f"big-{i:03d}", ref.fingerprint, y + drift, x + drift, 30, 20, 0.9, (), suggested
-            )
-        )
-    session.begin([ref], cells)
+def session_of(folder: Path, stacks: int, cells: int) -> Session:
+    """Begin a session of stacks of noise with cells in rows, which drift."""
+    session = Session.create(folder, PatchSettings())
+    for number in range(stacks):
+        noise = np.random.default_rng(number).integers(90, 120, SHAPE, dtype=np.uint8)
+        with RawStack.open(write_stack(folder / f"big{number}.stack.h5", noise)) as stack:
+            ref = StackRef.of(stack)
+        found = []
+        for i in range(cells // stacks):
+            y, x = 100.0 + 60 * (i // 20), 100.0 + 90 * (i % 20)
+            drift = np.linspace(-10, 10, SHAPE[0])
+            suggested = Suggested(0.1, 0.8, "phase", "", "focus-curve")
+            name = f"{ref.name}-{i:03d}"
+            way = (y + drift, x + drift)
+            found.append(CellState(name, ref.fingerprint, *way, 30, 20, 0.9, (), suggested))
+        session.begin([ref], found)
+    return session
+
+
+def window_of(session: Session) -> Panel:
+    """Open the window, and wait until it is painted."""
     panel = open_window(session, annotator="ann")
     window = panel.window()
     window.resize(1400, 900)
     window.activateWindow()
     QApplication.setActiveWindow(window)
-    for _ in range(30):
+    settle(30)
+    return panel
+
+
+def settle(rounds: int) -> None:
+    """Let the window work for a while."""
+    for _ in range(rounds):
         QApplication.processEvents()
         time.sleep(0.02)
+
+
+def time_keys(panel: Panel, rounds: int) -> dict[str, float]:
+    """Press keys in a window; medians and worst in ms."""
     answered, worked, followed = [], [], []
     for key in KEYS * rounds:
         combination = QKeySequence(key)[0]
@@ -128,25 +144,65 @@ def time_keys(folder: Path, rounds: int) -> dict[str, float]:
         panel.follow()
         QApplication.processEvents()
         followed.append(1e3 * (time.perf_counter() - start))
-    decisions = sum(c.by_person for c in session.state.cells.values())
-    panel.shut()
-    panel.viewer.close()
+    cells = panel.session.state.cells.values()
     return {
-        "cells": CELLS,
-        "decided": decisions,
+        "cells": len(cells),
+        "decided": sum(c.by_person for c in cells),
         "key_ms": median(answered),
         "key_p95_ms": float(np.percentile(answered, 95)),
+        "key_worst_ms": max(answered),
         "key_cpu_ms": median(worked),
+        "key_cpu_worst_ms": max(worked),
         "field_ms": median(followed),
         "field_p95_ms": float(np.percentile(followed, 95)),
     }
+
+
+def time_scrolling(panel: Panel) -> dict[str, float]:
+    """Scroll the gallery by pages; ms, s and MB."""
+    gallery, before = panel.cells.gallery, memory_mb()
+    bar = gallery.view.verticalScrollBar()
+    painted, start = [], time.perf_counter()
+    for at in range(0, bar.maximum() + bar.pageStep(), bar.pageStep()):
+        used = time.perf_counter()
+        bar.setValue(at)
+        gallery.view.viewport().repaint()
+        painted.append(1e3 * (time.perf_counter() - used))
+        while any(gallery.picture(entry) is None for entry in gallery.model.entries[-1:]):
+            QApplication.processEvents()
+            if at < bar.maximum():
+                break
+    return {
+        "pages": len(painted),
+        "page_ms": median(painted),
+        "page_worst_ms": max(painted),
+        "all_s": time.perf_counter() - start,
+        "more_mb": memory_mb() - before,
+    }
+
+
+def time_window(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """Press keys with 300 cells, and with 2,000 in the gallery; scroll the gallery."""
+    result = {}
+    panel = window_of(session_of(folder / "few", 1, CELLS))
+    result["keys"] = time_keys(panel, rounds)
+    panel.shut()
+    panel.viewer.close()
+    panel = window_of(session_of(folder / "many", 10, MANY))
+    panel.act("gallery")
+    settle(60)
+    result["keys_gallery"] = time_keys(panel, rounds)
+    result["scrolling"] = time_scrolling(panel)
+    panel.shut()
+    panel.viewer.close()
+    return result
 
 
 def time_opening(folder: Path) -> dict[str, float]:
     """Open a folder of 100 stacks; seconds and MB."""
     import napari
 
-    many = folder / "many"
+    many = folder / "hundred-raw"
     many.mkdir()
     first = write_stack(folder / "zeros.stack.h5", np.zeros(SHAPE, np.uint8))
     for i in range(STACKS):
@@ -197,7 +253,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        result = {"opening": time_opening(folder), "keys": time_keys(folder, options.rounds)}
+        result = {"opening": time_opening(folder), **time_window(folder, options.rounds)}
     result["detection"] = time_detection()
     print(json.dumps(result, indent=2))
 

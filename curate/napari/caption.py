@@ -12,6 +12,7 @@ from fgaf.base.console import count
 from fgaf.curate.napari.colours import MARKS, Colours
 from fgaf.curate.session.annotation_controller import AnnotationController
 
+_OUTSIDE: Final = "not in this queue"
 _SLACK: Final = 3
 """Height that a line with signs of another font needs beyond that of the font, pixels."""
 
@@ -72,11 +73,12 @@ def title(controller: AnnotationController) -> str:
     cell, ref = controller.cell, controller.stack
     if cell is None or ref is None:
         return ""
-    number = controller.names.index(cell.id) + 1 if cell.id in controller.names else 0
+    names = controller.names
+    place = f"cell {names.index(cell.id) + 1} of {len(names)}" if cell.id in names else _OUTSIDE
     z = f", z {ref.z_um[controller.plane]:+.2f} µm" if ref.z_um else ""
     return (
-        f"<b>{cell.id}</b>, cell {number} of {len(controller.names)}, {controller.left} to do, by "
-        f"{controller.annotator}<br>plane {controller.plane + 1} of {len(cell.y)}{z}"
+        f"<b>{cell.id}</b>, {place}, {controller.left} to do, by {controller.annotator}<br>"
+        f"plane {controller.plane + 1} of {len(cell.y)}{z}"
     )
 
 

@@ -29,7 +29,6 @@ from qtpy.QtGui import (
     QKeyEvent,
     QKeySequence,
     QPainter,
-    QPalette,
     QPen,
     QResizeEvent,
 )
@@ -70,9 +69,9 @@ from fgaf.curate.session.thumbnails import Thumbnails
 
 _SIDE: Final = 88
 """Side of a picture, pixels of the screen."""
-_PAD: Final = 5
+_PAD: Final = 8
 _LINE: Final = 14
-_CELL: Final = QSize(_SIDE + 2 * _PAD, _SIDE + 3 * _PAD + 3 * _LINE)
+_CELL: Final = QSize(_SIDE + 2 * _PAD, _SIDE + 2 * _PAD + 3 * _LINE)
 """Least room for a picture and the three lines below it."""
 _POLL_MS: Final = 40
 _ENTRY: Final = Qt.ItemDataRole.UserRole
@@ -80,9 +79,11 @@ _NAVIGATION: Final = frozenset(
     (
         *(Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_Left, Qt.Key.Key_Right),
         *(Qt.Key.Key_Home, Qt.Key.Key_End, Qt.Key.Key_PageUp, Qt.Key.Key_PageDown),
-        *(Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space),
+        *(Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Escape),
     )
 )
+_CHOSEN: Final = 110
+"""Opacity of the ground of a selected cell, of 255."""
 _NOT_HELD: Final = Qt.KeyboardModifier.NoModifier
 
 Index = QModelIndex | QPersistentModelIndex
@@ -113,14 +114,20 @@ class Gallery(QWidget):
     Signals
     -------
     opened
-        A cell to show: it was clicked, or Enter pressed on it, or its name typed.
+        A cell to show: it was clicked.
+    entered
+        A cell to decide on: it was clicked twice, or Enter pressed on it, or its name typed.
     rejected
         Names of cells to reject, and the reason.
     reopened
         Names of cells whose decision is taken back.
+    left
+        Escape was pressed.
     """
 
     opened = Signal(str)
+    entered = Signal(str)
+    left = Signal()
     rejected = Signal(object, str)
     reopened = Signal(object)
 
@@ -143,12 +150,15 @@ class Gallery(QWidget):
         self.delegate = CellDelegate(self, colours, marks)
         self.view.setItemDelegate(self.delegate)
         self.view.opened.connect(self.opened.emit)
+        self.view.chosen.connect(self.entered.emit)
+        self.view.left.connect(self.left.emit)
         self.view.acted.connect(self.act)
         selection = self.view.selectionModel()
         if selection is not None:
             selection.selectionChanged.connect(lambda *_: self._tell())
         self.jump = JumpLine()
         self.jump.named.connect(self.go_to)
+        self.jump.left.connect(self.left.emit)
         self.status, self.reason, self.sample = Choice(f"all {kind}s"), Choice(), Choice()
         self.reason.everything, self.sample.everything = "all reasons", "all samples"
         self.confidence = QComboBox()
@@ -270,7 +280,7 @@ class Gallery(QWidget):
         self.select([name])
         self._scroll_to(name)
         self.view.setFocus()
-        self.opened.emit(name)
+        self.entered.emit(name)
 
     def clear_filter(self) -> None:
         """Show all cells."""
@@ -459,12 +469,18 @@ class CellView(QListView):
     Signals
     -------
     opened
-        A cell was clicked without a modifier, or Enter pressed on it.
+        A cell was clicked without a modifier.
+    chosen
+        A cell was clicked twice, or Enter pressed on it.
     acted
         An action of the keys.
+    left
+        Escape was pressed.
     """
 
     opened = Signal(str)
+    chosen = Signal(str)
+    left = Signal()
     acted = Signal(str)
 
     def __init__(self, keys: Mapping[str, str]) -> None:
@@ -483,6 +499,7 @@ class CellView(QListView):
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setMinimumSize(120, 120)
         self.clicked.connect(self._clicked)
+        self.doubleClicked.connect(lambda index: self.chosen.emit(str(index.data())))
 
     def event(self, event: QEvent | None) -> bool:
         """Take the keys that work here before the window's shortcuts do."""
@@ -501,11 +518,14 @@ class CellView(QListView):
             return
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             if self.currentIndex().isValid():
-                self.opened.emit(str(self.currentIndex().data()))
-        elif event.key() in _NAVIGATION or event.matches(QKeySequence.StandardKey.SelectAll):
-            super().keyPressEvent(event)
+                self.chosen.emit(str(self.currentIndex().data()))
+        elif event.key() == Qt.Key.Key_Escape:
+            self.clearSelection()
+            self.left.emit()
         elif (action := self._action(event)) is not None:
             self.acted.emit(action)
+        elif event.key() in _NAVIGATION or event.matches(QKeySequence.StandardKey.SelectAll):
+            super().keyPressEvent(event)
         else:
             event.ignore()
 
@@ -568,7 +588,9 @@ class CellDelegate(QStyledItemDelegate):
         painter.setFont(self._font)
         frame = option.rect.adjusted(1, 1, -1, -1)
         if option.state & QStyle.StateFlag.State_Selected:
-            painter.fillRect(frame, option.palette.color(QPalette.ColorRole.Highlight))
+            chosen = QColor(self.colours.suggested)
+            chosen.setAlpha(_CHOSEN)
+            painter.fillRect(frame, chosen)
         if entry.name == self._gallery.in_view:
             painter.setPen(QPen(self.colours.here, 2))
             painter.drawRect(frame)
@@ -633,11 +655,13 @@ class Choice(QComboBox):
         values
             The value of every cell; empty ones are not offered.
         """
-        offered = sorted(Counter(values).items(), key=lambda item: natural(item[0]))
+        chosen, counts = self.value, Counter(values)
+        if chosen:
+            counts.setdefault(chosen, 0)
+        offered = sorted(counts.items(), key=lambda item: natural(item[0]))
         if offered == self._offered and self.count():
             return
         self._offered = offered
-        chosen = self.value
         self.blockSignals(True)
         self.clear()
         self.addItem(self.everything, "")
@@ -656,9 +680,12 @@ class JumpLine(QLineEdit):
     -------
     named
         What was typed or chosen, after Enter.
+    left
+        Escape was pressed.
     """
 
     named = Signal(str)
+    left = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -695,8 +722,11 @@ class JumpLine(QLineEdit):
         """Go to the cell on Enter."""
         if event is not None and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self._chosen(self.text())
-            return
-        super().keyPressEvent(event)
+        elif event is not None and event.key() == Qt.Key.Key_Escape:
+            self.clear()
+            self.left.emit()
+        else:
+            super().keyPressEvent(event)
 
     def _chosen(self, name: str) -> None:
         if name.strip():

@@ -27,6 +27,7 @@ from fgaf.base.console import count
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.curate.compile import compile_archive
 from fgaf.curate.napari.caption import Lines, ending, facts, legend, title
+from fgaf.curate.napari.cells import Cells
 from fgaf.curate.napari.colours import Colours
 from fgaf.curate.napari.dock import Dock
 from fgaf.curate.napari.field import Field
@@ -56,7 +57,13 @@ _BUTTONS: Final = (
         ("reject", "Reject"),
         ("unsure", "Unsure"),
     ),
-    (("undo", "Undo"), ("redo", "Redo"), ("add_cell", "Add"), ("help", "Keys")),
+    (
+        ("undo", "Undo"),
+        ("redo", "Redo"),
+        ("add_cell", "Add"),
+        ("gallery", "Cells"),
+        ("help", "Keys"),
+    ),
 )
 
 
@@ -134,6 +141,9 @@ class Panel(QWidget):
         self.search.ended.connect(self._searched)
         self.life = Lifetime(session, self.closeups, self.field, self.search)
         self.destroyed.connect(self.life.end)
+        self.cells = Cells(
+            viewer, self.controller, self.shortcuts, self.go, self._decide_all, self.setFocus
+        )
         self._actions = self._table()
         self._build()
         self._bind()
@@ -168,6 +178,15 @@ class Panel(QWidget):
                 self._finish()
         if action not in ("help", "status"):
             self.refresh()
+
+    def _decide_all(self, decide: Callable[[], str]) -> None:
+        """Decide on several cells of the gallery at once."""
+        try:
+            self.say(decide())
+        except (FgafError, OSError) as error:
+            self.say(str(error), wrong=True)
+        self._finish()
+        self.refresh()
 
     def go(self, name: str) -> None:
         """Show a cell.
@@ -216,6 +235,7 @@ class Panel(QWidget):
             self._tell()
             self.repaint()  # before the next key is handled
         self.field.update(self.controller, self.closeups, cell_in_view=not self.finished)
+        self.cells.update()
         QTimer.singleShot(0, self._prepare_next)
 
     def export(self, path: Path, overwrite: bool = False) -> None:
@@ -239,6 +259,7 @@ class Panel(QWidget):
             self.viewer.events.theme.disconnect(self._themed)
             if self._overlay is not None:
                 self._overlay.hide_sheet()
+            self.cells.close()
             self.field.forget()
             self.life.end()
 
@@ -257,6 +278,7 @@ class Panel(QWidget):
             "focus_up": lambda: self._focus_beside(1),
             "reject": controller.reject,
             "unsure": controller.unsure,
+            "reopen": lambda: controller.reopen([controller.name or ""]),
             "undo": lambda: self._again(controller.undo),
             "redo": lambda: self._again(controller.redo),
             "plane_down": lambda: controller.step(-1),
@@ -265,6 +287,8 @@ class Panel(QWidget):
             "next": controller.next,
             "previous": self._previous,
             "first_open": controller.first_open,
+            "gallery": self.cells.toggle,
+            "jump": self.cells.jump,
             "zoom": lambda: self.field.toggle_close(controller),
             "boxes": self._toggle_boxes,
             "add_cell": self._arm,
@@ -345,7 +369,7 @@ class Panel(QWidget):
             self._about.set_text("")
         for action, button in self._buttons.items():
             button.setEnabled(
-                action == "help"
+                action in ("gallery", "help")
                 or not (self.session.read_only or (action in NEED_A_CELL and not words))
             )
 
@@ -575,6 +599,7 @@ class Panel(QWidget):
     def _themed(self, _: Any) -> None:
         self.colours = Colours.of(self.viewer.theme)
         self.pictures.dye(self.colours)
+        self.cells.dye(self.colours)
         if self._overlay is not None:
             self._overlay.dye(self.colours)
         self.say(self.message)

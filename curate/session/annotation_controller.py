@@ -81,6 +81,7 @@ class AnnotationController:
         self._clock = clock
         self._touched = clock()
         self._seconds = 0.0
+        self._counted, self._left = (0, 0), 0
         self.names: list[str] = []
         self.name: str | None = None
         self.plane = 0
@@ -114,7 +115,11 @@ class AnnotationController:
     @property
     def left(self) -> int:
         """Cells of the queue that are not done."""
-        return sum(not self.done(name) for name in self.names)
+        counted = (len(self.session.records), len(self.names))
+        if counted != self._counted:
+            self._counted = counted
+            self._left = sum(not self.done(name) for name in self.names)
+        return self._left
 
     def done(self, name: str) -> bool:
         """Whether a cell of the queue is done."""
@@ -123,13 +128,14 @@ class AnnotationController:
     def show(self, queue: QueueSettings) -> None:
         """Start another queue, at its first open cell."""
         self.queue = queue
-        self.names = queue_of(self.session.state, queue, self.annotator)
+        self.names, self._counted = queue_of(self.session.state, queue, self.annotator), (0, 0)
         self.name = None
         self.first_open()
 
     def refresh(self) -> None:
         """Add new cells to the queue; the current cell stays in view."""
         self.names = queue_of(self.session.state, self.queue, self.annotator)
+        self._counted = (0, 0)
         if self.name not in self.names:
             self.name = None
             self.first_open()

@@ -11,6 +11,7 @@ from fgaf.base.errors import SettingError
 from fgaf.base.names import nearest
 from fgaf.curate.focus.suggest import CONFIDENT
 from fgaf.curate.session.queue import QueueSettings, neutral_plane, reading_order
+from fgaf.curate.session.session import Session
 from fgaf.curate.session.state import AUTO, CellState, Decision, State
 
 CellStatus = Literal[
@@ -183,41 +184,54 @@ def named(name: str, names: Collection[str]) -> str:
 
 
 class Catalogue:
-    """The entries of a session; after a change only those of changed cells are made anew."""
+    """The entries of a session; after a change only those of changed cells are made anew.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    session
+        The session.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self._made: dict[str, tuple[Any, Entry]] = {}
+        self._made_of: tuple[Any, ...] = ()
+        self._read = 0
 
-    def of(self, state: State, queue: QueueSettings, names: Collection[str]) -> list[Entry]:
-        """List the cells of a session.
+    def of(self, queue: QueueSettings, names: Collection[str]) -> list[Entry]:
+        """List the cells.
 
         A blind pass lists only the cells of its queue, each in a neutral plane, and of the
         decisions only its own.
 
         Parameters
         ----------
-        state
-            State of the session.
         queue
             Which queue is worked on.
         names
             The cells of that queue.
         """
-        known = set(names)
+        state, records = self._session.state, self._session.records
+        cells: Collection[str] = (
+            [n for n in names if n in state.cells] if queue.blind else state.cells
+        )
+        made_of = (state, queue.blind, len(cells))
+        if made_of[1:] == self._made_of[1:] and state is self._made_of[0]:
+            made = self._made
+            cells = {str(r["cell"]) for r in records[self._read :] if r.get("cell") in made}
+        else:
+            made = {}
         stacks = {fingerprint: i for i, fingerprint in enumerate(state.stacks)}
-        cells = [c for c in state.cells.values() if not queue.blind or c.id in known]
-        made = {}
-        for cell in cells:
+        for name in cells:
+            cell, before = state.cells[name], self._made.get(name)
             key = (
                 *(queue.blind, cell.label, cell.second, cell.review, cell.suggestion),
                 *(cell.y.tobytes(), cell.x.tobytes()),
             )
-            before = self._made.get(cell.id)
-            if before is not None and before[0] == key:
-                made[cell.id] = before
-            else:
-                made[cell.id] = key, _entry(cell, state, queue.blind, stacks[cell.stack])
-        self._made = made
+            if before is None or before[0] != key:
+                before = key, _entry(cell, state, queue.blind, stacks[cell.stack])
+            made[name] = before
+        self._made, self._made_of, self._read = made, made_of, len(records)
         return [entry for _, entry in made.values()]
 
 

@@ -189,13 +189,16 @@ class CellState:
     @property
     def decision(self) -> Decision | None:
         """The decision that counts: the latest label or review, never a blind second pass."""
-        counting = [d for d in (self.label, self.review) if d is not None]
-        return max(counting, key=lambda decision: decision.number, default=None)
+        label, review = self.label, self.review
+        if label is None or (review is not None and review.number > label.number):
+            return review
+        return label
 
     @property
     def by_person(self) -> bool:
         """Whether a person has decided on it."""
-        return self.decision is not None and self.decision.annotator != AUTO
+        decision = self.decision
+        return decision is not None and decision.annotator != AUTO
 
 
 @dataclass

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from fgaf.base.errors import SettingError
+from fgaf.curate.detection.crop import AT_BORDER
 from fgaf.curate.session.catalogue import Catalogue, Entry, Filter, Picture, listed, named
 from fgaf.curate.session.closeup import Closeups
-from fgaf.curate.session.queue import QueueSettings
+from fgaf.curate.session.queue import QueueSettings, queue_of
 from fgaf.curate.session.session import Session
 from fgaf.curate.session.state import AUTO, CellState, Suggested
 from fgaf.curate.session.thumbnails import RawCut, Thumbnails
@@ -26,12 +29,13 @@ on_screen = [
         sys.platform == "linux" and "DISPLAY" not in os.environ, reason="no screen; see `make test`"
     ),
 ]
+DRIVER = Path(__file__).with_name("window_driver.py")
 REASONS = ("not a sperm", "dead")
 
 
 def entries_of(session: Session, queue: QueueSettings | None = None) -> dict[str, Entry]:
     names = list(session.state.cells)
-    listing = Catalogue().of(session.state, queue or QueueSettings(), names)
+    listing = Catalogue(session).of(queue or QueueSettings(), names)
     return {entry.name: entry for entry in listing}
 
 
@@ -60,27 +64,27 @@ def test_each_cell_is_listed_with_what_was_decided(session: Session) -> None:
 
 
 def test_after_a_change_only_the_changed_cells_are_new(session: Session) -> None:
-    catalogue, names = Catalogue(), list(session.state.cells)
-    before = catalogue.of(session.state, QueueSettings(), names)
+    catalogue, names = Catalogue(session), list(session.state.cells)
+    before = catalogue.of(QueueSettings(), names)
     session.decide("two", "accept", "ann")
     session.nudge("three", 1, 0, "ann")
-    after = catalogue.of(session.state, QueueSettings(), names)
+    after = catalogue.of(QueueSettings(), names)
     assert [new is old for new, old in zip(after, before, strict=True)] == [True, False, False]
     session.undo_last("ann")
     session.undo_last("ann")
-    assert catalogue.of(session.state, QueueSettings(), names) == before
+    assert catalogue.of(QueueSettings(), names) == before
 
 
 def test_a_blind_pass_lists_nothing_of_the_first(session: Session) -> None:
     session.decide("one", "reject", "ann", reason="dead")
     session.decide("two", "accept", "ann")
     blind = QueueSettings(task="second")
-    first = Catalogue().of(session.state, blind, ["one", "two"])
+    first = Catalogue(session).of(blind, ["one", "two"])
     assert [e.name for e in first] == ["one", "two"]
     told = {(e.status, e.reason, e.confidence, e.focus_um) for e in first}
     assert told == {("open", "", None, None)}
     session.decide("two", "focus", "bob", focus_um=0.5, purpose="second", blind=True)
-    own = Catalogue().of(session.state, blind, ["one", "two"])[1]
+    own = Catalogue(session).of(blind, ["one", "two"])[1]
     assert (own.status, own.focus_um, own.picture.plane) == ("done", 0.5, 3)
 
 
@@ -170,6 +174,7 @@ def gallery(session: Session) -> Iterator[object]:
     gallery = Gallery(Colours.of("dark"), {"open": ("#ffe14d", "□")}, REASONS, keys)
     gallery.noted = []
     gallery.opened.connect(lambda name: gallery.noted.append(name))
+    gallery.entered.connect(lambda name: gallery.noted.append(f"entered {name}"))
     gallery.rejected.connect(lambda names, why: gallery.noted.append((names, why)))
     gallery.reopened.connect(lambda names: gallery.noted.append(names))
     cut = RawCut(Closeups(16, 5.0))
@@ -192,33 +197,175 @@ def middle_of(gallery: object, row: int) -> object:
     return gallery.view.visualRect(gallery.model.index(row)).center()
 
 
+@pytest.fixture
+def driver() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("window_driver", DRIVER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def panel(session: Session, driver: ModuleType) -> Iterator[object]:
+    """The window on six cells; "auto" has rejected one of two, and one that the border cuts."""
+    stack = next(iter(session.state.stacks))
+    for name, y in (("four", 20.0), ("five", 21.0), ("edge", 3.0)):
+        way, suggested = np.full(5, y), Suggested(0.2, 0.9, "phase", "", "focus-curve")
+        session.add_cell(CellState(name, stack, way, way + 9, 5, 5, 0.5, (), suggested))
+    session.decide("two", "reject", AUTO, reason="overlaps another cell")
+    session.decide("edge", "reject", AUTO, reason=AT_BORDER)
+    session.close()
+    panel = driver.opened(session.folder, None)
+    yield panel
+    driver.close(panel)
+
+
+class TestBesideThePanel:
+    pytestmark = on_screen
+
+    def test_several_are_rejected_by_a_key_and_one_undo_takes_it_back(
+        self, panel: object, driver: ModuleType
+    ) -> None:
+        from qtpy.QtCore import Qt
+
+        driver.press(panel, "G")
+        gallery, cells = panel.cells.gallery, panel.session.state.cells
+        driver.wait(lambda: gallery.view.hasFocus())
+        names = [entry.name for entry in gallery.model.entries]
+        assert sorted(names) == sorted(cells)
+        click(gallery, names.index("three"))
+        assert panel.controller.name == "three"
+        click(gallery, names.index("four"), Qt.KeyboardModifier.ControlModifier)
+        press(gallery.view, "2")
+        assert panel.message == "rejected 2 cells: overlaps another cell"
+        driver.wait(lambda: status_of(gallery, "four") == "rejected")
+        assert {cells[n].decision.reason for n in ("three", "four")} == {"overlaps another cell"}
+        press(gallery.view, "Space")
+        assert "Enter goes to the cell" in gallery.line.text()
+        press(gallery.view, "Ctrl+Z")
+        driver.wait(lambda: status_of(gallery, "four") == "open")
+        assert panel.session.state.cells["three"].decision is None
+
+        click(gallery, names.index("five"))
+        press(gallery.view, "Return")
+        assert panel.controller.name == "five"
+        assert not gallery.view.hasFocus()
+        driver.wait(lambda: not panel.pictures.empty)
+        driver.press(panel, "Space")
+        assert panel.session.state.cells["five"].decision.kept
+        driver.press(panel, "G")
+        assert not panel.cells.shown
+
+    def test_what_auto_rejected_is_taken_back(self, panel: object, driver: ModuleType) -> None:
+        driver.press(panel, "G")
+        gallery, controller = panel.cells.gallery, panel.controller
+        gallery.status.setCurrentIndex(gallery.status.findData("rejected by auto"))
+        assert {e.reason for e in gallery.model.entries} == {"overlaps another cell", AT_BORDER}
+        assert "edge" not in controller.names
+        press(gallery.view, "Ctrl+A", "T")
+        assert "open for a decision again: 2 cells; 1 cell cannot be kept" in panel.message
+        assert "edge" in controller.names
+        driver.wait(lambda: not gallery.model.entries)
+        press(gallery.view, "Ctrl+Z")
+        driver.wait(lambda: len(gallery.model.entries) == 2)
+        assert "edge" not in queue_of(panel.session.state, controller.queue, "ann")
+
+    def test_a_name_is_typed_and_enter_decides_nothing(
+        self, panel: object, driver: ModuleType
+    ) -> None:
+        from qtpy.QtTest import QTest
+        from qtpy.QtWidgets import QApplication
+
+        records = len(panel.session.records)
+        driver.press(panel, "J")
+        gallery = panel.cells.gallery
+        driver.wait(lambda: gallery.jump.hasFocus())
+        QTest.keyClicks(gallery.jump, "fou")
+        press(QApplication.activePopupWidget() or gallery.jump, "Return")
+        driver.wait(lambda: panel.controller.name == "four" and not gallery.jump.text())
+        assert len(panel.session.records) == records
+        driver.press(panel, "J")
+        QTest.keyClicks(gallery.jump, "xu2")
+        assert gallery.jump.text() == "xu2"
+        press(QApplication.activePopupWidget() or gallery.jump, "Escape")
+        press(gallery.jump, "Escape")
+        driver.wait(lambda: not gallery.jump.hasFocus())
+        assert len(panel.session.records) == records
+
+    def test_a_blind_pass_hides_the_first_labels(self, panel: object, driver: ModuleType) -> None:
+        panel.session.decide("one", "reject", "eve", reason="dead or deformed")
+        panel.session.decide("three", "accept", "eve")
+        driver.press(panel, "G")
+        panel._task.setCurrentText("second")
+        gallery = panel.cells.gallery
+        driver.wait(lambda: len(gallery.model.entries) == 2)
+        assert {(e.status, e.reason, e.focus_um) for e in gallery.model.entries} == {
+            ("open", "", None)
+        }
+        assert {c.isVisible() for c in (gallery.status, gallery.reason, gallery.confidence)} == {
+            False
+        }
+
+    def test_closing_the_gallery_leaves_the_panel(self, panel: object, driver: ModuleType) -> None:
+        driver.press(panel, "G")
+        panel.cells._dock.destroyOnClose()  # as its x does
+        assert not panel.cells.shown
+        assert not panel.life.ended
+        driver.press(panel, "G")
+        driver.wait(lambda: panel.cells.shown)
+        assert len(panel.cells.gallery.model.entries) == 6
+
+
+def status_of(gallery: object, name: str) -> str:
+    return str(gallery.model.entries[gallery.model.row_of(name)].status)
+
+
+def click(gallery: object, row: int, held: object = None) -> None:
+    from qtpy.QtCore import Qt
+    from qtpy.QtTest import QTest
+    from qtpy.QtWidgets import QApplication
+
+    held = held or Qt.KeyboardModifier.NoModifier
+    port = gallery.view.viewport()
+    QTest.mouseClick(port, Qt.MouseButton.LeftButton, held, middle_of(gallery, row))
+    QApplication.processEvents()
+
+
+def press(widget: object, *keys: str) -> None:
+    from qtpy.QtGui import QKeySequence
+    from qtpy.QtTest import QTest
+    from qtpy.QtWidgets import QApplication
+
+    for key in keys:
+        combination = QKeySequence(key)[0]
+        QTest.keyClick(widget, combination.key(), combination.keyboardModifiers())
+        QApplication.processEvents()
+
+
 class TestInAWindow:
     pytestmark = on_screen
 
     def test_clicks_go_to_a_cell_and_select_several(self, gallery: object) -> None:
         from qtpy.QtCore import Qt
-        from qtpy.QtTest import QTest
-
-        def click(row: int, held: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
-            port = gallery.view.viewport()
-            QTest.mouseClick(port, Qt.MouseButton.LeftButton, held, middle_of(gallery, row))
 
         names = [entry.name for entry in gallery.model.entries]
-        click(1)
+        click(gallery, 1)
         assert gallery.noted == [names[1]]
-        click(3, Qt.KeyboardModifier.ControlModifier)
+        click(gallery, 3, Qt.KeyboardModifier.ControlModifier)
         assert gallery.selected() == [names[1], names[3]]
-        click(3)
-        click(5, Qt.KeyboardModifier.ShiftModifier)
+        click(gallery, 3)
+        click(gallery, 5, Qt.KeyboardModifier.ShiftModifier)
         assert gallery.selected() == names[3:6]
         assert gallery.noted == [names[1], names[3]]
         assert "40 cells, 3 selected" in gallery.line.text()
-        QTest.keyClick(gallery.view, Qt.Key.Key_2)
+        press(gallery.view, "2")
         assert gallery.noted[-1] == (names[3:6], "dead")
-        QTest.keyClick(gallery.view, Qt.Key.Key_T)
+        press(gallery.view, "T")
         assert gallery.noted[-1] == names[3:6]
-        QTest.keyClick(gallery.view, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
-        QTest.keyClick(gallery.view, Qt.Key.Key_X)
+        press(gallery.view, "Ctrl+A")
+        press(gallery.view, "X")
         assert gallery.noted[-1] == (names, "")
 
     def test_a_rubber_band_selects(self, gallery: object) -> None:
@@ -226,38 +373,32 @@ class TestInAWindow:
         from qtpy.QtTest import QTest
 
         port, left = gallery.view.viewport(), Qt.MouseButton.LeftButton
-        QTest.mousePress(port, left, pos=middle_of(gallery, 0) - QPoint(8, 8))
-        for row in (1, 1, 5, 5):
+        first = middle_of(gallery, 0)
+        across = next(row for row in range(1, 40) if middle_of(gallery, row).x() == first.x())
+        QTest.mousePress(port, left, pos=first - QPoint(8, 8))
+        for row in (1, 1, across + 1, across + 1):
             QTest.mouseMove(port, middle_of(gallery, row))
-        QTest.mouseRelease(port, left, pos=middle_of(gallery, 5))
+        QTest.mouseRelease(port, left, pos=middle_of(gallery, across + 1))
         names = [entry.name for entry in gallery.model.entries]
-        across = next(
-            row for row in range(1, 9) if middle_of(gallery, row).y() > middle_of(gallery, 0).y()
-        )
-        assert across == 4
-        assert gallery.selected() == [*names[0:2], *names[4:6]]
+        assert gallery.selected() == [*names[:2], *names[across : across + 2]]
         assert gallery.noted == []
 
     def test_enter_goes_to_the_cell_and_keys_of_other_decisions_decide_nothing(
         self, gallery: object
     ) -> None:
-        from qtpy.QtCore import Qt
-        from qtpy.QtTest import QTest
-
         gallery.view.setFocus()
         gallery.view.setCurrentIndex(gallery.model.index(0))
-        QTest.keyClick(gallery.view, Qt.Key.Key_Right)
-        QTest.keyClick(gallery.view, Qt.Key.Key_Return)
-        assert gallery.noted == [gallery.model.entries[1].name]
+        press(gallery.view, "Right")
+        press(gallery.view, "Return")
+        assert gallery.noted == [f"entered {gallery.model.entries[1].name}"]
         gallery.view._keys["F"] = "focus_here"
-        QTest.keyClick(gallery.view, Qt.Key.Key_F)
+        press(gallery.view, "F")
         assert "Enter goes to the cell" in gallery.line.text()
         assert len(gallery.noted) == 1
 
     def test_a_typed_name_goes_to_its_cell_also_if_it_is_filtered_out(
         self, gallery: object
     ) -> None:
-        from qtpy.QtCore import Qt
         from qtpy.QtTest import QTest
 
         gallery.reason.setCurrentIndex(1)
@@ -265,12 +406,12 @@ class TestInAWindow:
         gallery.sort.setCurrentIndex(gallery.sort.findData("name"))
         assert [e.name for e in gallery.model.entries][:2] == ["cell4", "cell8"]
         QTest.keyClicks(gallery.jump, "cell3")
-        QTest.keyClick(gallery.jump, Qt.Key.Key_Return)
-        assert gallery.noted == ["cell3"]
+        press(gallery.jump, "Return")
+        assert gallery.noted == ["entered cell3"]
         assert gallery.selected() == ["cell3"]
         assert len(gallery.model.entries) == 40
         QTest.keyClicks(gallery.jump, "nobody")
-        QTest.keyClick(gallery.jump, Qt.Key.Key_Return)
+        press(gallery.jump, "Return")
         assert "no cell is named" in gallery.line.text()
 
     def test_selection_and_place_stay_when_cells_change(
