@@ -27,6 +27,7 @@ from fgaf.curate.session.finding import (
     require_workable,
 )
 from fgaf.curate.session.journal import LOCK, begun
+from fgaf.curate.session.places import place_of
 from fgaf.curate.session.session import Session, decision_of
 from fgaf.curate.session.state import AUTO, CellState, State
 from fgaf.dataset.storage.header import software
@@ -274,7 +275,7 @@ def _require_resumable(session: Session, given: Mapping[str, Path]) -> None:
 
 def _take_in(session: Session, found: Found, path: Path) -> None:
     """Write a stack, its cells and the decisions on them in one step."""
-    ref = replace(found.ref, path=str(path.resolve()))  # of this machine
+    ref = replace(found.ref, path=str(place_of(path)))  # of this machine
     found = named(replace(found, ref=ref), session.state)
     state = replace(
         session.state,

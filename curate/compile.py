@@ -1,22 +1,27 @@
 """From a session's journal and its raw stacks to a dataset archive.
 
-The same journal gives the same archive, byte for byte except for its creation time.
+The same journal gives the same archive, byte for byte, wherever its raw files are and whatever they
+are called by now.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.base.errors import FgafError
+from fgaf.base.console import count
+from fgaf.base.errors import FgafError, FormatError
 from fgaf.curate.detection.crop import AT_BORDER, OFF_STACK, crops, fits, planes_round, stride_of
-from fgaf.curate.session.session import require_unchanged
+from fgaf.curate.session.places import problem_of
 from fgaf.curate.session.state import AUTO, CellState, Decision, StackRef, State
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, ArchiveHeader, Cells
+from fgaf.dataset.history import recorded
 from fgaf.dataset.raw import RawStack
 from fgaf.dataset.splits.split import DEFAULT_FRACTIONS, make_split
 from fgaf.dataset.storage.optics import Optics
@@ -31,6 +36,7 @@ def compile_archive(
     split_seed: int = 0,
     fractions: tuple[float, float, float] = DEFAULT_FRACTIONS,
     created_utc: str | None = None,
+    leave_out_missing: bool = False,
     progress: Callable[[list[str]], Iterable[str]] = iter,
     **texts: str,
 ) -> Archive:
@@ -43,7 +49,10 @@ def compile_archive(
     split_seed, fractions
         Parameters of the split "default".
     created_utc
-        Creation time of the archive; None for now.
+        Creation time of the archive; None for the time of the latest decision.
+    leave_out_missing
+        Leave out the cells of raw files that are missing, changed or damaged; the archive's history
+        says how many, and of which files.
     progress
         Wraps the list of stacks.
     **texts
@@ -52,7 +61,8 @@ def compile_archive(
     Raises
     ------
     FgafError
-        No cell is kept, a cell cannot be cropped, or the stacks do not match.
+        No cell is kept, a cell cannot be cropped, the stacks do not match, or a raw file cannot be
+        used.
     """
     kept = state.kept()
     if not kept:
@@ -62,6 +72,8 @@ def compile_archive(
     by_stack: dict[str, list[Kept]] = {}
     for state_of, decision in kept:
         by_stack.setdefault(state_of.stack, []).append((state_of, decision))
+    left_out = _unusable(state, by_stack, leave_out_missing)
+    cells_left_out = sum(len(by_stack.pop(fingerprint)) for fingerprint in left_out)
     parts = [
         _part(state, state.stacks[fingerprint], by_stack[fingerprint])
         for fingerprint in progress([f for f in state.stacks if f in by_stack])
@@ -81,15 +93,18 @@ def compile_archive(
     split = make_split(
         cells, joined["center_y"], joined["center_x"], cell, patch, fractions, seed=split_seed
     )
+    created_utc = created_utc or max(
+        cell.decision.time_utc for cell in state.cells.values() if cell.decision is not None
+    )
     header = ArchiveHeader.new(
         step_um=state.settings.step_um,
         half_range_um=state.settings.half_range_um,
         patch_px=patch,
         optics=_common([part.optics for part in parts]),
+        created_utc=created_utc,
         **texts,
-        **({} if created_utc is None else {"created_utc": created_utc}),
     )
-    return Archive(
+    archive = Archive(
         header=header,
         cell=cell,
         cells=cells,
@@ -97,6 +112,35 @@ def compile_archive(
         splits={DEFAULT_SPLIT: split.sides},
         **joined,
     )
+    if not left_out:
+        return archive
+    return recorded(
+        archive,
+        "export",
+        utc=created_utc,
+        cells_left_out=cells_left_out,
+        source_sha256_left_out=left_out,
+    )
+
+
+def _unusable(state: State, by_stack: dict[str, list[Kept]], leave_out_missing: bool) -> list[str]:
+    """Fingerprints of the files with kept cells that cannot be used, if they may be left out."""
+    problems = {
+        fingerprint: problem
+        for fingerprint in by_stack
+        if (problem := problem_of(state.stacks[fingerprint].path, fingerprint))
+    }
+    if problems and (not leave_out_missing or len(problems) == len(by_stack)):
+        cells = sum(len(by_stack[fingerprint]) for fingerprint in problems)
+        told = [f"{state.stacks[f].source} {problem}" for f, problem in problems.items()]
+        advice = (
+            "" if len(problems) == len(by_stack) else "; --leave-out-missing exports the others"
+        )
+        raise FgafError(
+            f"{count(cells, 'kept cell')} cannot be exported: {', '.join(told)}; give the folder "
+            f"of the files with --raw{advice}"
+        )
+    return list(problems)
 
 
 class _Part:
@@ -133,12 +177,11 @@ class _Part:
 
 
 def _part(state: State, ref: StackRef, kept: list[Kept]) -> _Part:
-    require_unchanged(ref)
     settings = state.settings
     with RawStack.open(Path(ref.path), whole=True) as stack:
         z = stack.z_um
         stride = stride_of(settings, stack.header.step_um, stack.path.name)
-        truth = stack.truth()
+        truth = _truth_of(stack, ref)
         part = _Part(stack.header.optics, stack.path.name)
         for cell, decision in kept:
             focus = decision.focus_um
@@ -171,7 +214,7 @@ def _row(
     suggestion = cell.suggestion
     return {
         "id": cell.id,
-        "source": Path(ref.path).name,
+        "source": ref.source,
         "source_sha256": ref.fingerprint,
         "sample_id": ref.sample_id,
         "field": ref.field,
@@ -182,6 +225,15 @@ def _row(
         "method": "focus-curve" if by_machine else "person",
         "confidence": suggestion.confidence if by_machine and suggestion is not None else 1.0,
     }
+
+
+def _truth_of(stack: RawStack, ref: StackRef) -> StackTruth | None:
+    """The truth beside a stack, also under the name that the stack had when it was added."""
+    truth = stack.truth()
+    if truth is None and stack.path.name != ref.source:
+        with suppress(FormatError):  # it is of another stack that has the name now
+            return replace(stack, path=stack.path.with_name(ref.source)).truth()
+    return truth
 
 
 def _true_depths(

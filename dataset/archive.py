@@ -73,7 +73,8 @@ class ArchiveHeader(BaseModel):
     name, description, license
         Free text for users of the archive.
     created_utc, software
-        ISO 8601 time and program version when it was compiled.
+        ISO 8601 time and program version when it was compiled; of an archive from a session, the
+        time of the latest decision.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

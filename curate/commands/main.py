@@ -79,6 +79,14 @@ seed_option = click.option(
     show_default=True,
     help="Seed of the split 'default'.",
 )
+places_option = click.option(
+    "--raw",
+    "places",
+    type=PATH,
+    multiple=True,
+    metavar="FOLDER",
+    help="Where to look for raw files of the session that were moved or renamed.",
+)
 
 
 @click.group(cls=Program)
@@ -247,8 +255,8 @@ def detect_command(
 
     Writes one line per head: image, y, x, height, width, score, plane. (y, x) is the CENTRE of
     the box, in pixels; its corner is (y - height/2, x - width/2). Every page of a TIFF is searched
-    separately (plane = page); in a raw stack, cells are followed through the planes and listed
-    once, at the middle plane. Images without a pixel size need --pixel-size: camera pitch /
+    separately (plane = page, from 1); in a raw stack, cells are followed through the planes and
+    listed once, at the middle plane. Images without a pixel size need --pixel-size: camera pitch /
     magnification.
 
     With a --head-length that differs by more than a tenth from a human sperm's 4.7 µm, any compact
@@ -286,7 +294,7 @@ def detect_command(
             file,
             ("image", "y", "x", "height", "width", "score", "plane"),
             (
-                (str(path), *(f"{v:.2f}" for v in box[:4]), f"{box.score:.3f}", box.plane)
+                (str(path), *(f"{v:.2f}" for v in box[:4]), f"{box.score:.3f}", box.plane + 1)
                 for path, box in rows
             ),
         )
@@ -350,6 +358,7 @@ def detect_command(
     metavar="RUN",
     help="Let the network of a training run suggest the focus; least certain cells first.",
 )
+@places_option
 @click.option("--read-only", is_flag=True, help="Only look.")
 @click.option(
     "--patch", "patch_px", type=Number(CropPx), help="Side of a patch, px; new sessions: 96."
@@ -377,6 +386,7 @@ def open_command(
     only: tuple[str, ...],
     seed: int,
     run: Path | None,
+    places: tuple[Path, ...],
     read_only: bool,
     patch_px: int | None,
     step_um: float | None,
@@ -394,7 +404,7 @@ def open_command(
     from fgaf.curate.session.finding import find_stacks, open_session
     from fgaf.curate.session.network import Network
     from fgaf.curate.session.queue import QueueSettings
-    from fgaf.curate.session.status import status
+    from fgaf.curate.session.status import status, unusable_files
 
     given = {"patch_px": patch_px, "step_um": step_um, "half_range_um": half_range_um}
     chosen = {name: value for name, value in given.items() if value is not None}
@@ -412,16 +422,19 @@ def open_command(
         pixel_size_um=pixel_size_um,
         head_um=head_um,
         read_only=read_only,
+        raw=places,
     )
-    if note:
-        echo(note, err=True)
+    for line in (note, *(file.line() for file in unusable_files(session.state))):
+        if line:
+            echo(line, err=True)
     if network is not None and not session.read_only:
         network.suggest_all(session, bar("suggest"))
-    window.open_window(session, queue, paths, annotator=annotator, note=note, network=network)
+    panel = window.open_window(
+        session, queue, paths, annotator=annotator, note=note, network=network
+    )
     window.run()
     session.close()
-    told = status(session.state)
-    finish("\n".join(told.lines()), _next(folder, told))
+    finish("\n".join(panel.controller.progress()), _next(folder, status(session.state)))
 
 
 def _next(session: Path, told: Status) -> list[object]:
@@ -442,81 +455,98 @@ def _window() -> ModuleType:
 @click.argument("session", type=PATH)
 @click.option("--out", type=PATH, help="Archive to write.  [default: dataset.h5]")
 @seed_option
+@places_option
+@click.option(
+    "--leave-out-missing",
+    is_flag=True,
+    help="Leave out the cells of raw files that are missing or changed; the history says so.",
+)
 @overwrite_option
 @json_option
 def export_command(
-    session: Path, out: Path | None, split_seed: int, overwrite: bool, as_json: bool
+    session: Path,
+    out: Path | None,
+    split_seed: int,
+    places: tuple[Path, ...],
+    leave_out_missing: bool,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Compile the kept cells of a session into an archive."""
     from fgaf.base.files import require_new
     from fgaf.curate.compile import compile_archive
-    from fgaf.curate.session.journal import read_journal
-    from fgaf.curate.session.state import read_state
+    from fgaf.curate.session.finding import read_session
     from fgaf.dataset.archive import write_archive
 
     out = output_file(out, Path("dataset.h5"), overwrite, as_json)
     require_new(out, overwrite)
-    records, torn = read_journal(session)
-    if torn is not None:
-        echo(f"line {torn} of the journal was torn by a crash and does not count", err=True)
-    state = read_state(records, session)
+    read = read_session(session, places)
+    if read.torn is not None:
+        echo(f"line {read.torn} of the journal was torn by a crash and does not count", err=True)
     archive = compile_archive(
-        state,
+        read.state,
         split_seed=split_seed,
+        leave_out_missing=leave_out_missing,
         progress=bar("compile"),
     )
     write_archive(out, archive, overwrite, bar("writing"))
+    left_out = len(read.state.kept()) - archive.n_cells
+    size = f"{count(archive.n_cells, 'cell')} x {count(archive.n_classes, 'depth')}"
+    also = f"; left out {count(left_out, 'kept cell')} of missing raw files" if left_out else ""
     finish(
-        f"wrote {out}: {count(archive.n_cells, 'cell')} x {count(archive.n_classes, 'depth')}",
+        f"wrote {out}: {size}{also}",
         ["fgaf-train", out],
-        {"path": str(out), "cells": archive.n_cells},
+        {"path": str(out), "cells": archive.n_cells, "cells_left_out": left_out},
         as_json,
     )
 
 
 @main.command("status", cls=Tool)
 @click.argument("session", type=PATH)
+@places_option
 @json_option
-def status_command(session: Path, as_json: bool) -> None:
+def status_command(session: Path, places: tuple[Path, ...], as_json: bool) -> None:
     """Show a session's progress: labelled, kept, rejected by reason, per sample and plane, time."""
-    from fgaf.curate.session.journal import read_journal
-    from fgaf.curate.session.state import read_state
+    from fgaf.curate.session.finding import read_session
     from fgaf.curate.session.status import status
 
-    records, torn = read_journal(session)
-    told = status(read_state(records, session))
+    read = read_session(session, places)
+    told = status(read.state)
     lines = told.lines()
-    if torn is not None:
-        lines.append(f"line {torn} was torn by a crash and does not count")
+    if read.torn is not None:
+        lines.append(f"line {read.torn} was torn by a crash and does not count")
     finish(
         "\n".join(lines),
         _next(session, told),
-        told.as_dict() | {"torn_line": torn},
+        told.as_dict() | {"torn_line": read.torn},
         as_json,
     )
 
 
 @main.command("agreement", cls=Tool)
 @click.argument("session", type=PATH)
+@places_option
 @json_option
-def agreement_command(session: Path, as_json: bool) -> None:
+def agreement_command(session: Path, places: tuple[Path, ...], as_json: bool) -> None:
     """Compare first labels with the blind second pass: exact, within a plane, µm, kappa.
 
     `fgaf-curate open --task second` makes a second pass, `--task review` settles what differs.
     """
     from fgaf.curate.session.agreement import agreement, disagreements
-    from fgaf.curate.session.journal import read_journal
-    from fgaf.curate.session.state import read_state
+    from fgaf.curate.session.finding import read_session
+    from fgaf.curate.session.status import reviews_line
 
-    state = read_state(read_journal(session)[0], session)
+    state = read_session(session, places).state
     result, differing = agreement(state), disagreements(state)
+    left = [name for name in differing if not state.cells[name].reviewed]
     lines = result.lines()
-    if differing:
-        lines.append(f"differing: {', '.join(differing)}")
+    if result.cells:
+        names = f": {', '.join(left)}" if left else ""
+        lines.append(reviews_line(len(differing), len(differing) - len(left)) + names)
     finish(
         "\n".join(lines),
-        ["fgaf-curate", "open", "--session", session, "--task", "review"] if differing else None,
-        result.as_dict() | {"differing": differing},
+        ["fgaf-curate", "open", "--session", session, "--task", "review"] if left else None,
+        result.as_dict() | {"differing": differing, "to_review": left},
         as_json,
     )
 

@@ -112,14 +112,12 @@ def facts(controller: AnnotationController, colours: Colours) -> list[str]:
         planes = ", ".join(str(plane + 1) for plane in cell.jump)
         lines.append(coloured(f"the path jumps at plane {planes}: check it", colours.warning))
     if controller.queue.task == "review" and cell is not None:
-        lines += [
-            f"{d.annotator}: {d.words} {'' if d.focus_um is None else f'{d.focus_um:+.2f} µm'}"
-            for d in (cell.label, cell.second)
-            if d is not None
-        ]
+        lines += [f"{d.annotator}: {d.words}" for d in (cell.label, cell.second) if d is not None]
+        if cell.review is not None:
+            words = f"{cell.review.annotator}, review: {cell.review.words}"
+            lines.append(coloured(words, colours.decided))
     elif decision is not None:
-        at = "" if decision.focus_um is None else f" at {decision.focus_um:+.2f} µm"
-        words = f"{decision.words}{at}, by {decision.annotator}"
+        words = f"{decision.words}, by {decision.annotator}"
         lines.append(coloured(words, colours.decided))
     return lines
 
@@ -132,6 +130,8 @@ def ending(controller: AnnotationController) -> list[str]:
     controller
         The controller, with its queue.
     """
+    if controller.queue.blind:
+        return [*controller.progress(), "Next: fgaf-curate agreement compares the two passes."]
     counts = controller.session.state.counts()
     found, kept, todo = counts.pop("found"), counts.pop("kept"), counts.pop("open", 0)
     parts = [f"{count(found, 'cell')} in this session: {kept} kept"]

@@ -98,7 +98,7 @@ class Field:
             Whether its box stands out and its path is shown.
         """
         cell, ref = controller.cell, controller.stack
-        if cell is None or ref is None:
+        if cell is None or ref is None or not controller.session.state.usable(cell):
             return
         self._busy = True
         try:

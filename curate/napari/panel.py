@@ -31,6 +31,7 @@ from fgaf.curate.napari.cells import Cells
 from fgaf.curate.napari.colours import Colours
 from fgaf.curate.napari.dock import Dock
 from fgaf.curate.napari.field import Field
+from fgaf.curate.napari.missing import MissingFiles
 from fgaf.curate.napari.overlay import Overlay
 from fgaf.curate.napari.preferences import Preferences, remember_panel
 from fgaf.curate.napari.search import Progress, Search
@@ -121,10 +122,10 @@ class Panel(QWidget):
         self.session = session
         state = session.state
         queue = queue or QueueSettings(order=preferences.order)
-        self.controller = AnnotationController(
-            session, preferences.name, queue, advance=preferences.advance
-        )
         self.closeups = Closeups(state.settings.patch_px, state.head_um)
+        self.controller = AnnotationController(
+            session, preferences.name, queue, advance=preferences.advance, closeups=self.closeups
+        )
         self.message = ""
         self.finished = False
         self._adding = False
@@ -238,7 +239,7 @@ class Panel(QWidget):
         self.cells.update()
         QTimer.singleShot(0, self._prepare_next)
 
-    def export(self, path: Path, overwrite: bool = False) -> None:
+    def export(self, path: Path, overwrite: bool = False, leave_out_missing: bool = False) -> None:
         """Compile the kept cells into an archive, and show its size.
 
         Parameters
@@ -247,8 +248,10 @@ class Panel(QWidget):
             The archive to write.
         overwrite
             Replace a file that is there.
+        leave_out_missing
+            Leave out the cells of missing raw files.
         """
-        archive = compile_archive(self.session.state)
+        archive = compile_archive(self.session.state, leave_out_missing=leave_out_missing)
         write_archive(path, archive, overwrite)
         self.say(f"wrote {path}: {count(archive.n_cells, 'cell')} x {archive.n_classes} depths")
 
@@ -329,11 +332,13 @@ class Panel(QWidget):
         export.setToolTip("Compile the kept cells into an archive")
         self._progress = Progress()
         self._progress.cancelled.connect(self._cancel)
+        self._missing = MissingFiles(self.session, self._relinked)
 
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(4)
         layout.addWidget(_row((self._task, 1), (self._order, 1), (export, 0)))
+        layout.addWidget(self._missing)
         layout.addWidget(self._title)
         layout.addWidget(self._about)
         layout.addWidget(self.pictures, 1)
@@ -542,7 +547,7 @@ class Panel(QWidget):
         if what == "help":
             text = f"{as_html(self.shortcuts)}<p>boxes in the field: {legend()}</p>"
         else:
-            text = "<br><br>".join(status(self.session.state).lines())
+            text = "<br><br>".join(self.controller.progress())
         keys = " or ".join(filter(None, (self._key(what), self._key("leave"))))
         self._overlay.show_sheet(what, f"{text}<p><i>{keys} closes this.</i></p>", self.colours)
 
@@ -552,7 +557,8 @@ class Panel(QWidget):
         )
         if name:
             try:
-                self.export(Path(name), overwrite=True)  # the dialog has asked
+                if self._missing.may_leave_out():  # the dialogs have asked
+                    self.export(Path(name), overwrite=True, leave_out_missing=True)
             except FgafError as error:
                 self.say(str(error), wrong=True)
 
@@ -563,11 +569,7 @@ class Panel(QWidget):
             self.search.stop()
             self.say(str(error), wrong=True)
         self._progress.note(self.search.done)
-        self.controller.refresh()
-        if self.finished and self.controller.left:
-            self.finished = False
-            self.controller.first_open()
-        self.refresh()
+        self._take_new_cells()
 
     def _searched(self, problem: str) -> None:
         if self.life.ended:
@@ -581,9 +583,20 @@ class Panel(QWidget):
             except FgafError as error:
                 self.say(str(error), wrong=True)
                 return
-            cells, stacks = len(self.session.state.cells), len(self.session.state.stacks)
+            told = status(self.session.state)
             also = "".join(f"; one field: {', '.join(names)}" for names in repeats)
-            self.say(f"searched: {count(cells, 'cell')} in {count(stacks, 'stack')}{also}")
+            self.say(f"searched {count(told.stacks, 'stack')}: {told.why_fewer()}{also}")
+        self.refresh()
+
+    def _relinked(self, words: str, wrong: bool) -> None:
+        self.say(words, wrong)
+        self._take_new_cells()
+
+    def _take_new_cells(self) -> None:
+        self.controller.refresh()
+        if self.finished and self.controller.left:
+            self.finished = False
+            self.controller.first_open()
         self.refresh()
 
     def _cancel(self) -> None:

@@ -13,6 +13,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import (
+    QCheckBox,
     QDockWidget,
     QDoubleSpinBox,
     QFileDialog,
@@ -113,6 +114,8 @@ class Start(QWidget):
         self._pixel.setDecimals(4)
         self._pixel.setSpecialValueText("that of the stacks")
         self._pixel.setValue(0.0)
+        self._look = QCheckBox("Only look")
+        self._look.setToolTip("Open the session for reading only, as --read-only does")
         self._line = QLabel()
         self._line.setWordWrap(True)
         files, folder = QPushButton("Files…"), QPushButton("Folder…")
@@ -134,6 +137,7 @@ class Start(QWidget):
         form.addRow("Step, µm", self._step)
         form.addRow("Half range, µm", self._half_range)
         form.addRow("Pixel, µm", self._pixel)
+        form.addRow("", self._look)
         form.addRow(begin)
         form.addRow(self._line)
         self._layout = QVBoxLayout(self)
@@ -143,7 +147,11 @@ class Start(QWidget):
 
     def begin(self) -> None:
         """Open or create the session, and replace the form by the panel."""
-        folder = Path(self._folder.text().strip() or "session")
+        if not self._folder.text().strip():
+            self._line.setText("choose a session folder: one to continue, or a new one")
+            self._folder.setFocus()
+            return
+        folder = Path(self._folder.text().strip())
         try:
             settings = None
             if not begun(folder):
@@ -151,7 +159,13 @@ class Start(QWidget):
                     self._patch.value(), self._step.value(), self._half_range.value()
                 )
             pixel = None if settings is None else self._pixel.value() or None
-            session, note = open_session(folder, self._paths, settings, pixel_size_um=pixel)
+            session, note = open_session(
+                folder,
+                self._paths,
+                settings,
+                pixel_size_um=pixel,
+                read_only=self._look.isChecked(),
+            )
         except (FgafError, OSError) as error:
             _log.info("%s cannot be opened", folder, exc_info=True)
             self._line.setText(str(error))

@@ -91,6 +91,8 @@ def agreement(state: State) -> Agreement:
 def disagreements(state: State, apart: int = 1) -> list[str]:
     """Names of cells that only one keeps, or whose planes differ by more than `apart`.
 
+    Those that a review settled are among them, see `CellState.reviewed`.
+
     Parameters
     ----------
     state

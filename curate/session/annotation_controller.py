@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from statistics import median
 from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 
 from fgaf.base.console import count
 from fgaf.base.errors import FgafError
+from fgaf.curate.session.closeup import Closeups
 from fgaf.curate.session.journal import Record
 from fgaf.curate.session.manual_cell import cell_at
 from fgaf.curate.session.queue import QueueSettings, is_done, neutral_plane, queue_of
@@ -24,6 +30,7 @@ from fgaf.curate.session.state import (
     Suggested,
     Verdict,
 )
+from fgaf.curate.session.status import status
 from fgaf.dataset.raw import RawStack
 
 REASONS: Final = (
@@ -52,13 +59,15 @@ class AnnotationController:
         The cells and their order.
     advance
         Whether the next open cell is shown after a decision.
+    closeups
+        Pictures of the cells; with them a blind pass begins a cell in a plane where it is seen.
     clock
         Seconds; replaced in tests.
 
     Attributes
     ----------
     names
-        The cells of the queue, in order.
+        The cells of the queue whose raw file can be used, in order.
     name
         The cell in view; None if there is none.
     plane
@@ -72,12 +81,14 @@ class AnnotationController:
         queue: QueueSettings | None = None,
         *,
         advance: bool = True,
+        closeups: Closeups | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session = session
         self.annotator = annotator
         self.advance = advance
         self.queue = queue or QueueSettings()
+        self._closeups = closeups
         self._clock = clock
         self._touched = clock()
         self._seconds = 0.0
@@ -128,14 +139,13 @@ class AnnotationController:
     def show(self, queue: QueueSettings) -> None:
         """Start another queue, at its first open cell."""
         self.queue = queue
-        self.names, self._counted = queue_of(self.session.state, queue, self.annotator), (0, 0)
+        self.names, self._counted = self._queue(), (0, 0)
         self.name = None
         self.first_open()
 
     def refresh(self) -> None:
         """Add new cells to the queue; the current cell stays in view."""
-        self.names = queue_of(self.session.state, self.queue, self.annotator)
-        self._counted = (0, 0)
+        self.names, self._counted = self._queue(), (0, 0)
         if self.name not in self.names:
             self.name = None
             self.first_open()
@@ -164,7 +174,7 @@ class AnnotationController:
         elif self.suggestion is not None:
             self.plane = state.plane_of(cell, self.suggestion.focus_um)
         else:
-            self.plane = neutral_plane(cell)
+            self.plane = neutral_plane(cell, self._seen(cell))
         self.plane = min(max(self.plane, 0), len(cell.y) - 1)
 
     def show_cell(self, name: str) -> None:
@@ -180,6 +190,19 @@ class AnnotationController:
     def previous(self) -> str:
         """Go to the previous cell of the queue."""
         return self._along(-1)
+
+    def progress(self) -> list[str]:
+        """Lines on the session; in a blind pass nothing that tells of first labels."""
+        if not self.queue.blind:
+            return status(self.session.state).lines()
+        done = [self.session.state.cells[name].second for name in self.names]
+        times = [d.seconds for d in done if d is not None and d.seconds > 0]
+        lines = [
+            f"blind second pass by {self.annotator}: {count(len(self.names), 'cell')}, "
+            f"{len(self.names) - self.left} done, {self.left} to do",
+            "first labels and suggestions are hidden until the pass is done",
+        ]
+        return [*lines, f"{median(times):.1f} s for a cell (median)"] if times else lines
 
     def first_open(self) -> str:
         """Go to the first cell that is not done; stay if all are done."""
@@ -220,6 +243,8 @@ class AnnotationController:
             Why, for all of them.
         """
         state = self.session.state
+        for name in names:
+            self._require_usable(name)
         self.session.decide_all(
             [
                 decision_of(
@@ -274,7 +299,7 @@ class AnnotationController:
         self._touch()
         name = self._name()
         self.session.nudge(name, dy, dx, self.annotator, None if every else self.plane)
-        return "moved in all planes" if every else f"moved in plane {self.plane}"
+        return "moved in all planes" if every else f"moved in plane {self.plane + 1}"
 
     def place(self, plane: int, y: float, x: float) -> str:
         """Set the crop's centre in one plane.
@@ -292,7 +317,7 @@ class AnnotationController:
             raise FgafError("no cell is in view")
         dy, dx = y - float(cell.y[plane]), x - float(cell.x[plane])
         self.session.nudge(cell.id, dy, dx, self.annotator, plane)
-        return f"moved in plane {plane}"
+        return f"moved in plane {plane + 1}"
 
     def add(self, y: float, x: float, fingerprint: str | None = None) -> str:
         """Add the cell at a position of a stack (by default that of the current cell), and show it.
@@ -326,6 +351,7 @@ class AnnotationController:
     def _decide(self, verdict: Verdict, focus_um: float | None = None, reason: str = "") -> str:
         self._touch()
         name = self._name()
+        self._require_usable(name)
         self.session.decide(
             name,
             verdict,
@@ -342,6 +368,16 @@ class AnnotationController:
             self._on()
         return words if self.left else f"{words}. {self._all_done()}"
 
+    def _require_usable(self, name: str) -> None:
+        """Refuse a decision on a cell that cannot be shown."""
+        if not self.session.state.usable(self.session.state.cells[name]):
+            raise FgafError(f"the raw file of {name} cannot be used: nothing can be decided on it")
+
+    def _queue(self) -> list[str]:
+        state = self.session.state
+        names = queue_of(state, self.queue, self.annotator)
+        return [name for name in names if state.usable(state.cells[name])]
+
     def _on(self) -> None:
         """Go to the next open cell after this one, else to the first open one."""
         here = self.names.index(self.name) if self.name in self.names else -1
@@ -349,6 +385,14 @@ class AnnotationController:
             if not self.done(name):
                 self.go(name)
                 return
+
+    def _seen(self, cell: CellState) -> npt.NDArray[np.intp] | None:
+        """Planes in which a cell is seen; None where no pictures are at hand."""
+        if self._closeups is not None:
+            with suppress(FgafError, OSError):  # the panel says it
+                ref = self.session.state.stacks[cell.stack]
+                return self._closeups.of(cell, ref, quick=True).lit()
+        return None
 
     def _along(self, by: int) -> str:
         if not self.names:

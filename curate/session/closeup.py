@@ -19,6 +19,8 @@ from fgaf.dataset.raw import RawStack
 
 _KEPT: Final = 64
 _OPEN_STACKS: Final = 4
+_DIM: Final = 0.2
+"""Share of the display range above which something is seen."""
 _COARSE: Final = 3
 """Bands of spatial frequency used for the curve, the coarsest first."""
 
@@ -43,6 +45,18 @@ class Closeup:
     limits: tuple[float, float]
     z_um: Floats
     contrast: Floats
+
+    def lit(self) -> npt.NDArray[np.intp]:
+        """Planes in which the cell is seen: not beyond the frame, and not black.
+
+        All planes if there is none.
+        """
+        low, high = self.limits
+        edge = self.patches.shape[1] // 4
+        middles = self.patches[:, edge : -edge or None, edge : -edge or None]
+        brightest = np.percentile(middles, 99, axis=(1, 2))
+        lit = np.flatnonzero(brightest > low + _DIM * (high - low))
+        return lit if len(lit) else np.arange(len(self.patches))
 
 
 class Closeups:

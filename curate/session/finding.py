@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -10,7 +11,7 @@ from typing import Self
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from fgaf.base.errors import FgafError, SettingError
+from fgaf.base.errors import FgafError, FormatError, SettingError
 from fgaf.base.folder_lock import LockedError
 from fgaf.curate.candidates import Candidate, find_candidates, pixel_size_of, rejection_reason
 from fgaf.curate.detection.crop import AT_BORDER, PatchSettings, stride_of
@@ -147,6 +148,7 @@ def open_session(
     pixel_size_um: float | None = None,
     head_um: float | None = None,
     read_only: bool = False,
+    raw: Sequence[Path] = (),
 ) -> tuple[Session, str]:
     """Reopen the session of a folder, or create one for some raw stacks.
 
@@ -160,6 +162,8 @@ def open_session(
         Settings of a new session; None for the defaults. An existing session keeps its own.
     read_only
         Open it for reading only.
+    raw
+        Files and folders in which moved raw files of the session are looked for, besides `paths`.
 
     Returns
     -------
@@ -171,7 +175,7 @@ def open_session(
     SettingError
         The settings differ from the session's, or do not fit the stacks.
     FormatError
-        The session or a raw file is damaged or changed.
+        The session or a raw file to add is damaged.
     FgafError
         There is no session and no stacks, or the folder cannot be written.
     """
@@ -186,7 +190,8 @@ def open_session(
             head_um=head_um or HEAD_UM[0],
         )
         return session, ""
-    with Session.look(folder) as session:
+    places = [*raw, *paths]
+    with Session.look(folder, places) as session:
         state = session.state
     if settings is not None and settings != state.settings:
         raise SettingError(
@@ -202,14 +207,41 @@ def open_session(
                 f"{folder} is a session with {name} {kept or 'of each stack'}, not {given:g}; "
                 "leave it out, or start another session"
             )
-    known = [Path(ref.path) for ref in state.stacks.values()]
+    known = [Path(ref.path) for f, ref in state.stacks.items() if f not in state.problems]
     require_workable([*known, *paths], state.settings, state.pixel_size_um)
     if read_only:
-        return Session.look(folder), "open for reading only, as requested"
+        return Session.look(folder, places), "open for reading only, as requested"
     try:
-        return Session.open(folder), ""
+        return Session.open(folder, places), ""
     except LockedError as error:
-        return Session.look(folder), str(error)
+        return Session.look(folder, places), str(error)
+    except FormatError:
+        raise
+    except FgafError as error:
+        raise FgafError(f"{error}; --read-only opens the session without writing") from error
+
+
+def read_session(folder: Path, raw: Sequence[Path] = ()) -> Session:
+    """Open a session for reading; new places of raw files are kept in its journal if possible.
+
+    Parameters
+    ----------
+    folder
+        Folder of its journal.
+    raw
+        Files and folders in which moved raw files are looked for.
+
+    Raises
+    ------
+    FormatError
+        There is no session, or it is of another version or damaged.
+    FgafError
+        A place in `raw` does not exist.
+    """
+    if raw:
+        with suppress(FgafError):  # in use, or not to be written: the places hold for this time
+            Session.open(folder, raw).close()
+    return Session.look(folder, raw)
 
 
 @dataclass(frozen=True)

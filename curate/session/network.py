@@ -155,7 +155,9 @@ class Network:
         waiting = [
             cell
             for cell in state.cells.values()
-            if not cell.by_person and (cell.suggestion is None or cell.suggestion.by != self.name)
+            if state.usable(cell)
+            and not cell.by_person
+            and (cell.suggestion is None or cell.suggestion.by != self.name)
         ]
         closeups = Closeups(state.settings.patch_px, state.head_um)
         try:

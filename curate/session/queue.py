@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from fgaf.base.bounds import LeastShare, Seed, require_bounded
 from fgaf.curate.detection.crop import AT_BORDER
 from fgaf.curate.session.agreement import disagreements
@@ -124,9 +127,18 @@ def reading_order(cell: CellState, band_px: int) -> tuple[float, float]:
     return float(cell.y[middle] // band_px), float(cell.x[middle])
 
 
-def neutral_plane(cell: CellState) -> int:
-    """A plane that tells nothing about the focus of a cell, for a blind pass."""
-    return hashlib.sha256(cell.id.encode()).digest()[0] % len(cell.y)
+def neutral_plane(cell: CellState, seen: npt.NDArray[np.intp] | None = None) -> int:
+    """A plane that tells nothing about the focus of a cell, for a blind pass.
+
+    Parameters
+    ----------
+    cell
+        The cell.
+    seen
+        Planes to choose from; None for all.
+    """
+    planes = np.arange(len(cell.y)) if seen is None else seen
+    return int(planes[hashlib.sha256(cell.id.encode()).digest()[0] % len(planes)])
 
 
 def is_done(cell: CellState, task: Task) -> bool:
@@ -145,7 +157,7 @@ def is_done(cell: CellState, task: Task) -> bool:
         return cell.decision is None or cell.decision.verdict != "unsure"
     if task == "second":
         return cell.second is not None
-    return cell.review is not None
+    return cell.reviewed
 
 
 def _belongs(cell: CellState, settings: QueueSettings, annotator: str, differing: set[str]) -> bool:

@@ -2,6 +2,9 @@
 
 The state of the session, now or at any earlier line, is read from its journal
 (`fgaf.curate.session.state`). Nothing else is stored.
+
+Raw files are found again when they were moved or renamed (`fgaf.curate.session.places`); the cells
+of a file that is not found wait, and the others go on.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Self, TypedDict, Unpack
 
-from fgaf.base.errors import ExistsError, FgafError, FormatError
+from fgaf.base.errors import ExistsError, FgafError
 from fgaf.base.files import make_folder, require_new
 from fgaf.curate.detection.crop import PatchSettings
 from fgaf.curate.detection.scale import HEAD_UM
@@ -26,6 +29,7 @@ from fgaf.curate.session.journal import (
     read_journal,
     set_aside,
 )
+from fgaf.curate.session.places import beside, file_name, find_files, problem_of
 from fgaf.curate.session.state import (
     ACTIONS,
     CellState,
@@ -36,11 +40,12 @@ from fgaf.curate.session.state import (
     Verdict,
     apply,
     cell_records,
+    place_record,
     read_state,
+    stack_record,
     suggestion_record,
     undo_and_redo,
 )
-from fgaf.dataset.raw import RawStack
 from fgaf.dataset.storage.header import software
 
 
@@ -77,6 +82,7 @@ class Session:
         self.torn = torn
         self._journal = journal
         self._state: State | None = None
+        self._problems: dict[str, str] = {}
 
     @classmethod
     def create(
@@ -133,6 +139,7 @@ class Session:
                         "format": FORMAT,
                         "format_version": FORMAT_VERSION,
                         "uuid": str(uuid.uuid4()),
+                        "folder": str(folder.resolve()),
                         "software": software(),
                         "settings": asdict(settings),
                         "pixel_size_um": pixel_size_um,
@@ -146,32 +153,82 @@ class Session:
         return session
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Reopen a session.
+    def open(cls, folder: Path, raw: Sequence[Path] = ()) -> Self:
+        """Reopen a session; new places of its raw files are written into the journal.
+
+        Parameters
+        ----------
+        folder
+            Folder of its journal.
+        raw
+            Files and folders in which moved raw files are looked for, see `relink`.
 
         Raises
         ------
         LockedError
             Another window or program has it open; use `look` instead.
         FormatError
-            There is no session, it is of another version or damaged, or a raw file changed.
+            There is no session, or it is of another version or damaged.
         FgafError
-            The folder cannot be written.
+            The folder cannot be written, or a place in `raw` does not exist.
         """
-        require_sound(folder)
+        read_state(read_journal(folder)[0], folder)  # before anything is locked or written
         journal = Journal(folder)
-        return cls(folder, journal, journal.records, journal.torn)
+        session = cls(folder, journal, journal.records, journal.torn)
+        try:
+            session.relink(raw)
+        except FgafError:
+            session.close()
+            raise
+        return session
 
     @classmethod
-    def look(cls, folder: Path) -> Self:
+    def look(cls, folder: Path, raw: Sequence[Path] = ()) -> Self:
         """Open a session for reading only: nothing is written or locked.
+
+        Parameters
+        ----------
+        folder, raw
+            As for `open`, also for the errors.
+        """
+        session = cls(folder, None, *read_journal(folder))
+        session.relink(raw)
+        return session
+
+    def relink(self, raw: Sequence[Path] = ()) -> list[str]:
+        """Look for the raw files that are not where the journal says; returns those found.
+
+        They are looked for in `raw`, then where they were when the session began, then beside the
+        session. What is wrong with the others is in `state.problems`.
+
+        Parameters
+        ----------
+        raw
+            Files, and folders that are searched with all folders inside them.
 
         Raises
         ------
-        FormatError
-            As `open`.
+        FgafError
+            A place in `raw` does not exist, or the journal cannot be written.
         """
-        return cls(folder, None, *require_sound(folder))
+        state = self.state
+        self._problems.clear()
+        self._problems.update(
+            (content, problem)
+            for content, ref in state.stacks.items()
+            if (problem := problem_of(ref.path, content))
+        )
+        lost = [state.stacks[content] for content in self._problems]
+        wanted = {ref.fingerprint: (ref.source, file_name(ref.path)) for ref in lost}
+        first = [state.first_place(ref) for ref in lost]
+        found = find_files(wanted, raw, [*first, *beside(state.folder)])
+        records = [place_record(content, path, state.folder) for content, path in found.items()]
+        if self._journal is None:
+            for record in records:
+                apply(state, record)
+        elif records:
+            self._append(records)
+        return [state.stacks[content].source for content in found]
 
     def __enter__(self) -> Self:
         return self
@@ -194,6 +251,7 @@ class Session:
         """The current state of the journal; read it again after every change."""
         if self._state is None:
             self._state = read_state(self.records, self.folder)
+            self._state.problems = self._problems
         return self._state
 
     def begin(
@@ -221,7 +279,7 @@ class Session:
         self._append(
             [record for cell in cells for record in cell_records(cell)]
             + list(decisions)
-            + [{"record": "stack"} | asdict(stack) for stack in fresh.values()]
+            + [stack_record(stack, self.state.folder) for stack in fresh.values()]
         )
 
     def add_field(self, fingerprints: Sequence[str], name: str) -> None:
@@ -321,7 +379,7 @@ class Session:
         """
         planes = len(self._require(cell).y)
         if plane is not None and not 0 <= plane < planes:
-            raise FgafError(f"cell {cell!r} has no plane {plane}: there are {planes}")
+            raise FgafError(f"cell {cell!r} has no plane {plane + 1}: there are {planes}")
         record: Record = {"record": "nudge", "cell": cell, "plane": plane}
         record |= {"dy": round(dy, 2), "dx": round(dx, 2), "annotator": annotator}
         return self._append([record])[0]
@@ -395,8 +453,8 @@ class Session:
     def _append(self, records: Iterable[Record]) -> list[int]:
         if self._journal is None:
             raise FgafError(
-                f"{self.folder} is open for reading only, by request or because it is open in "
-                "another window; close that window and open this session again"
+                f"{self.folder} is open for reading only, because of --read-only or because it is "
+                "open in another window; close that window and open this session again"
             )
         state = self.state if self.records else None
         numbered = self._journal.append(records)
@@ -492,40 +550,3 @@ def decision_of(
         "suggested_by": "" if suggestion is None else suggestion.by,
         "seconds": round(seconds, 2),
     }
-
-
-def require_sound(folder: Path) -> tuple[list[Record], int | None]:
-    """Refuse a session that cannot be read, or whose raw files changed.
-
-    Returns
-    -------
-    As `read_journal`.
-
-    Raises
-    ------
-    FormatError
-        There is no session, it is of another version or damaged, or a raw file changed.
-    """
-    records, torn = read_journal(folder)
-    for stack in read_state(records, folder).stacks.values():
-        require_unchanged(stack)
-    return records, torn
-
-
-def require_unchanged(stack: StackRef) -> None:
-    """Refuse a raw file that changed since the session started.
-
-    Raises
-    ------
-    FormatError
-        It is missing or its content changed; the message names it.
-    """
-    path = Path(stack.path)
-    if not path.exists():
-        raise FormatError(f"{path} of this session is missing; put it back where it was")
-    with RawStack.open(path) as raw:
-        if raw.fingerprint != stack.fingerprint:
-            raise FormatError(
-                f"{path} changed since this session was started; put the old file back, or start a "
-                "new session"
-            )

@@ -7,6 +7,7 @@ Records, in the order they may appear:
 ``suggestion``  an unconfirmed focus, and who or what suggests it
 ``stack``       a raw file: path, content fingerprint, sample, field, planes; its cells, written
                 before it, count from here on
+``place``       where a raw file was found after it was moved or renamed
 ``field``       stacks found to show one field
 ``nudge``       moves a cell's centre, in one plane or in all
 ``decision``    accept, focus (set by hand), reject (with a reason) or unsure; by whom, for what
@@ -31,6 +32,7 @@ from fgaf.base.errors import FormatError
 from fgaf.curate.detection.crop import AT_BORDER, OFF_STACK, PatchSettings, fits, planes_round
 from fgaf.curate.detection.scale import HEAD_UM, Floats
 from fgaf.curate.session.journal import JOURNAL, Record
+from fgaf.curate.session.places import file_name, place_of, read_path, written_path
 from fgaf.dataset.raw import SUFFIX, RawStack
 
 Verdict = Literal["accept", "focus", "reject", "unsure"]
@@ -44,6 +46,7 @@ _KINDS: Final = (
     "cell",
     "suggestion",
     "stack",
+    "place",
     "field",
     "nudge",
     "decision",
@@ -59,8 +62,9 @@ ACTIONS: Final = ("decision", "reopen", "nudge", "cell")
 class StackRef:
     """A raw file of the session, at the time it was added.
 
-    `z_um` are its planes' drive positions, `shape` the (Y, X) of its frames, `pixel_size_um` the
-    pixel used in the search for its cells; old journals lack them.
+    `path` is where it is now, as far as known, and `source` its name when it was added. `z_um` are
+    its planes' drive positions, `shape` the (Y, X) of its frames, `pixel_size_um` the pixel used in
+    the search for its cells; old journals lack them.
     """
 
     name: str
@@ -72,6 +76,7 @@ class StackRef:
     pixel_size_um: float = 0.0
     z_um: tuple[float, ...] = ()
     shape: tuple[int, int] = (0, 0)
+    source: str = ""
 
     @classmethod
     def of(cls, stack: RawStack, pixel_size_um: float | None = None) -> Self:
@@ -87,7 +92,7 @@ class StackRef:
         header = stack.header
         return cls(
             name=stack.path.name.removesuffix(SUFFIX),
-            path=str(stack.path.resolve()),
+            path=str(place_of(stack.path)),
             fingerprint=stack.fingerprint,
             sample_id=header.sample_id,
             field=header.field,
@@ -95,6 +100,7 @@ class StackRef:
             pixel_size_um=pixel_size_um or header.optics.pixel_size_um or 0.0,
             z_um=tuple(float(z) for z in stack.z_um),
             shape=stack.shape[1:],
+            source=stack.path.name,
         )
 
 
@@ -148,9 +154,10 @@ class Decision:
     @property
     def words(self) -> str:
         """Describe it in a few words."""
+        at = "" if self.focus_um is None else f" at {self.focus_um:+.2f} µm"
         return {
-            "accept": "suggestion accepted",
-            "focus": "focus set",
+            "accept": f"suggestion accepted{at}",
+            "focus": f"focus set{at}",
             "reject": f"rejected: {self.reason or 'no reason given'}",
             "unsure": "unsure",
         }[self.verdict]
@@ -195,6 +202,12 @@ class CellState:
         return label
 
     @property
+    def reviewed(self) -> bool:
+        """Whether a review settled it, and neither label was made anew since."""
+        labels = [d.number for d in (self.label, self.second) if d is not None]
+        return self.review is not None and self.review.number > max(labels, default=0)
+
+    @property
     def by_person(self) -> bool:
         """Whether a person has decided on it."""
         decision = self.decision
@@ -205,8 +218,16 @@ class CellState:
 class State:
     """State of a session.
 
-    `pixel_size_um` is None where each stack's own is used; `pending` holds the cells of stacks
-    whose search did not finish.
+    Attributes
+    ----------
+    pixel_size_um
+        None where each stack's own is used.
+    pending
+        Cells of stacks whose search did not finish.
+    folder, begun_in
+        Folder of the session now, and when it began (empty in old journals).
+    problems
+        What is wrong with the raw files that cannot be used, by fingerprint; not in the journal.
     """
 
     settings: PatchSettings
@@ -216,6 +237,18 @@ class State:
     stacks: dict[str, StackRef] = field(default_factory=dict)
     cells: dict[str, CellState] = field(default_factory=dict)
     pending: dict[str, CellState] = field(default_factory=dict)
+    folder: Path = Path()
+    begun_in: str = ""
+    problems: dict[str, str] = field(default_factory=dict)
+
+    def usable(self, cell: CellState) -> bool:
+        """Whether a cell's raw file is there and unchanged."""
+        return cell.stack not in self.problems
+
+    def first_place(self, stack: StackRef) -> Path:
+        """Where a raw file was when the session began, if the session's folder alone was moved."""
+        written = written_path(Path(stack.path), self.folder)
+        return Path(read_path(written, Path(self.begun_in)))
 
     def kept(self) -> list[tuple[CellState, Decision]]:
         """Cells with a focus, in the order they were found, with their decision."""
@@ -302,7 +335,7 @@ def read_state(records: Sequence[Record], folder: Path = Path()) -> State:
     records
         Lines of the journal, in order.
     folder
-        Folder of the session, for the error.
+        Folder of the session, to which the paths of raw files are relative.
 
     Raises
     ------
@@ -317,6 +350,8 @@ def read_state(records: Sequence[Record], folder: Path = Path()) -> State:
             head["uuid"],
             head.get("pixel_size_um"),
             head.get("head_um", HEAD_UM[0]),
+            folder=folder.resolve(),
+            begun_in=head.get("folder", ""),
         )
         for record in records:
             if int(record["number"]) not in undone:
@@ -396,6 +431,11 @@ def apply(state: State, record: Record) -> None:
         raise ValueError(f"kind {kind!r}; update this program")
     if kind == "stack":
         _apply_stack(state, record)
+    elif kind == "place":
+        old = state.stacks[record["stack"]]
+        path = read_path(record["path"], state.folder)
+        state.stacks[old.fingerprint] = replace(old, path=path)
+        state.problems.pop(old.fingerprint, None)
     elif kind == "field":
         for fingerprint in record["stacks"]:
             old = state.stacks[fingerprint]
@@ -428,6 +468,35 @@ def cell_records(cell: CellState) -> list[Record]:
     if cell.suggestion is None:
         return [found]
     return [found, suggestion_record(cell.id, cell.suggestion)]
+
+
+def stack_record(stack: StackRef, folder: Path) -> Record:
+    """Make the record of a raw file.
+
+    Parameters
+    ----------
+    stack
+        The raw file.
+    folder
+        Folder of the session.
+    """
+    path = written_path(Path(stack.path), folder)
+    return {"record": "stack"} | asdict(stack) | {"path": path}
+
+
+def place_record(stack: str, path: Path, folder: Path) -> Record:
+    """Make the record of a raw file found in another place.
+
+    Parameters
+    ----------
+    stack
+        Fingerprint of the file.
+    path
+        Where it is.
+    folder
+        Folder of the session.
+    """
+    return {"record": "place", "stack": stack, "path": written_path(path, folder)}
 
 
 def suggestion_record(cell: str, suggestion: Suggested) -> Record:
@@ -468,6 +537,8 @@ def _apply_stack(state: State, record: Record) -> None:
     values: dict[str, Any] = {name: value for name, value in record.items() if name in known}
     values["z_um"] = tuple(values.get("z_um", ()))
     values["shape"] = tuple(values.get("shape", (0, 0)))
+    values["source"] = values.get("source") or file_name(values["path"])
+    values["path"] = read_path(values["path"], state.folder)
     ref = StackRef(**values)
     state.stacks[ref.fingerprint] = ref
     mine = [cell for cell in state.pending.values() if cell.stack == ref.fingerprint]

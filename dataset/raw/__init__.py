@@ -6,6 +6,7 @@ from fgaf.dataset.raw.layout import (
     FORMAT_VERSION as FORMAT_VERSION,
     PLANE_COLUMNS as PLANE_COLUMNS,
     SUFFIX as SUFFIX,
+    content_of as content_of,
     stack_of as stack_of,
 )
 from fgaf.dataset.raw.recovery import (

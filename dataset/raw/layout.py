@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.base.errors import FormatError, SettingError
+from fgaf.dataset.storage.attributes import read_attribute
 from fgaf.dataset.storage.columns import Schema, dataset_of, read_columns
-from fgaf.dataset.storage.hdf5 import open_format
+from fgaf.dataset.storage.hdf5 import DAMAGE, open_format
+from fgaf.dataset.storage.integrity import fingerprint_of
 from fgaf.dataset.storage.url import Url
 
 FORMAT, FORMAT_VERSION = "fgaf-raw", 2
@@ -63,6 +65,21 @@ def open_raw(path: Path | Url, unfinished: bool = False) -> AbstractContextManag
         Whether a broken run may have left it.
     """
     return open_format(path, FORMAT, FORMAT_VERSION, unfinished)
+
+
+def content_of(path: Path) -> str:
+    """Read the content's fingerprint in a stack's header, and nothing else; empty if there is none.
+
+    Parameters
+    ----------
+    path
+        Any file.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return fingerprint_of(file) if read_attribute(file, "format") == FORMAT else ""
+    except DAMAGE:
+        return ""
 
 
 def frames_of(file: h5py.File, path: Path | Url) -> h5py.Dataset:

@@ -160,3 +160,9 @@ def stack_taker() -> Callable[..., Path]:
 def own_preferences() -> None:
     """Keep the tests' window apart from the preferences of who runs them."""
     os.environ["NAPARI_CONFIG"] = ""
+
+
+@pytest.fixture(scope="session")
+def cell_maker() -> Callable[..., CellState]:
+    """Makes cells of stacks of `flat_stack`."""
+    return cell_of

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from fgaf.base.errors import FgafError, SettingError
+from fgaf.curate.commands.main import main
 from fgaf.curate.detection.crop import AT_BORDER, PatchSettings
 from fgaf.curate.session.agreement import agreement, disagreements, weighted_kappa
 from fgaf.curate.session.annotation_controller import AnnotationController
+from fgaf.curate.session.closeup import Closeups
 from fgaf.curate.session.finding import find_cells, require_workable, take_in
 from fgaf.curate.session.queue import QueueSettings, queue_of
 from fgaf.curate.session.session import Session, decision_of
@@ -46,10 +49,6 @@ def controller(session: Session, clock: Clock) -> AnnotationController:
 @pytest.fixture
 def twelve(flat_stack: Callable[..., Path], tmp_path: Path) -> Iterator[Session]:
     """Twelve cells of one stack, suggested at -1 to 1 µm with falling confidence."""
-    from dataclasses import replace
-
-    from fgaf.curate.session.state import CellState
-
     path = flat_stack(tmp_path / "b.stack.h5", seed=3, shape=(9, 60, 400))
     with Session.create(tmp_path / "twelve", PatchSettings(16, 0.5, 0.5)) as session:
         with RawStack.open(path) as stack:
@@ -73,10 +72,10 @@ def twelve(flat_stack: Callable[..., Path], tmp_path: Path) -> Iterator[Session]
 
 def test_accept_advances_and_the_last_one_says_so(controller: AnnotationController) -> None:
     assert (controller.name, controller.plane, controller.left) == ("one", 2, 3)
-    assert controller.accept() == "one: suggestion accepted"
+    assert controller.accept() == "one: suggestion accepted at +0.20 µm"
     assert controller.name == "two"
     controller.step(1)
-    assert controller.focus_here() == "two: focus set"
+    assert controller.focus_here() == "two: focus set at +0.50 µm"
     assert controller.session.state.cells["two"].decision.focus_um == 0.5
     assert "all cells in this queue are done" in controller.reject("debris")
     assert controller.left == 0
@@ -219,6 +218,10 @@ def test_a_second_pass_is_blind_and_measured(twelve: Session) -> None:
     assert len(bob.names) == 11
     assert bob.suggestion is None
     assert bob.decision is None
+    assert bob.progress() == [
+        "blind second pass by bob: 11 cells, 0 done, 11 to do",
+        "first labels and suggestions are hidden until the pass is done",
+    ]
     with pytest.raises(FgafError, match="blind"):
         bob.accept()
     planes = {name: twelve.state.plane_of(c, c.suggestion.focus_um) for name, c in cells(twelve)}
@@ -251,6 +254,59 @@ def test_a_second_pass_is_blind_and_measured(twelve: Session) -> None:
     assert told.disagreements == 3
     assert "11 cells labelled twice" in "\n".join(told.lines())
     assert told.samples == {"donor 2": 10}
+
+    eve.go(names[8])
+    eve.accept()
+    assert "3 differ, 1 reviewed, 2 left" in eve.progress()
+    assert len(eve.names) == 3  # the reviewed one can be looked at again
+    said = CliRunner().invoke(main, ["agreement", str(twelve.folder)]).output
+    assert f"3 differ, 1 reviewed, 2 left: {names[9]}, {names[10]}" in said
+    assert "--task review" in said
+    for _ in range(2):
+        eve.reject("dead")
+    assert eve.left == 0
+    said = CliRunner().invoke(main, ["agreement", str(twelve.folder)]).output
+    assert "3 differ, 3 reviewed, 0 left\n" in said
+    assert "--task review" not in said
+    bob.go(names[8])
+    bob.unsure()  # labelled anew: the review is of before
+    assert AnnotationController(twelve, "eve", QueueSettings(task="review")).left == 1
+
+
+def test_a_blind_pass_begins_a_cell_where_it_is_seen(
+    flat_stack: Callable[..., Path], cell_maker: Callable[..., CellState], tmp_path: Path
+) -> None:
+    """Half of the path of each cell lies beyond the frame, where its patch is black."""
+    path = flat_stack(tmp_path / "b.stack.h5", seed=3)
+    with Session.create(tmp_path / "s", PatchSettings(16, 0.5, 0.5)) as session:
+        with RawStack.open(path) as stack:
+            ref = StackRef.of(stack)
+        away = np.array([20.0, 20.0, 20.0, 70.0, 90.0])
+        cells = [replace(cell_maker(f"c-{i}", ref.fingerprint), y=away) for i in range(12)]
+        session.begin([ref], cells)
+        for cell in cells:
+            session.decide(cell.id, "reject", "ann")
+        closeups = Closeups(16, 4.7)
+        bob = AnnotationController(session, "bob", QueueSettings(task="second"), closeups=closeups)
+        planes = set()
+        for name in bob.names:
+            bob.go(name)
+            planes.add(bob.plane)
+        closeups.close()
+        assert planes == {0, 1, 2}
+
+
+def test_status_says_why_fewer_are_to_do_than_were_found(session: Session) -> None:
+    session.decide_all([decision_of(session.state, "two", "reject", AUTO, reason=AT_BORDER)])
+    session.decide("one", "reject", "ann", reason="dead or deformed")
+    told = status(session.state)
+    assert told.lines()[:3] == [
+        "1 stack, 3 cells found: 1 labelled by a person, 1 to do, 1 rejected by auto: 1 cut by the "
+        "border",
+        "0 kept, 0 unsure, 2 rejected: 1 dead or deformed, 1 cut by the border",
+        "decided by ann: 1, auto: 1",
+    ]
+    assert told.why_fewer() == "3 cells found, 1 to do, 1 rejected by auto: 1 cut by the border"
 
 
 def cells(session: Session) -> list[tuple[str, object]]:

@@ -72,7 +72,7 @@ def written(folder: Path) -> list[dict[str, Any]]:
     """Records of a session without what differs between any two runs."""
     records, torn = read_journal(folder)
     assert torn is None
-    passing = {"time_utc", "uuid", "number"}
+    passing = {"time_utc", "uuid", "number", "folder", "path"}
     return [
         {key: value for key, value in record.items() if key not in passing}
         for record in records
@@ -83,7 +83,7 @@ def written(folder: Path) -> list[dict[str, Any]]:
 def archived(folder: Path) -> bytes:
     """The archive of a session, as if all of it were written in one second."""
     now = "2026-01-01T00:00:00+00:00"
-    archive = compile_archive(read_state(read_journal(folder)[0]), created_utc=now)
+    archive = compile_archive(read_state(read_journal(folder)[0], folder), created_utc=now)
     times = archive.cells.labelled_utc
     times[:] = now
     path = write_archive(folder / "archive.h5", archive)
