@@ -49,6 +49,7 @@ class Browser(QWidget):
         self.gallery = Gallery(colours, _MARKS, kind="split")
         self.gallery.reason.everything = "all labels"
         self.gallery.opened.connect(self.show_cell)
+        self.gallery.entered.connect(self.show_cell)
         self.film = FilmStrip(colours)
         self.film.picked.connect(self._turn)
         self.film.turned.connect(lambda planes: self._turn(self.film.plane + planes))
