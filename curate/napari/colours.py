@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from napari.utils.theme import get_theme
 from qtpy.QtGui import QColor
 
 
@@ -64,6 +63,8 @@ class Colours:
     @classmethod
     def of(cls, theme: str) -> Colours:
         """Choose them by a theme's name."""
+        from napari.utils.theme import get_theme
+
         given = get_theme(theme)
         text = QColor(given.text.as_hex())
         ground = QColor(given.background.as_hex())
@@ -75,8 +76,8 @@ class Colours:
             frame=QColor(given.secondary.as_hex()),
             here=text,
             suggested=QColor("#4fb3ff" if dark else "#0a62b5"),
-            decided=QColor("#5ad17a" if dark else "#137a35"),
-            warning=QColor("#ffb347" if dark else "#b35c00"),
+            decided=QColor("#5ad17a" if dark else "#0f6b2d"),
+            warning=QColor("#ffb347" if dark else "#8f4a00"),
         )
 
 
