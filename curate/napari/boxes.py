@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from napari.layers import Points
 
-from fgaf.curate.napari.colours import EDGE, MARKS
+from fgaf.curate.napari.colours import EDGE, MARKS, Mark
 from fgaf.curate.session.state import CellState
 
 _LINE: Final = (0.02, 0.05)
@@ -26,6 +25,8 @@ _SYMBOL_PX: Final = 11.0
 class Boxes:
     """Squares around cells; each is three points: a dark square, a coloured one and a symbol.
 
+    Two more points, the last, are the square of the cell in view.
+
     Parameters
     ----------
     side_px
@@ -36,7 +37,8 @@ class Boxes:
         self.side_px = side_px
         self._names: list[str] = []
         self._centres = np.empty((0, 2))
-        self._drawn: tuple[Any, ...] = ()
+        self._looks: dict[str, list[Any]] = {}
+        self._layer: Points | None = None
 
     def show(
         self,
@@ -47,7 +49,7 @@ class Boxes:
         in_view: str,
         zoom: float,
     ) -> None:
-        """Draw the boxes of one plane, the one in view last.
+        """Draw the boxes of one plane; what has not changed is left as it is.
 
         Parameters
         ----------
@@ -62,18 +64,31 @@ class Boxes:
         zoom
             Pixels of the screen for a pixel of the raw frame.
         """
-        order = sorted(range(len(cells)), key=lambda i: cells[i].id == in_view)
-        self._names = [cells[i].id for i in order]
-        self._centres = np.array([(cells[i].y[plane], cells[i].x[plane]) for i in order])
+        self._names = [cell.id for cell in cells]
+        self._centres = np.array([(cell.y[plane], cell.x[plane]) for cell in cells])
         self._centres = self._centres.reshape(-1, 2)
-        step = round(4 * np.log2(max(zoom, 1e-6)))  # lines follow the zoom in steps
-        drawn = (layer, [states[i] for i in order], in_view, step, self._names)
-        places = self._places()
-        if drawn != self._drawn or len(layer.data) != len(places):
-            self._drawn = drawn
-            self._dress(layer, places, drawn[1], 2.0 ** (step / 4))
-        elif not np.array_equal(layer.data, places):
+        chosen = [i for i, name in enumerate(self._names) if name == in_view]
+        places = np.concatenate(
+            [
+                self._centres,
+                self._centres,
+                self._centres - self.side_px / 2,
+                self._centres[chosen],
+                self._centres[chosen],
+            ]
+        )
+        if layer is not self._layer or len(layer.data) != len(places):
+            self._looks = {}
+        self._layer = layer
+        if not np.array_equal(layer.data, places):
             layer.data = places
+        if len(places):
+            zoom = 2 ** (round(4 * np.log2(max(zoom, 1e-6))) / 4)  # lines follow it in steps
+            marks = [MARKS[state] for state in states]
+            for look, values in self._look(marks, chosen, zoom).items():
+                if self._looks.get(look) != values:
+                    setattr(layer, look, values)
+                    self._looks[look] = values
 
     def at(self, y: float, x: float) -> str | None:
         """Name of the cell whose box holds a position of the raw frame, the nearest of several.
@@ -89,39 +104,38 @@ class Boxes:
         nearest = int(np.argmin(away))
         return self._names[nearest] if away[nearest] <= self.side_px / 2 else None
 
-    def _places(self) -> npt.NDArray[np.float64]:
-        corner = self._centres - self.side_px / 2
-        return np.concatenate([self._centres, self._centres, corner])
-
-    def _dress(
-        self, layer: Points, places: npt.NDArray[np.float64], states: Sequence[str], zoom: float
-    ) -> None:
-        n = len(states)
-        chosen = np.array([name == self._drawn[2] for name in self._names], dtype=bool)
+    def _look(
+        self, marks: Sequence[Mark], chosen: Sequence[int], zoom: float
+    ) -> dict[str, list[Any]]:
+        """Look of all points, as napari names it."""
+        n, of_chosen = len(marks), len(chosen)
+        side, edge = float(self.side_px), _EDGE_PX / zoom
         thin, thick = (
-            max(share * self.side_px, pixels / zoom)
-            for share, pixels in zip(_LINE, _LINE_PX, strict=True)
+            max(share * side, pixels / zoom) for share, pixels in zip(_LINE, _LINE_PX, strict=True)
         )
-        line = np.where(chosen, thick, thin)
-        edge = _EDGE_PX / zoom
-        marks = [MARKS[state] for state in states]
+        symbol = max(_SYMBOL * side, _SYMBOL_PX / zoom)
+        signed = [bool(mark.symbol) for mark in marks]
         colours = [mark.colour for mark in marks]
-        square = np.full(n, float(self.side_px))
-        symbol = max(_SYMBOL * self.side_px, _SYMBOL_PX / zoom)
-        layer.data = places
-        if n == 0:
-            return
-        layer.symbol = ["square"] * (2 * n) + [mark.symbol or "disc" for mark in marks]
-        layer.size = np.concatenate(
-            [square, square, [symbol if mark.symbol else 0.0 for mark in marks]]
-        )
-        layer.border_width = np.concatenate(
-            [line + 2 * edge, line, [edge if mark.symbol else 0.0 for mark in marks]]
-        )
-        layer.border_color = [EDGE] * n + colours + [EDGE] * n
-        layer.face_color = ["transparent"] * (2 * n) + [
-            mark.colour if mark.symbol else "transparent" for mark in marks
-        ]
+        squares = ["square"] * (2 * n)
+        bare = ["transparent"] * (2 * n)
+        return {
+            "symbol": squares
+            + [mark.symbol or "disc" for mark in marks]
+            + ["square"] * (2 * of_chosen),
+            "size": [side] * (2 * n) + [symbol * sign for sign in signed] + [side] * 2 * of_chosen,
+            "border_width": [thin + 2 * edge] * n
+            + [thin] * n
+            + [edge * sign for sign in signed]
+            + [thick + 2 * edge] * of_chosen
+            + [thick] * of_chosen,
+            "border_color": [EDGE] * n
+            + colours
+            + [EDGE] * (n + of_chosen)
+            + [colours[i] for i in chosen],
+            "face_color": bare
+            + [mark.colour if mark.symbol else "transparent" for mark in marks]
+            + ["transparent"] * (2 * of_chosen),
+        }
 
 
 def state_of(cell: CellState, blind: bool) -> str:

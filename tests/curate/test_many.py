@@ -40,17 +40,26 @@ class Person:
         cell, ref = controller.cell, controller.stack
         focus = focus_of(cell, ref, self.truths[cell.stack])
         try:
-            if focus is None:
+            state = controller.session.state
+            there = None if focus is None else state.plane_of(cell, focus)
+            if there is None:
                 self.press(lambda: controller.reject("not a sperm"))
+            elif there == controller.plane and state.focus_rejection_reason(cell, ref.z_um[there]):
+                # the panel says so before a key is pressed
+                self.press(lambda: controller.reject("no focus in the stack"))
             elif abs(ref.z_um[controller.plane] - focus) < SEES_UM:
                 self.press(controller.accept)
             else:
-                there = controller.session.state.plane_of(cell, focus)
-                while controller.plane != there:
+                while abs(there - controller.plane) > 1:
                     self.press(lambda: controller.step(int(np.sign(there - controller.plane))))
-                self.press(controller.focus_here)
+                self.press(lambda: self.focus_at(there))
         except FgafError:  # its range leaves the stack, or its crop the frame
             self.press(lambda: controller.reject("no focus in the stack"))
+
+    def focus_at(self, plane: int) -> None:
+        """One key: the focus is in the plane in view, or in the one below or above it."""
+        self.controller.to_plane(plane)
+        self.controller.focus_here()
 
 
 def focus_of(cell: object, ref: object, truth: StackTruth) -> float | None:
@@ -72,7 +81,8 @@ def focus_of(cell: object, ref: object, truth: StackTruth) -> float | None:
 
 
 @pytest.mark.slow
-def test_232_cells_take_two_keys_each_at_most_and_are_right(
+@pytest.mark.timeout(1200)
+def test_232_cells_take_little_more_than_a_key_each_and_are_right(
     stack_taker: Callable[..., Path], tmp_path: Path
 ) -> None:
     truths: dict[str, StackTruth] = {}
@@ -104,7 +114,7 @@ def test_232_cells_take_two_keys_each_at_most_and_are_right(
             f"{labelled} cells of {seed} stacks, {person.keys / labelled:.2f} keys a cell, "
             f"{len(kept)} kept, {np.mean(np.array(off) == 0):.3f} exact, {max(off)} planes at worst"
         )
-        assert person.keys <= 2 * labelled
+        assert person.keys <= 1.2 * labelled
         assert len(kept) >= 0.7 * labelled
         assert np.mean(np.array(off) == 0) >= 0.9
         assert max(off) <= 1
