@@ -38,7 +38,7 @@ class Boxes:
         self._names: list[str] = []
         self._centres = np.empty((0, 2))
         self._looks: dict[str, list[Any]] = {}
-        self._layer: Points | None = None
+        self._layer: Any = None
 
     def show(
         self,

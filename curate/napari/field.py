@@ -18,7 +18,7 @@ from fgaf.curate.session.state import CellState, StackRef
 FIELD, CELLS, PATH, CENTRES = "field", "cells", "path", "centres"
 _BLUE: Final = (0.31, 0.7, 1.0, 1.0)
 _ORANGE: Final = (1.0, 0.7, 0.28, 1.0)
-_POINT_PX, _JUMP_PX, _HANDLE_PX = 4.0, 7.0, 14.0
+_POINT_PX, _JUMP_PX, _HANDLE_PX = 4.0, 7.0, 10.0
 """Size of a centre, of one after a jump (pixels of the frame), and of a handle (of the screen)."""
 _CLOSE_UP: Final = 5.0
 """Side of the close view of the cell, in units of a patch."""
@@ -221,7 +221,7 @@ class Field:
         centres.face_color = np.where(jumps[:, None], _ORANGE, _BLUE)
         centres.size = sizes
         centres.border_color = "white" if self.editing else "black"
-        centres.border_width = 0.15 if self.editing else 0.05
+        centres.border_width = 0.1 if self.editing else 0.05
         centres.canvas_size_limits = (_HANDLE_PX if self.editing else 2.0, 10000)
 
     def _points(self, name: str, **look: Any) -> Points:
