@@ -241,8 +241,19 @@ class AnnotationController:
             Names of the cells.
         reason
             Why, for all of them.
+
+        Raises
+        ------
+        FgafError
+            The raw file of one cannot be used, so that nobody sees it.
         """
         state = self.session.state
+        unseen = [name for name in names if not state.usable(state.cells[name])]
+        if unseen:
+            raise FgafError(
+                f"the raw files of {count(len(unseen), 'cell')} cannot be used, as of {unseen[0]}: "
+                "select the others only"
+            )
         for name in names:
             self._require_usable(name)
         self.session.decide_all(

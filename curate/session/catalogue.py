@@ -216,9 +216,14 @@ class Catalogue:
             [n for n in names if n in state.cells] if queue.blind else state.cells
         )
         made_of = (state, queue.blind, len(cells))
-        if made_of[1:] == self._made_of[1:] and state is self._made_of[0]:
+        new = records[self._read :]
+        if (
+            made_of[1:] == self._made_of[1:]
+            and state is self._made_of[0]
+            and all(record["record"] != "undo" for record in new)
+        ):
             made = self._made
-            cells = {str(r["cell"]) for r in records[self._read :] if r.get("cell") in made}
+            cells = {str(record["cell"]) for record in new if record.get("cell") in made}
         else:
             made = {}
         stacks = {fingerprint: i for i, fingerprint in enumerate(state.stacks)}

@@ -41,6 +41,7 @@ from fgaf.curate.session.state import (
     apply,
     cell_records,
     place_record,
+    read_again,
     read_state,
     stack_record,
     suggestion_record,
@@ -429,13 +430,7 @@ class Session:
         if not back:
             raise FgafError("nothing to redo")
         self._undo(back[-1].numbers, annotator)
-        redone = []
-        for number in back[-1].numbers:
-            record = self._record(number)
-            while record["record"] == "undo":
-                record = self._record(record["of"])
-            redone.append(record)
-        return redone
+        return [self._origin(self._record(number)) for number in back[-1].numbers]
 
     def _undo(self, numbers: Sequence[int], annotator: str) -> list[int]:
         return self._append(
@@ -459,11 +454,15 @@ class Session:
         state = self.state if self.records else None
         numbered = self._journal.append(records)
         self._state = state
-        for record in numbered:
-            if state is None or record["record"] == "undo":
-                self._state = None
-                break
-            apply(state, record)
+        undone = [self._origin(record) for record in numbered if record["record"] == "undo"]
+        if state is None or any(record["record"] == "cell" for record in undone):
+            self._state = None
+        elif undone:
+            names = {str(record["cell"]) for record in undone} & state.cells.keys()
+            read_again(state, self.records, names)
+        else:
+            for record in numbered:
+                apply(state, record)
         return [int(record["number"]) for record in numbered]
 
     def _record(self, number: int) -> Record:
@@ -471,6 +470,12 @@ class Session:
         if at == len(self.records) or self.records[at]["number"] != number:
             raise FgafError(f"there is no record {number}: nothing to undo")
         return self.records[at]
+
+    def _origin(self, record: Record) -> Record:
+        """The action that a chain of undos is about."""
+        while record["record"] == "undo":
+            record = self._record(record["of"])
+        return record
 
     def _require(self, cell: str) -> CellState:
         return _cell_of(self.state, cell)

@@ -21,7 +21,7 @@ Records with the same `step` were made at once, and are undone at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Self, get_args
@@ -161,6 +161,10 @@ class Decision:
             "reject": f"rejected: {self.reason or 'no reason given'}",
             "unsure": "unsure",
         }[self.verdict]
+
+
+_SUGGESTED: Final = tuple(field.name for field in fields(Suggested))
+_DECIDED: Final = frozenset(field.name for field in fields(Decision))
 
 
 @dataclass
@@ -359,6 +363,28 @@ def read_state(records: Sequence[Record], folder: Path = Path()) -> State:
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{folder / JOURNAL}: a record cannot be read ({error})") from error
     return state
+
+
+def read_again(state: State, records: Sequence[Record], names: Collection[str]) -> None:
+    """Compute some cells of a state once more, as after an undo.
+
+    Parameters
+    ----------
+    state
+        It is changed.
+    records
+        All lines of the journal, in order.
+    names
+        Cells that the state has.
+    """
+    undone = undone_numbers(records)
+    for record in records:
+        name = str(record.get("cell", ""))
+        if name in names and int(record["number"]) not in undone:
+            if record["record"] == "cell":
+                state.cells[name] = _cell(record)
+            else:
+                _apply_to_cell(state.cells[name], record)
 
 
 def undone_numbers(records: Sequence[Record]) -> set[int]:
@@ -562,7 +588,7 @@ def _cell(record: Record) -> CellState:
 
 def _apply_to_cell(cell: CellState, record: Record) -> None:
     if record["record"] == "suggestion":
-        cell.suggestion = Suggested(**{f.name: record[f.name] for f in fields(Suggested)})
+        cell.suggestion = Suggested(**{name: record[name] for name in _SUGGESTED})
     elif record["record"] == "nudge":
         plane = record["plane"]
         where = slice(None) if plane is None else plane
@@ -574,8 +600,7 @@ def _apply_to_cell(cell: CellState, record: Record) -> None:
         if record["purpose"] == "label":  # else the review would still count
             cell.review = None
     else:
-        known = {f.name for f in fields(Decision)}
-        decision = Decision(**{k: v for k, v in record.items() if k in known})
+        decision = Decision(**{k: v for k, v in record.items() if k in _DECIDED})
         if decision.purpose not in get_args(Purpose):
             raise ValueError(f"purpose {decision.purpose!r}; update this program")
         setattr(cell, decision.purpose, decision)

@@ -175,6 +175,9 @@ def test_several_cells_are_rejected_and_taken_back_at_once(session: Session) -> 
     assert "edge" not in controller.names
     assert "cannot be kept, as the border cuts the patch" in controller.reopen(["edge"])
     assert "edge" in controller.names
+    session._problems[stack] = "is missing"
+    with pytest.raises(FgafError, match="raw files of 1 cell cannot be used, as of one"):
+        controller.reject_all(["one"])
 
 
 ORDERS = (

@@ -224,6 +224,20 @@ def test_what_was_made_at_once_is_undone_at_once(session: Session) -> None:
         assert again.state.cells["three"].decision.annotator == AUTO
 
 
+def test_an_undo_about_a_cell_that_is_gone_leaves_the_others(session: Session) -> None:
+    stack = next(iter(session.state.stacks))
+    way = np.full(5, 20.0)
+    session.add_cell(CellState("four", stack, way, way, 5, 5, 0.5, added_by="ann"))
+    nudge = session.nudge("four", 1, 1, "bob")
+    session.decide("one", "accept", "ann")
+    session.undo_last("ann")
+    session.undo_last("ann")
+    session.undo(nudge, "bob")
+    assert "four" not in session.state.cells
+    session.redo_last("ann")
+    np.testing.assert_array_equal(session.state.cells["four"].y, way)
+
+
 def test_taking_back_a_second_label_leaves_the_first(session: Session) -> None:
     session.decide("one", "accept", "ann")
     session.decide("one", "unsure", "bob", purpose="second")
