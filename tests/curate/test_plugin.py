@@ -155,7 +155,7 @@ def test_the_plugin_in_naparis_menus(tmp_path: Path) -> None:
     from fgaf.curate.napari.preferences import read_preferences
 
     assert read_preferences().keys == {}
-    get_plugin_settings("fgaf").keys.unsure = "J"
+    get_plugin_settings("fgaf").keys.unsure = "K"
     get_plugin_settings("fgaf").curation.annotator = "eve"
     viewer = napari.Viewer(show=True)
     try:
@@ -172,7 +172,7 @@ def test_the_plugin_in_naparis_menus(tmp_path: Path) -> None:
         start.begin()
         assert start.panel is not None, start._line.text()
         assert start.panel.controller.annotator == "eve"
-        assert {s.action: s.keys for s in start.panel.shortcuts}["unsure"] == ("J",)
+        assert {s.action: s.keys for s in start.panel.shortcuts}["unsure"] == ("K",)
         start.panel.search.stop()
         start.panel.shut()
     finally:
