@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Final
 
 from qtpy.QtCore import QEvent, Qt
@@ -29,6 +30,7 @@ class Lines(QScrollArea):
     def __init__(self, lines: int) -> None:
         super().__init__()
         self._lines = lines
+        self._shown: tuple[str, QColor | None] = "", None
         self._label = QLabel()
         self._label.setWordWrap(True)
         self._label.setAlignment(Qt.AlignmentFlag.AlignTop)
@@ -49,8 +51,10 @@ class Lines(QScrollArea):
         colour
             Its colour; None for that of the theme.
         """
-        self._label.setStyleSheet("" if colour is None else f"color: {colour.name()}")
-        self._label.setText(text)
+        if (text, colour) == self._shown:
+            return
+        self._shown = text, colour
+        self._label.setText(text if colour is None else coloured(escape(text), colour))
         self.setToolTip(text)
         bar = self.verticalScrollBar()
         if bar is not None:
