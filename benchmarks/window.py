@@ -168,10 +168,10 @@ def time_scrolling(panel: Panel) -> dict[str, float]:
         bar.setValue(at)
         gallery.view.viewport().repaint()
         painted.append(1e3 * (time.perf_counter() - used))
-        while any(gallery.picture(entry) is None for entry in gallery.model.entries[-1:]):
-            QApplication.processEvents()
-            if at < bar.maximum():
-                break
+        QApplication.processEvents()
+    last = gallery.model.entries[-1]
+    while gallery.picture(last) is None:
+        QApplication.processEvents()
     return {
         "pages": len(painted),
         "page_ms": median(painted),
