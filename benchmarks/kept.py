@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from curation import INTERVAL_S, NEAR_UM, STEP_UM, distance_um, inside, stack_of, way_of
+from curation import INTERVAL_S, NEAR_UM, STEP_UM, distance_um, inside, plain, stack_of, way_of
 
 from fgaf.curate.candidates import focused, rejection_reason
 from fgaf.curate.detection.crop import PatchSettings
@@ -62,7 +62,8 @@ CASES: Final[dict[str, dict[str, Any]]] = {
 
 def judge(seed: int, **settings: Any) -> tuple[Counter[str], list[float]]:
     """What becomes of the cells of one field that count, and the focus errors of those kept, µm."""
-    frames, z, truth, optics = stack_of(seed, **settings)
+    optics = plain(seed, **settings)
+    frames, z, truth = stack_of(optics)
     shape = (frames.shape[1], frames.shape[2])
     pixel = optics.pixel_size_um
     tracks = link(search(frames, pixel), pixel, shape, np.arange(len(z)) * INTERVAL_S)

@@ -42,15 +42,16 @@ PLANES = 3
 """Positions of the drive, about the middle of the cells, and how many are taken of a field."""
 FOUND_UM, FORGIVEN_UM = 3.5, 7.0
 """Heads nearer to focus are to be found; those farther off than the second are ground."""
-FAINT, ABOVE_GROUND = 0.008, 1.7
-"""Heads of less contrast, absolute or relative to the ground's, count neither way."""
+FAINT, ABOVE_GROUND, ABOVE_GRAIN = 0.008, 1.7, 1.3
+"""Heads of less contrast, absolute or relative to the ground's, count neither way; on grainy ground
+fainter ones are to be found, as the eye finds them."""
 SMOOTHED = 2.0
 """Standard deviation of the smoothing before contrasts are compared, working pixels."""
 MISJUDGED = 0.2
 """Logarithm of how wrong the scale of a search may be."""
 SIDE, BATCH = 96, 16
 """Side of the pieces of a field to learn from, working pixels, and how many at a time."""
-SHARES = {"painted": 0.32, "uneven": 0.08, "simulated": 0.3, "transparent": 0.18, "objects": 0.12}
+SHARES = {"painted": 0.29, "uneven": 0.12, "simulated": 0.33, "transparent": 0.15, "objects": 0.11}
 """Kinds of fields, and how often each is learned from."""
 TRANSPARENT: dict[str, Any] = {
     "nucleus_loss": (0.0, 0.0),
@@ -118,7 +119,8 @@ def painted(field: Painted, kind: str, head_um: float) -> Field:
             np.ones_like(y),
         ]
     )
-    return Field(contrast.astype(np.float16), visible(contrast, heads), kind)
+    least = ABOVE_GRAIN if kind == "uneven" else ABOVE_GROUND
+    return Field(contrast.astype(np.float16), visible(contrast, heads, least), kind)
 
 
 def simulated(settings: SimulationSettings, kind: str, rng: np.random.Generator) -> Iterable[Field]:
@@ -142,17 +144,17 @@ def simulated(settings: SimulationSettings, kind: str, rng: np.random.Generator)
             for cell in truth
             if cell.kind == "sperm" and abs(drive_um - cell.focus_um) <= FORGIVEN_UM
         ]
-        known = visible(contrast, np.reshape(heads, (-1, 7)))
+        known = visible(contrast, np.reshape(heads, (-1, 7)), ABOVE_GROUND)
         yield Field(contrast.astype(np.float16), known, kind)
 
 
-def visible(contrast: Array, heads: Array) -> Array:
+def visible(contrast: Array, heads: Array, above_ground: float) -> Array:
     """Heads, of which those too faint to be seen count neither way."""
     smooth = ndimage.gaussian_filter(contrast, SMOOTHED)
     seen = strength(smooth, heads[:, 0], heads[:, 1])
     y, x = (grid.ravel() for grid in np.mgrid[0 : contrast.shape[0] : 9, 0 : contrast.shape[1] : 9])
     ground = float(np.percentile(strength(smooth, y.astype(float), x.astype(float)), 10))
-    faint = (seen < FAINT) | (seen < ABOVE_GROUND * ground)
+    faint = (seen < FAINT) | (seen < above_ground * ground)
     heads = heads.astype(np.float32)
     heads[faint, 6] = 0
     return heads
@@ -406,11 +408,11 @@ def main() -> None:
     """Draw, fit, calibrate, print how good it is on fields kept back, and write the weights."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--painted", type=int, default=4000)
-    parser.add_argument("--uneven", type=int, default=500, help="painted on grainy ground")
-    parser.add_argument("--simulated", type=int, default=350, help=f"{PLANES} planes of each")
-    parser.add_argument("--transparent", type=int, default=180)
+    parser.add_argument("--uneven", type=int, default=1000, help="painted on grainy ground")
+    parser.add_argument("--simulated", type=int, default=600, help=f"{PLANES} planes of each")
+    parser.add_argument("--transparent", type=int, default=220)
     parser.add_argument("--objects", type=int, default=800)
-    parser.add_argument("--steps", type=int, default=8500)
+    parser.add_argument("--steps", type=int, default=14000)
     parser.add_argument("--out", type=Path, default=Path("curate/detection/heads.npz"))
     options = parser.parse_args()
     learned: dict[str, list[Field]] = {kind: [] for kind in SHARES}

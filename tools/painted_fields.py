@@ -355,7 +355,7 @@ def paint(seed: int, size_um: float = 46.0, *, uneven: bool = False) -> Painted:
     size_um
         Side of the field.
     uneven
-        Whether the ground has a grain of a fifth to a half of the heads' contrast.
+        Whether the ground has a grain of a fifth to two thirds of the heads' contrast.
     """
     rng = np.random.default_rng([4713 if uneven else 4711, seed])
     sheet, pixel, finer = _empty(rng, size_um, 0.04)
@@ -396,13 +396,13 @@ def paint(seed: int, size_um: float = 46.0, *, uneven: bool = False) -> Painted:
             if clear(y, x, 2.0):
                 size = float(np.exp(rng.uniform(np.log(0.4), np.log(3.2))))
                 _blob(sheet, y, x, size, rng.uniform(0.3, 1.5))
-    if rng.random() < 0.25:
+    if rng.random() < 0.3:
         near = sheet.heads[0][:2] if sheet.heads and rng.random() < 0.7 else None
         _edge(sheet, near)
     if uneven:
         grain = rng.standard_normal(sheet.shape).astype(np.float32)
         grain = ndimage.gaussian_filter(grain, rng.uniform(0.2, 0.5) / sheet.pitch)
-        sheet.value += grain * (sheet.amplitude * rng.uniform(0.2, 0.55) / float(grain.std()))
+        sheet.value += grain * (sheet.amplitude * rng.uniform(0.2, 0.65) / float(grain.std()))
     pixels = _photographed(sheet, finer)
     return Painted(pixels, pixel, _placed(sheet, pixel, finer))
 
