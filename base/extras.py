@@ -37,11 +37,6 @@ class MissingPackageError(FgafError):
     """An optional package is not installed; the message names the extra."""
 
 
-def installed(module: str) -> bool:
-    """Whether a package is installed, without importing it."""
-    return find_spec(module) is not None
-
-
 def optional(module: str) -> ModuleType:
     """Import a module of an optional package.
 
@@ -69,7 +64,7 @@ def require(*modules: str) -> None:
     MissingPackageError
         One is not installed.
     """
-    absent = [module for module in modules if not installed(module)]
+    absent = [module for module in modules if find_spec(module) is None]
     if absent:
         raise MissingPackageError(_line(" and ".join(absent), absent[0]))
 

@@ -21,7 +21,7 @@ from fgaf.base.errors import FgafError, SettingError
 from fgaf.base.extras import require
 from fgaf.base.files import publishing, require_new
 from fgaf.dataset.archive import Archive
-from fgaf.model.deploy.engines import CARD, VERSION
+from fgaf.model.deploy.engine import CARD, VERSION
 from fgaf.model.deploy.exported import FORMAT_VERSION, Exported, weights_of
 from fgaf.model.deploy.graph import onnx_model
 from fgaf.model.deploy.quantise import quantise
@@ -106,7 +106,7 @@ def export_model(
     target = targets(out, chosen)
     for path in target:
         require_new(path, chosen.overwrite)
-    require("onnx", "onnxscript", "onnxruntime", "openvino")
+    require("onnx", "onnxscript", "onnxruntime")
     checkpoint = load_checkpoint(run)
     with Archive.open(
         archive, whole=True, progress=lambda blocks: progress(blocks, "verifying", len(blocks))

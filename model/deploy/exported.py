@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from fgaf.base.errors import FgafError, FormatError, SettingError
-from fgaf.base.extras import installed
-from fgaf.model.deploy.engines import CARD, VERSION, Engine, OnnxRuntime, OpenVino
+from fgaf.model.deploy.engine import CARD, VERSION, Engine
 from fgaf.model.deploy.seal import check_seal
 from fgaf.model.inference.card import Kind, ModelCard
 from fgaf.model.inference.depth import ONNX, OPENVINO, Readings, Reads
@@ -41,7 +40,7 @@ class Exported(Reads):
     def load(cls, path: Path, threads: int | None = None) -> Exported:
         """Open an exported model.
 
-        An ONNX file runs on OpenVINO if installed, which is faster, else on ONNX Runtime.
+        OpenVINO runs both kinds of file.
 
         Parameters
         ----------
@@ -53,7 +52,7 @@ class Exported(Reads):
         Raises
         ------
         FgafError
-            No such file, or no runtime is installed.
+            No such file.
         FormatError
             Damaged, altered, newer, or not written by `fgaf-export`.
         """
@@ -63,8 +62,7 @@ class Exported(Reads):
             if not file.is_file():
                 raise FgafError(f"{file} does not exist; check the name, or export the run again")
         check_seal(path, files[1:])
-        on_onnx = suffix == ONNX and installed("onnxruntime") and not installed("openvino")
-        engine = OnnxRuntime(path, threads) if on_onnx else OpenVino(path, threads)
+        engine = Engine(path, threads)
         metadata = engine.metadata()
         if int(metadata.get(VERSION, 0)) > FORMAT_VERSION:
             raise FormatError(f"{path} is from a newer version of fgaf; update this installation")

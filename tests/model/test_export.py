@@ -21,9 +21,7 @@ from fgaf.dataset.storage.optics import Optics
 from fgaf.model.commands.export import export
 from fgaf.model.commands.predict import predict
 from fgaf.model.deploy import export as exporting, verify
-from fgaf.model.deploy.engines import OnnxRuntime
 from fgaf.model.deploy.export import ExportSettings, export_model
-from fgaf.model.deploy.exported import Exported
 from fgaf.model.deploy.open_model import open_model
 from fgaf.model.deploy.seal import EMPTY, seal
 from fgaf.model.deploy.shuffles import fold_shuffles
@@ -111,25 +109,20 @@ def lab(make_archive: Callable[..., Archive], tmp_path_factory: pytest.TempPathF
 def test_an_export_answers_as_the_checkpoint(lab: Lab) -> None:
     patches = np.concatenate([lab.archive.images[:79], np.zeros((1, 32, 32), np.uint8)])
     own = Predictor.load(lab.run).read(patches)
-    on_openvino, on_onnx = open_model(lab.onnx), Exported(OnnxRuntime(lab.onnx, 1), card(lab.onnx))
-    for model in (on_openvino, on_onnx):
-        for images in (patches, patches.astype(np.uint16) * 3):
-            found = model.read(images)
-            assert np.allclose(found.depth_um, own.depth_um, atol=1e-4)
-            assert np.allclose(found.spread_um, own.spread_um, atol=1e-4)
-            assert np.allclose(found.probabilities, own.probabilities, atol=1e-4)
-            assert np.array_equal(found.in_range, own.in_range)
-        assert not own.in_range[-1]
-        one, spread = model.predict(patches[4])
-        assert one.shape == spread.shape == (1,)
-        assert one[0] == pytest.approx(own.depth_um[4], abs=1e-4)
-        assert model.read(patches[:0]).probabilities.shape == (0, 5)
+    model = open_model(lab.onnx)
+    for images in (patches, patches.astype(np.uint16) * 3):
+        found = model.read(images)
+        assert np.allclose(found.depth_um, own.depth_um, atol=1e-4)
+        assert np.allclose(found.spread_um, own.spread_um, atol=1e-4)
+        assert np.allclose(found.probabilities, own.probabilities, atol=1e-4)
+        assert np.array_equal(found.in_range, own.in_range)
+    assert not own.in_range[-1]
+    one, spread = model.predict(patches[4])
+    assert one.shape == spread.shape == (1,)
+    assert one[0] == pytest.approx(own.depth_um[4], abs=1e-4)
+    assert model.read(patches[:0]).probabilities.shape == (0, 5)
     kept = replace(Predictor.load(lab.run).card, kind="onnx")
-    assert on_openvino.card == kept
-
-
-def card(path: Path) -> object:
-    return open_model(path).card
+    assert model.card == kept
 
 
 @pytest.mark.parametrize(("self_norm", "left"), [(False, 0), (True, 16)])

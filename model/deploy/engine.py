@@ -1,4 +1,4 @@
-"""The two runtimes that exported models run on: OpenVINO, and ONNX Runtime."""
+"""What runs exported models: OpenVINO, for its own files and for ONNX."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import os
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fgaf.base.errors import FormatError
-from fgaf.base.extras import require
 
 Patches = npt.NDArray[Any]
 Outputs = tuple[npt.NDArray[np.float32], ...]
@@ -26,37 +25,13 @@ _TRIES = 17
 _MANY = 64
 
 
-class Engine(Protocol):
-    """A model that is loaded and can be run."""
-
-    def metadata(self) -> dict[str, str]:
-        """Metadata of the file, `CARD` and `VERSION`; empty for a model of other software."""
-        ...
-
-    def start(self, precision: str, patch_px: int) -> None:
-        """Prepare to run patches of a size.
-
-        Parameters
-        ----------
-        precision
-            As in `fgaf.model.deploy.export.ExportSettings`.
-        patch_px
-            Side of a patch, pixels.
-        """
-        ...
-
-    def run(self, patches: Patches) -> Outputs:
-        """Run (N, S, S) patches: depth, spread, probabilities and novelty, N along each."""
-        ...
-
-
 def threads_that_may_pay() -> int:
     """Maximum number of threads for one patch: two, if there are two processor cores."""
     return min(2, os.cpu_count() or 1)
 
 
-class OpenVino:
-    """A model on OpenVINO: one patch runs alone; many are divided over the threads.
+class Engine:
+    """A model that is loaded: one patch runs alone; many are divided over the threads.
 
     Parameters
     ----------
@@ -69,7 +44,6 @@ class OpenVino:
     """
 
     def __init__(self, path: Path, threads: int | None) -> None:
-        require("openvino")
         import openvino
 
         self._core = openvino.Core()
@@ -83,7 +57,7 @@ class OpenVino:
             ) from error
 
     def metadata(self) -> dict[str, str]:
-        """See `Engine`."""
+        """Metadata of the file, `CARD` and `VERSION`; empty for a model of other software."""
         found = {}
         for key in (CARD, VERSION):
             if self._model.has_rt_info([*self._place, key]):
@@ -91,7 +65,15 @@ class OpenVino:
         return found
 
     def start(self, precision: str, patch_px: int) -> None:
-        """See `Engine`."""
+        """Prepare to run patches of a size.
+
+        Parameters
+        ----------
+        precision
+            As in `fgaf.model.deploy.export.ExportSettings`.
+        patch_px
+            Side of a patch, pixels.
+        """
         import openvino
 
         self._config = {"INFERENCE_PRECISION_HINT": _PRECISION[precision]}
@@ -136,7 +118,7 @@ class OpenVino:
         return median(seconds[2:])
 
     def run(self, patches: Patches) -> Outputs:
-        """See `Engine`."""
+        """Run (N, S, S) patches: depth, spread, probabilities and novelty, N along each."""
         if len(patches) == 1:
             self._patch[:] = patches
             self._single.infer()
@@ -165,44 +147,3 @@ class OpenVino:
             request.wait()
         columns = ([r.get_output_tensor(k).data for r in self._shares] for k in range(_OUTPUTS))
         return tuple(np.concatenate(column) for column in columns)
-
-
-class OnnxRuntime:
-    """A model on ONNX Runtime.
-
-    Parameters
-    ----------
-    path
-        The file, .onnx.
-    threads
-        Processor threads; None for one or two.
-    """
-
-    def __init__(self, path: Path, threads: int | None) -> None:
-        require("onnxruntime")
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or threads_that_may_pay()
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # each of its errors is a class of its own
-            raise FormatError(
-                f"{path} is damaged: ONNX Runtime cannot read it; export the run again"
-            ) from error
-
-    def metadata(self) -> dict[str, str]:
-        """See `Engine`."""
-        return dict(self._session.get_modelmeta().custom_metadata_map)
-
-    def start(self, precision: str, patch_px: int) -> None:
-        """See `Engine`; the session is ready."""
-
-    def run(self, patches: Patches) -> Outputs:
-        """See `Engine`."""
-        (name,) = (value.name for value in self._session.get_inputs())
-        answers = self._session.run(None, {name: np.ascontiguousarray(patches, dtype=np.uint16)})
-        return tuple(answers)
