@@ -14,7 +14,7 @@ from fgaf.curate.candidates import pixel_size_of, times_of
 from fgaf.curate.detection.detect import DEFAULT_SCORE, detect
 from fgaf.curate.detection.doubts import doubts
 from fgaf.curate.detection.scale import HEAD_UM, Scale
-from fgaf.curate.tracking.follow import link, search
+from fgaf.curate.tracking.follow import TRACK_SCORE, link, search
 from fgaf.dataset.importers.images import pixel_size_of as pixel_size_of_image, read_luminances
 from fgaf.dataset.raw import SUFFIX, RawStack
 
@@ -52,12 +52,13 @@ class BoxSearch:
     head_um
         Length of a head, µm.
     least_score
-        Heads with a lower score are left out.
+        Heads with a lower score are left out; None for `DEFAULT_SCORE` in images and `TRACK_SCORE`
+        in stacks.
     """
 
     pixel_size_um: float | None = None
     head_um: float = HEAD_UM[0]
-    least_score: float = DEFAULT_SCORE
+    least_score: float | None = None
 
     def __call__(self, path: Path) -> Boxes:
         """Find the heads in a file, with one thread of linear algebra.
@@ -83,7 +84,7 @@ class BoxSearch:
                 stack.shape[1:],
                 times_of(stack),
                 head_um=self.head_um,
-                least_score=self.least_score,
+                least_score=TRACK_SCORE if self.least_score is None else self.least_score,
             )
             k, shape = stack.n_planes // 2, stack.shape[1:]
         lengths = np.array([track.length for track in tracks])
@@ -101,9 +102,10 @@ class BoxSearch:
             )
         boxes: list[Box] = []
         said: list[str] = []
+        least = DEFAULT_SCORE if self.least_score is None else self.least_score
         images, in_colour = read_luminances(path)
         for page, image in enumerate(images):
-            found = detect(image, pixel, head_um=self.head_um, least_score=self.least_score)
+            found = detect(image, pixel, head_um=self.head_um, least_score=least)
             columns = (found.y, found.x, found.height, found.width, found.score)
             rows = zip(*(column.tolist() for column in columns), strict=True)
             boxes += [Box(y, x, height, width, score, page) for y, x, height, width, score in rows]

@@ -228,9 +228,7 @@ def _given(*options: str) -> bool:
 @click.option(
     "--least-score",
     type=Number(Share),
-    default=0.65,
-    show_default=True,
-    help="Leave out heads with a lower score, 0 to 1.",
+    help="Leave out heads with a lower score, 0 to 1.  [default: 0.7 in images, 0.5 in stacks]",
 )
 @pixel_option
 @head_option
@@ -241,7 +239,7 @@ def _given(*options: str) -> bool:
 def detect_command(
     sources: tuple[Path, ...],
     out: Path | None,
-    least_score: float,
+    least_score: float | None,
     pixel_size_um: float | None,
     head_um: float,
     workers: int | None,

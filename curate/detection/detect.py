@@ -17,8 +17,8 @@ from fgaf.base.errors import FgafError
 from fgaf.curate.detection.network import Kind, shipped
 from fgaf.curate.detection.scale import HEAD_UM, Floats, Image, Scale, upright_box
 
-DEFAULT_SCORE: Final = 0.65
-"""Heads with a lower score are left out unless asked for."""
+DEFAULT_SCORE: Final = 0.7
+"""Heads of a single plane with a lower score are left out unless asked for."""
 SPERM_WITHIN: Final = 0.1
 """Relative difference from the usual head length up to which only sperm are searched for."""
 RESOLVED_PX: Final = 6.0

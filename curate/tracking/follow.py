@@ -14,12 +14,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.curate.detection.detect import DEFAULT_SCORE, Detections, checked, spots
+from fgaf.curate.detection.detect import Detections, checked, spots
 from fgaf.curate.detection.fixed import without_fixed
 from fgaf.curate.detection.scale import HEAD_UM, Floats, Scale
 from fgaf.curate.tracking.gap_closing import MEMORY, Chain, close_gaps
 from fgaf.curate.tracking.smooth import Places, by_contrast, by_focus, smoothed
 
+TRACK_SCORE: Final = 0.5
+"""Tracks with a lower score are left out unless asked for; less than a single plane needs, since a
+track's score is the mean of many planes, also of those far out of focus."""
 FASTEST_UM_S: Final = 150.0
 """Maximum speed of a sperm; a link that needs a higher speed is not made."""
 
@@ -109,7 +112,7 @@ def link(
     times_s: Floats | None = None,
     *,
     head_um: float = HEAD_UM[0],
-    least_score: float = DEFAULT_SCORE,
+    least_score: float = TRACK_SCORE,
 ) -> list[Track]:
     """Link the spots of successive planes to tracks, best first.
 

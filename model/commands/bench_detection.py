@@ -56,7 +56,7 @@ from fgaf.base.outputs import kept_if_used, output_folder
 @click.option(
     "--least-score",
     type=Number(Share),
-    default=0.65,
+    default=0.7,
     show_default=True,
     help="Score from which a find of the detector counts.",
 )

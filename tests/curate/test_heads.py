@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from click import Command
+from click import Option
 
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
@@ -16,6 +16,7 @@ from fgaf.curate.commands.main import detect_command
 from fgaf.curate.detection.detect import DEFAULT_SCORE, Detections, detect
 from fgaf.curate.detection.doubts import doubts
 from fgaf.curate.detection.scale import Scale
+from fgaf.curate.tracking.follow import TRACK_SCORE
 from fgaf.model.commands.bench_detection import bench_detection
 from tests.curate.drawings import PIXEL_UM, Drawing, crowd
 
@@ -59,7 +60,7 @@ HEADS = [
     Drawn("7.5 um, wide", lambda a, c: Drawing().head((0, 0), a, c, length=7.5, width=4.5)),
 ]
 GRAINY = Drawn("on grain", lambda a, c: Drawing().head((0, 0), a, c).grain(-0.52 * c, 0.7, int(a)))
-"""Found in half of the drawings only."""
+"""Found in two thirds of the drawings only."""
 OTHERS = [
     *(Drawn(f"{n} cocci", lambda a, c, n=n: Drawing().cocci(n, a, c)) for n in (1, 2, 3, 5)),
     *(Drawn(f"spot of {w} um", lambda _, c, w=w: Drawing().spot(w, c)) for w in (2.0, 3.5, 5.0)),
@@ -214,10 +215,14 @@ def test_objects_of_another_length_are_found_by_it(diameter: float) -> None:
     assert away.min(axis=1).max() * PIXEL_UM < 0.25 * diameter
 
 
-@pytest.mark.parametrize("command", [detect_command, bench_detection], ids=["detect", "bench"])
-def test_commands_have_the_detector_s_default_score(command: Command) -> None:
-    (option,) = (each for each in command.params if each.name == "least_score")
-    assert option.default == DEFAULT_SCORE
+def test_commands_have_the_detector_s_default_score() -> None:
+    of_bench, of_detect = (
+        next(each for each in command.params if each.name == "least_score")
+        for command in (bench_detection, detect_command)
+    )
+    assert of_bench.default == DEFAULT_SCORE
+    assert isinstance(of_detect, Option)
+    assert f"{DEFAULT_SCORE} in images, {TRACK_SCORE} in stacks" in (of_detect.help or "")
 
 
 @dataclass(frozen=True)
