@@ -64,7 +64,13 @@ class Dock(QObject):
             self._place()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 - Qt's name
-        """Keep the share when the window is resized; take a new one from the splitter."""
+        """Keep the share when the window is resized; take a new one from the splitter.
+
+        Parameters
+        ----------
+        watched, event
+            As of Qt's `QObject.eventFilter`.
+        """
         kind = None if event is None else event.type()
         if watched is self._window and self._dock is not None:
             if kind == QEvent.Type.Resize:

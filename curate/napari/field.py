@@ -116,7 +116,13 @@ class Field:
             self._busy = False
 
     def cell_at(self, y: float, x: float) -> str | None:
-        """Name of the cell whose box holds a position of the frame, pixels; None for none."""
+        """Name of the cell whose box holds a position of the frame; None for none.
+
+        Parameters
+        ----------
+        y, x
+            Position, pixels.
+        """
         seen = self._has(CELLS) and self._layers[CELLS].visible
         return self._boxes.at(y, x) if seen and self._boxes is not None else None
 

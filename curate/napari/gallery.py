@@ -417,7 +417,13 @@ class CellModel(QAbstractListModel):
         return 0 if parent is not None and parent.isValid() else len(self.entries)
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Name, entry or tool tip of a cell."""
+        """Name, entry or tool tip of a cell.
+
+        Parameters
+        ----------
+        index, role
+            As of Qt's `QAbstractItemModel.data`.
+        """
         entry = self.entries[index.row()]
         if role == Qt.ItemDataRole.DisplayRole:
             return entry.name
@@ -580,7 +586,13 @@ class CellDelegate(QStyledItemDelegate):
         return self.size
 
     def paint(self, painter: QPainter | None, option: QStyleOptionViewItem, index: Index) -> None:
-        """Paint."""
+        """Paint the picture of a cell, and the lines under it.
+
+        Parameters
+        ----------
+        painter, option, index
+            As of Qt's `QStyledItemDelegate.paint`.
+        """
         entry: Entry = index.data(_ENTRY)
         if painter is None or entry is None:
             return

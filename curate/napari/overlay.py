@@ -67,7 +67,13 @@ class Overlay(QScrollArea):
         self.setStyleSheet(f"background: {ground}; color: {text}")
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 - Qt's name
-        """Follow the size of the widget below."""
+        """Follow the size of the widget below.
+
+        Parameters
+        ----------
+        watched, event
+            As of Qt's `QObject.eventFilter`.
+        """
         if self.shown and event is not None and event.type() == QEvent.Type.Resize:
             self._place()
         return super().eventFilter(watched, event)

@@ -315,7 +315,13 @@ class Pictures(QWidget):
         return self._label.text()
 
     def show_cell(self, closeup: Closeup | None, *about: Any) -> None:
-        """Show a cell, or nothing; arguments as those of `View.show_cell`."""
+        """Show a cell, or nothing.
+
+        Parameters
+        ----------
+        closeup, *about
+            As of `View.show_cell`.
+        """
         self._label.setText("")
         for view in self._views:
             view.show_cell(closeup, *about)
