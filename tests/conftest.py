@@ -1,10 +1,32 @@
 """What all tests share."""
 
+import os
+import shutil
+import subprocess
 from collections.abc import Generator, Iterator
 
 import pytest
 
 from tests.browser import Browser, installed
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each parallel worker a screen of its own: one window of a screen gets the keys."""
+    parallel = "PYTEST_XDIST_WORKER" in os.environ and "DISPLAY" in os.environ
+    if not parallel or shutil.which("Xvfb") is None:
+        return
+    read, write = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x1024x24", "-nolisten", "tcp"],
+        pass_fds=[write],
+        stderr=subprocess.DEVNULL,
+    )
+    config.add_cleanup(server.terminate)
+    os.close(write)
+    with os.fdopen(read) as number:
+        screen = number.readline().strip()
+    if screen:
+        os.environ["DISPLAY"] = f":{screen}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

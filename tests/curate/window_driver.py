@@ -26,10 +26,17 @@ def opened(folder: Path, raw: Path | None, annotator: str = "ann") -> Panel:
     window = panel.window()
     assert window is not None
     window.resize(1200, 800)
-    window.activateWindow()
-    QApplication.setActiveWindow(window)
+    activate(panel)
     wait(lambda: not panel.search.running and window.isActiveWindow())
     return panel
+
+
+def activate(panel: Panel) -> None:
+    """Give the window the keys: tests that run at the same time have windows on the same screen."""
+    window = panel.window()
+    if window is not None:
+        window.activateWindow()
+        QApplication.setActiveWindow(window)
 
 
 def wait(until: object) -> None:
@@ -46,6 +53,7 @@ def press(panel: Panel, *keys: str, on: QWidget | None = None) -> None:
     """Press keys, named as in the table of shortcuts; the next when the cell is seen."""
     for key in keys:
         combination = QKeySequence(key)[0]
+        activate(panel)
         QTest.keyClick(on or panel, combination.key(), combination.keyboardModifiers())
         QApplication.processEvents()
         wait(lambda: not panel.loading)
