@@ -26,12 +26,14 @@ from fgaf.dataset.storage.integrity import (
     seal_end,
     verify,
 )
+from fgaf.dataset.storage.masks import masks_in, masks_problem, write_masks
 from fgaf.dataset.storage.optics import Optics
 from fgaf.dataset.storage.url import Location, Url, location
 
 _log = logging.getLogger(__name__)
 
-FORMAT, FORMAT_VERSION = "fgaf-dataset", 1
+FORMAT, FORMAT_VERSION = "fgaf-dataset", 2
+_WITHOUT_MASKS = 1
 
 ROW_COLUMNS: Schema = {
     "depth_um": "<f8",
@@ -197,6 +199,10 @@ class Archive:
         The table of K cells.
     true_depth_um
         (M,) the true depth, if simulated; for evaluation, never for training.
+    masks
+        (M, S, S) uint8: 0 background, 1 the head of the patch's own cell, 2 heads of other cells;
+        an `h5py.Dataset` when opened lazily, None where there are none. ``masks[rows] > 0`` are all
+        heads.
     splits
         Name to (K,) int8: 0 train, 1 validation, 2 test.
     history
@@ -214,6 +220,7 @@ class Archive:
     center_x: NDArray[np.int32]
     cells: Cells
     true_depth_um: NDArray[np.float64] | None = None
+    masks: Any = None
     splits: dict[str, NDArray[np.int8]] = field(default_factory=dict)
     history: tuple[str, ...] = ()
     path: Path | None = None
@@ -222,7 +229,7 @@ class Archive:
     @classmethod
     @contextmanager
     def open(cls, path: Location, whole: bool = False, progress: Bar = iter) -> Iterator[Self]:
-        """Open an archive; tables are read, images stay on disk until indexed.
+        """Open an archive; tables are read, images and masks stay on disk until indexed.
 
         Parameters
         ----------
@@ -263,9 +270,10 @@ class Archive:
             return archive.loaded()
 
     def loaded(self) -> Self:
-        """The same with its images in memory."""
+        """The same with its images and masks in memory."""
         with reading(self.path or "the archive"):
-            return replace(self, images=self.images[:])
+            masks = None if self.masks is None else self.masks[:]
+            return replace(self, images=self.images[:], masks=masks)
 
     @classmethod
     def _from_file(cls, file: h5py.File, path: Path | Url) -> Self:
@@ -295,6 +303,7 @@ class Archive:
             images=images,
             cells=cells,
             true_depth_um=truth,
+            masks=masks_in(file, images.shape, path),
             splits=sides,
             history=history,
             path=None if isinstance(path, Url) else path,
@@ -304,6 +313,11 @@ class Archive:
         if problem := archive.problem():
             raise FormatError(f"{path}: {problem}; copy the file from its source again")
         return archive
+
+    @property
+    def format_version(self) -> int:
+        """Version of the format that holds it: 2 with masks, else 1."""
+        return _WITHOUT_MASKS if self.masks is None else FORMAT_VERSION
 
     @property
     def n_cells(self) -> int:
@@ -366,6 +380,8 @@ class Archive:
         for name, values in columns.items():
             if len(values) != m:
                 return f"/{name} has {len(values)} rows, /images {m}"
+        if self.masks is not None and (problem := masks_problem(self.masks, self.images.shape)):
+            return problem
         for name, sides in self.splits.items():
             if len(sides) != k or not np.isin(sides, (0, 1, 2)).all():
                 return f"/splits/{name} is not 0, 1 or 2 for each of the {k} cells"
@@ -414,7 +430,8 @@ def write_archive(
     """
     if problem := archive.problem():
         raise FgafError(f"the archive is not valid: {problem}; correct its tables")
-    n_bytes = int(np.prod(archive.images.shape)) * archive.images.dtype.itemsize
+    pixels = int(np.prod(archive.images.shape))
+    n_bytes = pixels * (archive.images.dtype.itemsize + (archive.masks is not None))
     require_free(path, n_bytes + _SPARE_BYTES)
     with publishing(path, overwrite) as part:
         with writing_hdf5(part) as file:
@@ -427,7 +444,7 @@ def write_archive(
 
 
 def _write(file: h5py.File, archive: Archive, progress: Bar) -> None:
-    write_header(file, FORMAT, FORMAT_VERSION, archive.header)
+    write_header(file, FORMAT, archive.format_version, archive.header)
     m, *patch = archive.images.shape
     row_bytes = archive.images.dtype.itemsize * int(np.prod(patch))
     rows = max(1, min(m, _CHUNK_BYTES // row_bytes))
@@ -437,6 +454,8 @@ def _write(file: h5py.File, archive: Archive, progress: Bar) -> None:
     starts = range(0, m, rows)
     for start in progress(starts) if len(starts) > 1 else starts:
         images[start : start + rows] = archive.images[start : start + rows]
+    if archive.masks is not None:
+        write_masks(file, archive.masks, rows)
     write_columns(file, ROW_COLUMNS, archive.__dict__)
     if archive.true_depth_um is not None:
         write_columns(file, {"true_depth_um": "<f8"}, archive.__dict__)

@@ -86,7 +86,7 @@ def archive_record(archive: Archive, files: Sequence[str] = ()) -> str:
     return _dump(
         {
             "format": archives.FORMAT,
-            "format_version": archives.FORMAT_VERSION,
+            "format_version": archive.format_version,
             "header": archive.header.model_dump(),
             "rows": _columns(_ROWS, archive.__dict__),
             "cells": _columns(CELL_COLUMNS, archive.cells.__dict__),

@@ -199,6 +199,7 @@ def _facts(archive: Archive, about: CardMetadata) -> list[tuple[str, str]]:
     header = archive.header
     return [
         ("Patches", f"{len(archive.images)}, {archive.images.dtype}, {header.patch_px} px square"),
+        *([("Masks", "of the heads in every patch")] if archive.masks is not None else []),
         ("Cells", str(archive.n_cells)),
         ("Depth classes", f"{archive.n_classes}, step {header.step_um:g} µm"),
         ("Version", _text(about.version) or _NOT_STATED),

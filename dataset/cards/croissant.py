@@ -109,7 +109,7 @@ def croissant(
         "description": description(archive, about),
         **{name: value for name, value in optional.items() if value},
         "dateCreated": archive.header.created_utc,
-        "distribution": [_file(archive.path)],
+        "distribution": [_file(archive.path, archive.masks is not None)],
         "recordSet": [_depth_table(archive), _sample_table(archive)],
     }
     text = json.dumps(described, indent=2, ensure_ascii=False)
@@ -119,12 +119,13 @@ def croissant(
     return text + "\n"
 
 
-def _file(path: Path) -> dict[str, Any]:
+def _file(path: Path, masks: bool) -> dict[str, Any]:
+    pixels = "images (M, S, S), masks (M, S, S)" if masks else "images (M, S, S)"
     return {
         "@type": "cr:FileObject",
         "@id": path.name,
         "name": path.name,
-        "description": "HDF5; images (M, S, S), depth_um (M,), cell (M,), cells/*, splits/*",
+        "description": f"HDF5; {pixels}, depth_um (M,), cell (M,), cells/*, splits/*",
         "contentUrl": path.name,
         "contentSize": f"{path.stat().st_size} B",
         "encodingFormat": "application/x-hdf5",

@@ -190,6 +190,9 @@ def subset(path: Path, out: Path | None, overwrite: bool, as_json: bool, **wishe
     metavar="NAME",
     help="Keep a split that all have. Without it `default` is drawn again, others are dropped.",
 )
+@click.option(
+    "--drop-masks", is_flag=True, help="Leave out masks; otherwise all must have them, or none."
+)
 @click.option("--name", default="", help="Name of the merged archive; default: the first one's.")
 @click.option("--description", default="", help="Description; default: the first one's.")
 @click.option("--license", default="", help="Licence of the merged archive, if they differ.")

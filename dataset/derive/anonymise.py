@@ -57,7 +57,8 @@ def anonymise(
 
     Samples, fields, operators and annotators, cells and source files get pseudonyms, the same in
     all files made with one key. Device names, the rig, texts, the history and unknown attributes
-    are dropped. Pixels, positions, optics, labels, splits (also their names) and the licence stay.
+    are dropped. Pixels, masks, positions, optics, labels, splits (also their names) and the licence
+    stay.
 
     Parameters
     ----------
@@ -189,6 +190,7 @@ def anonymous_archive(
         center_x=archive.center_x,
         cells=Cells.from_columns(columns),
         true_depth_um=archive.true_depth_um,
+        masks=archive.masks,
         splits=archive.splits,
     )
     # The fingerprints of earlier steps are unkeyed checksums of names: anyone could test guesses.

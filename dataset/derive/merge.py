@@ -58,6 +58,8 @@ class MergeSettings:
         Of the merged archive.
     license : str
         Of the merged archive; required if the archives' licences differ.
+    drop_masks : bool
+        Whether masks are left out; otherwise all archives must have masks, or none.
     seed : int
         Of the split "default".
     """
@@ -69,6 +71,7 @@ class MergeSettings:
     name: str = ""
     description: str = ""
     license: str = ""
+    drop_masks: bool = False
     seed: Seed = 0
 
     def __post_init__(self) -> None:
@@ -117,6 +120,7 @@ def merge(archives: Sequence[Archive], settings: MergeSettings | None = None) ->
     settings = settings or MergeSettings()
     if len(archives) < 2:
         raise SettingError("one archive cannot be merged; give two or more")
+    archives = _with_masks_or_without(archives, settings)
     header = _header(archives, settings)
     scalings = _scalings(archives, settings)
     header = header.model_copy(update={"patch_px": scalings[0].target_px})
@@ -139,9 +143,11 @@ def merge(archives: Sequence[Archive], settings: MergeSettings | None = None) ->
     ).astype(np.int32)
     truths = [part.true_depth_um for part in parts]
     known = [truth for truth in truths if truth is not None]
+    masks = [part.masks for part in parts]
     whole = Archive(
         header=header,
         images=JoinedImages([part.images for part in parts]),
+        masks=None if masks[0] is None else JoinedImages(masks),
         cells=cells,
         true_depth_um=np.concatenate(known) if len(known) == len(parts) else None,
         history=tuple(line for archive in archives for line in archive.history),
@@ -154,11 +160,26 @@ def merge(archives: Sequence[Archive], settings: MergeSettings | None = None) ->
         "relabel": settings.relabel or "",
         "mixed_optics": settings.mixed_optics,
         "kept_splits": list(settings.keep_splits),
+        "dropped_masks": settings.drop_masks,
         "twice": twice,
         "renamed": renamed,
         "dropped_patches": dropped,
     }
     return Merged(recorded(whole, "merge", **facts), twice, renamed, dropped)
+
+
+def _with_masks_or_without(
+    archives: Sequence[Archive], settings: MergeSettings
+) -> Sequence[Archive]:
+    if settings.drop_masks:
+        return [replace(archive, masks=None) for archive in archives]
+    without = [_name(archive) for archive in archives if archive.masks is None]
+    if without and len(without) < len(archives):
+        raise SettingError(
+            f"{some(without)} without masks beside archives with masks; add masks, or pass "
+            "--drop-masks to merge without any"
+        )
+    return archives
 
 
 def _header(archives: Sequence[Archive], settings: MergeSettings) -> ArchiveHeader:
@@ -279,9 +300,13 @@ def _part(
     images = PickedImages(
         archive.images, rows, lambda patches: scaling(patches).astype(kind), scaling.target_px, kind
     )
+    masks = archive.masks
+    if masks is not None:
+        masks = PickedImages(masks, rows, scaling.masks, scaling.target_px)
     return replace(
         part,
         images=images,
+        masks=masks,
         center_y=np.rint(part.center_y * scaling.factor).astype(np.int32),
         center_x=np.rint(part.center_x * scaling.factor).astype(np.int32),
     )

@@ -35,12 +35,10 @@ class Scaling:
     def __call__(self, patches: NDArray[Any]) -> NDArray[Any]:
         """Resample (N, S, S) patches to (N, T, T) of the same type, about the same centre pixel."""
         if self.factor == 1:
-            first = self.source_px // 2 - self.target_px // 2
-            return patches[:, first : first + self.target_px, first : first + self.target_px]
+            return self._cropped(patches)
         from scipy.ndimage import affine_transform, gaussian_filter
 
-        inverse = 1 / self.factor
-        offset = self.source_px // 2 - self.target_px // 2 * inverse
+        inverse, offset = self._steps()
         sigma = _BLUR * np.sqrt(max(inverse**2 - 1, 0))
         made = np.empty((len(patches), self.target_px, self.target_px), np.float64)
         for patch, target in zip(patches.astype(np.float64), made, strict=True):
@@ -50,3 +48,21 @@ class Scaling:
             )
         limits = np.iinfo(patches.dtype)
         return np.asarray(np.rint(made).clip(limits.min, limits.max).astype(patches.dtype))
+
+    def masks(self, masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Resample (N, S, S) masks to (N, T, T), about the same pixel; the nearest value counts."""
+        if self.factor == 1:
+            return self._cropped(masks)
+        inverse, offset = self._steps()
+        nearest = np.rint(offset + inverse * np.arange(self.target_px)).astype(np.intp)
+        nearest = nearest.clip(0, self.source_px - 1)
+        return np.asarray(masks[:, nearest[:, None], nearest])
+
+    def _cropped(self, patches: NDArray[Any]) -> NDArray[Any]:
+        first = self.source_px // 2 - self.target_px // 2
+        return patches[:, first : first + self.target_px, first : first + self.target_px]
+
+    def _steps(self) -> tuple[float, float]:
+        """Source pixels per target pixel, and the source position of the target's first pixel."""
+        inverse = 1 / self.factor
+        return inverse, self.source_px // 2 - self.target_px // 2 * inverse

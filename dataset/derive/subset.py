@@ -119,6 +119,7 @@ def take_rows(archive: Archive, rows: NDArray[np.intp]) -> Archive:
         images=PickedImages(archive.images, rows),
         cells=archive.cells.take(cells),
         true_depth_um=None if truth is None else truth[rows],
+        masks=None if archive.masks is None else PickedImages(archive.masks, rows),
         splits={name: sides[cells] for name, sides in archive.splits.items()},
         path=None,
         fingerprint="",

@@ -14,6 +14,7 @@ from fgaf.base.errors import FgafError
 from fgaf.base.files import publishing
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.raw import RawStack
+from fgaf.dataset.storage.masks import OTHER_HEAD, OWN_HEAD, outline_of
 
 _CELLS: Final = 12
 _PLANES: Final = 12
@@ -45,6 +46,8 @@ def contact_sheet(archive: Archive, n_cells: int = _CELLS) -> NDArray[np.uint8]:
     -------
     (H, W) uint8
         Each cell is scaled from its darkest to its brightest pixel; missing depths are black.
+        Where the archive has masks, a white line surrounds the cell's own head and a black one the
+        others.
         Depths in µm are at the top; at the left the index of the cell in the archive, and its
         sample.
 
@@ -61,7 +64,12 @@ def contact_sheet(archive: Archive, n_cells: int = _CELLS) -> NDArray[np.uint8]:
     for row, cell in enumerate(picked):
         rows = archive.rows_of(int(cell))
         patches = archive.images[rows].astype(np.float64)
-        tiles[row, archive.depth_class[rows]] = _grey(patches, patches.min(), patches.max())
+        grey = _grey(patches, patches.min(), patches.max())
+        if archive.masks is not None:
+            masks = archive.masks[rows]
+            grey[outline_of(masks == OTHER_HEAD)] = 0
+            grey[outline_of(masks == OWN_HEAD)] = 255
+        tiles[row, archive.depth_class[rows]] = grey
     names = [f"{cell}  {_cut(archive.cells.sample_id[cell])}".rstrip() for cell in picked]
     return _sheet(tiles, [[_um(depth) for depth in archive.class_depths_um]], names)
 

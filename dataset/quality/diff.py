@@ -13,7 +13,7 @@ from fgaf.dataset.findings import some
 from fgaf.dataset.splits.split import SIDES
 from fgaf.dataset.storage.integrity import Bar, attribute_types, broken_seals
 
-_TOLD = (f"/{HISTORY}", "/true_depth_um")
+_TOLD = (f"/{HISTORY}", "/true_depth_um", "/masks")
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ class Difference:
         Name of a differing entry to its two values, without time and program of writing.
     only_first, only_second : list of str
         Cells that only one archive has.
-    labels, pixels : list of str
-        Common cells whose depths, planes or positions differ; whose patches differ.
+    labels, pixels, masks : list of str
+        Common cells whose depths, planes or positions differ; whose patches differ; whose masks
+        differ, where both archives have some.
     columns : dict
         Column of the table of cells to the common cells for which it differs.
     splits : dict
@@ -45,6 +46,7 @@ class Difference:
     only_second: list[str]
     labels: list[str]
     pixels: list[str]
+    masks: list[str]
     columns: dict[str, list[str]]
     splits: dict[str, str | list[str]]
     attributes: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
@@ -69,6 +71,7 @@ class Difference:
             (self.only_second, "only in the second"),
             (self.labels, "with other depths, planes or places"),
             (self.pixels, "with other pixels"),
+            (self.masks, "with other masks"),
         ):
             if names:
                 lines.append(f"{_cells(names)} {what}: {some(names)}")
@@ -109,13 +112,16 @@ def difference(first: Archive, second: Archive, progress: Bar = iter) -> Differe
     compared = [(getattr(first, name), getattr(second, name)) for name in names]
     if first.true_depth_um is not None and second.true_depth_um is not None:
         compared.append((first.true_depth_um, second.true_depth_um))
-    labels, pixels = [], []
+    labels, pixels, masks = [], [], []
+    both_masked = first.masks is not None and second.masks is not None
     for name in common:
         rows, others = first.rows_of(here[name]), second.rows_of(there[name])
         if any(not np.array_equal(one[rows], other[others]) for one, other in compared):
             labels.append(name)
         if not np.array_equal(first.images[rows], second.images[others]):
             pixels.append(name)
+        if both_masked and not np.array_equal(first.masks[rows], second.masks[others]):
+            masks.append(name)
     columns = {}
     for column in CELL_COLUMNS:
         changed = getattr(first.cells, column)[a] != getattr(second.cells, column)[b]
@@ -134,6 +140,7 @@ def difference(first: Archive, second: Archive, progress: Bar = iter) -> Differe
         only_second=[name for name in there if name not in here],
         labels=labels,
         pixels=pixels,
+        masks=masks,
         columns=columns,
         splits=_splits(first, second, common, a, b),
         attributes=_attributes(files["first"], files["second"], header) if len(files) == 2 else {},
@@ -146,7 +153,12 @@ def _attributes(
 ) -> dict[str, tuple[str | None, str | None]]:
     """Differences in types, or in places that are not in the header or the tables."""
     ours, theirs = attribute_types(first), attribute_types(second)
-    compared = {*known, "created_utc", "software"}
+    compared = {
+        *known,
+        "created_utc",
+        "software",
+        *(["format_version"] if "masks" in known else []),
+    }
     found: dict[str, tuple[str | None, str | None]] = {}
     for place in sorted({*ours, *theirs}):
         if place not in ours or place not in theirs:
@@ -166,6 +178,7 @@ def _headers(first: Archive, second: Archive) -> dict[str, tuple[Any, Any]]:
     for archive in (first, second):
         values = archive.header.model_dump(exclude={"created_utc", "software"})
         values |= {"truth_known": archive.true_depth_um is not None}
+        values |= {"masks": archive.masks is not None}
         flat.append(values | values.pop("optics") | {"dtype": str(archive.images.dtype)})
     return {
         name: (flat[0][name], flat[1][name]) for name in flat[0] if flat[0][name] != flat[1][name]

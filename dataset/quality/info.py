@@ -73,6 +73,7 @@ def describe_archive(archive: Archive) -> dict[str, Any]:
         "methods": _tally(cells.method),
         "annotators": _tally(cells.annotator),
         "truth_known": archive.true_depth_um is not None,
+        "masks": archive.masks is not None,
         "splits": {
             name: {side: int((sides == number).sum()) for number, side in enumerate(SIDES)}
             for name, sides in archive.splits.items()

@@ -25,6 +25,8 @@ class Side:
     ----------
     images
         (n, S, S) uint8 or uint16.
+    masks
+        (n, S, S) uint8, see `Archive`; None where the archive has none.
     depth_class
         (n,) labels, 0 the lowest plane.
     depth_um
@@ -40,6 +42,7 @@ class Side:
     depth_um: NDArray[np.float64]
     cell: NDArray[np.int32]
     sample_id: NDArray[Any]
+    masks: NDArray[np.uint8] | None
 
 
 def rows_of_side(archive: Archive, side: str, split: str = DEFAULT_SPLIT) -> NDArray[np.intp]:
@@ -98,11 +101,12 @@ def load_side(where: Location, side: str = "train", split: str = DEFAULT_SPLIT) 
     where = location(where)
     with Archive.open(where, whole=isinstance(where, Path)) as archive:
         rows = rows_of_side(archive, side, split)
-        cell = archive.cell[rows]
+        cell, masks = archive.cell[rows], archive.masks
         return Side(
             images=CachedImages(BlockCache(archive.images), rows)[:],
             depth_class=archive.depth_class[rows],
             depth_um=archive.depth_um[rows],
             cell=cell,
             sample_id=archive.cells.sample_id[cell],
+            masks=None if masks is None else CachedImages(BlockCache(masks), rows)[:],
         )

@@ -18,6 +18,8 @@ from fgaf.base.inputs import MOST_PACKED, SPARE_BYTES
 _DEEPEST: Final = 4
 _MOST_ITEMS: Final = 10_000
 _NUMBERS: Final = "biufS"
+_MOST_DEFLATED: Final = 1032
+"""Largest expansion that deflate has, of equal bytes such as those of an empty mask."""
 
 
 def require_held(file: h5py.File, path: object, size: int, unfinished: bool = False) -> None:
@@ -64,7 +66,7 @@ def require_held(file: h5py.File, path: object, size: int, unfinished: bool = Fa
         shape = found.shape or ()
         declared += math.prod(shape[1:] if unfinished and found.chunks else shape) * kind.itemsize
         stored += held
-        expands += held * (MOST_PACKED if settings.get_nfilters() else 1)
+        expands += held * (_MOST_DEFLATED if settings.get_nfilters() else 1)
         if held > size:
             raise FormatError(
                 f"{path}: {name} declares {_bytes(held)} in a file of {_bytes(size)}; "

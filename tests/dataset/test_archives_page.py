@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from fgaf.dataset.archive import Archive, write_archive
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "archives.md").read_text(encoding="utf-8")
@@ -43,12 +47,15 @@ def test_the_table_names_no_other_findings() -> None:
     assert [name for name in TOLD if f'"{name}"' not in text] == []
 
 
-def test_the_batches_of_the_page_run(
-    good_archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_code_of_the_page_runs(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    (tmp_path / "dataset.h5").write_bytes(good_archive.read_bytes())
+    masks, batches = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    held = replace(archive, masks=(archive.images % 3).astype(np.uint8))
+    write_archive(tmp_path / "dataset.h5", held)
     monkeypatch.chdir(tmp_path)
     found: dict[str, object] = {}
-    exec(code, found)
+    exec(masks, found)
+    np.testing.assert_array_equal(found["heads"], archive.images % 3 > 0)
+    exec(batches, found)
     assert len(found["depth_um"]) == len(found["images"])  # type: ignore[arg-type]

@@ -23,6 +23,8 @@ def test_an_archive_of_each_version_is_read(version: int) -> None:
     assert read.images.sum() == 2531195
     assert read.cells.sample_id.tolist() == [f"donor {k}" for k in range(4)]
     assert set(read.splits) == {"default"}
+    assert read.format_version == version
+    assert (read.masks is None) == (version == 1)
 
 
 @pytest.mark.parametrize("version", range(1, raw.FORMAT_VERSION + 1))
