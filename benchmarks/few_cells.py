@@ -25,7 +25,7 @@ from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.dataset.archive import Archive
 from fgaf.model.inference.initial_weights import shipped
 from fgaf.model.inference.predict import Predictor
-from fgaf.model.metrics import judge
+from fgaf.model.metrics.depth import judge
 from fgaf.model.networks.settings import RANDOM, preset
 from fgaf.model.training.defaults import default_preset
 from fgaf.model.training.train import train

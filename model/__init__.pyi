@@ -6,7 +6,7 @@ from .inference.card import ModelCard as ModelCard
 from .inference.checkpoint import Checkpoint as Checkpoint
 from .inference.depth import DepthModel as DepthModel, Readings as Readings
 from .inference.predict import Predictor as Predictor
-from .metrics import evaluate as evaluate
+from .metrics.depth import evaluate as evaluate
 from .networks.fgaf import FGAF as FGAF, FGAFSettings as FGAFSettings
 from .networks.settings import TrainSettings as TrainSettings
 from .training.folds import cross_validate as cross_validate

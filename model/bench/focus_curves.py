@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.model.metrics import nearest_class
+from fgaf.model.metrics.depth import nearest_class
 
 Floats = NDArray[np.float64]
 

@@ -23,7 +23,7 @@ from fgaf.model.bench.preset import Preset
 from fgaf.model.bench.runs import Run
 from fgaf.model.bench.statistics import LEVEL, least_p, spread
 from fgaf.model.bench.summary import headline, summary
-from fgaf.model.metrics import evaluate, nearest_class
+from fgaf.model.metrics.depth import evaluate, nearest_class
 
 Floats = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fgaf.model.metrics import DRAWS
+from fgaf.model.metrics.intervals import DRAWS
 
 Floats = NDArray[np.float64]
 

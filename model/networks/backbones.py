@@ -331,15 +331,17 @@ def parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-def macs(network: nn.Module, side: int) -> int:
+def macs(network: nn.Module, side: int, channels: int = 1) -> int:
     """Count multiply-accumulates of convolutions and linear layers for one patch.
 
     Parameters
     ----------
     network
-        It takes (1, 1, side, side).
+        It takes (1, channels, side, side).
     side
         Side of the patch, pixels.
+    channels
+        Channels of the patch.
     """
     total = 0
 
@@ -354,7 +356,7 @@ def macs(network: nn.Module, side: int) -> int:
     handles = [layer.register_forward_hook(count) for layer in layers]
     try:
         with evaluating(network), torch.no_grad():
-            network(torch.zeros(1, 1, side, side))
+            network(torch.zeros(1, channels, side, side))
     finally:
         for handle in handles:
             handle.remove()

@@ -19,7 +19,7 @@ from fgaf.dataset.archive import Archive
 from fgaf.dataset.splits.split import TEST, make_folds, places_of
 from fgaf.dataset.storage.virtual_images import read_rows
 from fgaf.model.inference.predict import Predictor
-from fgaf.model.metrics import better_than_chance, judge
+from fgaf.model.metrics.depth import better_than_chance, judge
 from fgaf.model.networks.settings import TrainSettings
 from fgaf.model.training.fit import require_fit
 from fgaf.model.training.parallel import leads
@@ -81,7 +81,7 @@ def cross_validate(
     Returns
     -------
     dict
-        What `metrics.json` holds: `fgaf.model.metrics.judge` of all cells, intervals over
+        What `metrics.json` holds: `fgaf.model.metrics.depth.judge` of all cells, intervals over
         all of them, with `folds` and the top-1 and error of each in `per_fold`. Empty in all
         processes of a distributed run but the leader.
 

@@ -19,7 +19,7 @@ from fgaf.model.inference.images import Scale
 from fgaf.model.inference.initial_weights import InitialWeights, facts
 from fgaf.model.inference.out_of_distribution import learn
 from fgaf.model.inference.predict import CHECKPOINT, network_logits
-from fgaf.model.metrics import better_than_chance, judge
+from fgaf.model.metrics.depth import better_than_chance, judge
 from fgaf.model.networks.augment import AugmentSettings, augment
 from fgaf.model.networks.backbones import macs, parameters
 from fgaf.model.networks.decode import class_probabilities, expected_depth, fit_temperature

@@ -70,8 +70,8 @@ def train(
     Returns
     -------
     dict
-        Content of `metrics.json`: `fgaf.model.metrics.judge` of the test cells, and data of the
-        run: split, seed, backbone, fgaf, parameters, macs, cells of each subset, temperature, ...
+        Content of `metrics.json`: `fgaf.model.metrics.depth.judge` of the test cells, and data of
+        the run: split, seed, backbone, fgaf, parameters, macs, cells of each subset, ...
 
     Raises
     ------

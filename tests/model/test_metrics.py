@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fgaf.base.errors import FgafError
-from fgaf.model.metrics import evaluate, nearest_class, top_k_credit
+from fgaf.model.metrics.depth import evaluate, nearest_class, top_k_credit
 
 GRID = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
 

@@ -12,7 +12,7 @@ from fgaf.dataset.archive import Archive
 from fgaf.model.inference.checkpoint import Checkpoint
 from fgaf.model.inference.images import Scale
 from fgaf.model.inference.predict import Predictor, network_logits
-from fgaf.model.metrics import judge
+from fgaf.model.metrics.depth import judge
 from fgaf.model.networks.settings import preset
 from fgaf.model.training.train import train
 

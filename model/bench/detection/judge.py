@@ -17,7 +17,7 @@ from fgaf.model.bench.detection.fields import Field, Fields
 from fgaf.model.bench.detection.finders import Finds, Method
 from fgaf.model.bench.detection.matching import Match, match
 from fgaf.model.bench.statistics import correct
-from fgaf.model.metrics import DRAWS
+from fgaf.model.metrics.intervals import DRAWS
 
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[Sequence[Any]], Iterable[Any]]

@@ -11,7 +11,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
 from fgaf.model.bench.methods.method import Floats, Prediction
-from fgaf.model.metrics import nearest_class
+from fgaf.model.metrics.depth import nearest_class
 
 _PER_STEP: Final = 10
 """Number of depths tried per step of the grid."""

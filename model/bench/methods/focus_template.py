@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fgaf.model.bench.methods.method import Floats
 from fgaf.model.bench.methods.search import cells_of
-from fgaf.model.metrics import nearest_class
+from fgaf.model.metrics.depth import nearest_class
 
 _FINER: Final = 20
 """Number of positions tried per step of the grid."""

@@ -20,7 +20,7 @@ from fgaf.curate.focus.suggest import suggest_all
 from fgaf.dataset.archive import Archive
 from fgaf.model.bench.methods.focus_measures import FocusMeasure
 from fgaf.model.bench.methods.method import Floats, Integers, Prediction
-from fgaf.model.metrics import nearest_class
+from fgaf.model.metrics.depth import nearest_class
 
 
 def focus_values(archive: Archive, rows: Integers, sharpness: FocusMeasure) -> Floats:

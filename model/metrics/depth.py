@@ -1,8 +1,4 @@
-"""Metrics of predicted depths: accuracies, errors in µm, calibration, intervals over cells.
-
-The nine patches of one cell are not independent. Every interval here is therefore a bootstrap over
-cells: whole cells are drawn with replacement.
-"""
+"""Metrics of predicted depths: accuracies, errors in µm, calibration, intervals over cells."""
 
 from __future__ import annotations
 
@@ -14,12 +10,16 @@ import numpy.typing as npt
 
 from fgaf.base.errors import FgafError
 from fgaf.dataset.archive import Archive
+from fgaf.model.metrics.intervals import (
+    Floats,
+    Integers,
+    Interval,
+    cell_draws,
+    drawn_means,
+    drawn_quantile,
+    interval,
+)
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-
-DRAWS = 2000
-"""Bootstrap draws per interval."""
 BINS = 15
 """Equal bins of confidence in the calibration error."""
 
@@ -133,7 +133,7 @@ def evaluate(
         "top3": top_k_credit(p, truth, 3),
         "within_one": (np.abs(decided - truth) <= 1).astype(np.float64),
     }
-    weights = _draws(members.size, seed)
+    weights = cell_draws(members.size, seed)
     values, intervals = _means(columns, cell_index, weights)
     for prefix, estimate in (("", grid[decided]), ("expected_", expected)):
         part, part_intervals = _errors(estimate - true_um, cell_index, weights)
@@ -241,49 +241,23 @@ def _check(p: Floats, true_um: Floats, grid: Floats, cell: npt.NDArray[Any]) -> 
         )
 
 
-def _draws(n_cells: int, seed: int) -> Integers:
-    """Count how often each cell is in each draw, (DRAWS, K); empty for fewer than two cells."""
-    if n_cells < 2:
-        return np.zeros((0, n_cells), dtype=np.int64)
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(n_cells, np.full(n_cells, 1.0 / n_cells), size=DRAWS)
-
-
-def _interval(draws: Floats) -> list[float] | None:
-    if draws.size == 0:
-        return None
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return [float(low), float(high)]
-
-
-def _cell_sums(column: Floats, cell_index: Integers, n_cells: int) -> Floats:
-    sums: Floats = np.bincount(cell_index, weights=column, minlength=n_cells).astype(np.float64)
-    return sums
-
-
 def _means(
     columns: dict[str, Floats], cell_index: Integers, weights: Integers
-) -> tuple[dict[str, float], dict[str, list[float] | None]]:
-    """Mean of each column and its interval: a ratio of weighted sums over cells."""
-    n_cells = weights.shape[1]
-    drawn = weights @ np.bincount(cell_index, minlength=n_cells)
+) -> tuple[dict[str, float], dict[str, Interval]]:
+    """Mean of each column and its interval."""
     values = {key: float(column.mean()) for key, column in columns.items()}
     intervals = {
-        key: _interval(weights @ _cell_sums(column, cell_index, n_cells) / drawn)
-        for key, column in columns.items()
+        key: interval(drawn_means(column, cell_index, weights)) for key, column in columns.items()
     }
     return values, intervals
 
 
 def _errors(
     error: Floats, cell_index: Integers, weights: Integers
-) -> tuple[dict[str, float], dict[str, list[float] | None]]:
-    n_cells = weights.shape[1]
+) -> tuple[dict[str, float], dict[str, Interval]]:
     size = np.abs(error)
-    drawn = weights @ np.bincount(cell_index, minlength=n_cells)
-    mean_size = weights @ _cell_sums(size, cell_index, n_cells) / drawn
-    mean_square = weights @ _cell_sums(error**2, cell_index, n_cells) / drawn
-    mean_error = weights @ _cell_sums(error, cell_index, n_cells) / drawn
+    mean_size = drawn_means(size, cell_index, weights)
+    mean_square = drawn_means(error**2, cell_index, weights)
     variance = np.maximum(mean_square - mean_size**2, 0.0)
     values = {
         "mae_um": float(size.mean()),
@@ -298,22 +272,10 @@ def _errors(
         "std_um": np.sqrt(variance),
         "var_um2": variance,
         "rmse_um": np.sqrt(mean_square),
-        "p95_um": _drawn_p95(size, cell_index, weights),
-        "bias_um": mean_error,
+        "p95_um": drawn_quantile(size, cell_index, weights, 0.95),
+        "bias_um": drawn_means(error, cell_index, weights),
     }
-    return values, {key: _interval(draw) for key, draw in draws.items()}
-
-
-def _drawn_p95(size: Floats, cell_index: Integers, weights: Integers) -> Floats:
-    """Compute the 95th percentile of every draw: where its cumulative weight reaches 95 %."""
-    order = np.argsort(size, kind="stable")
-    ranked = size[order]
-    cells = cell_index[order]
-    found = np.empty(weights.shape[0], dtype=np.float64)
-    for draw, weight in enumerate(weights):
-        reached = np.cumsum(weight[cells])
-        found[draw] = ranked[np.searchsorted(reached, 0.95 * reached[-1])]
-    return found
+    return values, {key: interval(draw) for key, draw in draws.items()}
 
 
 def _calibration(confidence: Floats, correct: Floats) -> tuple[float, list[dict[str, float]]]:

@@ -1,0 +1,1 @@
+"""Metrics of depths and of masks of heads, with intervals over cells."""
