@@ -11,6 +11,7 @@ from .devices import (
     RampStage as RampStage,
     Stage as Stage,
     StreamingCamera as StreamingCamera,
+    VelocityStage as VelocityStage,
     WallClock as WallClock,
     XYStage as XYStage,
 )

@@ -1,9 +1,9 @@
-"""Protocols of a camera, a focus drive and a clock.
+"""Protocols of a camera, a focus drive, an x/y stage and a clock.
 
 A driver is any object with these members; it needs no base class. z is in micrometres of the
-drive, time stamps in nanoseconds since the epoch, images are indexed (y, x). Sweeps need a camera
-that can run free and a drive that can move at a set speed, with additional members. A drive that
-also moves the specimen in x and y can visit several positions.
+drive, x and y in micrometres of the stage, time stamps in nanoseconds since the epoch, images are
+indexed (y, x). Sweeps need a camera that can run free and a drive that can move at a set speed,
+with additional members. A stage that can also move at a velocity can follow a swimming cell.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
@@ -26,6 +27,9 @@ _log = logging.getLogger(__name__)
 
 
 _WATCH_S = 1e-3
+
+LimitsXY = tuple[tuple[float, float], tuple[float, float]]
+"""Lowest and highest x, and y."""
 
 
 class DeviceError(FgafError):
@@ -266,12 +270,21 @@ class TrialRampStage(RampStage, Protocol):
 
 
 @runtime_checkable
-class XYStage(Stage, Protocol):
-    """A focus drive whose controller also moves the specimen; `Stage.stop` halts both."""
+class XYStage(Protocol):
+    """A stage that moves the specimen in x and y.
+
+    It is a device of its own, or shares its controller with the focus drive; `stop` may then halt
+    both. Like a `Stage` it may have a method ``reopen()``.
+    """
 
     @property
-    def limits_xy_um(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Lowest and highest x, and y, in micrometres; infinite where the device knows none."""
+    def name(self) -> str:
+        """Model and serial number."""
+        ...
+
+    @property
+    def limits_xy_um(self) -> LimitsXY:
+        """Lowest and highest x, and y, in micrometres; infinite where none are known."""
         ...
 
     def position_xy_um(self) -> tuple[float, float]:
@@ -285,11 +298,59 @@ class XYStage(Stage, Protocol):
         ----------
         x_um, y_um
             Where to, in micrometres.
+
+        Raises
+        ------
+        DeviceError
+            The position is outside the limits, or there are none.
         """
         ...
 
     def moving_xy(self) -> bool:
         """Whether the device reports that it moves in x or y."""
+        ...
+
+    def stop(self) -> None:
+        """Halt the stage at its position; harmless when it is at rest."""
+        ...
+
+    def close(self) -> None:
+        """Stop and release the device; harmless when already closed."""
+        ...
+
+
+@runtime_checkable
+class VelocityStage(XYStage, Protocol):
+    """An x/y stage that can also move at a velocity.
+
+    A velocity is a command with an end: the stage stops `velocity_valid_s` after the last call of
+    `move_xy_at`, and before it would leave its limits, as predicted from positions that were read.
+    """
+
+    @property
+    def velocity_valid_s(self) -> float:
+        """How long a velocity is valid, in seconds."""
+        ...
+
+    @property
+    def highest_velocity_um_s(self) -> float:
+        """Highest velocity along each axis, in micrometres per second."""
+        ...
+
+    def move_xy_at(self, vx_um_s: float, vy_um_s: float) -> None:
+        """Move at a velocity from now on, or stop with 0, 0; returns at once.
+
+        Parameters
+        ----------
+        vx_um_s, vy_um_s
+            Velocity in micrometres per second.
+
+        Raises
+        ------
+        DeviceError
+            The velocity is too high, leads out of the limits, or the stage was stopped since the
+            last call; the message says why. It does not move then.
+        """
         ...
 
 
@@ -332,19 +393,24 @@ class WallClock:
 
 @dataclass
 class Devices:
-    """The opened camera, stage and clock of one rig; closes both when its `with` block ends."""
+    """The opened devices and the clock of one rig; closes them when its `with` block ends.
+
+    `xy_stage` is None where nothing moves the specimen.
+    """
 
     camera: Camera
     stage: Stage
     clock: Clock
+    xy_stage: XYStage | None = None
 
     def close(self) -> None:
-        """Close the stage and the camera; both are tried even when the first one fails."""
-        try:
-            self.stage.close()
-        finally:
-            self.camera.close()
-        _log.info("drive and camera are closed")
+        """Close the stages and the camera; each is tried even when another one fails."""
+        with ExitStack() as closing:
+            closing.callback(self.camera.close)
+            closing.callback(self.stage.close)
+            if self.xy_stage is not None:
+                closing.callback(self.xy_stage.close)
+        _log.info("stages and camera are closed")
 
     def __enter__(self) -> Self:
         return self
@@ -360,4 +426,4 @@ class Devices:
         except Exception:
             if error is None:  # the error of the run is more important than one of closing
                 raise
-            _log.info("drive and camera could not be closed", exc_info=True)
+            _log.info("stages and camera could not be closed", exc_info=True)

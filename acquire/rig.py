@@ -1,4 +1,4 @@
-"""The rig: camera, drive and optics with their settings, in one TOML file."""
+"""The rig: camera, stages and optics with their settings, in one TOML file."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ from fgaf.acquire.devices import (
     Clock,
     DeviceError,
     Devices,
+    LimitsXY,
     Stage,
     WallClock,
+    XYStage,
     effective_settings,
 )
 from fgaf.acquire.interrupt import Interrupt
@@ -41,8 +43,10 @@ from fgaf.base.bounds import (
     LimitUm,
     PollMs,
     PositionUm,
+    SpeedUmS,
     TimeoutS,
     ToleranceUm,
+    ValidS,
     WaitMs,
     first_fault,
 )
@@ -63,6 +67,9 @@ driver = "simulated"
 [stage]
 driver = "simulated"
 
+[xy_stage]
+driver = "simulated"
+
 [simulation]
 {setting}
 """
@@ -79,7 +86,8 @@ BUILT_IN = {
     )
 }
 
-CAMERAS, STAGES = "fgaf.cameras", "fgaf.stages"
+CAMERAS, STAGES, XY_STAGES = "fgaf.cameras", "fgaf.stages", "fgaf.xy_stages"
+UNLIMITED = (-math.inf, math.inf)
 
 _PIXEL_TOLERANCE = 0.01
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -133,10 +141,6 @@ class StageTable(Table):
         Interval between two queries whether the drive still moves.
     timeout_s
         Longest time for one move.
-    x_limits_um, y_limits_um
-        Lowest and highest x and y, for lists of positions; within those of the device.
-    xy_tolerance_um
-        Largest distance in x and in y between a requested position and the one read back.
     options
         Further options of this driver (a port, ...).
     """
@@ -148,24 +152,70 @@ class StageTable(Table):
     settle_ms: WaitMs = 20.0
     poll_ms: PollMs = 0.2
     timeout_s: TimeoutS = 10.0
-    x_limits_um: tuple[PositionUm, PositionUm] | None = None
-    y_limits_um: tuple[PositionUm, PositionUm] | None = None
-    xy_tolerance_um: ToleranceUm = 2.0
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _limits_ascend(self) -> Self:
-        for name in ("limits_um", "x_limits_um", "y_limits_um"):
-            limits = getattr(self, name)
-            blank = name == "limits_um" and self.limits_blank
-            if limits is not None and not blank and not limits[0] < limits[1]:
-                raise ValueError(f"{name} must ascend")
+        if not self.limits_blank:
+            _require_ascending(self, "limits_um")
         return self
 
     @property
     def limits_blank(self) -> bool:
         """Whether the limits are still to be filled in."""
         return self.limits_um is not None and all(map(math.isnan, self.limits_um))
+
+
+class XYStageTable(Table):
+    """The stage that moves the specimen in x and y.
+
+    Attributes
+    ----------
+    driver
+        Name of the driver, as `acq devices` lists it; by default that of the focus drive.
+    x_limits_um, y_limits_um
+        Lowest and highest x and y allowed, within those of the device.
+    tolerance_um
+        Largest distance in x and in y between a requested position and the one read back.
+    poll_ms
+        Interval between two queries whether the stage still moves.
+    timeout_s
+        Longest time for one move.
+    velocity_valid_s
+        A velocity that is not repeated within this time ends in a stop.
+    highest_velocity_um_s
+        Highest velocity along each axis.
+    options
+        Further options of this driver. Without a port or a configuration of its own, the stage is
+        that of the focus drive's controller.
+    """
+
+    driver: str | None = None
+    x_limits_um: tuple[PositionUm, PositionUm] | None = None
+    y_limits_um: tuple[PositionUm, PositionUm] | None = None
+    tolerance_um: ToleranceUm = 2.0
+    poll_ms: PollMs = 5.0
+    timeout_s: TimeoutS = 30.0
+    velocity_valid_s: ValidS = 0.25
+    highest_velocity_um_s: SpeedUmS = 1000.0
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _limits_ascend(self) -> Self:
+        _require_ascending(self, "x_limits_um", "y_limits_um")
+        return self
+
+    @property
+    def limits_xy_um(self) -> LimitsXY:
+        """Both limits, infinite where the rig gives none."""
+        return self.x_limits_um or UNLIMITED, self.y_limits_um or UNLIMITED
+
+
+def _require_ascending(table: Table, *names: str) -> None:
+    for name in names:
+        limits = getattr(table, name)
+        if limits is not None and not limits[0] < limits[1]:
+            raise ValueError(f"{name} must ascend")
 
 
 class Rig(Table):
@@ -179,6 +229,8 @@ class Rig(Table):
         Whether stacks are written compressed, without loss.
     camera, stage
         The devices.
+    xy_stage
+        The stage that moves the specimen; None if the rig has none, or does not use it.
     simulation
         The specimen and optics of the simulated driver. With ``draw = "realistic"`` in the table,
         `draw_settings` draws from the table's seed all that it does not give.
@@ -190,6 +242,7 @@ class Rig(Table):
     compress: bool = False
     camera: CameraTable
     stage: StageTable
+    xy_stage: XYStageTable | None = None
     simulation: SimulationSettings | None = None
     optics: Annotated[Optics, Field(validate_default=True)] = Optics()
 
@@ -234,7 +287,9 @@ class Opening:
     clock
         The run's clock. A driver with its own time (a simulation) replaces it.
     stage
-        The drive, for the camera's driver: the stage is opened first.
+        The drive, which is opened first.
+    xy_stage
+        The x/y stage, which is opened second; None if there is none.
     interrupt
         A request to stop. A camera that needs more than a second for a frame checks it meanwhile,
         and passes its `InterruptError` on.
@@ -243,6 +298,7 @@ class Opening:
     rig: Rig
     clock: Clock
     stage: Stage | None = None
+    xy_stage: XYStage | None = None
     interrupt: Interrupt = field(default_factory=Interrupt)
 
 
@@ -276,7 +332,7 @@ def load_rig(name: str | Path, overrides: Iterable[str] = ()) -> Rig:
 
 
 def open_rig(rig: Rig, interrupt: Interrupt | None = None) -> Devices:
-    """Open the drive and the camera of a rig.
+    """Open the focus drive, the x/y stage and the camera of a rig.
 
     Parameters
     ----------
@@ -308,16 +364,30 @@ def open_rig(rig: Rig, interrupt: Interrupt | None = None) -> Devices:
         _log_opened("stage", rig.stage.driver, open_stage.__module__, stage)
         _log.info("its limits are %g to %g µm", *stage.limits_um)
         opening.stage = stage
+        opening.xy_stage = _open_xy_stage(rig, opening)
+        if opening.xy_stage is not None:
+            opened.callback(opening.xy_stage.close)
         settings = {"exposure_ms": rig.camera.exposure_ms, **rig.camera.options}
         open_camera = _driver(CAMERAS, rig.camera.driver)
         camera: Camera = open_camera(settings, opening)
         _log_opened("camera", rig.camera.driver, open_camera.__module__, camera)
         _log.info("frames of %d x %d px, %d bits", *camera.shape, camera.bit_depth)
         opened.pop_all()
-    return Devices(camera, stage, opening.clock)
+    return Devices(camera, stage, opening.clock, opening.xy_stage)
 
 
-def _log_opened(kind: str, driver: str, module: str, device: Camera | Stage) -> None:
+def _open_xy_stage(rig: Rig, opening: Opening) -> XYStage | None:
+    """Open the x/y stage, if the rig has its table; by default with the driver of the drive."""
+    if rig.xy_stage is None:
+        return None
+    driver = rig.xy_stage.driver or rig.stage.driver
+    opener = _driver(XY_STAGES, driver)
+    xy_stage: XYStage = opener(rig.xy_stage, opening)
+    _log_opened("x/y stage", driver, opener.__module__, xy_stage)
+    return xy_stage
+
+
+def _log_opened(kind: str, driver: str, module: str, device: Camera | Stage | XYStage) -> None:
     _log.info("%s opened by the driver %s: %s", kind, driver, device.name)
     for package in getattr(sys.modules[module], "REQUIRES", ()):
         version = getattr(sys.modules.get(package), "__version__", "unknown")
@@ -358,7 +428,7 @@ def effective_optics(rig: Rig, camera: Camera) -> Optics:
 
 
 def drivers(group: str) -> dict[str, EntryPoint]:
-    """Find the installed drivers of a group (`CAMERAS` or `STAGES`) by name."""
+    """Find the installed drivers of a group (`CAMERAS`, `STAGES` or `XY_STAGES`) by name."""
     return {found.name: found for found in sorted(entry_points(group=group))}
 
 

@@ -110,7 +110,10 @@ LISTS = [
     (("acq", "stack", "--set", "simulation.cells=1000000000000"), "simulation.cells: 1000000000"),
     (("acq", "stack", "--set", "simulation.photons=inf"), "simulation.photons: inf is out"),
     (("acq", "stack", "--set", "optics.pixel_size_um=-1"), "optics.pixel_size_um: -1 is out"),
-    (("acq", "live", "--set", "stage.x_limits_um=[0, inf]"), "stage.x_limits_um.1: inf is out"),
+    (
+        ("acq", "live", "--set", "xy_stage.x_limits_um=[0, inf]"),
+        "x_limits_um.1: inf is out",
+    ),
     (("acq", "rig", "show", "sim", "--set", "stage.limits_um=[-inf, 0]"), "stage.limits_um.0"),
 ]
 

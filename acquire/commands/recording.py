@@ -330,8 +330,7 @@ def _record(request: Request, way: Way) -> None:
         method = way.open(devices, rig, interrupt)
         if request.centered_here:
             plan = plan.about(round(method.position_um(), 3))
-        stage = devices.stage
-        travel = XYMover(stage, devices.clock, rig.stage, interrupt) if positions else None
+        travel = XYMover(devices, rig.xy_stage, interrupt) if positions else None
         check_series(method, plan, positions, travel)
         check_outputs(paths, plan, devices, request.overwrite)
         if not request.dry_run:
@@ -344,7 +343,7 @@ def _record(request: Request, way: Way) -> None:
                 )
         echo(way.describe(plan), err=request.as_json)
         effective_optics(rig, devices.camera)  # refuses before anything moves
-        for device in (devices.camera, devices.stage):
+        for device in (devices.camera, devices.stage, devices.xy_stage):
             for note in effective_settings(device).notes:
                 echo(note, err=request.as_json)
         if positions:

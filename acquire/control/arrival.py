@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from fgaf.acquire.devices import Clock, DeviceError
 from fgaf.acquire.interrupt import Interrupt
-from fgaf.acquire.rig import StageTable
+from fgaf.acquire.rig import StageTable, XYStageTable
 
 _log = logging.getLogger(__name__)
 
@@ -41,8 +41,8 @@ class Axes:
         Start a move to a position, ask whether it moves, read the position, stop.
     reopen
         Reopen the link to the device; None where its driver cannot.
-    tolerance, tolerance_um
-        The rig's key, and its value: smaller changes count as no motion.
+    table
+        The rig's table of its settings, for errors.
     """
 
     name: str
@@ -51,8 +51,7 @@ class Axes:
     read: Callable[[], Place]
     halt: Callable[[], None]
     reopen: Callable[[], None] | None
-    tolerance: str
-    tolerance_um: float
+    table: str
 
 
 class Mover:
@@ -63,7 +62,8 @@ class Mover:
     axes
         The device.
     settings
-        Gives the time-out and the polling interval.
+        Gives the time-out, the polling interval, and the tolerance: smaller changes count as no
+        motion.
     clock
         Clock of the waits.
     interrupt
@@ -77,7 +77,7 @@ class Mover:
     """
 
     def __init__(
-        self, axes: Axes, settings: StageTable, clock: Clock, interrupt: Interrupt
+        self, axes: Axes, settings: StageTable | XYStageTable, clock: Clock, interrupt: Interrupt
     ) -> None:
         self.interrupt = interrupt
         self.displaced = False
@@ -243,18 +243,20 @@ class Mover:
                     spent_ms = (clock.now_ns() - begun_ns) / 1e6
                     _log.debug("%s stands at %s after %.1f ms", axes.name, shown(here), spent_ms)
                     return here
-                if _apart_um(here, stood) > axes.tolerance_um / 4:
+                if _apart_um(here, stood) > self._settings.tolerance_um / 4:
                     stood_ns, stood = clock.now_ns(), here
                 elif clock.now_ns() - stood_ns > _STANDSTILL_S * 1e9:
                     raise DeviceError(
                         f"{axes.name} came to rest at {shown(here)}, not within {tolerance_um:g} "
-                        f"µm of {_wanted(target)}; look for an obstacle or raise {axes.tolerance}"
+                        f"µm of {_wanted(target)}; look for an obstacle or raise "
+                        f"{axes.table}.tolerance_um"
                     )
             if clock.now_ns() > deadline_ns:
                 doing = "still moving" if moving else "idle"
                 raise DeviceError(
                     f"{axes.name} has not arrived at {_wanted(target)} after {timeout_s:g} s and "
-                    f"is {doing} at {shown(self.read())}; check it or raise stage.timeout_s"
+                    f"is {doing} at {shown(self.read())}; check it or raise "
+                    f"{axes.table}.timeout_s"
                 )
             clock.sleep(self._settings.poll_ms / 1e3)
 
@@ -332,8 +334,9 @@ class Mover:
         """Whether a position lies between the last one read and the target."""
         if self._last is None or self._end is None or self.displaced:
             return not self.displaced
+        spare_um = self._settings.tolerance_um
         return all(
-            min(ends) - self._axes.tolerance_um <= at <= max(ends) + self._axes.tolerance_um
+            min(ends) - spare_um <= at <= max(ends) + spare_um
             for at, *ends in zip(place, self._last, self._end, strict=True)
         )
 

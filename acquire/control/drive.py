@@ -45,8 +45,7 @@ class Drive:
             read=lambda: (stage.position_um(),),
             halt=stage.stop,
             reopen=getattr(stage, "reopen", None),
-            tolerance="stage.tolerance_um",
-            tolerance_um=settings.tolerance_um,
+            table="stage",
         )
         self._mover = Mover(axes, settings, clock, interrupt)
 

@@ -1,4 +1,4 @@
-"""Moves between fields of the specimen with a stage that also moves in x and y."""
+"""Moves between fields of the specimen with an x/y stage."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from fgaf.acquire.control.arrival import Axes, Mover, Place, shown
 from fgaf.acquire.control.error_context import error_context
 from fgaf.acquire.control.positions import Position
-from fgaf.acquire.devices import Clock, DeviceError, Stage, XYStage
+from fgaf.acquire.devices import DeviceError, Devices, LimitsXY
 from fgaf.acquire.interrupt import Interrupt, InterruptError
-from fgaf.acquire.rig import StageTable
+from fgaf.acquire.rig import XYStageTable
 from fgaf.base.errors import FgafError, SettingError
 
 
@@ -20,25 +20,27 @@ class XYMover:
 
     Parameters
     ----------
-    stage, clock
-        The device, and the clock of its waits.
+    devices
+        The open rig: its x/y stage, and the clock of the waits.
     settings
-        Limits, tolerance, time-outs.
+        Limits, tolerance, time-outs; None if the rig has no such table.
     interrupt
         Checked in every wait, but not on the way back.
 
     Raises
     ------
     SettingError
-        The stage does not move in x and y.
+        The rig has no x/y stage.
     """
 
     def __init__(
-        self, stage: Stage, clock: Clock, settings: StageTable, interrupt: Interrupt
+        self, devices: Devices, settings: XYStageTable | None, interrupt: Interrupt
     ) -> None:
-        if not isinstance(stage, XYStage):
+        stage = devices.xy_stage
+        if stage is None or settings is None:
             raise SettingError(
-                f"{stage.name} does not move in x and y; take the stacks without --positions"
+                "the rig does not move in x and y: add the table [xy_stage] of its x/y stage, or "
+                "do not give --positions"
             )
         self._stage, self._settings = stage, settings
         axes = Axes(
@@ -48,13 +50,12 @@ class XYMover:
             read=stage.position_xy_um,
             halt=stage.stop,
             reopen=getattr(stage, "reopen", None),
-            tolerance="stage.xy_tolerance_um",
-            tolerance_um=settings.xy_tolerance_um,
+            table="xy_stage",
         )
-        self._mover = Mover(axes, settings, clock, interrupt)
+        self._mover = Mover(axes, settings, devices.clock, interrupt)
 
     @property
-    def limits_um(self) -> tuple[tuple[float, float], tuple[float, float]]:
+    def limits_um(self) -> LimitsXY:
         """Lowest and highest x, and y: the device's limits within those of the rig.
 
         Raises
@@ -62,15 +63,14 @@ class XYMover:
         SettingError
             Neither has limits.
         """
-        wanted = (self._settings.x_limits_um, self._settings.y_limits_um)
+        wanted = self._settings.limits_xy_um
         found = []
         for axis, own, rig in zip("xy", self._stage.limits_xy_um, wanted, strict=True):
-            low, high = rig or own
-            low, high = max(low, own[0]), min(high, own[1])
+            low, high = max(rig[0], own[0]), min(rig[1], own[1])
             if not (math.isfinite(low) and math.isfinite(high)):
                 raise SettingError(
                     f"{self._stage.name} has no limits of its own in {axis}: set "
-                    f"stage.{axis}_limits_um in the rig"
+                    f"xy_stage.{axis}_limits_um in the rig"
                 )
             found.append((low, high))
         return found[0], found[1]
@@ -100,7 +100,7 @@ class XYMover:
                 if not low <= value <= high:
                     raise SettingError(
                         f"position {position.describe()} is outside the stage's limits {low:g} to "
-                        f"{high:g} µm in {axis}; correct the list or stage.{axis}_limits_um"
+                        f"{high:g} µm in {axis}; correct the list or xy_stage.{axis}_limits_um"
                     )
         try:
             self.position_um()
@@ -147,7 +147,7 @@ class XYMover:
             return self._arrive((position.x_um, position.y_um))
 
     def _arrive(self, place: Place) -> Place:
-        return self._mover.arrive(place, self._settings.xy_tolerance_um)
+        return self._mover.arrive(place, self._settings.tolerance_um)
 
     def _fate(self, start: Place) -> str:
         return self._bring_back(start) or f"x, y are back at {shown(start)}"

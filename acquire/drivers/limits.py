@@ -1,8 +1,10 @@
-"""Limits of drives without their own limits, from the rig."""
+"""Limits of stages, from the rig."""
 
 from __future__ import annotations
 
-from fgaf.acquire.devices import DeviceError
+import math
+
+from fgaf.acquire.devices import DeviceError, LimitsXY
 from fgaf.acquire.rig import Opening
 from fgaf.base.errors import SettingError
 
@@ -49,3 +51,31 @@ def require_within(z_um: float, limits_um: tuple[float, float], name: str) -> No
     low, high = limits_um
     if not low <= z_um <= high:
         raise DeviceError(f"{name}: z = {z_um:g} µm is outside its limits {low:g} to {high:g} µm")
+
+
+def require_within_xy(place_um: tuple[float, float], limits_um: LimitsXY, name: str) -> None:
+    """Refuse a position outside the limits of the x/y stage called `name`.
+
+    Parameters
+    ----------
+    place_um
+        Where to, x and y in µm.
+    limits_um
+        Lowest and highest x, and y, in µm.
+    name
+        Name of the stage, for the error.
+
+    Raises
+    ------
+    DeviceError
+        It is outside, or the limits are infinite.
+    """
+    for axis, at_um, (low, high) in zip("xy", place_um, limits_um, strict=True):
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise DeviceError(
+                f"{name} has no limits in {axis}: set xy_stage.{axis}_limits_um in the rig"
+            )
+        if not low <= at_um <= high:
+            raise DeviceError(
+                f"{name}: {axis} = {at_um:g} µm is outside its limits {low:g} to {high:g} µm"
+            )

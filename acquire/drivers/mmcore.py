@@ -1,4 +1,4 @@
-"""Any focus drive and camera that Micro-Manager supports, through pymmcore-plus."""
+"""Any focus drive, x/y stage and camera that Micro-Manager supports, through pymmcore-plus."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from fgaf.acquire.drivers.mmcore_camera import MmcoreCamera, MmcoreCameraSetting
 from fgaf.acquire.drivers.mmcore_found import find as find
 from fgaf.acquire.drivers.mmcore_session import Session, SessionSettings
 from fgaf.acquire.drivers.mmcore_stage import MmcoreRampStage, MmcoreStage, MmcoreStageSettings
-from fgaf.acquire.rig import Opening
+from fgaf.acquire.drivers.mmcore_xy_stage import MmcoreXYSettings, MmcoreXYStage
+from fgaf.acquire.rig import Opening, XYStageTable
 from fgaf.acquire.tables import parse_table
 
 REQUIRES: Final = ("pymmcore_plus",)
@@ -67,16 +68,48 @@ def open_camera(settings: Mapping[str, Any], opening: Opening) -> MmcoreCamera:
         pymmcore-plus is missing, or a device cannot be loaded or set.
     """
     checked = parse_table(MmcoreCameraSettings, settings, "camera.options")
-    wanted, stage = _session_part(checked), opening.stage
-    if isinstance(stage, MmcoreStage) and wanted in (SessionSettings(), stage.session.settings):
-        session = stage.session.share()
-    else:
-        session = Session(wanted)
+    session = _shared_session(checked, opening)
     try:
         return MmcoreCamera(session, checked, opening.clock, opening.rig.camera.timeout_s)
     except BaseException:
         session.release()
         raise
+
+
+def open_xy_stage(table: XYStageTable, opening: Opening) -> MmcoreXYStage:
+    """Open a Micro-Manager x/y stage: the entry point `mmcore` of the group `fgaf.xy_stages`.
+
+    It shares the core of the rig's drive as a camera does.
+
+    Parameters
+    ----------
+    table
+        The rig's `[xy_stage]`; for its options see `MmcoreXYSettings`.
+    opening
+        Gives the drive.
+
+    Raises
+    ------
+    SettingError
+        A key is unknown, missing or wrong.
+    DeviceError
+        pymmcore-plus is missing, or the device cannot be loaded.
+    """
+    checked = parse_table(MmcoreXYSettings, table.options, "xy_stage.options")
+    session = _shared_session(checked, opening)
+    try:
+        return MmcoreXYStage(session, checked, table.limits_xy_um)
+    except BaseException:
+        session.release()
+        raise
+
+
+def _shared_session(settings: SessionSettings, opening: Opening) -> Session:
+    """Return the core of the drive, unless other devices are named."""
+    wanted, stage = _session_part(settings), opening.stage
+    if isinstance(stage, MmcoreStage) and wanted in (SessionSettings(), stage.session.settings):
+        return stage.session.share()
+    return Session(wanted)
 
 
 def _session_part(settings: SessionSettings) -> SessionSettings:

@@ -1,4 +1,4 @@
-"""A focus drive that Micro-Manager supports, with its x/y stage.
+"""A focus drive that Micro-Manager supports.
 
 Some drives report too early that they are not busy (Nikon's Ti2 is one), so a drive counts as
 moving until its position is also constant. Continuous focus (PFS and others) would undo every move:
@@ -7,9 +7,7 @@ it is switched off while the drive is open and on again afterwards, or the drive
 
 from __future__ import annotations
 
-import math
-from functools import partial
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -17,7 +15,6 @@ from fgaf.acquire.devices import Clock, DeviceError, EffectiveSettings
 from fgaf.acquire.drivers.limits import require_within
 from fgaf.acquire.drivers.mmcore_device import (
     STAGE,
-    XY_STAGE,
     choose_device,
     describe_device,
     set_properties,
@@ -25,8 +22,6 @@ from fgaf.acquire.drivers.mmcore_device import (
 from fgaf.acquire.drivers.mmcore_session import Session, SessionSettings
 from fgaf.acquire.tables import Property, Table
 from fgaf.base.bounds import Bound, WaitMs
-
-_UNLIMITED: Final = (-math.inf, math.inf)
 
 
 class SpeedProperty(Table):
@@ -51,8 +46,6 @@ class MmcoreStageSettings(SessionSettings):
     ----------
     device
         Label of the drive; by default the focus drive of the configuration.
-    xy_device
-        Label of the x/y stage; by default that of the configuration, if it has one.
     properties
         Properties of the drive, set in this order when it is opened.
     direction
@@ -69,7 +62,6 @@ class MmcoreStageSettings(SessionSettings):
     """
 
     device: str | None = None
-    xy_device: str | None = None
     properties: dict[str, Property] = Field(default_factory=dict)
     direction: Literal[1, -1] | None = None
     continuous_focus: Literal["off", "refuse"] = "off"
@@ -78,7 +70,7 @@ class MmcoreStageSettings(SessionSettings):
 
 
 class MmcoreStage:
-    """An open focus drive; implements `fgaf.acquire.devices.XYStage`.
+    """An open focus drive; implements `fgaf.acquire.devices.Stage`.
 
     Attributes
     ----------
@@ -129,9 +121,6 @@ class MmcoreStage:
             notes=tuple(notes),
         )
         self._stood_ns, self._stood_um = clock.now_ns(), self.position_um()
-        self._xy = settings.xy_device
-        if self._xy is not None:
-            self._xy = choose_device(session, self._xy, XY_STAGE, "x/y stage")
 
     def position_um(self) -> float:
         """Read the position of the drive, in µm."""
@@ -168,48 +157,9 @@ class MmcoreStage:
             return True
         return now_ns - self._stood_ns < self._still_ns
 
-    @property
-    def limits_xy_um(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Infinite: Micro-Manager has no such limits, so the rig must give them."""
-        return _UNLIMITED, _UNLIMITED
-
-    def position_xy_um(self) -> tuple[float, float]:
-        """Read the position of the x/y stage, in µm.
-
-        Raises
-        ------
-        DeviceError
-            There is none, or it cannot be read.
-        """
-        label = self._xy_label()
-        x_um, y_um = self.session.call(
-            f"read the position of {label}",
-            lambda: (self._core.getXPosition(label), self._core.getYPosition(label)),
-        )
-        return float(x_um), float(y_um)
-
-    def move_xy_to(self, x_um: float, y_um: float) -> None:
-        """Start an absolute move of the x/y stage.
-
-        Raises
-        ------
-        DeviceError
-            There is none, or it refuses.
-        """
-        label = self._xy_label()
-        self.session.call(f"move {label}", lambda: self._core.setXYPosition(label, x_um, y_um))
-
-    def moving_xy(self) -> bool:
-        """Whether the x/y stage reports that it is busy."""
-        label = self._xy_label()
-        return bool(
-            self.session.call(f"ask whether {label} is busy", lambda: self._core.deviceBusy(label))
-        )
-
     def stop(self) -> None:
-        """Halt the drive, and the x/y stage once it was used, where they are."""
-        for label in filter(None, (self._label, self._xy)):
-            self.session.call(f"stop {label}", partial(self._core.stop, label))
+        """Halt the drive at its position."""
+        self.session.call(f"stop {self._label}", lambda: self._core.stop(self._label))
 
     def close(self) -> None:
         """Release the core; harmless when already closed."""
@@ -241,11 +191,6 @@ class MmcoreStage:
                 "Micro-Manager's configuration: that of the rig is used"
             ]
         return wanted, []
-
-    def _xy_label(self) -> str:
-        if self._xy is None:
-            self._xy = choose_device(self.session, None, XY_STAGE, "x/y stage")
-        return self._xy
 
     def _continuous_focus(self) -> bool:
         return bool(

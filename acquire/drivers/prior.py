@@ -1,31 +1,28 @@
-"""Prior focus drives: the focus axis of a ProScan II/III controller, and the NanoScanZ piezo.
+"""Prior focus drives and x/y stages: ProScan II/III controllers, and the NanoScanZ piezo.
 
-Section numbers are those of the ProScan III manual, V 1.16. Where the manual and real controllers
-differ, the driver supports both: the `R` that marks the end of a move in the manual (4.1) may also
-come milliseconds after its start, so a move is over when the `R` has been seen *and* `$` reports
-that the axis is at rest. The engine checks the final position with `PZ`. Three commands are never
-sent: a bare `Z` (zeroes every axis), `SIZ` (drives into the hard limits) and `PZ,n` (redefines the
-position).
+A move is over when the controller says so; where it really ended is read back with `PZ` (4.4) and
+`PS` (4.3) by the code that asked for it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import model_validator
 
 from fgaf.acquire.devices import DeviceError
 from fgaf.acquire.discovery import Found
 from fgaf.acquire.drivers.limits import limits_of, require_within
-from fgaf.acquire.drivers.serial_link import SerialLink
+from fgaf.acquire.drivers.prior_controller import NUMBER, Model, PriorController
+from fgaf.acquire.drivers.prior_xy_stage import PriorXYSettings, PriorXYStage
+from fgaf.acquire.drivers.serial_controller import require_port
 from fgaf.acquire.drivers.serial_probe import identify
-from fgaf.acquire.drivers.serial_stage import RefusedError, SerialSettings, SerialStage
+from fgaf.acquire.drivers.serial_stage import SerialSettings, SerialStage
 from fgaf.acquire.ramp import Ramp, Reading
-from fgaf.acquire.rig import Opening
+from fgaf.acquire.rig import Opening, XYStageTable
 from fgaf.acquire.tables import parse_table
 from fgaf.acquire.units import whole
 from fgaf.base.bounds import UnitUm
@@ -33,10 +30,7 @@ from fgaf.base.bounds import UnitUm
 REQUIRES: Final = ("serial",)
 ASK_FIRST: Final = True
 
-_Z_MOVING: Final = 4
-_LONGEST_BLOCK: Final = 100
-_NUMBER: Final = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
-_BIT_FIELD: Final = re.compile(r"\d{1,5}")
+_Z: Final = 4
 _PERCENT: Final = re.compile(r"\d{1,3}")
 _FULL_SPEED: Final = 100
 _TRIAL_PERCENTS: Final = (10, 1)
@@ -44,21 +38,6 @@ _LONGEST_TRIAL_S: Final = 10.0
 _FEWEST_READINGS: Final = 6
 _LONG_ENOUGH_NS: Final = 300_000_000
 _BACKLASH: Final = re.compile(r"([01]),(\d+)")
-_REASONS: Final = {
-    1: "no stage is fitted",
-    2: "the axis is not idle",
-    3: "no drive is fitted",
-    4: "the command cannot be parsed",
-    5: "the command is unknown to this controller",
-    7: "no focus drive is fitted",
-    8: "the value is out of range",
-    10: "the first argument is out of range",
-    16: "the controller is in the wrong state",
-    18: "the queue of moves is full",
-    19: "the controller is in compatibility mode",
-    21: "the checksum is wrong",
-    43: "no encoder is fitted",
-}
 
 
 class PriorSettings(SerialSettings):
@@ -68,16 +47,15 @@ class PriorSettings(SerialSettings):
     ----------
     model
         `proscan` for the focus axis of a ProScan, `nanoscanz` for the piezo's own controller.
-    baud, stop_bits
-        Line settings; some ProScan III need two stop bits.
+    baud
+        Baud rate. Some ProScan III need two `stop_bits`.
     unit_um
         Size of the controller's unit in µm. A ProScan reports it (`RES,Z`, 4.4): then it is only
         checked; else it is needed. The NanoScanZ counts in µm.
     """
 
-    model: Literal["proscan", "nanoscanz"] = "proscan"
+    model: Model = "proscan"
     baud: Literal[9600, 19200, 38400, 115200] = 9600
-    stop_bits: Literal[1, 2] = 1
     unit_um: UnitUm | None = None
 
     @model_validator(mode="after")
@@ -87,7 +65,7 @@ class PriorSettings(SerialSettings):
         return self
 
 
-class PriorStage(SerialStage):
+class PriorStage(SerialStage[PriorController]):
     """An open focus drive; implements `fgaf.acquire.devices.TrialRampStage`.
 
     Attributes
@@ -99,19 +77,16 @@ class PriorStage(SerialStage):
         controller does not report it.
     """
 
-    DONE = re.compile(r"0")
-    REFUSED = re.compile(r"E,?(\d+)")
-    REASONS: ClassVar[Mapping[int, str]] = _REASONS
-    HALTS = ("I", "K")
-
     def __init__(
-        self, link: SerialLink, settings: PriorSettings, limits_um: tuple[float, float]
+        self,
+        controller: PriorController,
+        settings: PriorSettings,
+        limits_um: tuple[float, float],
     ) -> None:
         self._settings = settings
-        self._move = ""
         self._um_s_per_percent = 0.0
         self.backlash: tuple[bool, int] | None = None
-        super().__init__(link, limits_um)
+        super().__init__(controller, limits_um)
 
     @property
     def unit_um(self) -> float | None:
@@ -120,7 +95,8 @@ class PriorStage(SerialStage):
 
     def position_um(self) -> float:
         """Read the position of the axis (`PZ`), in µm."""
-        return float(self._ask("PZ", _NUMBER)[0]) * self._unit_um * self._settings.direction
+        units = float(self.controller.ask("PZ", NUMBER)[0])
+        return units * self._unit_um * self._settings.direction
 
     def ramp_to(self, z_um: float, speed_um_s: float) -> None:
         """Start an absolute move at a speed (`SMZ`); the next move has the normal speed again.
@@ -161,7 +137,7 @@ class PriorStage(SerialStage):
         for percent in _TRIAL_PERCENTS:
             self._set_percent(percent)
             readings = self._watch(z_um)
-            self._ask(self._usual_speed, self.DONE)
+            self.controller.ask(self._usual_speed, self.controller.DONE)
             self._watch(here_um)
             edge_um = (z_um - here_um) / 5
             inner = [each for each in readings if here_um + edge_um < each.z_um < z_um - edge_um]
@@ -178,26 +154,17 @@ class PriorStage(SerialStage):
         )
 
     def moving(self) -> bool:
-        """Whether the move's `R` is still missing or `$` (4.2) shows the axis moving."""
-        status = int(self._ask("$", _BIT_FIELD)[0])
-        return bool(status & _Z_MOVING) or bool(self._move)
-
-    def stop(self) -> None:
-        """Halt the axis: controlled (`I`), and at once (`K`) if that is not acknowledged."""
-        self._move = ""
-        super().stop()
+        """Whether a move has not ended; see `PriorController.moving`."""
+        return self.controller.moving(_Z)
 
     def _go(self, z_um: float) -> None:
         units = z_um * self._settings.direction / self._unit_um
-        command = f"GZ,{whole(units)}" if self._settings.model == "proscan" else f"V {units:.3f}"
-        with self._link.exchange():
-            if not self._move:
-                self._link.drop_waiting()
-            self._move = command
-            self._link.send(command)
+        proscan = self._settings.model == "proscan"
+        self.controller.start(f"GZ,{whole(units)}" if proscan else f"V {units:.3f}")
 
     def _set_percent(self, percent: int) -> None:
-        self._set_speed(f"SMZ,{percent}", lambda: f"SMZ,{self._ask('SMZ', _PERCENT)[0]}")
+        ask = self.controller.ask
+        self._set_speed(f"SMZ,{percent}", lambda: f"SMZ,{ask('SMZ', _PERCENT)[0]}")
 
     def _watch(self, z_um: float) -> list[Reading]:
         """Go to `z_um` at the set speed, and read the position during the move."""
@@ -216,76 +183,19 @@ class PriorStage(SerialStage):
                 )
         return readings
 
-    def _greet(self) -> None:
-        self._move = ""
-        proscan = self._settings.model == "proscan"
-        self._unit_um = self._greet_proscan() if proscan else self._greet_nanoscanz()
-
-    def _greet_proscan(self) -> float:
-        self.name = f"Prior ProScan on {self._link.port}"
-        self._set_mode("ERROR")
-        self._set_mode("COMP")
-        self._ask_block("?", begins="PROSCAN INFORMATION")
-        focus = self._read_focus()
-        unit_um = self._read_unit()
-        serial_number = self._ask_anything("SERIAL")
-        version = self._ask_anything("VERSION")
-        backlash = self._settle_backlash()
-        self.name = (
-            f"Prior ProScan, serial {serial_number}, version {version}, focus {focus}, "
-            f"{unit_um:g} µm per unit, {backlash}"
-        )
-        return unit_um
-
-    def _greet_nanoscanz(self) -> float:
-        self.name = f"Prior NanoScanZ on {self._link.port}"
-        self._set_mode("COMP")
-        self._ask("PZ", _NUMBER)
-        serial_number = self._ask_anything("SERIAL")
-        self.name = f"Prior NanoScanZ, serial {serial_number}"
-        return 1.0
-
-    def _set_mode(self, mode: str) -> None:
-        """Set a mode of the protocol to 0, to be restored later.
-
-        The query before it also ends a command that another program sent incompletely.
-        """
-        found = self._ask_anything(mode)
-        self._ask(f"{mode},0", self.DONE)
-        if found == "1":
-            self._restore.append(f"{mode},1")
-
-    def _read_focus(self) -> str:
-        try:
-            first, *_ = self._ask_block("FOCUS", begins="FOCUS")
-        except RefusedError as error:
-            raise DeviceError(f"{self.name}: {error}; connect the focus motor") from error
-        _, _, fitted = (part.strip() for part in first.partition("="))
-        if fitted in ("", "NONE"):
-            raise DeviceError(
-                f"{self.name} has no focus drive: connect its motor and switch it off and on"
-            )
-        return fitted
-
-    def _read_unit(self) -> float:
-        wanted = self._settings.unit_um
-        reported = 0.0
-        with contextlib.suppress(RefusedError):
-            reported = float(self._ask("RES,Z", _NUMBER)[0])
-        if reported <= 0 and wanted is None:
-            raise DeviceError(
-                f"{self.name} does not report the size of its unit (RES,Z): set unit_um in "
-                "stage.options (0.1 as delivered)"
-            )
-        if reported > 0 and wanted is not None and abs(reported / wanted - 1) > 0.01:
-            raise DeviceError(
-                f"{self.name} counts in {reported:g} µm, not in {wanted:g} µm: correct unit_um or "
-                "remove it"
-            )
-        return reported if reported > 0 else float(wanted or 0)
+    def _set_up(self) -> None:
+        controller, settings = self.controller, self._settings
+        self.name = controller.name
+        if settings.model == "nanoscanz":
+            controller.ask("PZ", NUMBER)
+            self._unit_um = 1.0
+            return
+        focus = controller.read_fitted("FOCUS", "connect its motor and switch it off and on")
+        self._unit_um = controller.read_unit("Z", settings.unit_um, "stage.options")
+        self.name += f", focus {focus}, {self._unit_um:g} µm per unit, {self._settle_backlash()}"
 
     def _settle_backlash(self) -> str:
-        found = self._ask_optional("BLZH", _BACKLASH)
+        found = self.controller.ask_optional("BLZH", _BACKLASH)
         if found is None:
             return "backlash correction not reported"
         on, microsteps = (int(part) for part in found.groups())
@@ -294,54 +204,9 @@ class PriorStage(SerialStage):
             return "backlash correction off"
         if self._settings.backlash == "keep":
             return f"backlash correction of {microsteps} microsteps left on"
-        self._ask(f"BLZH,0,{microsteps}", self.DONE)
-        self._restore.append(f"BLZH,1,{microsteps}")
+        self.controller.ask(f"BLZH,0,{microsteps}", self.controller.DONE)
+        self.controller.restore_later(f"BLZH,1,{microsteps}")
         return f"backlash correction of {microsteps} microsteps switched off"
-
-    def _halt(self, command: str) -> None:
-        with self._link.exchange(urgent=True):
-            self._link.send(command)
-            for _ in range(_LONGEST_BLOCK):
-                if self._link.read_line() == "R":
-                    return
-            raise DeviceError(f"{self.name} does not acknowledge {command}")
-
-    def _ask_block(self, command: str, *, begins: str) -> list[str]:
-        """Return the lines of an information block, which ends in `END` (4.2)."""
-        with self._link.exchange():
-            lines = [self._send(command)]
-            refused = self.REFUSED.fullmatch(lines[0])
-            if not (refused or lines[0].startswith(begins)):
-                raise DeviceError(
-                    f"{self.name} is not such a controller: it answered {lines[0]!r} to {command}"
-                )
-            while not refused and lines[-1] != "END":
-                if len(lines) > _LONGEST_BLOCK:
-                    raise DeviceError(f"{self.name}: the answer to {command} does not end")
-                lines.append(self._link.read_line())
-        if refused:
-            raise self._refusal(command, refused)
-        return lines
-
-    def _send(self, command: str) -> str:
-        """Send a command and return the first line of its answer.
-
-        An `R` is never the answer to a query: it ends the previous move. The same holds for a
-        refusal that comes while the move's `R` is missing.
-        """
-        if not self._move:
-            self._link.drop_waiting()
-        self._link.send(command)
-        for _ in range(_LONGEST_BLOCK):
-            answer = self._link.read_line()
-            if answer != "R":
-                break
-            self._move = ""
-        refused = self.REFUSED.fullmatch(answer)
-        if self._move and refused:
-            move, self._move = self._move, ""
-            raise self._refusal(move, refused)
-        return answer
 
 
 def open_stage(settings: Mapping[str, Any], opening: Opening) -> PriorStage:
@@ -363,8 +228,35 @@ def open_stage(settings: Mapping[str, Any], opening: Opening) -> PriorStage:
     """
     checked = parse_table(PriorSettings, settings, "stage.options")
     limits_um = limits_of(opening, "a Prior")
-    link = checked.open_link("Prior controller", checked.stop_bits)
-    return PriorStage(link, checked, limits_um)
+    link = checked.open_link("Prior controller")
+    return PriorStage(PriorController(link, checked.model), checked, limits_um)
+
+
+def open_xy_stage(table: XYStageTable, opening: Opening) -> PriorXYStage:
+    """Open a Prior x/y stage: the entry point `prior` of the group `fgaf.xy_stages`.
+
+    Parameters
+    ----------
+    table
+        The rig's `[xy_stage]`; for its options see `PriorXYSettings`.
+    opening
+        Gives the focus drive, whose controller is shared if the options name no port.
+
+    Raises
+    ------
+    SettingError
+        A key is unknown, missing or wrong.
+    DeviceError
+        The port does not open, or the controller has no x/y stage.
+    """
+    checked = parse_table(PriorXYSettings, table.options, "xy_stage.options")
+    drive = opening.stage
+    if checked.port is None and isinstance(drive, PriorStage) and drive.unit_um is not None:
+        controller = drive.controller
+    else:
+        require_port(checked, "Prior")
+        controller = PriorController(checked.open_link("Prior controller"), "proscan")
+    return PriorXYStage(controller, checked, table)
 
 
 def find_on(port: str) -> Found | None:

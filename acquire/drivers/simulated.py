@@ -1,15 +1,16 @@
-"""The simulated microscope as camera, focus drive and clock."""
+"""The simulated microscope as camera, focus drive, x/y stage and clock."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from fgaf.acquire.devices import Camera, DeviceError, Stage
+from fgaf.acquire.devices import Camera, DeviceError, Stage, XYStage
 from fgaf.acquire.drivers.simulated_camera import CameraOptions, SimulatedCamera
 from fgaf.acquire.drivers.simulated_clock import SimulatedClock
 from fgaf.acquire.drivers.simulated_stage import SimulatedStage, StageOptions
-from fgaf.acquire.rig import Opening
+from fgaf.acquire.drivers.simulated_xy_stage import SimulatedXYStage, XYStageOptions
+from fgaf.acquire.rig import Opening, XYStageTable
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.acquire.tables import parse_table
 
@@ -30,21 +31,46 @@ def open_stage(settings: Mapping[str, Any], opening: Opening) -> Stage:
     return SimulatedStage(options, clock, _simulation(opening).seed)
 
 
+def open_xy_stage(table: XYStageTable, opening: Opening) -> XYStage:
+    """Open the simulated x/y stage.
+
+    Parameters
+    ----------
+    table
+        ``[xy_stage]`` of the rig; for its options see `XYStageOptions`.
+    opening
+        Gives the clock.
+    """
+    options = parse_table(XYStageOptions, table.options, "xy_stage.options")
+    return SimulatedXYStage(
+        options,
+        table.limits_xy_um,
+        opening.clock,
+        table.velocity_valid_s,
+        table.highest_velocity_um_s,
+    )
+
+
 def open_camera(settings: Mapping[str, Any], opening: Opening) -> Camera:
-    """Open the simulated camera before the rig's drive, simulated or real.
+    """Open the simulated camera on the rig's stages, simulated or real.
 
     Parameters
     ----------
     settings
         ``[camera.options]`` of the rig; see `CameraOptions`.
     opening
-        The rig, with its drive open.
+        The rig, with its stages open.
     """
     options = parse_table(CameraOptions, settings, "camera.options")
     if opening.stage is None:
         raise DeviceError("the simulated camera needs the rig's drive for its focus; open it first")
     return SimulatedCamera(
-        options, _simulation(opening), opening.clock, opening.stage, opening.interrupt
+        options,
+        _simulation(opening),
+        opening.clock,
+        opening.stage,
+        opening.xy_stage,
+        opening.interrupt,
     )
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
-from fgaf.acquire.devices import Clock, DeviceError, Frame, Stage
+from fgaf.acquire.devices import Clock, DeviceError, Frame, Stage, XYStage
 from fgaf.acquire.drivers.simulated_stage import SimulatedStage
+from fgaf.acquire.drivers.simulated_xy_stage import SimulatedXYStage
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.acquire.tables import Table
 from fgaf.base.bounds import Bound, ExposureMs, WaitMs
@@ -42,10 +43,9 @@ class CameraOptions(Table):
 class SimulatedCamera:
     """Images the simulated scene at the drive's focus in the middle of the exposure.
 
-    Any drive can be used: of a simulated one the true position of the objective is used, of any
-    other the position it reads back. If the drive also moves the specimen, every x/y position has
-    its own field of view. A plane far out of focus takes seconds, so a request to stop is checked
-    before each of its cells.
+    Any stages can be used: of simulated ones the true positions of objective and specimen are used,
+    of any others the positions read back. Every x/y position has its own field of view. A plane far
+    out of focus takes seconds, so a request to stop is checked before each of its cells.
     """
 
     name = "simulated camera"
@@ -56,12 +56,14 @@ class SimulatedCamera:
         settings: SimulationSettings,
         clock: Clock,
         stage: Stage,
+        xy_stage: XYStage | None,
         interrupt: Interrupt,
     ) -> None:
         self._options = options
         self._settings = settings
         self._clock = clock
         self._stage = stage
+        self._xy_stage = xy_stage
         self._interrupt = interrupt
         self._opened_ns = clock.now_ns()
         self._scenes: dict[tuple[int, int], Scene] = {}
@@ -167,9 +169,12 @@ class SimulatedCamera:
 
     def _place(self) -> tuple[int, int]:
         """Position of the field on the specimen, x and y in whole micrometres."""
-        if not isinstance(self._stage, SimulatedStage):
+        if self._xy_stage is None:
             return (0, 0)
-        x_um, y_um = self._stage.specimen_um()
+        if isinstance(self._xy_stage, SimulatedXYStage):
+            x_um, y_um = self._xy_stage.specimen_um()
+        else:
+            x_um, y_um = self._xy_stage.position_xy_um()
         return round(x_um), round(y_um)
 
     @property

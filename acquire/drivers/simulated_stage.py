@@ -1,4 +1,4 @@
-"""The simulated focus drive and x/y stage."""
+"""The simulated focus drive."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ from fgaf.base.bounds import (
 
 _REMEMBERED_MOVES = 64
 
-_Travel = tuple[PositionUm, PositionUm]
-
 
 class StageOptions(Table):
     """``[stage.options]`` of the simulated drive.
@@ -44,8 +42,6 @@ class StageOptions(Table):
         Oscillation of the objective after a move: its largest first amplitude (smaller after short
         moves), its frequency, and the time in which it decays to 1/e. The read-back does not show
         it.
-    start_xy_um, travel_xy_um, speed_xy_um_s
-        Position of the specimen when opened, its limits in x and y, and its speed along each.
     repeatability_um
         Scatter of the final positions, r.m.s.; the read-back shows it.
     reply_ms
@@ -55,19 +51,13 @@ class StageOptions(Table):
     """
 
     start_um: PositionUm = 0.0
-    travel_um: _Travel = (-1000.0, 1000.0)
+    travel_um: tuple[PositionUm, PositionUm] = (-1000.0, 1000.0)
     speed_um_s: SpeedUmS = 200.0
     acceleration_um_s2: Annotated[float, Bound(1e-3, 1e12, "µm/s²")] = 5000.0
     backlash_um: DistanceUm = 0.4
     ringing_um: DistanceUm = 0.1
     ringing_hz: FrequencyHz = 90.0
     ringing_ms: PollMs = 6.0
-    start_xy_um: _Travel = (0.0, 0.0)
-    travel_xy_um: tuple[_Travel, _Travel] = (
-        (-50_000.0, 50_000.0),
-        (-35_000.0, 35_000.0),
-    )
-    speed_xy_um_s: SpeedUmS = 5000.0
     repeatability_um: DistanceUm = 0.01
     reply_ms: WaitMs = 1.0
     realtime: bool = False
@@ -126,10 +116,7 @@ class Move:
 
 
 class SimulatedStage:
-    """A stepper drive with acceleration, backlash, ringing and scattered final positions.
-
-    It also moves the specimen in x and y, without backlash and ringing.
-    """
+    """A stepper drive with acceleration, backlash, ringing and scattered final positions."""
 
     name = "simulated focus drive"
 
@@ -140,7 +127,6 @@ class SimulatedStage:
         start = options.start_um
         self._moves: deque[Move] = deque(maxlen=_REMEMBERED_MOVES)
         self._moves.append(self._move(clock.now_ns(), start, start, start, options.speed_um_s))
-        self._across = [self._cross(at, at) for at in options.start_xy_um]
 
     @property
     def limits_um(self) -> tuple[float, float]:
@@ -193,49 +179,8 @@ class SimulatedStage:
         move = self._moves[-1]
         return move.seconds(self._clock.now_ns()) < move.duration_s
 
-    @property
-    def limits_xy_um(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Lowest and highest x, and y."""
-        return self._options.travel_xy_um
-
-    def position_xy_um(self) -> tuple[float, float]:
-        """Read x and y back."""
-        self._clock.sleep(self._options.reply_ms / 1e3)
-        return self.specimen_um()
-
-    def move_xy_to(self, x_um: float, y_um: float) -> None:
-        """Start a move of the specimen.
-
-        Raises
-        ------
-        DeviceError
-            It is outside the travel.
-        """
-        for at_um, (low, high) in zip((x_um, y_um), self.limits_xy_um, strict=True):
-            if not low <= at_um <= high:
-                raise DeviceError(
-                    f"{at_um:g} µm is outside the stage's limits {low:g} to {high:g} µm"
-                )
-        self._clock.sleep(self._options.reply_ms / 1e3)
-        self._across = [
-            self._cross(here, there)
-            for here, there in zip(self.specimen_um(), (x_um, y_um), strict=True)
-        ]
-
-    def moving_xy(self) -> bool:
-        """Whether the specimen moves."""
-        self._clock.sleep(self._options.reply_ms / 1e3)
-        now_ns = self._clock.now_ns()
-        return any(move.seconds(now_ns) < move.duration_s for move in self._across)
-
-    def specimen_um(self) -> tuple[float, float]:
-        """True position of the specimen: x and y."""
-        x_um, y_um = (move.motor_um(self._clock.now_ns()) for move in self._across)
-        return x_um, y_um
-
     def stop(self) -> None:
         """Stop at the current position."""
-        self._across = [self._cross(at, at) for at in self.specimen_um()]
         here_um = self._moves[-1].motor_um(self._clock.now_ns())
         self._turn_to(here_um, self._options.speed_um_s)
 
@@ -267,17 +212,6 @@ class SimulatedStage:
     ) -> Move:
         acceleration = self._options.acceleration_um_s2
         return Move(begun_ns, from_um, to_um, engaged_um, speed_um_s, acceleration)
-
-    def _cross(self, from_um: float, to_um: float) -> Move:
-        options = self._options
-        return Move(
-            self._clock.now_ns(),
-            from_um,
-            to_um,
-            from_um,
-            options.speed_xy_um_s,
-            10 * options.speed_xy_um_s,
-        )
 
     def _played_um(self, move: Move, time_ns: int) -> float:
         """Position of the objective: it follows upwards at once, downwards after the play."""

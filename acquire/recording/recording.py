@@ -144,7 +144,7 @@ def record_stacks(
     interrupt = interrupt or Interrupt()
     method = method or Engine(devices, rig.camera, rig.stage, interrupt)
     pace = Timelapse(every_s, devices.clock, interrupt)
-    travel = XYMover(devices.stage, devices.clock, rig.stage, interrupt) if positions else None
+    travel = XYMover(devices, rig.xy_stage, interrupt) if positions else None
     check_series(method, plan, positions, travel)
     check_outputs(paths, plan, devices, overwrite)
     header = _header(devices, rig, labels or Labels(), paths[0], positions)

@@ -25,6 +25,7 @@ from fgaf.acquire import (
     stack_paths,
 )
 from fgaf.acquire.commands.main import main
+from fgaf.acquire.drivers.simulated_xy_stage import SimulatedXYStage
 from fgaf.dataset import RawStack
 
 PLAN = StackPlan(0.5, 1.0)
@@ -92,9 +93,10 @@ def test_every_place_is_visited_in_every_round_and_its_field_named(
         "x_right_r002.stack.h5",
     ]
     with open_rig(rig) as devices:
-        stage: Any = devices.stage
+        stage, across = devices.stage, devices.xy_stage
         recorded = record_stacks(devices, rig, PLAN, paths, every_s=20, positions=PLACES)
-        assert stage.specimen_um() == (0, 0)
+        assert isinstance(across, SimulatedXYStage)
+        assert across.specimen_um() == (0, 0)
         assert abs(stage.position_um()) < 0.05
     assert recorded.late == ()
     headers, begun, first = [], [], []
@@ -123,8 +125,8 @@ def test_without_positions_the_header_says_so(rig: Rig, tmp_path: Path) -> None:
 
 
 IMPOSSIBLE = [
-    Wrong("stage.x_limits_um=[-100, 600]", r"position left at .* limits -100 to 600 µm in x"),
-    Wrong("stage.y_limits_um=[-10, 100]", r"position right at .* limits -10 to 100 µm in y"),
+    Wrong("xy_stage.x_limits_um=[-100, 600]", r"position left at .* limits -100 to 600 µm in x"),
+    Wrong("xy_stage.y_limits_um=[-10, 100]", r"position right at .* limits -10 to 100 µm in y"),
     Wrong("stage.limits_um=[-4, 2.5]", r"position left at .*: planes from 1 to 3 µm"),
 ]
 
@@ -141,7 +143,7 @@ def test_the_whole_list_is_checked_before_anything_moves(
 
 
 class Stuck:
-    """The rig's stage, of which x and y stop half way from some move on."""
+    """The rig's x/y stage, which stops half way from some move on."""
 
     def __init__(self, stage: Any, after: int) -> None:
         self._stage, self._left = stage, after
@@ -152,10 +154,6 @@ class Stuck:
     @property
     def limits_xy_um(self) -> Any:
         return self._stage.limits_xy_um
-
-    @property
-    def limits_um(self) -> Any:
-        return self._stage.limits_um
 
     @property
     def name(self) -> str:
@@ -181,7 +179,7 @@ def test_x_and_y_that_do_not_arrive_are_an_error_that_says_where_they_are(
 ) -> None:
     paths = stack_paths(tmp_path, name="x", positions=PLACES)
     with open_rig(rig) as devices:
-        devices.stage = Stuck(devices.stage, after)
+        devices.xy_stage = Stuck(devices.xy_stage, after)
         with pytest.raises(DeviceError, match=says):
             record_stacks(devices, rig, PLAN, paths, positions=PLACES)
 
@@ -198,7 +196,7 @@ def test_an_interrupt_brings_x_and_y_back(rig: Rig, tmp_path: Path) -> None:
 
     says = r"at position right; .*1 of 2 stacks were done; the drive is back at .*x, y are back at"
     with open_rig(rig) as devices:
-        stage: Any = devices.stage
+        stage: Any = devices.xy_stage
         with pytest.raises(FgafError, match=says):
             record_stacks(
                 devices,

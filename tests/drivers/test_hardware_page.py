@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ import pytest
 from pydantic import BaseModel
 
 from fgaf.acquire.drivers.asi import AsiSettings
+from fgaf.acquire.drivers.asi_xy_stage import AsiXYSettings
 from fgaf.acquire.drivers.basler_settings import BaslerSettings
 from fgaf.acquire.drivers.mmcore_camera import MmcoreCameraSettings
 from fgaf.acquire.drivers.mmcore_stage import MmcoreStageSettings
+from fgaf.acquire.drivers.mmcore_xy_stage import MmcoreXYSettings
 from fgaf.acquire.drivers.prior import PriorSettings
+from fgaf.acquire.drivers.prior_xy_stage import PriorXYSettings
 from fgaf.acquire.drivers.replay import ReplayCameraSettings, ReplayStageSettings
 from fgaf.acquire.drivers.simulated_camera import CameraOptions
 from fgaf.acquire.rig import load_rig
@@ -35,6 +39,11 @@ STAGES: dict[str, type[BaseModel]] = {
     "prior": PriorSettings,
     "replay": ReplayStageSettings,
 }
+XY_STAGES: dict[str, type[BaseModel]] = {
+    "asi": AsiXYSettings,
+    "mmcore": MmcoreXYSettings,
+    "prior": PriorXYSettings,
+}
 
 
 @pytest.mark.parametrize("text", RIGS, ids=lambda text: text.splitlines()[0])
@@ -45,6 +54,10 @@ def test_every_rig_on_the_page_is_valid(text: str, tmp_path: Path) -> None:
     settings = {"exposure_ms": rig.camera.exposure_ms, **rig.camera.options}
     parse_table(CAMERAS[rig.camera.driver], settings, "camera.options")
     parse_table(STAGES[rig.stage.driver], rig.stage.options, "stage.options")
+    if rig.xy_stage is not None:
+        kind = XY_STAGES[rig.xy_stage.driver or rig.stage.driver]
+        parse_table(kind, rig.xy_stage.options, "xy_stage.options")
+        assert all(map(math.isfinite, sum(rig.xy_stage.limits_xy_um, ())))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +67,7 @@ def test_every_rig_on_the_page_is_valid(text: str, tmp_path: Path) -> None:
         (PriorSettings, "port"),
         (BaslerSettings, "serial_number"),
         (MmcoreCameraSettings, "device"),
-        (MmcoreStageSettings, "xy_device"),
+        (MmcoreXYSettings, "device"),
         (MmcoreStageSettings, "speed.property"),
     ],
 )

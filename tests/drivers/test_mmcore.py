@@ -37,6 +37,7 @@ from fgaf.acquire.devices import (
 )
 from fgaf.acquire.drivers.mmcore_camera import MmcoreCameraSettings, _binning_of
 from fgaf.acquire.drivers.mmcore_stamps import Arrivals, Pace
+from fgaf.acquire.rig import XYStageTable
 from fgaf.base.log import recording
 from fgaf.dataset import Optics, RawStack
 
@@ -117,11 +118,13 @@ def test_a_stack_is_taken_and_the_drive_goes_home(never_busy: int, tmp_path: Pat
         assert stack.planes["exposure_us"].tolist() == [2000.0] * 5
 
 
+LIMITS = XYStageTable(x_limits_um=(-50, 50), y_limits_um=(-50, 50))
+TABLE = LIMITS.model_copy(update={"options": {"device": "Table"}})
+
+
 def test_positions_are_visited_and_x_and_y_come_back(tmp_path: Path) -> None:
     devices = [load("Drive"), load("Eye"), load("Table")]
-    rig = make_rig(load=devices, xy_device="Table")
-    stage = rig.stage.model_copy(update={"x_limits_um": (-50, 50), "y_limits_um": (-50, 50)})
-    rig = rig.model_copy(update={"stage": stage})
+    rig = make_rig(load=devices).model_copy(update={"xy_stage": TABLE})
     places = (Position("a", 10, 20), Position("b", -30, 5))
     with open_rig(rig) as opened:
         paths = stack_paths(tmp_path, name="x", positions=places)
@@ -130,14 +133,10 @@ def test_positions_are_visited_and_x_and_y_come_back(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x_a.stack.h5", "x_b.stack.h5"]
 
 
-def test_a_configuration_without_x_and_y_is_named(tmp_path: Path) -> None:
-    rig = make_rig()
-    stage = rig.stage.model_copy(update={"x_limits_um": (-50, 50), "y_limits_um": (-50, 50)})
-    rig = rig.model_copy(update={"stage": stage})
-    places = (Position("a", 10, 20),)
-    paths = stack_paths(tmp_path, positions=places)
-    with open_rig(rig) as opened, pytest.raises(SettingError, match="configuration has no x/y"):
-        record_stacks(opened, rig, PLAN, paths, positions=places)
+def test_a_configuration_without_x_and_y_is_named() -> None:
+    rig = make_rig().model_copy(update={"xy_stage": LIMITS})
+    with pytest.raises(SettingError, match="configuration has no x/y"):
+        open_rig(rig)
 
 
 def test_the_command_takes_one_with_a_configuration_file(config: Path, tmp_path: Path) -> None:
