@@ -7,10 +7,12 @@ as from a camera of that size; the latency counts from the middle of the exposur
 forwards, then backwards, so that cells do not jump.
 
 Beside the loop stand, in the same run: the loop with PyTorch's eager network in place of MODEL
-(where MODEL is an export and --checkpoint is given), and the search for heads
-(`fgaf.curate.detection.detect`) in every whole frame.
+(where MODEL is an export and --checkpoint is given), the search for heads
+(`fgaf.curate.detection.detect`) in every whole frame, and the processor time of following the cells
+and searching a strip, without a depth (with --tracker this alone).
 
-Run ``python benchmarks/live.py MODEL [--checkpoint RUN] [--seconds 10] [--soak 600]``.
+Run ``python benchmarks/live.py MODEL [--checkpoint RUN] [--seconds 10] [--soak 600]``, or
+``python benchmarks/live.py --tracker``.
 """
 
 # ruff: noqa: D102 - the protocols say what the methods of the devices do
@@ -26,13 +28,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from fgaf.acquire import Devices, Frame, Rig, WallClock, load_rig
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.curate.detection.detect import detect
+from fgaf.curate.detection.network import shipped
+from fgaf.curate.detection.scale import HEAD_UM
 from fgaf.model.inference.depth import DepthModel
 from fgaf.model.live import Live
 from fgaf.model.live.loop import open_live
+from fgaf.model.live.tracker import Tracker
 
 SHAPE, CELLS = (1200, 1920), 10
 RATE_HZ, EVERY, LOOP = 164, 4, 164
@@ -159,6 +165,21 @@ def run(
     }
 
 
+def tracker_ms(rig: Rig, loop: list[Image], interval_s: float) -> tuple[float, int]:
+    """Processor time per frame of following and searching, ms, and the cells followed."""
+    tracker = Tracker(
+        SHAPE, float(rig.optics.pixel_size_um or np.nan), HEAD_UM[0], shipped(exact=False)
+    )
+    with threadpool_limits(1, "blas"):
+        for number in range(2 * len(loop)):
+            if number == len(loop):
+                begun_s = time.process_time()
+            frame, time_ns = loop[number % len(loop)], round((number + 1) * interval_s * 1e9)
+            tracker.follow(frame, time_ns, Still().position_um())
+            tracker.begin(tracker.search(frame, time_ns), time_ns)
+    return 1e3 * (time.process_time() - begun_s) / len(loop), len(tracker.known)
+
+
 def resident_mb() -> float:
     """Resident memory of this process."""
     if sys.platform == "linux":
@@ -188,10 +209,17 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=CELLS)
     parser.add_argument("--frames", type=int, default=LOOP, help="Length of the loop.")
     parser.add_argument("--keep", type=Path, help="Keep the drawn frames here (.npy).")
+    parser.add_argument("--tracker", action="store_true", help="Only follow and search, no model.")
     options = parser.parse_args()
     rig, loop = load_rig("sim"), drawn(options.cells, options.frames, options.keep)
-    model = open_live(options.model)
     fast, slow = 1 / RATE_HZ, EVERY / RATE_HZ
+    spent_ms, known = tracker_ms(rig, loop[::EVERY], slow)
+    print(
+        f"following {known} cells and searching a strip  {spent_ms:.1f} ms of processor per frame"
+    )
+    if options.tracker:
+        return
+    model = open_live(options.model)
     say(f"at {RATE_HZ} frames/s", run(model, rig, loop, fast, options.seconds))
     if options.checkpoint:
         eager = open_live(options.checkpoint)

@@ -162,7 +162,8 @@ class HeadNetwork:
         pad = [(0, 0), (0, -rows % 8), (0, -columns % 8)]
         if not hasattr(self._local, "request"):
             self._local.request = self._compiled.create_infer_request()
-        (out,) = self._local.request.infer([np.pad(contrast, pad)[:, None]]).values()
+        image = np.pad(contrast, pad)[:, None]
+        (out,) = self._local.request.infer([image], share_inputs=True, share_outputs=True).values()
         maps = np.array(out[:, :, : -(-rows // STRIDE), : -(-columns // STRIDE)])
         logits = np.clip(self._factor * maps[:, :2] + self._constant, -30, 30)
         maps[:, :2] = 1 / (1 + np.exp(-logits))

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image as Picture
 from scipy import ndimage
 
 from fgaf.base.errors import SettingError
+from fgaf.curate.detection.resample import resampled
 
 Floats = npt.NDArray[np.float64]
 Image = npt.NDArray[Any]
@@ -75,25 +75,24 @@ class Scale:
         return rows, columns
 
     def contrast(self, image: Image) -> npt.NDArray[np.float32]:
-        """Resample an image to the working grid, relative to the local background.
+        """Resample images to the working grid, relative to the local background.
 
         The background is the mean over about 4 head lengths, which removes uneven illumination.
 
         Parameters
         ----------
         image
-            (Y, X) grey values.
+            (Y, X) grey values, or a stack of such images (N, Y, X).
 
         Returns
         -------
-        (y, x) float32: image / background - 1.
+        (y, x) or (N, y, x) float32: image / background - 1.
         """
-        rows, columns = self.shape_of((image.shape[0], image.shape[1]))
-        seen = Picture.fromarray(np.asarray(image, dtype=np.float32))
-        right, bottom = min(columns * self.zoom, seen.width), min(rows * self.zoom, seen.height)
-        box = (0.0, 0.0, right, bottom)
-        small = np.array(seen.resize((columns, rows), Picture.Resampling.HAMMING, box=box))
-        ground = ndimage.uniform_filter(small, _GROUND, mode="reflect")
+        small = np.asarray(image, dtype=np.float32)
+        shape = self.shape_of((small.shape[-2], small.shape[-1]))
+        for axis, count in zip((-2, -1), shape, strict=True):
+            small = resampled(small, axis, count, min(count * self.zoom, small.shape[axis]))
+        ground = ndimage.uniform_filter(small, _GROUND, mode="reflect", axes=(-2, -1))
         np.maximum(ground, np.float32(0.5), out=ground)
         small /= ground
         small -= 1

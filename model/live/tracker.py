@@ -30,10 +30,12 @@ Image = npt.NDArray[Any]
 
 _WINDOW: Final = 40
 """Side of the window around a known cell, in pixels of the working grid."""
-_STRIP: Final = 64
-"""Height of a strip, in pixels of the working grid, without the overlap with its neighbours."""
+_STRIP: Final = 128
+"""Height of a strip, in pixels of the working grid, without the overlap with its neighbours: high
+enough for the overlap to matter little, low enough for its search to take no longer than the rest
+of a frame."""
 _SHARED: Final = REACH // 2
-SEARCH_S: Final = 1 / 41
+SEARCH_S: Final = 2 / 41
 """Interval between searches of a strip: frames of 1200 rows are searched in a quarter of a
 second."""
 _GATE: Final = 3.5
@@ -267,8 +269,8 @@ class Tracker:
             )
             for track in self._tracks
         ]
-        windows = np.stack(
-            [self._scale.contrast(pixels[y : y + side, x : x + side]) for y, x in corners]
+        windows = self._scale.contrast(
+            np.stack([pixels[y : y + side, x : x + side] for y, x in corners])
         )
         known = self._finder.heads(windows, self._settings.least_score_known, self._kind)
         found = []
