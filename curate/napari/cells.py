@@ -14,7 +14,7 @@ from fgaf.curate.napari.colours import MARKS, Colours
 from fgaf.curate.napari.gallery import Gallery
 from fgaf.curate.napari.shortcuts import DECIDE, Shortcut
 from fgaf.curate.session.annotation_controller import REASONS, AnnotationController
-from fgaf.curate.session.catalogue import Catalogue, Entry
+from fgaf.curate.session.catalogue import Catalogue
 from fgaf.curate.session.closeup import Closeups
 from fgaf.curate.session.thumbnails import RawCut, Thumbnails
 
@@ -64,7 +64,6 @@ class Cells:
         self._go, self._run, self._leave = go, run, leave
         self._keys = {key: s.action for s in shortcuts if s.action in DECIDE for key in s.keys}
         self._catalogue = Catalogue(controller.session)
-        self._entries: list[Entry] = []
         self._cut: RawCut | None = None
         self._thumbnails: Thumbnails | None = None
         self._dock: Any = None
@@ -97,11 +96,11 @@ class Cells:
         if cut.stacks != state.stacks:
             cut.stacks = dict(state.stacks)
             thumbnails.retry()
-        entries = self._catalogue.of(controller.queue, controller.names)
-        same = len(entries) == len(self._entries) and all(map(_is, entries, self._entries))
-        if not same:
-            self._entries = entries
-            gallery.show_entries(entries)
+        changes = self._catalogue.changes(controller.queue, controller.names)
+        if changes is None:
+            gallery.show_entries(self._catalogue.of(controller.queue, controller.names))
+        elif changes:
+            gallery.renew(changes)
         gallery.show_in_view(controller.name or "")
 
     def dye(self, colours: Colours) -> None:
@@ -139,7 +138,7 @@ class Cells:
         gallery.left.connect(self._leave)
         gallery.destroyed.connect(self._gone)
         state = self._controller.session.state
-        self._entries = []
+        self._catalogue = Catalogue(self._controller.session)
         self._cut = RawCut(Closeups(state.settings.patch_px, state.head_um))
         self._thumbnails = Thumbnails(self._cut)
         gallery.show_pictures(self._thumbnails)
@@ -163,7 +162,3 @@ class Cells:
         if self._thumbnails is not None:
             self._thumbnails.close()
         self.gallery = None
-
-
-def _is(one: object, other: object) -> bool:
-    return one is other

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -92,7 +93,9 @@ class AnnotationController:
         self._clock = clock
         self._touched = clock()
         self._seconds = 0.0
-        self._counted, self._left = (0, 0), 0
+        self._listed: set[str] = set()
+        self._open: set[str] = set()
+        self._read = 0
         self.names: list[str] = []
         self.name: str | None = None
         self.plane = 0
@@ -126,11 +129,7 @@ class AnnotationController:
     @property
     def left(self) -> int:
         """Cells of the queue that are not done."""
-        counted = (len(self.session.records), len(self.names))
-        if counted != self._counted:
-            self._counted = counted
-            self._left = sum(not self.done(name) for name in self.names)
-        return self._left
+        return len(self._to_do())
 
     def done(self, name: str) -> bool:
         """Whether a cell of the queue is done."""
@@ -139,13 +138,13 @@ class AnnotationController:
     def show(self, queue: QueueSettings) -> None:
         """Start another queue, at its first open cell."""
         self.queue = queue
-        self.names, self._counted = self._queue(), (0, 0)
+        self._list()
         self.name = None
         self.first_open()
 
     def refresh(self) -> None:
         """Add new cells to the queue; the current cell stays in view."""
-        self.names, self._counted = self._queue(), (0, 0)
+        self._list()
         if self.name not in self.names:
             self.name = None
             self.first_open()
@@ -180,8 +179,8 @@ class AnnotationController:
     def show_cell(self, name: str) -> None:
         """Show a cell, also one that is not in the queue: it then comes at its end."""
         self.go(name)
-        if name not in self.names:
-            self.names.append(name)
+        if name not in self._listed:
+            self._enlist(name, len(self.names))
 
     def next(self) -> str:
         """Go to the next cell of the queue."""
@@ -206,7 +205,8 @@ class AnnotationController:
 
     def first_open(self) -> str:
         """Go to the first cell that is not done; stay if all are done."""
-        name = next((name for name in self.names if not self.done(name)), None)
+        to_do = self._to_do()
+        name = next((name for name in self.names if name in to_do), None)
         if name is None and self.name is None and self.names:
             name = self.names[0]
         if name is not None:
@@ -346,8 +346,8 @@ class AnnotationController:
             plane = min(self.plane, stack.n_planes - 1)
             cell = cell_at(stack, ref, state, plane, y, x, self.annotator)
         self.session.add_cell(cell)
-        where = self.names.index(self.name) + 1 if self.name in self.names else len(self.names)
-        self.names.insert(where, cell.id)
+        where = self.names.index(self.name) + 1 if self.name in self._listed else len(self.names)
+        self._enlist(cell.id, where)
         self.go(cell.id)
         return f"added {cell.id}"
 
@@ -384,18 +384,40 @@ class AnnotationController:
         if not self.session.state.usable(self.session.state.cells[name]):
             raise FgafError(f"the raw file of {name} cannot be used: nothing can be decided on it")
 
-    def _queue(self) -> list[str]:
+    def _list(self) -> None:
+        """Make the queue anew."""
         state = self.session.state
         names = queue_of(state, self.queue, self.annotator)
-        return [name for name in names if state.usable(state.cells[name])]
+        self.names = [name for name in names if state.usable(state.cells[name])]
+        self._listed = set(self.names)
+        self._open = {name for name in self.names if not self.done(name)}
+        self._read = len(self.session.records)
+
+    def _enlist(self, name: str, at: int) -> None:
+        """Put a cell into the queue."""
+        self.names.insert(at, name)
+        self._listed.add(name)
+        if not self.done(name):
+            self._open.add(name)
+
+    def _to_do(self) -> set[str]:
+        """Cells of the queue that are not done."""
+        records = self.session.records
+        if self._read != len(records):
+            changed = self.session.changed_since(self._read)
+            changed = self._listed if changed is None else changed & self._listed
+            self._open -= changed
+            self._open |= {name for name in changed if not self.done(name)}
+            self._read = len(records)
+        return self._open
 
     def _on(self) -> None:
         """Go to the next open cell after this one, else to the first open one."""
-        here = self.names.index(self.name) if self.name in self.names else -1
-        for name in self.names[here + 1 :] + self.names[: here + 1]:
-            if not self.done(name):
-                self.go(name)
-                return
+        here = self.names.index(self.name) if self.name in self._listed else -1
+        to_do = self._to_do()
+        later = chain(islice(self.names, here + 1, None), islice(self.names, here + 1))
+        if (name := next((name for name in later if name in to_do), None)) is not None:
+            self.go(name)
 
     def _seen(self, cell: CellState) -> npt.NDArray[np.intp] | None:
         """Planes in which a cell is seen; None where no pictures are at hand."""
@@ -408,7 +430,7 @@ class AnnotationController:
     def _along(self, by: int) -> str:
         if not self.names:
             return "there is no cell in this queue"
-        here = self.names.index(self.name) if self.name in self.names else 0
+        here = self.names.index(self.name) if self.name in self._listed else 0
         to = here + by
         if not 0 <= to < len(self.names):
             return "this is the last cell" if by > 0 else "this is the first cell"
@@ -437,7 +459,7 @@ class AnnotationController:
 
     def _purpose(self, name: str) -> Purpose:
         """The purpose of a decision on a cell, which may be outside of the queue."""
-        return self.queue.purpose if name in self.names else "label"
+        return self.queue.purpose if name in self._listed else "label"
 
     def _touch(self) -> None:
         now = self._clock()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -130,14 +130,24 @@ def listed(entries: Iterable[Entry], which: Filter, sort: Sort = "position") -> 
     sort
         See `SORTS`; equal ones by position.
     """
-    keys: dict[Sort, Any] = {
-        "position": lambda _: (),
-        "uncertainty": lambda entry: entry.confidence or 0.0,
-        "name": lambda entry: natural(entry.name),
-        "focus": lambda entry: _LAST if entry.focus_um is None else entry.focus_um,
+    return sorted(filter(which.shows, entries), key=sort_key(sort))
+
+
+def sort_key(sort: Sort) -> Callable[[Entry], Any]:
+    """Key that sorts entries.
+
+    Parameters
+    ----------
+    sort
+        See `SORTS`; equal ones by position.
+    """
+    keys: dict[Sort, Callable[[Entry], Any]] = {
+        "position": lambda entry: entry.place,
+        "uncertainty": lambda entry: (entry.confidence or 0.0, entry.place),
+        "name": lambda entry: (natural(entry.name), entry.place),
+        "focus": lambda entry: (_LAST if entry.focus_um is None else entry.focus_um, entry.place),
     }
-    shown = sorted(filter(which.shows, entries), key=lambda entry: entry.place)
-    return sorted(shown, key=keys[sort])
+    return keys[sort]
 
 
 def natural(text: str) -> tuple[Any, ...]:
@@ -194,8 +204,9 @@ class Catalogue:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._made: dict[str, tuple[Any, Entry]] = {}
-        self._made_of: tuple[Any, ...] = ()
+        self._made: dict[str, Entry] = {}
+        self._made_of: tuple[bool, int] | None = None
+        self._state: State | None = None
         self._read = 0
 
     def of(self, queue: QueueSettings, names: Collection[str]) -> list[Entry]:
@@ -211,33 +222,38 @@ class Catalogue:
         names
             The cells of that queue.
         """
-        state, records = self._session.state, self._session.records
-        cells: Collection[str] = (
-            [n for n in names if n in state.cells] if queue.blind else state.cells
-        )
-        made_of = (state, queue.blind, len(cells))
-        new = records[self._read :]
-        if (
-            made_of[1:] == self._made_of[1:]
-            and state is self._made_of[0]
-            and all(record["record"] != "undo" for record in new)
-        ):
-            made = self._made
-            cells = {str(record["cell"]) for record in new if record.get("cell") in made}
-        else:
-            made = {}
-        stacks = {fingerprint: i for i, fingerprint in enumerate(state.stacks)}
-        for name in cells:
-            cell, before = state.cells[name], self._made.get(name)
-            key = (
-                *(queue.blind, cell.label, cell.second, cell.review, cell.suggestion),
-                *(cell.y.tobytes(), cell.x.tobytes()),
-            )
-            if before is None or before[0] != key:
-                before = key, _entry(cell, state, queue.blind, stacks[cell.stack])
-            made[name] = before
-        self._made, self._made_of, self._read = made, made_of, len(records)
-        return [entry for _, entry in made.values()]
+        if self.changes(queue, names) is None:
+            state = self._session.state
+            listed = (n for n in names if n in state.cells) if queue.blind else state.cells
+            self._made = {name: self._entry(name, queue) for name in listed}
+            self._made_of, self._state = self._key(queue, names), state
+            self._read = len(self._session.records)
+        return list(self._made.values())
+
+    def changes(self, queue: QueueSettings, names: Collection[str]) -> list[Entry] | None:
+        """Entries that are new since the cells were last listed; None where all must be listed.
+
+        Parameters
+        ----------
+        queue, names
+            As of `of`.
+        """
+        changed = self._session.changed_since(self._read)
+        same = self._state is self._session.state and self._made_of == self._key(queue, names)
+        if changed is None or not same:
+            return None
+        self._read = len(self._session.records)
+        new = {name: self._entry(name, queue) for name in changed if name in self._made}
+        new = {name: entry for name, entry in new.items() if entry != self._made[name]}
+        self._made |= new
+        return list(new.values())
+
+    def _key(self, queue: QueueSettings, names: Collection[str]) -> tuple[bool, int]:
+        return queue.blind, len(names if queue.blind else self._session.state.cells)
+
+    def _entry(self, name: str, queue: QueueSettings) -> Entry:
+        state = self._session.state
+        return _entry(state.cells[name], state, queue.blind)
 
 
 def status_of(cell: CellState, blind: bool = False) -> CellStatus:
@@ -260,7 +276,7 @@ def status_of(cell: CellState, blind: bool = False) -> CellStatus:
     return "kept" if decision.kept else "unsure" if decision.verdict == "unsure" else "rejected"
 
 
-def _entry(cell: CellState, state: State, blind: bool, stack: int) -> Entry:
+def _entry(cell: CellState, state: State, blind: bool) -> Entry:
     decision: Decision | None = cell.second if blind else cell.decision
     suggestion = None if blind else cell.suggestion
     focus_um = None if suggestion is None else suggestion.focus_um
@@ -278,6 +294,6 @@ def _entry(cell: CellState, state: State, blind: bool, stack: int) -> Entry:
         sample=state.stacks[cell.stack].sample_id,
         confidence=None if suggestion is None else suggestion.confidence,
         focus_um=focus_um,
-        place=(stack, *reading_order(cell, state.settings.patch_px)),
+        place=(list(state.stacks).index(cell.stack), *reading_order(cell, state.settings.patch_px)),
         picture=Picture(cell.stack, plane, float(cell.y[plane]), float(cell.x[plane])),
     )

@@ -14,12 +14,13 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Self, TypedDict, Unpack
+from typing import Final, Self, TypedDict, Unpack
 
 from fgaf.base.errors import ExistsError, FgafError
 from fgaf.base.files import make_folder, require_new
 from fgaf.curate.detection.crop import PatchSettings
 from fgaf.curate.detection.scale import HEAD_UM
+from fgaf.curate.session.history import ACTIONS, History
 from fgaf.curate.session.journal import (
     FORMAT,
     FORMAT_VERSION,
@@ -31,7 +32,6 @@ from fgaf.curate.session.journal import (
 )
 from fgaf.curate.session.places import beside, file_name, find_files, problem_of
 from fgaf.curate.session.state import (
-    ACTIONS,
     CellState,
     Purpose,
     StackRef,
@@ -45,9 +45,11 @@ from fgaf.curate.session.state import (
     read_state,
     stack_record,
     suggestion_record,
-    undo_and_redo,
 )
 from fgaf.dataset.storage.header import software
+
+_ON_A_CELL: Final = ("decision", "reopen", "nudge", "suggestion")
+"""Kinds of records that change one cell."""
 
 
 class Details(TypedDict, total=False):
@@ -83,6 +85,7 @@ class Session:
         self.torn = torn
         self._journal = journal
         self._state: State | None = None
+        self._history: History | None = None
         self._problems: dict[str, str] = {}
 
     @classmethod
@@ -255,6 +258,25 @@ class Session:
             self._state.problems = self._problems
         return self._state
 
+    def changed_since(self, read: int) -> set[str] | None:
+        """Names of the cells that the records after the first `read` are about.
+
+        Parameters
+        ----------
+        read
+            How many records were known.
+
+        Returns
+        -------
+        The names; None where more changed, such as the list of cells.
+        """
+        changed = {
+            str(origin["cell"]) if origin["record"] in _ON_A_CELL else None
+            for origin in map(self._origin, self.records[read:])
+        }
+        names = {name for name in changed if name is not None}
+        return names if len(names) == len(changed) else None
+
     def begin(
         self,
         stacks: Sequence[StackRef],
@@ -412,11 +434,12 @@ class Session:
         FgafError
             There is none.
         """
-        done, _ = undo_and_redo(self.records, annotator)
+        done = self._follow().to_undo(annotator)
         if not done:
             raise FgafError(f"there is no action of {annotator} left to undo")
-        self._undo(done[-1].numbers, annotator)
-        return [self._record(number) for number in done[-1].numbers]
+        numbers = list(done[-1].numbers)
+        self._undo(numbers, annotator)
+        return [self._record(number) for number in numbers]
 
     def redo_last(self, annotator: str) -> list[Record]:
         """Redo the step of an annotator's latest undo. Returns the records of that step.
@@ -426,11 +449,12 @@ class Session:
         FgafError
             There is none.
         """
-        _, back = undo_and_redo(self.records, annotator)
+        back = self._follow().to_redo(annotator)
         if not back:
             raise FgafError("nothing to redo")
-        self._undo(back[-1].numbers, annotator)
-        return [self._origin(self._record(number)) for number in back[-1].numbers]
+        numbers = list(back[-1].numbers)
+        self._undo(numbers, annotator)
+        return [self._origin(self._record(number)) for number in numbers]
 
     def _undo(self, numbers: Sequence[int], annotator: str) -> list[int]:
         return self._append(
@@ -459,11 +483,16 @@ class Session:
             self._state = None
         elif undone:
             names = {str(record["cell"]) for record in undone} & state.cells.keys()
-            read_again(state, self.records, names)
+            read_again(state, self._follow(), names)
         else:
             for record in numbered:
                 apply(state, record)
         return [int(record["number"]) for record in numbered]
+
+    def _follow(self) -> History:
+        if self._history is None:
+            self._history = History(self.records)
+        return self._history.follow()
 
     def _record(self, number: int) -> Record:
         at = bisect_left(self.records, number, key=lambda record: int(record["number"]))

@@ -21,7 +21,7 @@ Records with the same `step` were made at once, and are undone at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Self, get_args
@@ -31,6 +31,7 @@ import numpy as np
 from fgaf.base.errors import FormatError
 from fgaf.curate.detection.crop import AT_BORDER, OFF_STACK, PatchSettings, fits, planes_round
 from fgaf.curate.detection.scale import HEAD_UM, Floats
+from fgaf.curate.session.history import History
 from fgaf.curate.session.journal import JOURNAL, Record
 from fgaf.curate.session.places import file_name, place_of, read_path, written_path
 from fgaf.dataset.raw import SUFFIX, RawStack
@@ -54,8 +55,6 @@ _KINDS: Final = (
     "undo",
     "repair",
 )
-ACTIONS: Final = ("decision", "reopen", "nudge", "cell")
-"""Kinds of records that a person makes, and can undo."""
 
 
 @dataclass(frozen=True)
@@ -346,8 +345,8 @@ def read_state(records: Sequence[Record], folder: Path = Path()) -> State:
     FormatError
         A record is incomplete, or of a kind that this program does not know.
     """
-    undone = undone_numbers(records)
     try:
+        history = History(records)
         head = records[0]
         state = State(
             PatchSettings(**head["settings"]),
@@ -358,88 +357,31 @@ def read_state(records: Sequence[Record], folder: Path = Path()) -> State:
             begun_in=head.get("folder", ""),
         )
         for record in records:
-            if int(record["number"]) not in undone:
+            if record["record"] != "undo" and history.counts(record):
                 apply(state, record)
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{folder / JOURNAL}: a record cannot be read ({error})") from error
     return state
 
 
-def read_again(state: State, records: Sequence[Record], names: Collection[str]) -> None:
+def read_again(state: State, history: History, names: Iterable[str]) -> None:
     """Compute some cells of a state once more, as after an undo.
 
     Parameters
     ----------
     state
         It is changed.
-    records
-        All lines of the journal, in order.
+    history
+        The records that count.
     names
         Cells that the state has.
     """
-    undone = undone_numbers(records)
-    for record in records:
-        name = str(record.get("cell", ""))
-        if name in names and int(record["number"]) not in undone:
+    for name in names:
+        for record in history.of_cell(name):
             if record["record"] == "cell":
                 state.cells[name] = _cell(record)
             else:
                 _apply_to_cell(state.cells[name], record)
-
-
-def undone_numbers(records: Sequence[Record]) -> set[int]:
-    """Numbers of the records that are undone, and not redone."""
-    undone: set[int] = set()
-    for record in reversed(records):
-        if record["record"] == "undo" and int(record["number"]) not in undone:
-            undone.add(int(record["of"]))
-    return undone
-
-
-@dataclass
-class Step:
-    """Records of one person that are undone, or redone, at once.
-
-    Attributes
-    ----------
-    numbers
-        Numbers of the records, in order.
-    mark
-        Their `step`; None for a record on its own.
-    """
-
-    numbers: list[int]
-    mark: int | None = None
-
-
-def undo_and_redo(records: Sequence[Record], annotator: str) -> tuple[list[Step], list[Step]]:
-    """Steps that an annotator can undo, and undos that they can redo; the next one last.
-
-    Parameters
-    ----------
-    records
-        Lines of the journal, in order.
-    annotator
-        The person whose records are used.
-    """
-    done: list[Step] = []
-    back: list[Step] = []
-    undone: dict[int, int] = {}
-    for record in records:
-        if record.get("annotator") != annotator:
-            continue
-        number = int(record["number"])
-        if record["record"] in ACTIONS:
-            _put(done, number, record)
-            back.clear()
-        elif record["record"] == "undo":
-            of = int(record["of"])
-            undone[number] = undone.get(of, of)
-            if _taken(done, of):
-                _put(back, number, record)
-            elif _taken(back, of):
-                _put(done, undone[number], record)
-    return done, back
 
 
 def apply(state: State, record: Record) -> None:
@@ -536,26 +478,6 @@ def suggestion_record(cell: str, suggestion: Suggested) -> Record:
         Its focus and confidence.
     """
     return {"record": "suggestion", "cell": cell} | asdict(suggestion)
-
-
-def _put(steps: list[Step], number: int, record: Record) -> None:
-    """Add a number to the latest step if the record belongs to it, else as a step of its own."""
-    mark = record.get("step")
-    if mark is not None and steps and steps[-1].mark == mark:
-        steps[-1].numbers.append(number)
-    else:
-        steps.append(Step([number], mark))
-
-
-def _taken(steps: list[Step], number: int) -> bool:
-    """Take a number out of its step, and say whether it was in one."""
-    for step in reversed(steps):
-        if number in step.numbers:
-            step.numbers.remove(number)
-            if not step.numbers:
-                steps.remove(step)
-            return True
-    return False
 
 
 def _apply_stack(state: State, record: Record) -> None:
