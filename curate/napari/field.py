@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from napari.layers import Image, Points, Shapes
 from napari.viewer import Viewer
 
@@ -71,6 +72,7 @@ class Field:
         self._fitted: tuple[Any, ...] = ()
         self._redraw: Callable[[], None] | None = None
         self._way: tuple[Any, ...] = ()
+        self._look: dict[str, Any] = {}
         self._events: tuple[tuple[Any, Callable[[Any], None]], ...] = (
             (viewer.dims.events.current_step, self._slid),
             (viewer.layers.events.removed, self._removed),
@@ -213,22 +215,35 @@ class Field:
             return
         if self._way[:1] != drawn[:1]:
             path.selected_data = set()
-            path.data = []
-            if len(way):
+            if len(way) and path.nshapes:
+                path.data = [way]
+            elif len(way):
                 path.add(way, shape_type="path", edge_color=_BLUE, edge_width=1, face_color="#0000")
+            else:
+                path.data = []
+        if self._way[-1:] != (centres,) or len(centres.data) != len(way):
+            self._look = {}
         self._way = drawn
         if not np.array_equal(centres.data, way):
             centres.data = way
-        if not len(way):
-            return
-        jumps = np.isin(np.arange(len(way)), cell.jump)
+        if len(way):
+            self._dye_centres(centres, np.isin(np.arange(len(way)), cell.jump), plane)
+
+    def _dye_centres(self, centres: Points, jumps: npt.NDArray[np.bool_], plane: int) -> None:
+        """Give the centres their look; what has not changed is left as it is."""
         sizes = np.where(jumps, _JUMP_PX, _POINT_PX)
         sizes[plane] *= 1.5
-        centres.face_color = np.where(jumps[:, None], _ORANGE, _BLUE)
-        centres.size = sizes
-        centres.border_color = "white" if self.editing else "black"
-        centres.border_width = 0.1 if self.editing else 0.05
-        centres.canvas_size_limits = (_HANDLE_PX if self.editing else 2.0, 10000)
+        look = {
+            "face_color": np.where(jumps[:, None], _ORANGE, _BLUE),
+            "size": sizes,
+            "border_color": "white" if self.editing else "black",
+            "border_width": 0.1 if self.editing else 0.05,
+            "canvas_size_limits": (_HANDLE_PX if self.editing else 2.0, 10000),
+        }
+        for name, value in look.items():
+            if name not in self._look or not np.array_equal(self._look[name], value):
+                setattr(centres, name, value)
+        self._look = look
 
     def _points(self, name: str, **look: Any) -> Points:
         """A layer of points over the field; made if it is not there."""

@@ -433,3 +433,33 @@ class TestInAWindow:
         assert bar.value() == 200
         entry = gallery.model.entries[20]
         wait(lambda: QApplication.processEvents() or gallery.picture(entry) is not None)
+
+    @pytest.mark.parametrize("sort", ["position", "name", "focus"])
+    @pytest.mark.parametrize("status", ["", "open", "kept"])
+    def test_a_change_shows_the_list_that_would_be_made_anew(
+        self, gallery: object, session: Session, sort: str, status: str
+    ) -> None:
+        session.decide("cell5", "accept", "ann")
+        catalogue, queue = Catalogue(session), QueueSettings()
+        gallery.show_entries(catalogue.of(queue, []))
+        gallery.sort.setCurrentIndex(gallery.sort.findData(sort))
+        gallery.status.setCurrentIndex(max(gallery.status.findData(status), 0))
+        gallery.select(["cell9"])
+        resets, rows = [], []
+        gallery.model.modelReset.connect(lambda: resets.append(1))
+        gallery.model.dataChanged.connect(lambda first, last: rows.append((first, last)))
+        session.decide("cell9", "focus", "ann", focus_um=0.5)
+        session.decide("cell5", "reject", "ann")
+        session.undo_last("ann")
+        gallery.renew(catalogue.changes(queue, []))
+        every = catalogue.of(queue, [])
+        assert gallery.model.entries == listed(every, Filter(status=status), sort)
+        assert [gallery.model.row_of(e.name) for e in gallery.model.entries] == list(
+            range(len(gallery.model.entries))
+        )
+        offered = [gallery.status.itemText(i) for i in range(gallery.status.count())]
+        assert offered == ["all states", "kept (2)", "open (38)"]
+        assert gallery.selected() == ([] if status else ["cell9"])
+        assert not resets, "the whole list was made anew"
+        in_place = status == "" and sort != "focus"
+        assert len(rows) == in_place, "other rows were painted"

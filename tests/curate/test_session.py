@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,10 @@ import pytest
 from fgaf.base.errors import ExistsError, FgafError, FormatError, SettingError
 from fgaf.base.folder_lock import LockedError
 from fgaf.curate.detection.crop import OFF_STACK, PatchSettings
+from fgaf.curate.session.annotation_controller import AnnotationController
+from fgaf.curate.session.catalogue import Catalogue
 from fgaf.curate.session.journal import JOURNAL, LOCK, Journal, read_journal
+from fgaf.curate.session.queue import QueueSettings
 from fgaf.curate.session.session import Session, decision_of
 from fgaf.curate.session.state import AUTO, CellState, StackRef, Suggested, read_state
 
@@ -44,6 +48,37 @@ def test_undo_and_redo_to_any_depth(session: Session) -> None:
     assert session.state.cells["one"].decision is None
     session.undo(undo, "ann")
     assert session.state.cells["one"].decision.verdict == "reject"
+
+
+def test_what_is_kept_up_to_date_is_what_a_new_reading_gives(session: Session) -> None:
+    """Decisions, undos, redos and undos of undos at random."""
+    draw = random.Random(4)
+    controllers = [AnnotationController(session, name) for name in ("ann", "bob")]
+    catalogue, queue = Catalogue(session), QueueSettings()
+    for _ in range(150):
+        controller = draw.choice(controllers)
+        controller.go(draw.choice(["one", "two", "three"]))
+        undos = [r["number"] for r in session.records if r["record"] == "undo"]
+        with suppress(FgafError):
+            draw.choice(
+                [
+                    controller.accept,
+                    controller.reject,
+                    controller.undo,
+                    controller.redo,
+                    lambda: controller.reopen(["one", "two"]),  # noqa: B023 - called at once
+                    lambda: controller.nudge(1, 2, every=True),  # noqa: B023
+                    lambda: session.undo(draw.choice(undos or [1]), "ann"),  # noqa: B023
+                ]
+            )()
+        again = read_state(session.records).cells
+        for name, cell in session.state.cells.items():
+            assert (cell.decision, cell.y.tolist()) == (
+                again[name].decision,
+                again[name].y.tolist(),
+            )
+        assert controller.left == AnnotationController(session, "eve").left
+        assert catalogue.of(queue, []) == Catalogue(session).of(queue, [])
 
 
 def test_a_reopened_session_goes_on(session: Session) -> None:
@@ -304,6 +339,7 @@ def test_the_second_to_open_a_session_is_told_and_can_look(session: Session) -> 
 CHILD = """
 import sys
 from pathlib import Path
+from fgaf.curate.session.queue import QueueSettings
 from fgaf.curate.session.session import Session, decision_of
 session = Session.open(Path(sys.argv[1]))
 for cell in ("one", "two", "three"):
