@@ -24,7 +24,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from fgaf.acquire.simulation.camera.mirror import KIND as MIRRORED
 from fgaf.acquire.simulation.realistic import draw_settings
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
@@ -33,7 +32,7 @@ from fgaf.curate.detection.detect import strength
 from fgaf.curate.detection.scale import Scale
 from fgaf.curate.focus.suggest import CONFIDENT
 from fgaf.curate.tracking.follow import Track, link, search
-from fgaf.dataset.truth import CellTruth
+from fgaf.dataset.truth import MIRRORED, CellTruth
 
 HELD_OUT = 70_000
 HALF_RANGE_UM, STEP_UM = 4.0, 0.5

@@ -67,6 +67,7 @@ def recover(part: Path, overwrite: bool, as_json: bool) -> None:
     "--patch", type=Number(CropPx), default=96, show_default=True, help="Side of a patch in pixels."
 )
 @click.option("--off-grid", is_flag=True, help="Draw depths uniformly, not at whole steps.")
+@click.option("--masks", is_flag=True, help="Write the masks of the heads, too.")
 @click.option(
     "--out", type=PATH, metavar="FILE", help="The archive to write.  [default: simulated.h5]"
 )
@@ -81,6 +82,7 @@ def simulate_cells(
     half_range: float,
     patch: int,
     off_grid: bool,
+    masks: bool,
     out: Path | None,
     overwrite: bool,
     as_json: bool,
@@ -105,6 +107,7 @@ def simulate_cells(
         half_range,
         patch,
         progress=lambda each: progress(each, count(cells, "cell"), cells),
+        masks=masks,
     )
     write_archive(out, archive, overwrite, bar("writing"))
     finish(

@@ -112,6 +112,11 @@ _OPTIONS = (
         help="Write the true cell data of a simulated camera beside the stack.",
     ),
     click.option(
+        "--masks",
+        is_flag=True,
+        help="Write the outlines of simulated heads into the truth, from which masks are drawn.",
+    ),
+    click.option(
         "--dry-run", is_flag=True, help="Check everything, print the planes, move nothing."
     ),
     overwrite_option,
@@ -143,6 +148,7 @@ class Request:
     seed: int | None
     realtime: bool
     truth: bool
+    masks: bool
     dry_run: bool
     overwrite: bool
     as_json: bool
@@ -389,14 +395,17 @@ def _rig_of(request: Request) -> Rig:
     from fgaf.base.errors import SettingError
 
     simulated = load_rig(request.rig_name, request.overrides).simulation is not None
-    if (request.seed is not None or request.realtime) and not simulated:
+    if (request.seed is not None or request.realtime or request.masks) and not simulated:
         raise SettingError(
-            f"--seed and --realtime are for simulated rigs only; {request.rig_name} is a real one: "
-            "leave them out"
+            f"--seed, --realtime and --masks are for simulated rigs only; {request.rig_name} is a "
+            "real one: leave them out"
         )
+    if request.masks and not request.truth:
+        raise SettingError("--masks are written into the truth; leave out --no-truth")
     settings = {
         "simulation.seed": request.seed,
         "stage.options.realtime": "true" if request.realtime else None,
+        "simulation.outlines": "true" if request.masks else None,
         "camera.exposure_ms": request.exposure_ms,
         "compress": "true" if request.compress else None,
     }

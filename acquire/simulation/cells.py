@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -16,14 +16,20 @@ from fgaf.acquire.simulation.population import draw_sperm
 from fgaf.acquire.simulation.scene import Canvas, Painter, Swimmer
 from fgaf.acquire.simulation.scenery.particles import draw_debris
 from fgaf.acquire.simulation.settings import Contrast, SimulationSettings
+from fgaf.acquire.simulation.silhouette import silhouette
+from fgaf.acquire.simulation.sperm import Sperm
 from fgaf.acquire.simulation.swimming import Pose, draw_swimming
 from fgaf.base.errors import SettingError
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, ArchiveHeader, Cells
 from fgaf.dataset.splits.split import make_split
 from fgaf.dataset.storage.header import utc_now
+from fgaf.dataset.storage.masks import OTHER_HEAD, OWN_HEAD
+from fgaf.dataset.storage.outlines import fill
 
 Array = npt.NDArray[Any]
 Progress = Callable[[Iterable[int]], Iterable[int]]
+Shown = tuple[Sperm, Pose, tuple[float, float, float]]
+"""A sperm in a patch, its pose, and the shift (y, x, z) of its position, in µm."""
 
 INTERVAL_S = 0.03
 """Time from plane to plane: one step of a fast drive and a short exposure."""
@@ -45,6 +51,7 @@ def simulate_cells(
     bit_depth: Literal[8, 12] = 8,
     settings: SimulationSettings | None = None,
     progress: Progress | None = None,
+    masks: bool = False,
 ) -> Archive:
     """Simulate the focus stacks of single cells, cropped around their true position.
 
@@ -80,6 +87,9 @@ def simulate_cells(
         a field are not used.
     progress
         Wraps the loop over the cells, to show progress.
+    masks
+        Make the masks of the heads too, from their true outlines in the middle of each exposure:
+        that of the cell, and that of a second cell in the patch. Images are the same without.
 
     Returns
     -------
@@ -105,7 +115,7 @@ def simulate_cells(
             f"not {step_um:g} and {half_range_um:g}"
         )
     steps = half_range_um / step_um
-    size = cells * (2 * steps + 1) * patch_px**2 * (1 if bit_depth == 8 else 2)
+    size = cells * (2 * steps + 1) * patch_px**2 * ((1 if bit_depth == 8 else 2) + masks)
     if size > _MOST_BYTES:
         raise SettingError(
             f"{cells} cells make {size / 1e9:.0f} GB of images, more than {_MOST_BYTES / 1e9:g}; "
@@ -124,13 +134,18 @@ def simulate_cells(
     dtype = np.uint8 if bit_depth == 8 else np.uint16
     images = np.empty((cells, grid.size, patch_px, patch_px), dtype)
     depths = np.empty((cells, grid.size))
+    heads = np.zeros(images.shape if masks else (cells, 0), np.uint8)
     centres = np.empty((cells, grid.size, 2), np.int32)
     for number in (progress or iter)(range(cells)):
         rng = np.random.default_rng([seed, 3, number])
         depths[number] = (
             np.sort(rng.uniform(-half_range_um, half_range_um, grid.size)) if off_grid else grid
         )
-        _stack(painter, settings, rng, depths[number], interval_s, images[number], centres[number])
+        seen = _stack(painter, settings, rng, depths[number], interval_s, patch_px)
+        for k, (image, centre, shown) in enumerate(seen):
+            images[number, k], centres[number, k] = image, centre
+            if masks:
+                _draw_heads(heads[number, k], shown, settings.pixel_size_um)
 
     now = utc_now()
     rows = [
@@ -173,6 +188,7 @@ def simulate_cells(
         center_x=center_x,
         cells=table,
         true_depth_um=depths.ravel().copy(),
+        masks=heads.reshape(-1, patch_px, patch_px) if masks else None,
         splits={DEFAULT_SPLIT: split.sides},
     )
 
@@ -183,11 +199,10 @@ def _stack(
     rng: np.random.Generator,
     depths: Array,
     interval_s: float,
-    images: Array,
-    centres: Array,
-) -> None:
-    """Render one cell's stack into `images` (P, S, S) and its crops' centres into `centres`."""
-    pixel, side = settings.pixel_size_um, images.shape[-1]
+    side: int,
+) -> Iterator[tuple[Array, Array, list[Shown]]]:
+    """Render one cell's stack: the patch, its centre in the frame, and the sperm in it."""
+    pixel = settings.pixel_size_um
     exposure = settings.reference_exposure_s
     swimmers = [_draw(rng, settings, Pose(0, 0, 0, yaw=float(rng.uniform(0, 2 * np.pi))))]
     begin = float(rng.uniform(0, 10))
@@ -219,8 +234,16 @@ def _stack(
             canvas.multiply(speck.image(painter.waves, canvas.focus_um, shift))
         if settings.motile or k == 0:
             clouds = light * mottle(rng, (side, side), settings)
-        images[k] = sensor.expose(canvas.relative() * clouds, exposure, settings, rng)
-        centres[k] = centre
+        shown = [(swimmer.body, swimmer.way.pose(time), shift) for swimmer in swimmers]
+        yield sensor.expose(canvas.relative() * clouds, exposure, settings, rng), centre, shown
+
+
+def _draw_heads(mask: Array, shown: list[Shown], pixel_um: float) -> None:
+    """Draw the heads in a patch into its mask (S, S), the cell's own, which comes first, on top."""
+    for number, (body, pose, shift) in reversed(list(enumerate(shown))):
+        place = np.array([pose.y_um + shift[0], pose.x_um + shift[1]])
+        outline = (silhouette(body, pose) + place) / pixel_um
+        fill(mask, outline, OTHER_HEAD if number else OWN_HEAD)
 
 
 def _draw(rng: np.random.Generator, settings: SimulationSettings, start: Pose) -> Swimmer:

@@ -22,10 +22,11 @@ from fgaf.acquire.simulation.scenery.tails import Tail
 from fgaf.acquire.simulation.scenery.texture import Texture
 from fgaf.acquire.simulation.scenery.things import Furniture, Placed
 from fgaf.acquire.simulation.settings import MicroscopeSettings, SimulationSettings
+from fgaf.acquire.simulation.silhouette import silhouette
 from fgaf.acquire.simulation.sperm import BEAD_UM, Sperm
 from fgaf.acquire.simulation.swimming import Pose, Swimming, draw_swimming
 from fgaf.acquire.simulation.waves import Patch, WaveImager
-from fgaf.dataset.truth import CellTruth
+from fgaf.dataset.truth import CellTruth, as_outline
 
 Array = npt.NDArray[Any]
 
@@ -303,6 +304,7 @@ class Scene:
         pixel = self.settings.pixel_size_um
         headless = swimmer.body.headless
         length, width = (None, None) if headless else swimmer.body.outline_um(pose)
+        outline = self._outline_of(swimmer.body, pose, shift) if self.settings.outlines else ()
         return CellTruth(
             id=number,
             kind="tail" if headless else "sperm",
@@ -314,7 +316,14 @@ class Scene:
             roll_rad=pose.roll,
             length_um=length,
             width_um=width,
+            outline_px=outline,
         )
+
+    def _outline_of(
+        self, body: Sperm, pose: Pose, shift: tuple[float, float, float]
+    ) -> tuple[tuple[float, float], ...]:
+        place = np.array([pose.y_um + shift[0], pose.x_um + shift[1]])
+        return as_outline((silhouette(body, pose) + place) / self.settings.pixel_size_um)
 
     def _truth_of_things(self, first: int) -> list[CellTruth]:
         """Truth of what does not move, numbered from `first`."""

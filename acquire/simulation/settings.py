@@ -378,6 +378,8 @@ class SimulationSettings(SpermSettings, ScenerySettings, CameraSettings, Microsc
     climb
         Factor on the slow changes of the cells' z: 1 swims along the glass, 10 climbs and dives by
         some micrometres.
+    outlines
+        Whether the truth holds the outline of each head, for masks; it takes some 4 ms a head.
     """
 
     seed: Seed = 0
@@ -391,6 +393,7 @@ class SimulationSettings(SpermSettings, ScenerySettings, CameraSettings, Microsc
     beat_hz: tuple[FrequencyHz, FrequencyHz] = (8.0, 20.0)
     speed_um_s: tuple[SpeedUmS, SpeedUmS] = (30.0, 100.0)
     climb: Annotated[float, Bound(0, 1000)] = 1.0
+    outlines: bool = False
 
     @model_validator(mode="after")
     def _ranges_ascend(self) -> Self:

@@ -174,20 +174,39 @@ class Sperm:
             )
         return index
 
-    def _head(self, a: Array, b: Array, c: Array) -> Array:
-        """Index of one head."""
+    def radius(self, a: Array, b: Array, c: Array) -> Array:
+        """Distance from the head's middle, relative to that of its surface: 1 on the surface.
+
+        Of two heads that of the nearer one. Parameters as of `index`.
+
+        Parameters
+        ----------
+        a, b, c
+            Coordinates from the head's centre, µm, of shapes that broadcast.
+        """
+        if not self.twin:
+            return self._radius(a, b, c)
+        return np.minimum(*(self._radius(*each, c) for each in self._turned(a, b)))
+
+    def _radius(self, a: Array, b: Array, c: Array) -> Array:
         u = a * np.float32(2 / self.length)
         wide = np.maximum(1 + np.float32(self.taper) * u, _NARROWEST)
         thick = np.maximum(1 - np.float32(self.wedge) * u, _NARROWEST)
         across = b / (np.float32(self.width / 2) * wide)
         through = c / (np.float32(self.thickness / 2) * thick)
-        radius = np.sqrt(u * u + across * across + through * through)
+        radius: Array = np.sqrt(u * u + across * across + through * through)
         if self.outline:
             angle = np.arctan2(across, u)
             radius /= 1 + sum(
                 np.float32(size) * np.cos(number * angle + np.float32(phase))
                 for number, size, phase in self.outline
             )
+        return radius
+
+    def _head(self, a: Array, b: Array, c: Array) -> Array:
+        """Index of one head."""
+        u = a * np.float32(2 / self.length)
+        radius = self._radius(a, b, c)
         inside = np.clip((1 - radius) * np.float32(1 / _EDGE) + np.float32(0.5), 0, 1)
         front = np.clip((u - np.float32(self.acrosome_from)) * 5 + np.float32(0.5), 0, 1)
         index: Array = self.nucleus + np.float32(self.acrosome - self.nucleus) * front
@@ -291,7 +310,7 @@ class Sperm:
         for start, end, angle in self.turns:
             inside += angle * np.clip((s - start) / (end - start), 0, 1)
         outside = self.kink[1] + self.out_of_plane * self.swing * growth * np.cos(wave)
-        along, across, through = _axes(pose.yaw, pose.pitch, 0.0)
+        along, across, through = body_axes(pose.yaw, pose.pitch, 0.0)
         step = -BEAD_UM * (
             np.outer(np.cos(outside) * np.cos(inside), along)
             + np.outer(np.cos(outside) * np.sin(inside), across)
@@ -343,7 +362,7 @@ class Sperm:
         points
             Number of points of the flagellum to add to the slices.
         """
-        axes = _axes(pose.yaw, pose.pitch, pose.roll)
+        axes = body_axes(pose.yaw, pose.pitch, pose.roll)
         beads = line[: self.midpiece_points if points is None else points]
         reach = self.reach(axes)
         centre = np.array(self.centre) @ axes
@@ -422,8 +441,14 @@ class Sperm:
         return radius, wavenumber * index * np.pi * radius**2 * BEAD_UM
 
 
-def _axes(yaw: float, pitch: float, roll: float) -> Array:
-    """Rows: the body's axes (along, across, through) in lab coordinates (x, y, z)."""
+def body_axes(yaw: float, pitch: float, roll: float) -> Array:
+    """Rows: the body's axes (along, across, through) in lab coordinates (x, y, z).
+
+    Parameters
+    ----------
+    yaw, pitch, roll
+        Orientation, rad; see `Pose`.
+    """
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     along = np.array([cy * cp, sy * cp, sp])
     across = np.array([-sy, cy, 0.0])

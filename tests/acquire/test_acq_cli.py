@@ -18,6 +18,7 @@ from fgaf.acquire.commands.main import main
 from fgaf.base.console import command_line
 from fgaf.dataset import Archive, RawStack
 from fgaf.dataset.raw import RawHeader, RawWriter
+from fgaf.dataset.truth import head_masks
 
 Acq = Callable[..., Result]
 
@@ -269,12 +270,28 @@ def test_an_existing_stack_needs_overwrite(stack: Acq) -> None:
     assert Path("raw/x.stack.h5").read_bytes() != before
 
 
-@pytest.mark.parametrize("option", [("--seed", 1), ("--realtime",)])
+@pytest.mark.parametrize("option", [("--seed", 1), ("--realtime",), ("--masks",)])
 def test_simulated_options_are_refused_on_a_real_rig(option: tuple[object, ...], acq: Acq) -> None:
     Path("real.toml").write_text("[camera]\ndriver='basler'\n[stage]\ndriver='prior'\n")
     done = acq("stack", "--out", "raw", "--rig", "real.toml", *option)
     assert done.exit_code == 2
     assert "are for simulated rigs only" in done.stderr
+
+
+def test_masks_of_whole_fields_come_from_the_truth(stack: Acq) -> None:
+    words = ("--out", "raw", "--name", "x", "--range", 0.5, "--set", "simulation.motile=false")
+    assert stack(*words, "--masks").exit_code == 0
+    with RawStack.open(Path("raw/x.stack.h5")) as raw:
+        truth, shape = raw.truth(), raw.shape[1:]
+    assert truth is not None
+    for frame in truth.frames:
+        labels = head_masks(frame.cells, shape)
+        sperm = {cell.id + 1 for cell in frame.cells if cell.kind == "sperm"}
+        assert set(np.unique(labels).tolist()) - {0} <= sperm
+        assert labels.any()
+    refused = stack(*words, "--masks", "--no-truth", "--overwrite")
+    assert refused.exit_code == 2
+    assert "leave out --no-truth" in refused.stderr
 
 
 def test_devices_lists_the_installed_drivers(acq: Acq) -> None:
@@ -304,8 +321,11 @@ def test_simulate_cells_writes_a_labelled_archive(acq: Acq) -> None:
         assert archive.n_cells == 2
         assert archive.images.shape == (10, 48, 48)
         assert archive.true_depth_um is not None
+        assert archive.masks is None
     assert "exists already" in acq(*words).stderr
-    assert acq(*words, "--overwrite", "--seed", 1, "--off-grid", "--immotile").exit_code == 0
+    options = ("--overwrite", "--seed", 1, "--off-grid", "--immotile", "--masks")
+    assert acq(*words, *options).exit_code == 0
+    assert Archive.read(Path("d.h5")).masks.any(axis=(1, 2)).all()
 
 
 @dataclass(frozen=True)

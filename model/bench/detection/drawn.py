@@ -8,12 +8,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.acquire.simulation.camera.mirror import KIND
 from fgaf.acquire.simulation.realistic import draw_settings
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.curate.detection.scale import upright_box
-from fgaf.dataset.truth import CellTruth
+from fgaf.dataset.truth import MIRRORED, CellTruth
 from fgaf.model.bench.detection.fields import Field, Fields, Progress
 from fgaf.model.bench.detection.labels import Labels
 
@@ -82,7 +81,7 @@ def _exposed(settings: SimulationSettings) -> tuple[Image, tuple[CellTruth, ...]
 
 def _labels(truth: tuple[CellTruth, ...], settings: SimulationSettings, plane_um: float) -> Labels:
     """Heads with their upright boxes; the mirror image of a head counts neither way."""
-    heads = [cell for cell in truth if cell.kind in ("sperm", KIND)]
+    heads = [cell for cell in truth if cell.kind in ("sperm", MIRRORED)]
     y, x, focus_um, yaw, length_um, width_um = (
         np.array([getattr(cell, name) for cell in heads], np.float64)
         for name in ("y_px", "x_px", "focus_um", "yaw_rad", "length_um", "width_um")
