@@ -5,7 +5,6 @@ Written from ASI's serial command directory and from what was seen in the field.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from serial_peer import SerialPeer, SerialPersonality
@@ -27,8 +26,6 @@ class AsiPersonality(SerialPersonality):
         Letters of its axes.
     others_move
         Another axis carries out a move all the time.
-    xy_stalls
-        X and Y never get further than half the way.
     """
 
     backlash_mm: float = 0.0
@@ -36,7 +33,6 @@ class AsiPersonality(SerialPersonality):
     unknown: frozenset[str] = frozenset()
     axes: str = "XYZ"
     others_move: bool = False
-    xy_stalls: bool = False
 
 
 ASI_MANUAL = AsiPersonality()
@@ -59,8 +55,6 @@ class Ms2000Peer(SerialPeer):
         self._is = personality
         self.restart()
         self._axis = ""
-        self.xy_um = (100.0, -50.0)
-        self._xy_until_s = 0.0
         super().__init__(personality)
 
     def restart(self) -> None:
@@ -93,15 +87,21 @@ class Ms2000Peer(SerialPeer):
             verbs[name](argument[1:])
 
     def _across(self, name: str, argument: str) -> None:
-        """Tell where X and Y are, or send both; a move takes 20 ms."""
-        if name == "W":
-            self.say(f":A {' '.join(f'{at / self._is.unit_um:.1f}' for at in self.xy_um)}")
+        """Tell where X and Y are, or move both: to a place, by a way, or at a velocity."""
+        if name in self._is.unknown or name not in ("W", "M", "R", "VECTOR"):
+            self.say(":N-1")
             return
-        units = (float(part.partition("=")[2]) for part in argument.split())
-        part = 0.5 if self._is.xy_stalls else 1.0
-        targets = (unit * self._is.unit_um for unit in units)
-        x, y = (at + part * (to - at) for at, to in zip(self.xy_um, targets, strict=True))
-        self.xy_um, self._xy_until_s = (x, y), time.monotonic() + 0.02
+        here, unit_um = self.table.counter_um, self._is.unit_um
+        if name == "W":
+            self.say(f":A {' '.join(f'{at / unit_um:.1f}' for at in here)}")
+            return
+        x, y = (float(part.partition("=")[2]) for part in argument.split())
+        if name == "VECTOR":
+            self.table.drive((1e3 * x, 1e3 * y))
+        elif name == "M":
+            self.table.go((x * unit_um, y * unit_um))
+        else:
+            self.table.go((here[0] + x * unit_um, here[1] + y * unit_um))
         self.say(":A")
 
     def _where(self, _: str) -> None:
@@ -140,10 +140,11 @@ class Ms2000Peer(SerialPeer):
         self.say(f":A {told}" if self._is.tiger else f":{told} A")
 
     def _status(self, _: str) -> None:
-        across = time.monotonic() < self._xy_until_s
+        across = self.table.moving(0) or self.table.moving(1)
         self.say("B" if self.shows_moving or self._is.others_move or across else "N")
 
     def _halt(self, _: str) -> None:
-        moved = self.moving
+        moved = self.moving or self.table.moving(0) or self.table.moving(1)
         self.halt()
+        self.table.halt()
         self.say(":N-21" if moved else ":A")

@@ -6,6 +6,7 @@ Written from the manual (ProScan III, V 1.16) and from what was seen in the fiel
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 
 from serial_peer import SerialPeer, SerialPersonality
@@ -25,8 +26,12 @@ class Personality(SerialPersonality):
         Bits other than Z's that `$` shows all the time (a filter wheel that turns).
     refusal, unknown
         The error code for commands the controller does not know, and some more of those.
-    percent
-        Of the motor's speed, as somebody has set it (`SMZ`).
+    percent, percents
+        Of the motor's speed, as somebody has set it (`SMZ`), and of the stage's speed, acceleration
+        and S-curve.
+    stage, stage_unit_um
+        The stage that is fitted, and the size of its unit as `RES,s` reports it; `true_unit_um` is
+        what it really is.
     display_zero_um
         Where the display of a NanoScanZ, and with it `PZ`, has been set to zero.
     """
@@ -42,6 +47,10 @@ class Personality(SerialPersonality):
     readable_errors: int = 0
     display_zero_um: float = 0.0
     percent: int = 100
+    percents: tuple[int, int, int] = (100, 80, 60)
+    stage: str = "H117"
+    stage_unit_um: float = 1.0
+    true_unit_um: float = 1.0
 
 
 MANUAL = Personality()
@@ -65,6 +74,7 @@ class ProScanPeer(SerialPeer):
     def __init__(self, personality: Personality) -> None:
         self.model = personality.model
         self._is = personality
+        self._owed_until_s = 0.0
         self.restart()
         super().__init__(personality)
 
@@ -74,6 +84,7 @@ class ProScanPeer(SerialPeer):
         self.compatibility = self._is.compatibility
         self.readable_errors = self._is.readable_errors
         self.percent = self._is.percent
+        self.percents = dict(zip(("SMS", "SAS", "SCS"), self._is.percents, strict=True))
 
     def obey(self, line: str) -> None:
         """Carry out one command line and answer it."""
@@ -98,6 +109,14 @@ class ProScanPeer(SerialPeer):
                 "SMZ": self._speed,
                 "GZ": self._go,
                 "V": self._go,
+                "STAGE": self._stage,
+                "PS": self._position_xy,
+                "G": self._go_xy,
+                "GR": self._go_xy_by,
+                "VS": self._drive_xy,
+                "SMS": lambda arguments: self._percent("SMS", arguments),
+                "SAS": lambda arguments: self._percent("SAS", arguments),
+                "SCS": lambda arguments: self._percent("SCS", arguments),
                 "VERSION": lambda _: self.say("116"),
             }
         else:
@@ -117,7 +136,7 @@ class ProScanPeer(SerialPeer):
             "DSP_1 IS 3-AXIS STEPPER VERSION 0.0",
             "DRIVE CHIPS 000111",
             "JOYSTICK ACTIVE",
-            "STAGE = NONE",
+            f"STAGE = {self._is.stage}",
             f"FOCUS = {self._is.focus}",
             "END",
         )
@@ -125,7 +144,49 @@ class ProScanPeer(SerialPeer):
     def _focus(self, _: list[str]) -> None:
         self.say(f"FOCUS = {self._is.focus}", "TYPE = 0", "MICRONS/REV = 100", "END")
 
-    def _resolution(self, _: list[str]) -> None:
+    def _stage(self, _: list[str]) -> None:
+        self.say(f"STAGE = {self._is.stage}", "TYPE = 1", "SIZE_X = 108 MM", "END")
+
+    def _position_xy(self, arguments: list[str]) -> None:
+        if arguments:
+            raise AssertionError("PS,x,y redefines the position")
+        unit_um = self._is.true_unit_um
+        self.say(",".join(str(round(at / unit_um)) for at in self.table.counter_um))
+
+    def _go_xy(self, arguments: list[str]) -> None:
+        if self._is.stage == "NONE":
+            self._error(1)
+            return
+        x, y = (float(each) * self._is.true_unit_um for each in arguments)
+        lasts_s = self.table.go((x, y))
+        early_s = self._is.early_reply_s
+        self._owed_until_s = time.monotonic() + lasts_s
+        self.say("R", after_s=lasts_s if early_s is None else early_s)
+
+    def _go_xy_by(self, arguments: list[str]) -> None:
+        here = self.table.counter_um
+        units = (
+            str(at / self._is.true_unit_um + float(by))
+            for at, by in zip(here, arguments, strict=True)
+        )
+        self._go_xy(list(units))
+
+    def _drive_xy(self, arguments: list[str]) -> None:
+        x, y = (float(each) for each in arguments)
+        self.table.drive((x, y))
+        self.say("R")
+
+    def _percent(self, name: str, arguments: list[str]) -> None:
+        if arguments:
+            self.percents[name] = int(arguments[0])
+            self.say("0")
+        else:
+            self.say(str(self.percents[name]))
+
+    def _resolution(self, arguments: list[str]) -> None:
+        if arguments == ["s"]:
+            self.say(f"{self._is.stage_unit_um:g}")
+            return
         self.say("0" if self._is.focus == "NONE" else f"{self._is.unit_um:g}")
 
     def _compatibility(self, arguments: list[str]) -> None:
@@ -164,10 +225,12 @@ class ProScanPeer(SerialPeer):
         elif self._is.model == "nanoscanz":
             self.say("4" if self.shows_moving else "00000")
         else:
-            self.say(str(self._is.other_axes | (4 if self.shows_moving else 0)))
+            across = sum(1 << axis for axis in (0, 1) if self.table.moving(axis))
+            self.say(str(self._is.other_axes | across | (4 if self.shows_moving else 0)))
 
     def _all_positions(self, _: list[str]) -> None:
-        self.say(f"0,0,{self._units()}")
+        x, y = (round(at / self._is.true_unit_um) for at in self.table.counter_um)
+        self.say(f"{x},{y},{self._units()}")
 
     def _position_z(self, arguments: list[str]) -> None:
         if arguments:
@@ -182,9 +245,12 @@ class ProScanPeer(SerialPeer):
         return 1.0 if self._is.model == "nanoscanz" else self._is.unit_um
 
     def _stop(self, _: list[str]) -> None:
-        owed = self.moving and self._is.early_reply_s is None
+        across = time.monotonic() < self._owed_until_s
+        owed = (self.moving or across) and self._is.early_reply_s is None
         self.take_back(b"R\r")
         self.halt()
+        self.table.halt()
+        self._owed_until_s = 0.0
         self.say(*(["R", "R"] if owed else ["R"]))
 
     def _go(self, arguments: list[str]) -> None:

@@ -13,6 +13,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+from xy_table import TABLE, TablePersonality, XYTable
+
 from fgaf.acquire.devices import Stage
 
 
@@ -32,6 +34,8 @@ class SerialPersonality:
         The axis stops this far into every move.
     joystick
         Before the move of this number begins, a hand moves the axis by so many µm.
+    table
+        What moves the specimen.
     off_at, on_again_s, restart_um
         When the move of this number is asked for, the power fails. It comes back so long after,
         and the counter then begins at so many µm.
@@ -47,6 +51,7 @@ class SerialPersonality:
     off_at: int = 0
     on_again_s: float = float("inf")
     restart_um: float = 0.0
+    table: TablePersonality = TABLE
     start_um: float = 10.0
     travel_um: tuple[float, float] = (-1000.0, 1000.0)
     speed_um_per_s: float = 200.0
@@ -77,6 +82,8 @@ class SerialPeer:
         Of the moves to come.
     zero_um
         Where the axis really is when its counter reads 0.
+    table
+        What moves the specimen.
     """
 
     LINE_END = "\r"
@@ -86,6 +93,7 @@ class SerialPeer:
         self.lowest_um = personality.start_um
         self.speed_um_per_s = personality.speed_um_per_s
         self.zero_um = 0.0
+        self.table = XYTable(personality.table)
         self._like = personality
         self._rest_um = personality.start_um
         self._legs: list[_Leg] = []
@@ -133,6 +141,7 @@ class SerialPeer:
         with self._lock:
             self.halt()
             self.recount(counter_um)
+            self.table.power_cycle()
             self.restart()
 
     def restart(self) -> None:
@@ -145,6 +154,11 @@ class SerialPeer:
             self._outbox, self._wire = [], []
             if self._client is not None:
                 self._client.shutdown(socket.SHUT_WR)
+
+    def fall_silent(self, for_s: float) -> None:
+        """Hear and answer nothing for a while."""
+        with self._lock:
+            self._mute_until_s = time.monotonic() + for_s
 
     def replug(self) -> None:
         """Hear whoever connects anew."""

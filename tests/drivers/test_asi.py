@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +13,10 @@ from proscan_peer import MANUAL
 from serial_peer import arrive
 
 from fgaf import FgafError
-from fgaf.acquire import Devices, Frame, Position, StackPlan, record_stacks, stack_paths
+from fgaf.acquire import Devices, Frame, StackPlan, record_stacks
 from fgaf.acquire.devices import DeviceError, WallClock
-from fgaf.acquire.drivers.asi import AsiStage, find_on, open_stage, open_xy_stage
-from fgaf.acquire.rig import CameraTable, Opening, Rig, StageTable, XYStageTable
+from fgaf.acquire.drivers.asi import AsiStage, find_on, open_stage
+from fgaf.acquire.rig import CameraTable, Opening, Rig, StageTable
 from fgaf.dataset import RawStack
 
 StartPeer = Callable[[AsiPersonality], Ms2000Peer]
@@ -95,7 +94,7 @@ class NoiseCamera:
     def close(self) -> None: ...
 
 
-def record(peer: Ms2000Peer, target: Path, **series: Any) -> None:
+def record(peer: Ms2000Peer, target: Path) -> None:
     options = {"port": peer.url, "timeout_s": 0.15}
     table = StageTable(
         driver="asi",
@@ -104,16 +103,11 @@ def record(peer: Ms2000Peer, target: Path, **series: Any) -> None:
         timeout_s=0.6,
         options=options,
     )
-    limits = (-1000, 1000)
-    across = XYStageTable(x_limits_um=limits, y_limits_um=limits, timeout_s=0.6)
-    rig = Rig(camera=CameraTable(driver="noise", exposure_ms=1), stage=table, xy_stage=across)
+    rig = Rig(camera=CameraTable(driver="noise", exposure_ms=1), stage=table)
     clock = WallClock()
-    opening = Opening(rig, clock)
-    opening.stage = open_stage(options, opening)
-    xy_stage = open_xy_stage(across, opening)
-    with Devices(NoiseCamera(), opening.stage, clock, xy_stage) as devices:
-        paths = stack_paths(target.parent, name="one", positions=series.get("positions", ()))
-        record_stacks(devices, rig, PLAN, paths, **series)
+    stage = open_stage(options, Opening(rig, clock))
+    with Devices(NoiseCamera(), stage, clock) as devices:
+        record_stacks(devices, rig, PLAN, [target])
 
 
 @pytest.mark.parametrize(
@@ -151,36 +145,3 @@ def test_a_fault_is_one_line_and_publishes_nothing(
         record(start_peer(personality), tmp_path / "one.stack.h5")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "one.stack.h5").exists()
-
-
-PLACES = (Position("a", -300, 40.5), Position("b", 250, -7))
-
-
-@PERSONALITIES
-def test_positions_are_visited_and_x_and_y_come_back(
-    personality: AsiPersonality, start_peer: StartPeer, tmp_path: Path
-) -> None:
-    peer = start_peer(replace(personality, idle_early=False))
-    record(peer, tmp_path / "one", positions=PLACES)
-    moves = [line for line in peer.commands if line.startswith("M X")]
-    assert moves == ["M X=-3000 Y=405", "M X=2500 Y=-70", "M X=1000 Y=-500"]
-    assert peer.xy_um == pytest.approx((100, -50))
-    with RawStack.open(tmp_path / "one_b.stack.h5") as stack:
-        assert (stack.header.position_x_um, stack.header.position_y_um) == (250, -7)
-
-
-@pytest.mark.parametrize(
-    ("personality", "says"),
-    [
-        (replace(ASI_MANUAL, axes="Z"), "no such axis"),
-        (replace(ASI_MANUAL, xy_stalls=True), "position a: the x/y stage (came to rest|has not)"),
-    ],
-    ids=["no x and y", "obstacle"],
-)
-def test_x_and_y_that_fail_are_one_line(
-    personality: AsiPersonality, says: str, start_peer: StartPeer, tmp_path: Path
-) -> None:
-    with pytest.raises(FgafError, match=says) as caught:
-        record(start_peer(personality), tmp_path / "one", positions=PLACES)
-    assert "\n" not in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
