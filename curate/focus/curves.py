@@ -2,10 +2,15 @@
 
 The image around the head is windowed and transformed; its power is averaged in bands of frequency
 and sectors of direction, and the camera's noise, seen beyond the optics' limit, is subtracted.
+
+The focus of a cell is that of the centre of its head. Where a cell is tilted, each part of it has
+its own focus, and the midpiece, on one side only, would draw the focus towards its own: by 0.75 µm
+per radian. So the window lies where the centre of the power in it is the centre of the head.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -20,6 +25,9 @@ REACH: Final = 1.6
 """Half the side of the crop that is transformed, in head lengths."""
 _WINDOW: Final = 0.45
 """Standard deviation of the window around the head, in head lengths."""
+_FARTHEST: Final = 0.5
+"""Greatest distance of the window from the centre of the head, in head lengths."""
+_ROUNDS: Final = 8
 _EDGES: Final = np.array([0.25, 0.42, 0.6, 0.76, 0.93, 1.2])
 """Edges of the bands, in units of the coherent cut-off NA / wavelength."""
 _USUAL_CUTOFF: Final = 0.65 / 0.55
@@ -104,22 +112,49 @@ def measure(
     beyond = radius > 2.1 * cutoff
 
     result = np.full((len(frames), len(belongs), SECTORS), np.nan)
+    corners = np.rint(np.column_stack([y, x])).astype(int) - reach
+    room = np.array([frame.shape for frame in frames]) - side
+    known = np.flatnonzero(((corners >= 0) & (corners <= room)).all(axis=1))
+    crops = {
+        int(p): frames[p][top : top + side, left : left + side].astype(np.float64)
+        for p, (top, left) in zip(known, corners[known], strict=True)
+    }
+    detail = (radius >= edges[0]) & (radius < edges[-1])
+    beside = _beside(crops.values(), detail, head)
     at = np.arange(side) - reach
-    for plane, frame in enumerate(frames):
-        row, column = round(float(y[plane])), round(float(x[plane]))
-        top_row, left = row - reach, column - reach
-        if not (0 <= top_row <= frame.shape[0] - side and 0 <= left <= frame.shape[1] - side):
-            continue
-        crop = frame[top_row : top_row + side, left : left + side].astype(np.float64)
-        dy, dx = at[:, None] - (y[plane] - row), at[None, :] - (x[plane] - column)
-        squared = (dy**2 + dx**2) / head**2
-        window = np.exp(-0.5 * squared / _WINDOW**2)
+    for p, crop in crops.items():
+        dy, dx = np.array([y[p], x[p]]) - corners[p] - reach + beside
+        window = _window(at[:, None] - dy, at[None, :] - dx, head)
         crop -= (crop * window).sum() / window.sum()
         power = np.abs(np.fft.fft2(crop * window)) ** 2
         noise = float(np.median(power[beyond])) / np.log(2) if beyond.any() else 0.0
-        result[plane] = [[_mean(power, s) - noise for s in sectors] for sectors in belongs]
+        result[p] = [[_mean(power, s) - noise for s in sectors] for sectors in belongs]
     frequency = np.sqrt((edges[:-1] ** 2 + edges[1:] ** 2) / 2) / cutoff
     return Curves(np.asarray(z_um, np.float64), result, frequency, cutoff)
+
+
+def _beside(crops: Iterable[Floats], detail: npt.NDArray[np.bool_], head: float) -> Floats:
+    """Place of the window relative to the centre of the crops, (y, x), pixels.
+
+    There the centre of the power of `detail`, a mask of spatial frequencies, is that of the crops.
+    """
+    power = np.zeros(detail.shape)
+    for crop in crops:
+        power += np.abs(np.fft.ifft2(np.fft.fft2(crop) * detail)) ** 2
+    power = np.maximum(power - np.median(power), 0)
+    at = np.arange(len(power)) - len(power) / 2
+    place = np.zeros(2)
+    for _ in range(_ROUNDS):
+        weight = power * _window(at[:, None] - place[0], at[None, :] - place[1], head) ** 2
+        lines = np.stack([weight.sum(axis=1), weight.sum(axis=0)])
+        place -= (lines @ at) / max(float(weight.sum()), 1e-12)
+        place /= max(1.0, float(np.hypot(*place)) / (_FARTHEST * head))
+    return place
+
+
+def _window(dy: Floats, dx: Floats, head: float) -> Floats:
+    """Weights at distances from the middle of the window, pixels."""
+    return np.asarray(np.exp(-0.5 * (dy**2 + dx**2) / (_WINDOW * head) ** 2))
 
 
 def _mean(power: Floats, inside: npt.NDArray[np.bool_]) -> float:

@@ -48,6 +48,11 @@ _STRANGE: Final = 0.25
 person to check: a cell thicker than the depth of focus, such as yeast, is no thin object."""
 _DEEP: Final = 1.8
 """Logarithm of the least contrast's depth below the lower of the two rises."""
+_FAINT: Final = 0.02
+_USUAL_STEP_UM: Final = 0.5
+_ROLLS: Final = 0.45
+"""Change of the logarithm of the power from planes 0.5 µm apart to the mean of their neighbours,
+from which a cell rolls, so that it is no thick one: those change smoothly, by 0.3 at most."""
 FEW_PLANES: Final = "too few planes inside the frame"
 OFF_ENDS: Final = "focus not in stack"
 AT_END: Final = "contrast is highest at the end of the stack: focus not in stack"
@@ -135,13 +140,21 @@ def suggest_all(cells: Sequence[Curves], rule: Rule | None = None) -> list[Sugge
 
 def _one(curves: Curves, rule: Rule, found: Fit | None, shear: float | None) -> Suggestion:
     """Suggest the focus of a cell that has enough planes."""
-    if found is not None and found.unexplained > _STRANGE:
+    if found is not None and found.unexplained > _STRANGE and not _rolls(curves):
         least = _least(curves)
         if least is not None:
             return _judged(Suggestion(least, 0.9 * CONFIDENT, float("inf"), "phase", THICK))
     if found is not None and rule == "phase":
         return _phase(curves, found)
     return _peak(curves, shear_of([curves]) if shear is None else shear)
+
+
+def _rolls(curves: Curves) -> bool:
+    """Whether the contrast of all bands changes from plane to plane, as of a head that rolls."""
+    power = np.log(np.maximum(curves.bands[curves.known], 0) + _FAINT).mean(axis=1)
+    change = np.abs(power[1:-1] - (power[2:] + power[:-2]) / 2)
+    step = float(np.median(np.diff(curves.z_um)))
+    return bool(np.median(change) > _ROLLS * max(1.0, (step / _USUAL_STEP_UM) ** 2))
 
 
 def _least(curves: Curves) -> float | None:

@@ -35,6 +35,10 @@ _LEAST_SHARE: Final = 0.6
 """A track is seen in this share of the planes that it is inside the frame, at least,"""
 _LEAST_HELD: Final = 0.3
 """and in this share of all planes."""
+_PARTED: Final = 0.42
+"""Step aside, in head lengths, from which a path goes on elsewhere after a jump: as on another
+cell, or on the midpiece. A head that swings jumps too, but stays on its path, within 0.35."""
+_LEAST_SIDE: Final = 2
 _CONTRAST_WEIGHT, _SCORE_WEIGHT, _MISSED = 0.4, 0.8, 1.6
 
 
@@ -49,7 +53,8 @@ class Track:
     seen
         Whether the head was found in the plane.
     jump
-        Whether the step into this plane was far from its prediction, so that it needs a check.
+        Whether the step into this plane was far from its prediction, and the path does not go on
+        where it would without it, so that it needs a check.
     height, width
         Size of the upright box around the head, one for all planes, pixels.
     score
@@ -217,7 +222,7 @@ def _extend(
                 continue
             j = int(np.argmin(np.where(ok, costs, np.inf)))
             path.y[q], path.x[q], path.spot[q] = plane.y[j], plane.x[j], j
-            path.jump[q] = away[j] > 0.8 * gate and away[j] > 0.5 * head
+            path.jump[max(q, way[-1][0])] = away[j] > 0.8 * gate and away[j] > 0.5 * head
             path.cost += min(costs[j], _MISSED)
             contrast = np.sqrt(contrast * plane.contrast[j])
             way.append((q, plane.y[j], plane.x[j]))
@@ -265,10 +270,27 @@ def _track(planes: Sequence[Detections], path: Chain, shape: tuple[int, int], he
         y=y,
         x=x,
         seen=seen,
-        jump=path.jump,
+        jump=np.array(
+            [jump and _parts(path, held, q, head) for q, jump in enumerate(path.jump)], dtype=bool
+        ),
         height=float(np.median(column("height"))),
         width=float(np.median(column("width"))),
         score=score * enough,
         length=float(np.average(column("length"), weights=scores)),
         places=places,
     )
+
+
+def _parts(path: Chain, held: npt.NDArray[np.intp], plane: int, head: float) -> bool:
+    """Whether a path goes on beside where it was before a plane, or is too short to tell.
+
+    One velocity is fitted to the planes before and from it on, and the step between the two.
+    """
+    sides = held[held < plane][-MEMORY:], held[held >= plane][:MEMORY]
+    if min(len(side) for side in sides) < _LEAST_SIDE:
+        return True
+    near = np.concatenate(sides)
+    terms = np.column_stack([np.ones(len(near)), near - plane, near >= plane])
+    places = np.column_stack([path.y[near], path.x[near]])
+    step = np.linalg.lstsq(terms, places, rcond=None)[0][2]
+    return bool(np.hypot(*step) > _PARTED * head)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +18,7 @@ from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.acquire.simulation.swimming import Pose, Swimming
 from fgaf.curate.focus.curves import Curves, measure
 from fgaf.curate.focus.phase import fit, optics_of
-from fgaf.curate.focus.suggest import suggest_all
+from fgaf.curate.focus.suggest import THICK, suggest_all
 from fgaf.curate.focus.transfer import ABERRATIONS, CONDENSERS, transfer_of
 
 Z_UM = np.arange(-8, 9) * 0.5
@@ -83,40 +86,64 @@ HEADS = (
 )
 
 
-def stack_of(settings: SimulationSettings, number: int, focus_um: float) -> npt.NDArray[np.generic]:
-    """Planes of one cell that lies flat in the middle of its frame."""
+def stack_of(
+    settings: SimulationSettings,
+    number: int,
+    focus_um: float,
+    pitch_deg: float = 0.0,
+    rolls_deg: Sequence[float] = (0.0,),
+) -> npt.NDArray[np.generic]:
+    """Planes of one cell in the middle of its frame; its roll changes from plane to plane."""
     rng = np.random.default_rng([3, number])
-    start = Pose(0.0, 0.0, 0.0, yaw=float(rng.uniform(0, 2 * np.pi)))
-    swimmer = Swimmer(draw_sperm(rng, False, settings), Swimming(start))
+    start = Pose(0.0, 0.0, 0.0, float(rng.uniform(0, 2 * np.pi)), np.radians(pitch_deg))
+    body = draw_sperm(rng, False, settings)
     middle = SIDE_PX / 2 * settings.pixel_size_um
     painter = Painter(settings)
     frames = []
-    for z in Z_UM:
+    for z, roll_deg in zip(Z_UM, cycle(rolls_deg), strict=False):
+        swimmer = Swimmer(body, Swimming(replace(start, roll=np.radians(roll_deg))))
         canvas = Canvas((SIDE_PX, SIDE_PX), float(z))
         painter.sperm(canvas, swimmer, 0.0, 0.0, (middle, middle, focus_um))
         frames.append(sensor.expose(canvas.relative(), 0.005, settings, rng))
     return np.stack(frames)
 
 
+def curves_of(settings: SimulationSettings, number: int, focus_um: float, **cell: Any) -> Curves:
+    """Curves of such a cell, measured around the centre of its head."""
+    place = np.full(len(Z_UM), SIDE_PX / 2)
+    stack = stack_of(settings, number, focus_um, **cell)
+    return measure(stack, place, place, Z_UM, settings.pixel_size_um, cutoff_per_um=settings.cutoff)
+
+
 @pytest.mark.parametrize("heads", HEADS, ids=lambda heads: heads.name)
 def test_the_focus_of_simulated_heads_is_not_biased(heads: Heads) -> None:
     settings = SimulationSettings.model_validate({"quick": True, **heads.settings})
     foci = (-0.7, 0.2, 1.1)
-    place = np.full(len(Z_UM), SIDE_PX / 2)
-    curves = [
-        measure(
-            stack_of(settings, number, focus),
-            place,
-            place,
-            Z_UM,
-            settings.pixel_size_um,
-            cutoff_per_um=settings.cutoff,
-        )
-        for number, focus in enumerate(foci)
-    ]
+    curves = [curves_of(settings, number, focus) for number, focus in enumerate(foci)]
     found = suggest_all(curves)
     assert {suggestion.rule for suggestion in found} == {heads.rule}
     assert not any(suggestion.problem for suggestion in found)
     errors = [suggestion.focus_um - focus for suggestion, focus in zip(found, foci, strict=True)]
     assert np.abs(errors).max() <= heads.worst_um
     assert abs(np.mean(errors)) <= 0.2
+
+
+@pytest.mark.parametrize("contrast", ["brightfield", "relief"])
+def test_the_focus_of_a_tilted_cell_is_that_of_its_head(contrast: str) -> None:
+    settings = SimulationSettings.model_validate({"quick": True, "contrast": contrast})
+    both = [
+        suggest_all([curves_of(settings, number, 0.2, pitch_deg=deg) for number in range(4)])
+        for deg in (-20, 20)
+    ]
+    down, up = (np.array([s.focus_um for s in found]) for found in both)
+    assert abs(np.mean(up - down)) <= 0.2
+
+
+def test_a_head_that_rolls_from_plane_to_plane_is_not_taken_for_a_thick_cell() -> None:
+    settings = SimulationSettings(quick=True)
+    rolls = (75, 20, 45, 80, 10, 35)
+    cells = [curves_of(settings, 0, 0.3), curves_of(settings, 1, -0.5, rolls_deg=rolls)]
+    still, rolling = suggest_all(cells)
+    assert not still.problem
+    assert rolling.problem != THICK
+    assert abs(rolling.focus_um + 0.5) <= 0.3
