@@ -34,7 +34,7 @@ class LineSettings(Table):
     stop_bits
         Stop bits of the line.
     timeout_s
-        Longest wait for one line of a reply, in seconds.
+        Longest silence of the controller before or within its reply, in seconds.
     """
 
     port: str | None = None

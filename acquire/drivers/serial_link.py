@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _LONGEST_LINE = 256
 _LOUDEST = 10
+"""Longest time that a device may keep on sending, in time-outs."""
 _PRINTABLE = re.compile(rb"[\x20-\x7e]*")
 
 
@@ -41,7 +42,7 @@ class SerialLink:
     baud, stop_bits
         Line settings; always 8 data bits, no parity, no handshake.
     timeout_s
-        Longest wait for one line of a reply, and the silence needed to synchronise again.
+        Longest silence of a device that answers, and the silence needed to synchronise again.
 
     Raises
     ------
@@ -111,9 +112,9 @@ class SerialLink:
         Raises
         ------
         DeviceError
-            No complete line came in time, or it is not text.
+            The device was silent before its line was complete, or the line is not text.
         """
-        deadline = time.monotonic() + self.timeout_s
+        deadline = time.monotonic() + _LOUDEST * self.timeout_s
         line = bytearray()
         while True:
             byte = self._read_byte()

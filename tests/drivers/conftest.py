@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,22 +25,25 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from ms2000_peer import AsiPersonality, Ms2000Peer
 from proscan_peer import ProScanPeer
-from serial_peer import SerialPeer, SerialPersonality
+from serial_peer import SerialPeer, SerialPersonality, patient_socket
 
 OPENERS = {"asi": asi.open_stage, "prior": prior.open_stage}
+TIMEOUT_S = 0.05
+"""Silence of a peer for which its driver waits."""
 
 
 @pytest.fixture(autouse=True)
-def _close_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the 0.3 s that pyserial rests after closing a socket, for the sake of servers."""
-    at_once = SimpleNamespace(sleep=lambda _: None)
-    monkeypatch.setattr("serial.urlhandler.protocol_socket.time", at_once)
+def peers(monkeypatch: pytest.MonkeyPatch) -> list[SerialPeer]:
+    """The controllers of the test, for which drivers wait while they have no processor."""
+    peers: list[SerialPeer] = []
+    for name, instead in patient_socket(peers).items():
+        monkeypatch.setattr(f"serial.urlhandler.protocol_socket.{name}", instead)
+    return peers
 
 
 @pytest.fixture
-def start_peer() -> Iterator[Callable[[SerialPersonality], SerialPeer]]:
+def start_peer(peers: list[SerialPeer]) -> Iterator[Callable[[SerialPersonality], SerialPeer]]:
     """Start controllers of a given personality; all are switched off after the test."""
-    peers: list[SerialPeer] = []
 
     def start(personality: SerialPersonality) -> SerialPeer:
         of_asi = isinstance(personality, AsiPersonality)
@@ -60,7 +62,7 @@ def open_serial() -> Iterator[Callable[..., SerialStage]]:
 
     def open_on(driver: str, peer: SerialPeer, **more: Any) -> SerialStage:
         model = {"model": peer.model} if driver == "prior" else {}
-        options = {"port": peer.url, "timeout_s": 0.15} | model | more
+        options = {"port": peer.url, "timeout_s": TIMEOUT_S} | model | more
         rig = Rig(
             camera=CameraTable(driver="basler"),
             stage=StageTable(driver=driver, limits_um=(-500, 500), options=options),

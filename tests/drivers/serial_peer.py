@@ -11,7 +11,10 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
 
 from xy_table import TABLE, TablePersonality, XYTable
 
@@ -171,6 +174,18 @@ class SerialPeer:
             self._outbox.append((time.monotonic(), raw))
         self._bell.send(b"!")
 
+    @property
+    def behind(self) -> bool:
+        """Whether it has not heard yet what was sent to it, or not said what is due."""
+        with self._lock:
+            if not self._thread.is_alive():
+                return False
+            due = self._due()
+            ears = [self._client or self._server]
+            return bool(select.select(ears, [], [], 0)[0]) or (
+                due is not None and due <= time.monotonic()
+            )
+
     def switch_off(self) -> None:
         """End the thread and close every socket."""
         self._bell.close()
@@ -248,22 +263,27 @@ class SerialPeer:
             if self._server in ready:
                 self._client, _ = self._server.accept()
                 self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._client in ready:
-                try:
-                    chunk = self._client.recv(4096)
-                except ConnectionError:
-                    chunk = b""
-                if not chunk:
-                    self._client.close()
-                    self._client, received, self._cut = None, b"", False
-                    self._outbox, self._wire = [], []
-                    continue
-                *lines, received = (received + chunk).split(b"\r")
-                with self._lock:
-                    for line in lines:
-                        self._hear(line.decode("ascii"))
             with self._lock:
+                if self._client in ready:
+                    received = self._listen(received)
                 self._speak()
+
+    def _listen(self, received: bytes) -> bytes:
+        """Obey the lines that have come; return the line that is not whole yet."""
+        assert self._client is not None
+        try:
+            chunk = self._client.recv(4096)
+        except ConnectionError:
+            chunk = b""
+        if not chunk:
+            self._client.close()
+            self._client, self._cut = None, False
+            self._outbox, self._wire = [], []
+            return b""
+        *lines, rest = (received + chunk).split(b"\r")
+        for line in lines:
+            self._hear(line.decode("ascii"))
+        return rest
 
     def _hear(self, line: str) -> None:
         if self._cut or time.monotonic() < self._mute_until_s:
@@ -317,6 +337,34 @@ class SerialPeer:
                 part = (now - leg.begin_s) / (leg.end_s - leg.begin_s)
                 return leg.from_um + part * (leg.to_um - leg.from_um)
         return here
+
+
+def patient_socket(peers: Sequence[SerialPeer]) -> dict[str, Any]:
+    """What replaces names of pyserial's module of sockets, so that a time-out is silence.
+
+    A peer that has no processor is waited for. A write does not end early, and the rest of 0.3 s
+    after a port was closed, for the sake of servers, is left out.
+    """
+
+    from serial.serialutil import Timeout
+
+    def wait(read: Any, write: Any, failed: Any, timeout_s: float) -> Any:
+        ready = select.select(read, write, failed, timeout_s)
+        behind = timeout_s > 0
+        while behind and not any(ready):
+            behind = any(peer.behind for peer in peers)
+            ready = select.select(read, write, failed, 0.01 if behind else 0)
+        return ready
+
+    class Unhurried(Timeout):
+        def expired(self) -> bool:
+            return False
+
+    return {
+        "select": SimpleNamespace(select=wait, error=select.error),
+        "time": SimpleNamespace(sleep=lambda _: None),
+        "Timeout": Unhurried,
+    }
 
 
 def arrive(stage: Stage, z_um: float, within_um: float = math.inf) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import TIMEOUT_S
 from ms2000_peer import ASI_FIELD, ASI_MANUAL, ASI_TIGER, AsiPersonality, Ms2000Peer
 from proscan_peer import MANUAL
 from serial_peer import arrive
@@ -95,7 +96,7 @@ class NoiseCamera:
 
 
 def record(peer: Ms2000Peer, target: Path) -> None:
-    options = {"port": peer.url, "timeout_s": 0.15}
+    options = {"port": peer.url, "timeout_s": TIMEOUT_S}
     table = StageTable(
         driver="asi",
         limits_um=(-100, 100),

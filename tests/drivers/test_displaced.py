@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import TIMEOUT_S
 from ms2000_peer import ASI_FIELD, ASI_MANUAL
 from proscan_peer import FIELD, MANUAL
 from serial_peer import SerialPeer, SerialPersonality
@@ -53,7 +54,7 @@ def rig_of(driver: str, peer: SerialPeer, *more: str) -> Rig:
         "stage.settle_ms=0",
         "stage.timeout_s=1",
         f"stage.options.port={peer.url}",
-        "stage.options.timeout_s=0.15",
+        f"stage.options.timeout_s={TIMEOUT_S}",
     )
     return load_rig("sim", (*EMPTY, *settings, *more))
 

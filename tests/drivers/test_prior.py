@@ -151,7 +151,7 @@ def test_a_serial_port_works_as_a_socket_does(
 ) -> None:
     peer = start_peer(FIELD)
     with wired_to_a_terminal(peer) as port:
-        stage = open_prior(peer, port=port, stop_bits=stop_bits)
+        stage = open_prior(peer, port=port, stop_bits=stop_bits, timeout_s=2)
         assert arrive(stage, 12) == pytest.approx(12)
         stage.close()
     assert peer.backlash == (1, 2500)

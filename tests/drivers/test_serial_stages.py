@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from conftest import OPENERS
+from conftest import OPENERS, TIMEOUT_S
 from ms2000_peer import ASI_FIELD, ASI_MANUAL, ASI_TIGER
 from proscan_peer import FIELD, MANUAL, NANOSCANZ
 from serial_peer import SerialPeer, SerialPersonality, arrive
@@ -242,11 +242,12 @@ def prior(**values: Any) -> SerialPersonality:
     return replace(MANUAL, **values)
 
 
+SILENT = f"did not answer within {TIMEOUT_S} s"
 PIEZO = replace(NANOSCANZ, answers={"PZ": b"?\r"})
 MISFITS = [
     Misfit("no such axis", "asi", asi(axes="XY"), r"has no such axis \(:N-2\)"),
     Misfit("another axis", "asi", asi(), "has no such axis", {"axis": "F"}),
-    Misfit("silent", "asi", asi(answers={"V": b""}), "did not answer within 0.15 s"),
+    Misfit("silent", "asi", asi(answers={"V": b""}), SILENT),
     Misfit("torn", "asi", asi(answers={"W Z": b":A 1"}), "answered only ':A 1'"),
     Misfit("other baud", "asi", asi(answers={"V": b"\xf8\x00\xf1\r"}), "unreadable bytes"),
     Misfit("another device", "asi", asi(answers={"V": b"116\r"}), "answered '116' to V"),
@@ -257,7 +258,7 @@ MISFITS = [
     Misfit("refuses FOCUS", "prior", prior(answers={"FOCUS": b"E,7\r"}), "no focus drive is fi"),
     Misfit("another device", "prior", prior(answers={"?": b"ASI MS-2000\r"}), "answered 'ASI"),
     Misfit("no END", "prior", prior(answers={"?": b"PROSCAN INFORMATION\r"}), "did not answer"),
-    Misfit("silent", "prior", prior(answers={"ERROR": b""}), "did not answer within 0.15 s"),
+    Misfit("silent", "prior", prior(answers={"ERROR": b""}), SILENT),
     Misfit("torn", "prior", prior(answers={"ERROR": b"0"}), "answered only '0'"),
     Misfit("other baud", "prior", prior(answers={"ERROR": b"\xf8\x00\xf1\r"}), "unreadable bytes"),
     Misfit("endless", "prior", prior(answers={"ERROR": b"x" * 999}), "unreadable bytes"),

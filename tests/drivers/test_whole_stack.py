@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from conftest import TIMEOUT_S
 from PIL import Image
 from proscan_peer import FIELD, MANUAL, NANOSCANZ, Personality, ProScanPeer
 from pylon_fake import FakeCamera, Shot, install
@@ -51,7 +52,7 @@ timeout_s = 0.6
 
 [stage.options]
 port = "{port}"
-timeout_s = 0.15
+timeout_s = {timeout_s}
 
 [optics]
 pixel_size_um = 0.1465
@@ -76,7 +77,7 @@ def images(tmp_path: Path) -> list[np.ndarray]:
 
 def rig_file(tmp_path: Path, peer: ProScanPeer) -> Path:
     path = tmp_path / "rig.toml"
-    text = RIG.format(images=tmp_path / "images", port=peer.url)
+    text = RIG.format(images=tmp_path / "images", port=peer.url, timeout_s=TIMEOUT_S)
     path.write_text(text, encoding="utf-8")
     return path
 
