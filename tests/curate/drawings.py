@@ -17,6 +17,7 @@ PIXEL_UM = 0.1465
 FINER = 3
 GROUND = 160.0
 HEAD_UM = (4.7, 3.0)
+ALL = (slice(None), slice(None))
 
 
 class Drawing:
@@ -36,10 +37,20 @@ class Drawing:
         self.side_um = n * PIXEL_UM / FINER
         self.heads: list[tuple[float, float]] = []
 
-    def _turned(self, place: tuple[float, float], angle: float) -> tuple[Array, Array]:
+    def _turned(
+        self, place: tuple[float, float], angle: float, part: tuple[slice, slice] = ALL
+    ) -> tuple[Array, Array]:
         cos, sin = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
-        dy, dx = self.y - place[0], self.x - place[1]
+        dy, dx = self.y[part[0]] - place[0], self.x[:, part[1]] - place[1]
         return cos * dx + sin * dy, cos * dy - sin * dx
+
+    def _around(self, place: tuple[float, float], reach_um: float) -> tuple[slice, slice]:
+        """The part of the field within a reach of a place."""
+        low, high = (
+            [np.searchsorted(self.y[:, 0], at + sign * reach_um) for at in place]
+            for sign in (-1, 1)
+        )
+        return slice(low[0], high[0]), slice(low[1], high[1])
 
     def head(
         self,
@@ -51,11 +62,13 @@ class Drawing:
         tail: float = 0.4,
     ) -> Drawing:
         """An even ellipse with a straight tail of 25 µm; `tail` is its relative contrast."""
-        along, across = self._turned(place, angle)
+        part = self._around(place, length + width + 25)
+        along, across = self._turned(place, angle, part)
         inside = np.hypot(2 * along / length, 2 * across / width) < 1
-        self.contrast = np.where(inside, contrast, self.contrast)
         behind = (along < -length / 2) & (along > -length / 2 - 25) & (np.abs(across) < 0.3)
-        self.contrast = np.where(behind & ~inside, tail * contrast, self.contrast)
+        ground = self.contrast[part]
+        ground[inside] = contrast
+        ground[behind & ~inside] = tail * contrast
         self.heads.append(place)
         return self
 

@@ -179,23 +179,23 @@ def test_heads_are_found_in_single_planes_and_little_else(field: Field) -> None:
 @dataclass(frozen=True)
 class Doubt:
     name: str
-    drawing: Drawing
+    draw: Callable[[], Drawing]
     pixel_um: float
     said: str
 
 
 DOUBTS = [
-    Doubt("all well", crowd(8, 60.0), PIXEL_UM, ""),
-    Doubt("nothing there", Drawing(), PIXEL_UM, "no head"),
-    Doubt("pixel too large", crowd(20, 70.0), PIXEL_UM * 1.22, "--pixel-size"),
-    Doubt("pixel too small", crowd(20, 70.0), PIXEL_UM / 1.22, "--pixel-size"),
-    Doubt("too full", crowd(150), PIXEL_UM, "dilute"),
+    Doubt("all well", lambda: crowd(8, 60.0), PIXEL_UM, ""),
+    Doubt("nothing there", Drawing, PIXEL_UM, "no head"),
+    Doubt("pixel too large", lambda: crowd(20, 70.0), PIXEL_UM * 1.22, "--pixel-size"),
+    Doubt("pixel too small", lambda: crowd(20, 70.0), PIXEL_UM / 1.22, "--pixel-size"),
+    Doubt("too full", lambda: crowd(150), PIXEL_UM, "dilute"),
 ]
 
 
 @pytest.mark.parametrize("case", DOUBTS, ids=lambda case: case.name)
 def test_what_speaks_against_a_search_is_said(case: Doubt) -> None:
-    image = case.drawing.image()
+    image = case.draw().image()
     found = detect(image, case.pixel_um)
     said = doubts("a.png", found.length, image.shape, Scale(case.pixel_um))
     assert len(said) == bool(case.said)
