@@ -161,8 +161,8 @@ class Field:
     def forget(self) -> None:
         """Remove the layers."""
         self.leave()
-        for layer in self._layers.values():
-            if layer in self.viewer.layers:
+        with self.viewer.layers.batched_update():  # napari collects garbage once, not for each
+            for layer in self._ours():
                 self.viewer.layers.remove(layer)
         self._layers.clear()
 
