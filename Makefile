@@ -73,9 +73,10 @@ site: install
 	rm -rf build
 	$(BIN)/python -m pip install --quiet --no-deps --target $(SITE) .
 
-# One worker per processor, and one thread in each: more would wait for each other.
+# One worker per processor, and one thread in each: more would wait for each other. Bytecode is
+# written, so that the commands that tests start are not compiled each time.
 test: install system lint
-	OMP_NUM_THREADS=1 $(ON_SCREEN) $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(ON_SCREEN) $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: install system
 	$(ON_SCREEN) $(BIN)/python -m pytest -m slow
