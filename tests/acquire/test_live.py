@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import replace
 from typing import Any
@@ -23,6 +22,7 @@ from fgaf.acquire import (
 )
 from fgaf.acquire.commands.main import main
 from fgaf.acquire.control.preview import Look, Preview
+from tests.screen import needs_screen
 
 
 def live(small: tuple[str, ...], *words: str) -> Result:
@@ -143,9 +143,7 @@ def test_a_missing_viewer_names_the_extra(
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.skipif(
-    sys.platform == "linux" and "DISPLAY" not in os.environ, reason="no screen; see `make test`"
-)
+@needs_screen
 def test_the_viewer_shows_the_frames_and_closes(small: tuple[str, ...]) -> None:
     done = live(small, "--frames", "3", "--viewer")
     assert done.exit_code == 0, done.output

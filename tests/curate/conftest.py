@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -160,6 +162,12 @@ def stack_taker() -> Callable[..., Path]:
 def own_preferences() -> None:
     """Keep the tests' window apart from the preferences of who runs them."""
     os.environ["NAPARI_CONFIG"] = ""
+
+
+@pytest.fixture(scope="session")
+def driver() -> ModuleType:
+    """Drives the curation window; Qt is imported only where it is asked for."""
+    return importlib.import_module("tests.curate.window_driver")
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,15 +18,8 @@ from fgaf.curate.session.queue import QueueSettings, queue_of
 from fgaf.curate.session.session import Session
 from fgaf.curate.session.state import AUTO, CellState, Suggested
 from fgaf.curate.session.thumbnails import RawCut, Thumbnails
+from tests.screen import on_screen
 
-on_screen = [
-    # Warnings of the libraries below the window are not ours to mend.
-    pytest.mark.filterwarnings("ignore"),
-    pytest.mark.skipif(
-        sys.platform == "linux" and "DISPLAY" not in os.environ, reason="no screen; see `make test`"
-    ),
-]
-DRIVER = Path(__file__).with_name("window_driver.py")
 REASONS = ("not a sperm", "dead")
 
 
@@ -195,16 +185,6 @@ def gallery(session: Session) -> Iterator[object]:
 
 def middle_of(gallery: object, row: int) -> object:
     return gallery.view.visualRect(gallery.model.index(row)).center()
-
-
-@pytest.fixture
-def driver() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("window_driver", DRIVER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

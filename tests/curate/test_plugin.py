@@ -1,6 +1,5 @@
 """The napari plugin in a real napari window."""
 
-import os
 import subprocess
 import sys
 import time
@@ -17,12 +16,10 @@ from fgaf.curate.napari.writer import write_stack
 from fgaf.dataset import Archive, ArchiveHeader, Cells, write_archive
 from fgaf.dataset.derive.subset import take_rows
 from fgaf.dataset.raw import RawStack
+from tests.screen import needs_screen
 
 # Warnings of the libraries below the window are not ours to mend.
 pytestmark = pytest.mark.filterwarnings("ignore")
-on_screen = pytest.mark.skipif(
-    sys.platform == "linux" and "DISPLAY" not in os.environ, reason="no screen; see `make test`"
-)
 
 PIXEL_UM = 0.1465
 DEPTHS = ("-0.50", "+0.00", "+0.50")
@@ -65,7 +62,7 @@ def archive(tmp_path: Path) -> Path:
     )
 
 
-@on_screen
+@needs_screen
 def test_files_of_ours_open_in_a_window(stack: Path, archive: Path) -> None:
     import napari
 
@@ -147,7 +144,7 @@ def test_the_manifest_is_valid_and_names_what_exists() -> None:
     }
 
 
-@on_screen
+@needs_screen
 def test_the_plugin_in_naparis_menus(tmp_path: Path) -> None:
     import napari
     from napari.settings import get_plugin_settings
@@ -219,7 +216,7 @@ def many(tmp_path: Path) -> Path:
     )
 
 
-@on_screen
+@needs_screen
 def test_an_archive_is_browsed_by_its_pictures(many: Path, tmp_path: Path) -> None:
     import napari
     from qtpy.QtCore import Qt

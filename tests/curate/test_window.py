@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -28,36 +27,19 @@ from fgaf.curate.session.session import Session
 from fgaf.curate.session.state import AUTO, CellState, StackRef, Suggested
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.raw import RawStack
+from tests.screen import on_screen
 
 pytestmark = pytest.mark.long
 
-on_screen = [
-    # Warnings of the libraries below the window are not ours to mend.
-    pytest.mark.filterwarnings("ignore"),
-    pytest.mark.skipif(
-        sys.platform == "linux" and "DISPLAY" not in os.environ, reason="no screen; see `make test`"
-    ),
-]
-DRIVER = Path(__file__).with_name("window_driver.py")
 DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
-def driver() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("window_driver", DRIVER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def killed(raw_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def killed(driver: ModuleType, raw_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A session of three stacks whose window was killed in the middle."""
     folder = tmp_path_factory.mktemp("killed") / "session"
     with subprocess.Popen(
-        [sys.executable, str(DRIVER), str(folder), str(raw_folder)],
+        [sys.executable, str(driver.__file__), str(folder), str(raw_folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -17,25 +14,9 @@ from fgaf.curate.session.session import Session
 from fgaf.curate.session.state import CellState, StackRef
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.raw import RawStack
+from tests.screen import on_screen
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.filterwarnings("ignore"),
-    pytest.mark.skipif(
-        sys.platform == "linux" and "DISPLAY" not in os.environ, reason="no screen; see `make test`"
-    ),
-]
-DRIVER = Path(__file__).with_name("window_driver.py")
-
-
-@pytest.fixture(scope="module")
-def driver() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("window_driver", DRIVER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+pytestmark = [pytest.mark.long, *on_screen]
 
 
 @pytest.fixture
