@@ -22,7 +22,8 @@ def pytest_configure(config: pytest.Config) -> None:
         pass_fds=[write],
         stderr=subprocess.DEVNULL,
     )
-    config.add_cleanup(server.terminate)
+    config.add_cleanup(server.wait)
+    config.add_cleanup(server.terminate)  # before the wait
     os.close(write)
     with os.fdopen(read) as number:
         screen = number.readline().strip()

@@ -44,12 +44,10 @@ class Drawing:
         dy, dx = self.y[part[0]] - place[0], self.x[:, part[1]] - place[1]
         return cos * dx + sin * dy, cos * dy - sin * dx
 
-    def _around(self, place: tuple[float, float], reach_um: float) -> tuple[slice, slice]:
-        """The part of the field within a reach of a place."""
-        low, high = (
-            [np.searchsorted(self.y[:, 0], at + sign * reach_um) for at in place]
-            for sign in (-1, 1)
-        )
+    def _around(self, reach_um: float, *places: tuple[float, float]) -> tuple[slice, slice]:
+        """The part of the field with places and what is within a reach of them."""
+        low = np.searchsorted(self.y[:, 0], np.min(places, axis=0) - reach_um)
+        high = np.searchsorted(self.y[:, 0], np.max(places, axis=0) + reach_um)
         return slice(low[0], high[0]), slice(low[1], high[1])
 
     def head(
@@ -62,13 +60,16 @@ class Drawing:
         tail: float = 0.4,
     ) -> Drawing:
         """An even ellipse with a straight tail of 25 µm; `tail` is its relative contrast."""
-        part = self._around(place, length + width + 25)
+        far = length / 2 + 25
+        turn = np.deg2rad(angle)
+        end = (place[0] - far * float(np.sin(turn)), place[1] - far * float(np.cos(turn)))
+        part = self._around(1.0, place, end)
         along, across = self._turned(place, angle, part)
-        inside = np.hypot(2 * along / length, 2 * across / width) < 1
-        behind = (along < -length / 2) & (along > -length / 2 - 25) & (np.abs(across) < 0.3)
-        ground = self.contrast[part]
-        ground[inside] = contrast
-        ground[behind & ~inside] = tail * contrast
+        behind = (along < -length / 2) & (along > -far) & (np.abs(across) < 0.3)
+        self.contrast[part][behind] = tail * contrast
+        part = self._around(length + width, place)
+        along, across = self._turned(place, angle, part)
+        self.contrast[part][np.hypot(2 * along / length, 2 * across / width) < 1] = contrast
         self.heads.append(place)
         return self
 
@@ -128,9 +129,11 @@ class Drawing:
 
     def image(self, noise: float = 1.0, seed: int = 0) -> npt.NDArray[np.uint8]:
         """The camera's image, with optics of about 0.25 µm and noise in grey levels."""
-        soft = ndimage.gaussian_filter(self.contrast, 0.25 / (PIXEL_UM / FINER) / 2.355)
-        n = len(soft) // FINER
-        binned = soft.reshape(n, FINER, n, FINER).mean(axis=(1, 3))
+        width = 0.25 / (PIXEL_UM / FINER) / 2.355
+        binned = self.contrast
+        for _ in range(2):  # along y, then along x
+            soft = ndimage.gaussian_filter1d(binned, width, axis=0)
+            binned = soft.reshape(-1, FINER, soft.shape[1]).mean(axis=1).T
         levels = GROUND * (1 + binned)
         levels = levels + noise * np.random.default_rng(seed).standard_normal(levels.shape)
         return np.clip(np.rint(levels), 0, 255).astype(np.uint8)

@@ -2,9 +2,9 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -23,17 +23,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 PIXEL_UM = 0.1465
 DEPTHS = ("-0.50", "+0.00", "+0.50")
-
-
-def wait(until: Callable[[], bool]) -> None:
-    """Let the window work until something holds."""
-    from qtpy.QtWidgets import QApplication
-
-    end = time.monotonic() + 120
-    while not until():
-        QApplication.processEvents()
-        if time.monotonic() > end:
-            raise TimeoutError
 
 
 @pytest.fixture
@@ -145,7 +134,7 @@ def test_the_manifest_is_valid_and_names_what_exists() -> None:
 
 
 @needs_screen
-def test_the_plugin_in_naparis_menus(tmp_path: Path) -> None:
+def test_the_plugin_in_naparis_menus(driver: ModuleType, tmp_path: Path) -> None:
     import napari
     from napari.settings import get_plugin_settings
 
@@ -160,7 +149,7 @@ def test_the_plugin_in_naparis_menus(tmp_path: Path) -> None:
         assert layer.data.shape == (17, 520, 640)
         assert "please wait" in layer.name
         assert not layer.data.any()
-        wait(lambda: layer.name == "simulated")
+        driver.wait(lambda: layer.name == "simulated")
         assert layer.metadata["path"].endswith(".stack.h5")
         assert min(plane.std() for plane in layer.data) > 1
         _, start = viewer.window.add_plugin_dock_widget("fgaf", "Curate focus stacks")

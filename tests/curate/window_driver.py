@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from qtpy.QtCore import QPoint, Qt
@@ -39,11 +40,12 @@ def activate(panel: Panel) -> None:
         QApplication.setActiveWindow(window)
 
 
-def wait(until: object) -> None:
-    """Let the window work until something holds."""
+def wait(until: Callable[[], object]) -> None:
+    """Let the window work until something holds; its threads have the processor meanwhile."""
     end = time.monotonic() + PATIENCE_S
-    while not until():  # type: ignore[operator]
-        QApplication.processEvents()
+    QApplication.processEvents()
+    while not until():
+        QTest.qWait(2)
         if time.monotonic() > end:
             raise TimeoutError
     QApplication.processEvents()
