@@ -345,7 +345,6 @@ def patient_socket(peers: Sequence[SerialPeer]) -> dict[str, Any]:
     A peer that has no processor is waited for. A write does not end early, and the rest of 0.3 s
     after a port was closed, for the sake of servers, is left out.
     """
-
     from serial.serialutil import Timeout
 
     def wait(read: Any, write: Any, failed: Any, timeout_s: float) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import TIMEOUT_S
 from ms2000_peer import ASI_FIELD, ASI_MANUAL, AsiPersonality
 from proscan_peer import FIELD, MANUAL, Personality
 from serial_peer import SerialPeer, SerialPersonality
@@ -60,7 +61,7 @@ def open_on() -> Iterator[OpenOn]:
             "stage.settle_ms=0",
             "stage.timeout_s=1",
             f"stage.options.port={peer.url}",
-            "stage.options.timeout_s=0.15",
+            f"stage.options.timeout_s={TIMEOUT_S}",
             f"xy_stage.driver={driver}",
             "xy_stage.timeout_s=1",
             f"xy_stage.velocity_valid_s={VALID_S}",
