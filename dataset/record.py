@@ -27,6 +27,7 @@ NAME: Final = "fgaf.json"
 """Name of the file that holds an archive's record in a folder of exported patches."""
 _ROWS: Final = {**ROW_COLUMNS, "true_depth_um": "<f8"}
 _PLANES: Final = {name: kind for name, kind in PLANE_COLUMNS.items() if name != "crc32"}
+_MASKS: Final = "masks_sha256"
 _BLOCK: Final = 64
 
 
@@ -95,6 +96,7 @@ def archive_record(archive: Archive, files: Sequence[str] = ()) -> str:
             "pixels_sha256": digest_of(archive.images),
             "files": list(files),
         }
+        | ({} if archive.masks is None else {_MASKS: digest_of(archive.masks)})
     )
 
 
@@ -119,8 +121,28 @@ def files_of(record: str, path: object) -> list[str]:
     return files
 
 
-def restore_archive(record: str, images: NDArray[Any], path: object) -> Archive:
-    """Restore an archive from its record and its patches.
+def holds_masks(record: str, path: object) -> bool:
+    """Whether an archive's record is of patches with masks.
+
+    Parameters
+    ----------
+    record
+        The record, JSON.
+    path
+        Its source, named in the error.
+
+    Raises
+    ------
+    FormatError
+        It is not a record of an archive.
+    """
+    return _MASKS in _archive_record(record, path)
+
+
+def restore_archive(
+    record: str, images: NDArray[Any], path: object, masks: NDArray[Any] | None = None
+) -> Archive:
+    """Restore an archive from its record, its patches and their masks.
 
     Parameters
     ----------
@@ -130,12 +152,14 @@ def restore_archive(record: str, images: NDArray[Any], path: object) -> Archive:
         (M, S, S) patches, in the order of the archive's rows.
     path
         Source of the record, for the error.
+    masks
+        (M, S, S) masks in the same order, if it `holds_masks`.
 
     Raises
     ------
     FormatError
-        The record is damaged or of a newer version, or the patches were changed after it was
-        written.
+        The record is damaged or of a newer version, or the patches or masks were changed after it
+        was written.
     """
     read = _archive_record(record, path)
     if read.get("pixels_sha256") != digest_of(images):
@@ -143,12 +167,18 @@ def restore_archive(record: str, images: NDArray[Any], path: object) -> Archive:
             f"{path}: the images are not those that were exported (their checksum differs); copy "
             "them again, or delete the record to import them by their names and labels only"
         )
+    if read.get(_MASKS) != (None if masks is None else digest_of(masks)):
+        raise FormatError(
+            f"{path}: the masks are not those that were exported (their checksum differs); copy "
+            "them again"
+        )
     try:
         rows: dict[str, Any] = _arrays(_ROWS, read["rows"], len(images))
         cells = Cells.from_columns(_arrays(CELL_COLUMNS, read["cells"], len(read["cells"]["id"])))
         return Archive(
             header=ArchiveHeader.model_validate(read["header"]),
             images=images,
+            masks=masks,
             cells=cells,
             splits={name: np.array(sides, np.int8) for name, sides in read["splits"].items()},
             history=tuple(map(str, read.get("history", ()))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from fgaf.dataset.exporters.patches import (
     patch_columns,
     patch_names,
     png_of,
+    png_of_mask,
     side_rows,
 )
 
@@ -38,9 +40,10 @@ def write_huggingface(
 ) -> Path:
     """Write a folder that ``datasets.load_dataset`` reads and that is ready to upload.
 
-    ``data/SIDE-*.parquet`` have the columns ``image`` (PNG), ``label`` (the depth class with its
-    names), and all other metadata of every patch. ``README.md`` is the card. ``fgaf.json`` is the
-    record from which `import_patches` restores the archive.
+    ``data/SIDE-*.parquet`` have the columns ``image`` and, where there are masks, ``mask`` (PNG),
+    ``label`` (the depth class with its names), and all other metadata of every patch.
+    ``README.md`` is the card. ``fgaf.json`` is the record from which `import_patches` restores the
+    archive.
 
     Parameters
     ----------
@@ -68,8 +71,9 @@ def write_huggingface(
     columns = patch_columns(archive)
     columns["label"] = columns.pop("depth_class")
     kinds = {name: _KINDS[_kind(values)] for name, values in columns.items()}
+    picture = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
     schema = arrow.schema(
-        [("image", arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())]))]
+        [(name, picture) for name in _pictures(archive)]
         + [(name, getattr(arrow, kind)()) for name, kind in kinds.items()]
     ).with_metadata({"huggingface": json.dumps(_features(archive, kinds))})
     with exporting(archive, path, overwrite) as (part, files):
@@ -85,6 +89,8 @@ def write_huggingface(
                 with parquet.ParquetWriter(part / file, schema) as writer:
                     for block, patches in patch_blocks(archive, held, _GROUP_PATCHES):
                         batch = _batch(columns, names, block, patches)
+                        if archive.masks is not None:
+                            batch["mask"] = _stored(archive.masks[block], png_of_mask, names, block)
                         writer.write_table(arrow.Table.from_pydict(batch, schema))
         text = _front_matter(archive, about, [side for side, _ in sides]) + card(archive, about)
         (part / "README.md").write_text(text, encoding="utf-8")
@@ -97,11 +103,24 @@ def _batch(
     rows: NDArray[np.intp],
     patches: NDArray[Any],
 ) -> dict[str, list[Any]]:
-    images = [
-        {"bytes": png_of(patch), "path": names[row] + PNG}
-        for patch, row in zip(patches, rows.tolist(), strict=True)
-    ]
+    images = _stored(patches, png_of, names, rows)
     return {"image": images} | {name: values[rows].tolist() for name, values in columns.items()}
+
+
+def _stored(
+    pictures: NDArray[Any],
+    png: Callable[[NDArray[Any]], bytes],
+    names: list[str],
+    rows: NDArray[np.intp],
+) -> list[dict[str, Any]]:
+    return [
+        {"bytes": png(picture), "path": names[row] + PNG}
+        for picture, row in zip(pictures, rows.tolist(), strict=True)
+    ]
+
+
+def _pictures(archive: Archive) -> list[str]:
+    return ["image"] if archive.masks is None else ["image", "mask"]
 
 
 def _kind(values: NDArray[Any]) -> str:
@@ -110,7 +129,7 @@ def _kind(values: NDArray[Any]) -> str:
 
 def _features(archive: Archive, kinds: dict[str, str]) -> dict[str, Any]:
     """Column types of `datasets`: images, classes with names, values."""
-    features: dict[str, Any] = {"image": {"_type": "Image"}}
+    features: dict[str, Any] = {name: {"_type": "Image"} for name in _pictures(archive)}
     features |= {name: {"dtype": kind, "_type": "Value"} for name, kind in kinds.items()}
     features["label"] = {"names": class_names(archive), "_type": "ClassLabel"}
     return {"info": {"features": features}}
@@ -125,6 +144,7 @@ def _front_matter(archive: Archive, about: CardMetadata, sides: list[str]) -> st
         *([f"license: {json.dumps(licence)}"] if licence else []),
         "task_categories:",
         "- image-classification",
+        *(["- image-segmentation"] if archive.masks is not None else []),
         "configs:",
         "- config_name: default",
         "  data_files:",

@@ -14,8 +14,10 @@ from fgaf.dataset.exporters.patches import (
     patch_columns,
     patch_names,
     png_of,
+    png_of_mask,
     side_rows,
 )
+from fgaf.dataset.formats import mask_place
 
 
 def write_image_folder(
@@ -23,8 +25,8 @@ def write_image_folder(
 ) -> Path:
     """Write every patch as ``SIDE/CLASS/NAME.png``, with tables of labels beside them.
 
-    ``metadata.csv`` has a line per patch, ``fgaf.json`` is the record from which
-    `import_class_folders` restores the archive.
+    Masks are in ``masks/SIDE/CLASS/NAME.png``. ``metadata.csv`` has a line per patch,
+    ``fgaf.json`` is the record from which `import_export` restores the archive.
 
     Parameters
     ----------
@@ -54,6 +56,11 @@ def write_image_folder(
                     folder = f"{side}/{classes[archive.depth_class[row]]}"
                     files[row] = f"{folder}/{names[row]}{PNG}"
                     (part / files[row]).write_bytes(png_of(patch))
+                if archive.masks is not None:
+                    for row, mask in zip(block, archive.masks[block], strict=True):
+                        target = part / mask_place(files[row])
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                        target.write_bytes(png_of_mask(mask))
         with (part / "metadata.csv").open("w", encoding="utf-8", newline="") as table:
             lines = zip(files, *columns.values(), strict=True)
             write_table(table, ["file_name", *columns], lines)

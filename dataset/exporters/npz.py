@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fgaf.base.files import publishing
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
-from fgaf.dataset.exporters.patches import patch_blocks, side_rows
+from fgaf.dataset.exporters.patches import BLOCK, side_rows
 from fgaf.dataset.formats import NPZ_RECORD, NPZ_SIDES
 from fgaf.dataset.record import archive_record
 
@@ -27,8 +27,9 @@ def write_npz(
     """Write an archive as one .npz, a few patches in memory at a time.
 
     For every side of the split there are ``SIDE_images`` (n, S, S), ``SIDE_labels`` (n, 1) uint8,
-    the depth class, and ``SIDE_depth_um``, ``SIDE_cell`` and ``SIDE_row`` (n,), with SIDE one of
-    train, val and test. ``fgaf`` is the record from which `import_npz` restores the archive. The
+    the depth class, ``SIDE_depth_um``, ``SIDE_cell`` and ``SIDE_row`` (n,), and where there are
+    masks ``SIDE_masks`` (n, S, S) uint8, with SIDE one of train, val and test. ``fgaf`` is the
+    record from which `import_npz` restores the archive. The
     same archive gives the same bytes.
 
     Parameters
@@ -57,10 +58,9 @@ def write_npz(
     ):
         for side, rows in sides:
             key = NPZ_SIDES[side]
-            with _entry(file, f"{key}_images") as entry:
-                _write_header(entry, archive.images.dtype, (len(rows), *archive.images.shape[1:]))
-                for _, block in patch_blocks(archive, rows):
-                    entry.write(np.ascontiguousarray(block).data)
+            _write_pictures(file, f"{key}_images", archive.images, rows)
+            if archive.masks is not None:
+                _write_pictures(file, f"{key}_masks", archive.masks, rows)
             _write(file, f"{key}_labels", archive.depth_class[rows, None].astype(np.uint8))
             _write(file, f"{key}_depth_um", archive.depth_um[rows])
             _write(file, f"{key}_cell", archive.cell[rows])
@@ -78,6 +78,15 @@ def _entry(file: zipfile.ZipFile, name: str) -> IO[bytes]:
 def _write_header(entry: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
     described = {"descr": dtype.str, "fortran_order": False, "shape": tuple(map(int, shape))}
     np.lib.format.write_array_header_1_0(entry, described)
+
+
+def _write_pictures(
+    file: zipfile.ZipFile, name: str, pictures: Any, rows: NDArray[np.intp]
+) -> None:
+    with _entry(file, name) as entry:
+        _write_header(entry, pictures.dtype, (len(rows), *pictures.shape[1:]))
+        for start in range(0, len(rows), BLOCK):
+            entry.write(np.ascontiguousarray(pictures[rows[start : start + BLOCK]]).data)
 
 
 def _write(file: zipfile.ZipFile, name: str, values: NDArray[Any]) -> None:

@@ -17,6 +17,8 @@ from fgaf.dataset.record import NAME, archive_record
 from fgaf.dataset.splits.split import SIDES
 
 PNG: Final = ".png"
+_MASK_COLOURS: Final = (0, 0, 0, 255, 255, 255, 128, 128, 128)
+"""Red, green and blue of background, own head and other heads."""
 BLOCK: Final = 256
 """Patches in memory at a time."""
 
@@ -115,6 +117,16 @@ def png_of(patch: NDArray[Any]) -> bytes:
 
     buffer = io.BytesIO()
     Image.fromarray(np.asarray(patch)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def png_of_mask(mask: NDArray[np.uint8]) -> bytes:
+    """Compress one mask without loss; a palette makes its values visible in viewers."""
+    from PIL import Image
+
+    image, buffer = Image.fromarray(np.asarray(mask)), io.BytesIO()
+    image.putpalette(_MASK_COLOURS)
+    image.save(buffer, format="PNG")
     return buffer.getvalue()
 
 

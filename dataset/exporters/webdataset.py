@@ -27,9 +27,11 @@ from fgaf.dataset.exporters.patches import (
     patch_columns,
     patch_names,
     png_of,
+    png_of_mask,
     side_rows,
 )
-from fgaf.dataset.splits.batches import shuffled_batches
+from fgaf.dataset.formats import mask_place
+from fgaf.dataset.splits.batches import BlockCache, CachedImages, shuffled_batches
 
 SHARD_PATCHES: Final = 10_000
 
@@ -44,9 +46,10 @@ def write_webdataset(
 ) -> Path:
     """Write an archive as ``SIDE-000000.tar``, ...: a PNG, its class and metadata for each patch.
 
-    A sample is ``NAME.png``, ``NAME.cls``, the depth class in decimal, and ``NAME.json``. The
-    training side is shuffled, because shards are read in order; the other sides are not.
-    ``fgaf.json`` beside the shards is the record from which `import_patches` restores the archive.
+    A sample is ``NAME.png``, ``NAME.cls``, the depth class in decimal, ``NAME.json``, and where
+    there are masks ``NAME.mask.png``. The training side is shuffled, because shards are read in
+    order; the other sides are not. ``fgaf.json`` beside the shards is the record from which
+    `import_patches` restores the archive.
 
     Parameters
     ----------
@@ -82,25 +85,31 @@ def write_webdataset(
             for number in range(-(-len(rows) // shard_patches)):
                 shard = f"{side}-{number:06d}.tar"
                 with tarfile.open(part / shard, "w", format=tarfile.USTAR_FORMAT) as tar:
-                    for row, patch in islice(patches, shard_patches):
+                    for row, patch, mask in islice(patches, shard_patches):
                         known = {name: values[row] for name, values in plain.items()}
                         _add(tar, f"{names[row]}{PNG}", png_of(patch))
                         _add(tar, f"{names[row]}.cls", str(known["depth_class"]).encode())
                         _add(tar, f"{names[row]}.json", json.dumps(known).encode())
                         files[row] = f"{shard}/{names[row]}{PNG}"
+                        if mask is not None:
+                            _add(tar, Path(mask_place(files[row])).name, png_of_mask(mask))
     return path
 
 
 def _drawn(
     archive: Archive, rows: NDArray[np.intp], seed: int | None
-) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield rows and their patches, shuffled if there is a seed; a large file is read once."""
+) -> Iterator[tuple[int, NDArray[Any], NDArray[np.uint8] | None]]:
+    """Yield rows, patches and masks, shuffled if there is a seed; a large file is read once."""
+    masks = archive.masks
+    if masks is not None:
+        masks = CachedImages(BlockCache(masks), np.arange(len(masks)))
     if seed is None:
         blocks = patch_blocks(archive, rows)
     else:
         blocks = shuffled_batches(archive, rows, BLOCK, seed)
     for drawn, patches in blocks:
-        yield from zip(drawn.tolist(), patches, strict=True)
+        held = [None] * len(drawn) if masks is None else masks[drawn]
+        yield from zip(drawn.tolist(), patches, held, strict=True)
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

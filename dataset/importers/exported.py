@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +18,15 @@ from fgaf.base.extras import optional
 from fgaf.base.inputs import (
     MOST_TEXT_BYTES,
     SPARE_BYTES,
+    read_bytes,
     read_text,
     require_file,
     require_stored,
 )
 from fgaf.dataset.archive import Archive
+from fgaf.dataset.formats import PARQUET, TAR, mask_place
 from fgaf.dataset.importers.images import read_image
-from fgaf.dataset.record import NAME, files_of, restore_archive
-
-TAR: Final = ".tar"
-PARQUET: Final = ".parquet"
+from fgaf.dataset.record import NAME, files_of, holds_masks, restore_archive
 
 
 def is_export(folder: Path) -> bool:
@@ -60,20 +59,29 @@ def import_export(folder: Path) -> Archive:
     if not names:
         raise FormatError(f"{path} does not list the files of its patches; export it again")
     _require_inside(path, names)
+    images = _pictures(folder, names, "image")
+    masks = None
+    if holds_masks(record, path):
+        masks = _pictures(folder, [mask_place(name) for name in names], "mask")
+    return restore_archive(record, images, path, masks)
+
+
+def _pictures(folder: Path, names: Sequence[str], column: str) -> NDArray[Any]:
+    """Read all patches, or all masks: (M, S, S)."""
     with ExitStack() as stack:
-        read = _reader(folder, stack)
+        read = _reader(folder, stack, column)
         first = read(names[0])
         if len(names) * first.nbytes > SPARE_BYTES:
             require_stored(folder, len(names) * first.nbytes, _stored_bytes(folder))
-        images = np.empty((len(names), *first.shape), first.dtype)
+        pictures = np.empty((len(names), *first.shape), first.dtype)
         for k, name in enumerate(names):
-            patch = read(name)
-            if patch.shape != first.shape or patch.dtype != first.dtype:
+            picture = read(name)
+            if picture.shape != first.shape or picture.dtype != first.dtype:
                 raise FormatError(
                     f"{folder / name} differs from the others in size or type; export it again"
                 )
-            images[k] = patch
-    return restore_archive(record, images, path)
+            pictures[k] = picture
+    return pictures
 
 
 def _require_inside(path: Path, names: Sequence[str]) -> None:
@@ -93,7 +101,7 @@ def _stored_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def _reader(folder: Path, stack: ExitStack) -> Callable[[str], NDArray[Any]]:
+def _reader(folder: Path, stack: ExitStack, column: str) -> Callable[[str], NDArray[Any]]:
     @cache
     def opened_tar(file: str) -> tuple[tarfile.TarFile, dict[str, tarfile.TarInfo]]:
         require_file(folder / file)
@@ -103,13 +111,13 @@ def _reader(folder: Path, stack: ExitStack) -> Callable[[str], NDArray[Any]]:
         return tar, {member.name: member for member in plain}
 
     @cache
-    def column(file: str) -> Any:
+    def opened_column(file: str) -> Any:
         parquet = optional("pyarrow.parquet")
         require_file(folder / file)
         footer = parquet.read_metadata(folder / file)
         claimed = sum(footer.row_group(k).total_byte_size for k in range(footer.num_row_groups))
         require_stored(folder / file, claimed, (folder / file).stat().st_size)
-        return parquet.read_table(folder / file, columns=["image"])["image"]
+        return parquet.read_table(folder / file, columns=[column])[column]
 
     def read(name: str) -> NDArray[Any]:
         place = PurePosixPath(name)
@@ -120,9 +128,11 @@ def _reader(folder: Path, stack: ExitStack) -> Callable[[str], NDArray[Any]]:
                 member = tar.extractfile(members[place.name])
                 return _decoded(member.read() if member else b"")
             if place.parent.suffix == PARQUET:
-                return _decoded(column(above)[int(place.name)]["bytes"].as_py())
+                return _decoded(opened_column(above)[int(place.name)]["bytes"].as_py())
             if not (folder / name).is_file():
                 raise KeyError(name)
+            if column == "mask":
+                return _decoded(read_bytes(folder / name))
             return read_image(folder / name)
         except (OSError, KeyError, IndexError, ValueError, SyntaxError, tarfile.TarError) as error:
             raise FormatError(

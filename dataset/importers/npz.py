@@ -17,7 +17,7 @@ from fgaf.dataset.archive import Archive
 from fgaf.dataset.formats import NPZ_RECORD, NPZ_SIDES
 from fgaf.dataset.importers.labelled import Labelled, Say, archive_of, count_classes
 from fgaf.dataset.importers.patches import PatchSettings
-from fgaf.dataset.record import restore_archive
+from fgaf.dataset.record import holds_masks, restore_archive
 
 _SINGLE: Final = b"\x93NUMPY"
 _HEADERS: Final = {
@@ -176,9 +176,15 @@ def _restored(path: Path, arrays: dict[str, NDArray[Any]]) -> Archive:
         rows = np.concatenate([arrays[f"{key}_row"] for key in keys])
         images = np.concatenate([arrays[f"{key}_images"] for key in keys])
         record = arrays[NPZ_RECORD].tobytes().decode()
+        masks = None
+        if holds_masks(record, path):
+            masks = np.concatenate([arrays[f"{key}_masks"] for key in keys])
         whole = np.array_equal(np.sort(rows), np.arange(len(images)))
     except (KeyError, ValueError) as error:
         raise FormatError(f"{path} lacks arrays of the export; export it again") from error
     if not whole:
         raise FormatError(f"{path} lacks patches of the export; export it again")
-    return restore_archive(record, images[np.argsort(rows)], path)
+    order = np.argsort(rows)
+    if masks is not None and len(masks) == len(order):
+        masks = masks[order]
+    return restore_archive(record, images[order], path, masks)

@@ -15,6 +15,7 @@ from fgaf.dataset.quality.duplicates import Pairs, copies, near_copies
 from fgaf.dataset.quality.label_check import label_suspects
 from fgaf.dataset.quality.leaks import split_findings
 from fgaf.dataset.quality.patch_statistics import Bar, PatchStatistics, constant_rows, survey
+from fgaf.dataset.quality.validate_masks import mask_findings
 from fgaf.dataset.splits.groups import linked_cells
 
 METHODS: Final = ("person", "focus-curve", "simulation", "import")
@@ -45,6 +46,7 @@ def archive_findings(archive: Archive, progress: Bar = iter) -> Iterator[Finding
     copied, alike = copies(seen), near_copies(archive, seen, linked)
     yield from _patches(archive, seen, copied, alike)
     yield from split_findings(archive, linked, copied, alike)
+    yield from mask_findings(archive, progress)
 
 
 def training_findings(archive: Archive) -> Iterator[Finding]:

@@ -22,7 +22,11 @@ from fgaf.dataset.derive.merge import MergeSettings, merge
 from fgaf.dataset.derive.pseudonyms import Pseudonyms
 from fgaf.dataset.derive.resample import Scaling
 from fgaf.dataset.derive.subset import Selection, subset
+from fgaf.dataset.exporters.export import export
+from fgaf.dataset.importers.patch_sets import import_patches
 from fgaf.dataset.quality.diff import difference
+from fgaf.dataset.quality.validate import validate
+from fgaf.dataset.quality.validate_masks import mask_findings
 from fgaf.dataset.splits.split import with_folds, with_split
 from fgaf.dataset.splits.subset_arrays import load_side
 from fgaf.dataset.storage.integrity import broken_seals
@@ -155,6 +159,80 @@ def test_differences_of_masks_are_named(masked: Archive) -> None:
     )
     assert "masks: True, second False" in str(difference(masked, replace(masked, masks=None)))
     assert difference(masked, masked).same
+
+
+def square(top: int, left: int, side: int, value: int = 1) -> Callable[[NDArray[np.uint8]], None]:
+    def draw(mask: NDArray[np.uint8]) -> None:
+        mask[:] = 0
+        mask[top : top + side, left : left + side] = value
+
+    return draw
+
+
+def two_pieces(mask: NDArray[np.uint8]) -> None:
+    mask[6:10, 8] = 0
+
+
+FINDINGS: dict[str, tuple[Callable[[NDArray[np.uint8]], None], set[str]]] = {
+    "good": (square(6, 6, 4), set()),
+    "another head beside it": (lambda mask: mask.__setitem__((slice(0, 3), slice(0, 3)), 2), set()),
+    "empty": (square(6, 6, 0), {"mask-empty"}),
+    "another's head": (square(6, 6, 4, value=2), {"mask-own-missing"}),
+    "two pieces": (two_pieces, {"mask-pieces"}),
+    "aside": (square(1, 1, 3), {"mask-off-centre"}),
+    "at the border": (square(6, 0, 9), {"mask-at-border"}),
+    "value 3": (square(6, 6, 4, value=3), {"mask-values", "mask-own-missing"}),
+}
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_faults_of_masks_are_found(name: str, archive: Archive) -> None:
+    change, wanted = FINDINGS[name]
+    masks = np.zeros(archive.images.shape, np.uint8)
+    masks[:, 6:10, 6:11] = 1
+    change(masks[7])
+    found = list(mask_findings(replace(archive, masks=masks)))
+    assert {finding.name for finding in found} == wanted
+    assert all("cell-1" in str(finding) for finding in found)
+    assert not list(mask_findings(archive))
+
+
+def test_masks_of_a_file_are_validated(archive: Archive, tmp_path: Path) -> None:
+    held = replace(archive, masks=np.zeros(archive.images.shape, np.uint8))
+    report = validate(write_archive(tmp_path / "a.h5", held))
+    assert report.ok
+    assert "mask-empty" in {finding.name for finding in report.findings}
+
+
+EXPORTED = {"npz": "set.npz", "imagefolder": "set", "webdataset": "set", "huggingface": "set"}
+
+
+@pytest.mark.parametrize("kind", EXPORTED)
+def test_masks_are_exported_and_come_back(kind: str, masked: Archive, tmp_path: Path) -> None:
+    path, out = write_archive(tmp_path / "a.h5", masked), tmp_path / EXPORTED[kind]
+    export([path], kind, out)
+    back = import_patches(out)
+    assert back.masks is not None
+    np.testing.assert_array_equal(back.masks, masked.masks)
+    again = write_archive(tmp_path / "b.h5", back)
+    assert Archive.read(again).fingerprint == Archive.read(path).fingerprint
+
+
+def test_an_exported_mask_that_was_changed_or_lost_is_refused(
+    masked: Archive, tmp_path: Path
+) -> None:
+    path, out = write_archive(tmp_path / "a.h5", masked), tmp_path / "set"
+    export([path], "imagefolder", out)
+    one = sorted((out / "masks").rglob("*.png"))[0]
+    with Image.open(one) as image:
+        assert image.mode == "P"
+        pixels = np.asarray(image)
+    Image.fromarray((pixels + 1) % 3).save(one)
+    with pytest.raises(FormatError, match="the masks are not those that were exported"):
+        import_patches(out)
+    one.unlink()
+    with pytest.raises(FormatError, match=r"lacks masks/.*png of the export"):
+        import_patches(out)
 
 
 def test_labels_become_masks() -> None:

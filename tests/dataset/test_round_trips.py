@@ -84,6 +84,7 @@ def archives(draw: st.DrawFn) -> Archive:
     dtype = draw(st.sampled_from([np.uint8, np.uint16]))
     depth = (plane - 2) * 0.5 + rng.uniform(-0.2, 0.2, m)
     sides = st.lists(st.integers(0, 2), min_size=k, max_size=k)
+    images = rng.integers(0, 255, (m, side, side), dtype)
     return Archive(
         header=ArchiveHeader.new(
             step_um=0.5,
@@ -93,7 +94,8 @@ def archives(draw: st.DrawFn) -> Archive:
             name=draw(TEXT),
             description=draw(TEXT),
         ),
-        images=rng.integers(0, 255, (m, side, side), dtype),
+        images=images,
+        masks=(images % 3).astype(np.uint8) if draw(st.booleans()) else None,
         depth_um=depth,
         plane=plane,
         cell=cell,
