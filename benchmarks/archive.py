@@ -141,14 +141,16 @@ def from_tensor(path: Path) -> float:
     return rate(lambda: images[torch.randint(len(images), (BATCH,))])
 
 
-def training_rate() -> float:
+def training_rate(path: Path) -> float:
     """Patches per second that a training step of the default settings takes, one thread."""
     from fgaf.model.networks.settings import preset
     from fgaf.model.training.compute import Compute
     from fgaf.model.training.optimise import step_seconds
+    from fgaf.model.training.tasks import DepthTask
 
     settings = preset("default").with_values({"batch": BATCH, "stem_stride": 2})
-    return BATCH / step_seconds(Compute("cpu", 1, False), settings, SIDE, PLANES)
+    with Archive.open(path) as archive:
+        return BATCH / step_seconds(Compute("cpu", 1, False), DepthTask(archive, settings))
 
 
 def run(*arguments: str) -> dict[str, float]:
@@ -191,7 +193,7 @@ def main() -> None:
         ):
             forget(path)
             results[f"{name}_patches_per_s"] = round(reader(path))
-        results["training_patches_per_s"] = round(training_rate())
+        results["training_patches_per_s"] = round(training_rate(path))
         forget(path)
         results["validate"] = run("validate", str(path))
         forget(path)

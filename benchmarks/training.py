@@ -24,12 +24,12 @@ from torchvision import transforms
 from fgaf.acquire.simulation.cells import simulate_cells
 from fgaf.dataset.archive import Archive
 from fgaf.model.inference.checkpoint import build_network
-from fgaf.model.networks.augment import AugmentSettings, augment
 from fgaf.model.networks.settings import TrainSettings
 from fgaf.model.training.compute import Compute, choose_compute
 from fgaf.model.training.defaults import resolve_settings
-from fgaf.model.training.optimise import new_loss, new_optimizer, step_seconds, take_step
+from fgaf.model.training.optimise import new_optimizer, step_seconds, take_step
 from fgaf.model.training.sides import TRAIN, load_sides
+from fgaf.model.training.tasks import DepthTask, Task
 
 Step = Callable[[], None]
 STEPS = 6
@@ -62,30 +62,30 @@ class PerImage(Dataset[tuple[Tensor, int]]):
         return self.change(self.images[index]), int(self.classes[index])
 
 
-def machine_of(settings: TrainSettings, archive: Archive) -> Compute:
+def machine_of(task: Task) -> Compute:
     """The machine setting that `--precision auto` chooses here."""
-    side = archive.header.patch_px
-    return choose_compute(settings, lambda m: step_seconds(m, settings, side, archive.n_classes))
+    return choose_compute(task.settings, lambda m: step_seconds(m, task))
 
 
-def constant_step(settings: TrainSettings, machine: Compute, n_classes: int) -> Step:
+def constant_step(task: Task, machine: Compute) -> Step:
     """The training step alone."""
-    network = machine.place(build_network(settings, n_classes)).train()
-    optimizer, loss = new_optimizer(network, settings), new_loss(settings)
-    images = torch.randn(settings.batch, 1, 96, 96, device=machine.device)
-    classes = torch.arange(settings.batch, device=machine.device) % n_classes
+    network = machine.place(task.network()).train()
+    optimizer = new_optimizer(network, task.settings)
+    images = torch.randn(task.settings.batch, 1, 96, 96, device=machine.device)
+    classes, targets = (each.to(machine.device) for each in task.example(task.settings.batch))
 
     def step() -> None:
-        take_step(network, optimizer, loss, images, classes, classes, machine)
+        take_step(network, optimizer, task, images, classes, targets, machine)
 
     return step
 
 
-def training_step(settings: TrainSettings, machine: Compute, archive: Archive) -> Step:
+def training_step(task: Task, machine: Compute) -> Step:
     """The training step on the archive's patches, as `fgaf.model.training.train` feeds it."""
-    network = machine.place(build_network(settings, archive.n_classes)).train()
-    optimizer, loss = new_optimizer(network, settings), new_loss(settings)
-    sides, scale = load_sides(archive, settings, machine.device)
+    settings, targets_of = task.settings, task.targets(machine.device)
+    network = machine.place(task.network()).train()
+    optimizer = new_optimizer(network, settings)
+    sides, scale = load_sides(task.archive, settings, targets_of, machine.device)
     data, generator = sides[TRAIN], torch.Generator(machine.device).manual_seed(0)
 
     def batches() -> Iterator[Tensor]:
@@ -97,10 +97,8 @@ def training_step(settings: TrainSettings, machine: Compute, archive: Archive) -
 
     def step() -> None:
         batch = next(order)
-        images = augment(scale(data.images[batch]), AugmentSettings(), generator)
-        take_step(
-            network, optimizer, loss, images, data.classes[batch], data.targets[batch], machine
-        )
+        images, targets = task.augment(scale(data.images[batch]), data.targets[batch], generator)
+        take_step(network, optimizer, task, images, data.classes[batch], targets, machine)
 
     return step
 
@@ -153,11 +151,12 @@ def main() -> None:
     archive = simulate_cells(arguments.cells)
     settings = resolve_settings(SETTINGS, archive)
     default_threads = torch.get_num_threads()
-    machine = machine_of(settings, archive)
+    task = DepthTask(archive, settings)
+    machine = machine_of(task)
     print(f"chosen: {machine}; {os.cpu_count()} processors, plain on {default_threads} threads")
     loops = {
-        "constant": (constant_step(settings, machine, archive.n_classes), machine.threads),
-        "training": (training_step(settings, machine, archive), machine.threads),
+        "constant": (constant_step(task, machine), machine.threads),
+        "training": (training_step(task, machine), machine.threads),
         "plain": (plain_step(settings, archive, arguments.workers), default_threads),
     }
     found = rates(loops, settings.batch, arguments.rounds)

@@ -2,7 +2,7 @@
 
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,7 +14,7 @@ from fgaf.base.options import PATH, Number, json_option, overwrite_option, worke
 from fgaf.base.outputs import free_path, kept_if_used, output_folder
 from fgaf.base.toml import parse_assignment
 from fgaf.model.networks.settings import (
-    BACKBONE_NAMES,
+    NETWORKS,
     PRESETS,
     TrainSettings,
     preset,
@@ -22,13 +22,16 @@ from fgaf.model.networks.settings import (
     to_toml,
 )
 
-if TYPE_CHECKING:
-    pass
-
 
 @click.command(cls=Tool)
 @click.argument("dataset", type=PATH, required=False)
 @click.option("--out", type=PATH, help="Folder of the run.  [default: DATASET-run]")
+@click.option(
+    "--task",
+    type=click.Choice(list(NETWORKS)),
+    help="What to learn: the depth of each patch, or the masks of the heads in it.  "
+    "[default: depth]",
+)
 @click.option(
     "--preset",
     "base",
@@ -96,19 +99,22 @@ def train(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Train a depth classifier on the archive DATASET and evaluate it on its test cells.
+    """Train a network on the archive DATASET and evaluate it on its test cells.
 
-    OUT then holds the checkpoint, settings.toml, history.csv, metrics.json and four pictures.
-    Settings come from the preset, then --settings, then the flags, then --set. Without a preset,
-    bright objects on a dark background, such as fluorescent beads, are trained with `fluorescence`,
-    all others with `default`. With few cells, start from the network that was pretrained on
-    simulated ones. Several processes or machines train together under torchrun.
+    The network estimates depth, or with --task heads segments the heads of sperm, for which the
+    archive must hold masks. OUT then holds the checkpoint, settings.toml, history.csv, metrics.json
+    and pictures. Settings come from the preset, then --settings, then the flags, then --set.
+    Without a preset, heads are trained with `heads`, bright objects on a dark background, such as
+    fluorescent beads, with `fluorescence`, all others with `default`. With few cells, start from
+    the network that was pretrained on simulated ones. Several processes or machines train together
+    under torchrun.
 
     \b
     fgaf-train dataset.h5
     fgaf-train dataset.h5 --preset paper --epochs 30 --out run34
     fgaf-train dataset.h5 --backbone shufflenet_v2_x0_5 --set loss=wloss
     fgaf-train dataset.h5 --pretrained sim
+    fgaf-train dataset.h5 --task heads --backbone unext_s
     fgaf-train dataset.h5 --folds 5
     fgaf-train dataset.h5 --resume
     torchrun --nproc-per-node 2 -m fgaf.model.commands.train dataset.h5
@@ -136,7 +142,7 @@ def train(
 
     how: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "checked": True}
     how["progress"] = progress
-    free = base is None and file is None
+    free = base is None and file is None and settings.task == "depth"
     with opened(dataset, progress=bar("verifying") if leads() else iter) as archive:
         resumed = None
         if resume:
@@ -169,7 +175,7 @@ def train(
                 metrics = cross_validate(archive, settings, folder, folds, **how)
     if not leads():
         return
-    if metrics["better_than_chance"] is False:
+    if metrics.get("better_than_chance") is False:
         echo(
             "warning: no better than chance: the interval of top-1 includes the share of the most "
             "common depth; check the labels (fgaf-data validate), train longer, or add cells",
@@ -234,11 +240,10 @@ def pretrain(
 
 
 def _list(pattern: str, as_json: bool) -> None:
-    names = [name for name in BACKBONE_NAMES if fnmatch(name, pattern)]
+    known = [name for names in NETWORKS.values() for name in names]
+    names = [name for name in known if fnmatch(name, pattern)]
     if not names:
-        raise SettingError(
-            f"no network matches {pattern!r}; choose from {', '.join(BACKBONE_NAMES)}"
-        )
+        raise SettingError(f"no network matches {pattern!r}; choose from {', '.join(known)}")
     finish("\n".join(names), None, {"backbones": names}, as_json)
 
 
@@ -249,8 +254,10 @@ def _settings(
         raise SettingError(
             "give --preset or --settings, not both: a settings file gives its own preset"
         )
-    settings = preset(base or "default") if file is None else read_settings(file)
-    return settings.with_values(_flags(flags, assignments))
+    given = _flags(flags, assignments)
+    usual = "heads" if given.get("task") == "heads" else "default"
+    settings = preset(base or usual) if file is None else read_settings(file, usual)
+    return settings.with_values(given)
 
 
 def _flags(flags: dict[str, Any], assignments: tuple[str, ...]) -> dict[str, Any]:
@@ -268,16 +275,35 @@ def _given(base: str | None, file: Path | None) -> dict[str, Any]:
 
 
 def _summary(metrics: dict[str, Any]) -> str:
-    def percent(key: str) -> str:
-        interval = metrics["intervals"][key]
-        span = f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else ""
-        return f"{100 * metrics[key]:.1f} %{span}"
+    return _SUMMARIES[metrics["task"]](metrics)
 
+
+def _percent(metrics: dict[str, Any], key: str) -> str:
+    if metrics[key] is None:
+        return "unknown"
+    interval = metrics["intervals"][key]
+    span = f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else ""
+    return f"{100 * metrics[key]:.1f} %{span}"
+
+
+def _summary_of_depth(metrics: dict[str, Any]) -> str:
     return (
-        f"top-1 {percent('top1')}, top-3 {percent('top3')}, mean error {metrics['mae_um']:.3f} µm, "
-        f"of the expected depth {metrics['expected_mae_um']:.3f} µm, "
+        f"top-1 {_percent(metrics, 'top1')}, top-3 {_percent(metrics, 'top3')}, mean error "
+        f"{metrics['mae_um']:.3f} µm, of the expected depth {metrics['expected_mae_um']:.3f} µm, "
         f"on {count(metrics['n_cells'], 'test cell')}, judged by the {metrics['judged_by']}"
     )
+
+
+def _summary_of_heads(metrics: dict[str, Any]) -> str:
+    off = metrics["centre_median_px"]
+    return (
+        f"IoU {_percent(metrics, 'iou')}, heads found {_percent(metrics, 'recall')}, "
+        + ("" if off is None else f"centre off {off:.2f} px in the median, ")
+        + f"on {count(metrics['n_cells'], 'test cell')}"
+    )
+
+
+_SUMMARIES = {"depth": _summary_of_depth, "heads": _summary_of_heads}
 
 
 if __name__ == "__main__":

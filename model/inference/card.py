@@ -1,4 +1,4 @@
-"""The card of a depth model: patch, depth classes, optics and origin, for every kind of file."""
+"""The card of a model: task, patch, depth classes, optics and origin, for every kind of file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fgaf.base.bounds import (
+    AnyCount,
     HalfRangeUm,
     PatchPx,
     Share,
@@ -23,9 +24,10 @@ from fgaf.base.inputs import parse_json
 from fgaf.dataset.archive import class_depths
 from fgaf.dataset.storage.optics import Optics
 from fgaf.model.inference.images import Scale
+from fgaf.model.networks.settings import TaskName
 
 Kind = Literal["checkpoint", "onnx", "openvino"]
-Decoder = Literal["softmax", "corn"]
+Decoder = Literal["softmax", "corn", "sigmoid"]
 Precision = Literal["fp32", "bf16", "int8"]
 
 _NEAR = 0.02
@@ -39,7 +41,7 @@ _OPTICS: tuple[tuple[str, str, float], ...] = (
 
 @dataclass(frozen=True)
 class ModelCard:
-    """The description of a depth model, stored in every kind of file.
+    """The description of a model, stored in every kind of file.
 
     Attributes
     ----------
@@ -50,14 +52,14 @@ class ModelCard:
     patch_px
         Side of a patch.
     step_um, half_range_um
-        The depth classes.
+        The depth classes, or the range of depths in training.
     optics
         Optics of the training archive; None where unknown.
     scale
         Grey values to network input.
     decoder
         How the network's outputs become probabilities: "softmax" of them, or "corn", a chain of
-        conditional probabilities.
+        conditional probabilities; "sigmoid" of each pixel for masks of heads.
     temperature
         Divisor of the outputs.
     tta
@@ -69,6 +71,11 @@ class ModelCard:
     false_alarm
         Share of patches like those of training that are still called out of range; None where the
         model cannot judge it.
+    task
+        "depth" or "heads".
+    threshold, least_px
+        Of masks of heads: the probability from which a pixel belongs to a head, and the pixels of
+        the smallest region that is one.
     metrics
         Metrics of the test cells, from the training.
     created_utc, software
@@ -93,6 +100,9 @@ class ModelCard:
     software: str
     precision: Precision = "fp32"
     false_alarm: Share | None = None
+    task: TaskName = "depth"
+    threshold: Share = 0.5
+    least_px: AnyCount = 0
     metrics: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -140,6 +150,33 @@ class ModelCard:
             raise FormatError(
                 f"{source} is damaged: its card is incomplete; export the model again"
             ) from error
+
+
+_DOES: dict[TaskName, str] = {"depth": "estimates depth", "heads": "segments heads"}
+
+
+def require_task(task: TaskName, wanted: TaskName, source: str) -> None:
+    """Refuse a model that was trained for another task.
+
+    Parameters
+    ----------
+    task
+        What it was trained for.
+    wanted
+        What is asked of it.
+    source
+        Name of the model, for the error.
+
+    Raises
+    ------
+    FgafError
+        They differ.
+    """
+    if task != wanted:
+        raise FgafError(
+            f"{source} {_DOES[task]}; give a network that {_DOES[wanted]}, "
+            f"from `fgaf-train --task {wanted}`"
+        )
 
 
 def differences(

@@ -13,9 +13,10 @@ from typing import IO, Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fgaf.base.bounds import (
+    AnyCount,
     Epochs,
     HalfRangeUm,
     PatchPx,
@@ -37,12 +38,13 @@ from fgaf.model.networks.backbones import DepthNetwork
 from fgaf.model.networks.fgaf import FGAFSettings
 from fgaf.model.networks.losses import outputs
 from fgaf.model.networks.settings import TrainSettings
+from fgaf.model.networks.unext import SEGMENTERS, UNeXt
 
 FORMAT = "fgaf-checkpoint"
 STATE_FORMAT = "fgaf-training-state"
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 """4: may describe the range of training patches; this part is not read from versions 2 and 3.
-5: holds a checksum of its content."""
+5: holds a checksum of its content. 6: its network may be one that segments heads."""
 SAFETENSORS = ".safetensors"
 
 
@@ -70,6 +72,8 @@ class Checkpoint:
         Epochs trained.
     temperature
         Temperature of the logits, from the validation cells.
+    least_px
+        Pixels of the smallest region that is a head; 0 for a depth network.
     metrics
         Metrics of the test cells; empty before the evaluation.
     familiar
@@ -89,6 +93,7 @@ class Checkpoint:
     archive_fingerprint: str
     epoch: Epochs
     temperature: Temperature = 1.0
+    least_px: AnyCount = 0
     metrics: dict[str, Any] = field(default_factory=dict)
     familiar: Familiar | None = None
     created_utc: str = field(default_factory=utc_now)
@@ -102,7 +107,7 @@ class Checkpoint:
         """(C,) depth of each class, ascending, in µm."""
         return class_depths(self.half_range_um, self.step_um)
 
-    def network(self) -> DepthNetwork:
+    def network(self) -> nn.Module:
         """Build the network with these weights, ready to predict."""
         network = build_network(self.settings, len(self.class_depths_um))
         network.load_state_dict(self.weights)
@@ -167,22 +172,25 @@ _PLAIN = (
     "archive_fingerprint",
     "epoch",
     "temperature",
+    "least_px",
     "metrics",
     "created_utc",
     "software",
 )
 
 
-def build_network(settings: TrainSettings, n_classes: int) -> DepthNetwork:
+def build_network(settings: TrainSettings, n_classes: int) -> nn.Module:
     """Build the untrained network that the settings describe.
 
     Parameters
     ----------
     settings
-        Backbone, module and the other settings of the network.
+        Task, backbone, module and the other settings of the network.
     n_classes
         Number of depth classes.
     """
+    if settings.task == "heads":
+        return UNeXt(SEGMENTERS[settings.backbone])
     module = FGAFSettings(
         width=settings.width,
         fg=settings.fg,

@@ -100,7 +100,7 @@ def _ground(x: Tensor) -> Tensor:
     return border.sort(dim=-1).values[..., border.shape[-1] // 2, None, None]
 
 
-def check_patches(images: Any, side: int, source: str = "the input") -> Any:
+def check_patches(images: Any, side: int | None, source: str = "the input") -> Any:
     """Accept grey patches of the right size only.
 
     Parameters
@@ -108,7 +108,7 @@ def check_patches(images: Any, side: int, source: str = "the input") -> Any:
     images
         (N, S, S) or one (S, S), uint8 or uint16.
     side
-        S the network was trained on.
+        S the network was trained on; None for a network that takes any size, (N, H, W).
     source
         Name of the images, for the error.
 
@@ -133,8 +133,12 @@ def check_patches(images: Any, side: int, source: str = "the input") -> Any:
         raise FgafError(f"{source} is of type {array.dtype}; give 8- or 16-bit grey values")
     if array.ndim == 2:
         array = array[None]
+    if side is None and array.ndim == 3 and array[:1].size:
+        return array
     if array.ndim != 3 or array.shape[1:] != (side, side):
         found = " x ".join(str(n) for n in array.shape[-2:])
+        if side is None:
+            raise FgafError(f"{source} has the shape {array.shape}; give images (N, H, W)")
         raise FgafError(
             f"{source} is {found} px, but the network needs {side} x {side}; crop to that size or "
             "train on another"

@@ -1,8 +1,8 @@
 """Initial weights of a network: random, from the shipped network, or from a file.
 
 A file is a checkpoint of this software, or the state dict of a torchvision network, such as
-its ImageNet weights. The head is kept where the depth classes are the same, and initialised at
-random otherwise.
+its ImageNet weights. The last layer of a depth network is kept where the depth classes are the
+same, and initialised at random otherwise.
 """
 
 import hashlib
@@ -12,26 +12,30 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from fgaf.base.errors import FgafError, FormatError, SettingError
 from fgaf.dataset.archive import ArchiveHeader
+from fgaf.model.inference.card import require_task
 from fgaf.model.inference.checkpoint import Checkpoint, read_torch
-from fgaf.model.networks.backbones import BACKBONES, DepthNetwork
+from fgaf.model.networks.backbones import BACKBONES
 from fgaf.model.networks.settings import RANDOM, TrainSettings
 
 SHIPPED = "sim"
 
-_SHAPING = (
-    "backbone",
-    "fgaf",
-    "width",
-    "fg",
-    "af",
-    "insertion",
-    "branch_input",
-    "self_norm",
-)
+_SHAPING = {
+    "depth": (
+        "backbone",
+        "fgaf",
+        "width",
+        "fg",
+        "af",
+        "insertion",
+        "branch_input",
+        "self_norm",
+    ),
+    "heads": ("backbone",),
+}
 
 
 def shipped() -> Checkpoint:
@@ -98,7 +102,7 @@ class InitialWeights:
             raise FgafError(f"{path} has no state dict; give the weights of a torchvision network")
         return cls(name, None, content, digest)
 
-    def apply(self, network: DepthNetwork, settings: TrainSettings, header: ArchiveHeader) -> None:
+    def apply(self, network: nn.Module, settings: TrainSettings, header: ArchiveHeader) -> None:
         """Put the weights into a network that was built with `settings`.
 
         Parameters
@@ -112,26 +116,31 @@ class InitialWeights:
 
         Raises
         ------
-        SettingError
+        FgafError
             They are of another network; the message says which setting differs.
         """
         if self.checkpoint is None:
+            require_task("depth", settings.task, self.name)
             self._apply_torchvision(network, settings)
         else:
+            require_task(self.checkpoint.settings.task, settings.task, self.name)
             self._apply_checkpoint(network, settings, header)
 
     def _apply_checkpoint(
-        self, network: DepthNetwork, settings: TrainSettings, header: ArchiveHeader
+        self, network: nn.Module, settings: TrainSettings, header: ArchiveHeader
     ) -> None:
         assert self.checkpoint is not None  # noqa: S101 - `apply` checks this
         its = self.checkpoint.settings
-        for key in _SHAPING:
+        for key in _SHAPING[settings.task]:
             mine, theirs = getattr(settings, key), getattr(its, key)
             if mine != theirs:
                 raise SettingError(
                     f"{self.name} was trained with {key} = {theirs}, not {mine}; "
                     f"--set {key}={str(theirs).lower()}, or start from random weights"
                 )
+        if settings.task == "heads":
+            network.load_state_dict(self.checkpoint.weights)
+            return
         keep = (
             self.checkpoint.step_um == header.step_um
             and self.checkpoint.half_range_um == header.half_range_um
@@ -145,7 +154,7 @@ class InitialWeights:
         }
         network.load_state_dict(state, strict=False)
 
-    def _apply_torchvision(self, network: DepthNetwork, settings: TrainSettings) -> None:
+    def _apply_torchvision(self, network: nn.Module, settings: TrainSettings) -> None:
         """Load what fits: a colour stem is summed to grey; all heads are left out."""
         chosen = BACKBONES[settings.backbone]
         places = [path for path, _ in chosen.insertions(settings.insertion) if settings.fgaf]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fgaf.model.inference.card import ModelCard
+from fgaf.model.inference.card import ModelCard, require_task
 from fgaf.model.inference.checkpoint import Checkpoint
 from fgaf.model.inference.depth import Readings, Reads
 from fgaf.model.inference.images import check_patches
@@ -16,6 +16,7 @@ from fgaf.model.inference.out_of_distribution import Novelty
 from fgaf.model.networks.augment import symmetries
 from fgaf.model.networks.backbones import evaluating
 from fgaf.model.networks.decode import class_probabilities, depth_spread, expected_depth
+from fgaf.model.networks.settings import TaskName
 
 CHECKPOINT = "checkpoint.pt"
 _BATCH = 256
@@ -53,9 +54,9 @@ class Predictor(Reads):
         Raises
         ------
         FgafError
-            There is no run, or its checkpoint is damaged.
+            There is no run, its checkpoint is damaged, or its network does not estimate depth.
         """
-        return cls(load_checkpoint(run), tta)
+        return cls(load_checkpoint(run, "depth"), tta)
 
     def read(self, images: Any, source: str = "the input") -> Readings:
         """Read depth from patches, temperature included.
@@ -95,22 +96,28 @@ class Predictor(Reads):
             return logits, self._novelty(x)
 
 
-def load_checkpoint(run: Path) -> Checkpoint:
+def load_checkpoint(run: Path, task: TaskName | None = None) -> Checkpoint:
     """Read the checkpoint of a run.
 
     Parameters
     ----------
     run
         The run's folder, one checkpoint file, or "sim" for the network that ships.
+    task
+        What the network must have been trained for; None for any task.
 
     Raises
     ------
     FgafError
-        There is no run, or its checkpoint is damaged.
+        There is no run, its checkpoint is damaged, or its network is for another task.
     """
     if str(run) == SHIPPED and not run.exists():
-        return shipped()
-    return Checkpoint.load(run / CHECKPOINT if run.is_dir() else run)
+        found = shipped()
+    else:
+        found = Checkpoint.load(run / CHECKPOINT if run.is_dir() else run)
+    if task is not None:
+        require_task(found.settings.task, task, str(run))
+    return found
 
 
 def card_of(checkpoint: Checkpoint, tta: bool) -> ModelCard:
@@ -124,16 +131,17 @@ def card_of(checkpoint: Checkpoint, tta: bool) -> ModelCard:
         Whether the eight symmetries are averaged.
     """
     settings = checkpoint.settings
+    heads = settings.task == "heads"
     return ModelCard(
         kind="checkpoint",
         backbone=settings.backbone,
-        fgaf=settings.fgaf,
+        fgaf=settings.fgaf and not heads,
         patch_px=checkpoint.patch_px,
         step_um=checkpoint.step_um,
         half_range_um=checkpoint.half_range_um,
         optics=checkpoint.optics,
         scale=checkpoint.scale,
-        decoder="corn" if settings.loss == "corn" else "softmax",
+        decoder="sigmoid" if heads else "corn" if settings.loss == "corn" else "softmax",
         temperature=checkpoint.temperature,
         tta=tta,
         archive_name=checkpoint.archive_name,
@@ -142,6 +150,9 @@ def card_of(checkpoint: Checkpoint, tta: bool) -> ModelCard:
         created_utc=checkpoint.created_utc,
         software=checkpoint.software,
         false_alarm=checkpoint.familiar.false_alarm if checkpoint.familiar else None,
+        task=settings.task,
+        threshold=settings.threshold,
+        least_px=checkpoint.least_px,
         metrics=checkpoint.metrics,
     )
 

@@ -49,7 +49,42 @@ def augment(batch: Tensor, settings: AugmentSettings, generator: torch.Generator
     (B, 1, S, S)
     """
     if settings.turns or settings.shift_px:
-        batch = _move(batch, settings, generator)
+        batch = _gathered(batch, _places(batch, settings, generator))
+    return _relit(batch, settings, generator)
+
+
+def augment_with_masks(
+    batch: Tensor, masks: Tensor, settings: AugmentSettings, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw one augmented copy of each patch; its mask makes the same moves.
+
+    Parameters
+    ----------
+    batch
+        (B, 1, S, S) normalised.
+    masks
+        (B, S, S) of any type.
+    settings, generator
+        As for `augment`, which draws the same patches.
+
+    Returns
+    -------
+    (B, 1, S, S) and (B, S, S)
+    """
+    if settings.turns or settings.shift_px:
+        places = _places(batch, settings, generator)
+        batch, masks = _gathered(batch, places), _gathered(masks, places)
+    return _relit(batch, settings, generator), masks
+
+
+def symmetries(batch: Tensor) -> Tensor:
+    """Stack the eight symmetries of the square of each patch: (B, 1, S, S) to (8, B, 1, S, S)."""
+    turned = [batch.rot90(k, dims=(2, 3)) for k in range(4)]
+    return torch.stack([*turned, *(t.flip(3) for t in turned)])
+
+
+def _relit(batch: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
+    """Change gain and offset of each patch, and add noise."""
     device, n = batch.device, batch.shape[0]
 
     def normal(*shape: int) -> Tensor:
@@ -64,13 +99,8 @@ def augment(batch: Tensor, settings: AugmentSettings, generator: torch.Generator
     return batch
 
 
-def symmetries(batch: Tensor) -> Tensor:
-    """Stack the eight symmetries of the square of each patch: (B, 1, S, S) to (8, B, 1, S, S)."""
-    turned = [batch.rot90(k, dims=(2, 3)) for k in range(4)]
-    return torch.stack([*turned, *(t.flip(3) for t in turned)])
-
-
-def _move(batch: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
+def _places(batch: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
+    """Draw the moves of each patch: (B, S, S) index of the pixel that comes to each place."""
     n, _, side, _ = batch.shape
     device = batch.device
 
@@ -87,7 +117,12 @@ def _move(batch: Tensor, settings: AugmentSettings, generator: torch.Generator) 
         index = torch.where(flip_y, index.flip(1), index)
         index = torch.where(flip_x, index.flip(2), index)
         index = torch.where(swap, index.transpose(1, 2), index)
-    return batch.flatten(1).gather(1, index.flatten(1)).view_as(batch)
+    return index
+
+
+def _gathered(batch: Tensor, places: Tensor) -> Tensor:
+    """Pixels of (B, ..., S, S) at the places."""
+    return batch.flatten(1).gather(1, places.flatten(1)).view_as(batch)
 
 
 def _mirrored(index: Tensor, side: int) -> Tensor:

@@ -26,16 +26,26 @@ BackboneName = Literal[
     "shufflenet_v2_x1_5",
     "shufflenet_v2_x2_0",
 ]
+SegmenterName = Literal["unext", "unext_s"]
+TaskName = Literal["depth", "heads"]
 BACKBONE_NAMES: tuple[str, ...] = get_args(BackboneName)
+SEGMENTER_NAMES: tuple[str, ...] = get_args(SegmenterName)
+NETWORKS: dict[str, tuple[str, ...]] = {"depth": BACKBONE_NAMES, "heads": SEGMENTER_NAMES}
+"""Names of the networks of each task."""
 
 
 @dataclass(frozen=True)
 class TrainSettings:
     """Settings of a training run; the values here are the preset `default`.
 
+    Task
+    ----
+    task : "depth", the depth class of a patch, or "heads", the mask of the heads in it. The
+        settings of the module, of the view and of the loss on classes are for depth only.
+
     Network
     -------
-    backbone : one of the nine.
+    backbone : one of the nine for depth, `unext` or `unext_s` for heads.
     view : share of a patch's side that it uses, around the centre; 0 for a half, but at least 48
         px, or the value that the initial weights were trained with.
     stem_stride : of its first layer, 2 as published or 1; 0 for 1 where it uses up to 64 px.
@@ -51,6 +61,13 @@ class TrainSettings:
     targets : "between" shares a depth that lies between two classes among both, so that the
         expected depth can be exact; "class" takes the nearest class. The same on the grid.
 
+    Heads
+    -----
+    bce_weight : of the cross-entropy in the loss, see `fgaf.model.networks.mask_loss.bce_dice`.
+    threshold : probability from which a pixel belongs to a head.
+    least_area : area of the smallest region that is a head, as a share of the median head of
+        training.
+
     Data
     ----
     split : name of the archive's split.
@@ -65,8 +82,10 @@ class TrainSettings:
         cells that ships with fgaf), or a file: see `fgaf.model.inference.initial_weights`.
     epochs : passes over the training patches; 0 for 60, or more where 60 are fewer than 600 steps;
         half of both where the start is not random.
-    batch, lr, momentum, nesterov, weight_decay : SGD; `lr` is the highest rate, 0 for 0.05, or
-        0.01 where the start is not random.
+    batch : patches of a step.
+    optimizer, lr, momentum, nesterov, weight_decay : "sgd", or "adamw" without momentum; `lr` is
+        the highest rate. For SGD, 0 is 0.05, or 0.01 where the start is not random; for AdamW, a
+        twentieth of these.
     schedule : "warmup_cosine" (linear rise over `warmup` of the run, cosine to zero), or
         "constant".
     ema : decay per step of the average of the weights, which is used instead of them; 0 for none.
@@ -81,7 +100,9 @@ class TrainSettings:
     threads : processor threads in training; 0 for two, if there are two.
     """
 
-    backbone: BackboneName = "shufflenet_v2_x1_0"
+    task: TaskName = "depth"
+
+    backbone: Literal[BackboneName, SegmenterName] = "shufflenet_v2_x1_0"
     view: Share = 0.0
     stem_stride: Literal[0, 1, 2] = 0
     fgaf: bool = True
@@ -106,6 +127,10 @@ class TrainSettings:
     soft_width: Annotated[float, Bound(0.01, 100)] = 0.5
     targets: Literal["class", "between"] = "between"
 
+    bce_weight: Annotated[float, Bound(0, 1e6)] = 0.5
+    threshold: Share = 0.5
+    least_area: Share = 0.2
+
     split: str = "default"
     balance: bool = False
     normalise: Normalise = "level"
@@ -118,6 +143,7 @@ class TrainSettings:
     start: str = RANDOM
     epochs: Epochs = 0
     batch: Annotated[int, Bound(2, 65536)] = 32
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Annotated[float, Bound(0, 1e4)] = 0.0
     momentum: Annotated[float, Bound(0, 0.9999)] = 0.9
     nesterov: bool = True
@@ -137,6 +163,11 @@ class TrainSettings:
         for key, value in asdict(self).items():
             _check_type(key, value)
         require_bounded(self)
+        if self.backbone not in NETWORKS[self.task]:
+            raise SettingError(
+                f"backbone = {self.backbone!r} is no network for task = {self.task!r}; choose "
+                f"from {', '.join(NETWORKS[self.task])}, or another task"
+            )
         if self.width % 4:
             raise SettingError(f"width = {self.width} is not a multiple of 4; choose one")
         if self.fgaf and self.residual and self.pooling == "halve":
@@ -196,6 +227,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "gain": 0.0,
         "offset": 0.0,
         "noise": 0.005,
+    },
+    "heads": {
+        "task": "heads",
+        "backbone": "unext",
+        "optimizer": "adamw",
+        "weight_decay": 1e-2,
+        "select": "best",
+        "tta": False,
     },
 }
 """Presets, as differences from the values of `TrainSettings`."""

@@ -26,10 +26,12 @@ class _Schedule:
 
 _FROM_RANDOM = _Schedule(epochs=60, steps=600, lr=0.05)
 _FROM_TRAINED = _Schedule(epochs=30, steps=300, lr=0.01)
+_ADAMW = 20
+"""Its learning rates are this many times smaller."""
 
 
 def default_preset(archive: Archive, start: str) -> str:
-    """Choose the preset for an archive and the initial weights.
+    """Choose the preset of a depth network for an archive and the initial weights.
 
     Parameters
     ----------
@@ -42,7 +44,7 @@ def default_preset(archive: Archive, start: str) -> str:
 
 
 def resolve_settings(settings: TrainSettings, archive: Archive) -> TrainSettings:
-    """Replace settings of zero by values for the archive and the initial weights.
+    """Replace settings of zero of a depth network by values for archive and initial weights.
 
     Parameters
     ----------
@@ -57,16 +59,24 @@ def resolve_settings(settings: TrainSettings, archive: Archive) -> TrainSettings
         The initial weights cannot be read, or the view leaves too few pixels of a patch.
     """
     view, stride = _looking(settings, archive.header.patch_px)
+    return resolve_schedule(replace(settings, view=view, stem_stride=stride), archive)
+
+
+def resolve_schedule(settings: TrainSettings, archive: Archive) -> TrainSettings:
+    """Replace epochs and a learning rate of zero.
+
+    Parameters
+    ----------
+    settings
+        Settings of the training.
+    archive
+        To train on.
+    """
     patches = int((archive.split_of_rows(settings.split) == TRAIN).sum())
     schedule = _FROM_RANDOM if settings.start == RANDOM else _FROM_TRAINED
     epochs = max(schedule.epochs, ceil(schedule.steps / steps_per_epoch(patches, settings)))
-    return replace(
-        settings,
-        view=view,
-        stem_stride=stride,
-        epochs=settings.epochs or epochs,
-        lr=settings.lr or schedule.lr,
-    )
+    rate = schedule.lr / (_ADAMW if settings.optimizer == "adamw" else 1)
+    return replace(settings, epochs=settings.epochs or epochs, lr=settings.lr or rate)
 
 
 def _looking(settings: TrainSettings, side: int) -> tuple[float, Literal[1, 2]]:

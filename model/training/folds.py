@@ -17,19 +17,16 @@ from fgaf.base.files import write_text
 from fgaf.base.folder_lock import working_in
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.splits.split import TEST, make_folds, places_of
-from fgaf.dataset.storage.virtual_images import read_rows
-from fgaf.model.inference.predict import Predictor
-from fgaf.model.metrics.depth import better_than_chance, judge
 from fgaf.model.networks.settings import TrainSettings
 from fgaf.model.training.fit import require_fit
 from fgaf.model.training.parallel import leads
 from fgaf.model.training.resume import METRICS
+from fgaf.model.training.tasks import TASKS
 from fgaf.model.training.train import train
 
 _log = logging.getLogger(__name__)
 
 _VALIDATION_SHARE = 0.1
-_AT_ONCE = 4096
 
 Bar = Callable[[Iterable[int], str, int], Iterator[int]]
 
@@ -81,9 +78,9 @@ def cross_validate(
     Returns
     -------
     dict
-        What `metrics.json` holds: `fgaf.model.metrics.depth.judge` of all cells, intervals over
-        all of them, with `folds` and the top-1 and error of each in `per_fold`. Empty in all
-        processes of a distributed run but the leader.
+        What `metrics.json` holds: the task's metrics of all cells, intervals over all of them,
+        with `folds` and a few figures of each in `per_fold`. Empty in all processes of a
+        distributed run but the leader.
 
     Raises
     ------
@@ -111,9 +108,9 @@ def _cross_validate(
             "--overwrite"
         )
     splits = draw_folds(archive, folds, settings.seed)
-    grid = archive.class_depths_um
-    shares = np.empty((len(archive.depth_um), len(grid)))
+    evidence: dict[int, Any] = {}
     per_fold = []
+    task = TASKS[settings.task](archive, settings)
     for number, sides in enumerate(splits, start=1):
         split, run = f"fold_{number}_of_{folds}", out / f"fold-{number}"
         _log.info("fold %d of %d", number, folds)
@@ -130,17 +127,12 @@ def _cross_validate(
         if not leads():
             continue
         rows = np.flatnonzero(divided.split_of_rows(split) == TEST)
-        predictor = Predictor.load(run)
-        for some in np.array_split(rows, 1 + len(rows) // _AT_ONCE):
-            shares[some] = predictor.probabilities(read_rows(archive.images, some))
-        per_fold.append({key: metrics[key] for key in _PER_FOLD})
+        evidence |= zip(rows.tolist(), task.evidence_of(run, rows), strict=True)
+        per_fold.append({key: metrics[key] for key in task.per_fold})
     if not leads():
         return {}
-    result = judge(shares, archive, np.arange(len(shares)), seed=settings.seed)
-    result |= {"better_than_chance": better_than_chance(result)}
-    result |= {"folds": folds, "seed": settings.seed, "per_fold": per_fold}
+    tested = sorted(evidence)
+    result = task.judge([evidence[row] for row in tested], tested)
+    result |= {"task": settings.task, "folds": folds, "seed": settings.seed, "per_fold": per_fold}
     write_text(out / METRICS, json.dumps(result, indent=2) + "\n", overwrite=True)
     return result
-
-
-_PER_FOLD = ("n_cells", "train_cells", "top1", "mae_um", "expected_mae_um")

@@ -1,19 +1,15 @@
 """One step of training: learning rate, optimiser, step, average of the weights."""
 
 import time
-from collections.abc import Callable
 from copy import deepcopy
 from math import cos, pi
 
 import torch
 from torch import Tensor, nn
 
-from fgaf.model.inference.checkpoint import build_network
-from fgaf.model.networks.losses import LossSettings, loss_function
 from fgaf.model.networks.settings import TrainSettings
 from fgaf.model.training.compute import Compute
-
-Loss = Callable[[Tensor, Tensor], Tensor]
+from fgaf.model.training.tasks.task import Task
 
 
 def learning_rate(step: int, total: int, settings: TrainSettings) -> float:
@@ -63,7 +59,7 @@ class Average:
 
 
 def new_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """Stochastic gradient descent with these settings.
+    """Stochastic gradient descent or AdamW with these settings.
 
     Parameters
     ----------
@@ -72,6 +68,10 @@ def new_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Op
     settings
         Learning rate, momentum and weight decay.
     """
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(
+            network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
+        )
     return torch.optim.SGD(
         network.parameters(),
         lr=settings.lr,
@@ -81,24 +81,10 @@ def new_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Op
     )
 
 
-def new_loss(settings: TrainSettings) -> Loss:
-    """The loss selected by the settings."""
-    return loss_function(
-        LossSettings(
-            loss=settings.loss,
-            wloss_normalise=settings.wloss_normalise,
-            smoothing=settings.smoothing,
-            rps_weight=settings.rps_weight,
-            distance_weight=settings.distance_weight,
-            soft_width=settings.soft_width,
-        )
-    )
-
-
 def take_step(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
-    loss_of: Loss,
+    task: Task,
     images: Tensor,
     classes: Tensor,
     targets: Tensor,
@@ -109,52 +95,49 @@ def take_step(
 
     Parameters
     ----------
-    network, optimizer, loss_of, machine
+    network, optimizer, task, machine
         As in the training.
     images
         (B, 1, S, S) normalised.
     classes
-        (B,), for CrossNorm.
+        (B,) depth classes.
     targets
-        (B,) classes or (B, C) shares, for the loss.
+        (B, ...), for the loss.
     share
         Factor of the gradient when B is only a part of the batch.
 
     Returns
     -------
-    The loss, and the (B, outputs) logits.
+    The loss, and the (B, ...) logits.
     """
     with machine.autocast():
-        logits = network(machine.arrange(images), classes)
-        loss = loss_of(logits.float(), targets)
+        logits = network(*task.inputs(machine.arrange(images), classes))
+        loss = task.loss(logits.float(), targets)
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss * share)
     optimizer.step()
     return loss.item(), logits.detach()
 
 
-def step_seconds(machine: Compute, settings: TrainSettings, side: int, n_classes: int) -> float:
+def step_seconds(machine: Compute, task: Task) -> float:
     """Time a training step: the median of three, after two to warm up.
 
     Parameters
     ----------
     machine
         The hardware settings to time.
-    settings
-        Resolved settings of the training.
-    side
-        Side of a patch, pixels.
-    n_classes
-        Number of depth classes.
+    task
+        What is trained, with resolved settings.
     """
+    settings, side = task.settings, task.archive.header.patch_px
     with machine.used(), torch.random.fork_rng(devices=[]):
-        network = machine.place(build_network(settings, n_classes))
+        network = machine.place(task.network())
         optimizer = new_optimizer(network, settings)
         images = torch.randn(settings.batch, 1, side, side)
-        classes = torch.arange(settings.batch) % n_classes
+        classes, targets = task.example(settings.batch)
         times = []
         for _ in range(5):
             began = time.perf_counter()
-            take_step(network, optimizer, new_loss(settings), images, classes, classes, machine)
+            take_step(network, optimizer, task, images, classes, targets, machine)
             times.append(time.perf_counter() - began)
     return sorted(times[2:])[1]

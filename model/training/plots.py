@@ -1,5 +1,7 @@
 """Pictures of a run: learning curves, confusion matrix, reliability, error against depth."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,39 +12,54 @@ from matplotlib.figure import Figure
 from fgaf.base.files import publishing
 
 _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#888888"
+_LINES = (_BLUE, _ORANGE)
+"""Colours of training and validation."""
 
 
-def plot_history(history: list[dict[str, float]], path: Path) -> None:
-    """Draw loss, top-1 and validation error against epochs.
+@dataclass(frozen=True)
+class Panel:
+    """One panel of the learning curves.
+
+    Attributes
+    ----------
+    title
+        Name of the quantity.
+    lines
+        Columns of the history, and the label of each.
+    top
+        Upper end of the axis; None for that of the values.
+    """
+
+    title: str
+    lines: tuple[tuple[str, str], ...]
+    top: float | None = None
+
+
+def plot_history(history: Sequence[dict[str, float]], panels: Sequence[Panel], path: Path) -> None:
+    """Draw columns of the history against epochs.
 
     Parameters
     ----------
     history
-        One dict per epoch: epoch, train_loss, train_top1, and with validation cells val_loss,
-        val_top1, val_expected_mae_um.
+        One dict per epoch: `epoch`, and the columns of the panels; without validation cells some
+        are missing.
+    panels
+        What to draw, from left to right.
     path
         PNG to write; an older one is replaced.
     """
-    figure = _figure(11, 3.4)
-    panels = figure.subplots(1, 3)
+    figure = _figure(3.7 * len(panels), 3.4)
     epochs = [row["epoch"] for row in history]
-
-    def draw(panel: Any, key: str, label: str, colour: str) -> None:
-        if key in history[0]:
-            panel.plot(epochs, [row[key] for row in history], color=colour, label=label)
-            panel.legend(frameon=False)
-
-    draw(panels[0], "train_loss", "training", _BLUE)
-    draw(panels[0], "val_loss", "validation (cross-entropy)", _ORANGE)
-    draw(panels[1], "train_top1", "training, augmented", _BLUE)
-    draw(panels[1], "val_top1", "validation", _ORANGE)
-    draw(panels[2], "val_expected_mae_um", "validation", _ORANGE)
-    panels[1].set_ylim(0, 1)
-    panels[2].set_ylim(bottom=0)
-    names = ("loss", "top-1", "mean error of the expected depth (µm)")
-    for panel, name in zip(panels, names, strict=True):
-        panel.set(xlabel="epoch", title=name)
-        panel.spines[["top", "right"]].set_visible(False)
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, panel in zip(axes, panels, strict=True):
+        for (key, label), colour in zip(panel.lines, _LINES[-len(panel.lines) :], strict=True):
+            if key in history[0]:
+                axis.plot(epochs, [row[key] for row in history], color=colour, label=label)
+                axis.legend(frameon=False)
+        if panel is not panels[0]:
+            axis.set_ylim(0, panel.top)
+        axis.set(xlabel="epoch", title=panel.title)
+        axis.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
 
 

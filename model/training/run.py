@@ -8,28 +8,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fgaf.base.errors import FgafError
 from fgaf.base.files import publishing
-from fgaf.dataset.archive import Archive
 from fgaf.dataset.storage.header import software
-from fgaf.model.inference.checkpoint import Checkpoint, build_network, save_state
+from fgaf.model.inference.checkpoint import Checkpoint, save_state
 from fgaf.model.inference.images import Scale
 from fgaf.model.inference.initial_weights import InitialWeights, facts
-from fgaf.model.inference.out_of_distribution import learn
-from fgaf.model.inference.predict import CHECKPOINT, network_logits
-from fgaf.model.metrics.depth import better_than_chance, judge
-from fgaf.model.networks.augment import AugmentSettings, augment
+from fgaf.model.inference.predict import CHECKPOINT
 from fgaf.model.networks.backbones import macs, parameters
-from fgaf.model.networks.decode import class_probabilities, expected_depth, fit_temperature
 from fgaf.model.networks.settings import TrainSettings, to_toml
 from fgaf.model.training.compute import Compute
 from fgaf.model.training.defaults import steps_per_epoch
 from fgaf.model.training.optimise import (
     Average,
     learning_rate,
-    new_loss,
     new_optimizer,
     take_step,
 )
@@ -37,6 +31,7 @@ from fgaf.model.training.parallel import DistributedContext
 from fgaf.model.training.resume import SETTINGS
 from fgaf.model.training.run_folder import BEST, HISTORY, LAST, Row, write_history
 from fgaf.model.training.sides import TEST, TRAIN, VALIDATION, Data
+from fgaf.model.training.tasks.task import Outputs, Task
 
 _log = logging.getLogger(__name__)
 
@@ -48,10 +43,8 @@ class Run:
 
     Parameters
     ----------
-    archive
-        Patches, labels and splits.
-    settings
-        Resolved settings of the training.
+    task
+        What is learned, from which archive, with which settings.
     out
         The folder.
     machine
@@ -66,20 +59,18 @@ class Run:
 
     def __init__(
         self,
-        archive: Archive,
-        settings: TrainSettings,
+        task: Task,
         out: Path,
         machine: Compute,
         sides: dict[int, Data],
         scale: Scale,
         team: DistributedContext,
     ) -> None:
-        self.archive, self.settings, self.out = archive, settings, out
+        self.task, self.out = task, out
+        self.archive, self.settings = archive, settings = task.archive, task.settings
         self.machine, self.sides, self.scale, self.team = machine, sides, scale, team
-        self.loss = new_loss(settings)
-        self.augmentation = _augment_settings(settings)
         torch.manual_seed(settings.seed)
-        network = build_network(settings, archive.n_classes)
+        network = task.network()
         self.start = InitialWeights.load(settings.start)
         if self.start:
             self.start.apply(network, settings, archive.header)
@@ -115,9 +106,10 @@ class Run:
         write_history(self.out / HISTORY, self.history)
 
     def best_epoch(self) -> int:
-        """Number of the epoch with the least validation error, counted from 1."""
-        errors = [row["val_expected_mae_um"] for row in self.history]
-        return errors.index(min(errors)) + 1
+        """Number of the epoch with the best validation, counted from 1."""
+        values = [row[self.task.criterion] for row in self.history]
+        best = max(values) if self.task.highest_is_best else min(values)
+        return values.index(best) + 1
 
     def stale(self) -> bool:
         """Whether `patience` epochs have passed without a better validation."""
@@ -161,24 +153,20 @@ class Run:
             part.write_text(to_toml(self.settings), encoding="utf-8")
 
     def finish(self) -> dict[str, Any]:
-        """Choose weights, fit the temperature, evaluate the test cells, write the checkpoint."""
+        """Choose and complete the weights, evaluate the test cells, write the checkpoint."""
         checkpoint = self._checkpoint()
         if self.settings.select == "best" and (self.out / BEST).is_file():
             checkpoint = Checkpoint.load(self.out / BEST)
         network = self.machine.place(checkpoint.network())
-        loss = self.settings.loss
-        if VALIDATION in self.sides:
-            held = self.sides[VALIDATION]
-            logits = self._logits(network, held, self.settings.tta)
-            temperature = fit_temperature(logits, held.targets.cpu(), loss)
-            training = self.sides[TRAIN].images
-            familiar = learn(self.settings, self.scale, training, held.images)
-            checkpoint = replace(checkpoint, temperature=temperature, familiar=familiar)
+        tta = self.settings.tta
+
+        def outputs_of(side: Data) -> Outputs:
+            return self._outputs(network, side, tta)
+
+        checkpoint = self.task.complete(checkpoint, self.sides, outputs_of, self.scale)
         test = self.sides[TEST]
-        logits = self._logits(network, test, self.settings.tta)
-        p = class_probabilities(logits, loss, checkpoint.temperature).numpy()
-        metrics = judge(p, self.archive, test.rows, seed=self.settings.seed)
-        metrics |= {"better_than_chance": better_than_chance(metrics)}
+        evidence = self.task.evidence(checkpoint, outputs_of(test), test)
+        metrics = self.task.judge(evidence, test.rows)
         metrics |= self._facts(network, checkpoint)
         replace(checkpoint, metrics=metrics).save(self.out / CHECKPOINT)
         return metrics
@@ -190,44 +178,44 @@ class Run:
         generator = torch.Generator(self.machine.device).manual_seed(int(mixed[1]))
         order = side.order(generator, settings.balance)
         self.network.train()
-        total, right, rate = 0.0, 0.0, 0.0
+        total, credit, rate = 0.0, 0.0, 0.0
         for k, batch in enumerate(order.tensor_split(self.steps)):
             step = self.epoch * self.steps + k
             rate = learning_rate(step, settings.epochs * self.steps, settings)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            images = augment(self.scale(side.images[batch]), self.augmentation, generator)
-            mine = self.team.part(batch)
-            classes = side.classes[mine]
+            images, targets = self.task.augment(
+                self.scale(side.images[batch]), side.targets[batch], generator
+            )
+            images, targets = self.team.part(images), self.team.part(targets)
+            classes = side.classes[self.team.part(batch)]
             loss, logits = take_step(
                 self.stepping,
                 self.optimizer,
-                self.loss,
-                self.team.part(images),
+                self.task,
+                images,
                 classes,
-                side.targets[mine],
+                targets,
                 self.machine,
-                share=self.team.size * len(mine) / len(batch),
+                share=self.team.size * len(images) / len(batch),
             )
             if self.average:
                 self.average.update(self.network, step)
-            total += loss * len(mine)
-            right += float((_decided(logits, settings.loss) == classes).sum())
+            total += loss * len(images)
+            credit += self.task.credit(logits, classes, targets)
         n = len(side.rows)
-        total, right = self.team.sum([total, right], self.machine.device)
+        total, credit = self.team.sum([total, credit], self.machine.device)
         if not np.isfinite(total):
             raise self._diverged(self.epoch + 1)
-        return {"lr": rate, "train_loss": total / n, "train_top1": right / n}
+        return {"lr": rate, "train_loss": total / n, self.task.credit_name: credit / n}
 
-    def _logits(self, network: nn.Module, side: Data, tta: bool) -> Tensor:
-        """Logits of all patches of a subset, (N, outputs), a few thousand in memory at a time."""
-        parts = torch.split(torch.arange(len(side.rows)), _AT_ONCE)
-        logits = torch.cat(
-            [network_logits(network, self.scale(side.images[part]), tta) for part in parts]
-        )
-        if not logits.isfinite().all():  # the loss was still finite, the weights are not
-            raise self._diverged(self.epoch)
-        return logits
+    def _outputs(self, network: nn.Module, side: Data, tta: bool) -> Outputs:
+        """Logits of all patches of a subset, a few thousand in memory at a time."""
+        for part in torch.split(torch.arange(len(side.rows)), _AT_ONCE):
+            logits = self.task.logits(network, self.scale(side.images[part]), tta)
+            if not logits.isfinite().all():  # the loss was still finite, the weights are not
+                raise self._diverged(self.epoch)
+            yield part, logits
 
     def _diverged(self, epoch: int) -> FgafError:
         return FgafError(
@@ -239,15 +227,7 @@ class Run:
         if VALIDATION not in self.sides:
             return {}
         side = self.sides[VALIDATION]
-        logits = self._logits(self.used_network, side, tta=False)
-        classes = side.classes.cpu()
-        p = class_probabilities(logits, self.settings.loss)
-        grid, labels = self.archive.class_depths_um, self.archive.depth_um[side.rows]
-        return {
-            "val_loss": float(-p.gather(1, classes[:, None]).clamp_min(1e-12).log().mean()),
-            "val_top1": float((p.argmax(dim=1) == classes).double().mean()),
-            "val_expected_mae_um": float(np.abs(expected_depth(p.numpy(), grid) - labels).mean()),
-        }
+        return self.task.validate(self._outputs(self.used_network, side, tta=False), side)
 
     def _checkpoint(self) -> Checkpoint:
         header = self.archive.header
@@ -278,15 +258,15 @@ class Run:
     def _facts(self, network: nn.Module, checkpoint: Checkpoint) -> dict[str, Any]:
         split = self.archive.splits[self.settings.split]
         return {
+            "task": self.settings.task,
             "split": self.settings.split,
             "seed": self.settings.seed,
             "backbone": self.settings.backbone,
-            "fgaf": self.settings.fgaf,
+            **self.task.facts(checkpoint),
             "epochs": checkpoint.epoch,
             **facts(self.start),
             "train_cells": int((split == TRAIN).sum()),
             "validation_cells": int((split == VALIDATION).sum()),
-            "temperature": checkpoint.temperature,
             "tta": self.settings.tta,
             "parameters": parameters(network),
             "macs": macs(network, self.archive.header.patch_px),
@@ -295,33 +275,17 @@ class Run:
             "machine": {**asdict(self.machine), "processes": self.team.size},
             "timing": {
                 "train_s": round(sum(row["seconds"] for row in self.history), 2),
-                "patch_ms": _patch_ms(network, self.archive.header.patch_px),
+                "patch_ms": self._patch_ms(network),
             },
         }
 
-
-def _decided(logits: Tensor, loss: str) -> Tensor:
-    if loss == "corn":
-        return class_probabilities(logits, "corn").argmax(dim=1)
-    return logits.argmax(dim=1)
-
-
-def _patch_ms(network: nn.Module, side: int) -> float:
-    """Median time of one patch through the network, milliseconds."""
-    x = torch.zeros(1, 1, side, side)
-    times = []
-    for _ in range(10):
-        began = time.perf_counter()
-        network_logits(network, x, tta=False)
-        times.append(time.perf_counter() - began)
-    return round(1e3 * sorted(times)[len(times) // 2], 2)
-
-
-def _augment_settings(settings: TrainSettings) -> AugmentSettings:
-    return AugmentSettings(
-        turns=settings.turns,
-        shift_px=settings.shift_px,
-        gain=settings.gain,
-        offset=settings.offset,
-        noise=settings.noise,
-    )
+    def _patch_ms(self, network: nn.Module) -> float:
+        """Median time of one patch through the network, milliseconds."""
+        side = self.archive.header.patch_px
+        x = torch.zeros(1, 1, side, side)
+        times = []
+        for _ in range(10):
+            began = time.perf_counter()
+            self.task.logits(network, x, tta=False)
+            times.append(time.perf_counter() - began)
+        return round(1e3 * sorted(times)[len(times) // 2], 2)

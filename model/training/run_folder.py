@@ -9,25 +9,24 @@ from fgaf.base.csv_tables import write_table
 from fgaf.base.errors import ExistsError
 from fgaf.base.files import publishing
 from fgaf.model.inference.predict import CHECKPOINT
+from fgaf.model.networks.settings import TaskName
 from fgaf.model.training.resume import METRICS, SETTINGS
 
 BEST, LAST = "best.pt", "last.pt"
 HISTORY = "history.csv"
-FILES = (
-    CHECKPOINT,
-    BEST,
-    LAST,
-    METRICS,
-    HISTORY,
-    SETTINGS,
-    "history.png",
-    "confusion.png",
-    "reliability.png",
-    "depths.png",
-)
-"""All files that a run writes into its folder."""
+PICTURES: dict[TaskName, tuple[str, ...]] = {
+    "depth": ("history.png", "confusion.png", "reliability.png", "depths.png"),
+    "heads": ("history.png",),
+}
+REPORT = "report.html"
+_COMMON = (CHECKPOINT, BEST, LAST, METRICS, HISTORY, SETTINGS)
 
 Row = dict[str, float]
+
+
+def files_of(task: TaskName) -> set[str]:
+    """Names of all files that a training writes into its folder."""
+    return {*_COMMON, *PICTURES[task]}
 
 
 def require_new_run(out: Path, resume: bool, overwrite: bool) -> None:
@@ -47,7 +46,8 @@ def require_new_run(out: Path, resume: bool, overwrite: bool) -> None:
     ExistsError
         It contains a run, and neither `resume` nor `overwrite` is set.
     """
-    old = [out / name for name in FILES if (out / name).exists()]
+    names = {REPORT}.union(*map(files_of, PICTURES))
+    old = [out / name for name in sorted(names) if (out / name).exists()]
     if resume:
         return
     if old and not overwrite:

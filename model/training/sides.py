@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,13 @@ from fgaf.dataset.archive import Archive
 from fgaf.dataset.splits.batches import BlockCache, CachedImages
 from fgaf.dataset.splits.split import SIDES
 from fgaf.model.inference.images import Scale
-from fgaf.model.networks.losses import between
 from fgaf.model.networks.settings import TrainSettings
 from fgaf.model.training.out_of_core import DiskImages
 
 TRAIN, VALIDATION, TEST = range(len(SIDES))
+
+Rows = npt.NDArray[np.intp]
+Targets = Tensor | DiskImages
 
 
 @dataclass(frozen=True)
@@ -29,15 +32,16 @@ class Data:
     images
         (N, S, S) grey values, in memory or left on disk.
     targets
-        (N,) classes or (N, C) shares of them, the targets of the loss.
+        (N, ...) what the network is to learn, as `fgaf.model.training.tasks.task.Task.targets`
+        gives it.
     classes
-        (N,)
+        (N,) depth classes.
     rows
         (N,) of the archive.
     """
 
     images: Tensor | DiskImages
-    targets: Tensor
+    targets: Targets
     classes: Tensor
     rows: npt.NDArray[np.int64]
 
@@ -76,7 +80,7 @@ class Data:
 
 
 def load_sides(
-    archive: Archive, settings: TrainSettings, device: str
+    archive: Archive, settings: TrainSettings, targets_of: Callable[[Rows], Targets], device: str
 ) -> tuple[dict[int, Data], Scale]:
     """Move each subset with cells to the device, and measure the scale of the training subset.
 
@@ -87,34 +91,37 @@ def load_sides(
     archive
         Patches, labels and splits.
     settings
-        The split, and the preparation of labels and patches.
+        The split, and the preparation of patches.
+    targets_of
+        Gives the targets of some rows, on the device.
     device
         torch device of the patches.
     """
     side_of_row = archive.split_of_rows(settings.split)
     classes = torch.from_numpy(np.asarray(archive.depth_class, dtype=np.int64))
-    targets = classes
-    if settings.targets == "between":
-        places = (archive.depth_um - archive.class_depths_um[0]) / archive.header.step_um
-        targets = between(torch.from_numpy(np.asarray(places)), archive.n_classes)
-    patches_of = _patches(archive, device)
+    images_of = patches_of(archive.images, device)
     rows_of = {side: np.flatnonzero(side_of_row == side) for side in (TRAIN, VALIDATION, TEST)}
     sides = {
-        side: Data(patches_of(rows), targets[rows].to(device), classes[rows].to(device), rows)
+        side: Data(images_of(rows), targets_of(rows), classes[rows].to(device), rows)
         for side, rows in rows_of.items()
         if rows.size
     }
     return sides, Scale.of(sides[TRAIN].images, settings.normalise)
 
 
-def _patches(
-    archive: Archive, device: str
-) -> Callable[[npt.NDArray[np.intp]], Tensor | DiskImages]:
-    """Function that gives the patches of some rows."""
-    if not isinstance(archive.images, np.ndarray):
-        cache = BlockCache(archive.images)
+def patches_of(images: Any, device: str) -> Callable[[Rows], Targets]:
+    """Function that gives the images or masks of some rows on a device; those on disk stay there.
+
+    Parameters
+    ----------
+    images
+        (M, S, S) of an archive, in memory or on disk.
+    device
+        torch device of the patches.
+    """
+    if not isinstance(images, np.ndarray):
+        cache = BlockCache(images)
         return lambda rows: DiskImages(CachedImages(cache, rows), device)
-    images = archive.images
     if images.dtype != np.uint8:
         images = images.astype(np.float32)
     return lambda rows: torch.from_numpy(images[rows]).to(device)

@@ -1,4 +1,4 @@
-"""Training of a depth classifier: one archive, one loop, one folder for the run.
+"""Training of a network: one archive, one task, one loop, one folder for the run.
 
 All patches are one tensor in memory; batches are drawn from it and augmented. Every epoch uses
 random generators seeded by (seed, epoch), so a run that was killed resumes after its last epoch and
@@ -20,15 +20,14 @@ from fgaf.dataset.archive import Archive
 from fgaf.model.inference.checkpoint import load_state
 from fgaf.model.networks.settings import TrainSettings, to_toml
 from fgaf.model.training.compute import choose_compute
-from fgaf.model.training.defaults import resolve_settings
 from fgaf.model.training.fit import require_cells, require_fit
 from fgaf.model.training.optimise import step_seconds
 from fgaf.model.training.parallel import DistributedContext, distributed_context
-from fgaf.model.training.plots import plot_confusion, plot_depths, plot_history, plot_reliability
 from fgaf.model.training.resume import METRICS
 from fgaf.model.training.run import Run
 from fgaf.model.training.run_folder import LAST, require_new_run, write_metrics
 from fgaf.model.training.sides import load_sides
+from fgaf.model.training.tasks import TASKS
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ def train(
     checked: bool = False,
     progress: Bar = console.progress,
 ) -> dict[str, Any]:
-    """Train a depth classifier and evaluate it on the test cells.
+    """Train a network for the task of its settings, and evaluate it on the test cells.
 
     Parameters
     ----------
@@ -55,13 +54,13 @@ def train(
     settings
         Settings of the training.
     out
-        Folder of the run, for the files in `fgaf.model.training.run_folder.FILES`.
+        Folder of the run, for the files of `fgaf.model.training.run_folder.files_of`.
     resume
         Resume after the last epoch in `out`, or start if there is none.
     overwrite
         Replace the run in `out`.
     pictures
-        Also draw the learning curves, confusion matrix and reliability.
+        Also draw the learning curves and the other pictures of the task.
     checked
         Whether `fgaf.model.training.fit.require_fit` has already checked the archive.
     progress
@@ -70,8 +69,8 @@ def train(
     Returns
     -------
     dict
-        Content of `metrics.json`: `fgaf.model.metrics.depth.judge` of the test cells, and data of
-        the run: split, seed, backbone, fgaf, parameters, macs, cells of each subset, ...
+        Content of `metrics.json`: what `judge` of the task's module in `fgaf.model.metrics` says
+        of the test cells, and data of the run: task, split, seed, backbone, parameters, macs, ...
 
     Raises
     ------
@@ -100,21 +99,20 @@ def _train(
 ) -> dict[str, Any]:
     """Train in a folder reserved for it; returns the metrics, in the leader process only."""
     started = time.perf_counter()
-    settings = resolve_settings(settings, archive)
+    kind = TASKS[settings.task]
+    settings = kind.resolve(settings, archive)
     if settings.batch < team.size:
         raise SettingError(
             f"batch = {settings.batch} is less than one patch for each of "
             f"{team.size} processes; raise batch"
         )
-    side, n_classes = archive.header.patch_px, archive.n_classes
-    machine = team.share(
-        choose_compute(settings, lambda m: step_seconds(m, settings, side, n_classes))
-    )
+    task = kind(archive, settings)
+    machine = team.share(choose_compute(settings, lambda m: step_seconds(m, task)))
     _log.info("%s, %d processes", machine, team.size)
     _log.debug("settings:\n%s", to_toml(settings))
     with machine.used():
-        sides, scale = load_sides(archive, settings, machine.device)
-        run = Run(archive, settings, out, machine, sides, scale, team)
+        sides, scale = load_sides(archive, settings, task.targets(machine.device), machine.device)
+        run = Run(task, out, machine, sides, scale, team)
         state = load_state(out / LAST) if team.leads and resume and (out / LAST).is_file() else None
         if state := team.share(state):
             run.restore(state)
@@ -132,10 +130,7 @@ def _train(
             return {}
         metrics = run.finish()
     if pictures:
-        plot_history(run.history, out / "history.png")
-        plot_confusion(metrics, out / "confusion.png")
-        plot_reliability(metrics, out / "reliability.png")
-        plot_depths(metrics, out / "depths.png")
+        task.draw(run.history, metrics, out)
     metrics["timing"]["total_s"] = round(time.perf_counter() - started, 2)
     write_metrics(out / METRICS, metrics)
     return metrics

@@ -22,19 +22,24 @@ def tiny_archive(
     half_range_um: float = 1.0,
     dtype: str = "u1",
     truth: bool = True,
+    masks: bool = False,
     seed: int = 0,
 ) -> Archive:
-    """Cells x planes of noisy Gaussian spots; sides 0, 0, 0, 2, 1 in turn."""
+    """Cells x planes of noisy Gaussian spots; sides 0, 0, 0, 2, 1 in turn.
+
+    A mask is where the spot of the cell is half as strong as in its centre.
+    """
     rng = np.random.default_rng(seed)
     n = round(half_range_um / 0.5)
     grid = 0.5 * np.arange(-n, n + 1)
     y, x = np.mgrid[:side, :side] - (side - 1) / 2
-    images = []
+    images, drawn = [], []
     for _ in range(cells):
         stretch = rng.uniform(0.8, 1.2)
         for depth in grid:
             width = 2 + 1.5 * abs(depth)
             spot = np.exp(-(y**2 * stretch + x**2 / stretch) / (2 * width**2))
+            drawn.append(spot > 0.5)
             images.append(100 + 60 * (depth + 0.3) * spot + rng.normal(0, 1, (side, side)))
     rows = cells * grid.size
     depth_um = np.tile(grid, cells)
@@ -68,6 +73,7 @@ def tiny_archive(
         center_y=zeros,
         center_x=zeros,
         cells=table,
+        masks=np.reshape(drawn, (rows, side, side)).astype("u1") if masks else None,
         true_depth_um=depth_um + rng.normal(0, 0.02, rows) if truth else None,
         splits={"default": np.tile([0, 0, 0, 2, 1], cells)[:cells].astype(np.int8)},
         fingerprint=f"tiny-{cells}-{side}-{seed}",

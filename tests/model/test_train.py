@@ -23,8 +23,9 @@ from fgaf.model.networks.settings import TrainSettings, preset, read_settings
 from fgaf.model.training.compute import Compute, choose_compute
 from fgaf.model.training.defaults import resolve_settings
 from fgaf.model.training.optimise import Average, learning_rate, step_seconds
-from fgaf.model.training.run_folder import FILES
+from fgaf.model.training.run_folder import files_of
 from fgaf.model.training.sides import Data
+from fgaf.model.training.tasks import DepthTask
 from fgaf.model.training.train import train as train_and_draw
 
 train = partial(train_and_draw, pictures=False)
@@ -52,7 +53,7 @@ def same_weights(one: Path, other: Path) -> bool:
 def test_a_run_leaves_all_its_files(archive: Archive, tmp_path: Path) -> None:
     run = tmp_path / "runs" / "one"
     metrics = train_and_draw(archive, quick(), run)
-    assert {path.name for path in run.iterdir()} == set(FILES)
+    assert {path.name for path in run.iterdir()} == files_of("depth")
     assert json.loads((run / "metrics.json").read_text()) == metrics
     wanted = {"top1", "top3", "mae_um", "expected_mae_um", "p95_um", "split", "n_cells", "seed"}
     assert wanted <= metrics.keys()
@@ -269,11 +270,11 @@ def test_automatic_machine_is_the_fastest() -> None:
     assert choose_compute(quick(), seconds) == Compute("cpu", 1, False)
 
 
-def test_timing_a_step_leaves_the_run_as_it_was() -> None:
+def test_timing_a_step_leaves_the_run_as_it_was(archive: Archive) -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    assert step_seconds(Compute("cpu", 1, False), quick(batch=4), 32, 5) > 0
+    assert step_seconds(Compute("cpu", 1, False), DepthTask(archive, quick(batch=4))) > 0
     assert torch.equal(torch.rand(1), expected)
 
 
