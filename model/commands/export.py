@@ -53,8 +53,10 @@ def export(
     """Export the network of the run RUN to a file that runs without torch.
 
     RUN is the folder of a training run, a checkpoint, or "sim". The file takes raw 8- or 16-bit
-    patches and gives µm; it is first opened and evaluated on the archive's test cells, and not
-    written when the mean error grows by more than 0.01 µm over the checkpoint's.
+    patches and gives µm, or for a run of heads images of any size and gives the probability of
+    every pixel. It is first opened and evaluated on the archive's test cells, and not written when
+    the mean error grows by more than 0.01 µm over the checkpoint's, or the intersection over union
+    falls by more than 0.01.
 
     \b
     fgaf-export run --archive dataset.h5
@@ -66,20 +68,8 @@ def export(
     settings = ExportSettings(to=to, precision=precision, tta=tta, force=force, overwrite=overwrite)
     out = output_file(out, default_name(run, settings), overwrite, as_json)
     files, verdict = export_model(run, archive, out, settings, progress)
-    views = (
-        ""
-        if verdict.run_mae_um == verdict.checkpoint_mae_um
-        else f" ({verdict.run_mae_um:.4f} µm with the run's own setting of --tta)"
-    )
-    strange = (
-        ", and cannot detect patches out of range"
-        if verdict.out_of_range is None
-        else f"; out of range {100 * verdict.out_of_range:.1f} %"
-    )
     finish(
-        f"wrote {' and '.join(map(str, files))}: mean error {verdict.mae_um:.4f} µm on "
-        f"{verdict.patches} test patches, the checkpoint's {verdict.checkpoint_mae_um:.4f} µm"
-        f"{views}{strange}",
+        f"wrote {' and '.join(map(str, files))}: {verdict.summary()}",
         ["fgaf-predict", files[0], "IMAGES"],
         {"files": list(map(str, files)), "precision": precision, "tta": tta, **asdict(verdict)},
         as_json,

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from fgaf.base.bounds import PixelUm
 from fgaf.base.console import Tool, count, echo, progress
+from fgaf.base.errors import SettingError
 from fgaf.base.files import require_new
 from fgaf.base.options import (
     PATH,
@@ -23,8 +25,15 @@ from fgaf.base.outputs import output_file
 @click.argument("model", type=PATH)
 @click.argument("inputs", type=PATH, nargs=-1, required=True, metavar="IMAGES|STACK...")
 @click.option("--csv", "csv_file", type=PATH, help="Write the predictions as CSV.")
-@click.option("--save", is_flag=True, help="Write them as CSV: depths.csv, or depths-2.csv, ...")
+@click.option(
+    "--save", is_flag=True, help="Write them as CSV: depths.csv or heads.csv, or with -2, ..."
+)
 @click.option("--parquet", "parquet_file", type=PATH, help="Write them as Parquet.")
+@click.option(
+    "--masks",
+    type=PATH,
+    help="Folder for the masks of heads: NAME-masks.png, or .tif for several planes.",
+)
 @click.option("--tta/--no-tta", default=None, help="Whether to average the eight symmetries.")
 @click.option(
     "--pixel-size", type=Number(PixelUm), help="Pixel in the specimen, µm, to find cells in fields."
@@ -40,6 +49,7 @@ def predict(
     csv_file: Path | None,
     save: bool,
     parquet_file: Path | None,
+    masks: Path | None,
     tta: bool | None,
     pixel_size: float | None,
     head_um: float,
@@ -48,7 +58,7 @@ def predict(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Estimate depth in µm, with its uncertainty, with the network MODEL.
+    """Estimate depth in µm, with its uncertainty, or find heads, with the network MODEL.
 
     MODEL is the folder of a training run, a checkpoint, a file that fgaf-export wrote (.onnx or
     .xml), or "sim", the network that ships with fgaf and was trained on simulated cells only:
@@ -59,12 +69,21 @@ def predict(
     file or an archive; a folder means all of these files in it. Depth is positive with the
     objective above the cell's focus. A patch unlike those of training is out of range. Stacks and
     archives are compared with their checksums first.
-    """
-    from fgaf.model.deploy.open_model import open_model
-    from fgaf.model.inference.predictions import predict_files, table, write_csv, write_parquet
 
+    A network trained with --task heads gives the centre, area and confidence of the head of each
+    cell, or of all heads in a patch, which may then have any size.
+    """
+    from fgaf.model.deploy.open_model import open_any
+    from fgaf.model.inference import predictions, segmentations
+    from fgaf.model.inference.predictions import write_csv, write_parquet
+
+    opened: Any = open_any(model, tta)
+    heads = opened.card.task == "heads"
+    if masks is not None and not heads:
+        raise SettingError(f"{model} estimates depth and has no masks; leave out --masks")
     if save or csv_file is not None:
-        csv_file = output_file(csv_file, Path("depths.csv"), overwrite, as_json)
+        usual = Path("heads.csv" if heads else "depths.csv")
+        csv_file = output_file(csv_file, usual, overwrite, as_json)
     for path in (csv_file, parquet_file):
         if path is not None:
             require_new(path, overwrite)
@@ -72,27 +91,33 @@ def predict(
     def warn(line: str) -> None:
         echo(f"warning: {line}", err=True)
 
-    depths = open_model(model, tta)
-    rows = predict_files(
-        depths,
-        list(inputs),
-        pixel_size_um=pixel_size,
-        head_um=head_um,
-        force=force,
-        verify=verify,
-        warn=warn,
-        progress=lambda files: progress(files, "predicting"),
-    )
-    if not depths.card.tells_range:
-        warn(f"{model} cannot detect patches that are out of range; train it again")
+    how: dict[str, Any] = {
+        "pixel_size_um": pixel_size,
+        "head_um": head_um,
+        "force": force,
+        "verify": verify,
+        "warn": warn,
+        "progress": lambda files: progress(files, "predicting"),
+    }
+    if heads:
+        columns, table = segmentations.COLUMNS, segmentations.table
+        how |= {"masks": masks, "overwrite": overwrite}
+        rows = segmentations.segment_files(opened, list(inputs), **how)
+    else:
+        columns, table = predictions.COLUMNS, predictions.table
+        rows = predictions.predict_files(opened, list(inputs), **how)
+        if not opened.card.tells_range:
+            warn(f"{model} cannot detect patches that are out of range; train it again")
     if csv_file is not None:
-        write_csv(csv_file, rows, overwrite)
+        write_csv(csv_file, rows, overwrite, columns)
     if parquet_file is not None:
-        write_parquet(parquet_file, rows, overwrite)
+        write_parquet(parquet_file, rows, overwrite, columns)
     if as_json:
         echo(json.dumps(rows, indent=2))
         return
     echo(table(rows))
     for path in (csv_file, parquet_file):
         if path is not None:
-            echo(f"wrote {path}: {count(len(rows), 'patch')}")
+            echo(f"wrote {path}: {count(len(rows), 'row' if heads else 'patch')}")
+    if masks is not None:
+        echo(f"wrote the masks to {masks}")

@@ -20,7 +20,6 @@ CARD, VERSION = "fgaf", "fgaf_version"
 """Names of the card and of the format's version in a model's metadata."""
 _PLACES = {".onnx": ["framework"], ".xml": []}
 _PRECISION = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-_OUTPUTS = 4
 _TRIES = 17
 _MANY = 64
 
@@ -32,6 +31,8 @@ def threads_that_may_pay() -> int:
 
 class Engine:
     """A model that is loaded: one patch runs alone; many are divided over the threads.
+
+    One patch of the size of `start` is fastest; other sizes run if the model takes them.
 
     Parameters
     ----------
@@ -80,6 +81,7 @@ class Engine:
         # The CPU's int8 kernels take no 16-bit input; float32 holds these grey values exactly.
         self._model.inputs[0].get_node().set_element_type(openvino.Type.f32)
         self._model.validate_nodes_and_infer_types()
+        self._outputs = len(self._model.outputs)
         single = self._model.clone()
         single.reshape([1, patch_px, patch_px])
         self._patch = np.zeros((1, patch_px, patch_px), np.float32)
@@ -90,7 +92,7 @@ class Engine:
             alone = min(requests, key=lambda n: self._timed(requests[n]))
         self._single = requests[alone]
         self._counts = (alone, most)
-        self._answers = [self._single.get_output_tensor(k).data for k in range(_OUTPUTS)]
+        self._answers = [self._single.get_output_tensor(k).data for k in range(self._outputs)]
         self._few: Any = None
         self._shares: list[Any] = []
 
@@ -118,8 +120,8 @@ class Engine:
         return median(seconds[2:])
 
     def run(self, patches: Patches) -> Outputs:
-        """Run (N, S, S) patches: depth, spread, probabilities and novelty, N along each."""
-        if len(patches) == 1:
+        """Run (N, H, W) patches: all outputs of the model, N along each."""
+        if patches.shape == self._patch.shape:
             self._patch[:] = patches
             self._single.infer()
             return tuple(answer.copy() for answer in self._answers)
@@ -133,7 +135,7 @@ class Engine:
         if self._few is None:
             self._few = self._compiled(self._model, alone, 1).create_infer_request()
         answers = self._few.infer([values])
-        return tuple(answers[k].copy() for k in range(_OUTPUTS))
+        return tuple(answers[k].copy() for k in range(self._outputs))
 
     def _shared(self, values: Patches) -> Outputs:
         """Run many patches, a share of them on each thread."""
@@ -145,5 +147,7 @@ class Engine:
             request.start_async([share])
         for request in self._shares:
             request.wait()
-        columns = ([r.get_output_tensor(k).data for r in self._shares] for k in range(_OUTPUTS))
+        columns = (
+            [r.get_output_tensor(k).data for r in self._shares] for k in range(self._outputs)
+        )
         return tuple(np.concatenate(column) for column in columns)

@@ -22,11 +22,12 @@ from fgaf.base.extras import require
 from fgaf.base.files import publishing, require_new
 from fgaf.dataset.archive import Archive
 from fgaf.model.deploy.engine import CARD, VERSION
-from fgaf.model.deploy.exported import FORMAT_VERSION, Exported, weights_of
+from fgaf.model.deploy.exported import FORMAT_VERSION, Exported, load_export, weights_of
 from fgaf.model.deploy.graph import onnx_model
 from fgaf.model.deploy.quantise import quantise
 from fgaf.model.deploy.seal import EMPTY, KEY, seal
 from fgaf.model.deploy.verify import Bar, Verdict, verify
+from fgaf.model.deploy.verify_heads import HeadsVerdict, verify_heads
 from fgaf.model.inference.card import Precision
 from fgaf.model.inference.checkpoint import Checkpoint
 from fgaf.model.inference.depth import ONNX, OPENVINO
@@ -75,7 +76,7 @@ def export_model(
     out: Path,
     settings: ExportSettings | None = None,
     progress: Bar = console.progress,
-) -> tuple[list[Path], Verdict]:
+) -> tuple[list[Path], Verdict | HeadsVerdict]:
     """Export the network of a run, verified on the test cells.
 
     Parameters
@@ -93,7 +94,7 @@ def export_model(
 
     Returns
     -------
-    list of Path, Verdict
+    list of Path, Verdict or HeadsVerdict
         The files that were written, and their evaluation.
 
     Raises
@@ -118,7 +119,7 @@ def export_model(
             chosen_rows = training[:: 1 + (len(training) - 1) // _CALIBRATION]
             model = onnx_model(checkpoint, chosen.tta, chosen.precision)
             build(built, model, checkpoint, chosen, data.images[chosen_rows])
-            verdict = verify(Exported.load(built), checkpoint, data, sides == TEST, progress)
+            verdict = _verified(built, checkpoint, data, sides == TEST, progress)
             verdict.check()
             _publish([built, weights_of(built)][: len(target)], target, chosen.overwrite)
     return target, verdict
@@ -159,6 +160,19 @@ def targets(out: Path, settings: ExportSettings) -> list[Path]:
     if out.suffix.lower() != suffix:
         raise SettingError(f"{out}: the name of an export to {settings.to} must end in {suffix}")
     return [out] if settings.to == "onnx" else [out, weights_of(out)]
+
+
+def _verified(
+    path: Path,
+    checkpoint: Checkpoint,
+    archive: Archive,
+    judged: npt.NDArray[np.bool_],
+    progress: Bar,
+) -> Verdict | HeadsVerdict:
+    model = load_export(path)
+    if isinstance(model, Exported):
+        return verify(model, checkpoint, archive, judged, progress)
+    return verify_heads(model, checkpoint, archive, judged, progress)
 
 
 def _sides(

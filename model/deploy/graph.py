@@ -1,4 +1,4 @@
-"""A checkpoint as one graph, from raw patches to µm, and as an ONNX model."""
+"""A checkpoint as one graph, from raw patches to µm or to masks, and as an ONNX model."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ from fgaf.model.deploy.shuffles import fold_shuffles
 from fgaf.model.inference.card import Precision
 from fgaf.model.inference.checkpoint import Checkpoint
 from fgaf.model.inference.out_of_distribution import Novelty
+from fgaf.model.inference.segment import symmetric_maps
 from fgaf.model.networks.augment import symmetries
 from fgaf.model.networks.decode import class_probabilities
+from fgaf.model.networks.settings import TaskName
 
 INPUT = "patches"
-OUTPUTS = ("depth_um", "spread_um", "probabilities", "novelty")
+OUTPUTS: dict[TaskName, tuple[str, ...]] = {
+    "depth": ("depth_um", "spread_um", "probabilities", "novelty"),
+    "heads": ("shares",),
+}
+"""Names of the outputs, by task."""
 
 
 class DepthGraph(nn.Module):
@@ -74,6 +80,29 @@ class DepthGraph(nn.Module):
         return depth, spread, p, novelty
 
 
+class HeadsGraph(nn.Module):
+    """The whole computation from the camera's grey values to the probability of every pixel.
+
+    Parameters
+    ----------
+    checkpoint
+        The network and its scale.
+    tta
+        Average the logits of the eight symmetries.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, tta: bool) -> None:
+        super().__init__()
+        self.network = checkpoint.network()
+        self.scale = checkpoint.scale
+        self.tta = tta
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Segment heads: (N, H, W) grey values of any type to (N, H, W) probabilities."""
+        logits = symmetric_maps(self.network, self.scale(patches), self.tta)
+        return logits[:, 0].sigmoid()
+
+
 def onnx_model(checkpoint: Checkpoint, tta: bool, precision: Precision = "fp32") -> Any:
     """Write a checkpoint as an ONNX model.
 
@@ -87,7 +116,8 @@ def onnx_model(checkpoint: Checkpoint, tta: bool, precision: Precision = "fp32")
     Returns
     -------
     onnx.ModelProto
-        Input "patches" (N, S, S) uint16, outputs as `OUTPUTS`, N variable.
+        Input "patches" uint16, outputs as `OUTPUTS`. N of (N, S, S) is variable, and for heads also
+        both sides.
 
     Raises
     ------
@@ -95,23 +125,26 @@ def onnx_model(checkpoint: Checkpoint, tta: bool, precision: Precision = "fp32")
         onnx or onnxscript is not installed.
     """
     require("onnx", "onnxscript")
+    heads = checkpoint.settings.task == "heads"
+    graph = HeadsGraph(checkpoint, tta) if heads else DepthGraph(checkpoint, tta, precision)
+    free = ("N", "H", "W") if heads else ("N",)
     side = checkpoint.patch_px
     example = torch.full((3, side, side), 100, dtype=torch.uint16)
-    free = {0: torch.export.Dim.DYNAMIC}
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # the exporter's own, of libraries beneath it
         program = torch.onnx.export(
-            DepthGraph(checkpoint, tta, precision).eval(),
+            graph.eval(),
             (example,),
             input_names=[INPUT],
-            output_names=list(OUTPUTS),
-            dynamic_shapes=(free,),
+            output_names=list(OUTPUTS[checkpoint.settings.task]),
+            dynamic_shapes=(dict.fromkeys(range(len(free)), torch.export.Dim.DYNAMIC),),
             dynamo=True,
             verbose=False,
         )
     assert program is not None  # noqa: S101 - the exporter has none only when it writes a file
     model = program.model_proto
     for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].Clear()
-        value.type.tensor_type.shape.dim[0].dim_param = "N"
+        for size, name in zip(value.type.tensor_type.shape.dim, free, strict=False):
+            size.Clear()
+            size.dim_param = name
     return model

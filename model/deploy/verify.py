@@ -75,6 +75,23 @@ class Verdict:
                 "choose a higher --precision"
             )
 
+    def summary(self) -> str:
+        """The comparison in a few words."""
+        views = (
+            ""
+            if self.run_mae_um == self.checkpoint_mae_um
+            else f" ({self.run_mae_um:.4f} µm with the run's own setting of --tta)"
+        )
+        strange = (
+            ", and cannot detect patches out of range"
+            if self.out_of_range is None
+            else f"; out of range {100 * self.out_of_range:.1f} %"
+        )
+        return (
+            f"mean error {self.mae_um:.4f} µm on {self.patches} test patches, the checkpoint's "
+            f"{self.checkpoint_mae_um:.4f} µm{views}{strange}"
+        )
+
 
 def verify(
     model: DepthModel,

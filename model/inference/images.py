@@ -133,7 +133,7 @@ def check_patches(images: Any, side: int | None, source: str = "the input") -> A
         raise FgafError(f"{source} is of type {array.dtype}; give 8- or 16-bit grey values")
     if array.ndim == 2:
         array = array[None]
-    if side is None and array.ndim == 3 and array[:1].size:
+    if side is None and array.ndim == 3 and min(array.shape[1:]) > 0:
         return array
     if array.ndim != 3 or array.shape[1:] != (side, side):
         found = " x ".join(str(n) for n in array.shape[-2:])

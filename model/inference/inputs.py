@@ -38,7 +38,11 @@ class Patches:
     plane, cell
         Page or plane, and number of the cell, counted from 0.
     y, x
-        Centre of the crop in the image, pixels.
+        Centre of the crop in the image, pixels; NaN for images that are patches themselves.
+    field
+        Planes and size (P, Y, X) of the field that they were cropped from; None if there is none.
+    pixel_um
+        Pixel in the specimen; None if unknown.
     """
 
     images: npt.NDArray[Any]
@@ -46,6 +50,8 @@ class Patches:
     cell: Integers
     y: Floats
     x: Floats
+    field: tuple[int, int, int] | None = None
+    pixel_um: float | None = None
 
 
 def find_files(paths: list[Path]) -> list[Path]:
@@ -137,7 +143,10 @@ def read_patches(
         return _field(path, np.asarray(pages), card.patch_px, pixel, head_um)
     centre = np.full(len(pages), np.nan)
     numbers = np.arange(len(pages), dtype=np.int64)
-    return Patches(np.asarray(pages), numbers, np.zeros_like(numbers), centre, centre)
+    pixel_um = pixel_size_of(path, pixel_size_um)
+    return Patches(
+        np.asarray(pages), numbers, np.zeros_like(numbers), centre, centre, pixel_um=pixel_um
+    )
 
 
 def _single(path: Path, warn: Callable[[str], None]) -> npt.NDArray[Any]:
@@ -150,7 +159,7 @@ def _single(path: Path, warn: Callable[[str], None]) -> npt.NDArray[Any]:
 def _archive(path: Path, card: ModelCard, verify: bool) -> tuple[Patches, Optics]:
     with Archive.open(path, verify) as archive:
         header = archive.header
-        for key in ("step_um", "half_range_um"):
+        for key in ("step_um", "half_range_um") if card.task == "depth" else ():
             mine, its = getattr(card, key), getattr(header, key)
             if abs(mine - its) > 1e-9:
                 raise FgafError(
@@ -163,6 +172,7 @@ def _archive(path: Path, card: ModelCard, verify: bool) -> tuple[Patches, Optics
             archive.cell.astype(np.int64),
             archive.center_y.astype(np.float64),
             archive.center_x.astype(np.float64),
+            pixel_um=header.optics.pixel_size_um,
         )
         return patches, header.optics
 
@@ -171,7 +181,7 @@ def _field(
     path: Path, frames: npt.NDArray[Any], side: int, pixel_um: float, head_um: float | None
 ) -> Patches:
     """Crop every cell of (P, Y, X) frames in every plane where all of the crop is inside."""
-    shape = frames.shape[1:]
+    shape = (frames.shape[1], frames.shape[2])
     crops, columns = [], []
     for cell, plane, y, x in _places(frames, pixel_um, head_um or HEAD_UM[0]):
         top, left = round(y) - side // 2, round(x) - side // 2
@@ -184,7 +194,7 @@ def _field(
             "check --pixel-size and --head-length, or give cropped patches"
         )
     plane_, cell_, y_, x_ = (np.array(column) for column in zip(*columns, strict=True))
-    return Patches(np.stack(crops), plane_, cell_, y_, x_)
+    return Patches(np.stack(crops), plane_, cell_, y_, x_, (len(frames), *shape), pixel_um)
 
 
 def _places(

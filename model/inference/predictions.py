@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from fgaf.model.inference.depth import DepthModel
 from fgaf.model.inference.inputs import Patches, find_files, read_patches
 
 Row = dict[str, Any]
+Columns = tuple[tuple[str, str], ...]
 
-COLUMNS: tuple[tuple[str, str], ...] = (
+COLUMNS: Columns = (
     ("source", "string"),
     ("cell", "int64"),
     ("plane", "int64"),
@@ -104,6 +105,11 @@ def _rows(path: Path, patches: Patches, model: DepthModel) -> list[Row]:
     ]
 
 
+def place(value: float | None) -> str:
+    """Write a position in pixels for a table; empty if unknown."""
+    return "" if value is None else f"{value:.1f}"
+
+
 def table(rows: list[Row]) -> str:
     """Format rows as a text table; a patch that is out of range gets no depth."""
 
@@ -111,9 +117,6 @@ def table(rows: list[Row]) -> str:
         if row["in_range"] is False:
             return OUT_OF_RANGE
         return f"{row['depth_um']:+.2f} ± {row['spread_um']:.2f} µm"
-
-    def place(value: float | None) -> str:
-        return "" if value is None else f"{value:.1f}"
 
     lines = [("source", "cell", "plane", "y px", "x px", "depth")] + [
         (
@@ -126,15 +129,33 @@ def table(rows: list[Row]) -> str:
         )
         for row in rows
     ]
-    wide = [max(len(line[k]) for line in lines) for k in range(5)]
+    return aligned(lines)
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Format a table: the first and last column to the left, the others to the right.
+
+    Parameters
+    ----------
+    lines
+        Rows of equally many texts.
+    """
+    wide = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
-        "  ".join([line[0].ljust(wide[0])] + [line[k].rjust(wide[k]) for k in range(1, 5)])
-        + f"  {line[5]}"
+        "  ".join(
+            [
+                line[0].ljust(wide[0]),
+                *(text.rjust(width) for text, width in zip(line[1:-1], wide[1:], strict=False)),
+                line[-1],
+            ]
+        )
         for line in lines
     )
 
 
-def write_csv(path: Path, rows: list[Row], overwrite: bool = False) -> None:
+def write_csv(
+    path: Path, rows: list[Row], overwrite: bool = False, columns: Columns = COLUMNS
+) -> None:
     """Write rows as CSV, unknown values empty; see `fgaf.base.files.publishing`.
 
     Parameters
@@ -142,16 +163,20 @@ def write_csv(path: Path, rows: list[Row], overwrite: bool = False) -> None:
     path
         The file to write.
     rows
-        One per patch, with a value or None for each of `COLUMNS`.
+        With a value or None for each of the columns.
     overwrite
         Replace a file that is there.
+    columns
+        Name and type of each column.
     """
     with publishing(path, overwrite) as part, part.open("w", newline="", encoding="utf-8") as file:
-        names = [name for name, _ in COLUMNS]
+        names = [name for name, _ in columns]
         write_table(file, names, ([row[name] for name in names] for row in rows))
 
 
-def write_parquet(path: Path, rows: list[Row], overwrite: bool = False) -> None:
+def write_parquet(
+    path: Path, rows: list[Row], overwrite: bool = False, columns: Columns = COLUMNS
+) -> None:
     """Write rows as Parquet, unknown values null.
 
     Parameters
@@ -159,9 +184,11 @@ def write_parquet(path: Path, rows: list[Row], overwrite: bool = False) -> None:
     path
         The file to write.
     rows
-        One per patch, with a value or None for each of `COLUMNS`.
+        With a value or None for each of the columns.
     overwrite
         Replace a file that is there.
+    columns
+        Name and type of each column.
 
     Raises
     ------
@@ -172,7 +199,7 @@ def write_parquet(path: Path, rows: list[Row], overwrite: bool = False) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    kinds = {name: pyarrow.type_for_alias(kind) for name, kind in COLUMNS}
+    kinds = {name: pyarrow.type_for_alias(kind) for name, kind in columns}
     content = pyarrow.Table.from_pylist(rows, schema=pyarrow.schema(list(kinds.items())))
     with publishing(path, overwrite) as part:
         parquet.write_table(content, part)

@@ -9,6 +9,8 @@ import pytest
 
 from fgaf.dataset.archive import Archive, ArchiveHeader, Cells, write_archive
 from fgaf.dataset.storage.optics import Optics
+from fgaf.model.training.train import train
+from tests.model.learned import LearnedHeads, quick
 
 OPTICS = Optics(
     pixel_size_um=0.1465, numerical_aperture=0.65, magnification=40, medium_index=1.0,
@@ -96,3 +98,13 @@ def make_archive() -> Callable[..., Archive]:
 def archive_file(tmp_path: Path, archive: Archive) -> Path:
     """The tiny archive on disk."""
     return write_archive(tmp_path / "tiny.h5", replace(archive, fingerprint=""))
+
+
+@pytest.fixture(scope="session")
+def learned_heads(tmp_path_factory: pytest.TempPathFactory) -> LearnedHeads:
+    """A run that has learned the spots as heads."""
+    folder = tmp_path_factory.mktemp("heads")
+    file = write_archive(folder / "tiny.h5", replace(tiny_archive(masks=True), fingerprint=""))
+    archive = Archive.read(file)
+    metrics = train(archive, quick(epochs=40), folder / "run")
+    return LearnedHeads(folder / "run", archive, file, metrics)
