@@ -2,7 +2,7 @@
 
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from fgaf.model.networks.settings import (
     read_settings,
     to_toml,
 )
+
+if TYPE_CHECKING:
+    from fgaf.dataset.archive import Archive
 
 
 @click.command(cls=Tool)
@@ -103,11 +106,11 @@ def train(
 
     The network estimates depth, or with --task heads segments the heads of sperm, for which the
     archive must hold masks. OUT then holds the checkpoint, settings.toml, history.csv, metrics.json
-    and pictures. Settings come from the preset, then --settings, then the flags, then --set.
-    Without a preset, heads are trained with `heads`, bright objects on a dark background, such as
-    fluorescent beads, with `fluorescence`, all others with `default`. With few cells, start from
-    the network that was pretrained on simulated ones. Several processes or machines train together
-    under torchrun.
+    and pictures, for heads also report.html. Settings come from the preset, then --settings, then
+    the flags, then --set. Without a preset, heads are trained with `heads`, bright objects on a
+    dark background, such as fluorescent beads, with `fluorescence`, all others with `default`. With
+    few cells, start from the network that was pretrained on simulated ones. Several processes or
+    machines train together under torchrun.
 
     \b
     fgaf-train dataset.h5
@@ -173,6 +176,8 @@ def train(
                 metrics = train_once(archive, settings, folder, **how)
             else:
                 metrics = cross_validate(archive, settings, folder, folds, **how)
+            if leads() and folds is None and settings.task == "heads":
+                _write_report(folder, metrics, archive)
     if not leads():
         return
     if metrics.get("better_than_chance") is False:
@@ -237,6 +242,16 @@ def pretrain(
         metrics,
         as_json,
     )
+
+
+def _write_report(run: Path, metrics: dict[str, Any], archive: "Archive") -> None:
+    from fgaf.base.files import write_text
+    from fgaf.model.bench.segmentation.page import segmentation_page
+    from fgaf.model.inference.segment import Segmenter
+    from fgaf.model.training.run_folder import REPORT
+
+    page = segmentation_page(metrics, Segmenter.load(run), archive)
+    write_text(run / REPORT, page, overwrite=True)
 
 
 def _list(pattern: str, as_json: bool) -> None:

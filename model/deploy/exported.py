@@ -41,7 +41,18 @@ class Exported(Reads):
 
     @classmethod
     def load(cls, path: Path, threads: int | None = None) -> Exported:
-        """Open an exported depth model; see `load_export`, whose parameters it has."""
+        """Open an exported depth model.
+
+        Parameters
+        ----------
+        path, threads
+            As for `load_export`.
+
+        Raises
+        ------
+        FgafError
+            As by `load_export`, or the model is for another task.
+        """
         model = load_export(path, threads)
         require_task(model.card.task, "depth", str(path))
         return cast(Exported, model)

@@ -194,6 +194,7 @@ def test_the_command(masked: Archive, tmp_path: Path) -> None:
     assert call.exit_code == 0, call.output
     assert "IoU" in call.stdout
     assert "on 2 test cells" in call.stdout
+    assert (tmp_path / "run" / "report.html").read_text().startswith("<!doctype html>")
     again = [str(path), "--resume", "--out", str(tmp_path / "run"), "--task", "heads", "--json"]
     resumed = CliRunner().invoke(train_command, again)
     assert resumed.exit_code == 0, resumed.output
