@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,13 +23,12 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from fgaf.acquire.simulation.realistic import draw_settings
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.curate.candidates import focused
-from fgaf.curate.detection.detect import strength
+from fgaf.curate.detection.detect import can_be_seen
 from fgaf.curate.detection.scale import Scale
 from fgaf.curate.focus.suggest import CONFIDENT
 from fgaf.curate.tracking.follow import Track, link, search
@@ -40,9 +40,7 @@ INTERVAL_S, EXPOSURE_S = 0.033, 0.005
 NEAR_UM = 2.5
 BORDER_UM = 2.0
 PATCH_PX = 96
-SMOOTHED, FAINT, ABOVE_GROUND, LEAST_PLANES = 2.0, 0.008, 1.7, 5
-"""A head can be seen where its contrast, smoothed by 2 working pixels, is above 0.8 % and 1.7 times
-that of the quietest tenth of the ground; it counts if so in five planes or more."""
+LEAST_PLANES = 5
 REALISTIC: Final = {
     "magnification": 40.0,
     "numerical_aperture": 0.65,
@@ -162,22 +160,13 @@ CASES: Final[dict[str, Callable[[int], SimulationSettings]]] = {
 def seen_in(
     frames: npt.NDArray[Any], truth: list[tuple[CellTruth, ...]], pixel_um: float
 ) -> set[int]:
-    """Cells that can be seen in `LEAST_PLANES` planes or more."""
+    """Cells that can be seen (`can_be_seen`) in `LEAST_PLANES` planes or more."""
     scale = Scale(pixel_um)
-    planes: dict[int, int] = {}
+    planes: Counter[int] = Counter()
     for frame, cells in zip(frames, truth, strict=True):
-        smooth = ndimage.gaussian_filter(scale.contrast(frame), SMOOTHED)
-        y, x = (
-            axis.ravel().astype(float)
-            for axis in np.mgrid[: smooth.shape[0] : 9, : smooth.shape[1] : 9]
-        )
-        ground = float(np.percentile(strength(smooth, y, x), 10))
         y, x = (np.array([getattr(cell, name) for cell in cells]) for name in ("y_px", "x_px"))
-        least = max(FAINT, ABOVE_GROUND * ground)
-        for cell, contrast in zip(
-            cells, strength(smooth, scale.to_working(y), scale.to_working(x)), strict=True
-        ):
-            planes[cell.id] = planes.get(cell.id, 0) + int(contrast >= least)
+        seen = can_be_seen(scale.contrast(frame), scale.to_working(y), scale.to_working(x))
+        planes.update(cell.id for cell, clear in zip(cells, seen, strict=True) if clear)
     return {cell for cell, count in planes.items() if count >= LEAST_PLANES}
 
 

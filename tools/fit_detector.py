@@ -23,14 +23,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from painted_fields import Painted, paint, paint_objects
-from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from fgaf.acquire.simulation.realistic import draw_settings
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
-from fgaf.curate.detection.detect import strength
+from fgaf.curate.detection.detect import ABOVE_GROUND, can_be_seen
 from fgaf.curate.detection.network import LAYERS, SPAN, STRIDE, HeadNetwork, connected
 from fgaf.curate.detection.scale import HEAD_UM, Scale
 
@@ -42,11 +41,9 @@ PLANES = 3
 """Positions of the drive, about the middle of the cells, and how many are taken of a field."""
 FOUND_UM, FORGIVEN_UM = 3.5, 7.0
 """Heads nearer to focus are to be found; those farther off than the second are ground."""
-FAINT, ABOVE_GROUND, ABOVE_GRAIN = 0.008, 1.7, 1.3
-"""Heads of less contrast, absolute or relative to the ground's, count neither way; on grainy ground
-fainter ones are to be found, as the eye finds them."""
-SMOOTHED = 2.0
-"""Standard deviation of the smoothing before contrasts are compared, working pixels."""
+ABOVE_GRAIN = 1.3
+"""Contrast relative to the ground's from which heads on grainy ground are to be found, as the eye
+finds them; on other ground `ABOVE_GROUND`."""
 MISJUDGED = 0.2
 """Logarithm of how wrong the scale of a search may be."""
 SIDE, BATCH = 96, 16
@@ -150,13 +147,9 @@ def simulated(settings: SimulationSettings, kind: str, rng: np.random.Generator)
 
 def visible(contrast: Array, heads: Array, above_ground: float) -> Array:
     """Heads, of which those too faint to be seen count neither way."""
-    smooth = ndimage.gaussian_filter(contrast, SMOOTHED)
-    seen = strength(smooth, heads[:, 0], heads[:, 1])
-    y, x = (grid.ravel() for grid in np.mgrid[0 : contrast.shape[0] : 9, 0 : contrast.shape[1] : 9])
-    ground = float(np.percentile(strength(smooth, y.astype(float), x.astype(float)), 10))
-    faint = (seen < FAINT) | (seen < above_ground * ground)
+    seen = can_be_seen(contrast, heads[:, 0], heads[:, 1], above_ground)
     heads = heads.astype(np.float32)
-    heads[faint, 6] = 0
+    heads[~seen, 6] = 0
     return heads
 
 

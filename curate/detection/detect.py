@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from fgaf.base.errors import FgafError
 from fgaf.curate.detection.network import Kind, shipped
@@ -29,6 +30,12 @@ _WINDOW: Final = 9
 """Half the side of the window for a head's contrast, working pixels."""
 _WINDOW_WIDTH: Final = 4.5
 """Standard deviation of its weights."""
+_SMOOTHED: Final = 2.0
+"""Standard deviation of the smoothing before contrasts are compared, working pixels."""
+_LEAST_SEEN: Final = 0.008
+"""Smoothed contrast below which the eye finds nothing."""
+ABOVE_GROUND: Final = 1.7
+"""Smoothed contrast of a head that can be seen, relative to the quietest tenth of the ground."""
 
 
 @dataclass(frozen=True)
@@ -182,3 +189,30 @@ def strength(contrast: npt.NDArray[np.float32], y: Floats, x: Floats) -> Floats:
     weight = np.outer(line, line) / line.sum() ** 2
     mean = (weight * window).sum(axis=(1, 2), keepdims=True)
     return np.asarray(np.sqrt((weight * (window - mean) ** 2).sum(axis=(1, 2))))
+
+
+def can_be_seen(
+    contrast: npt.NDArray[np.float32], y: Floats, x: Floats, above_ground: float = ABOVE_GROUND
+) -> npt.NDArray[np.bool_]:
+    """Whether heads are clear enough to be found, for the fit and for benchmarks.
+
+    Parameters
+    ----------
+    contrast
+        (y, x) contrast on the working grid.
+    y, x
+        (N,) true centres of the heads, working pixels.
+    above_ground
+        Least contrast, relative to that of the quietest tenth of the ground; both smoothed.
+
+    Returns
+    -------
+    (N,) bool.
+    """
+    smooth = ndimage.gaussian_filter(contrast, _SMOOTHED)
+    rows, columns = (
+        grid.ravel().astype(np.float64)
+        for grid in np.mgrid[: contrast.shape[0] : _WINDOW, : contrast.shape[1] : _WINDOW]
+    )
+    ground = float(np.percentile(strength(smooth, rows, columns), 10))
+    return np.asarray(strength(smooth, y, x) >= max(_LEAST_SEEN, above_ground * ground))

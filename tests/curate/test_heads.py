@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from click import Option
+from scipy import ndimage
 
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.base.errors import FgafError
 from fgaf.curate.commands.main import detect_command
-from fgaf.curate.detection.detect import DEFAULT_SCORE, Detections, detect
+from fgaf.curate.detection.detect import DEFAULT_SCORE, Detections, can_be_seen, detect
 from fgaf.curate.detection.doubts import doubts
 from fgaf.curate.detection.scale import Scale
 from fgaf.curate.tracking.follow import TRACK_SCORE
@@ -243,3 +244,18 @@ BAD = [
 def test_what_cannot_be_searched_is_refused(case: Bad) -> None:
     with pytest.raises(FgafError, match=case.said):
         detect(case.image, PIXEL_UM)
+
+
+@pytest.mark.parametrize(
+    ("head", "grain", "above", "seen"),
+    [(0.2, 0.0, 1.7, True), (0.02, 0.0, 1.7, False), (0.2, 0.2, 1.7, False), (0.2, 0.2, 0.9, True)],
+)
+def test_a_head_is_seen_where_it_stands_out_of_its_ground(
+    head: float, grain: float, above: float, seen: bool
+) -> None:
+    ground = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=(90, 90)), 2)
+    y, x = np.mgrid[:90, :90]
+    spot = np.exp(-0.5 * ((y - 45) ** 2 + (x - 45) ** 2) / 3.0**2)
+    contrast = (grain * ground / ground.std() - head * spot).astype(np.float32)
+    middle = np.array([45.0])
+    assert can_be_seen(contrast, middle, middle, above).tolist() == [seen]
