@@ -10,6 +10,7 @@ import click
 from fgaf.acquire.commands.live import live
 from fgaf.acquire.commands.recording import stack, sweep
 from fgaf.acquire.commands.setup import check, devices, rig
+from fgaf.acquire.commands.xy import calibrate_stage, mosaic
 from fgaf.base.bounds import Cells, CropPx, HalfRangeUm, Seed, StepUm
 from fgaf.base.console import Program, Tool, bar, count, echo, finish, progress
 from fgaf.base.options import PATH, Number, json_option, overwrite_option
@@ -118,5 +119,5 @@ def simulate_cells(
     )
 
 
-for _command in (stack, sweep, live, devices, rig, check):
+for _command in (stack, sweep, live, devices, rig, check, calibrate_stage, mosaic):
     main.add_command(_command)

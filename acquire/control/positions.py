@@ -12,7 +12,7 @@ from fgaf.base.bounds import PositionUm, require
 from fgaf.base.console import count
 from fgaf.base.csv_tables import read_table
 from fgaf.base.errors import FormatError, SettingError
-from fgaf.base.files import reason
+from fgaf.base.files import publishing, reason
 from fgaf.base.inputs import read_text
 from fgaf.base.names import nearest, require_distinct
 
@@ -90,6 +90,24 @@ def read_positions(path: Path) -> tuple[Position, ...]:
     except SettingError as error:
         raise SettingError(f"{path}, positions: {error}") from error
     return found
+
+
+def write_positions(path: Path, positions: Sequence[Position]) -> None:
+    """Write a list that `read_positions` reads; an older file is replaced.
+
+    Parameters
+    ----------
+    path
+        A CSV file.
+    positions
+        The positions.
+    """
+    with publishing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, _COLUMNS)
+        table.writeheader()
+        for position in positions:
+            z_um = "" if position.z_um is None else position.z_um
+            table.writerow(vars(position) | {"z_um": z_um})
 
 
 def describe_all(positions: Sequence[Position]) -> str:

@@ -55,6 +55,11 @@ class XYMover:
         self._mover = Mover(axes, settings, devices.clock, interrupt)
 
     @property
+    def name(self) -> str:
+        """Name of the stage."""
+        return self._stage.name
+
+    @property
     def limits_um(self) -> LimitsXY:
         """Lowest and highest x, and y: the device's limits within those of the rig.
 
@@ -110,10 +115,15 @@ class XYMover:
             ) from error
 
     @contextmanager
-    def returning(self) -> Iterator[Place]:
+    def returning(self, done: str = "all stacks were taken") -> Iterator[Place]:
         """Return the specimen to its current position after the block, also after an error.
 
         It is not moved when it is not where it was last read; see `Drive.returning`.
+
+        Parameters
+        ----------
+        done
+            What the block did, for the error if only the return fails.
 
         Raises
         ------
@@ -132,7 +142,7 @@ class XYMover:
             error.add_note(self._fate(start))
             raise
         if lost := self._bring_back(start):
-            raise DeviceError(f"all stacks were taken, but {lost}")
+            raise DeviceError(f"{done}, but {lost}")
 
     def go_to(self, position: Position) -> Place:
         """Go to a position of the list and confirm it; returns x and y read back.

@@ -1,0 +1,154 @@
+"""Map from moves of the x/y stage to shifts of the image, measured by `acq calibrate-stage`.
+
+It is stored beside the rig file and holds for the camera, the stage and the optics it was measured
+with.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from fgaf.acquire.rig import BUILT_IN, Rig
+from fgaf.acquire.tables import Table, parse_table
+from fgaf.base.bounds import AnyCount, Bound
+from fgaf.base.errors import FormatError, SettingError
+from fgaf.base.files import publishing
+from fgaf.base.inputs import parse_toml, read_text
+from fgaf.base.toml import write_toml
+
+Coefficient = Annotated[float, Bound(-1e5, 1e5, "px/µm")]
+ResidualPx = Annotated[float, Bound(0, 1e5, "px")]
+Pair = tuple[float, float]
+
+
+class StageMap(Table):
+    """Shift of the image for moves of the stage.
+
+    Attributes
+    ----------
+    version
+        Version of the file format.
+    created
+        Time of the measurement, ISO 8601 in UTC.
+    x_px_per_um, y_px_per_um
+        Shift of the image along x (to the right), and along y (downwards), in pixels per µm of the
+        stage in x and in y: the rows of the matrix.
+    residual_px
+        Root mean square distance of the measured shifts from the map.
+    moves
+        Number of moves.
+    stage, camera
+        Names of the devices.
+    rig
+        The rig's settings it holds for: key, and value as JSON.
+    """
+
+    version: Literal[1] = 1
+    created: str
+    x_px_per_um: tuple[Coefficient, Coefficient]
+    y_px_per_um: tuple[Coefficient, Coefficient]
+    residual_px: ResidualPx
+    moves: AnyCount
+    stage: str
+    camera: str
+    rig: dict[str, str]
+
+    @property
+    def pixel_size_um(self) -> float:
+        """Side of a pixel in µm of the stage: the inverse of the mean scale."""
+        return 1 / math.sqrt(abs(float(np.linalg.det(self._matrix))))
+
+    def shift_px(self, move_um: Pair) -> Pair:
+        """Shift of the image, x and y in pixels, when the stage moves by x and y in µm."""
+        x, y = self._matrix @ move_um
+        return float(x), float(y)
+
+    def move_um(self, shift_px: Pair) -> Pair:
+        """Move of the stage, x and y in µm, that shifts the image by x and y in pixels."""
+        x, y = np.linalg.solve(self._matrix, shift_px)
+        return float(x), float(y)
+
+    def describe(self) -> str:
+        """Format it for reading."""
+        (a, b), (c, d) = self.x_px_per_um, self.y_px_per_um
+        turned = math.degrees(math.atan2(c, a))
+        return (
+            f"1 µm in x moves the image by {a:.3f}, {c:.3f} px, in y by {b:.3f}, {d:.3f} px: "
+            f"{self.pixel_size_um:.4f} µm per pixel, turned by {turned:.1f} degrees"
+            f"{', mirrored' if a * d < b * c else ''}"
+        )
+
+    @property
+    def _matrix(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return np.array([self.x_px_per_um, self.y_px_per_um])
+
+
+def stage_map_path(rig_name: str | Path) -> Path:
+    """Path of the map of a rig: beside its file; for a built-in rig in the current folder."""
+    name = f"{rig_name}.toml" if str(rig_name) in BUILT_IN else rig_name
+    return Path(name).with_suffix(".stage-map.toml")
+
+
+def settings_of(rig: Rig) -> dict[str, str]:
+    """The settings of a rig on which its map depends: key, and value as JSON."""
+    across = rig.xy_stage
+    values = {
+        "camera.driver": rig.camera.driver,
+        "camera.options": rig.camera.options,
+        "xy_stage.driver": (across.driver if across else None) or rig.stage.driver,
+        "xy_stage.options": across.options if across else {},
+        "optics.pixel_size_um": rig.optics.pixel_size_um,
+        "optics.magnification": rig.optics.magnification,
+    }
+    return {key: json.dumps(value, sort_keys=True, default=str) for key, value in values.items()}
+
+
+def write_stage_map(path: Path, stage_map: StageMap) -> None:
+    """Write a map; an older one is replaced.
+
+    Parameters
+    ----------
+    path
+        The file, usually `stage_map_path`.
+    stage_map
+        The map.
+    """
+    with publishing(path) as part:
+        part.write_text(write_toml(stage_map.model_dump()), encoding="utf-8")
+
+
+def read_stage_map(path: Path, rig: Rig) -> StageMap:
+    """Read the map of a rig.
+
+    Parameters
+    ----------
+    path
+        The file, usually `stage_map_path`.
+    rig
+        The rig for which it must hold.
+
+    Raises
+    ------
+    SettingError
+        There is none, it is damaged, or it was measured with other settings of the rig.
+    """
+    again = "run `acq calibrate-stage`"
+    if not path.is_file():
+        raise SettingError(f"there is no {path}: {again} to measure how the stage moves the image")
+    try:
+        stage_map = parse_table(StageMap, parse_toml(read_text(path)), str(path))
+    except (FormatError, ValueError) as error:
+        raise SettingError(f"{path} cannot be read ({error}): {again} anew") from error
+    found = settings_of(rig)
+    changed = [key for key in found if stage_map.rig.get(key) != found[key]]
+    if changed:
+        raise SettingError(
+            f"{path} does not hold any more: {', '.join(changed)} of the rig changed since it was "
+            f"measured; {again} anew"
+        )
+    return stage_map
