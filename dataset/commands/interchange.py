@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fgaf.base.bounds import Classes, Count, Planes, PositionUm, Seed, StepUm
+from fgaf.base.bounds import Classes, Count, CropPx, Planes, PositionUm, Seed, StepUm
 from fgaf.base.console import Tool, bar, count, echo, finish, progress
 from fgaf.base.errors import SettingError
 from fgaf.base.options import PATH, Number, json_option, overwrite_option
@@ -196,6 +196,83 @@ def import_patches_command(
     )
 
 
+@click.command("import-masks", cls=Tool)
+@click.argument("path", type=PATH, metavar="FOLDER|FILE")
+@click.option("--out", type=PATH, help="Archive to write.  [default: dataset.h5]")
+@click.option(
+    "--patch",
+    "patch_px",
+    type=Number(CropPx),
+    default=96,
+    show_default=True,
+    help="Side of a patch in pixels.",
+)
+@click.option(
+    "--depth",
+    "depth_um",
+    type=Number(PositionUm),
+    help="Depth of the heads in all images, drive µm; 0 if they are in focus.  [default: from the "
+    "files' names, such as a_z-1.5um.png]",
+)
+@click.option(
+    "--step",
+    "step_um",
+    type=Number(StepUm),
+    default=0.5,
+    show_default=True,
+    help="Step of the depth classes, drive µm.",
+)
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="NAME",
+    help="Label of heads in LabelMe or COCO files; repeatable.  [default: the only one, or head]",
+)
+@optics_options
+@click.option("--sample", "sample_id", default="", help="Sample of all images.")
+@click.option(
+    "--sample-from",
+    default="",
+    metavar="REGEX",
+    help="Regex for the sample in each image's path inside FOLDER: its first group.",
+)
+@click.option("--annotator", default="", help="Who outlined the heads.")
+@click.option("--name", default="", help="Name of the archive.")
+@click.option("--description", default="", help="What it is.")
+@click.option("--license", default="", help="Licence of the images.")
+@split_seed_option
+@overwrite_option
+@json_option
+def import_masks_command(
+    path: Path, out: Path | None, overwrite: bool, as_json: bool, **values: Any
+) -> None:
+    """Turn images with outlined heads into an archive of patches with masks.
+
+    FOLDER holds images and beside each a LabelMe file NAME.json or a mask NAME_mask.png, or has
+    the masks in a folder masks/NAME.png. FILE is in COCO's format, with polygons or run lengths;
+    its images are beside it or in the folder images. In a mask of two values each piece is a head;
+    in one of more each value is. A patch is cut around every head.
+    """
+    from fgaf.base.files import require_new
+    from fgaf.dataset.archive import write_archive
+    from fgaf.dataset.importers.segmented import SegmentedSettings, import_segmented
+    from fgaf.dataset.quality.info import describe_archive
+
+    out = output_file(out, Path("dataset.h5"), overwrite, as_json)
+    require_new(out, overwrite)
+    settings = SegmentedSettings(optics=optics_of(values), **values)
+    archive = import_segmented(path, settings, bar("import"), lambda line: echo(line, err=True))
+    write_archive(out, archive, overwrite, bar("writing"))
+    images = count(len(set(archive.cells.source.tolist())), "image")
+    finish(
+        f"wrote {out}: {count(archive.n_cells, 'head')} of {images} with their masks",
+        ["fgaf-data", "validate", out],
+        {"path": str(out)} | describe_archive(archive),
+        as_json,
+    )
+
+
 @click.command("export", cls=Tool)
 @click.argument("sources", type=PATH, nargs=-1, required=True, metavar="FILES...")
 @click.option(
@@ -281,4 +358,4 @@ def _takes(takes: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-COMMANDS = (import_command, import_patches_command, export_command)
+COMMANDS = (import_command, import_patches_command, import_masks_command, export_command)

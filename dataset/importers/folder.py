@@ -27,6 +27,21 @@ _DEPTH: Final = re.compile(r"([+-]?)(\d+(?:\.\d+)?)\s?(um|µm|μm|microns?|nm)(?
 _NUMBER: Final = re.compile(r"([+-]?)(\d+)")
 
 
+def depth_in_name(stem: str) -> float | None:
+    """Read the depth with a unit in a file's name, µm, the last if there are several.
+
+    Parameters
+    ----------
+    stem
+        The name without its suffix, such as ``cell_z-1.5um``; None if it has no depth.
+    """
+    matches = list(_DEPTH.finditer(stem))
+    if not matches:
+        return None
+    last = matches[-1]
+    return float(last[1] + last[2]) * (micrometres(last[3]) or 1.0)
+
+
 @contextmanager
 def open_folder(folder: Path) -> Iterator[Series]:
     """Open a folder of images that is one stack; see `read_folder`."""
