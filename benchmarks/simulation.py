@@ -11,9 +11,10 @@ import numpy as np
 
 from fgaf.acquire.simulation.cells import simulate_cells
 from fgaf.acquire.simulation.microscope import Microscope
+from fgaf.acquire.simulation.painter import Canvas, Painter, Swimmer
 from fgaf.acquire.simulation.population import draw_sperm
 from fgaf.acquire.simulation.reference import multislice
-from fgaf.acquire.simulation.scene import Canvas, Painter, Scene, Swimmer
+from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import Contrast, SimulationSettings
 from fgaf.acquire.simulation.swimming import Pose, draw_swimming
 

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fgaf.base.bounds import (
     AngleRad,
-    AnyCount,
     DistanceUm,
+    Identity,
     PlacePx,
     PositionUm,
     TimeNs,
@@ -60,7 +60,7 @@ class CellTruth(_Frozen):
         for them; the outline may reach outside the frame.
     """
 
-    id: AnyCount
+    id: Identity
     kind: str
     y_px: PlacePx
     x_px: PlacePx

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
-
-import numpy as np
 
 from fgaf.acquire.devices import Clock, DeviceError, Frame, Stage, XYStage
 from fgaf.acquire.drivers.simulated_stage import SimulatedStage
@@ -18,8 +18,7 @@ from fgaf.dataset.truth import FrameTruth
 if TYPE_CHECKING:
     from fgaf.acquire.interrupt import Interrupt
     from fgaf.acquire.simulation.scene import Scene
-
-_REMEMBERED_FIELDS = 16
+    from fgaf.acquire.simulation.view import Place
 
 
 class CameraOptions(Table):
@@ -44,8 +43,9 @@ class SimulatedCamera:
     """Images the simulated scene at the drive's focus in the middle of the exposure.
 
     Any stages can be used: of simulated ones the true positions of objective and specimen are used,
-    of any others the positions read back. Every x/y position has its own field of view. A plane far
-    out of focus takes seconds, so a request to stop is checked before each of its cells.
+    of any others the positions read back. The image shows the part of the specimen
+    that lies at x, y, blurred while it moves. A plane far out of focus takes seconds, so a request
+    to stop is checked before each of its cells.
     """
 
     name = "simulated camera"
@@ -66,7 +66,6 @@ class SimulatedCamera:
         self._xy_stage = xy_stage
         self._interrupt = interrupt
         self._opened_ns = clock.now_ns()
-        self._scenes: dict[tuple[int, int], Scene] = {}
         self._armed = False
         self._frame_id = 0
         self._begun_ns = 0
@@ -147,35 +146,23 @@ class SimulatedCamera:
         self._armed = False
 
     def close(self) -> None:
-        """Release the scenes."""
+        """Release the scene."""
         self._armed = False
-        self._scenes.clear()
+        self.__dict__.pop("_scene", None)
 
-    @property
-    def _specimen(self) -> Scene:
+    @cached_property
+    def _scene(self) -> Scene:
         from fgaf.acquire.simulation.scene import Scene
 
-        place, settings = self._place(), self._settings
-        if place not in self._scenes:
-            if len(self._scenes) >= _REMEMBERED_FIELDS:
-                self._scenes.pop(next(iter(self._scenes)))
-            if place != (0, 0):
-                words = np.array((settings.seed, *place), np.int64).view(np.uint32)
-                seed = int(np.random.SeedSequence(words.tolist()).generate_state(1)[0])
-                dust = settings.seed if settings.dust_seed is None else settings.dust_seed
-                settings = settings.model_copy(update={"seed": seed, "dust_seed": dust})
-            self._scenes[place] = Scene(settings)
-        return self._scenes[place]
+        return Scene(self._settings)
 
-    def _place(self) -> tuple[int, int]:
-        """Position of the field on the specimen, x and y in whole micrometres."""
-        if self._xy_stage is None:
-            return (0, 0)
-        if isinstance(self._xy_stage, SimulatedXYStage):
-            x_um, y_um = self._xy_stage.specimen_um()
-        else:
-            x_um, y_um = self._xy_stage.position_xy_um()
-        return round(x_um), round(y_um)
+    def _path(self) -> Callable[[float], Place]:
+        """Place (y, x) on the specimen of the frame's first pixel, by the simulated time."""
+        stage = self._xy_stage
+        if isinstance(stage, SimulatedXYStage):
+            return lambda time_s: stage.specimen_um(self._opened_ns + round(time_s * 1e9))[::-1]
+        place = (0.0, 0.0) if stage is None else stage.position_xy_um()[::-1]
+        return lambda _: place
 
     @property
     def _exposure_s(self) -> float:
@@ -197,8 +184,12 @@ class SimulatedCamera:
 
     def _image(self, middle_ns: int) -> Frame:
         begun_s = (middle_ns - self._opened_ns) / 1e9 - self._exposure_s / 2
-        pixels, cells = self._specimen.expose(
-            begun_s, self._exposure_s, self._focus_um(middle_ns), self._interrupt.check
+        pixels, cells = self._scene.expose(
+            begun_s,
+            self._exposure_s,
+            self._focus_um(middle_ns),
+            self._interrupt.check,
+            self._path(),
         )
         frame_id, self._frame_id = self._frame_id, self._frame_id + 1
         return Frame(

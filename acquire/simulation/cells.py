@@ -12,8 +12,8 @@ import numpy.typing as npt
 from fgaf.acquire.simulation.camera import sensor
 from fgaf.acquire.simulation.camera.light import mottle
 from fgaf.acquire.simulation.microscope import FADE_UM
+from fgaf.acquire.simulation.painter import Canvas, Painter, Swimmer
 from fgaf.acquire.simulation.population import draw_sperm
-from fgaf.acquire.simulation.scene import Canvas, Painter, Swimmer
 from fgaf.acquire.simulation.scenery.particles import draw_debris
 from fgaf.acquire.simulation.settings import Contrast, SimulationSettings
 from fgaf.acquire.simulation.silhouette import silhouette

@@ -375,6 +375,9 @@ class SimulationSettings(SpermSettings, ScenerySettings, CameraSettings, Microsc
         Cells have their focus within ± this of `center_um`, in drive µm.
     beat_hz, speed_um_s
         Ranges from which each motile cell draws its beat frequency and its swimming speed.
+    extent_fields
+        Number of fields along each axis of the specimen, of which the first one lies in the middle;
+        nothing is outside. By default the specimen has no end.
     climb
         Factor on the slow changes of the cells' z: 1 swims along the glass, 10 climbs and dives by
         some micrometres.
@@ -393,6 +396,7 @@ class SimulationSettings(SpermSettings, ScenerySettings, CameraSettings, Microsc
     beat_hz: tuple[FrequencyHz, FrequencyHz] = (8.0, 20.0)
     speed_um_s: tuple[SpeedUmS, SpeedUmS] = (30.0, 100.0)
     climb: Annotated[float, Bound(0, 1000)] = 1.0
+    extent_fields: Annotated[int, Bound(1, 1_000_000, "fields")] | None = None
     outlines: bool = False
 
     @model_validator(mode="after")

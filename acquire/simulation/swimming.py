@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+_LEAST_TURN = 1e-6
+
 
 @dataclass(frozen=True)
 class Pose:
@@ -72,6 +74,20 @@ class Swimming:
         course = start.yaw + turned / 2
         return start.y_um + chord * np.sin(course), start.x_um + chord * np.cos(course)
 
+    def orbit(self) -> tuple[float, float, float]:
+        """Circle of the mean path: y and x of its centre, and its radius, in µm.
+
+        That of a straight path is too wide to tell from it.
+        """
+        start = self.start
+        turn = np.copysign(max(abs(self.turn_rad_s), _LEAST_TURN), self.turn_rad_s)
+        radius = self.speed_um_s / turn
+        return (
+            float(start.y_um + radius * np.cos(start.yaw)),
+            float(start.x_um - radius * np.sin(start.yaw)),
+            float(abs(radius)),
+        )
+
     def pose(self, time_s: float) -> Pose:
         """Pose of the head at a time."""
         start, beat = self.start, self.beat(time_s)
@@ -101,6 +117,15 @@ class Swimming:
             Start position, µm in the specimen.
         """
         return replace(self, start=replace(self.start, y_um=y_um, x_um=x_um))
+
+    def along(self, course: Swimming) -> Swimming:
+        """The same cell on the course of another one: its heading, its speed and its turns."""
+        return replace(
+            self,
+            start=replace(self.start, yaw=course.start.yaw),
+            speed_um_s=course.speed_um_s,
+            turn_rad_s=course.turn_rad_s,
+        )
 
     def held(self) -> Swimming:
         """The same beat of a cell that is held in its place."""

@@ -104,6 +104,7 @@ class WaveImager:
         x_px: float,
         depth_um: float,
         smear_um: tuple[float, float] = (0.0, 0.0),
+        room_um: float = 0.0,
         order: int | None = None,
         keep: bool = False,
     ) -> Patch:
@@ -119,6 +120,8 @@ class WaveImager:
             The drive's z minus the object's focus.
         smear_um
             (y, x) path of the object during the exposure, around its centre.
+        room_um
+            Further room on each side of the window, for a long path.
         order
             Sampling order of the source; by default chosen from the distance out of focus.
         keep
@@ -131,7 +134,7 @@ class WaveImager:
         if not seen:
             return Patch(round(y_px), round(x_px), np.ones((1, 1), np.float32))
         far = max(abs(slices.top_um - depth_um), abs(slices.bottom_um - depth_um))
-        spread = self.microscope.spread_um(far) + _FADE_PX / 2 * self.pixel_um
+        spread = self.microscope.spread_um(far) + _FADE_PX / 2 * self.pixel_um + room_um
         if order is None:
             order = self.microscope.order_for(far)
         height, width = slices.phase.shape[1:]

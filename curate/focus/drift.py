@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from fgaf.acquire.simulation.camera import sensor
 from fgaf.acquire.simulation.camera.light import mottle
+from fgaf.acquire.simulation.painter import Canvas, Painter, Swimmer
 from fgaf.acquire.simulation.population import draw_sperm
-from fgaf.acquire.simulation.scene import Canvas, Painter, Swimmer
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.acquire.simulation.swimming import Pose, draw_swimming
 from fgaf.base.errors import SettingError

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from fgaf.acquire import Interrupt, InterruptError
 from fgaf.acquire.commands.main import main
-from fgaf.acquire.simulation.scene import Canvas, Painter
+from fgaf.acquire.simulation.painter import Canvas, Painter
 from fgaf.dataset import recover
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")

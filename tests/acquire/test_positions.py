@@ -211,7 +211,7 @@ def test_an_interrupt_brings_x_and_y_back(rig: Rig, tmp_path: Path) -> None:
 
 
 def acq(*words: object) -> Result:
-    small = ("--set", "simulation.shape=[48, 64]", "--set", "simulation.cells=1")
+    small = [f"--set=simulation.{each}" for each in ("shape=[48, 64]", "cells=1", "debris=1")]
     return CliRunner().invoke(main, [str(word) for word in (*words, *small)])
 
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 
 from fgaf.acquire.simulation.camera import sensor
+from fgaf.acquire.simulation.painter import Canvas, Painter, Swimmer
 from fgaf.acquire.simulation.population import draw_sperm
-from fgaf.acquire.simulation.scene import Canvas, Painter, Swimmer
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.acquire.simulation.swimming import Pose, Swimming
 from fgaf.curate.focus.curves import Curves, measure

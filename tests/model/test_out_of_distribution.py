@@ -10,7 +10,7 @@ import torch
 from fgaf.acquire.simulation.camera import sensor
 from fgaf.acquire.simulation.camera.light import mottle
 from fgaf.acquire.simulation.cells import simulate_cells
-from fgaf.acquire.simulation.scene import Canvas, Painter
+from fgaf.acquire.simulation.painter import Canvas, Painter
 from fgaf.acquire.simulation.scenery.particles import draw_debris
 from fgaf.acquire.simulation.scenery.round_cells import draw_round_cell
 from fgaf.acquire.simulation.settings import SimulationSettings

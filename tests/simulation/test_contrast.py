@@ -12,8 +12,9 @@ from fgaf.acquire.commands.main import simulate_cells
 from fgaf.acquire.rig import BUILT_IN, load_rig
 from fgaf.acquire.simulation.contrast import RING_MARGIN
 from fgaf.acquire.simulation.microscope import Microscope
+from fgaf.acquire.simulation.painter import Canvas
 from fgaf.acquire.simulation.reference import multislice
-from fgaf.acquire.simulation.scene import Canvas, Scene
+from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import Contrast, MicroscopeSettings, SimulationSettings
 from fgaf.acquire.simulation.sperm import Sperm
 from fgaf.acquire.simulation.swimming import Pose

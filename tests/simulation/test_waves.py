@@ -10,9 +10,9 @@ import pytest
 
 from fgaf.acquire.simulation.flagellum import FlagellumImager
 from fgaf.acquire.simulation.microscope import Microscope
+from fgaf.acquire.simulation.painter import Canvas, Painter, Swimmer
 from fgaf.acquire.simulation.population import draw_sperm
 from fgaf.acquire.simulation.reference import multislice
-from fgaf.acquire.simulation.scene import Canvas, Painter, Swimmer
 from fgaf.acquire.simulation.settings import Contrast, MicroscopeSettings
 from fgaf.acquire.simulation.sperm import Sperm
 from fgaf.acquire.simulation.swimming import Pose, Swimming

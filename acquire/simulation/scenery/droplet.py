@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fgaf.acquire.simulation.cache import kept
 from fgaf.acquire.simulation.microscope import Microscope
+from fgaf.acquire.simulation.view import FIRST_VIEW, Place, View, along
 
 Array = npt.NDArray[Any]
 
@@ -120,21 +121,17 @@ class DropletEdge:
     _PITCH = 0.1
     _SAMPLES = 4096
     _REACH_UM = 60.0
+    _BLUR_STEP_UM = 1.5
 
     def __init__(
         self, rim: Rim, microscope: Microscope, shape: tuple[int, int], z_um: float
     ) -> None:
         self._rim, self._microscope, self._z_um = rim, microscope, z_um
-        pixel = microscope.settings.pixel_size_um
-        y = np.arange(shape[0], dtype=np.float32)[:, None] * np.float32(pixel)
-        x = np.arange(shape[1], dtype=np.float32)[None, :] * np.float32(pixel)
-        inward = rim.inward(y, x)
-        self._near = np.nonzero(np.abs(inward) < self._REACH_UM)
-        self._inward = inward[self._near]
-        self._outside = np.nonzero(inward <= -self._REACH_UM) if rim.step else None
+        self._shape = shape
         self._profile = kept(self._make_profile, 64)
+        self._parts = kept(self._find_parts, 1)
 
-    def multiply(self, image: Array, focus_um: float) -> None:
+    def multiply(self, image: Array, focus_um: float, view: View = FIRST_VIEW) -> None:
         """Apply the rim to a relative intensity (Y, X), in place.
 
         Parameters
@@ -143,12 +140,39 @@ class DropletEdge:
             (Y, X) relative intensity; it is changed.
         focus_um
             Drive position, µm.
+        view
+            The part of the specimen that is seen; by default the first field.
         """
         profile = self._profile(round(focus_um - self._z_um, 3))
+        if not view.moves:
+            self._apply(image, profile, view.corner_um)
+            return
+        steps = along(view.drift_um, self._BLUR_STEP_UM)
+        total = np.zeros_like(image)
+        for y, x in steps:
+            seen = np.ones_like(image)
+            self._apply(seen, profile, (view.corner_um[0] + y, view.corner_um[1] + x))
+            total += seen
+        image *= total / np.float32(len(steps))
+
+    def _apply(self, image: Array, profile: Array, corner_um: Place) -> None:
+        near, inward, outside = self._parts(corner_um)
         place = np.arange(len(profile)) * self._PITCH - self._REACH_UM
-        image[self._near] *= np.interp(self._inward, place, profile).astype(np.float32)
-        if self._outside is not None:
-            image[self._outside] *= np.float32(1 + self._rim.step)
+        image[near] *= np.interp(inward, place, profile).astype(np.float32)
+        if outside is not None:
+            image[outside] *= np.float32(1 + self._rim.step)
+
+    def _find_parts(self, corner_um: Place) -> tuple[Any, Array, Any]:
+        """Indices of the pixels near the rim, their distances, and the pixels outside it."""
+        pixel = self._microscope.settings.pixel_size_um
+        y, x = (
+            np.arange(side, dtype=np.float32) * np.float32(pixel) + np.float32(first)
+            for side, first in zip(self._shape, corner_um, strict=True)
+        )
+        inward = self._rim.inward(y[:, None], x[None, :])
+        near = np.nonzero(np.abs(inward) < self._REACH_UM)
+        outside = np.nonzero(inward <= -self._REACH_UM) if self._rim.step else None
+        return near, inward[near], outside
 
     def _make_profile(self, depth_um: float) -> Array:
         """Intensity along the inward normal, from -reach to +reach."""

@@ -23,7 +23,9 @@ from fgaf.acquire.simulation.scenery.tails import Tail, draw_tail
 from fgaf.acquire.simulation.scenery.things import Furniture
 from fgaf.acquire.simulation.settings import SimulationSettings
 
-_WIDER_UM = 1.5
+WIDER_UM = 1.5
+"""Objects spread over that much more depth than cells, on either side."""
+
 _FIRST_STREAM = 20
 
 _MORE: tuple[tuple[str, Callable[..., Furniture]], ...] = (
@@ -129,7 +131,7 @@ def _somewhere(
 ) -> tuple[float, float, float]:
     """Draw a place anywhere in the field: y, x, z."""
     y, x = (float(rng.uniform(0, size)) for size in size_um)
-    depth = float(rng.uniform(-1, 1)) * (settings.depth_spread_um + _WIDER_UM)
+    depth = float(rng.uniform(-1, 1)) * (settings.depth_spread_um + WIDER_UM)
     return y, x, settings.center_um + depth
 
 

@@ -16,6 +16,9 @@ from fgaf.acquire.simulation.waves import Slices
 
 Array = npt.NDArray[Any]
 
+PIPETTE = "pipette"
+"""Kind of what the microscope holds, so that it does not move with the stage."""
+
 _GLASS = 1.47 - 1.335
 
 
@@ -72,7 +75,7 @@ def draw_pipette(
         (count - 1) / 2 * slice_um * settings.reduction,
         slice_um * settings.reduction,
     )
-    return Thing("pipette", tip_y, tip_x, z_um, slices, yaw=np.pi + lean)
+    return Thing(PIPETTE, tip_y, tip_x, z_um, slices, yaw=np.pi + lean)
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class Shaft:
     bore: float
     bevel: float
     z_um: float
-    kind: str = "pipette"
+    kind: str = PIPETTE
 
 
 def draw_shaft_near(

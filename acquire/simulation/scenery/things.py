@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,8 +42,14 @@ class Placed(Protocol):
 class Furniture(Placed, Protocol):
     """What also has an image at each position of the drive."""
 
-    def image(self, imager: WaveImager, focus_um: float) -> Patch:
-        """Image it with the drive at `focus_um`.
+    def image(
+        self,
+        imager: WaveImager,
+        focus_um: float,
+        shift_um: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        drift_um: tuple[float, float] = (0.0, 0.0),
+    ) -> Patch:
+        """Image it with the drive at `focus_um`, moved by (y, x, z).
 
         Parameters
         ----------
@@ -50,6 +57,10 @@ class Furniture(Placed, Protocol):
             Computes images of slices.
         focus_um
             Drive position, µm.
+        shift_um
+            Shift in y, x and z, µm.
+        drift_um
+            Motion (y, x) of the view during the exposure, µm.
         """
 
 
@@ -83,6 +94,7 @@ class Thing:
         imager: WaveImager,
         focus_um: float,
         shift_um: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        drift_um: tuple[float, float] = (0.0, 0.0),
     ) -> Patch:
         """Image it with the drive at `focus_um`, moved by (y, x, z).
 
@@ -94,13 +106,17 @@ class Thing:
             Drive position, µm.
         shift_um
             Shift in y, x and z, µm.
+        drift_um
+            Motion (y, x) of the view during the exposure, µm.
         """
         return imager.image(
             self.slices,
             (self.y_um + shift_um[0]) / imager.pixel_um,
             (self.x_um + shift_um[1]) / imager.pixel_um,
             focus_um - self.z_um - shift_um[2],
-            keep=not any(shift_um),
+            (-drift_um[0], -drift_um[1]),
+            math.hypot(*drift_um) / 2,
+            keep=not (shift_um[2] or any(drift_um)),
         )
 
 
