@@ -6,7 +6,7 @@ are called by now.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +24,10 @@ from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, ArchiveHeader, Cells
 from fgaf.dataset.history import recorded
 from fgaf.dataset.raw import RawStack
 from fgaf.dataset.splits.split import DEFAULT_FRACTIONS, make_split
+from fgaf.dataset.storage.masks import OTHER_HEAD, OWN_HEAD
 from fgaf.dataset.storage.optics import Optics
-from fgaf.dataset.truth import StackTruth
+from fgaf.dataset.storage.outlines import fill
+from fgaf.dataset.truth import CellTruth, StackTruth
 
 Kept = tuple[CellState, Decision]
 
@@ -89,6 +91,7 @@ def compile_archive(
     }
     known = [part.truth_um for part in parts if part.truth_um is not None]
     truth = np.concatenate(known) if len(known) == len(parts) else None
+    masked = [part.masks for part in parts if part.masks is not None]
     patch = state.settings.patch_px
     split = make_split(
         cells, joined["center_y"], joined["center_x"], cell, patch, fractions, seed=split_seed
@@ -109,6 +112,7 @@ def compile_archive(
         cell=cell,
         cells=cells,
         true_depth_um=truth,
+        masks=np.concatenate(masked) if len(masked) == len(parts) else None,
         splits={DEFAULT_SPLIT: split.sides},
         **joined,
     )
@@ -153,16 +157,19 @@ class _Part:
             name: [] for name in ("images", "depth_um", "plane", "center_y", "center_x")
         }
         self._truth: list[npt.NDArray[np.float64] | None] = []
+        self._masks: list[npt.NDArray[np.uint8] | None] = []
 
     def add(
         self,
         row: dict[str, Any],
         truth: npt.NDArray[np.float64] | None,
+        masks: npt.NDArray[np.uint8] | None,
         **columns: npt.NDArray[Any],
     ) -> None:
         """Add one cell."""
         self.rows.append(row)
         self._truth.append(truth)
+        self._masks.append(masks)
         for name, values in columns.items():
             self._columns[name].append(values)
 
@@ -172,8 +179,18 @@ class _Part:
     @property
     def truth_um(self) -> npt.NDArray[np.float64] | None:
         """True depths, if known for every cell."""
-        known = [t for t in self._truth if t is not None]
-        return np.concatenate(known) if len(known) == len(self._truth) else None
+        return _of_all(self._truth)
+
+    @property
+    def masks(self) -> npt.NDArray[np.uint8] | None:
+        """Masks of the heads, if there are some for every cell."""
+        return _of_all(self._masks)
+
+
+def _of_all(of_cells: list[npt.NDArray[Any] | None]) -> npt.NDArray[Any] | None:
+    """Concatenate the arrays of all cells; None if one is missing."""
+    known = [values for values in of_cells if values is not None]
+    return np.concatenate(known) if len(known) == len(of_cells) else None
 
 
 def _part(state: State, ref: StackRef, kept: list[Kept]) -> _Part:
@@ -198,6 +215,7 @@ def _part(state: State, ref: StackRef, kept: list[Kept]) -> _Part:
             part.add(
                 _row(ref, cell, decision, focus, int(np.argmin(np.abs(z - focus)))),
                 _true_depths(truth, planes, center_y, center_x, z, settings.patch_px),
+                _true_masks(truth, planes, center_y, center_x, settings.patch_px),
                 images=crops(frames, cell.y, cell.x, planes, settings.patch_px),
                 depth_um=z[planes] - focus,
                 plane=planes.astype(np.int32),
@@ -252,15 +270,45 @@ def _true_depths(
         return None
     depths = []
     for plane, y, x in zip(planes, center_y, center_x, strict=True):
-        near = [
-            (cell.kind != "sperm", float(np.hypot(cell.y_px - y, cell.x_px - x)), cell.focus_um)
-            for cell in truth.frames[int(plane)].cells
-            if max(abs(cell.y_px - y), abs(cell.x_px - x)) <= patch_px / 2
-        ]
-        if not near:
+        cell = _shown(truth.frames[int(plane)].cells, y, x, patch_px)
+        if cell is None:
             return None
-        depths.append(float(z_um[plane]) - min(near)[2])
+        depths.append(float(z_um[plane]) - cell.focus_um)
     return np.array(depths)
+
+
+def _true_masks(
+    truth: StackTruth | None,
+    planes: npt.NDArray[np.intp],
+    center_y: npt.NDArray[np.int32],
+    center_x: npt.NDArray[np.int32],
+    patch_px: int,
+) -> npt.NDArray[np.uint8] | None:
+    """Masks (P, S, S) from the true outlines of heads; None where the truth has none."""
+    if truth is None:
+        return None
+    masks = np.zeros((len(planes), patch_px, patch_px), np.uint8)
+    for mask, plane, y, x in zip(masks, planes, center_y, center_x, strict=True):
+        cells = truth.frames[int(plane)].cells
+        if any(cell.kind == "sperm" and not cell.outline_px for cell in cells):
+            return None
+        own = _shown(cells, y, x, patch_px)
+        corner = np.array([y, x]) - patch_px // 2
+        for cell in sorted(cells, key=lambda each: each is own):
+            if cell.outline_px:
+                outline = np.array(cell.outline_px) - corner
+                fill(mask, outline, OWN_HEAD if cell is own else OTHER_HEAD)
+    return masks
+
+
+def _shown(cells: Sequence[CellTruth], y: int, x: int, patch_px: int) -> CellTruth | None:
+    """The cell that a crop shows: the sperm nearest its centre, else the nearest other object."""
+    inside = [cell for cell in cells if max(abs(cell.y_px - y), abs(cell.x_px - x)) <= patch_px / 2]
+    return min(
+        inside,
+        key=lambda each: (each.kind != "sperm", float(np.hypot(each.y_px - y, each.x_px - x))),
+        default=None,
+    )
 
 
 def _require_alike(parts: list[_Part]) -> None:

@@ -31,6 +31,7 @@ from fgaf.curate.session.state import read_state
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.importers.stacks import import_stacks
 from fgaf.dataset.raw import RawStack
+from fgaf.dataset.truth import head_masks
 from tests.terminal import commands_on_terminal
 
 BEADS = Path(__file__).parents[3] / "shared" / "real" / "idpt_beads"
@@ -65,6 +66,28 @@ def test_most_cells_are_kept_and_their_depth_is_right(curated: tuple[Path, Resul
     assert np.median(error) <= 0.15
     assert np.percentile(error, 80) <= 0.4
     np.testing.assert_array_equal(np.bincount(archive.depth_class), archive.n_cells)
+
+
+def test_masks_come_from_a_truth_with_outlines(
+    stack_taker: Callable[..., Path], tmp_path: Path
+) -> None:
+    raw, out = tmp_path / "masked.stack.h5", tmp_path / "dataset.h5"
+    stack_taker(raw, 71, "brightfield", shape=(320, 360), cells=5, outlines=True)
+    assert run("auto", raw, "--out", out).exit_code == 0
+    archive = Archive.read(out)
+    assert archive.masks is not None
+    with RawStack.open(raw) as stack:
+        truth, shape = stack.truth(), stack.shape[1:]
+    assert truth is not None
+    half = archive.header.patch_px // 2
+    for row, mask in enumerate(archive.masks):
+        y, x = int(archive.center_y[row]), int(archive.center_x[row])
+        labels = head_masks(truth.frames[archive.plane[row]].cells, shape)
+        window = labels[y - half : y + half, x - half : x + half]
+        np.testing.assert_array_equal(mask > 0, window > 0)
+        (number,) = np.unique(window[mask == 1])
+        assert not (window[mask == 2] == number).any()
+        np.testing.assert_allclose(np.argwhere(mask == 1).mean(axis=0), (half, half), atol=12)
 
 
 def test_the_output_counts_and_names_the_next_command(curated: tuple[Path, Result]) -> None:
