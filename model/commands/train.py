@@ -60,7 +60,9 @@ if TYPE_CHECKING:
 )
 @click.option("--precision", help="fp32, bf16, or auto: the faster one in a few timed steps.")
 @click.option(
-    "--threads", type=Number(Threads), help="Processor threads; 0: two, if there are two."
+    "--threads",
+    type=Number(Threads),
+    help="Processor threads; 0: two, or what OMP_NUM_THREADS allows.",
 )
 @click.option(
     "--set",

@@ -97,7 +97,7 @@ class TrainSettings:
     Machine
     -------
     precision : of training: "fp32", "bf16" (autocast, channels last) or "auto", a few timed steps.
-    threads : processor threads in training; 0 for two, if there are two.
+    threads : processor threads in training; 0 for two, or what OMP_NUM_THREADS allows.
     """
 
     task: TaskName = "depth"

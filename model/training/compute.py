@@ -69,7 +69,8 @@ def choose_compute(settings: TrainSettings, seconds: Callable[[Compute], float])
     """Pick device, threads, precision and memory format.
 
     A GPU is used if there is one. On a processor the settings are used, by default with two
-    threads; with the precision "auto", a few timed steps decide.
+    threads, or fewer where torch has fewer, as by `OMP_NUM_THREADS`; with the precision "auto", a
+    few timed steps decide.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ def choose_compute(settings: TrainSettings, seconds: Callable[[Compute], float])
         Times a training step.
     """
     cores = os.cpu_count() or 1
-    threads = settings.threads or min(_THREADS, cores)
+    threads = settings.threads or min(_THREADS, torch.get_num_threads())
     if torch.cuda.is_available():
         return Compute("cuda", threads, settings.precision != "fp32")
     if settings.precision != "auto":

@@ -35,11 +35,21 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
-def killed(driver: ModuleType, raw_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def raw(stack_taker: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stacks of three small fields in bright field."""
+    folder = tmp_path_factory.mktemp("raw")
+    for seed in (71, 72, 73):
+        path = folder / f"{seed}.stack.h5"
+        stack_taker(path, seed, "brightfield", cells=3, debris=2, shape=(300, 360))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def killed(driver: ModuleType, raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A session of three stacks whose window was killed in the middle."""
     folder = tmp_path_factory.mktemp("killed") / "session"
     with subprocess.Popen(
-        [sys.executable, str(driver.__file__), str(folder), str(raw_folder)],
+        [sys.executable, str(driver.__file__), str(folder), str(raw)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -160,7 +170,7 @@ class TestInAWindow:
         controller = panel.controller
         cells = len(panel.session.state.cells)
         driver.press(panel, "C")
-        driver.click(panel, 250.0, 300.0)
+        driver.click(panel, 150.0, 180.0)
         assert len(panel.session.state.cells) == cells + 1
         assert "by-hand" in controller.name
         driver.press(panel, "Ctrl+Z")
@@ -415,8 +425,8 @@ class TestWhatAPersonStumbledOver:
             assert again.state.cells["a-0"].label.verdict == "accept"
 
 
-def test_status_and_agreement_of_a_session(raw_folder: Path, tmp_path: Path) -> None:
-    auto = ["auto", str(raw_folder / "third.stack.h5"), "--out", str(tmp_path / "d.h5")]
+def test_status_and_agreement_of_a_session(raw: Path, tmp_path: Path) -> None:
+    auto = ["auto", str(raw / "71.stack.h5"), "--out", str(tmp_path / "d.h5")]
     assert CliRunner().invoke(main, auto).exit_code == 0
     session = str(tmp_path / "d.session")
     told = CliRunner().invoke(main, ["status", session]).output
@@ -428,7 +438,7 @@ def test_status_and_agreement_of_a_session(raw_folder: Path, tmp_path: Path) -> 
 
 
 def test_open_says_what_is_wrong_before_a_window_opens(
-    raw_folder: Path, tmp_path: Path, session: object
+    raw: Path, tmp_path: Path, session: object
 ) -> None:
     def said(*words: object) -> str:
         result = CliRunner().invoke(main, ["open", *map(str, words)])
@@ -439,7 +449,7 @@ def test_open_says_what_is_wrong_before_a_window_opens(
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "contains no raw stacks" in said(empty, "--session", tmp_path / "new")
-    stack = raw_folder / "first.stack.h5"
+    stack = raw / "71.stack.h5"
     assert "not a multiple" in said(
         stack, "--session", tmp_path / "new", "--step", 0.7, "--half-range", 1.4
     )
