@@ -3,12 +3,12 @@
 A driver's module may offer two hooks, both optional::
 
     def find() -> list[Found]: ...                 the devices it can enumerate
-    def find_on(port: str) -> Found | None: ...    the device on this serial port, if recognised
+    def find_on(port: str) -> list[Found]: ...     the devices on this serial port, if recognised
 
 `find_on` opens the port, sends only the device's identification command, waits a fraction of a
-second and closes it. It raises `DeviceError` where the port cannot be opened, and returns None for
-an unknown device. A recognised device is not probed again: the module of a device that is disturbed
-by unknown commands sets ``ASK_FIRST = True`` and is called before the others.
+second and closes it. It raises `DeviceError` where the port cannot be opened, and returns an empty
+list for an unknown device. A recognised device is not probed again: the module of a device that is
+disturbed by unknown commands sets ``ASK_FIRST = True`` and is called before the others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fgaf.acquire.rig import CAMERAS, STAGES, driver_state, drivers
 
 _log = logging.getLogger(__name__)
 
-Kind = Literal["camera", "stage", "port"]
+Kind = Literal["camera", "stage", "xy stage", "port"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Found:
     Attributes
     ----------
     kind
-        "camera", "stage", or "port" where no driver recognised what is there.
+        "camera", "stage" (a focus drive), "xy stage", or "port" where no driver recognised what is
+        there.
     driver
         The driver that found it; empty for a port.
     where
@@ -44,7 +45,7 @@ class Found:
     name
         Its own name.
     options
-        Entries of ``[camera.options]`` or ``[stage.options]`` to open it.
+        Entries of ``[camera.options]``, ``[stage.options]`` or ``[xy_stage.options]`` to open it.
     problem
         Why it cannot be used now; empty if it can.
     """
@@ -76,7 +77,7 @@ def find_devices(ports: Sequence[str] | None = None, probe: bool = True) -> list
     Returns
     -------
     list of Found
-        Cameras and drives first, then ports without a known device.
+        Cameras and stages first, then ports without a known device.
     """
     modules = dict(_modules())
     found = [each for driver, module in modules.items() for each in _enumerated(driver, module)]
@@ -84,8 +85,8 @@ def find_devices(ports: Sequence[str] | None = None, probe: bool = True) -> list
     probers = {name: modules[name] for name in first if hasattr(modules[name], "find_on")}
     named = _ports() if ports is None else dict.fromkeys(ports, "")
     for port, description in named.items():
-        found.append(_on_port(port, description, probers if probe else {}))
-    order = {"camera": 0, "stage": 1, "port": 2}
+        found += _on_port(port, description, probers if probe else {})
+    order = {"camera": 0, "stage": 1, "xy stage": 2, "port": 3}
     return sorted(found, key=lambda each: order[each.kind])
 
 
@@ -110,17 +111,17 @@ def _enumerated(driver: str, module: ModuleType) -> list[Found]:
         return [Found(kind, driver, "", "", problem=problem)]
 
 
-def _on_port(port: str, description: str, probers: dict[str, ModuleType]) -> Found:
+def _on_port(port: str, description: str, probers: dict[str, ModuleType]) -> list[Found]:
     for module in probers.values():
         try:
-            answer: Found | None = module.find_on(port)
+            answer: list[Found] = module.find_on(port)
         except Exception as error:
             _log.info("%s cannot be probed", port, exc_info=True)
-            return Found("port", "", port, description, problem=_line(error))
-        if answer is not None:
+            return [Found("port", "", port, description, problem=_line(error))]
+        if answer:
             return answer
     silent = f"no device of {' or '.join(probers)} answers" if probers else ""
-    return Found("port", "", port, description, problem=silent or "not probed")
+    return [Found("port", "", port, description, problem=silent or "not probed")]
 
 
 def _ports() -> dict[str, str]:

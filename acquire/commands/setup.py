@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fgaf.acquire.commands.options import set_option
-from fgaf.base.bounds import DurationS, HalfRangeUm, StepUm
+from fgaf.base.bounds import DistanceUm, DurationS, HalfRangeUm, StepUm
 from fgaf.base.console import Program, Tool, echo, finish
 from fgaf.base.options import PATH, Number, json_option
 from fgaf.base.outputs import output_file
@@ -42,18 +42,18 @@ _CURVE_SIGNS = 48
 @_ports
 @json_option
 def devices(probe: bool, ports: tuple[str, ...], as_json: bool) -> None:
-    """List the installed drivers, and the attached cameras and drives."""
+    """List the installed drivers, and the attached cameras, focus drives and x/y stages."""
     from fgaf.acquire.discovery import find_devices
-    from fgaf.acquire.rig import CAMERAS, STAGES, driver_state, drivers
+    from fgaf.acquire.rig import CAMERAS, STAGES, XY_STAGES, driver_state, drivers
 
     installed = [
         {"kind": kind, "driver": name, "package": _package(point), "state": driver_state(point)}
-        for kind, group in (("camera", CAMERAS), ("stage", STAGES))
+        for kind, group in (("camera", CAMERAS), ("stage", STAGES), ("xy stage", XY_STAGES))
         for name, point in drivers(group).items()
     ]
     found = find_devices(ports or None, probe)
     lines = [
-        f"{row['kind']:<8}{row['driver']:<12}{row['package']:<16}{row['state']}"
+        f"{row['kind']:<10}{row['driver']:<12}{row['package']:<16}{row['state']}"
         for row in installed
     ]
     lines += ["", "attached:" if found else "attached: nothing was found", *map(_attached, found)]
@@ -102,7 +102,7 @@ def new(
 
     The limits of a real drive are left blank: fill them in before the rig can open.
     """
-    from fgaf.acquire.commissioning.rig_template import SIMULATED, choose, rig_template
+    from fgaf.acquire.commissioning.rig_template import SIMULATED, beside, choose, rig_template
     from fgaf.acquire.discovery import find_devices
     from fgaf.base.errors import ExistsError
     from fgaf.base.files import write_text
@@ -112,9 +112,13 @@ def new(
         raise ExistsError(f"{file} exists already; choose another name")
     found = [] if camera == stage == SIMULATED else find_devices(ports or None, probe)
     chosen_camera, chosen_stage = choose("camera", camera, found), choose("stage", stage, found)
-    text = rig_template(chosen_camera, chosen_stage, name or file.stem)
+    across = beside(chosen_stage, found)
+    text = rig_template(chosen_camera, chosen_stage, across, name or file.stem)
     write_text(file, text)
-    lines = [f"wrote {file}: {chosen_camera.driver} camera, {chosen_stage.driver} drive"]
+    parts = [f"{chosen_camera.driver} camera", f"{chosen_stage.driver} drive"]
+    if across:
+        parts.append(f"{across.driver} x/y stage")
+    lines = [f"wrote {file}: {', '.join(parts)}"]
     blank = next((n for n, line in enumerate(text.splitlines(), 1) if "REQUIRED" in line), None)
     if blank:
         lines.append(f"fill in stage.limits_um (line {blank}) before the rig can be used")
@@ -125,6 +129,7 @@ def new(
             "file": file,
             "camera": _as_json(chosen_camera),
             "stage": _as_json(chosen_stage),
+            "xy_stage": _as_json(across) if across else None,
             "required": ["stage.limits_um"] if blank else [],
         },
         as_json,
@@ -141,6 +146,14 @@ def new(
     default=5.0,
     show_default=True,
     help="The drive stays within ± this many µm of its position, and inside the limits.",
+)
+@click.option(
+    "--xy-range",
+    type=Number(DistanceUm),
+    default=50.0,
+    show_default=True,
+    help="The x/y stage, if there is one, stays within ± this many µm of its position, and inside "
+    "the limits; 0: it is not moved.",
 )
 @click.option(
     "--step",
@@ -169,6 +182,7 @@ def check(
     rig_name: str,
     overrides: tuple[str, ...],
     half_range: float,
+    xy_range: float,
     step: float,
     seconds: float | None,
     out: Path,
@@ -177,9 +191,9 @@ def check(
 ) -> None:
     """Measure the rig RIG (a file, or sim) and report problems.
 
-    First put a fixed specimen with fine detail in focus. The drive moves within a small range that
-    is printed first, and returns to its start position, also after an error or Ctrl-C. The exit
-    code is 1 when anything is bad.
+    First put a fixed specimen with fine detail in focus. Drive and x/y stage move within a small
+    range that is printed first, and return to their start position, also after an error or Ctrl-C.
+    The exit code is 1 when anything is bad.
     """
     from fgaf.acquire.commissioning.check_plan import CheckPlan
     from fgaf.acquire.rig import load_rig
@@ -198,7 +212,7 @@ def check(
         if not as_json:
             echo(verdict.line())
 
-    report = _measure(loaded, plan, tell, as_json)
+    report = _measure(loaded, plan, xy_range, tell, as_json)
     advice = ", ".join(f"{key} = {value:g}" for key, value in report.recommended.items())
     lines = [
         *_courses(report),
@@ -229,10 +243,13 @@ def check(
         click.get_current_context().exit(1)
 
 
-def _measure(rig: Rig, plan: CheckPlan, tell: Any, as_json: bool) -> Report:
+def _measure(rig: Rig, plan: CheckPlan, xy_range: float, tell: Any, as_json: bool) -> Report:
     from fgaf.acquire.commissioning.check_plan import Bounds
     from fgaf.acquire.commissioning.checkup import Report, check_rig
     from fgaf.acquire.commissioning.verdict import Verdict
+    from fgaf.acquire.commissioning.xy_checkup import check_xy
+    from fgaf.acquire.commissioning.xy_trial import XYBounds
+    from fgaf.acquire.control.xy_stage import XYMover
     from fgaf.acquire.devices import DeviceError
     from fgaf.acquire.interrupt import Interrupt
     from fgaf.acquire.rig import open_rig
@@ -246,8 +263,17 @@ def _measure(rig: Rig, plan: CheckPlan, tell: Any, as_json: bool) -> Report:
             return Report([verdict])
         with opened:
             bounds = Bounds.of(opened, rig, plan)
+            across = None
+            if opened.xy_stage is not None and xy_range > 0:
+                travel = XYMover(opened, rig.xy_stage, interrupt)
+                across = travel, XYBounds.of(travel, xy_range)
             echo(bounds.describe(), err=as_json)
-            return check_rig(opened, rig, plan, bounds, interrupt, tell)
+            if across:
+                echo(across[1].describe(), err=as_json)
+            report = check_rig(opened, rig, plan, bounds, interrupt, tell)
+            if across:
+                check_xy(opened, rig, *across, report, tell)
+            return report
 
 
 def _write_advised(rig_name: str, rig: Rig, report: Report, target: Path) -> None:
@@ -312,7 +338,7 @@ def _course_json(report: Report) -> dict[str, Any] | None:
 
 def _attached(found: Found) -> str:
     problem = f"  ({found.problem})" if found.problem else ""
-    return f"{found.kind:<8}{found.address:<28}{found.name}{problem}"
+    return f"{found.kind:<10}{found.address:<28}{found.name}{problem}"
 
 
 def _as_json(found: Found) -> dict[str, Any]:

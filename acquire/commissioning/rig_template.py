@@ -29,8 +29,20 @@ approach_um = 2.0           # every plane is reached from below, from this far: 
 tolerance_um = 0.1          # largest distance between the requested z and the one read back
 settle_ms = 20.0            # rest between arrival and exposure
 timeout_s = 10.0            # longest time for one move
-{stage_options}
+{stage_options}{xy_stage}
 {optics}"""
+
+_XY_STAGE = """
+[xy_stage]                  # {name}; without limits it is not moved
+driver = {driver}
+# x_limits_um = [-20000, 20000] # lowest and highest x in µm at which nothing can touch
+# y_limits_um = [-15000, 15000]
+{options}"""
+
+_SIMULATED_XY = """
+[xy_stage]                  # simulated
+driver = "simulated"
+"""
 
 _LIMITS = """\
 limits_um = [nan, nan]      # REQUIRED: lowest and highest z in µm at which nothing can touch"""
@@ -52,13 +64,15 @@ contrast = "brightfield"    # or relief
 """
 
 
-def rig_template(camera: Found, stage: Found, name: str = "") -> str:
+def rig_template(camera: Found, stage: Found, xy_stage: Found | None = None, name: str = "") -> str:
     """Write a rig file's text.
 
     Parameters
     ----------
     camera, stage
         The devices, from `choose`.
+    xy_stage
+        The x/y stage, from `beside`.
     name
         Name of the rig.
 
@@ -78,8 +92,24 @@ def rig_template(camera: Found, stage: Found, name: str = "") -> str:
         stage_driver=toml_value(stage.driver),
         limits=_NO_LIMITS if stage.driver == SIMULATED else _LIMITS,
         stage_options=_options("stage", stage),
+        xy_stage=_xy_stage(stage, xy_stage),
         optics=_SIMULATION if simulated else _OPTICS,
     )
+
+
+def beside(stage: Found, found: Sequence[Found]) -> Found | None:
+    """Choose the x/y stage for a rig: that of the drive's controller, else the only one.
+
+    Parameters
+    ----------
+    stage
+        The drive, from `choose`.
+    found
+        The attached devices.
+    """
+    across = [each for each in found if each.kind == "xy stage" and not each.problem]
+    own = [each for each in across if each.address == stage.address]
+    return next(iter(own or (across if len(across) == 1 else [])), None)
 
 
 def choose(kind: str, wanted: str | None, found: Sequence[Found]) -> Found:
@@ -125,6 +155,17 @@ def choose(kind: str, wanted: str | None, found: Sequence[Found]) -> Found:
         here = ", ".join(each.address for each in mine) or "none"
         raise SettingError(f"{wanted} was not found; found: {here}")
     return Found(kind, driver, "", driver)  # type: ignore[arg-type]
+
+
+def _xy_stage(stage: Found, found: Found | None) -> str:
+    if found is None:
+        return _SIMULATED_XY if stage.driver == SIMULATED else ""
+    shared = found.address == stage.address
+    return _XY_STAGE.format(
+        name=_comment(found),
+        driver=toml_value(found.driver),
+        options="" if shared else _options("xy_stage", found),
+    )
 
 
 def _comment(found: Found) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fgaf.acquire.commissioning.image_shift import LEAST_LIKENESS, details_of, shift_between
 from fgaf.acquire.control.frames import stopping
 from fgaf.acquire.control.positions import Position
 from fgaf.acquire.control.stage_map import StageMap, settings_of
@@ -33,9 +34,6 @@ _PATTERN = ((0, 0), (1, 0), (0, 1), (-1, 0), (0, -1), (1, 1), (-1, -1), (0, 0))
 _STEP_SHARE, _LARGEST_SHARE = 0.15, 0.25
 _APPROACH = 0.25
 _REST_S = 0.15
-_FINE = 20
-_BLUR_PX, _GROUND_PX = 1.5, 12.0
-_LEAST_LIKENESS = 0.4
 _LEAST_SHIFT_PX = 5.0
 _RESIDUAL_PX, _RESIDUAL_SHARE = 1.0, 0.02
 _DRIFT_PX = 1.5
@@ -43,7 +41,6 @@ _UNEVEN = 1.1
 _SCALE_TOLERANCE = 0.05
 _SATURATED_SHARE, _DARK = 0.01, 0.02
 
-Image = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float64]
 
 
@@ -220,46 +217,20 @@ def fit_matrix(moves_um: Floats, shifts_px: Floats) -> tuple[Floats, float]:
 
 def _measure_shifts(frames: Sequence[npt.NDArray[Any]]) -> Floats:
     """Shift of every frame but the first against the first, (N, 2), x and y in px."""
-    from scipy.ndimage import gaussian_filter
-    from skimage.registration import phase_cross_correlation
-
-    stack = np.stack(frames).astype(float)
-    stack -= np.median(stack, axis=0)  # what does not move with the stage: dust, shading
-    details = [
-        gaussian_filter(each, _BLUR_PX) - gaussian_filter(each, _GROUND_PX) for each in stack
-    ]
-    rows, columns = details[0].shape
-    window = np.outer(np.hanning(rows), np.hanning(columns))
+    first, *others = details_of(frames, frames)
     shifts = []
-    for number, each in enumerate(details[1:], 2):
-        back, _, _ = phase_cross_correlation(  # type: ignore[no-untyped-call]
-            details[0] * window, each * window, upsample_factor=_FINE, normalization=None
-        )
-        y, x = (-float(value) for value in back)
-        likeness = _likeness(details[0], each, round(y), round(x))
-        _log.debug("image %d is shifted by %.2f, %.2f px, likeness %.2f", number, x, y, likeness)
-        if likeness < _LEAST_LIKENESS:
+    for number, other in enumerate(others, 2):
+        found = shift_between(first, other)
+        _log.debug("image %d: %s", number, found)
+        if found.likeness < LEAST_LIKENESS:
             raise DeviceError(
-                f"image {number} does not resemble the first one (correlation {likeness:.2f}, "
-                f"{_LEAST_LIKENESS:g} is needed): too little fixed detail, or the stage does not "
-                "move the specimen; focus a dried smear or a scale (when simulated, --set "
-                "simulation.motile=false), or give a smaller --step"
+                f"image {number} does not resemble the first one (correlation "
+                f"{found.likeness:.2f}, {LEAST_LIKENESS:g} is needed): too little fixed detail, or "
+                "the stage does not move the specimen; focus a dried smear or a scale (when "
+                "simulated, --set simulation.motile=false), or give a smaller --step"
             )
-        shifts.append((x, y))
+        shifts.append((found.x_px, found.y_px))
     return np.array(shifts)
-
-
-def _likeness(first: Image, other: Image, y: int, x: int) -> float:
-    """Correlation of the parts of two images that show the same, after a shift of (y, x)."""
-    rows, columns = first.shape
-    if abs(y) >= rows // 2 or abs(x) >= columns // 2:
-        return 0.0
-    here = first[max(-y, 0) : rows - max(y, 0), max(-x, 0) : columns - max(x, 0)]
-    there = other[max(y, 0) : rows - max(-y, 0), max(x, 0) : columns - max(-x, 0)]
-    spread = float(here.std() * there.std())
-    if not spread:
-        return 0.0
-    return float(np.mean((here - here.mean()) * (there - there.mean()))) / spread
 
 
 def _require_in_range(frame: npt.NDArray[Any], bit_depth: int) -> None:

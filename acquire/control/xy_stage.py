@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from fgaf.acquire.control.arrival import Axes, Mover, Place, shown
 from fgaf.acquire.control.error_context import error_context
 from fgaf.acquire.control.positions import Position
-from fgaf.acquire.devices import DeviceError, Devices, LimitsXY
+from fgaf.acquire.devices import DeviceError, Devices, LimitsXY, VelocityStage
 from fgaf.acquire.interrupt import Interrupt, InterruptError
 from fgaf.acquire.rig import XYStageTable
 from fgaf.base.errors import FgafError, SettingError
@@ -42,7 +42,7 @@ class XYMover:
                 "the rig does not move in x and y: add the table [xy_stage] of its x/y stage, or "
                 "do not give --positions"
             )
-        self._stage, self._settings = stage, settings
+        self._stage, self._settings, self._clock = stage, settings, devices.clock
         axes = Axes(
             "the x/y stage",
             go=lambda place: stage.move_xy_to(*place),
@@ -155,6 +155,59 @@ class XYMover:
         """
         with error_context(f"position {position.name}"):
             return self._arrive((position.x_um, position.y_um))
+
+    def glide(self, velocity_um_s: tuple[float, float], seconds: float) -> tuple[Place, float]:
+        """Move at a velocity for a while, from a confirmed position, and stop.
+
+        Parameters
+        ----------
+        velocity_um_s
+            Velocity in x and y.
+        seconds
+            How long.
+
+        Returns
+        -------
+        tuple of Place and float
+            The way read back, x and y in µm, and how long the velocity was held, in seconds.
+
+        Raises
+        ------
+        SettingError
+            The stage moves to positions only.
+        DeviceError
+            It is not where it was last read, or does not move as commanded; it was stopped.
+        """
+        stage, mover = self._stage, self._mover
+        if not isinstance(stage, VelocityStage):
+            raise SettingError(f"{stage.name} moves to positions only, not at a velocity")
+        start, begun_ns = mover.confirm(), self._clock.now_ns()
+        try:
+            while self._since_s(begun_ns) < seconds:
+                mover.interrupt.check()
+                stage.move_xy_at(*velocity_um_s)
+                self._clock.sleep(self._settings.poll_ms / 1e3)
+            stage.move_xy_at(0.0, 0.0)
+        except InterruptError:
+            stage.stop()
+            mover.accept(mover.read())
+            raise
+        except BaseException:
+            with suppress(Exception):
+                stage.stop()
+            raise
+        held_s = self._since_s(begun_ns)
+        while mover.moving():
+            if self._since_s(begun_ns) > seconds + self._settings.timeout_s:
+                stage.stop()
+                raise DeviceError(f"{stage.name} does not stop after a velocity; switch it off")
+            self._clock.sleep(self._settings.poll_ms / 1e3)
+        here = mover.read()
+        mover.accept(here)
+        return tuple(end - at for end, at in zip(here, start, strict=True)), held_s
+
+    def _since_s(self, begun_ns: int) -> float:
+        return (self._clock.now_ns() - begun_ns) / 1e9
 
     def _arrive(self, place: Place) -> Place:
         return self._mover.arrive(place, self._settings.tolerance_um)

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from fgaf.acquire.discovery import Found
 from fgaf.acquire.drivers.asi_controller import NUMBER, AsiController, plain, setting
-from fgaf.acquire.drivers.asi_xy_stage import AsiXYSettings, AsiXYStage
+from fgaf.acquire.drivers.asi_xy_stage import PLACE, AsiXYSettings, AsiXYStage
 from fgaf.acquire.drivers.limits import limits_of, require_within
 from fgaf.acquire.drivers.serial_controller import require_port
 from fgaf.acquire.drivers.serial_probe import identify
@@ -165,11 +165,14 @@ def open_xy_stage(table: XYStageTable, opening: Opening) -> AsiXYStage:
     return AsiXYStage(controller, table)
 
 
-def find_on(port: str) -> Found | None:
-    """Search for a controller on a serial port, at both common baud rates: `W Z` only reads."""
+def find_on(port: str) -> list[Found]:
+    """Search for a controller on a serial port, at both common baud rates: `W` only reads."""
     for baud in _USUAL_BAUD:
         for answer in identify(port, "W Z", baud=baud):
             if _POSITION.fullmatch(answer) or AsiController.REFUSED.fullmatch(answer):
-                options = {"port": port, "baud": baud}
-                return Found("stage", "asi", port, f"ASI controller at {baud} baud", options)
-    return None
+                name, options = f"ASI controller at {baud} baud", {"port": port, "baud": baud}
+                found = [Found("stage", "asi", port, name, options)]
+                if any(map(PLACE.fullmatch, identify(port, "W X Y", baud=baud))):
+                    found.append(Found("xy stage", "asi", port, f"{name}, axes X and Y", options))
+                return found
+    return []

@@ -9,7 +9,7 @@ from fgaf.acquire.drivers.asi_controller import NUMBER, AsiController, plain
 from fgaf.acquire.drivers.serial_controller import LineSettings
 from fgaf.acquire.drivers.serial_xy_stage import SerialXYStage
 
-_PLACE: Final = re.compile(rf":A {NUMBER} {NUMBER}")
+PLACE: Final = re.compile(rf":A {NUMBER} {NUMBER}")
 
 
 class AsiXYSettings(LineSettings):
@@ -41,7 +41,7 @@ class AsiXYStage(SerialXYStage[AsiController]):
 
     def position_xy_um(self) -> tuple[float, float]:
         """Read the position of the stage, in µm."""
-        x, y = self.controller.ask("W X Y", _PLACE).groups()
+        x, y = self.controller.ask("W X Y", PLACE).groups()
         x_um, y_um = self._units_um
         return float(x) * x_um, float(y) * y_um
 

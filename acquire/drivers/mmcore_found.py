@@ -9,7 +9,7 @@ from fgaf.acquire.tables import vendor_module
 
 
 def find() -> list[Found]:
-    """List every configuration in the folders of the installed Micro-Managers, as camera and drive.
+    """List every configuration of the installed Micro-Managers, as camera, drive and x/y stage.
 
     Other folders are not searched: give the path as ``config`` in the rig's options.
     """
@@ -24,5 +24,5 @@ def find() -> list[Found]:
         )
         for folder in folders
         for path in sorted(Path(folder).glob("*.cfg"))
-        for kind in ("camera", "stage")
+        for kind in ("camera", "stage", "xy stage")
     ]

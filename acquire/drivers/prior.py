@@ -259,7 +259,7 @@ def open_xy_stage(table: XYStageTable, opening: Opening) -> PriorXYStage:
     return PriorXYStage(controller, checked, table)
 
 
-def find_on(port: str) -> Found | None:
+def find_on(port: str) -> list[Found]:
     """Recognise a ProScan by its information block (`?`, 4.2), which changes nothing.
 
     An incomplete command of another program spoils the first query; it is then repeated.
@@ -267,16 +267,22 @@ def find_on(port: str) -> Found | None:
     for _ in range(2):
         lines = identify(port, "?", baud=9600, last="END")
         if "PROSCAN INFORMATION" in lines:
-            focus = next((line for line in lines if line.startswith("FOCUS")), "FOCUS = unknown")
-            _, _, fitted = (part.strip() for part in focus.partition("="))
-            return Found(
-                kind="stage",
-                driver="prior",
-                where=port,
-                name=f"Prior ProScan, focus {fitted}",
-                options={"port": port},
-                problem="no focus drive is fitted" if fitted == "NONE" else "",
-            )
+            return _fitted(port, lines)
         if not lines or not lines[0].startswith("E"):
-            return None
-    return None
+            return []
+    return []
+
+
+def _fitted(port: str, lines: list[str]) -> list[Found]:
+    """List the focus drive, and the x/y stage if there is one."""
+    fitted = {}
+    for key in ("FOCUS", "STAGE"):
+        line = next((each for each in lines if each.startswith(key)), "= unknown")
+        fitted[key] = line.partition("=")[2].strip()
+    focus, stage = fitted["FOCUS"], fitted["STAGE"]
+    problem = "no focus drive is fitted" if focus == "NONE" else ""
+    options = {"port": port}
+    found = [Found("stage", "prior", port, f"Prior ProScan, focus {focus}", options, problem)]
+    if stage not in ("NONE", "unknown"):
+        found.append(Found("xy stage", "prior", port, f"Prior ProScan, stage {stage}", options))
+    return found

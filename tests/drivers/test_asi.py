@@ -53,11 +53,14 @@ def test_backlash_can_be_kept(start_peer: StartPeer, open_asi: OpenAsi) -> None:
 
 def test_is_found_on_its_port_and_disturbs_nothing(start_peer: StartPeer) -> None:
     peer = start_peer(ASI_FIELD)
-    found = find_on(peer.url)
-    assert found is not None
+    found, across = find_on(peer.url)
+    assert (across.kind, across.options) == ("xy stage", found.options)
     assert (found.driver, found.options) == ("asi", {"port": peer.url, "baud": 9600})
-    assert peer.commands == ["W Z"]
-    assert find_on(start_peer(replace(MANUAL, unknown=frozenset({"W"}))).url) is None
+    assert peer.commands == ["W Z", "W X Y"]
+    assert [each.kind for each in find_on(start_peer(replace(ASI_FIELD, axes="Z")).url)] == [
+        "stage"
+    ]
+    assert find_on(start_peer(replace(MANUAL, unknown=frozenset({"W"}))).url) == []
 
 
 def test_a_proscan_is_not_taken_for_one(start_peer: StartPeer, open_asi: OpenAsi) -> None:

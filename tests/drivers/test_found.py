@@ -31,7 +31,9 @@ def test_a_proscan_is_recognised_and_only_asked_who_it_is(
     personality: Personality, start_peer: StartPeer
 ) -> None:
     peer = start_peer(personality)
-    (drive,) = (each for each in find_devices([peer.url]) if each.kind != "camera")
+    drive, table = (each for each in find_devices([peer.url]) if each.kind != "camera")
+    assert (table.kind, table.address, table.problem) == ("xy stage", f"prior:{peer.url}", "")
+    assert "stage H117" in table.name
     assert (drive.kind, drive.driver, drive.options) == ("stage", "prior", {"port": peer.url})
     assert "focus NORMAL" in drive.name
     assert drive.problem == ""
@@ -70,7 +72,7 @@ ANSWERS = [
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.name)
 def test_what_cannot_be_used_says_why(answer: Answer, start_peer: StartPeer) -> None:
-    peer = start_peer(replace(MANUAL, answers=answer.answers, focus=answer.focus))
+    peer = start_peer(replace(MANUAL, answers=answer.answers, focus=answer.focus, stage="NONE"))
     (found,) = (each for each in find_devices([peer.url]) if each.kind != "camera")
     assert answer.says in found.problem
 
@@ -210,5 +212,5 @@ def test_configurations_of_micro_manager_are_listed(
     (tmp_path / "Ti2.cfg").write_text("# a configuration\n", encoding="utf-8")
     monkeypatch.setenv("MICROMANAGER_PATH", str(tmp_path))
     found = [each for each in find() if each.where == "Ti2"]
-    assert [each.kind for each in found] == ["camera", "stage"]
+    assert [each.kind for each in found] == ["camera", "stage", "xy stage"]
     assert found[0].options == {"config": str(tmp_path / "Ti2.cfg")}
