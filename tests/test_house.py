@@ -8,6 +8,7 @@ import sys
 import tomllib
 from importlib import import_module
 from importlib.metadata import entry_points, packages_distributions
+from itertools import pairwise
 from pathlib import Path
 
 HERE = Path(__file__).parents[1]
@@ -120,3 +121,23 @@ def test_public_names_are_there() -> None:
         module = import_module(package)
         for name in module.__all__:
             assert getattr(module, name) is not None
+
+
+def test_messages_count_planes_from_1() -> None:
+    """A number after the word "plane" in a text adds 1 to an index."""
+    told, wrong = 0, []
+    for path in (path for room in ROOMS for path in (HERE / room).rglob("*.py")):
+        for text in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(text, ast.JoinedStr):
+                continue
+            for before, value in pairwise(text.values):
+                if (
+                    isinstance(before, ast.Constant)
+                    and isinstance(value, ast.FormattedValue)
+                    and re.search(r"(?<![-\w])(?<!focus )plane $", str(before.value))
+                ):
+                    told += 1
+                    if not re.search(r"\+ \d", ast.unparse(value.value)):
+                        wrong.append(f"{path.relative_to(HERE)}:{value.lineno}")
+    assert not wrong, "say plane + 1; an index is for files and arrays"
+    assert told > 15

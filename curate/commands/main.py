@@ -505,10 +505,10 @@ def export_command(
 @json_option
 def status_command(session: Path, places: tuple[Path, ...], as_json: bool) -> None:
     """Show a session's progress: labelled, kept, rejected by reason, per sample and plane, time."""
-    from fgaf.curate.session.finding import read_session
+    from fgaf.curate.session.session import Session
     from fgaf.curate.session.status import status
 
-    read = read_session(session, places)
+    read = Session.look(session, places)
     told = status(read.state)
     lines = told.lines()
     if read.torn is not None:
@@ -531,10 +531,10 @@ def agreement_command(session: Path, places: tuple[Path, ...], as_json: bool) ->
     `fgaf-curate open --task second` makes a second pass, `--task review` settles what differs.
     """
     from fgaf.curate.session.agreement import agreement, disagreements
-    from fgaf.curate.session.finding import read_session
+    from fgaf.curate.session.session import Session
     from fgaf.curate.session.status import reviews_line
 
-    state = read_session(session, places).state
+    state = Session.look(session, places).state
     result, differing = agreement(state), disagreements(state)
     left = [name for name in differing if not state.cells[name].reviewed]
     lines = result.lines()

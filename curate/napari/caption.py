@@ -113,8 +113,8 @@ def facts(controller: AnnotationController, colours: Colours) -> list[str]:
     if suggestion is not None and suggestion.problem:
         lines.append(coloured(suggestion.problem, colours.warning))
     if cell is not None and cell.jump:
-        planes = ", ".join(str(plane + 1) for plane in cell.jump)
-        lines.append(coloured(f"the path jumps at plane {planes}: check it", colours.warning))
+        words = f"the path jumps at plane {', '.join(str(p + 1) for p in cell.jump)}: check it"
+        lines.append(coloured(words, colours.warning))
     if controller.queue.task == "review" and cell is not None:
         lines += [f"{d.annotator}: {d.words}" for d in (cell.label, cell.second) if d is not None]
         if cell.review is not None:

@@ -7,10 +7,9 @@ from contextlib import suppress
 from typing import Any, Final
 
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QMainWindow
 
 from fgaf.curate.napari.colours import MARKS, Colours
+from fgaf.curate.napari.dock import give_share
 from fgaf.curate.napari.gallery import Gallery
 from fgaf.curate.napari.shortcuts import DECIDE, Shortcut
 from fgaf.curate.session.annotation_controller import REASONS, AnnotationController
@@ -148,10 +147,7 @@ class Cells:
         self._dock = self._viewer.window.add_dock_widget(
             gallery, name="Cells", area="left", add_vertical_stretch=False
         )
-        window = gallery.window()
-        if isinstance(window, QMainWindow):
-            width = round(_SHARE * window.width())
-            window.resizeDocks([self._dock], [width], Qt.Orientation.Horizontal)
+        give_share(self._dock, _SHARE)
 
     def _enter(self, name: str) -> None:
         self._go(name)

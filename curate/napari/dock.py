@@ -63,6 +63,18 @@ class Dock(QObject):
                     watched.installEventFilter(self)
             self._place()
 
+    def show_step_numbers(self, shown: bool) -> None:
+        """Show or hide the numbers beside napari's sliders, which count planes from 0.
+
+        Parameters
+        ----------
+        shown
+            Whether they are shown.
+        """
+        if self.field is not None:
+            for number in self.field.findChildren(QWidget, "slice_label"):
+                number.setVisible(shown)
+
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 - Qt's name
         """Keep the share when the window is resized; take a new one from the splitter.
 
@@ -85,8 +97,7 @@ class Dock(QObject):
 
     def _place(self) -> None:
         if self._window is not None and self._dock is not None:
-            width = round(self._share * self._window.width())
-            self._window.resizeDocks([self._dock], [width], Qt.Orientation.Horizontal)
+            give_share(self._dock, self._share)
 
     def _released(self) -> None:
         before, self._pressed_at = self._pressed_at, None
@@ -98,5 +109,22 @@ class Dock(QObject):
     def _taken_out(self) -> None:
         """Napari takes the content out of a dock widget to close it."""
         if self._content is not None and self._content.parentWidget() is None:
+            self.show_step_numbers(True)
             self._dock = self._window = None
             self._closed()
+
+
+def give_share(dock: QDockWidget, share: float) -> None:
+    """Give a dock widget a share of its window's width.
+
+    Parameters
+    ----------
+    dock
+        The dock widget, in a main window.
+    share
+        From 0 to 1.
+    """
+    window = dock.window()
+    if isinstance(window, QMainWindow):
+        width = round(share * window.width())
+        window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)

@@ -47,7 +47,7 @@ class MissingFiles(QWidget):
         shown += [f"{len(files) - 2} more"] if len(files) > 2 else []
         cells = sum(file.found for file in files)
         self.words.setText(f"{', '.join(shown)}: {count(cells, 'cell')} not shown")
-        self.words.setToolTip("\n".join(file.line() for file in files))
+        self.words.setToolTip("\n".join(file.line(say_kept=False) for file in files))
         self.setVisible(bool(files))
 
     def look_in(self, folder: Path) -> None:

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 )
 
 from fgaf.base.console import count
-from fgaf.base.errors import FgafError, SettingError
+from fgaf.base.errors import FgafError
 from fgaf.curate.compile import compile_archive
 from fgaf.curate.napari.caption import Lines, ending, facts, legend, title
 from fgaf.curate.napari.cells import Cells
@@ -51,6 +51,7 @@ _SOON_MS: Final = 15
 _WIDTH: Final = 330
 _WAYS: Final = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
 _LOADING: Final = "loading…"
+_AFTER_BLIND: Final = "Not during a blind pass: an archive would tell how many cells were kept"
 _BUTTONS: Final = (
     (
         ("accept", "Accept"),
@@ -131,10 +132,8 @@ class Panel(QWidget):
         self._adding = False
         self._loaded = ""
         self._overlay: Overlay | None = None
-        try:
-            self.shortcuts = with_keys(preferences.keys)
-        except SettingError as error:
-            self.shortcuts, note = with_keys({}), f"{error} (the default keys are used)"
+        self.shortcuts, clashes = with_keys(preferences.keys)
+        note = "; ".join(filter(None, (note, *clashes)))
         self.field = Field(viewer, self._placed, self._turned, self._clicked, self._lost)
         self.field.hint = f"{self._key('help')}: keys of the curation"
         self.search = Search(state, paths, network)
@@ -236,6 +235,7 @@ class Panel(QWidget):
             self._tell()
             self.repaint()  # before the next key is handled
         self.field.update(self.controller, self.closeups, cell_in_view=not self.finished)
+        self._dock.show_step_numbers(False)
         self.cells.update()
         QTimer.singleShot(0, self._prepare_next)
 
@@ -263,6 +263,7 @@ class Panel(QWidget):
             if self._overlay is not None:
                 self._overlay.hide_sheet()
             self.cells.close()
+            self._dock.show_step_numbers(True)
             self.field.forget()
             self.life.end()
 
@@ -328,8 +329,7 @@ class Panel(QWidget):
             for row in _BUTTONS
             for action, words in row
         }
-        export = _button("Export…", self._ask_export)
-        export.setToolTip("Compile the kept cells into an archive")
+        self._export = _button("Export…", self._ask_export)
         self._progress = Progress()
         self._progress.cancelled.connect(self._cancel)
         self._missing = MissingFiles(self.session, self._relinked)
@@ -337,7 +337,7 @@ class Panel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(4)
-        layout.addWidget(_row((self._task, 1), (self._order, 1), (export, 0)))
+        layout.addWidget(_row((self._task, 1), (self._order, 1), (self._export, 0)))
         layout.addWidget(self._missing)
         layout.addWidget(self._title)
         layout.addWidget(self._about)
@@ -372,11 +372,18 @@ class Panel(QWidget):
         else:
             self._title.set_text(f"<b>{self._why_empty()}</b>")
             self._about.set_text("")
+        blind = self.controller.queue.blind
+        cannot: set[str] = set()
+        if not words:
+            cannot |= NEED_A_CELL
+        if self.controller.suggestion is None:
+            cannot.add("accept")
+        if self.session.read_only:
+            cannot |= self._buttons.keys() - {"gallery", "help"}
         for action, button in self._buttons.items():
-            button.setEnabled(
-                action in ("gallery", "help")
-                or not (self.session.read_only or (action in NEED_A_CELL and not words))
-            )
+            button.setEnabled(action not in cannot)
+        self._export.setEnabled(not blind)
+        self._export.setToolTip(_AFTER_BLIND if blind else "Compile the kept cells into an archive")
 
     def _why_empty(self) -> str:
         """Why no cell is in view, in a few words."""
@@ -583,9 +590,11 @@ class Panel(QWidget):
             except FgafError as error:
                 self.say(str(error), wrong=True)
                 return
-            told = status(self.session.state)
+            told = count(len(self.session.state.stacks), "stack")
+            if not self.controller.queue.blind:
+                told += f": {status(self.session.state).why_fewer()}"
             also = "".join(f"; one field: {', '.join(names)}" for names in repeats)
-            self.say(f"searched {count(told.stacks, 'stack')}: {told.why_fewer()}{also}")
+            self.say(f"searched {told}{also}")
         self.refresh()
 
     def _relinked(self, words: str, wrong: bool) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from fgaf.base.errors import SettingError
 from fgaf.base.names import nearest
 from fgaf.curate.session.annotation_controller import REASONS
 
@@ -87,34 +86,53 @@ NEED_A_CELL: Final = frozenset(
 """Actions on the cell in view, which do nothing while none is seen."""
 
 
-def with_keys(mapping: Mapping[str, str]) -> tuple[Shortcut, ...]:
+def with_keys(mapping: Mapping[str, str]) -> tuple[tuple[Shortcut, ...], list[str]]:
     """The table with other keys for some actions: "X, Del"; empty removes the keys.
 
-    Raises
-    ------
-    SettingError
-        No such action, or two actions would have the same key.
+    A change that would give two actions one key is left out, and the action keeps its own keys.
+
+    Parameters
+    ----------
+    mapping
+        Keys by action.
+
+    Returns
+    -------
+    The table, and a line for each change that is left out.
     """
     known = {shortcut.action for shortcut in SHORTCUTS}
-    for action in mapping:
-        if action not in known:
-            raise SettingError(f"there is no action {action!r}: {nearest(action, known)}")
-    table = tuple(
-        replace(shortcut, keys=_keys(mapping[shortcut.action]))
-        if shortcut.action in mapping
-        else shortcut
-        for shortcut in SHORTCUTS
-    )
+    wrong = {
+        action: f"there is no action {action!r}: {nearest(action, known)}"
+        for action in mapping
+        if action not in known
+    }
+    while True:
+        table = tuple(
+            replace(shortcut, keys=_keys(mapping[shortcut.action]))
+            if shortcut.action in mapping and shortcut.action not in wrong
+            else shortcut
+            for shortcut in SHORTCUTS
+        )
+        clash = _clash(table, mapping.keys() - wrong.keys())
+        if clash is None:
+            return table, list(wrong.values())
+        key, changed, other = clash
+        wrong[changed] = (
+            f"the key {key} is used for {other} already: {changed} keeps its default keys; change "
+            "one of them"
+        )
+
+
+def _clash(table: Iterable[Shortcut], changed: Collection[str]) -> tuple[str, str, str] | None:
+    """A key of two actions: the key, the one of them whose keys were changed, and the other."""
     taken: dict[str, str] = {}
     for shortcut in table:
         for key in shortcut.keys:
             other = taken.setdefault(key.casefold(), shortcut.action)
             if other != shortcut.action:
-                raise SettingError(
-                    f"the key {key} is used for {other} and for {shortcut.action}; change one of "
-                    "them"
-                )
-    return table
+                mine = shortcut.action
+                return (key, mine, other) if mine in changed else (key, other, mine)
+    return None
 
 
 def as_html(table: Iterable[Shortcut] = SHORTCUTS) -> str:

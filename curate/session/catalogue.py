@@ -48,12 +48,15 @@ class Picture:
         Number of the plane.
     y, x
         Centre, pixels.
+    others
+        Plane, y and x to take instead, in this order, where the cell is not seen in the plane.
     """
 
     source: str
     plane: int
     y: float
     x: float
+    others: tuple[tuple[int, float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -212,8 +215,8 @@ class Catalogue:
     def of(self, queue: QueueSettings, names: Collection[str]) -> list[Entry]:
         """List the cells.
 
-        A blind pass lists only the cells of its queue, each in a neutral plane, and of the
-        decisions only its own.
+        A blind pass lists only the cells of its queue, each in a neutral plane in which it is
+        seen, and of the decisions only its own.
 
         Parameters
         ----------
@@ -286,6 +289,7 @@ def _entry(cell: CellState, state: State, blind: bool) -> Entry:
         plane = neutral_plane(cell) if blind else len(cell.y) // 2
     else:
         plane = min(max(state.plane_of(cell, focus_um), 0), len(cell.y) - 1)
+    others = range(plane + 1 - len(cell.y), plane) if blind and decision is None else ()
     doubt = "" if suggestion is None else suggestion.problem
     return Entry(
         name=cell.id,
@@ -295,5 +299,11 @@ def _entry(cell: CellState, state: State, blind: bool) -> Entry:
         confidence=None if suggestion is None else suggestion.confidence,
         focus_um=focus_um,
         place=(list(state.stacks).index(cell.stack), *reading_order(cell, state.settings.patch_px)),
-        picture=Picture(cell.stack, plane, float(cell.y[plane]), float(cell.x[plane])),
+        picture=Picture(
+            cell.stack,
+            plane,
+            float(cell.y[plane]),
+            float(cell.x[plane]),
+            tuple((p % len(cell.y), float(cell.y[p]), float(cell.x[p])) for p in others),
+        ),
     )

@@ -51,12 +51,37 @@ class Closeup:
 
         All planes if there is none.
         """
-        low, high = self.limits
-        edge = self.patches.shape[1] // 4
-        middles = self.patches[:, edge : -edge or None, edge : -edge or None]
-        brightest = np.percentile(middles, 99, axis=(1, 2))
-        lit = np.flatnonzero(brightest > low + _DIM * (high - low))
-        return lit if len(lit) else np.arange(len(self.patches))
+        return lit(self.patches, self.limits)
+
+
+def lit(patches: npt.NDArray[Any], limits: tuple[float, float]) -> npt.NDArray[np.intp]:
+    """Indices of the patches of a cell in which it is seen; all if there is none.
+
+    Parameters
+    ----------
+    patches
+        (P, S, S), black beyond the frame.
+    limits
+        Grey levels of black and white.
+    """
+    low, high = limits
+    edge = patches.shape[1] // 4
+    middles = patches[:, edge : -edge or None, edge : -edge or None]
+    brightest = np.percentile(middles, 99, axis=(1, 2))
+    seen = np.flatnonzero(brightest > low + _DIM * (high - low))
+    return seen if len(seen) else np.arange(len(patches))
+
+
+def limits_of(patches: npt.NDArray[Any]) -> tuple[float, float]:
+    """Grey levels to show as black and white, from the darkest and the brightest pixels.
+
+    Parameters
+    ----------
+    patches
+        (P, S, S), 0 beyond the frame, which does not count.
+    """
+    low, high = np.percentile(patches[patches > 0] if patches.any() else patches, (0.5, 99.5))
+    return float(low), max(float(high), float(low) + 1)
 
 
 class Closeups:
@@ -144,12 +169,11 @@ class Closeups:
         patches = np.stack(
             [_patch(frame, y[p], x[p], self.patch_px) for p, frame in enumerate(block)]
         )
-        low, high = np.percentile(patches[patches > 0] if patches.any() else patches, (0.5, 99.5))
         if quick:
             contrast = self._curves.get(cell.id, np.full(len(patches), np.nan))
         else:
             contrast = self._contrast(block, y, x, stack, pixel)
-        return Closeup(patches, (float(low), max(float(high), low + 1)), stack.z_um, contrast)
+        return Closeup(patches, limits_of(patches), stack.z_um, contrast)
 
     def _contrast(
         self, block: npt.NDArray[Any], y: Floats, x: Floats, stack: RawStack, pixel: float

@@ -238,10 +238,16 @@ def read_session(folder: Path, raw: Sequence[Path] = ()) -> Session:
     FgafError
         A place in `raw` does not exist.
     """
+    torn = None
     if raw:
-        with suppress(FgafError):  # in use, or not to be written: the places hold for this time
-            Session.open(folder, raw).close()
-    return Session.look(folder, raw)
+        with (
+            suppress(FgafError),  # in use, or not to be written: the places hold for this time
+            Session.open(folder, raw) as written,
+        ):
+            torn = written.torn
+    session = Session.look(folder, raw)
+    session.torn = session.torn or torn
+    return session
 
 
 @dataclass(frozen=True)

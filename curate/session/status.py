@@ -107,10 +107,17 @@ class Unusable:
     found: int
     kept: int
 
-    def line(self) -> str:
-        """Format it as a line that says what to do."""
+    def line(self, say_kept: bool = True) -> str:
+        """Format it as a line that says what to do.
+
+        Parameters
+        ----------
+        say_kept
+            Whether it says how many were kept, which a blind pass must not tell.
+        """
+        kept = f" ({self.kept} kept)" if say_kept else ""
         return (
-            f"{self.source} {self.problem}: its {count(self.found, 'cell')} ({self.kept} kept) "
+            f"{self.source} {self.problem}: its {count(self.found, 'cell')}{kept} "
             "cannot be shown or exported; put the file back, or give its folder with --raw"
         )
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fgaf.curate.detection.crop import corner_of
 from fgaf.curate.session.catalogue import Picture
-from fgaf.curate.session.closeup import Closeups
+from fgaf.curate.session.closeup import Closeups, limits_of, lit
 from fgaf.curate.session.state import StackRef
 
 _log = logging.getLogger(__name__)
@@ -23,6 +23,8 @@ Grey = npt.NDArray[np.uint8]
 _MOST_PX: Final = 128
 """Largest side of a small picture; a larger patch is thinned."""
 _KEPT: Final = 4096
+_DIM: Final = 8
+"""A patch without a pixel above this part of the camera's range may be black."""
 _WAITING: Final = 400
 """Pictures that wait at most: those asked for earlier are no longer in view."""
 
@@ -146,16 +148,31 @@ class RawCut:
         self.stacks: Mapping[str, StackRef] = {}
 
     def __call__(self, picture: Picture) -> npt.NDArray[Any]:
-        """Cut it; black beyond the frame."""
-        frames = self._closeups.stack(self.stacks[picture.source]).frames
+        """Cut it; black beyond the frame.
+
+        Parameters
+        ----------
+        picture
+            What to cut. Its other planes are read only if the first is dim; of all, the first
+            counts in which the cell is seen.
+        """
+        stack = self._closeups.stack(self.stacks[picture.source])
+        patch = self._patch(stack.frames, picture.plane, picture.y, picture.x)
+        if picture.others and int(patch.max()) * _DIM < 2**stack.header.bit_depth:
+            others = (self._patch(stack.frames, *place) for place in picture.others)
+            patches = np.stack([patch, *others])
+            patch = patches[lit(patches, limits_of(patches))[0]]
+        return patch
+
+    def _patch(self, frames: Any, plane: int, y: float, x: float) -> npt.NDArray[Any]:
         side = self._closeups.patch_px
         patch = np.zeros((side, side), frames.dtype)
-        top, left = corner_of(picture.y, side), corner_of(picture.x, side)
+        top, left = corner_of(y, side), corner_of(x, side)
         bottom, right = min(top + side, frames.shape[1]), min(left + side, frames.shape[2])
         if bottom > max(top, 0) and right > max(left, 0):
-            part = frames[picture.plane, max(top, 0) : bottom, max(left, 0) : right]
-            y, x = max(-top, 0), max(-left, 0)
-            patch[y : y + part.shape[0], x : x + part.shape[1]] = part
+            part = frames[plane, max(top, 0) : bottom, max(left, 0) : right]
+            down, across = max(-top, 0), max(-left, 0)
+            patch[down : down + part.shape[0], across : across + part.shape[1]] = part
         return patch
 
     def close(self) -> None:

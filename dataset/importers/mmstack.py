@@ -122,8 +122,8 @@ class _Recording:
                 else "the recording was stopped, or a file of its set is not beside it"
             )
             raise FormatError(
-                f"{self.path} lacks plane {found.index(None)} of position {r}, time {t}; {why}, "
-                "or --take another"
+                f"{self.path} lacks plane {found.index(None) + 1} of position {r}, time {t}; {why}"
+                ", or --take another"
             )
         places = [place for place in found if place is not None]
         pages = list(read_places(self.path, places))

@@ -147,15 +147,15 @@ def _read(
     if absent:
         where = ", ".join(f"{axis} {value}" for axis, value in fixed.items())
         raise FormatError(
-            f"{folder} lacks plane {absent[0]}{f' of {where}' if where else ''}; the recording is "
-            "not complete: --take another, or record it again"
+            f"{folder} lacks z index {absent[0]}{f' of {where}' if where else ''}; the recording "
+            "is not complete: --take another, or record it again"
         )
     numbered = [z for z in values["z"] if isinstance(z, int)]
     gaps = sorted(set(range(min(numbered), max(numbered) + 1)) - set(numbered)) if numbered else []
     if gaps:
         raise FormatError(
-            f"{folder} has no image of plane {gaps[0]}, between {numbered[0]} and {numbered[-1]}; "
-            "the recording is not complete: record it again"
+            f"{folder} has no image of z index {gaps[0]}, between {numbered[0]} and {numbered[-1]}"
+            "; the recording is not complete: record it again"
         )
     images = [by_axes[key] for key in wanted]
     planes = [_plane(folder, image) for image in images]

@@ -100,7 +100,8 @@ def _stack(path: Path, file: nd2.ND2File, index: Mapping[str, int]) -> ZStack:
     for z in np.flatnonzero(~frames.any(axis=(1, 2))):
         if not _written(file, path, sequence[z], frames[z].nbytes):
             raise FormatError(
-                f"{path} has no data in plane {z}: the recording was interrupted; --take another"
+                f"{path} has no data in plane {z + 1}: the recording was interrupted; "
+                "--take another"
             )
     loop = next((loop for loop in file.experiment if loop.type == "ZStackLoop"), None)
     step = positive(loop.parameters.stepUm) if loop else None

@@ -194,7 +194,7 @@ class PlacedImage:
                 place = self.place(t, c, z)
                 if place is None:
                     raise FormatError(
-                        f"{path} lacks plane {z} of the {self.sizes['Z']} that its OME-XML "
+                        f"{path} lacks plane {z + 1} of the {self.sizes['Z']} that its OME-XML "
                         "describes; the recording is not complete: --take another, or export it "
                         "again"
                     )

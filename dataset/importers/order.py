@@ -140,9 +140,9 @@ def require_even(stack: ZStack, z_um: NDArray[np.float64], source: str) -> float
     odd = int(np.argmax(np.abs(spacing - usual)))
     if abs(spacing[odd] - usual) > _UNEVEN * usual:
         raise SettingError(
-            f"{stack.path}: planes {odd} and {odd + 1} are {spacing[odd]:g} µm apart by {source}, "
-            f"others {usual:g} µm; planes of a stack are evenly spaced, or give --step with "
-            "--ignore-metadata"
+            f"{stack.path}: planes {odd + 1} and {odd + 2} are {spacing[odd]:g} µm apart by "
+            f"{source}, others {usual:g} µm; planes of a stack are evenly spaced, or give --step "
+            "with --ignore-metadata"
         )
     index = np.arange(len(z_um))
     away = np.abs(z_um - np.polyval(np.polyfit(index, z_um, 1), index))
@@ -150,8 +150,8 @@ def require_even(stack: ZStack, z_um: NDArray[np.float64], source: str) -> float
     if away[worst] > _OFF_LINE * spacing.mean():
         shown = ", ".join(f"{z:g}" for z in z_um[:8])
         raise SettingError(
-            f"{stack.path}: its planes are unevenly spaced by {source} ({shown} µm); plane {worst} "
-            f"is {away[worst]:.2g} µm off, or give --step with --ignore-metadata"
+            f"{stack.path}: its planes are unevenly spaced by {source} ({shown} µm); plane "
+            f"{worst + 1} is {away[worst]:.2g} µm off, or give --step with --ignore-metadata"
         )
     return float(spacing.mean())
 
@@ -189,7 +189,7 @@ def _recorded(stack: ZStack) -> list[Heights]:
 
 def _steps(stack: ZStack, heights: Heights) -> NDArray[np.float64]:
     for plane, z in enumerate(heights.values):
-        require(PositionUm, z, f"{stack.path}: {heights.source} of plane {plane}")
+        require(PositionUm, z, f"{stack.path}: {heights.source} of plane {plane + 1}")
     steps: NDArray[np.float64] = np.diff(heights.values)
     if not ((steps > 0).all() or (steps < 0).all()):
         raise SettingError(

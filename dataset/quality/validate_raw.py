@@ -36,7 +36,7 @@ def _numbers(stack: RawStack) -> Iterator[Finding]:
         yield Finding(
             "z-order",
             "error",
-            f"z does not ascend at plane {some(planes)}",
+            f"z does not ascend at plane {some(planes + 1)}",
             "check the drive and take the stack again",
         )
     ids = stack.planes["frame_id"]
@@ -70,7 +70,7 @@ def _plan(stack: RawStack) -> Iterator[Finding]:
             "z-off-target",
             "warning",
             f"the drive stopped over {_OFF_STEP:g} steps from the plan at plane "
-            f"{some(np.flatnonzero(off))}",
+            f"{some(np.flatnonzero(off) + 1)}",
             "check the drive's settling and tolerance",
         )
     uneven = np.abs(np.diff(stack.planes["z_requested_um"]) - step) > _OFF_STEP * step
@@ -78,7 +78,7 @@ def _plan(stack: RawStack) -> Iterator[Finding]:
         yield Finding(
             "z-step",
             "warning",
-            f"planes are not {step:g} µm apart at plane {some(np.flatnonzero(uneven) + 1)}",
+            f"planes are not {step:g} µm apart at plane {some(np.flatnonzero(uneven) + 2)}",
             "check the step given at import",
         )
     if not header.complete or stack.n_planes != header.planned_planes:
@@ -123,14 +123,15 @@ def _pixels(stack: RawStack) -> Iterator[Finding]:
         yield Finding(
             "constant-image",
             "error",
-            f"every pixel is the same in plane {some(constant)}",
+            f"every pixel is the same in plane {some(p + 1 for p in constant)}",
             "check light, shutter and cable, and take the stack again",
         )
     if beyond:
         yield Finding(
             "bit-depth",
             "error",
-            f"counts above {full} ({stack.header.bit_depth} bit) in plane {some(beyond)}",
+            f"counts above {full} ({stack.header.bit_depth} bit) in plane "
+            f"{some(p + 1 for p in beyond)}",
             "check the camera's pixel format",
         )
     if saturated:
@@ -138,13 +139,13 @@ def _pixels(stack: RawStack) -> Iterator[Finding]:
             "saturated-image",
             "warning",
             f"more than {_SATURATED_SHARE:.0%} of the pixels are at {full} in plane "
-            f"{some(saturated)}",
+            f"{some(p + 1 for p in saturated)}",
             "lower the exposure",
         )
     if repeated:
         yield Finding(
             "repeated-plane",
             "error",
-            f"plane {some(repeated)} is the same image as the one before",
+            f"plane {some(p + 1 for p in repeated)} is the same image as the one before",
             "check that every plane is a new exposure, and take the stack again",
         )

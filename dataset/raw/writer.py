@@ -200,15 +200,15 @@ class RawWriter:
         due = self._planes[self.n_written] if self.n_written < self.n_planes else self.n_planes
         if plane != due:
             raise FgafError(
-                f"plane {plane} was given instead of plane {due}; write planes in order"
+                f"plane {plane + 1} was given instead of plane {due + 1}; write planes in order"
             )
         if frame.shape != self._shape[1:] or frame.dtype != self._dtype:
             raise FgafError(
-                f"plane {plane} is {frame.dtype}{list(frame.shape)}, "
+                f"plane {plane + 1} is {frame.dtype}{list(frame.shape)}, "
                 f"the stack {self._dtype}{list(self._shape[1:])}"
             )
         if not (np.isfinite(z_requested_um) and np.isfinite(z_measured_um)):
-            raise FgafError(f"the z position of plane {plane} is not finite; give numbers")
+            raise FgafError(f"the z position of plane {plane + 1} is not finite; give numbers")
         frame = np.ascontiguousarray(frame)
         values = {
             "z_requested_um": z_requested_um,

@@ -66,8 +66,9 @@ def write_flat(
     step_um: float = 0.5,
     shape: tuple[int, int, int] = (5, 40, 50),
     pixel_size_um: float = 0.1465,
+    frames: np.ndarray | None = None,
 ) -> Path:
-    """Write a stack without cells: grey, or noise of a seed."""
+    """Write a stack without cells: grey, or noise of a seed, or given frames of that shape."""
     header = RawHeader.new(
         step_um=step_um,
         half_range_um=step_um * (shape[0] // 2),
@@ -76,7 +77,8 @@ def write_flat(
         optics=Optics(pixel_size_um=pixel_size_um),
         sample_id="donor 1",
     )
-    frames = np.full(shape, 100, np.uint8)
+    if frames is None:
+        frames = np.full(shape, 100, np.uint8)
     if seed is not None:
         frames = np.random.default_rng(seed).integers(0, 255, shape, dtype=np.uint8)
     path.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from fgaf.base.errors import SettingError
-from fgaf.curate.detection.crop import AT_BORDER
+from fgaf.curate.detection.crop import AT_BORDER, PatchSettings
 from fgaf.curate.session.catalogue import Catalogue, Entry, Filter, Picture, listed, named
 from fgaf.curate.session.closeup import Closeups
 from fgaf.curate.session.queue import QueueSettings, queue_of
 from fgaf.curate.session.session import Session
-from fgaf.curate.session.state import AUTO, CellState, Suggested
+from fgaf.curate.session.state import AUTO, CellState, StackRef, Suggested
 from fgaf.curate.session.thumbnails import RawCut, Thumbnails
+from fgaf.dataset.raw import RawStack
 from tests.screen import on_screen
 
 REASONS = ("not a sperm", "dead")
@@ -142,6 +143,32 @@ def test_pictures_are_cut_in_a_thread_and_those_of_missing_files_say_why(session
     finally:
         thumbnails.close()
     assert thumbnails.get(outside) is None
+
+
+@pytest.mark.parametrize("dark", [range(1, 5), range(4), (0, 1, 3, 4)])
+def test_a_blind_pass_shows_cells_in_planes_where_they_are_seen(
+    tmp_path: Path, flat_stack: Callable[..., Path], dark: Sequence[int]
+) -> None:
+    frames = np.random.default_rng(0).integers(90, 200, (5, 40, 50)).astype(np.uint8)
+    frames[list(dark)] //= 100
+    path = flat_stack(tmp_path / "dark.stack.h5", frames=frames)
+    cut = RawCut(Closeups(16, 5.0))
+    with RawStack.open(path) as stack:
+        ref = StackRef.of(stack)
+    cut.stacks = {ref.fingerprint: ref}
+    with Session.create(tmp_path / "s", PatchSettings(16, 0.5, 0.5)) as session:
+        way = np.full(5, 20.0)
+        names = [f"cell{i}" for i in range(6)]
+        session.begin([ref], [CellState(n, ref.fingerprint, way, way, 5, 5, 0.9) for n in names])
+        for name, focus_um in zip(names, np.linspace(-0.5, 0.5, 6), strict=True):
+            session.decide(name, "focus", "ann", focus_um=focus_um)
+        before = Catalogue(session).of(QueueSettings(task="second"), names)
+        assert all(cut(entry.picture).max() > 89 for entry in before)
+        for name in names:
+            session.decide(name, "focus", "eve", focus_um=0.0)
+        again = Catalogue(session).of(QueueSettings(task="second"), names)
+        assert again == before, "the first label shows in a blind pass"
+    cut.close()
 
 
 @pytest.fixture
@@ -287,6 +314,12 @@ class TestBesideThePanel:
         assert {c.isVisible() for c in (gallery.status, gallery.reason, gallery.confidence)} == {
             False
         }
+        enabled = [b.isEnabled() for b in (panel._export, panel._buttons["accept"])]
+        assert enabled == [False, False]
+        assert panel._buttons["focus_here"].isEnabled()
+        panel._task.setCurrentText("label")
+        enabled = [b.isEnabled() for b in (panel._export, panel._buttons["accept"])]
+        assert enabled == [True, True]
 
     def test_closing_the_gallery_leaves_the_panel(self, panel: object, driver: ModuleType) -> None:
         driver.press(panel, "G")

@@ -148,9 +148,10 @@ def test_absolute_paths_of_old_sessions_and_of_other_systems(lab: Path, tmp_path
         ]
     told = run("status", folder, "--raw", elsewhere)
     assert "cannot be shown" not in told.output
+    done = run("export", folder, "--out", tmp_path / "d.h5", "--raw", elsewhere)
+    assert done.exit_code == 0, done.output
     with Session.look(folder) as session:
         assert session.state.problems == {}
-    assert run("export", folder, "--out", tmp_path / "d.h5").exit_code == 0
     sources = set(Archive.read(tmp_path / "d.h5").cells.source)
     assert sources == {"a.stack.h5", "b.stack.h5"}
 
@@ -259,6 +260,24 @@ def test_a_session_in_use_elsewhere_is_exported_with_raw(lab: Path, tmp_path: Pa
         done = run("export", folder, "--out", tmp_path / "d.h5", "--raw", tmp_path / "usb")
         assert done.exit_code == 0, done.output
         assert (folder / JOURNAL).read_bytes() == before
+
+
+def test_status_writes_nothing_and_export_says_which_line_was_torn(
+    lab: Path, tmp_path: Path
+) -> None:
+    folder = lab / "work" / "session"
+    (lab / "raw").rename(tmp_path / "usb")
+    with (folder / JOURNAL).open("ab") as journal:
+        journal.write(b'{"number": 99, "ti')
+    before = (folder / JOURNAL).read_bytes()
+    for command in ("status", "agreement"):
+        told = run(command, folder, "--raw", tmp_path / "usb")
+        assert told.exit_code == 0, told.output
+        assert (folder / JOURNAL).read_bytes() == before
+    done = run("export", folder, "--out", tmp_path / "d.h5", "--raw", tmp_path / "usb")
+    assert done.exit_code == 0, done.output
+    assert "of the journal was torn by a crash and does not count" in done.stderr
+    assert (folder / JOURNAL).read_bytes().startswith(before)
 
 
 def test_a_file_is_found_among_many_by_its_header(

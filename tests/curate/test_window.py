@@ -15,9 +15,8 @@ import pytest
 from click.testing import CliRunner
 from qtpy.QtCore import QPoint, QRect, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QComboBox, QPushButton
+from qtpy.QtWidgets import QApplication, QComboBox, QPushButton, QWidget
 
-from fgaf.base.errors import SettingError
 from fgaf.curate.commands.main import main
 from fgaf.curate.detection.crop import PatchSettings
 from fgaf.curate.napari.preferences import read_preferences, remember_panel
@@ -115,6 +114,9 @@ class TestInAWindow:
         driver.press(panel, "Right", "D", "Left")
         assert controller.plane == start + 1
         driver.wait(lambda: panel.viewer.dims.current_step[0] == start + 1)
+        numbers = panel._dock.field.findChildren(QWidget, "slice_label")
+        assert not any(number.isVisible() for number in numbers), "they count planes from 0"
+        assert len(numbers) >= 2
         panel.viewer.dims.set_current_step(0, 3)  # the slider leads, too
         assert controller.plane == 3
         before = controller.cell.y.copy()
@@ -461,18 +463,23 @@ def test_open_says_what_is_wrong_before_a_window_opens(
 
 
 def test_every_shortcut_has_a_key_of_its_own_and_stands_in_help_and_docs() -> None:
-    assert with_keys({}) == SHORTCUTS
+    assert with_keys({}) == (SHORTCUTS, [])
     actions = [shortcut.action for shortcut in SHORTCUTS]
     assert len(set(actions)) == len(actions)
     assert all(shortcut.words in as_html() for shortcut in SHORTCUTS)
     assert as_markdown() in (DOCS / "curation.md").read_text(encoding="utf-8")
 
 
-def test_keys_can_be_changed_and_clashes_are_refused() -> None:
-    table = {s.action: s.keys for s in with_keys({"accept": "K, Space", "unsure": ""})}
+def test_keys_can_be_changed_and_only_clashing_ones_are_refused() -> None:
+    table = {s.action: s.keys for s in with_keys({"accept": "K, Space", "unsure": ""})[0]}
     assert table["accept"] == ("K", "Space")
     assert table["unsure"] == ()
-    with pytest.raises(SettingError, match="used for accept and for unsure"):
-        with_keys({"unsure": "space"})
-    with pytest.raises(SettingError, match="did you mean accept"):
-        with_keys({"acept": "G"})
+    table, said = with_keys({"unsure": "space", "focus_down": "W", "boxes": "K", "acept": "G"})
+    assert {s.action for s in table if s not in SHORTCUTS} == {"boxes"}
+    assert len(said) == 3, "only what clashes is left out"
+    assert "did you mean accept" in said[0]
+    assert any("the key space is used for accept already: unsure keeps" in line for line in said)
+    assert any("the key W is used for focus_up already: focus_down" in line for line in said)
+    swapped, said = with_keys({"plane_down": "D", "plane_up": "A"})
+    assert [s.keys for s in swapped if s.action.startswith("plane_")][:2] == [("D",), ("A",)]
+    assert not said

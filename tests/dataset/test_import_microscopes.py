@@ -243,8 +243,8 @@ BAD = [
     Bad("ND2, cut", cut(nikon, ""), "is damaged or not a readable ND2"),
     Bad("ND2, one plane", lambda f: nikon(f, ONE[:, :1]), "not a z-stack of two or more"),
     Bad("ND2, no step", lambda f: nikon(f, step_um=0.0), "does not contain its z step"),
-    Bad("ND2, broken off", lambda f: nikon(f, absent=(4,)), "no data in plane 4"),
-    Bad("NDTiff, a z index missing", lambda f: ndtiff(f, leave_out=(2,)), "no image of plane 2"),
+    Bad("ND2, broken off", lambda f: nikon(f, absent=(4,)), "no data in plane 5"),
+    Bad("NDTiff, a z index missing", lambda f: ndtiff(f, leave_out=(2,)), "no image of z index 2"),
     Bad("NDTiff, down by its step", lambda f: ndtiff(f, summary={"z-step_um": -0.5}), "go down by"),
     Bad("Zarr 0.1", older_zarr("0.1", None), "is OME-Zarr 0.1, which has neither"),
     Bad("Zarr 0.2", older_zarr("0.2", None), "is OME-Zarr 0.2, which has neither"),
@@ -272,7 +272,7 @@ def test_a_time_point_that_is_not_whole_does_not_hinder_the_others(tmp_path: Pat
     source = ndtiff(tmp_path, PIXELS[:, :, :1], leave_out=(14,))
     whole = imported(source, tmp_path / "raw", take={"time": "0:2"})
     np.testing.assert_array_equal(whole[1].frames, PIXELS[1, :, 0])
-    with pytest.raises(FgafError, match="lacks plane 4 of time 2"):
+    with pytest.raises(FgafError, match="lacks z index 4 of time 2"):
         imported(source, tmp_path / "other", take={"time": "2"})
 
 

@@ -164,7 +164,7 @@ BAD = [
     (
         "a plane left out",
         ome((3.0, 3.5, 4.5, 5.0, 5.5), "µm", step=None),
-        ("planes 1 and 2 are 1 µm apart by OME PositionZ, others 0.5 µm",),
+        ("planes 2 and 3 are 1 µm apart by OME PositionZ, others 0.5 µm",),
     ),
     ("step of zero", ome(step=0.0), ("z step of 0 µm by OME PhysicalSizeZ makes no sense",)),
     (

@@ -192,7 +192,7 @@ LAUGHS = '<!DOCTYPE a [<!ENTITY a "ha">' + "".join(
 )
 HOSTILE = [
     ('SizeZ="5"', 'SizeZ="99999999999"', "its OME-XML declares"),
-    ('SizeZ="5"', 'SizeZ="900000"', "lacks plane 5"),
+    ('SizeZ="5"', 'SizeZ="900000"', "lacks plane 6"),
     ('PlaneCount="5"', 'PlaneCount="99999999999"', ""),
     ('IFD="0"', 'IFD="99999999999"', "is said to have more"),
     ('IFD="0"', 'IFD="-3"', "is said to have more"),

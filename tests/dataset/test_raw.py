@@ -203,7 +203,7 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="uint8 or uint16 pixels, not float32"):
         RawWriter(path, HEADER, PIXELS.shape, np.float32)  # type: ignore[arg-type]
     with RawWriter(path, HEADER, PIXELS.shape, np.uint16) as writer:
-        with pytest.raises(FgafError, match="instead of plane 0"):
+        with pytest.raises(FgafError, match="instead of plane 1"):
             writer.write(
                 1,
                 PIXELS[1],
