@@ -18,6 +18,7 @@ from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidge
 from fgaf.base.console import count
 from fgaf.base.errors import FgafError
 from fgaf.curate.napari.colours import Colours
+from fgaf.curate.napari.dock import show_step_numbers
 from fgaf.curate.napari.gallery import Gallery
 from fgaf.curate.napari.plugin import settings_of
 from fgaf.curate.napari.views import FilmStrip
@@ -126,6 +127,7 @@ class Browser(QWidget):
             self.viewer.reset_view()
         self._layer.name = name
         self.gallery.show_in_view(name)
+        show_step_numbers(self.window() or self, shown=False)  # the line below counts from 1
         unknown = np.full(len(depth), np.nan)
         closeup = Closeup(patches, settings["contrast_limits"], depth, unknown)
         middle = int(np.argmin(np.abs(depth)))

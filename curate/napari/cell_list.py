@@ -302,7 +302,8 @@ class CellDelegate(QStyledItemDelegate):
         painter.save()
         painter.setFont(self._font)
         frame = option.rect.adjusted(1, 1, -1, -1)
-        if option.state & QStyle.StateFlag.State_Selected:
+        selected = bool(option.state & QStyle.StateFlag.State_Selected)
+        if selected:
             chosen = QColor(self.colours.suggested)
             chosen.setAlpha(_CHOSEN)
             painter.fillRect(frame, chosen)
@@ -322,7 +323,11 @@ class CellDelegate(QStyledItemDelegate):
         for line, ink, elided in (
             (entry.name, self.colours.text, Qt.TextElideMode.ElideLeft),
             (f"{sign} {entry.status}".strip(), self.colours.text, Qt.TextElideMode.ElideRight),
-            (entry.reason, self.colours.faint, Qt.TextElideMode.ElideRight),
+            (
+                entry.reason,
+                self.colours.text if selected else self.colours.faint,
+                Qt.TextElideMode.ElideRight,
+            ),
         ):
             painter.setPen(ink)
             shown = painter.fontMetrics().elidedText(line, elided, text.width())

@@ -71,7 +71,7 @@ class Colours:
         dark = ground.lightness() < 128
         return cls(
             text=text,
-            faint=_between(text, ground, 0.4),
+            faint=_between(text, ground, 0.25),
             ground=ground,
             frame=QColor(given.secondary.as_hex()),
             here=text,

@@ -71,9 +71,8 @@ class Dock(QObject):
         shown
             Whether they are shown.
         """
-        if self.field is not None:
-            for number in self.field.findChildren(QWidget, "slice_label"):
-                number.setVisible(shown)
+        if self._window is not None:
+            show_step_numbers(self._window, shown)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 - Qt's name
         """Keep the share when the window is resized; take a new one from the splitter.
@@ -112,6 +111,20 @@ class Dock(QObject):
             self.show_step_numbers(True)
             self._dock = self._window = None
             self._closed()
+
+
+def show_step_numbers(window: QWidget, shown: bool) -> None:
+    """Show or hide the numbers beside napari's sliders, which count from 0.
+
+    Parameters
+    ----------
+    window
+        napari's.
+    shown
+        Whether they are shown.
+    """
+    for number in window.findChildren(QWidget, "slice_label"):
+        number.setVisible(shown)
 
 
 def give_share(dock: QDockWidget, share: float) -> None:

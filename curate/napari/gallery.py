@@ -180,7 +180,8 @@ class Gallery(QWidget):
         some = len({entry.confidence for entry in self._entries.values()}) > 1
         if not some:
             self.confidence.setCurrentIndex(0)
-        self.confidence.setVisible(some)
+        self.confidence.setHidden(not some)
+        self._arrange()
         self._fill()
 
     def renew(self, entries: Collection[Entry]) -> None:
@@ -205,6 +206,7 @@ class Gallery(QWidget):
                 self.model.put(entry, key)
             else:
                 self.model.take(entry.name)
+        self._arrange()
         if any(entry.name in chosen for entry in entries):
             self.select(chosen)
         self._tell()
@@ -324,24 +326,28 @@ class Gallery(QWidget):
         return [reject, back]
 
     def _lay_out(self) -> None:
-        top = QGridLayout()
-        top.setSpacing(4)
-        top.addWidget(self.jump, 0, 0, 1, 2)
-        top.addWidget(self.status, 1, 0)
-        top.addWidget(self.reason, 1, 1)
-        top.addWidget(self.confidence, 2, 0)
-        top.addWidget(self.sort, 2, 1)
-        top.addWidget(self.sample, 3, 0, 1, 2)
+        self._top = QGridLayout()
+        self._top.setSpacing(4)
+        self._top.addWidget(self.jump, 0, 0, 1, 2)
+        self._arrange()
         bottom = QHBoxLayout()
         for button in self._buttons:
             bottom.addWidget(button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(4)
-        layout.addLayout(top)
+        layout.addLayout(self._top)
         layout.addWidget(self.view, 1)
         layout.addLayout(bottom)
         layout.addWidget(self.line)
+
+    def _arrange(self) -> None:
+        """Put the lists that are shown in rows of two, without holes."""
+        lists = (self.status, self.reason, self.confidence, self.sample, self.sort)
+        shown = [choice for choice in lists if not choice.isHidden()]
+        for at, choice in enumerate(shown):
+            last = at == len(shown) - 1 and at % 2 == 0
+            self._top.addWidget(choice, 1 + at // 2, at % 2, 1, 2 if last else 1)
 
     def _values(self) -> tuple[tuple[Choice, Callable[[Entry], str]], ...]:
         return (
