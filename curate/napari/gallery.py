@@ -329,7 +329,8 @@ class Gallery(QWidget):
         self._top = QGridLayout()
         self._top.setSpacing(4)
         self._top.addWidget(self.jump, 0, 0, 1, 2)
-        self._arrange()
+        for choice in (self.status, self.reason, self.confidence, self.sample, self.sort):
+            self._top.addWidget(choice)
         bottom = QHBoxLayout()
         for button in self._buttons:
             bottom.addWidget(button)
@@ -343,8 +344,8 @@ class Gallery(QWidget):
 
     def _arrange(self) -> None:
         """Put the lists that are shown in rows of two, without holes."""
-        lists = (self.status, self.reason, self.confidence, self.sample, self.sort)
-        shown = [choice for choice in lists if not choice.isHidden()]
+        lists = (self.status, self.reason, self.confidence, self.sample)
+        shown = [*(choice for choice in lists if not choice.isHidden()), self.sort]
         for at, choice in enumerate(shown):
             last = at == len(shown) - 1 and at % 2 == 0
             self._top.addWidget(choice, 1 + at // 2, at % 2, 1, 2 if last else 1)

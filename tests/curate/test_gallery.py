@@ -432,6 +432,7 @@ class TestInAWindow:
     ) -> None:
         from qtpy.QtWidgets import QApplication
 
+        assert gallery.sort.isVisible()
         bar = gallery.view.verticalScrollBar()
         bar.setValue(200)
         gallery.select(["cell9", "cell12", "cell30"])
