@@ -1,4 +1,4 @@
-"""Archive to trained depth classifier: networks, training, metrics, prediction, benchmark.
+"""Archive to trained network, for depth or for heads: training, metrics, prediction, benchmark.
 
 Names are imported on first use, so that commands start fast; they are listed in ``__init__.pyi``.
 """

@@ -231,6 +231,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "heads": {
         "task": "heads",
         "backbone": "unext",
+        "shift_px": 24,
         "optimizer": "adamw",
         "weight_decay": 1e-2,
         "select": "best",
