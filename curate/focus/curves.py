@@ -5,7 +5,8 @@ and sectors of direction, and the camera's noise, seen beyond the optics' limit,
 
 The focus of a cell is that of the centre of its head. Where a cell is tilted, each part of it has
 its own focus, and the midpiece, on one side only, would draw the focus towards its own: by 0.75 µm
-per radian. So the window lies where the centre of the power in it is the centre of the head.
+per radian. So the window lies where the centre of the power in it is the centre of the head; the
+coarsest band, which sees neighbours too, has no part in this.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def measure(
         int(p): frames[p][top : top + side, left : left + side].astype(np.float64)
         for p, (top, left) in zip(known, corners[known], strict=True)
     }
-    detail = (radius >= edges[0]) & (radius < edges[-1])
+    detail = (radius >= edges[1]) & (radius < edges[-1])
     beside = _beside(crops.values(), detail, head)
     at = np.arange(side) - reach
     for p, crop in crops.items():
