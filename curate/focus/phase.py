@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -25,7 +26,7 @@ import numpy.typing as npt
 
 from fgaf.curate.detection.parabola import peak_offset
 from fgaf.curate.focus.curves import Curves
-from fgaf.curate.focus.transfer import ABERRATIONS, Transfer, transfer_of
+from fgaf.curate.focus.transfer import ABERRATIONS, transfer_of
 
 Floats = npt.NDArray[np.float64]
 _Singles = npt.NDArray[np.float32]
@@ -123,10 +124,10 @@ def fit(curves: Curves, optics: Optics) -> Fit:
     optics
         Of its stack.
     """
-    z, table = curves.z_um, _table(curves)
+    z = curves.z_um
     foci = np.arange(z[0] - _BEYOND_UM, z[-1] + _BEYOND_UM, _FINE_UM)
     found = [
-        _costs(curves, table.at((optics.condenser, aberration), z, foci), slice(None))
+        _costs(curves, _squares(curves, (optics.condenser, aberration), foci), slice(None))
         for aberration in optics.aberrations
     ]
     profiles = np.stack([costs.min(axis=1) for costs, _ in found])
@@ -160,16 +161,35 @@ def _lowest(foci: Floats, profile: Floats) -> float:
     return float(foci[at] + _FINE_UM * peak_offset(before, least, after)[0])
 
 
-def _table(curves: Curves) -> Transfer:
-    reach = int(np.ceil(curves.z_um[-1] - curves.z_um[0] + 2 * _BEYOND_UM))
-    return transfer_of(tuple(curves.frequency.tolist()), curves.cutoff_per_um, reach)
+def _squares(curves: Curves, optics: tuple[int, int] | None, foci_um: Floats) -> _Singles:
+    """`Transfer.at` for the bands and planes of a cell."""
+    frequency, z_um, foci = (
+        tuple(values.tolist()) for values in (curves.frequency, curves.z_um, foci_um)
+    )
+    return _kept_squares(frequency, curves.cutoff_per_um, z_um, optics, foci)
+
+
+@lru_cache(maxsize=len(ABERRATIONS) + 1)
+def _kept_squares(
+    frequency: tuple[float, ...],
+    cutoff_per_um: float,
+    z_um: tuple[float, ...],
+    optics: tuple[int, int] | None,
+    foci_um: tuple[float, ...],
+) -> _Singles:
+    """The same array for all cells of a stack, which have the same planes; not to be changed."""
+    reach = int(np.ceil(z_um[-1] - z_um[0] + 2 * _BEYOND_UM))
+    table = transfer_of(frequency, cutoff_per_um, reach)
+    squares = table.at(optics, np.array(z_um), np.array(foci_um))
+    squares.flags.writeable = False
+    return squares
 
 
 def _costs_of_optics(curves: Curves) -> Floats:
     """Cost of every condenser and aberration, at the best focus and angle: (C, A)."""
     z = curves.z_um
     foci = np.arange(z[0] + _COARSE_UM, z[-1], _COARSE_UM)
-    costs, _ = _costs(curves, _table(curves).at(None, z, foci), _COARSE)
+    costs, _ = _costs(curves, _squares(curves, None, foci), _COARSE)
     return np.asarray(costs.min(axis=(-2, -1)), np.float64)
 
 
