@@ -92,6 +92,10 @@ def report(contrast: Contrast) -> None:
     simulate_cells(cells=60, contrast=contrast)
     taken = time.process_time() - begin
     print(f"  simulate_cells, 60 cells x 9       {taken:7.1f} s")
+    begin = time.process_time()
+    simulate_cells(cells=60, contrast=contrast, masks=True)
+    masked = time.process_time() - begin
+    print(f"    the same with masks of heads     {masked / taken:7.2f} times")
 
 
 if __name__ == "__main__":

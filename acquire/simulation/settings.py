@@ -382,7 +382,7 @@ class SimulationSettings(SpermSettings, ScenerySettings, CameraSettings, Microsc
         Factor on the slow changes of the cells' z: 1 swims along the glass, 10 climbs and dives by
         some micrometres.
     outlines
-        Whether the truth holds the outline of each head, for masks; it takes some 4 ms a head.
+        Whether the truth holds the outline of each head, for masks.
     """
 
     seed: Seed = 0
