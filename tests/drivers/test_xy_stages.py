@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from fgaf import FgafError, SettingError
 from fgaf.acquire import (
     DeviceError,
     Devices,
+    Interrupt,
     Position,
     StackPlan,
     VelocityStage,
@@ -29,6 +30,9 @@ from fgaf.acquire import (
     record_stacks,
     stack_paths,
 )
+from fgaf.acquire.commissioning.stage_calibration import Pattern, calibrate_stage
+from fgaf.acquire.control.mosaic import mosaic
+from fgaf.acquire.control.xy_stage import XYMover
 from fgaf.dataset import RawStack
 
 StartPeer = Callable[[SerialPersonality], SerialPeer]
@@ -320,15 +324,39 @@ def test_every_fault_at_a_velocity_ends_in_a_stop_and_one_line(
             assert stands(peer)[0] < before_um[0]
 
 
+@BOTH
+def test_a_stage_is_calibrated_and_a_mosaic_of_its_fields_visited(
+    driver: str, start_peer: StartPeer, open_on: OpenOn, tmp_path: Path
+) -> None:
+    peer = start_peer(BOOKS[driver])
+    detail = (
+        "simulation.shape=[160, 240]",
+        "simulation.debris=20",
+        "simulation.motile=false",
+        "simulation.center_um=10",
+    )
+    devices = open_on(driver, peer, *LIMITS, *detail)
+    rig = load_rig("sim", (f"xy_stage.driver={driver}", *LIMITS, *detail))
+    travel = XYMover(devices, rig.xy_stage, Interrupt())
+    pattern = Pattern.of(devices, rig, travel, None)
+    found = calibrate_stage(devices, rig, travel, pattern, Interrupt())
+    assert found.pixel_size_um == pytest.approx(0.1465, rel=0.02)
+    assert found.stage == stage_of(devices).name
+    assert peer.table.position_um == pytest.approx((100, -50))
+    places = mosaic(found, devices.camera.shape, peer.table.position_um, 1, 2)
+    record(devices, tmp_path, places)
+    assert len(list(tmp_path.glob("*.stack.h5"))) == 2
+
+
 PLAN = StackPlan(0.5, 0.5, 10.0)
 PLACES = (Position("a", -300, 40), Position("b", 250, -7))
 
 
-def record(devices: Devices, folder: Path) -> None:
+def record(devices: Devices, folder: Path, places: Sequence[Position] = PLACES) -> None:
     brief = ("xy_stage.timeout_s=0.6", "stage.timeout_s=1", "stage.settle_ms=0")
     rig = load_rig("sim", (*EMPTY, *LIMITS, *brief, "stage.limits_um=[-200, 200]"))
-    paths = stack_paths(folder, name="x", positions=PLACES)
-    record_stacks(devices, rig, PLAN, paths, positions=PLACES)
+    paths = stack_paths(folder, name="x", positions=places)
+    record_stacks(devices, rig, PLAN, paths, positions=places)
 
 
 @pytest.mark.parametrize("makes", [BOOKS, FIELDS], ids=["manual", "field"])
