@@ -21,6 +21,8 @@ from fgaf.dataset.splits.groups import linked_cells
 METHODS: Final = ("person", "focus-curve", "simulation", "import")
 _SATURATED_SHARE: Final = 0.05
 _UNEVEN: Final = 3
+_SCATTER_STEPS: Final = 0.1
+"""Steps by which a drive may miss a plane."""
 _TAKE_OUT: Final = "take these cells out with `fgaf-data subset --without`"
 
 
@@ -66,7 +68,7 @@ def _labels(archive: Archive) -> Iterator[Finding]:
             f"a half range of {half:g} µm is not a multiple of the step of {step:g} µm",
             "compile the archive again",
         )
-    beyond = np.abs(depth) > half + step / 2
+    beyond = np.abs(depth) > half + (0.5 + _SCATTER_STEPS) * step
     if beyond.any():
         yield Finding(
             "depth-beyond-range",
@@ -75,7 +77,7 @@ def _labels(archive: Archive) -> Iterator[Finding]:
             f"{_ids(archive, beyond)}",
             "compile the archive again with a wider half range, or without these planes",
         )
-    off = np.abs(depth - np.rint(depth / step) * step) > 0.1 * step
+    off = np.abs(depth - np.rint(depth / step) * step) > _SCATTER_STEPS * step
     if off.any():
         yield Finding(
             "depth-off-grid",
