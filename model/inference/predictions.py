@@ -111,7 +111,7 @@ def place(value: float | None) -> str:
 
 
 def table(rows: list[Row]) -> str:
-    """Format rows as a text table; a patch that is out of range gets no depth."""
+    """Format rows as a text table, planes from 1; a patch that is out of range gets no depth."""
 
     def depth(row: Row) -> str:
         if row["in_range"] is False:
@@ -122,7 +122,7 @@ def table(rows: list[Row]) -> str:
         (
             str(row["source"]),
             str(row["cell"]),
-            str(row["plane"]),
+            str(row["plane"] + 1),
             place(row["y_px"]),
             place(row["x_px"]),
             depth(row),
