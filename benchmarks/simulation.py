@@ -61,6 +61,11 @@ def plain_stack(microscope: Microscope, cell: Swimmer) -> None:
         multislice(microscope, slices, (48, 48), float(depth), 96, PLAIN_ORDER, oversampling=1)
 
 
+def at_full_speed(time_s: float) -> tuple[float, float]:
+    """Place of a stage that moves at 5 mm/s."""
+    return 2000.0, 1000.0 + 5000.0 * time_s
+
+
 def report(contrast: Contrast) -> None:
     """Measure one contrast and print it."""
     settings = SimulationSettings(contrast=contrast, cells=20, seed=1)
@@ -81,6 +86,11 @@ def report(contrast: Contrast) -> None:
     field = seconds(lambda: scene.expose(0.0, 0.005, 1.0))
     print(f"  1920 x 1200 plane, 20 cells        {field * 1e3:7.0f} ms   (at most 500 ms)")
     print(f"    the first one, filling tables    {first * 1e3:7.0f} ms")
+    place = (2000.0, 1000.0)
+    other = seconds(lambda: scene.expose(0.0, 0.005, 1.0, place=lambda _: place), rounds=3)
+    print(f"    the same at another place        {other * 1e3:7.0f} ms   {other / field:.1f} x")
+    moved = seconds(lambda: scene.expose(0.0, 0.005, 1.0, place=at_full_speed), rounds=1)
+    print(f"    the same while the stage moves   {moved * 1e3:7.0f} ms   {moved / field:.1f} x")
     moving = []
     for k, depth in enumerate(DEPTHS):
         begin = time.process_time()
