@@ -226,7 +226,7 @@ IMAGES = [
     (lambda: ome('PhysicalSizeZ="NaN"'), (), "z step of nan µm by OME PhysicalSizeZ"),
     (lambda: ome('PhysicalSizeZ="half"'), STEP, "z step of nan µm by OME PhysicalSizeZ"),
     (lambda: ome('PhysicalSizeX="1e300"'), STEP, "size of 1e+300 µm by OME PhysicalSizeX"),
-    (lambda: ome(planes=plane("inf")), STEP, "OME PositionZ of plane 2: inf is out of bounds"),
+    (lambda: ome(planes=plane("inf")), STEP, "OME PositionZ of plane 3: inf is out of bounds"),
     (lambda: ome(objective='LensNA="INF"'), STEP, "numerical_aperture: inf is out of bounds"),
     (lambda: ome(objective='NominalMagnification="1e9"'), STEP, "magnification: 1000000000 is"),
     (lambda: imagej(spacing="nan"), (), "z step of nan µm by ImageJ spacing"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from fgaf.acquire.commands.options import set_option
-from fgaf.base.bounds import StepUm
+from fgaf.base.bounds import Overlap, StepUm, Tiles
 from fgaf.base.console import Tool, count, echo, finish
 from fgaf.base.options import PATH, Number, json_option, overwrite_option
 from fgaf.base.outputs import output_file
@@ -69,11 +69,11 @@ def calibrate_stage(
 @click.command(cls=Tool)
 @click.argument("rig_name", metavar="RIG")
 @set_option
-@click.option("--rows", type=int, required=True, help="Fields along y of the image.")
-@click.option("--columns", type=int, required=True, help="Fields along x of the image.")
+@click.option("--rows", type=Number(Tiles), required=True, help="Fields along y of the image.")
+@click.option("--columns", type=Number(Tiles), required=True, help="Fields along x of the image.")
 @click.option(
     "--overlap",
-    type=float,
+    type=Number(Overlap),
     default=0.1,
     show_default=True,
     help="Share of a field that its neighbour also shows.",

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from fgaf.acquire.control.positions import Position
 from fgaf.acquire.control.stage_map import StageMap
-from fgaf.base.bounds import Bound, require
-
-Tiles = Annotated[int, Bound(1, 1000)]
-Overlap = Annotated[float, Bound(0, 0.9)]
+from fgaf.base.bounds import Overlap, Tiles, require
 
 
 def mosaic(
