@@ -109,6 +109,6 @@ class BoxSearch:
             columns = (found.y, found.x, found.height, found.width, found.score)
             rows = zip(*(column.tolist() for column in columns), strict=True)
             boxes += [Box(y, x, height, width, score, page) for y, x, height, width, score in rows]
-            name = f"{path.name}, page {page}" if page else path.name
+            name = f"{path.name}, page {page + 1}" if page else path.name
             said += doubts(name, found.length, image.shape, Scale(pixel, self.head_um))
         return Boxes(boxes, said, in_colour)

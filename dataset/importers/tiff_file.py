@@ -268,11 +268,11 @@ def require_held(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame) -> No
     short = page.compression == tifffile.COMPRESSION.NONE and 8 * stored < bits
     if short or not all(o and n for o, n in places):
         raise FormatError(
-            f"{path} lacks a part of the pixels of page {page.index}; copy or export it again"
+            f"{path} lacks a part of the pixels of page {page.index + 1}; copy or export it again"
         )
     if page.nbytes > max(_LARGE, _MOST_PACKED * stored):
         raise FormatError(
-            f"{path} claims {page.nbytes >> 20} MB of pixels on page {page.index} and stores "
+            f"{path} claims {page.nbytes >> 20} MB of pixels on page {page.index + 1} and stores "
             f"{stored} bytes of them; export it again"
         )
 

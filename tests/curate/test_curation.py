@@ -232,6 +232,20 @@ def test_of_colour_images_the_luminance_is_searched(raw_folder: Path, tmp_path: 
     assert "convert it to 8 or 16 bit grey" in result.output
 
 
+def test_doubts_name_the_page_as_the_table_does(raw_folder: Path, tmp_path: Path) -> None:
+    field = frame_of(raw_folder, 1)
+    tifffile.imwrite(
+        tmp_path / "f.tif",
+        np.stack([field, np.full_like(field, 100), field]),
+        photometric="minisblack",
+    )
+    out = tmp_path / "a.csv"
+    result = run("detect", tmp_path / "f.tif", "--pixel-size", 0.1465, "--out", out)
+    assert "f.tif, page 2: no head" in result.stderr
+    with out.open(encoding="utf-8") as file:
+        assert {row["plane"] for row in csv.DictReader(file)} == {"1", "3"}
+
+
 @pytest.mark.parametrize("fill", [0.5, np.nan])
 def test_float_images_are_refused(fill: float, tmp_path: Path) -> None:
     Image.fromarray(np.full((40, 40), fill, dtype=np.float32)).save(tmp_path / "f.tif")

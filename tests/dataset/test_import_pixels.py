@@ -156,7 +156,7 @@ def test_a_page_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
     path = tiff(PIXELS[:1], compression="zlib")(tmp_path)
     for tag in (256, 257, 278):
         patched(path, tag, 30_000, page=0)
-    with pytest.raises(FgafError, match=r"claims 1716 MB of pixels on page 0"):
+    with pytest.raises(FgafError, match=r"claims 1716 MB of pixels on page 1"):
         read_image(path)
 
 
