@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidget
 
@@ -44,6 +44,7 @@ class Browser(QWidget):
         self.archive: Archive | None = None
         self._lifetime = ExitStack()
         self._layer: Any = None
+        self._napari_window: QWidget | None = None
         colours = Colours.of(napari_viewer.theme)
         choose = QPushButton("Open archive…")
         choose.clicked.connect(self._choose)
@@ -127,7 +128,8 @@ class Browser(QWidget):
             self.viewer.reset_view()
         self._layer.name = name
         self.gallery.show_in_view(name)
-        show_step_numbers(self.window() or self, shown=False)  # the line below counts from 1
+        self._napari_window = self.window()
+        self._number_steps(shown=False)  # the line below counts from 1
         unknown = np.full(len(depth), np.nan)
         closeup = Closeup(patches, settings["contrast_limits"], depth, unknown)
         middle = int(np.argmin(np.abs(depth)))
@@ -158,14 +160,30 @@ class Browser(QWidget):
         self._line.setText(f"wrote {path}: {count(part.n_cells, 'cell')}")
 
     def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Close the file with the widget."""
+        """Leave the viewer with the widget."""
+        self._leave()
+        super().closeEvent(event)
+
+    def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Leave the viewer when napari takes the widget out of a dock widget to close it."""
+        super().changeEvent(event)
+        taken = event is not None and event.type() == QEvent.Type.ParentChange
+        if taken and self.parentWidget() is None:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Close the file, and leave the viewer as it was; may be called again."""
         self.viewer.dims.events.current_step.disconnect(self._slid)
         self.viewer.events.theme.disconnect(self._themed)
         if self._layer is not None and self._layer in self.viewer.layers:
             self.viewer.layers.remove(self._layer)
+        self._number_steps(shown=True)
         self.gallery.show_pictures(None)
         self._lifetime.close()
-        super().closeEvent(event)
+
+    def _number_steps(self, shown: bool) -> None:
+        if self._napari_window is not None:
+            show_step_numbers(self._napari_window, shown)
 
     def _choose(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Dataset archive", "", "*.h5")

@@ -251,6 +251,28 @@ def test_an_archive_is_browsed_by_its_pictures(many: Path, tmp_path: Path) -> No
         viewer.close()
 
 
+@needs_screen
+def test_the_closed_browser_leaves_the_viewer_as_it_was(many: Path) -> None:
+    import napari
+    from qtpy.QtWidgets import QApplication, QWidget
+
+    viewer = napari.Viewer(show=True)
+    try:
+        viewer.add_image(np.zeros((5, 20, 20)), name="mine")
+        dock, browser = viewer.window.add_plugin_dock_widget("fgaf", "Browse a dataset archive")
+        QApplication.processEvents()
+        numbers = dock.window().findChildren(QWidget, "slice_label")
+        assert any(number.isVisible() for number in numbers)
+        browser.open(many)
+        assert not any(number.isVisible() for number in numbers)
+        dock.destroyOnClose()  # as its cross does
+        assert any(number.isVisible() for number in numbers)
+        assert [layer.name for layer in viewer.layers] == ["mine"]
+        assert not browser.archive.images  # the file is closed
+    finally:
+        viewer.close()
+
+
 def test_an_archive_whose_cells_have_other_depths_opens_patch_by_patch(many: Path) -> None:
     archive = take_rows(Archive.read(many), np.arange(1, 36))
     captions, (images, settings, _) = read_layers(
