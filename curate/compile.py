@@ -10,14 +10,24 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from fgaf.base.console import count
 from fgaf.base.errors import FgafError, FormatError
-from fgaf.curate.detection.crop import AT_BORDER, OFF_STACK, crops, fits, planes_round, stride_of
+from fgaf.base.inputs import parse_json
+from fgaf.curate.detection.crop import (
+    AT_BORDER,
+    OFF_STACK,
+    corner_of,
+    crops,
+    fits,
+    planes_round,
+    stride_of,
+)
+from fgaf.curate.session.masks import nearest_mask, paint, shift
 from fgaf.curate.session.places import problem_of
 from fgaf.curate.session.state import AUTO, CellState, Decision, StackRef, State
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive, ArchiveHeader, Cells
@@ -30,6 +40,10 @@ from fgaf.dataset.storage.outlines import fill
 from fgaf.dataset.truth import CellTruth, StackTruth
 
 Kept = tuple[CellState, Decision]
+_MISSING: Final = "cells_left_out"
+_UNMASKED: Final = "cells_without_mask_left_out"
+_LEFT_OUT: Final = {_MISSING: "of missing raw files", _UNMASKED: "without a mask"}
+"""Facts of the history, in words."""
 
 
 def compile_archive(
@@ -39,6 +53,7 @@ def compile_archive(
     fractions: tuple[float, float, float] = DEFAULT_FRACTIONS,
     created_utc: str | None = None,
     leave_out_missing: bool = False,
+    only_masked: bool = False,
     progress: Callable[[list[str]], Iterable[str]] = iter,
     **texts: str,
 ) -> Archive:
@@ -55,6 +70,9 @@ def compile_archive(
     leave_out_missing
         Leave out the cells of raw files that are missing, changed or damaged; the archive's history
         says how many, and of which files.
+    only_masked
+        Leave out the cells without a mask of their head; the history says how many. Otherwise the
+        archive has masks if every cell has one.
     progress
         Wraps the list of stacks.
     **texts
@@ -63,8 +81,8 @@ def compile_archive(
     Raises
     ------
     FgafError
-        No cell is kept, a cell cannot be cropped, the stacks do not match, or a raw file cannot be
-        used.
+        No cell is kept, or none with a mask; a cell cannot be cropped, the stacks do not match, or
+        a raw file or a mask cannot be used.
     """
     kept = state.kept()
     if not kept:
@@ -77,9 +95,16 @@ def compile_archive(
     left_out = _unusable(state, by_stack, leave_out_missing)
     cells_left_out = sum(len(by_stack.pop(fingerprint)) for fingerprint in left_out)
     parts = [
-        _part(state, state.stacks[fingerprint], by_stack[fingerprint])
+        _part(state, state.stacks[fingerprint], by_stack[fingerprint], only_masked)
         for fingerprint in progress([f for f in state.stacks if f in by_stack])
     ]
+    without_mask = sum(map(len, by_stack.values())) - sum(len(part.rows) for part in parts)
+    parts = [part for part in parts if part.rows]
+    if not parts:
+        raise FgafError(
+            f"none of {count(without_mask, 'kept cell')} has a mask; draw masks in the window of "
+            "fgaf-curate open, or export without --masks"
+        )
     _require_alike(parts)
 
     cells = Cells.from_rows([row for part in parts for row in part.rows])
@@ -97,7 +122,10 @@ def compile_archive(
         cells, joined["center_y"], joined["center_x"], cell, patch, fractions, seed=split_seed
     )
     created_utc = created_utc or max(
-        cell.decision.time_utc for cell in state.cells.values() if cell.decision is not None
+        made.time_utc
+        for cell in state.cells.values()
+        for made in (cell.decision, *cell.masks.values())
+        if made is not None
     )
     header = ArchiveHeader.new(
         step_um=state.settings.step_um,
@@ -116,15 +144,42 @@ def compile_archive(
         splits={DEFAULT_SPLIT: split.sides},
         **joined,
     )
-    if not left_out:
-        return archive
-    return recorded(
-        archive,
-        "export",
-        utc=created_utc,
-        cells_left_out=cells_left_out,
-        source_sha256_left_out=left_out,
-    )
+    omitted: dict[str, Any] = {}
+    if left_out:
+        omitted |= {_MISSING: cells_left_out, "source_sha256_left_out": left_out}
+    if without_mask:
+        omitted |= {_UNMASKED: without_mask}
+    return recorded(archive, "export", utc=created_utc, **omitted) if omitted else archive
+
+
+def compiled_line(state: State, archive: Archive) -> str:
+    """Say in one line what an archive that was just compiled holds, and what it lacks.
+
+    Parameters
+    ----------
+    state
+        The state of the journal.
+    archive
+        What was compiled from it.
+    """
+    kept = state.kept()
+    step = parse_json(archive.history[-1].encode()) if archive.history else {}
+    drawn = sum(bool(cell.masks) for cell, _ in kept)
+    masks = ", with masks" if archive.masks is not None else ""
+    parts = [
+        f"{count(archive.n_cells, 'cell')} x {count(archive.n_classes, 'depth')}{masks}",
+        *(
+            f"left out {count(step[fact], 'kept cell')} {why}"
+            for fact, why in _LEFT_OUT.items()
+            if fact in step
+        ),
+    ]
+    if drawn and archive.masks is None:
+        parts.append(
+            f"without masks, as only {drawn} of {count(len(kept), 'kept cell')} have one; --masks "
+            "exports these alone"
+        )
+    return "; ".join(parts)
 
 
 def _unusable(state: State, by_stack: dict[str, list[Kept]], leave_out_missing: bool) -> list[str]:
@@ -193,13 +248,16 @@ def _of_all(of_cells: list[npt.NDArray[Any] | None]) -> npt.NDArray[Any] | None:
     return np.concatenate(known) if len(known) == len(of_cells) else None
 
 
-def _part(state: State, ref: StackRef, kept: list[Kept]) -> _Part:
+def _part(state: State, ref: StackRef, kept: list[Kept], only_masked: bool) -> _Part:
     settings = state.settings
     with RawStack.open(Path(ref.path), whole=True) as stack:
         z = stack.z_um
         stride = stride_of(settings, stack.header.step_um, stack.path.name)
         truth = _truth_of(stack, ref)
         part = _Part(stack.header.optics, stack.path.name)
+        drawn = [
+            cell for cell in state.cells.values() if cell.stack == ref.fingerprint and cell.masks
+        ]
         for cell, decision in kept:
             focus = decision.focus_um
             if focus is None:
@@ -211,11 +269,16 @@ def _part(state: State, ref: StackRef, kept: list[Kept]) -> _Part:
                 raise FgafError(f"cell {cell.id}: {AT_BORDER}; reject it or take a smaller --patch")
             center_y = np.array([round(float(cell.y[p])) for p in planes], dtype=np.int32)
             center_x = np.array([round(float(cell.x[p])) for p in planes], dtype=np.int32)
+            masks = _true_masks(truth, planes, center_y, center_x, settings.patch_px)
+            if cell.masks:
+                masks = _drawn_masks(masks, drawn, cell, planes, settings.patch_px, state.folder)
+            if only_masked and masks is None:
+                continue
             frames = {int(p): stack.frames[int(p)] for p in planes}
             part.add(
                 _row(ref, cell, decision, focus, int(np.argmin(np.abs(z - focus)))),
                 _true_depths(truth, planes, center_y, center_x, z, settings.patch_px),
-                _true_masks(truth, planes, center_y, center_x, settings.patch_px),
+                masks,
                 images=crops(frames, cell.y, cell.x, planes, settings.patch_px),
                 depth_um=z[planes] - focus,
                 plane=planes.astype(np.int32),
@@ -298,6 +361,28 @@ def _true_masks(
             if cell.outline_px:
                 outline = np.array(cell.outline_px) - corner
                 fill(mask, outline, OWN_HEAD if cell is own else OTHER_HEAD)
+    return masks
+
+
+def _drawn_masks(
+    true: npt.NDArray[np.uint8] | None,
+    drawn: Sequence[CellState],
+    own: CellState,
+    planes: npt.NDArray[np.intp],
+    patch_px: int,
+    folder: Path,
+) -> npt.NDArray[np.uint8]:
+    """Masks (P, S, S) as people drew them; other heads that are known from a truth stay."""
+    masks = np.zeros((len(planes), patch_px, patch_px), np.uint8)
+    if true is not None:
+        masks[true == OTHER_HEAD] = OTHER_HEAD
+    for mask, plane in zip(masks, planes.tolist(), strict=True):
+        corner = [corner_of(float(way[plane]), patch_px) for way in (own.y, own.x)]
+        for cell in sorted(drawn, key=lambda each: each is own):  # its own head lies on top
+            if (head := nearest_mask(cell.masks, plane)) is not None:
+                dy, dx = shift(cell.y, cell.x, head.plane, plane)
+                place = (head.top + dy - corner[0], head.left + dx - corner[1])
+                paint(mask, folder, head, place, OWN_HEAD if cell is own else OTHER_HEAD)
     return masks
 
 

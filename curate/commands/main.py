@@ -459,6 +459,12 @@ def _window() -> ModuleType:
     is_flag=True,
     help="Leave out the cells of raw files that are missing or changed; the history says so.",
 )
+@click.option(
+    "--masks",
+    "only_masked",
+    is_flag=True,
+    help="Leave out the cells without a mask of their head, so that the archive has masks.",
+)
 @overwrite_option
 @json_option
 def export_command(
@@ -467,12 +473,13 @@ def export_command(
     split_seed: int,
     places: tuple[Path, ...],
     leave_out_missing: bool,
+    only_masked: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Compile the kept cells of a session into an archive."""
+    """Compile the kept cells of a session into an archive, with masks if each cell has one."""
     from fgaf.base.files import require_new
-    from fgaf.curate.compile import compile_archive
+    from fgaf.curate.compile import compile_archive, compiled_line
     from fgaf.curate.session.finding import read_session
     from fgaf.dataset.archive import write_archive
 
@@ -485,16 +492,20 @@ def export_command(
         read.state,
         split_seed=split_seed,
         leave_out_missing=leave_out_missing,
+        only_masked=only_masked,
         progress=bar("compile"),
     )
     write_archive(out, archive, overwrite, bar("writing"))
     left_out = len(read.state.kept()) - archive.n_cells
-    size = f"{count(archive.n_cells, 'cell')} x {count(archive.n_classes, 'depth')}"
-    also = f"; left out {count(left_out, 'kept cell')} of missing raw files" if left_out else ""
     finish(
-        f"wrote {out}: {size}{also}",
-        ["fgaf-train", out],
-        {"path": str(out), "cells": archive.n_cells, "cells_left_out": left_out},
+        f"wrote {out}: {compiled_line(read.state, archive)}",
+        ["fgaf-train", out, *(["--task", "heads"] if only_masked else [])],
+        {
+            "path": str(out),
+            "cells": archive.n_cells,
+            "cells_left_out": left_out,
+            "masks": archive.masks is not None,
+        },
         as_json,
     )
 

@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 
 from fgaf.base.console import count
 from fgaf.base.errors import FgafError
-from fgaf.curate.compile import compile_archive
+from fgaf.curate.compile import compile_archive, compiled_line
 from fgaf.curate.napari.caption import Lines, ending, facts, legend, title
 from fgaf.curate.napari.cells import Cells
 from fgaf.curate.napari.colours import Colours
@@ -253,7 +253,7 @@ class Panel(QWidget):
         """
         archive = compile_archive(self.session.state, leave_out_missing=leave_out_missing)
         write_archive(path, archive, overwrite)
-        self.say(f"wrote {path}: {count(archive.n_cells, 'cell')} x {archive.n_classes} depths")
+        self.say(f"wrote {path}: {compiled_line(self.session.state, archive)}")
 
     def shut(self) -> None:
         """End as when the window is closed, and remove the layers; may be called again."""

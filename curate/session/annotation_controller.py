@@ -21,6 +21,7 @@ from fgaf.base.errors import FgafError
 from fgaf.curate.session.closeup import Closeups
 from fgaf.curate.session.journal import Record
 from fgaf.curate.session.manual_cell import cell_at
+from fgaf.curate.session.masks import nearest_mask, paint, shift
 from fgaf.curate.session.queue import QueueSettings, is_done, neutral_plane, queue_of
 from fgaf.curate.session.session import Session, decision_of
 from fgaf.curate.session.state import (
@@ -330,6 +331,38 @@ class AnnotationController:
         self.session.nudge(cell.id, dy, dx, self.annotator, plane)
         return f"moved in plane {plane + 1}"
 
+    def mask(self, shape: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
+        """The mask of the head that counts in the plane in view; None without any.
+
+        Parameters
+        ----------
+        shape
+            (Y, X) of the frame, and of the mask.
+        """
+        cell = self.cell
+        if cell is None or (drawn := nearest_mask(cell.masks, self.plane)) is None:
+            return None
+        dy, dx = shift(cell.y, cell.x, drawn.plane, self.plane)
+        frame = np.zeros(shape, np.bool_)
+        paint(frame, self.session.folder, drawn, (drawn.top + dy, drawn.left + dx))
+        return frame
+
+    def draw(self, mask: npt.NDArray[np.bool_], plane: int) -> str:
+        """Store the mask of the cell's head in a plane; an empty one takes it away.
+
+        Parameters
+        ----------
+        mask
+            (Y, X) of the frame, true on the head.
+        plane
+            Number of the plane in which it was drawn.
+        """
+        self._touch()
+        name = self._name()
+        self._require_usable(name)
+        self.session.draw(name, plane, mask, self.annotator)
+        return f"{name}: mask of plane {plane + 1} {'stored' if mask.any() else 'taken away'}"
+
     def add(self, y: float, x: float, fingerprint: str | None = None) -> str:
         """Add the cell at a position of a stack (by default that of the current cell), and show it.
 
@@ -449,6 +482,7 @@ class AnnotationController:
             "decision": first.get("verdict"),
             "reopen": "reopening",
             "nudge": "move",
+            "mask": "mask",
             "cell": "added cell",
         }
         what = name if len(records) == 1 else count(len(records), "cell")

@@ -9,7 +9,7 @@ from typing import Final
 
 from fgaf.curate.session.journal import Record
 
-ACTIONS: Final = ("decision", "reopen", "nudge", "cell")
+ACTIONS: Final = ("decision", "reopen", "nudge", "mask", "cell")
 """Kinds of records that a person makes, and can undo."""
 
 

@@ -16,6 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final, Self, TypedDict, Unpack
 
+import numpy as np
+import numpy.typing as npt
+
 from fgaf.base.errors import ExistsError, FgafError
 from fgaf.base.files import make_folder, require_new
 from fgaf.curate.detection.crop import PatchSettings
@@ -30,6 +33,7 @@ from fgaf.curate.session.journal import (
     read_journal,
     set_aside,
 )
+from fgaf.curate.session.masks import box_of, write_mask
 from fgaf.curate.session.places import beside, file_name, find_files, problem_of
 from fgaf.curate.session.state import (
     CellState,
@@ -48,7 +52,7 @@ from fgaf.curate.session.state import (
 )
 from fgaf.dataset.storage.header import software
 
-_ON_A_CELL: Final = ("decision", "reopen", "nudge", "suggestion")
+_ON_A_CELL: Final = ("decision", "reopen", "nudge", "mask", "suggestion")
 """Kinds of records that change one cell."""
 
 
@@ -400,12 +404,51 @@ class Session:
         FgafError
             No such cell or plane.
         """
-        planes = len(self._require(cell).y)
-        if plane is not None and not 0 <= plane < planes:
-            raise FgafError(f"cell {cell!r} has no plane {plane + 1}: there are {planes}")
+        about = self._require(cell)
+        if plane is not None:
+            self._require_plane(about, plane)
         record: Record = {"record": "nudge", "cell": cell, "plane": plane}
         record |= {"dy": round(dy, 2), "dx": round(dx, 2), "annotator": annotator}
         return self._append([record])[0]
+
+    def draw(self, cell: str, plane: int, mask: npt.NDArray[np.bool_], annotator: str) -> int:
+        """Store the mask of a cell's head in one plane; both are on disk when this returns.
+
+        Parameters
+        ----------
+        cell
+            Name of the cell.
+        plane
+            Number of the plane in which it was drawn.
+        mask
+            (Y, X) of the frame, true on the head. An empty one takes the plane's own mask away.
+        annotator
+            Who draws it.
+
+        Returns
+        -------
+        The record's number.
+
+        Raises
+        ------
+        FgafError
+            No such cell or plane, a mask of another size, an empty one where there is none to take
+            away, or the session cannot be written.
+        """
+        about = self._require(cell)
+        self._require_plane(about, plane)
+        frame = self.state.stacks[about.stack].shape
+        if frame != (0, 0) and mask.shape != frame:
+            raise FgafError(f"the mask is {mask.shape}, a frame {frame}: draw it on the frame")
+        record: Record = {"record": "mask", "cell": cell, "plane": plane, "annotator": annotator}
+        if not mask.any() and plane in about.masks:
+            return self._append([record | {"sha256": ""}])[0]
+        self._require_writable()
+        rows, columns = box_of(mask)
+        drawn = mask[rows, columns]
+        record |= {"top": int(rows.start), "left": int(columns.start)}
+        record |= {"height": drawn.shape[0], "width": drawn.shape[1]}
+        return self._append([record | {"sha256": write_mask(self.folder, drawn)}])[0]
 
     def undo(self, number: int, annotator: str) -> int:
         """Undo a record by its number; undoing an undo is a redo.
@@ -469,14 +512,18 @@ class Session:
             return list(records)
         return [record | {"step": int(self.records[-1]["number"]) + 1} for record in records]
 
-    def _append(self, records: Iterable[Record]) -> list[int]:
+    def _require_writable(self) -> Journal:
         if self._journal is None:
             raise FgafError(
                 f"{self.folder} is open for reading only, because of --read-only or because it is "
                 "open in another window; close that window and open this session again"
             )
+        return self._journal
+
+    def _append(self, records: Iterable[Record]) -> list[int]:
+        journal = self._require_writable()
         state = self.state if self.records else None
-        numbered = self._journal.append(records)
+        numbered = journal.append(records)
         self._state = state
         undone = [self._origin(record) for record in numbered if record["record"] == "undo"]
         if state is None or any(record["record"] == "cell" for record in undone):
@@ -508,6 +555,10 @@ class Session:
 
     def _require(self, cell: str) -> CellState:
         return _cell_of(self.state, cell)
+
+    def _require_plane(self, cell: CellState, plane: int) -> None:
+        if not 0 <= plane < len(cell.y):
+            raise FgafError(f"cell {cell.id!r} has no plane {plane + 1}: there are {len(cell.y)}")
 
 
 def _cell_of(state: State, cell: str) -> CellState:

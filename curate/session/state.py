@@ -13,6 +13,8 @@ Records, in the order they may appear:
 ``decision``    accept, focus (set by hand), reject (with a reason) or unsure; by whom, for what
                 purpose, what was suggested to them, and how long they took
 ``reopen``      takes back the decisions on a cell, of whomever; it waits for a decision again
+``mask``        the head as drawn in one plane: a picture in the folder `masks`, and its corner in
+                the frame; an empty `sha256` takes the mask of that plane away
 ``undo``        takes back the record `of`; undoing an undo is a redo
 ``repair``      the line before was torn by a crash, and does not count
 
@@ -33,6 +35,7 @@ from fgaf.curate.detection.crop import AT_BORDER, OFF_STACK, PatchSettings, fits
 from fgaf.curate.detection.scale import HEAD_UM, Floats
 from fgaf.curate.session.history import History
 from fgaf.curate.session.journal import JOURNAL, Record
+from fgaf.curate.session.masks import Mask
 from fgaf.curate.session.places import file_name, place_of, read_path, written_path
 from fgaf.dataset.raw import SUFFIX, RawStack
 
@@ -52,6 +55,7 @@ _KINDS: Final = (
     "nudge",
     "decision",
     "reopen",
+    "mask",
     "undo",
     "repair",
 )
@@ -164,6 +168,7 @@ class Decision:
 
 _SUGGESTED: Final = tuple(field.name for field in fields(Suggested))
 _DECIDED: Final = frozenset(field.name for field in fields(Decision))
+_DRAWN: Final = tuple(field.name for field in fields(Mask))
 
 
 @dataclass
@@ -180,6 +185,8 @@ class CellState:
         The latest decision of each purpose.
     added_by
         Who added it by hand; empty for a cell that was found.
+    masks
+        Of its head, by the plane in which they were drawn.
     """
 
     id: str
@@ -195,6 +202,7 @@ class CellState:
     second: Decision | None = None
     review: Decision | None = None
     added_by: str = ""
+    masks: dict[int, Mask] = field(default_factory=dict)
 
     @property
     def decision(self) -> Decision | None:
@@ -411,7 +419,7 @@ def apply(state: State, record: Record) -> None:
     elif kind == "cell":
         cells = state.cells if record["stack"] in state.stacks else state.pending
         cells[record["cell"]] = _cell(record)
-    elif kind in ("suggestion", "decision", "reopen", "nudge"):
+    elif kind in ("suggestion", "decision", "reopen", "nudge", "mask"):
         name = record["cell"]
         cell = state.cells.get(name) or state.pending.get(name)
         if cell is not None:  # else the cell was added by hand and undone
@@ -521,6 +529,11 @@ def _apply_to_cell(cell: CellState, record: Record) -> None:
         setattr(cell, record["purpose"], None)
         if record["purpose"] == "label":  # else the review would still count
             cell.review = None
+    elif record["record"] == "mask":
+        if record["sha256"]:
+            cell.masks[record["plane"]] = Mask(**{name: record[name] for name in _DRAWN})
+        else:
+            cell.masks.pop(record["plane"], None)
     else:
         decision = Decision(**{k: v for k, v in record.items() if k in _DECIDED})
         if decision.purpose not in get_args(Purpose):

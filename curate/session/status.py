@@ -36,6 +36,8 @@ class Status:
         Share of the labels kept by people that equal the suggestion.
     seconds
         Median time of a person per cell; NaN where unknown.
+    masks
+        Kept cells with a mask of their head.
     """
 
     stacks: int
@@ -56,6 +58,7 @@ class Status:
     disagreements: int
     reviewed: int
     unusable: list[Unusable]
+    masks: int
 
     @property
     def ready(self) -> bool:
@@ -69,6 +72,8 @@ class Status:
             f"{self.labelled} labelled by a person, {self.left} to do{self._not_to_do()}",
             f"{self.kept} kept, {self.unsure} unsure, {_reasons(self.rejected)}",
         ]
+        if self.masks:
+            lines.append(f"{count(self.masks, 'kept cell')} with a mask of the head")
         lines += [file.line() for file in self.unusable]
         if self.annotators:
             lines.append(f"decided by {_listed(self.annotators)}")
@@ -181,6 +186,7 @@ def status(state: State) -> Status:
         disagreements=len(differing),
         reviewed=sum(state.cells[name].reviewed for name in differing),
         unusable=unusable_files(state),
+        masks=sum(bool(cell.masks) for cell, _ in kept),
     )
 
 

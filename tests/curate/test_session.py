@@ -68,15 +68,15 @@ def test_what_is_kept_up_to_date_is_what_a_new_reading_gives(session: Session) -
                     controller.redo,
                     lambda: controller.reopen(["one", "two"]),  # noqa: B023 - called at once
                     lambda: controller.nudge(1, 2, every=True),  # noqa: B023
+                    lambda: controller.draw(np.ones((40, 50), np.bool_), draw.randrange(5)),  # noqa: B023
                     lambda: session.undo(draw.choice(undos or [1]), "ann"),  # noqa: B023
                 ]
             )()
         again = read_state(session.records).cells
         for name, cell in session.state.cells.items():
-            assert (cell.decision, cell.y.tolist()) == (
-                again[name].decision,
-                again[name].y.tolist(),
-            )
+            read = again[name]
+            assert (cell.decision, cell.masks) == (read.decision, read.masks)
+            assert cell.y.tolist() == read.y.tolist()
         assert controller.left == AnnotationController(session, "eve").left
         assert catalogue.of(queue, []) == Catalogue(session).of(queue, [])
 
