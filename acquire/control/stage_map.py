@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from fgaf.acquire.drivers.simulated_xy_stage import SimulatedXYStage, XYStageOptions
 from fgaf.acquire.rig import BUILT_IN, Rig
 from fgaf.acquire.tables import Table, parse_table
 from fgaf.base.bounds import AnyCount, Bound
@@ -152,3 +153,53 @@ def read_stage_map(path: Path, rig: Rig) -> StageMap:
             f"measured; {again} anew"
         )
     return stage_map
+
+
+def stage_map_of(rig_name: str | Path, rig: Rig, path: Path | None = None) -> StageMap:
+    """Read the map of a rig; a simulated stage that was not measured has its own.
+
+    Parameters
+    ----------
+    rig_name
+        Name or file of the rig.
+    rig
+        The rig.
+    path
+        The map's file; by default `stage_map_path`.
+
+    Raises
+    ------
+    SettingError
+        See `read_stage_map`.
+    """
+    found = path or stage_map_path(rig_name)
+    if path is None and not found.is_file() and (own := simulated_stage_map(rig)) is not None:
+        return own
+    return read_stage_map(found, rig)
+
+
+def simulated_stage_map(rig: Rig) -> StageMap | None:
+    """Map of a simulated stage under a simulated camera, from its settings; None for others.
+
+    Parameters
+    ----------
+    rig
+        The rig.
+    """
+    stage, pixel_um = rig.xy_stage, rig.optics.pixel_size_um
+    if stage is None or pixel_um is None:
+        return None
+    if {rig.camera.driver, stage.driver or rig.stage.driver} != {"simulated"}:
+        return None
+    options = parse_table(XYStageOptions, stage.options, "xy_stage.options")
+    (xx, xy), (yx, yy) = options.turn
+    return StageMap(
+        created="",
+        x_px_per_um=(-xx / pixel_um, -xy / pixel_um),
+        y_px_per_um=(-yx / pixel_um, -yy / pixel_um),
+        residual_px=0.0,
+        moves=0,
+        stage=SimulatedXYStage.name,
+        camera=rig.camera.driver,
+        rig=settings_of(rig),
+    )

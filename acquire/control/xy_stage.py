@@ -27,6 +27,11 @@ class XYMover:
     interrupt
         Checked in every wait, but not on the way back.
 
+    Attributes
+    ----------
+    stage, clock, settings
+        The device, the clock of its waits, and its table in the rig.
+
     Raises
     ------
     SettingError
@@ -39,10 +44,9 @@ class XYMover:
         stage = devices.xy_stage
         if stage is None or settings is None:
             raise SettingError(
-                "the rig does not move in x and y: add the table [xy_stage] of its x/y stage, or "
-                "do not give --positions"
+                "the rig does not move in x and y: add the table [xy_stage] of its x/y stage"
             )
-        self._stage, self._settings, self._clock = stage, settings, devices.clock
+        self.stage, self.settings, self.clock = stage, settings, devices.clock
         axes = Axes(
             "the x/y stage",
             go=lambda place: stage.move_xy_to(*place),
@@ -57,7 +61,7 @@ class XYMover:
     @property
     def name(self) -> str:
         """Name of the stage."""
-        return self._stage.name
+        return self.stage.name
 
     @property
     def limits_um(self) -> LimitsXY:
@@ -68,13 +72,13 @@ class XYMover:
         SettingError
             Neither has limits.
         """
-        wanted = self._settings.limits_xy_um
+        wanted = self.settings.limits_xy_um
         found = []
-        for axis, own, rig in zip("xy", self._stage.limits_xy_um, wanted, strict=True):
+        for axis, own, rig in zip("xy", self.stage.limits_xy_um, wanted, strict=True):
             low, high = max(rig[0], own[0]), min(rig[1], own[1])
             if not (math.isfinite(low) and math.isfinite(high)):
                 raise SettingError(
-                    f"{self._stage.name} has no limits of its own in {axis}: set "
+                    f"{self.stage.name} has no limits of its own in {axis}: set "
                     f"xy_stage.{axis}_limits_um in the rig"
                 )
             found.append((low, high))
@@ -89,6 +93,22 @@ class XYMover:
             There is no answer, or it is not a number.
         """
         return self._mover.read()
+
+    def check_here(self) -> None:
+        """Refuse to start when the stage is outside its limits.
+
+        Raises
+        ------
+        SettingError
+            It is.
+        """
+        spare_um = self.settings.tolerance_um
+        for axis, at, (low, high) in zip("xy", self.position_um(), self.limits_um, strict=True):
+            if not low - spare_um <= at <= high + spare_um:
+                raise SettingError(
+                    f"{self.stage.name} is at {axis} = {at:.1f} µm, outside its limits {low:g} to "
+                    f"{high:g} µm; move it inside or correct xy_stage.{axis}_limits_um"
+                )
 
     def check(self, positions: Sequence[Position]) -> None:
         """Refuse a list with positions that this stage cannot reach, before anything moves.
@@ -178,15 +198,15 @@ class XYMover:
         DeviceError
             It is not where it was last read, or does not move as commanded; it was stopped.
         """
-        stage, mover = self._stage, self._mover
+        stage, mover = self.stage, self._mover
         if not isinstance(stage, VelocityStage):
             raise SettingError(f"{stage.name} moves to positions only, not at a velocity")
-        start, begun_ns = mover.confirm(), self._clock.now_ns()
+        start, begun_ns = mover.confirm(), self.clock.now_ns()
         try:
             while self._since_s(begun_ns) < seconds:
                 mover.interrupt.check()
                 stage.move_xy_at(*velocity_um_s)
-                self._clock.sleep(self._settings.poll_ms / 1e3)
+                self.clock.sleep(self.settings.poll_ms / 1e3)
             stage.move_xy_at(0.0, 0.0)
         except InterruptError:
             stage.stop()
@@ -198,19 +218,31 @@ class XYMover:
             raise
         held_s = self._since_s(begun_ns)
         while mover.moving():
-            if self._since_s(begun_ns) > seconds + self._settings.timeout_s:
+            if self._since_s(begun_ns) > seconds + self.settings.timeout_s:
                 stage.stop()
                 raise DeviceError(f"{stage.name} does not stop after a velocity; switch it off")
-            self._clock.sleep(self._settings.poll_ms / 1e3)
+            self.clock.sleep(self.settings.poll_ms / 1e3)
         here = mover.read()
         mover.accept(here)
         return tuple(end - at for end, at in zip(here, start, strict=True)), held_s
 
     def _since_s(self, begun_ns: int) -> float:
-        return (self._clock.now_ns() - begun_ns) / 1e9
+        return (self.clock.now_ns() - begun_ns) / 1e9
+
+    def send(self, place: Place, seen: Place | None = None) -> None:
+        """Start a move from a confirmed position and return at once; see `Mover.send`.
+
+        Parameters
+        ----------
+        place
+            Where to, x and y in µm.
+        seen
+            Its position, if it was just read.
+        """
+        self._mover.send(place, seen=seen)
 
     def _arrive(self, place: Place) -> Place:
-        return self._mover.arrive(place, self._settings.tolerance_um)
+        return self._mover.arrive(place, self.settings.tolerance_um)
 
     def _fate(self, start: Place) -> str:
         return self._bring_back(start) or f"x, y are back at {shown(start)}"

@@ -49,6 +49,15 @@ class XYStageOptions(Table):
     mirrored: bool = False
     reply_ms: WaitMs = 1.0
 
+    @property
+    def turn(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Matrix from x and y of the stage to x and y of the image, without the scale."""
+        angle, side = math.radians(self.angle_deg), -1.0 if self.mirrored else 1.0
+        return (
+            (math.cos(angle), -side * math.sin(angle)),
+            (math.sin(angle), side * math.cos(angle)),
+        )
+
 
 @dataclass(frozen=True)
 class Glide:
@@ -209,14 +218,8 @@ class SimulatedXYStage:
         at_ns = self._clock.now_ns() if time_ns is None else time_ns
         leg = next((each for each in reversed(self._legs) if each.begun_ns <= at_ns), self._legs[0])
         x, y = self._played_um(leg, at_ns)
-        y = -y if self._options.mirrored else y
-        angle = math.radians(self._options.angle_deg)
-        if not angle:
-            return x, y
-        return (
-            x * math.cos(angle) - y * math.sin(angle),
-            x * math.sin(angle) + y * math.cos(angle),
-        )
+        (xx, xy), (yx, yy) = self._options.turn
+        return xx * x + xy * y, yx * x + yy * y
 
     def _begin(self, axes: tuple[Move | Glide, Move | Glide]) -> None:
         now_ns = self._clock.now_ns()

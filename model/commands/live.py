@@ -50,6 +50,21 @@ class _Port(Number):
     help="Keep a cell in focus with the drive: the one nearest to the centre, or a cell's number.",
 )
 @click.option(
+    "--follow",
+    metavar="centre|X,Y[@DISTANCE]",
+    help="Keep the cell in its place in x and y too, with the x/y stage: in the centre of the "
+    "frame, at a pixel (400,300), or at a distance from one, such as the tip of a pipette "
+    "(400,300@100px, 400,300@15um). The cell is that of --track, else the one nearest to the "
+    "centre.",
+)
+@click.option(
+    "--map",
+    "map_path",
+    type=PATH,
+    metavar="FILE",
+    help="How the x/y stage moves the image.  [default: RIG.stage-map.toml, beside the rig]",
+)
+@click.option(
     "--play",
     "play_um",
     type=Number(DistanceUm),
@@ -88,6 +103,8 @@ def live(
     model: Path,
     overrides: tuple[str, ...],
     track: str | None,
+    follow: str | None,
+    map_path: Path | None,
     play_um: float,
     page: int | None,
     tcp: int | None,
@@ -109,28 +126,35 @@ def live(
     Cells keep their number for as long as they are followed; beads, yeast or blood cells are found
     with a --head-length of theirs. The results are on a page for the browser, on a TCP port as one
     line of JSON per frame, and in a file with --record; docs/live.md describes them. With --track
-    the drive follows a cell, within the limits of the rig, and goes back when the run ends; without
-    it nothing moves. When the computer is too slow, the oldest frames are dropped and counted.
+    the drive follows a cell, within the limits of the rig, and goes back when the run ends. With
+    --follow the x/y stage follows it too, and stops where it is when the cell is lost and when the
+    run ends; it must be calibrated (`acq calibrate-stage`). Without either nothing moves. When the
+    computer is too slow, the oldest frames are dropped and counted.
     Ctrl-C stops it.
 
     \b
     fgaf-live rig.toml run --record swim.h5
     fgaf-live rig.toml model.onnx --track centre
+    fgaf-live rig.toml model.onnx --follow 400,300@100px
     fgaf-live sim sim --seconds 5
     """  # noqa: D301 - click reads the backspace
+    from fgaf.acquire.control.stage_map import stage_map_of
     from fgaf.acquire.interrupt import Interrupt
     from fgaf.acquire.rig import load_rig
     from fgaf.model.live.autofocus import parse_target
+    from fgaf.model.live.goal import Goal
     from fgaf.model.live.loop import LiveSettings, open_live
     from fgaf.model.live.outputs import LiveOutputs
 
     settings = LiveSettings(
         track=track is not None,
+        follow=None if follow is None else Goal.parse(follow),
         target=None if track is None else parse_target(track),
         play_um=play_um,
         head_um=head_um,
     )
     rig = load_rig(rig_name, overrides)
+    stage_map = None if follow is None else stage_map_of(rig_name, rig, map_path)
     outlets = LiveOutputs(
         page=page, tcp=tcp, host=host, names=names, record=record, overwrite=overwrite
     )
@@ -144,6 +168,7 @@ def live(
             force=force,
             frames=frames,
             seconds=seconds,
+            stage_map=stage_map,
             model_name=str(model),
             command=command_line("fgaf-live", *sys.argv[1:]),
             say=lambda line: echo(line, err=True),
@@ -182,11 +207,13 @@ class Screen:
             if self._draws and time.monotonic() - drawn_s > _REDRAW_S:
                 drawn_s = time.monotonic()
                 follows = f", follows {frame.target}" if frame.target else ""
+                away = "" if frame.off_um is None else f" {frame.off_um:.1f} µm off"
                 limit = ", at the drive's limit" if frame.at_limit else ""
+                limit += ", at the x/y stage's limit" if frame.stage_at_limit else ""
                 line = (
                     f"{rate.hz:5.1f} frames/s, {count(len(frame.cells), 'cell')}, latency "
                     f"{frame.latency_p50_ms:.1f} ms (99 % {frame.latency_p99_ms:.1f}), "
-                    f"{frame.dropped} dropped, drive {frame.drive_um:+.2f} µm{follows}{limit}"
+                    f"{frame.dropped} dropped, drive {frame.drive_um:+.2f} µm{follows}{away}{limit}"
                 )
                 click.echo(f"\r\x1b[K{printable(line)}", nl=False, err=True)
             yield frame

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left
-from collections import deque
 from typing import Final
 
 from fgaf.acquire.control.drive import Drive
 from fgaf.acquire.devices import DeviceError
 from fgaf.base.errors import FgafError
+from fgaf.model.live.polled import Polled
+from fgaf.model.live.trace import Trace
 
-_REMEMBERED: Final = 256
 _REST_S: Final = 0.004
 
 
-class Focus:
+class Focus(Polled):
     """Reads the drive's position repeatedly, and sends the drive to the newest target.
 
     A new target is sent only when the drive stands, because controllers differ in how they treat a
     command during a move. Targets beyond the limits become the limit. It is an error when the drive
     is not where its moves can have brought it; it is then not moved any more.
-
-    In real time a separate thread communicates with the drive (`start`, `stop`), since a serial
-    drive takes about a frame to answer; in simulated time the loop calls `look`.
 
     Parameters
     ----------
@@ -41,15 +37,13 @@ class Focus:
     """
 
     def __init__(self, drive: Drive, play_um: float = 0.0) -> None:
-        self._drive, self._clock, self._limits_um = drive, drive.clock, drive.limits_um
-        self._seen: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
+        super().__init__("focus drive", drive.clock, _REST_S)
+        self._drive, self._limits_um = drive, drive.limits_um
+        self._trace = Trace()
         self._lock = threading.Lock()
         self._target_um: float | None = None
         self._play_um = play_um
         self._objective_um: float | None = None
-        self._ended = threading.Event()
-        self._error: FgafError | None = None
-        self._thread: threading.Thread | None = None
         self.at_limit = False
 
     def aim(self, z_um: float) -> float:
@@ -82,15 +76,9 @@ class Focus:
         DeviceError
             The drive is gone.
         """
-        if self._error is not None:
-            raise self._error
-        with self._lock:
-            seen = list(self._seen)
-        after = bisect_left(seen, time_ns, key=lambda reading: reading[0])
-        if after in (0, len(seen)):
-            return seen[min(after, len(seen) - 1)][1]
-        (t0, z0), (t1, z1) = seen[after - 1], seen[after]
-        return z0 + (z1 - z0) * (time_ns - t0) / max(1, t1 - t0)
+        self._require_well()
+        (z_um,) = self._trace.at(time_ns)
+        return z_um
 
     def look(self) -> None:
         """Read the position once, and send the newest target if the drive stands.
@@ -107,7 +95,7 @@ class Focus:
             with self._lock:
                 before_um = z_um if self._objective_um is None else self._objective_um
                 self._objective_um = min(max(before_um, z_um), z_um + self._play_um)
-                self._seen.append(((asked_ns + answered_ns) // 2, self._objective_um))
+                self._trace.add((asked_ns + answered_ns) // 2, (self._objective_um,))
                 wanted = self._target_um
             if wanted is not None and not self._drive.moving():
                 with self._lock:
@@ -118,23 +106,3 @@ class Focus:
             raise
         except Exception as error:
             raise DeviceError(f"the drive failed: {type(error).__name__}: {error}") from error
-
-    def start(self) -> None:
-        """Read once, then go on in a thread."""
-        self.look()
-        self._thread = threading.Thread(target=self._run, name="focus drive", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread; the drive may still be on its last move."""
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join(10.0)
-
-    def _run(self) -> None:
-        try:
-            while not self._ended.is_set():
-                self.look()
-                self._clock.sleep(_REST_S)
-        except FgafError as error:
-            self._error = error

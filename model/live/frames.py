@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
@@ -24,7 +25,7 @@ from fgaf.acquire.devices import (
 from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.rig import CameraTable
 from fgaf.base.errors import FgafError
-from fgaf.model.live.focus import Focus
+from fgaf.model.live.polled import Polled
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Frames(Protocol):
 def frames_of(
     devices: Devices,
     settings: CameraTable,
-    focus: Focus,
+    polled: Sequence[Polled],
     interrupt: Interrupt,
     processing_s: float | None = None,
 ) -> Frames:
@@ -89,8 +90,8 @@ def frames_of(
         The open devices.
     settings
         How the camera is used.
-    focus
-        Reads the drive's position while frames are awaited.
+    polled
+        Drive and stage, whose positions are read while frames are awaited.
     interrupt
         Ends the waits.
     processing_s
@@ -99,8 +100,8 @@ def frames_of(
     """
     feed = _Feed(devices.camera, settings)
     if isinstance(devices.clock, WallClock):
-        return GrabbedFrames(feed, devices.clock, focus, interrupt)
-    return SteppedFrames(feed, devices.clock, focus, interrupt, processing_s)
+        return GrabbedFrames(feed, devices.clock, polled, interrupt)
+    return SteppedFrames(feed, devices.clock, polled, interrupt, processing_s)
 
 
 class _Feed:
@@ -166,13 +167,15 @@ class GrabbedFrames:
 
     Parameters
     ----------
-    feed, clock, focus, interrupt
+    feed, clock, polled, interrupt
         See `frames_of`.
     """
 
-    def __init__(self, feed: _Feed, clock: Clock, focus: Focus, interrupt: Interrupt) -> None:
+    def __init__(
+        self, feed: _Feed, clock: Clock, polled: Sequence[Polled], interrupt: Interrupt
+    ) -> None:
         self._feed, self._clock = feed, clock
-        self._focus, self._interrupt = focus, interrupt
+        self._polled, self._interrupt = polled, interrupt
         self._waiting: deque[tuple[Frame, int]] = deque(maxlen=WAITING)
         self._news = threading.Condition()
         self._ended = threading.Event()
@@ -181,7 +184,8 @@ class GrabbedFrames:
         self._thread = threading.Thread(target=self._grab, name="frames", daemon=True)
 
     def __enter__(self) -> Self:
-        self._focus.start()
+        for device in self._polled:
+            device.start()
         self._feed.start()
         self._thread.start()
         return self
@@ -190,7 +194,8 @@ class GrabbedFrames:
         self._ended.set()
         self._thread.join(self._feed.timeout_s)
         self._feed.stop()
-        self._focus.stop()
+        for device in self._polled:
+            device.stop()
 
     def next(self) -> Arrival:
         """Wait for the next frame; see `Frames`."""
@@ -231,7 +236,7 @@ class SteppedFrames:
 
     Parameters
     ----------
-    feed, clock, focus, interrupt, processing_s
+    feed, clock, polled, interrupt, processing_s
         See `frames_of`.
     """
 
@@ -239,18 +244,18 @@ class SteppedFrames:
         self,
         feed: _Feed,
         clock: Clock,
-        focus: Focus,
+        polled: Sequence[Polled],
         interrupt: Interrupt,
         processing_s: float | None,
     ) -> None:
         self._feed, self._clock = feed, clock
-        self._focus, self._interrupt = focus, interrupt
+        self._polled, self._interrupt = polled, interrupt
         self._processing_s = processing_s
         self._handed_s: float | None = None
         self._counter = _Counter()
 
     def __enter__(self) -> Self:
-        self._focus.look()
+        self._look()
         self._feed.start()
         return self
 
@@ -265,13 +270,17 @@ class SteppedFrames:
         frame = None
         while frame is None:
             self._interrupt.check()
-            self._focus.look()
+            self._look()
             frame = self._feed.take(_STEP_S)
             if frame is None and self._clock.now_ns() > deadline_ns:
                 raise self._feed.silent()
-        self._focus.look()
+        self._look()
         arrived_ns = self._clock.now_ns()
         if self._processing_s is not None:
             self._clock.sleep(self._processing_s)
         self._handed_s = time.perf_counter()
         return Arrival(frame, arrived_ns, self._counter.missing(frame))
+
+    def _look(self) -> None:
+        for device in self._polled:
+            device.look()

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from fgaf.acquire.control.drive import Drive
+from fgaf.acquire.control.stage_map import StageMap, simulated_stage_map, stage_map_of
+from fgaf.acquire.control.xy_stage import XYMover
 from fgaf.acquire.devices import Devices
 from fgaf.acquire.interrupt import Interrupt, InterruptError
 from fgaf.acquire.rig import Rig, effective_optics, load_rig, open_rig
@@ -28,11 +30,15 @@ from fgaf.model.inference.card import require_same
 from fgaf.model.inference.depth import DepthModel, Readings
 from fgaf.model.live.autofocus import Autofocus
 from fgaf.model.live.focus import Focus
+from fgaf.model.live.following import Following, Offset
 from fgaf.model.live.frames import Arrival, frames_of
+from fgaf.model.live.goal import Goal, GoalInFrame
 from fgaf.model.live.height import Height, error_of
 from fgaf.model.live.message import LiveCell, LiveFrame
 from fgaf.model.live.pace import Pace
+from fgaf.model.live.polled import Polled
 from fgaf.model.live.tracker import Track, Tracker, TrackSettings
+from fgaf.model.live.xy_stage import LiveStage
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +54,8 @@ class LiveSettings:
     ----------
     track
         Follow a cell with the drive.
+    follow
+        Follow it with the x/y stage too: where in the frame it is kept. None for no x/y.
     target
         Its id; None for the one nearest to the centre of the frame.
     play_um
@@ -62,6 +70,7 @@ class LiveSettings:
     """
 
     track: bool = False
+    follow: Goal | None = None
     target: AnyCount | None = None
     play_um: DistanceUm = 0.0
     head_um: HeadUm = HEAD_UM[0]
@@ -70,6 +79,11 @@ class LiveSettings:
 
     def __post_init__(self) -> None:
         require_bounded(self)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether a cell is followed, in z alone or in x, y and z."""
+        return self.track or self.follow is not None
 
 
 class Live:
@@ -91,13 +105,17 @@ class Live:
         Use a model that was trained on other images.
     finder
         Finds heads.
+    stage_map
+        How moves of the x/y stage shift the image; needed for `LiveSettings.follow`.
 
     Attributes
     ----------
     pace
         Frames, drops, latency so far.
     pursuit
-        Follows a cell; None without `LiveSettings.track`.
+        Follows a cell; None without `LiveSettings.track` and `LiveSettings.follow`.
+    following
+        Keeps it in its place in x and y; None without `LiveSettings.follow`.
     differs
         How the rig differs from the model, where `force` allowed it; else empty.
 
@@ -106,7 +124,8 @@ class Live:
     FgafError
         The rig's optics, pixels or frames do not match the model; the message says what differs.
     SettingError
-        The pixel size is unknown.
+        The pixel size is unknown; or a cell is to be followed in x and y, and there is no x/y
+        stage, no map of it, no limits, or no such place in the frame.
     """
 
     def __init__(
@@ -119,6 +138,7 @@ class Live:
         *,
         force: bool = False,
         finder: HeadNetwork | None = None,
+        stage_map: StageMap | None = None,
     ) -> None:
         self.settings = settings or LiveSettings()
         self.pace = Pace()
@@ -151,7 +171,12 @@ class Live:
         self._drive = Drive(devices.stage, devices.clock, rig.stage, self._interrupt)
         self._focus = Focus(self._drive, self.settings.play_um)
         self.pursuit = (
-            Autofocus(self._focus, shape, self.settings.target) if self.settings.track else None
+            Autofocus(self._focus, shape, self.settings.target) if self.settings.chooses else None
+        )
+        self.following = (
+            None
+            if self.settings.follow is None
+            else self._follower(self.settings.follow, stage_map)
         )
         self._tracker = Tracker(
             shape,
@@ -169,7 +194,8 @@ class Live:
     def frames(self, limit: int | None = None) -> Generator[LiveFrame]:
         """Yield one result per frame until the limit, or until a stop is requested.
 
-        With `LiveSettings.track` the drive always goes back to its start position.
+        When a cell is followed, the drive always goes back to its start position. The x/y stage
+        is stopped and stays where it is.
 
         Parameters
         ----------
@@ -182,7 +208,12 @@ class Live:
             The camera or the drive failed, or a frame is invalid.
         """
         self._warm_up()
+        following = self.following
+        polled: list[Polled] = [self._focus]
         with ExitStack() as stack:
+            if following is not None:
+                following.stage.check_here()
+                polled.append(following.stage)
             if self.pursuit is not None:
                 self._drive.check_here()
                 stack.enter_context(self._drive.returning("the cell was followed"))
@@ -194,11 +225,13 @@ class Live:
                 frames_of(
                     self._devices,
                     self._rig.camera,
-                    self._focus,
+                    polled,
                     self._interrupt,
                     self.settings.processing_s,
                 )
             )
+            if following is not None:  # the last to begin is the first to end
+                stack.enter_context(following.stage.stopping())
             done = 0
             try:
                 while limit is None or done < limit:
@@ -213,7 +246,7 @@ class Live:
         frame = arrival.frame
         drive_um = self._focus.at(frame.time_host_ns)
         found = aside.submit(self._tracker.search, frame.pixels, frame.time_host_ns)
-        tracks = self._tracker.follow(frame.pixels, frame.time_host_ns, drive_um)
+        tracks = self._follow(frame.pixels, frame.time_host_ns, drive_um)
         readings = self._read(tracks, frame.pixels)
         self._tracker.begin(found.result(), frame.time_host_ns)
         for number, track in enumerate(tracks):
@@ -222,6 +255,9 @@ class Live:
         now_ns = self._devices.clock.now_ns()
         aim_um = self.pursuit.follow(tracks, now_ns, drive_um) if self.pursuit else None
         target = self.pursuit.target if self.pursuit else None
+        offset = self._keep(tracks, target, frame.time_host_ns)
+        following = self.following
+        stage_um = following.stage.at(frame.time_host_ns) if following else (None, None)
         latency_ms = (now_ns - frame.time_host_ns) / 1e6
         self.pace.count(latency_ms, now_ns, arrival.dropped)
         p50, p99 = self.pace.latency_ms
@@ -250,7 +286,44 @@ class Live:
             ),
             pixels=frame.pixels,
             unconfirmed=self._tracker.unconfirmed,
+            stage_x_um=stage_um[0],
+            stage_y_um=stage_um[1],
+            goal_y_px=offset.place[0] if offset else None,
+            goal_x_px=offset.place[1] if offset else None,
+            off_um=offset.off_um if offset else None,
+            stage_at_limit=offset is not None
+            and following is not None
+            and following.stage.at_limit,
         )
+
+    def _follower(self, goal: Goal, stage_map: StageMap | None) -> Following:
+        stage = LiveStage(XYMover(self._devices, self._rig.xy_stage, self._interrupt))
+        if stage_map is None:
+            raise SettingError(
+                "how the x/y stage moves the image is unknown: run `acq calibrate-stage`"
+            )
+        placed = GoalInFrame.of(goal, self._devices.camera.shape, self._side / 2, self._pixel_um)
+        return Following(stage, stage_map, placed, self._pixel_um)
+
+    def _follow(self, pixels: npt.NDArray[Any], time_ns: int, drive_um: float) -> list[Track]:
+        """The cells in the next frame."""
+        following = self.following
+        if following is None or self.pursuit is None:
+            return self._tracker.follow(pixels, time_ns, drive_um)
+        held = self.pursuit.target
+        tracks = self._tracker.follow(pixels, time_ns, drive_um, following.shift_px(time_ns), held)
+        for track in tracks:
+            if track.number == held and track.seen and following.is_mark(track, time_ns):
+                self._tracker.drop(track)
+                return self._tracker.known
+        return tracks
+
+    def _keep(self, tracks: list[Track], target: int | None, time_ns: int) -> Offset | None:
+        """Send the stage after the target."""
+        if self.following is None:
+            return None
+        track = next((each for each in tracks if each.number == target), None)
+        return self.following.follow(track, time_ns)
 
     def _read(
         self, tracks: list[Track], pixels: npt.NDArray[Any]
@@ -340,6 +413,7 @@ def live(
     settings: LiveSettings | None = None,
     *,
     force: bool = False,
+    stage_map: StageMap | None = None,
     limit: int | None = None,
 ) -> Generator[LiveFrame]:
     """Open a rig and a model, and yield one result per frame: ``for frame in live("sim", run):``.
@@ -354,10 +428,18 @@ def live(
         A depth model, or its path; see `open_live`.
     settings, force
         See `Live`.
+    stage_map
+        How moves of the x/y stage shift the image. By default that of a simulated stage, or the
+        one measured for the rig's file.
     limit
         Number of frames; None for no limit.
     """
     loaded = rig if isinstance(rig, Rig) else load_rig(rig)
     reader = open_live(model) if isinstance(model, str | Path) else model
+    if settings is not None and settings.follow is not None and stage_map is None:
+        stage_map = (
+            simulated_stage_map(loaded) if isinstance(rig, Rig) else stage_map_of(rig, loaded)
+        )
     with open_rig(loaded) as devices:
-        yield from Live(devices, loaded, reader, settings, force=force).frames(limit)
+        loop = Live(devices, loaded, reader, settings, force=force, stage_map=stage_map)
+        yield from loop.frames(limit)

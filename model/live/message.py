@@ -93,6 +93,14 @@ class LiveFrame:
         The frame itself, (Y, X); not part of the JSON.
     unconfirmed
         Number of spots that may be heads, but are not yet a cell.
+    stage_x_um, stage_y_um
+        Position of the x/y stage in the middle of the exposure; None when it follows no cells.
+    goal_y_px, goal_x_px
+        Where in the frame the stage keeps the target; None when it keeps none.
+    off_um
+        Distance of the target from there, in µm of the specimen.
+    stage_at_limit
+        Whether the target can be kept there only outside the stage's limits.
     """
 
     frame_id: int
@@ -110,6 +118,12 @@ class LiveFrame:
     cells: tuple[LiveCell, ...]
     pixels: npt.NDArray[Any]
     unconfirmed: int = 0
+    stage_x_um: float | None = None
+    stage_y_um: float | None = None
+    goal_y_px: float | None = None
+    goal_x_px: float | None = None
+    off_um: float | None = None
+    stage_at_limit: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """All but the pixels as JSON values, numbers rounded to their precision."""

@@ -68,6 +68,17 @@ class Motion(ConstantVelocity):
         self.x += self.vx * dt
         self.grow(dt, TURNING / self._pixel_um**2)
 
+    def shift(self, y: float, x: float) -> None:
+        """Move the position by a shift of the image that is no motion of the cell.
+
+        Parameters
+        ----------
+        y, x
+            The shift, pixels.
+        """
+        self.y += y
+        self.x += x
+
     def correct(self, y: float, x: float) -> None:
         """Update with the position of a found head.
 

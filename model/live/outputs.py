@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fgaf.acquire.control.stage_map import StageMap
 from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.rig import Rig, open_rig
 from fgaf.model.inference.depth import DepthModel
@@ -91,6 +92,7 @@ class LiveOutputs:
         force: bool = False,
         frames: int | None = None,
         seconds: float | None = None,
+        stage_map: StageMap | None = None,
         model_name: str = "",
         command: str = "",
         say: Callable[[str], None] = lambda _: None,
@@ -104,6 +106,8 @@ class LiveOutputs:
             See `Live`.
         frames, seconds
             Limits; seconds are of the rig's clock.
+        stage_map
+            See `Live`.
         model_name
             Written into the file.
         command
@@ -122,7 +126,7 @@ class LiveOutputs:
         first_ns = last_ns = None
         with ExitStack() as stack:
             devices = stack.enter_context(open_rig(rig, interrupt))
-            loop = Live(devices, rig, model, settings, interrupt, force=force)
+            loop = Live(devices, rig, model, settings, interrupt, force=force, stage_map=stage_map)
             if loop.differs:
                 say(f"warning: {loop.differs}")
             recorder = publisher = page = None
@@ -154,6 +158,8 @@ class LiveOutputs:
                     "camera": devices.camera.name,
                     "stage": devices.stage.name,
                 }
+                if stage_map is not None:
+                    about["stage_map"] = stage_map.model_dump_json()
                 recorder = stack.enter_context(Recorder(self.record, about, self.overwrite))
             results = loop.frames(frames)
             stack.callback(results.close)

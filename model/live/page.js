@@ -110,6 +110,18 @@ function draw() {
     ink.strokeText(label, left, y - half); ink.fillText(label, left, y - half);
     ink.globalAlpha = 1;
   }
+  if (frame.goal_x_px !== null) cross(frame.goal_x_px / step, frame.goal_y_px / step, fine);
+}
+
+// Where the x/y stage keeps the cell.
+function cross(x, y, fine) {
+  const path = new Path2D(), arm = 8 * fine;
+  path.moveTo(x - arm, y); path.lineTo(x + arm, y);
+  path.moveTo(x, y - arm); path.lineTo(x, y + arm);
+  for (const [width, style] of [[4, "rgba(0,0,0,.5)"], [2, "#fff"]]) {
+    ink.lineWidth = width * fine; ink.strokeStyle = style;
+    ink.stroke(path);
+  }
 }
 
 function nearest(event) {
@@ -231,6 +243,16 @@ function panel() {
   at("follow").disabled = !cell;
   say("follow", id === null ? "Follow it" : `Follow ${id}`);
   at("limit").hidden = !frame.at_limit;
+  at("stage").hidden = !frame.stage_at_limit;
+  say("place", place(frame));
+}
+
+// What the x/y stage does.
+function place(frame) {
+  if (ended || frame.stage_x_um === null) return "";
+  const here = `x ${number(frame.stage_x_um, 1)}, y ${number(frame.stage_y_um, 1)} µm`;
+  return frame.off_um === null ? `The x/y stage stands at ${here}.`
+    : `The x/y stage follows at ${here}: the cell is ${number(frame.off_um, 1)} µm from its place (cross).`;
 }
 
 // What the drive does; it may have changed since the newest frame.

@@ -32,6 +32,12 @@ FRAME_COLUMNS: Final = {
     "target": "<i8",
     "aim_um": "<f8",
     "at_limit": "?",
+    "stage_x_um": "<f8",
+    "stage_y_um": "<f8",
+    "goal_y_px": "<f4",
+    "goal_x_px": "<f4",
+    "off_um": "<f4",
+    "stage_at_limit": "?",
     "n_cells": "<i4",
 }
 CELL_COLUMNS: Final = {

@@ -182,10 +182,18 @@ class Tracker:
         """Number of spots that were not found often enough yet to be a cell."""
         return sum(not track.number for track in self._tracks)
 
-    def follow(self, pixels: Image, time_ns: int, drive_um: float | None = None) -> list[Track]:
+    def follow(
+        self,
+        pixels: Image,
+        time_ns: int,
+        drive_um: float | None = None,
+        shift_px: tuple[float, float] = (0.0, 0.0),
+        held: int | None = None,
+    ) -> list[Track]:
         """Follow the cells into the next frame.
 
         Spots that stay the same while the drive moves are marks on the sensor, and are dropped.
+        Velocities are those in the specimen, also when the stage moves it.
 
         Parameters
         ----------
@@ -195,6 +203,10 @@ class Tracker:
             Middle of its exposure.
         drive_um
             Position of the drive in it; None where unknown.
+        shift_px
+            Shift of the image by the stage since the last frame, y and x.
+        held
+            Number of a cell that the stage keeps in its place: that it stays is no sign of a mark.
 
         Returns
         -------
@@ -202,9 +214,10 @@ class Tracker:
         """
         for track in self._tracks:
             track.motion.predict(time_ns)
+            track.motion.shift(*shift_px)
         self._assign(self._merged(self._awaited(pixels)), time_ns)
         if drive_um is not None:
-            self._drop_marks(pixels, drive_um)
+            self._drop_marks(pixels, drive_um, held)
         self._end(time_ns)
         return self.known
 
@@ -333,11 +346,22 @@ class Tracker:
                 track.y, track.x = motion.y, motion.x
                 track.missed += 1
 
-    def _drop_marks(self, pixels: Image, drive_um: float) -> None:
+    def drop(self, track: Track) -> None:
+        """Drop a spot that turned out to be a mark on the sensor.
+
+        Parameters
+        ----------
+        track
+            The spot.
+        """
+        self._marks.places.append((track.y, track.x))
+        self._tracks.remove(track)
+
+    def _drop_marks(self, pixels: Image, drive_um: float, held: int | None) -> None:
         """Drop what is fixed on the sensor."""
 
         def is_mark(track: Track) -> bool:
-            if not track.seen:
+            if not track.seen or track.number == held:
                 return False
             if track.watch is None or self._marks.moved(track.watch, track.y, track.x):
                 track.watch = Watch(track.y, track.x)

@@ -26,7 +26,7 @@ def focus_of(devices: Devices) -> Focus:
 
 def frames(devices: Devices, interrupt: Interrupt | None = None, **more: Any) -> Frames:
     focus = focus_of(devices)
-    return frames_of(devices, SETTINGS, focus, interrupt or Interrupt(), **more)
+    return frames_of(devices, SETTINGS, (focus,), interrupt or Interrupt(), **more)
 
 
 def test_a_late_loop_drops_the_oldest_frames_and_counts_them(
@@ -126,6 +126,6 @@ def test_where_the_drive_was_is_known_in_simulated_time() -> None:
     )
     with open_rig(rig) as devices:
         focus = focus_of(devices)
-        with frames_of(devices, SETTINGS, focus, Interrupt(), 0.001) as source:
+        with frames_of(devices, SETTINGS, (focus,), Interrupt(), 0.001) as source:
             arrival = source.next()
             assert focus.at(arrival.frame.time_host_ns) == pytest.approx(7.0, abs=0.1)

@@ -37,6 +37,15 @@ def test_a_run_ends_with_one_line_and_leaves_a_file(small: tuple[str, ...], tmp_
         assert "simulated" in file.attrs["camera"]
 
 
+def test_the_recording_has_the_stage(small: tuple[str, ...], tmp_path: Path) -> None:
+    path = tmp_path / "swim.h5"
+    done = run(small, *OFF, "--frames", "3", "--record", str(path), "--follow", "160,120@20px")
+    assert done.exit_code == 0, done.output
+    with h5py.File(path) as file:
+        assert file["frames/stage_x_um"][:].tolist() == [0.0] * 3
+        assert json.loads(file.attrs["stage_map"])["x_px_per_um"][0] < 0
+
+
 def test_the_result_as_json_alone_on_stdout(small: tuple[str, ...]) -> None:
     done = run(small, "--page", "0", "--tcp", "0", "--frames", "3", "--json")
     result = json.loads(done.stdout)
@@ -59,6 +68,9 @@ def test_a_corrupt_model_is_one_line(small: tuple[str, ...], tmp_path: Path) -> 
     ("words", "says"),
     [
         (("--track", "nearest"), "give a cell's number, or centre"),
+        (("--follow", "middle"), "give centre, a pixel such as 400,300 (x, y)"),
+        (("--follow", "300,10", *OFF), "too near the border of frames of 240 x 320 px"),
+        (("--follow", "centre", "--map", "none.toml"), "there is no none.toml: run `acq calibrate"),
         (("--page", "99999"), "give 0 to 65535"),
         (("--frames", "0"), "--frames"),
         (("--head", "0"), "--head-length"),

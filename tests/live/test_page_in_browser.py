@@ -102,6 +102,21 @@ def test_the_cells_are_marked_and_listed(browser: Browser, page: Page, result: M
     )
 
 
+def test_the_stage_says_how_far_the_cell_is_from_its_place(
+    browser: Browser, page: Page, result: Made
+) -> None:
+    browser.visit(page.address)
+    seen(browser, page, result(1))
+    assert text(browser, "place") == ""
+    stage = {"stage_x_um": 120.0, "stage_y_um": -45.26}
+    seen(browser, page, result(2, **stage))
+    shows(browser, "place", "The x/y stage stands at x 120.0, y −45.3 µm.")
+    goal = {"goal_x_px": 80.0, "goal_y_px": 64.0, "off_um": 1.26, "stage_at_limit": True}
+    seen(browser, page, result(3, target=1, **stage, **goal))
+    shows(browser, "place", "The x/y stage follows at x 120.0, y −45.3 µm: the cell is 1.3 µm from")
+    shows(browser, "stage", "beyond the x/y stage's limits")
+
+
 def test_the_rate_is_that_of_now(browser: Browser, page: Page, result: Made) -> None:
     browser.visit(page.address)
     seen(browser, page, result(1, rate_hz=29.4))

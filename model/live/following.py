@@ -1,0 +1,120 @@
+"""Keeps the followed cell in its place in the frame: the stage's course from the cell's motion."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from fgaf.acquire.control.stage_map import StageMap
+from fgaf.model.live.goal import GoalInFrame, Pixels
+from fgaf.model.live.servo import Course, Pair
+from fgaf.model.live.tracker import Track
+from fgaf.model.live.xy_stage import LiveStage
+
+_LOST_S: Final = 0.2
+"""A cell that was not found for this long is not followed until it is found again."""
+_FAR_UM: Final = 40.0
+_STILL_UM: Final = 1.0
+_AWAY_UM: Final = 4.0
+"""What stays in the image while the stage goes so far, so far from its place, is no cell."""
+
+
+@dataclass(frozen=True)
+class Offset:
+    """How far the followed cell is from its place.
+
+    Attributes
+    ----------
+    place
+        Where it is to be kept, y and x in pixels.
+    off_um
+        Its distance from there.
+    """
+
+    place: Pixels
+    off_um: float
+
+
+class Following:
+    """Gives the stage its course after each frame.
+
+    Parameters
+    ----------
+    stage
+        The stage.
+    stage_map
+        How its moves shift the image.
+    goal
+        Where the cell is kept.
+    pixel_um
+        Side of a pixel.
+    """
+
+    def __init__(
+        self, stage: LiveStage, stage_map: StageMap, goal: GoalInFrame, pixel_um: float
+    ) -> None:
+        self.stage = stage
+        self._map, self._goal, self._pixel_um = stage_map, goal, pixel_um
+        self._last_um: Pair | None = None
+        self._begun: tuple[int, Pixels, Pair] | None = None
+
+    def shift_px(self, time_ns: int) -> Pixels:
+        """Shift of the image by the stage since the last call, y and x in pixels.
+
+        Parameters
+        ----------
+        time_ns
+            Middle of an exposure.
+        """
+        here = self.stage.at(time_ns)
+        before, self._last_um = self._last_um or here, here
+        x, y = self._map.shift_px((here[0] - before[0], here[1] - before[1]))
+        return y, x
+
+    def follow(self, track: Track | None, time_ns: int) -> Offset | None:
+        """Send the stage after a cell, or stop it.
+
+        Parameters
+        ----------
+        track
+            The cell; None where there is none.
+        time_ns
+            Middle of the exposure.
+
+        Returns
+        -------
+        How far the cell is from its place; None when it is not followed.
+        """
+        if track is None or time_ns - track.found_ns > _LOST_S * 1e9:
+            self.stage.stay()
+            self._begun = None
+            return None
+        motion, here = track.motion, self.stage.at(time_ns)
+        y, x = self._goal.place(motion.y, motion.x)
+        to_x, to_y = self._map.move_um((x - motion.x, y - motion.y))
+        velocity = self._map.move_um((-motion.vx, -motion.vy))
+        self.stage.follow(Course(time_ns, (here[0] + to_x, here[1] + to_y), velocity))
+        return Offset((y, x), self._pixel_um * math.hypot(y - track.y, x - track.x))
+
+    def is_mark(self, track: Track, time_ns: int) -> bool:
+        """Whether a followed spot does not move with the specimen: a mark on the sensor.
+
+        Parameters
+        ----------
+        track
+            The spot.
+        time_ns
+            Middle of the exposure.
+        """
+        here, spot = self.stage.at(time_ns), (track.y, track.x)
+        still = self._begun is not None and self._begun[0] == track.number
+        if still and self._begun is not None:
+            _, first, begun_um = self._begun
+            still = self._pixel_um * math.dist(first, spot) < _STILL_UM
+            if still and math.dist(begun_um, here) > _FAR_UM:
+                away_um = self._pixel_um * math.dist(self._goal.place(*spot), spot)
+                return away_um > _AWAY_UM
+        if not still:
+            self._begun = (track.number, spot, here)
+        return False
