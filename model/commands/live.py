@@ -45,6 +45,13 @@ class _Port(Number):
 @click.argument("model", type=PATH)
 @set_option
 @click.option(
+    "--heads",
+    type=PATH,
+    metavar="RUN",
+    help="Segment the head of each known cell with this network, a run of `fgaf-train --task "
+    "heads` or its export: its centre is the cell's place.",
+)
+@click.option(
     "--track",
     metavar="centre|ID",
     help="Keep a cell in focus with the drive: the one nearest to the centre, or a cell's number.",
@@ -102,6 +109,7 @@ def live(
     rig_name: str,
     model: Path,
     overrides: tuple[str, ...],
+    heads: Path | None,
     track: str | None,
     follow: str | None,
     map_path: Path | None,
@@ -136,6 +144,7 @@ def live(
     fgaf-live rig.toml run --record swim.h5
     fgaf-live rig.toml model.onnx --track centre
     fgaf-live rig.toml model.onnx --follow 400,300@100px
+    fgaf-live rig.toml model.onnx --heads heads/model.xml
     fgaf-live sim sim --seconds 5
     """  # noqa: D301 - click reads the backspace
     from fgaf.acquire.control.stage_map import stage_map_of
@@ -143,7 +152,7 @@ def live(
     from fgaf.acquire.rig import load_rig
     from fgaf.model.live.autofocus import parse_target
     from fgaf.model.live.goal import Goal
-    from fgaf.model.live.loop import LiveSettings, open_live
+    from fgaf.model.live.loop import LiveSettings, open_live, open_live_heads
     from fgaf.model.live.outputs import LiveOutputs
 
     settings = LiveSettings(
@@ -165,11 +174,13 @@ def live(
             open_live(model),
             settings,
             interrupt,
+            heads=None if heads is None else open_live_heads(heads),
             force=force,
             frames=frames,
             seconds=seconds,
             stage_map=stage_map,
             model_name=str(model),
+            heads_name=str(heads or ""),
             command=command_line("fgaf-live", *sys.argv[1:]),
             say=lambda line: echo(line, err=True),
             watch=screen.watch,

@@ -25,14 +25,16 @@ from fgaf.base.errors import FgafError, SettingError
 from fgaf.curate.detection.crop import corner_of
 from fgaf.curate.detection.network import HeadNetwork, shipped
 from fgaf.curate.detection.scale import HEAD_UM
-from fgaf.model.deploy.open_model import is_export, open_model
+from fgaf.model.deploy.open_model import is_export, open_model, open_segmenter
 from fgaf.model.inference.card import require_same
 from fgaf.model.inference.depth import DepthModel, Readings
+from fgaf.model.inference.heads import HeadModel
 from fgaf.model.live.autofocus import Autofocus
 from fgaf.model.live.focus import Focus
 from fgaf.model.live.following import Following, Offset
 from fgaf.model.live.frames import Arrival, frames_of
 from fgaf.model.live.goal import Goal, GoalInFrame
+from fgaf.model.live.head_windows import HeadWindows, require_optics
 from fgaf.model.live.height import Height, error_of
 from fgaf.model.live.message import LiveCell, LiveFrame
 from fgaf.model.live.pace import Pace
@@ -107,6 +109,9 @@ class Live:
         Finds heads.
     stage_map
         How moves of the x/y stage shift the image; needed for `LiveSettings.follow`.
+    heads
+        Segments the heads of known cells, whose place is then the centre of the segmented head;
+        None for the place that the finder gives.
 
     Attributes
     ----------
@@ -117,7 +122,7 @@ class Live:
     following
         Keeps it in its place in x and y; None without `LiveSettings.follow`.
     differs
-        How the rig differs from the model, where `force` allowed it; else empty.
+        How the rig differs from the models, where `force` allowed it; else empty.
 
     Raises
     ------
@@ -139,6 +144,7 @@ class Live:
         force: bool = False,
         finder: HeadNetwork | None = None,
         stage_map: StageMap | None = None,
+        heads: HeadModel | None = None,
     ) -> None:
         self.settings = settings or LiveSettings()
         self.pace = Pace()
@@ -153,7 +159,6 @@ class Live:
             force=force,
             warn=warnings.append,
         )
-        self.differs = "; ".join(warnings)
         self._side = model.card.patch_px
         shape = devices.camera.shape
         if min(shape) < self._side:
@@ -168,6 +173,11 @@ class Live:
                 "--force to use the model's"
             )
         self._pixel_um = pixel_um
+        self._windows = None
+        if heads is not None:
+            require_optics(heads.card, optics, rig.name, force=force, warn=warnings.append)
+            self._windows = HeadWindows(heads, shape, pixel_um, self.settings.head_um)
+        self.differs = "; ".join(warnings)
         self._drive = Drive(devices.stage, devices.clock, rig.stage, self._interrupt)
         self._focus = Focus(self._drive, self.settings.play_um)
         self.pursuit = (
@@ -184,6 +194,7 @@ class Live:
             self.settings.head_um,
             finder or shipped(exact=False),
             self.settings.cells,
+            self._windows,
         )
 
     @property
@@ -384,13 +395,16 @@ class Live:
             z_um=z_um,
             z_error_um=z_error_um,
             vz_um_s=vz_um_s,
+            segmented=track.segmented,
         )
 
     def _warm_up(self) -> None:
-        """Run the model once per batch size: the first run of a size may take much longer."""
+        """Run the models once per batch size: the first run of a size may take much longer."""
         kind = np.uint8 if self._devices.camera.bit_depth <= 8 else np.uint16
         for count in _WARM:
             self._model.read(np.full((count, self._side, self._side), 100, kind))
+            if self._windows is not None:
+                self._windows.warm_up(count, kind)
 
 
 def open_live(model: str | Path) -> DepthModel:
@@ -407,11 +421,23 @@ def open_live(model: str | Path) -> DepthModel:
     return open_model(model, tta=None if is_export(model) else False)
 
 
+def open_live_heads(model: str | Path) -> HeadModel:
+    """Open a model that segments heads, for one view of each window; see `open_live`.
+
+    Raises
+    ------
+    FgafError
+        See `fgaf.model.deploy.open_model.open_segmenter`.
+    """
+    return open_segmenter(model, tta=None if is_export(model) else False)
+
+
 def live(
     rig: str | Path | Rig,
     model: str | Path | DepthModel,
     settings: LiveSettings | None = None,
     *,
+    heads: str | Path | HeadModel | None = None,
     force: bool = False,
     stage_map: StageMap | None = None,
     limit: int | None = None,
@@ -426,6 +452,8 @@ def live(
         A rig, its file or its name.
     model
         A depth model, or its path; see `open_live`.
+    heads
+        A model that segments heads, or its path; see `Live`.
     settings, force
         See `Live`.
     stage_map
@@ -440,6 +468,9 @@ def live(
         stage_map = (
             simulated_stage_map(loaded) if isinstance(rig, Rig) else stage_map_of(rig, loaded)
         )
+    segmenter = open_live_heads(heads) if isinstance(heads, str | Path) else heads
     with open_rig(loaded) as devices:
-        loop = Live(devices, loaded, reader, settings, force=force, stage_map=stage_map)
+        loop = Live(
+            devices, loaded, reader, settings, force=force, stage_map=stage_map, heads=segmenter
+        )
         yield from loop.frames(limit)

@@ -23,6 +23,8 @@ class LiveCell:
     seen
         Whether it was found in this frame; else its position is predicted, and its depth is not
         read.
+    segmented
+        Whether its position is that of a segmented head; else the finder's, or predicted.
     y_px, x_px
         Centre of the head in the frame.
     vy_um_s, vx_um_s
@@ -59,6 +61,7 @@ class LiveCell:
     z_um: float | None = None
     z_error_um: float | None = None
     vz_um_s: float | None = None
+    segmented: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from fgaf.acquire.control.stage_map import StageMap
 from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.rig import Rig, open_rig
 from fgaf.model.inference.depth import DepthModel
+from fgaf.model.inference.heads import HeadModel
 from fgaf.model.live.loop import Live, LiveSettings
 from fgaf.model.live.message import LiveFrame
 from fgaf.model.live.page import About, Page
@@ -89,11 +90,13 @@ class LiveOutputs:
         settings: LiveSettings,
         interrupt: Interrupt,
         *,
+        heads: HeadModel | None = None,
         force: bool = False,
         frames: int | None = None,
         seconds: float | None = None,
         stage_map: StageMap | None = None,
         model_name: str = "",
+        heads_name: str = "",
         command: str = "",
         say: Callable[[str], None] = lambda _: None,
         watch: Watch = iter,
@@ -102,13 +105,13 @@ class LiveOutputs:
 
         Parameters
         ----------
-        rig, model, settings, interrupt, force
+        rig, model, settings, interrupt, heads, force
             See `Live`.
         frames, seconds
             Limits; seconds are of the rig's clock.
         stage_map
             See `Live`.
-        model_name
+        model_name, heads_name
             Written into the file.
         command
             The command line that starts it again; the page shows it at the end.
@@ -126,7 +129,16 @@ class LiveOutputs:
         first_ns = last_ns = None
         with ExitStack() as stack:
             devices = stack.enter_context(open_rig(rig, interrupt))
-            loop = Live(devices, rig, model, settings, interrupt, force=force, stage_map=stage_map)
+            loop = Live(
+                devices,
+                rig,
+                model,
+                settings,
+                interrupt,
+                force=force,
+                stage_map=stage_map,
+                heads=heads,
+            )
             if loop.differs:
                 say(f"warning: {loop.differs}")
             recorder = publisher = page = None
@@ -160,6 +172,8 @@ class LiveOutputs:
                 }
                 if stage_map is not None:
                     about["stage_map"] = stage_map.model_dump_json()
+                if heads is not None:
+                    about |= {"heads": heads_name, "heads_card": heads.card.to_json()}
                 recorder = stack.enter_context(Recorder(self.record, about, self.overwrite))
             results = loop.frames(frames)
             stack.callback(results.close)

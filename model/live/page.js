@@ -104,6 +104,7 @@ function draw() {
       ink.setLineDash([]);
       ink.stroke(square);
     }
+    if (cell.segmented) { ink.beginPath(); ink.arc(x, y, 2.5 * fine, 0, 7); ink.fill(); }
     const label = known(cell) && (own || fine < 2) ? `${cell.id}: ${height(cell)}` : `${cell.id}`;
     ink.lineWidth = 3 * fine; ink.strokeStyle = "rgba(0,0,0,.7)";
     const left = Math.min(x + (own ? big : half) + 4 * fine, canvas.width - ink.measureText(label).width - 4 * fine);

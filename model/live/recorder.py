@@ -56,6 +56,7 @@ CELL_COLUMNS: Final = {
     "z_um": "<f8",
     "z_error_um": "<f4",
     "vz_um_s": "<f4",
+    "segmented": "?",
 }
 _EVERY_S: Final = 0.5
 _CHUNK: Final = 1024

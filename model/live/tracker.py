@@ -1,14 +1,16 @@
 """The cells in view; each keeps its number as long as it can be followed.
 
-Every known cell is searched for in a window around its predicted position. New cells are searched
-for in one strip of the frame at a time, so that no frame takes long and the whole frame is searched
-after a few frames. A spot that only sometimes looks like a head, such as debris, is dropped when
-its mean score falls.
+Every known cell is searched for in a window around its predicted position: by a network that
+segments heads, where there is one and it finds any, else by the finder. New cells are searched for
+by the finder in one strip of the frame at a time, so that no frame takes long and the whole frame
+is searched after a few frames. A spot that only sometimes looks like a head, such as debris, is
+dropped when its mean score falls.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
@@ -21,6 +23,7 @@ from fgaf.base.bounds import IntervalS, Repeats, Share, require_bounded
 from fgaf.curate.detection.detect import kind_of
 from fgaf.curate.detection.network import REACH, STRIDE, HeadNetwork
 from fgaf.curate.detection.scale import HEAD_UM, Scale
+from fgaf.model.live.head_windows import HeadWindows
 from fgaf.model.live.height import Height
 from fgaf.model.live.marks import Marks, Watch
 from fgaf.model.live.motion import Motion
@@ -88,6 +91,8 @@ class Track:
         Its position and velocity.
     seen
         Whether it was found in the current frame.
+    segmented
+        Whether its place in the current frame is that of a segmented head.
     y, x
         Position where it was found in the current frame, else where it is expected; pixels.
     score
@@ -116,6 +121,7 @@ class Track:
     born_ns: int
     number: int = 0
     seen: bool = True
+    segmented: bool = False
     finds: int = 1
     missed: int = 0
     height: Height | None = field(default=None, repr=False)
@@ -138,6 +144,8 @@ class Tracker:
         Finds heads.
     settings
         When a spot counts as a cell.
+    windows
+        Segments the heads of known cells; None to leave these to the finder too.
 
     Attributes
     ----------
@@ -152,8 +160,9 @@ class Tracker:
         head_um: float,
         finder: HeadNetwork,
         settings: TrackSettings | None = None,
+        windows: HeadWindows | None = None,
     ) -> None:
-        self._shape, self._finder = shape, finder
+        self._shape, self._finder, self._windows = shape, finder, windows
         self._settings = settings or TrackSettings()
         self._scale = Scale(pixel_size_um, head_um)
         self._kind = kind_of(self._scale)
@@ -215,7 +224,7 @@ class Tracker:
         for track in self._tracks:
             track.motion.predict(time_ns)
             track.motion.shift(*shift_px)
-        self._assign(self._merged(self._awaited(pixels)), time_ns)
+        self._find(pixels, time_ns)
         if drive_um is not None:
             self._drop_marks(pixels, drive_um, held)
         self._end(time_ns)
@@ -270,9 +279,25 @@ class Tracker:
                 motion = Motion.begin(y, x, time_ns, self._head_pixel_um)
                 self._tracks.append(Track(motion, y, x, score, score, time_ns, time_ns))
 
-    def _awaited(self, pixels: Image) -> Floats:
-        """Heads in the windows around the known cells: (K, 3) y, x in pixels, score."""
-        if not self._tracks:
+    def _find(self, pixels: Image, time_ns: int) -> None:
+        """Find the cells: those with a number by segmentation, the others by the finder."""
+        for track in self._tracks:
+            track.y, track.x = track.motion.y, track.motion.x
+            track.seen = track.segmented = False
+            track.missed += 1
+        if self._windows is not None:
+            known = self.known
+            heads = self._windows.heads(pixels, [(track.y, track.x) for track in known])
+            self._assign(known, self._merged(heads), time_ns)
+            for track in known:
+                track.segmented = track.seen
+        others = [track for track in self._tracks if not track.segmented]
+        taken = [(track.y, track.x) for track in self._tracks if track.segmented]
+        self._assign(others, self._merged(self._awaited(others, pixels), taken), time_ns)
+
+    def _awaited(self, tracks: list[Track], pixels: Image) -> Floats:
+        """What the finder finds in windows around cells: (K, 3) y, x in pixels, score."""
+        if not tracks:
             return np.zeros((0, 3))
         side = min(round(_WINDOW * self._scale.zoom), *self._shape)
         corners = [
@@ -280,7 +305,7 @@ class Tracker:
                 _within(track.motion.y - side / 2, self._shape[0] - side),
                 _within(track.motion.x - side / 2, self._shape[1] - side),
             )
-            for track in self._tracks
+            for track in tracks
         ]
         windows = self._scale.contrast(
             np.stack([pixels[y : y + side, x : x + side] for y, x in corners])
@@ -303,48 +328,42 @@ class Tracker:
         placed[:, :2] = self._scale.to_image(placed[:, :2]) + np.array([top, left])
         return placed
 
-    def _merged(self, heads: Floats) -> Floats:
-        """Heads without duplicates, best first."""
+    def _merged(self, heads: Floats, taken: Sequence[tuple[float, float]] = ()) -> Floats:
+        """Heads without duplicates and without those at the places `taken`, best first."""
         heads = heads[np.argsort(-heads[:, 2], kind="stable")]
-        kept: list[int] = []
+        places, kept = list(taken), []
         for number, (y, x, _) in enumerate(heads):
             if all(
-                math.hypot(y - heads[k, 0], x - heads[k, 1]) >= self._apart_px / 2 for k in kept
+                math.hypot(y - own_y, x - own_x) >= self._apart_px / 2 for own_y, own_x in places
             ):
+                places.append((y, x))
                 kept.append(number)
         return heads[kept]
 
-    def _assign(self, heads: Floats, time_ns: int) -> None:
+    def _assign(self, tracks: list[Track], heads: Floats, time_ns: int) -> None:
         """Assign a head to every cell; cells that were found more often come first."""
-        cost = np.full((len(self._tracks), len(heads)), _UNLIKELY)
-        for row, track in enumerate(self._tracks):
+        cost = np.full((len(tracks), len(heads)), _UNLIKELY)
+        for row, track in enumerate(tracks):
             motion = track.motion
             away = np.hypot(heads[:, 0] - motion.y, heads[:, 1] - motion.x) / motion.error_px
             near = away < _GATE
             young = 0.0 if track.number else 1.0
             cost[row, near] = away[near] ** 2 / 2 - np.log(heads[near, 2]) + young
         rows, columns = linear_sum_assignment(cost)
-        given = {
-            int(row): int(column)
-            for row, column in zip(rows, columns, strict=True)
-            if cost[row, column] < _UNLIKELY
-        }
-        for row, track in enumerate(self._tracks):
-            motion = track.motion
-            track.seen = row in given
-            if track.seen:
-                track.y, track.x, track.score = (float(v) for v in heads[given[row]])
-                motion.correct(track.y, track.x)
-                track.worth += (track.score - track.worth) * max(_RECENT, 1 / (track.finds + 1))
-                track.finds += 1
-                track.missed = 0
-                track.found_ns = time_ns
-                if not track.number and track.finds >= self._settings.confirmations:
-                    self.named += 1
-                    track.number = self.named
-            else:
-                track.y, track.x = motion.y, motion.x
-                track.missed += 1
+        for row, column in zip(rows, columns, strict=True):
+            if cost[row, column] >= _UNLIKELY:
+                continue
+            track = tracks[row]
+            track.seen = True
+            track.y, track.x, track.score = (float(v) for v in heads[column])
+            track.motion.correct(track.y, track.x)
+            track.worth += (track.score - track.worth) * max(_RECENT, 1 / (track.finds + 1))
+            track.finds += 1
+            track.missed = 0
+            track.found_ns = time_ns
+            if not track.number and track.finds >= self._settings.confirmations:
+                self.named += 1
+                track.number = self.named
 
     def drop(self, track: Track) -> None:
         """Drop a spot that turned out to be a mark on the sensor.

@@ -5,18 +5,28 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
+from scipy import ndimage
 
 from fgaf.acquire import Devices, Frame, Rig, WallClock, load_rig
+from fgaf.dataset.storage.optics import Optics
 from fgaf.model.deploy.open_model import open_model
+from fgaf.model.inference.card import ModelCard
+from fgaf.model.inference.checkpoint import Checkpoint, build_network
 from fgaf.model.inference.depth import DepthModel
+from fgaf.model.inference.heads import Segments, Shares
+from fgaf.model.inference.images import Scale
+from fgaf.model.inference.segment import Segmenter
 from fgaf.model.live import LiveCell, LiveFrame
 from fgaf.model.live.page import About, Page
+from fgaf.model.networks.settings import preset
 from tests.live.pursuit import Pursuit
 
 SMALL = (
@@ -153,13 +163,61 @@ def model() -> DepthModel:
     return open_model("sim")
 
 
+class Contrasts(Segments):
+    """Segments without a network: what differs by 6 % from the background is a head."""
+
+    def __init__(self, card: ModelCard) -> None:
+        self.card = card
+        self.batches: list[int] = []
+
+    def shares(self, images: Any, source: str = "the input") -> Shares:
+        del source
+        values = np.asarray(images, np.float32)
+        self.batches.append(len(values))
+        ground = np.median(values, axis=(1, 2), keepdims=True)
+        away = np.abs(ndimage.gaussian_filter(values, (0, 1.5, 1.5)) / ground - 1)
+        return np.asarray(away / (away + np.float32(0.06)), np.float32)
+
+
+@pytest.fixture(scope="session")
+def heads_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a small network for heads that has learned nothing."""
+    settings = preset("heads").with_values({"backbone": "unext_s"})
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("heads") / "checkpoint.pt"
+    Checkpoint(
+        settings=settings,
+        weights=build_network(settings, 9).state_dict(),
+        scale=Scale("level", 1.0, 0.1),
+        step_um=0.5,
+        half_range_um=2.0,
+        patch_px=96,
+        optics=Optics(pixel_size_um=0.1465, numerical_aperture=0.65),
+        archive_name="",
+        archive_fingerprint="",
+        epoch=1,
+        least_px=100,
+    ).save(path)
+    return path
+
+
+@pytest.fixture
+def contrasts(heads_run: Path) -> Callable[..., Contrasts]:
+    """Make a segmentation by contrast; values of its card as given."""
+    card = Segmenter.load(heads_run).card
+    return lambda **values: Contrasts(replace(card, **values))
+
+
 @pytest.fixture
 def result() -> Callable[..., LiveFrame]:
     """Make a result of two cells; other fields as given."""
 
     def made(number: int = 0, **instead: Any) -> LiveFrame:
         cells = (
-            LiveCell(1, True, 60.2, 70.7, 10.0, -20.0, 0.9, 1.5, 0.4, 0.2, True, -0.4, 0.1, 0.3),
+            LiveCell(
+                *(1, True, 60.2, 70.7, 10.0, -20.0, 0.9, 1.5, 0.4, 0.2, True, -0.4, 0.1, 0.3),
+                segmented=True,
+            ),
             LiveCell(2, False, 30.0, 120.0, 0.0, 0.0, 0.5, 0.2),
         )
         values: dict[str, Any] = {

@@ -64,6 +64,29 @@ def test_a_corrupt_model_is_one_line(small: tuple[str, ...], tmp_path: Path) -> 
     assert done.stderr.count("\n") == 1
 
 
+def test_heads_are_of_a_run_of_heads_and_depths_of_one_of_depth(
+    small: tuple[str, ...], heads_run: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "swim.h5"
+    words = [*OFF, "--frames", "3", "--record", str(path)]
+    wrong = [
+        (run(small, *words, "--heads", "sim"), "sim estimates depth; give a network that segments"),
+        (run(small, *words, model=str(heads_run)), "segments heads; give a network that estimates"),
+        (run(small, *words, "--heads", "no-run"), "no-run"),
+    ]
+    for done, says in wrong:
+        assert done.exit_code == 1
+        assert says in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+    done = run(small, *words, "--heads", str(heads_run))
+    assert done.exit_code == 0, done.output
+    with h5py.File(path) as file:
+        assert file.attrs["heads"] == str(heads_run)
+        assert json.loads(file.attrs["heads_card"])["backbone"] == "unext_s"
+        assert len(file["cells/segmented"]) == len(file["cells/id"])
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -13,9 +13,11 @@ import pytest
 from fgaf import FgafError
 from fgaf.acquire import DeviceError, Devices, Frame, Interrupt, Rig, load_rig, open_rig
 from fgaf.model.inference.depth import DepthModel
+from fgaf.model.inference.heads import HeadModel
 from fgaf.model.live import Live, LiveFrame, LiveSettings, live
 from fgaf.model.live.autofocus import parse_target
 from fgaf.model.live.loop import open_live
+from tests.live.conftest import Contrasts
 
 pytestmark = pytest.mark.long
 
@@ -48,10 +50,12 @@ class Run:
     went_back_um: float
 
 
-def run(rig: Rig, model: DepthModel, settings: LiveSettings, frames: int) -> Run:
+def run(
+    rig: Rig, model: DepthModel, settings: LiveSettings, frames: int, heads: HeadModel | None = None
+) -> Run:
     with open_rig(rig) as devices:
         witness: Any = Witness(devices.camera)
-        loop = Live(replace(devices, camera=witness), rig, model, settings)
+        loop = Live(replace(devices, camera=witness), rig, model, settings, heads=heads)
         results = list(loop.frames(frames))
         return Run(results, witness.truth, devices.stage.position_um())
 
@@ -77,6 +81,23 @@ def test_cells_keep_their_number_and_are_where_they_are(swim: Run) -> None:
     always = [each for each in numbers.values() if len(each) >= 0.8 * len(late)]
     assert always
     assert all(len(set(each)) == 1 for each in always)
+
+
+def test_segmented_heads_change_no_number_and_every_cell_says_so(
+    swim: Run, rig: Rig, model: DepthModel, contrasts: Callable[..., Contrasts]
+) -> None:
+    segmenter = contrasts()
+    done = run(rig, model, STEADY, len(swim.results), segmenter)
+    assert not any(cell.segmented for result in swim.results for cell in result.cells)
+    assert [[cell.id for cell in result.cells] for result in done.results] == [
+        [cell.id for cell in result.cells] for result in swim.results
+    ]
+    cells = [cell for result in done.results[8:] for cell in result.cells]
+    assert {cell.segmented for cell in cells if cell.seen} == {True, False}
+    assert all(cell.seen for cell in cells if cell.segmented)
+    warm, frames = segmenter.batches[:5], segmenter.batches[5:]
+    assert warm == [1, 2, 4, 8, 16]
+    assert frames == [n for n in (len(result.cells) for result in done.results[:-1]) if n]
 
 
 def test_every_frame_says_how_the_loop_keeps_up(swim: Run) -> None:
@@ -193,9 +214,8 @@ UNLIKE = [
 
 @pytest.mark.parametrize("case", UNLIKE, ids=lambda case: case.setting)
 def test_a_model_of_another_microscope_is_refused(
-    case: Unlike, small: tuple[str, ...], tmp_path: Any
+    case: Unlike, small: tuple[str, ...], contrasts: Callable[..., Contrasts]
 ) -> None:
-    del tmp_path
     from fgaf.dataset.storage.optics import Optics
 
     rig = load_rig("sim", [*small, case.setting])
@@ -206,7 +226,13 @@ def test_a_model_of_another_microscope_is_refused(
     with open_rig(rig) as devices:
         with pytest.raises(FgafError, match=case.says):
             Live(devices, rig, model)
+        heads: Any = contrasts(optics=trained)
+        if "aperture" in case.setting:
+            with pytest.raises(FgafError, match=rf"for --heads, .*{case.says}"):
+                Live(devices, rig, carded(Optics()), heads=heads)
         if "shape" not in case.setting:
+            both = Live(devices, rig, model, force=True, heads=heads).differs
+            assert ("for --heads" in both) == ("aperture" in case.setting)
             assert Live(devices, rig, model, force=True).differs
 
 

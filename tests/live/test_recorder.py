@@ -62,6 +62,7 @@ def test_a_recording_holds_every_frame_and_cell(
         assert file["cells/frame"][:].tolist() == [n for n in range(7) for _ in range(2)]
         assert file["cells/id"][:4].tolist() == [1, 2, 1, 2]
         assert file["cells/z_um"][0] == -0.4
+        assert file["cells/segmented"][:4].tolist() == [True, False, True, False]
         assert np.isnan(file["cells/depth_um"][1])
 
 
