@@ -105,6 +105,11 @@ class HeadNetwork:
     exact
         Whether it computes in 32 bits everywhere. Else 16 bits (bfloat16) are used where the
         processor has them, which takes about half the time; scores differ by about 0.01.
+
+    Attributes
+    ----------
+    parameters
+        Number of its weights.
     """
 
     def __init__(self, weights: dict[str, npt.NDArray[Any]], exact: bool = True) -> None:
@@ -113,6 +118,7 @@ class HeadNetwork:
 
         arrays = {name: np.asarray(array, np.float32) for name, array in weights.items()}
         layers = {layer.name: layer for layer in LAYERS}
+        self.parameters = sum(array.size for array in arrays.values())
         self._factor, self._constant = arrays["calibration"][:, :, None, None]
 
         def convolved(name: str, x: Any) -> Any:

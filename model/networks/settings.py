@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from fgaf.base.bounds import Bound, Epochs, Seed, Share, Threads, require_bounded
+from fgaf.base.bounds import Bound, Epochs, Seed, Share, ShiftPx, Threads, require_bounded
 from fgaf.base.errors import SettingError
 from fgaf.base.inputs import read_toml
 from fgaf.base.names import nearest
@@ -135,7 +135,7 @@ class TrainSettings:
     balance: bool = False
     normalise: Normalise = "level"
     turns: bool = True
-    shift_px: Annotated[int, Bound(0, 1000)] = 6
+    shift_px: ShiftPx = 6
     gain: Annotated[float, Bound(0, 10)] = 0.1
     offset: Annotated[float, Bound(0, 10)] = 0.05
     noise: Annotated[float, Bound(0, 10)] = 0.05

@@ -42,6 +42,27 @@ def require_cells(archive: Archive, split: str) -> None:
         raise FgafError(f"{where} has one training patch; add cells")
 
 
+def require_masks(archive: Archive) -> None:
+    """Refuse an archive without masks of heads.
+
+    Parameters
+    ----------
+    archive
+        In memory or open.
+
+    Raises
+    ------
+    FgafError
+        It has none; the message says how to get them.
+    """
+    if archive.masks is None:
+        raise FgafError(
+            f"{archive.path or 'the archive'} has no masks of heads: outline heads and use "
+            "`fgaf-data import-masks`, or simulate them with `acq simulate-cells --masks`, or "
+            "with `acq stack --masks` and `fgaf-curate`"
+        )
+
+
 def require_fit(archive: Archive, say: Callable[[str], None] = lambda _: None) -> None:
     """Refuse patches with errors that `fgaf-data validate` finds; one pass over all patches.
 

@@ -202,7 +202,7 @@ def _row(
         "label": method.label,
         "score": score if np.isfinite(score) else None,
         "at_its_best": not method.default_score,
-        **_figures(outcomes, score, head_um),
+        **figures_of(outcomes, score, head_um),
         "average_precision": curve.average_precision,
         "best": {
             "score": best if np.isfinite(best) else None,
@@ -211,7 +211,7 @@ def _row(
         "groups": [
             {
                 "name": group,
-                **_figures([one for one in outcomes if one.field.group == group], score, head_um),
+                **figures_of([one for one in outcomes if one.field.group == group], score, head_um),
             }
             for group in groups
         ],
@@ -219,8 +219,25 @@ def _row(
     }
 
 
-def _figures(outcomes: Sequence[Judged], score: float, head_um: float) -> dict[str, Any]:
-    """Figures with the finds of at least a score, with 95 % bootstrap intervals over fields."""
+def figures_of(outcomes: Sequence[Judged], score: float, head_um: float) -> dict[str, Any]:
+    """Figures of a method on some fields, with 95 % bootstrap intervals over fields.
+
+    Parameters
+    ----------
+    outcomes
+        The method on every field.
+    score
+        Finds of at least this score count.
+    head_um
+        Length of a head, µm.
+
+    Returns
+    -------
+    dict
+        `fields`, `heads`, `finds`, `right`; `recall`, `precision` and `f1`, each with `value`,
+        `low` and `high`; `centre_error`, of the right finds, median, 90th and 95th percentile in px
+        and µm.
+    """
     counts = np.array([one.counts_at(score) for one in outcomes], np.float64)
     kept = [one.at(score, head_um) for one in outcomes]
     right, finds, heads = (int(total) for total in counts.sum(axis=0))
@@ -250,11 +267,11 @@ def _interval(drawn: Floats | None) -> dict[str, float | None]:
 
 
 def _centre_error(kept: Sequence[Judged]) -> dict[str, float | None]:
-    """Median and 90th percentile of the distance of right finds from their labels' centres."""
+    """Percentiles of the distance of right finds from their labels' centres."""
     pixels = np.concatenate([one.errors_px for one in kept])
     um = np.concatenate([one.errors_px * one.field.pixel_size_um for one in kept])
     return {
         f"{name}_{unit}": float(np.percentile(values, share)) if len(values) else None
         for unit, values in (("px", pixels), ("um", um))
-        for name, share in (("median", 50), ("p90", 90))
+        for name, share in (("median", 50), ("p90", 90), ("p95", 95))
     }

@@ -70,7 +70,8 @@ def _cells(row: dict[str, Any]) -> dict[str, Any]:
             }
             for key, _heading, _unit, factor, decimals in RATES
         ],
-        "off": [
-            "–" if value is None else number(value, 2) for value in row["centre_error"].values()
-        ],
+        "off": {
+            key: "–" if value is None else number(value, 2)
+            for key, value in row["centre_error"].items()
+        },
     }

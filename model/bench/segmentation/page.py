@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -11,20 +11,9 @@ from fgaf.dataset.archive import Archive
 from fgaf.dataset.splits.split import TEST
 from fgaf.model.bench.report.page import number, render
 from fgaf.model.bench.segmentation import figures
+from fgaf.model.bench.segmentation.columns import COLUMNS, figures_of
 from fgaf.model.bench.segmentation.examples import examples
 from fgaf.model.inference.heads import HeadModel
-
-_COLUMNS: Final = (
-    ("iou", "IoU", "", 1.0, 3),
-    ("dice", "Dice", "", 1.0, 3),
-    ("recall", "Heads found", "%", 100.0, 1),
-    ("precision", "Regions that are heads", "%", 100.0, 1),
-    ("centre_median_px", "Centre off, median", "px", 1.0, 2),
-    ("centre_p95_px", "Centre off, 95 % below", "px", 1.0, 2),
-    ("centre_median_um", "Centre off, median", "µm", 1.0, 3),
-    ("centre_p95_um", "Centre off, 95 % below", "µm", 1.0, 3),
-)
-"""Figures of the tables: key, heading, unit, factor, decimals."""
 
 
 def segmentation_page(metrics: dict[str, Any], model: HeadModel, archive: Archive) -> str:
@@ -45,16 +34,20 @@ def segmentation_page(metrics: dict[str, Any], model: HeadModel, archive: Archiv
         HTML with all inside; no scripts, no references outside.
     """
     rows = np.flatnonzero(archive.split_of_rows(metrics["split"]) == TEST)
-    columns = [column for column in _COLUMNS if column[0] in metrics]
+    columns = [column for column in COLUMNS if column[0] in metrics]
     return render(
         "segmentation.html",
         m=metrics,
         archive=archive.header.name or (archive.path.name if archive.path else ""),
         headline=_headline(metrics),
         columns=columns,
-        all=_cells(metrics, columns),
+        all={"figures": figures_of(metrics, columns)},
         distances=[
-            {"name": f"{row['distance_um']:g}", "heads": row["n_heads"], **_cells(row, columns)}
+            {
+                "name": f"{row['distance_um']:g}",
+                "heads": row["n_heads"],
+                "figures": figures_of(row, columns),
+            }
             for row in metrics["per_distance"]
         ],
         figures={
@@ -74,18 +67,3 @@ def _headline(metrics: dict[str, Any]) -> str:
         f"{count(metrics['n_cells'], 'test cell')}"
         + ("" if off is None else f"; centres are off by {number(off, 2)} px in the median")
     )
-
-
-def _cells(row: dict[str, Any], columns: list[tuple[str, str, str, float, int]]) -> dict[str, Any]:
-    """Figures of a row as text, with their intervals."""
-
-    def told(key: str, factor: float, decimals: int) -> dict[str, str]:
-        value, span = row[key], row["intervals"][key]
-        return {
-            "value": "–" if value is None else number(factor * value, decimals),
-            "interval": ""
-            if span is None
-            else " to ".join(number(factor * end, decimals) for end in span),
-        }
-
-    return {"figures": [told(key, factor, decimals) for key, _, _, factor, decimals in columns]}

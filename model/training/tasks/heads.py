@@ -25,6 +25,7 @@ from fgaf.model.networks.mask_loss import bce_dice
 from fgaf.model.networks.settings import TrainSettings
 from fgaf.model.training import plots
 from fgaf.model.training.defaults import resolve_schedule
+from fgaf.model.training.fit import require_masks
 from fgaf.model.training.run_folder import Row
 from fgaf.model.training.sides import TRAIN, Data, Rows, Targets, patches_of
 from fgaf.model.training.tasks.task import Outputs, Task
@@ -44,11 +45,7 @@ class HeadsTask(Task):
     @staticmethod
     def resolve(settings: TrainSettings, archive: Archive) -> TrainSettings:
         """Epochs and learning rate; the archive must hold masks."""
-        if archive.masks is None:
-            raise FgafError(
-                f"{archive.path or 'the archive'} has no masks of heads, which the task heads "
-                "learns; compile one with masks, as from `acq simulate-cells --masks`"
-            )
+        require_masks(archive)
         return resolve_schedule(settings, archive)
 
     def targets(self, device: str) -> Callable[[Rows], Targets]:
