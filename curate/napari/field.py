@@ -144,6 +144,14 @@ class Field:
         layer.visible = not layer.visible
         return bool(layer.visible)
 
+    def frame(self) -> Image | None:
+        """The layer of the frame; None while there is none."""
+        return self._layers[FIELD] if self._has(FIELD) else None
+
+    def over_the_head(self) -> list[Any]:
+        """The layers that lie over the head of the cell in view."""
+        return [self._layers[name] for name in (PATH, CENTRES) if self._has(name)]
+
     def toggle_editing(self) -> None:
         """Start or end dragging of the centres."""
         self.editing = not self.editing

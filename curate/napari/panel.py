@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from napari.utils.notifications import show_info
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt, QTimer
@@ -26,16 +27,27 @@ from qtpy.QtWidgets import (
 from fgaf.base.console import count
 from fgaf.base.errors import FgafError
 from fgaf.curate.compile import compile_archive, compiled_line
-from fgaf.curate.napari.caption import Lines, ending, facts, legend, title
+from fgaf.curate.detection.outline import proposed_head
+from fgaf.curate.detection.scale import Scale
+from fgaf.curate.napari.caption import Lines, coloured, ending, facts, legend, title
 from fgaf.curate.napari.cells import Cells
 from fgaf.curate.napari.colours import Colours
 from fgaf.curate.napari.dock import Dock
 from fgaf.curate.napari.field import Field
+from fgaf.curate.napari.mask_layer import MaskLayer
 from fgaf.curate.napari.missing import MissingFiles
 from fgaf.curate.napari.overlay import Overlay
 from fgaf.curate.napari.preferences import Preferences, remember_panel
 from fgaf.curate.napari.search import Progress, Search
-from fgaf.curate.napari.shortcuts import DECIDE, FAR_PX, NEED_A_CELL, as_html, with_keys
+from fgaf.curate.napari.shortcuts import (
+    DECIDE,
+    FAR_PX,
+    NEED_A_CELL,
+    ONLY_DRAWING,
+    WHILE_DRAWING,
+    as_html,
+    with_keys,
+)
 from fgaf.curate.napari.views import Pictures
 from fgaf.curate.session.annotation_controller import REASONS, AnnotationController
 from fgaf.curate.session.closeup import Closeup, Closeups
@@ -132,6 +144,7 @@ class Panel(QWidget):
         self._adding = False
         self._loaded = ""
         self._overlay: Overlay | None = None
+        self._bound: list[tuple[str, QShortcut]] = []
         self.shortcuts, clashes = with_keys(preferences.keys)
         note = "; ".join(filter(None, (note, *clashes)))
         self.field = Field(viewer, self._placed, self._turned, self._clicked, self._lost)
@@ -139,6 +152,7 @@ class Panel(QWidget):
         self.search = Search(state, paths, network)
         self.search.found.connect(self._found)
         self.search.ended.connect(self._searched)
+        self.mask = MaskLayer(viewer, self._lost)
         self.life = Lifetime(session, self.closeups, self.field, self.search)
         self.destroyed.connect(self.life.end)
         self.cells = Cells(
@@ -169,6 +183,9 @@ class Panel(QWidget):
         if action in NEED_A_CELL and self.pictures.empty:
             self.say(f"no cell is in view ({self._why_empty()}): nothing is done")
             return
+        if self.mask.drawing and action not in WHILE_DRAWING:
+            self._say_drawing()
+            return
         try:
             self.say(self._actions[action]() or "")
         except (FgafError, OSError) as error:
@@ -181,6 +198,9 @@ class Panel(QWidget):
 
     def _decide_all(self, decide: Callable[[], str]) -> None:
         """Decide on several cells of the gallery at once."""
+        if self.mask.drawing:
+            self._say_drawing()
+            return
         try:
             self.say(decide())
         except (FgafError, OSError) as error:
@@ -196,6 +216,9 @@ class Panel(QWidget):
         name
             Its name; it need not be in the queue.
         """
+        if self.mask.drawing:
+            self._say_drawing()
+            return
         self.controller.go(name)
         self.finished = False
         self.say("")
@@ -235,6 +258,8 @@ class Panel(QWidget):
             self._tell()
             self.repaint()  # before the next key is handled
         self.field.update(self.controller, self.closeups, cell_in_view=not self.finished)
+        if self.controller.cell is not None:
+            self.mask.follow(self.controller.cell, self.controller.plane)
         self._dock.show_step_numbers(False)
         self.cells.update()
         QTimer.singleShot(0, self._prepare_next)
@@ -264,6 +289,7 @@ class Panel(QWidget):
                 self._overlay.hide_sheet()
             self.cells.close()
             self._dock.show_step_numbers(True)
+            self.mask.leave()
             self.field.forget()
             self.life.end()
 
@@ -283,8 +309,8 @@ class Panel(QWidget):
             "reject": controller.reject,
             "unsure": controller.unsure,
             "reopen": lambda: controller.reopen([controller.name or ""]),
-            "undo": lambda: self._again(controller.undo),
-            "redo": lambda: self._again(controller.redo),
+            "undo": lambda: self._again(self.mask.undo if self.mask.drawing else controller.undo),
+            "redo": lambda: self._again(self.mask.redo if self.mask.drawing else controller.redo),
             "plane_down": lambda: controller.step(-1),
             "plane_up": lambda: controller.step(1),
             "plane_suggested": self._to_suggested,
@@ -297,6 +323,8 @@ class Panel(QWidget):
             "boxes": self._toggle_boxes,
             "add_cell": self._arm,
             "edit_path": self._edit_path,
+            "mask": self._begin_mask,
+            "store_mask": self._store_mask,
             "status": lambda: self._toggle_overlay("status"),
             "help": lambda: self._toggle_overlay("help"),
             "leave": self._leave,
@@ -355,6 +383,8 @@ class Panel(QWidget):
                 bound.setContext(Qt.ShortcutContext.WindowShortcut)
                 bound.setAutoRepeat(shortcut.action not in DECIDE)
                 bound.activated.connect(partial(self.act, shortcut.action))
+                bound.setEnabled(shortcut.action not in ONLY_DRAWING)
+                self._bound.append((shortcut.action, bound))
             if shortcut.action in self._buttons:
                 button = self._buttons[shortcut.action]
                 keys = " or ".join(shortcut.keys)
@@ -366,7 +396,10 @@ class Panel(QWidget):
 
     def _tell(self) -> None:
         words = "" if self.finished else title(self.controller)
-        if words:
+        if self.mask.drawing:
+            self._title.set_text(words)
+            self._about.set_text("<br>".join(self._how_to_draw()))
+        elif words:
             self._title.set_text(words)
             self._about.set_text("<br>".join(facts(self.controller, self.colours)))
         else:
@@ -380,6 +413,10 @@ class Panel(QWidget):
             cannot.add("accept")
         if self.session.read_only:
             cannot |= self._buttons.keys() - {"gallery", "help"}
+        if self.mask.drawing:
+            cannot |= self._buttons.keys() - WHILE_DRAWING
+        for choice in (self._task, self._order):
+            choice.setEnabled(not self.mask.drawing)
         for action, button in self._buttons.items():
             button.setEnabled(action not in cannot)
         self._export.setEnabled(not blind)
@@ -503,8 +540,78 @@ class Panel(QWidget):
         ends = " or ".join(filter(None, (self._key("edit_path"), self._key("leave"))))
         return f"drag the points of the path; {ends} ends it" if self.field.editing else "path kept"
 
+    def _begin_mask(self) -> str:
+        """Draw the mask of the cell in view, in this plane."""
+        controller, cell, ref = self.controller, self.controller.cell, self.controller.stack
+        if self.mask.drawing:
+            return self._ways_out()
+        if controller.queue.blind:
+            raise FgafError("masks are not drawn in a blind pass: they are of the first labels")
+        if self.session.read_only:
+            raise FgafError("this session is open for reading only: no mask can be drawn")
+        self.follow()
+        frame = self.field.frame()
+        if cell is None or ref is None or frame is None:
+            raise FgafError("the field is not shown: no mask can be drawn")
+        shape, plane = frame.data.shape[-2:], controller.plane
+        mask, origin = controller.mask(shape), "of this plane"
+        if mask is None:
+            pixel_um = ref.pixel_size_um or self.closeups.stack(ref).header.optics.pixel_size_um
+            scale = Scale(pixel_um or 1.0, self.session.state.head_um)
+            place = float(cell.y[plane]), float(cell.x[plane])
+            mask, origin = proposed_head(np.asarray(frame.data[plane]), *place, scale), "proposed"
+        elif plane not in cell.masks:
+            origin = "moved here from the nearest plane with one"
+        self._leave()
+        patch_px = self.session.state.settings.patch_px
+        self.mask.begin(mask, cell, plane, patch_px, frame, self.field.over_the_head(), origin)
+        self._let_keys()
+        if self._dock.field is not None:
+            self._dock.field.setFocus()
+        return ""
+
+    def _store_mask(self) -> str:
+        words = self.controller.draw(self.mask.drawn, self.mask.plane)
+        self._end_mask()
+        return words
+
+    def _end_mask(self) -> None:
+        self.mask.end()
+        self._let_keys()
+        self.setFocus()
+        self._take_new_cells()
+
+    def _let_keys(self) -> None:
+        """While a mask is drawn, most keys are napari's."""
+        for action, bound in self._bound:
+            allowed = WHILE_DRAWING if self.mask.drawing else self._actions.keys() - ONLY_DRAWING
+            bound.setEnabled(action in allowed)
+
+    def _how_to_draw(self) -> list[str]:
+        """What to do while a mask is drawn, one line each."""
+        return [
+            coloured(
+                f"mask of the head in plane {self.mask.plane + 1}, {self.mask.origin}",
+                self.colours.suggested,
+            ),
+            "napari's keys: 2 paint, 1 erase, 3 polygon, 4 fill, [ and ] size of the brush",
+            self._ways_out(),
+        ]
+
+    def _ways_out(self) -> str:
+        return (
+            f"{self._key('store_mask')} stores the mask, {self._key('leave')} leaves it as it was, "
+            f"{self._key('undo')} takes back a stroke"
+        )
+
+    def _say_drawing(self) -> None:
+        self.say(f"a mask is being drawn: {self._ways_out()}")
+
     def _leave(self) -> str:
         words = ""
+        if self.mask.drawing and not (self._overlay is not None and self._overlay.shown):
+            self._end_mask()
+            words = "the mask is as it was"
         if self._adding:
             words = self._arm()
         if self.field.editing:
@@ -520,7 +627,7 @@ class Panel(QWidget):
                 self._adding = False
                 self.say(self.controller.add(y, x))
                 self.finished = False
-            elif not self.field.editing:
+            elif not self.field.editing and not self.mask.drawing:
                 name = self.field.cell_at(y, x)
                 if name is not None and (name != self.controller.name or self.finished):
                     self.go(name)
@@ -602,6 +709,8 @@ class Panel(QWidget):
         self._take_new_cells()
 
     def _take_new_cells(self) -> None:
+        if self.mask.drawing:  # at its end
+            return
         self.controller.refresh()
         if self.finished and self.controller.left:
             self.finished = False

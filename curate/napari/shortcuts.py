@@ -74,16 +74,25 @@ SHORTCUTS: Final = (
     Shortcut("add_cell", ("C",), "add a cell: click it in the field", "field"),
     Shortcut("zoom", ("Z",), "whole field, or close to the cell", "field"),
     Shortcut("boxes", ("B",), "hide or show the boxes", "field"),
+    Shortcut("mask", ("M",), "draw the mask of the head", "mask"),
+    Shortcut("store_mask", ("Return", "Space"), "store the mask that is drawn", "mask"),
     Shortcut("status", ("I",), "show the progress of the session", "window"),
     Shortcut("help", ("H", "F1"), "show or hide these keys", "window"),
-    Shortcut("leave", ("Escape",), "end adding, dragging or help", "window"),
+    Shortcut("leave", ("Escape",), "end adding, dragging, a mask or help", "window"),
 )
 DECIDE: Final = frozenset(s.action for s in SHORTCUTS if s.scope == "decide")
 """Actions that decide on the cell in view."""
 NEED_A_CELL: Final = frozenset(
-    s.action for s in SHORTCUTS if s.scope in ("decide", "planes", "place")
+    s.action for s in SHORTCUTS if s.scope in ("decide", "planes", "place", "mask")
 )
 """Actions on the cell in view, which do nothing while none is seen."""
+ONLY_DRAWING: Final = frozenset({"store_mask"})
+"""Actions whose keys work only while a mask is drawn."""
+WHILE_DRAWING: Final = ONLY_DRAWING | {
+    *(s.action for s in SHORTCUTS if s.scope == "planes"),
+    *("mask", "undo", "redo", "boxes", "status", "help", "leave"),
+}
+"""Actions whose keys work while a mask is drawn; all other keys are napari's then."""
 
 
 def with_keys(mapping: Mapping[str, str]) -> tuple[tuple[Shortcut, ...], list[str]]:
@@ -113,12 +122,15 @@ def with_keys(mapping: Mapping[str, str]) -> tuple[tuple[Shortcut, ...], list[st
             else shortcut
             for shortcut in SHORTCUTS
         )
-        clash = _clash(table, mapping.keys() - wrong.keys())
+        changed = mapping.keys() - wrong.keys()
+        clash = _clash((s for s in table if s.action not in ONLY_DRAWING), changed) or _clash(
+            (s for s in table if s.action in WHILE_DRAWING), changed
+        )
         if clash is None:
             return table, list(wrong.values())
-        key, changed, other = clash
-        wrong[changed] = (
-            f"the key {key} is used for {other} already: {changed} keeps its default keys; change "
+        key, mine, other = clash
+        wrong[mine] = (
+            f"the key {key} is used for {other} already: {mine} keeps its default keys; change "
             "one of them"
         )
 

@@ -17,6 +17,8 @@ from click.testing import CliRunner, Result
 from fgaf.base.errors import FgafError, FormatError
 from fgaf.curate.commands.main import main
 from fgaf.curate.compile import compile_archive
+from fgaf.curate.detection.outline import proposed_head
+from fgaf.curate.detection.scale import HEAD_UM, Scale
 from fgaf.curate.session import state as state_module
 from fgaf.curate.session.annotation_controller import AnnotationController
 from fgaf.curate.session.journal import read_journal
@@ -26,6 +28,7 @@ from fgaf.curate.session.state import read_state
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.raw import RawStack
 from fgaf.dataset.truth import CellTruth, FrameTruth, StackTruth, as_outline, write_truth
+from tests.curate.drawings import PIXEL_UM, Drawing
 
 FRAME = (40, 50)
 CELLS = ("one", "two", "three")
@@ -260,3 +263,23 @@ def test_the_journal_names_what_was_drawn(session: Session) -> None:
     known = {"record": "mask", "cell": "one", "plane": 2, "annotator": "ann"}
     assert record.items() >= (known | {"top": 12, "left": 21, "height": 3, "width": 4}).items()
     assert (session.folder / MASKS / f"{record['sha256']}.png").is_file()
+
+
+@pytest.mark.parametrize("angle", [0.0, 50.0, 130.0])
+def test_the_proposal_is_near_a_drawn_head(angle: float) -> None:
+    drawing = Drawing(40.0).head((2.0, -3.0), angle).head((9.0, 9.0), 10)
+    (y, x), _ = drawing.places_px()
+    mask = proposed_head(drawing.image(), y + 2, x - 2, Scale(PIXEL_UM))
+    rows, columns = np.indices(mask.shape)
+    turn = np.deg2rad(angle)
+    along = np.cos(turn) * (columns - x) + np.sin(turn) * (rows - y)
+    across = np.cos(turn) * (rows - y) - np.sin(turn) * (columns - x)
+    true = np.hypot(2 * along / HEAD_UM[0], 2 * across / HEAD_UM[1]) < 1 / PIXEL_UM
+    assert (mask & true).sum() / (mask | true).sum() >= 0.7
+
+
+def test_where_no_head_is_seen_a_disc_of_its_area_is_proposed() -> None:
+    mask = proposed_head(Drawing(40.0).image(), 100.0, 120.0, Scale(PIXEL_UM))
+    area_um2 = np.pi / 4 * HEAD_UM[0] * HEAD_UM[1]
+    assert mask.sum() * PIXEL_UM**2 == pytest.approx(area_um2, rel=0.02)
+    assert np.argwhere(mask).mean(axis=0) == pytest.approx((100, 120))
