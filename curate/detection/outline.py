@@ -59,5 +59,6 @@ def proposed_head(image: Image, y: float, x: float, scale: Scale) -> npt.NDArray
         long, wide, angle = np.sqrt(short), 1 / np.sqrt(short), 0.0
     mask = np.zeros(image.shape, np.bool_)
     radii = 0.5 * scale.head_px * short * wide, 0.5 * scale.head_px * long
-    mask[ellipse(y, x, *radii, shape=mask.shape, rotation=-angle)] = True
+    inside = ellipse(y, x, *radii, shape=mask.shape, rotation=-angle)  # type: ignore[no-untyped-call]
+    mask[inside] = True
     return mask

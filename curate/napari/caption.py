@@ -116,8 +116,8 @@ def facts(controller: AnnotationController, colours: Colours) -> list[str]:
         words = f"the path jumps at plane {', '.join(str(p + 1) for p in cell.jump)}: check it"
         lines.append(coloured(words, colours.warning))
     if cell is not None and cell.masks and not controller.queue.blind:
-        planes = ", ".join(str(plane + 1) for plane in sorted(cell.masks))
-        lines.append(coloured(f"the head is drawn in plane {planes}", colours.decided))
+        words = f"the head is drawn in plane {', '.join(str(p + 1) for p in sorted(cell.masks))}"
+        lines.append(coloured(words, colours.decided))
     if controller.queue.task == "review" and cell is not None:
         lines += [f"{d.annotator}: {d.words}" for d in (cell.label, cell.second) if d is not None]
         if cell.review is not None:

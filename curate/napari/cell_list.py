@@ -39,7 +39,7 @@ from qtpy.QtWidgets import (
 
 from fgaf.curate.napari.colours import Colours
 from fgaf.curate.napari.views import put_label
-from fgaf.curate.session.catalogue import Entry
+from fgaf.curate.session.catalogue import WITH_MASK, Entry
 
 _SIDE: Final = 88
 """Side of a picture, pixels of the screen."""
@@ -55,6 +55,8 @@ _NAVIGATION: Final = frozenset(
         *(Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Escape),
     )
 )
+_DRAWN: Final = "✎"
+"""Sign of a cell whose head is drawn."""
 _CHOSEN: Final = 110
 """Opacity of the ground of a selected cell, of 255."""
 NOT_HELD: Final = Qt.KeyboardModifier.NoModifier
@@ -91,9 +93,8 @@ class CellModel(QAbstractListModel):
             at = "" if entry.focus_um is None else f", {entry.focus_um:+.2f} µm"
             sure = "" if entry.confidence is None else f"confidence {entry.confidence:.0%}"
             sample = f"sample {entry.sample}" if entry.sample else ""
-            return "\n".join(
-                filter(None, (entry.name, entry.status + at, entry.reason, sure, sample))
-            )
+            lines = (entry.name, entry.status + at, entry.reason, sure, sample, entry.mask)
+            return "\n".join(filter(None, lines))
         return None
 
     def row_of(self, name: str) -> int | None:
@@ -319,6 +320,8 @@ class CellDelegate(QStyledItemDelegate):
             painter.drawRect(place.adjusted(1, 1, -1, -1))
         if entry.focus_um is not None:
             put_label(painter, place, f"{entry.focus_um:+.2f} µm", QColor("white"))
+        if entry.mask == WITH_MASK:
+            put_label(painter, place.translated(_SIDE - 18, 0), _DRAWN, QColor("white"))
         text = QRect(frame.left() + 2, place.bottom() + 3, frame.width() - 4, _LINE)
         for line, ink, elided in (
             (entry.name, self.colours.text, Qt.TextElideMode.ElideLeft),

@@ -150,7 +150,7 @@ class Field:
 
     def over_the_head(self) -> list[Any]:
         """The layers that lie over the head of the cell in view."""
-        return [self._layers[name] for name in (PATH, CENTRES) if self._has(name)]
+        return [self._layers[name] for name in (CELLS, PATH, CENTRES) if self._has(name)]
 
     def toggle_editing(self) -> None:
         """Start or end dragging of the centres."""

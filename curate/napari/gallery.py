@@ -115,6 +115,7 @@ class Gallery(QWidget):
         self.jump.left.connect(self.left.emit)
         self.status, self.reason, self.sample = Choice(f"all {kind}s"), Choice(), Choice()
         self.reason.everything, self.sample.everything = "all reasons", "all samples"
+        self.drawn = Choice("drawn or not")
         self.confidence = QComboBox()
         for words, bounds in CONFIDENCES.items():
             self.confidence.addItem(words, bounds)
@@ -123,7 +124,7 @@ class Gallery(QWidget):
             self.sort.addItem(f"by {name}", name)
             self.sort.setItemData(self.sort.count() - 1, meaning, Qt.ItemDataRole.ToolTipRole)
         self.sort.setToolTip("Order of the cells")
-        for choice in (self.status, self.reason, self.sample, self.confidence, self.sort):
+        for choice in self._lists():
             choice.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             choice.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             choice.currentIndexChanged.connect(self._fill)
@@ -272,7 +273,7 @@ class Gallery(QWidget):
 
     def clear_filter(self) -> None:
         """Show all cells."""
-        for choice in (self.status, self.reason, self.sample, self.confidence):
+        for choice in self._lists()[:-1]:
             choice.setCurrentIndex(0)
 
     def act(self, action: str) -> None:
@@ -329,7 +330,7 @@ class Gallery(QWidget):
         self._top = QGridLayout()
         self._top.setSpacing(4)
         self._top.addWidget(self.jump, 0, 0, 1, 2)
-        for choice in (self.status, self.reason, self.confidence, self.sample, self.sort):
+        for choice in self._lists():
             self._top.addWidget(choice)
         bottom = QHBoxLayout()
         for button in self._buttons:
@@ -344,17 +345,21 @@ class Gallery(QWidget):
 
     def _arrange(self) -> None:
         """Put the lists that are shown in rows of two, without holes."""
-        lists = (self.status, self.reason, self.confidence, self.sample)
-        shown = [*(choice for choice in lists if not choice.isHidden()), self.sort]
+        shown = [choice for choice in self._lists() if not choice.isHidden()]
         for at, choice in enumerate(shown):
             last = at == len(shown) - 1 and at % 2 == 0
             self._top.addWidget(choice, 1 + at // 2, at % 2, 1, 2 if last else 1)
+
+    def _lists(self) -> tuple[QComboBox, ...]:
+        """The lists above the pictures: filters, and the order as the last."""
+        return self.status, self.reason, self.confidence, self.sample, self.drawn, self.sort
 
     def _values(self) -> tuple[tuple[Choice, Callable[[Entry], str]], ...]:
         return (
             (self.status, lambda entry: entry.status),
             (self.reason, lambda entry: entry.reason),
             (self.sample, lambda entry: entry.sample),
+            (self.drawn, lambda entry: entry.mask),
         )
 
     def _filter(self) -> Filter:
@@ -363,6 +368,7 @@ class Gallery(QWidget):
             self.reason.value,
             self.sample.value,
             self.confidence.currentData() or (0.0, 1.0),
+            self.drawn.value,
         )
 
     def _sort(self) -> Sort:

@@ -10,11 +10,15 @@ import numpy.typing as npt
 from napari.layers import Image, Labels
 from napari.viewer import Viewer
 
+from fgaf.base.errors import FgafError
+from fgaf.curate.detection.outline import proposed_head
+from fgaf.curate.detection.scale import Scale
+from fgaf.curate.session.annotation_controller import AnnotationController
 from fgaf.curate.session.masks import shift
-from fgaf.curate.session.state import CellState
+from fgaf.curate.session.state import CellState, StackRef
 
 MASK: Final = "mask"
-_OPACITY: Final = 0.45
+_OPACITY: Final = 0.35
 _BRUSH: Final = 0.04
 """Width of the brush at first, in patches."""
 _CLOSE_UP: Final = 1.2
@@ -60,39 +64,46 @@ class MaskLayer:
         return np.zeros((0, 0), np.bool_) if self._layer is None else self._layer.data > 0
 
     def begin(
-        self,
-        mask: npt.NDArray[np.bool_],
-        cell: CellState,
-        plane: int,
-        patch_px: int,
-        field: Image,
-        covering: list[Any],
-        origin: str,
+        self, controller: AnnotationController, ref: StackRef, frame: Image, covering: list[Any]
     ) -> None:
-        """Show a mask close up, with the brush in the hand.
+        """Show the mask of the cell in view close up, or a proposal, with the brush in the hand.
 
         Parameters
         ----------
-        mask
-            (Y, X) of the frame.
-        cell, plane
-            The cell, and the plane in view.
-        patch_px
-            Side of a patch, pixels.
-        field
+        controller
+            The cell and the plane in view.
+        ref
+            Its stack.
+        frame
             The layer of the frame.
         covering
             Layers that lie over the head; they are hidden meanwhile.
-        origin
-            See the attribute.
+
+        Raises
+        ------
+        FgafError
+            This pass is blind, the session is read-only, or a picture is missing.
         """
-        self.plane, self.origin = plane, origin
-        self._pixel = np.array(field.scale[-2:])
+        cell, plane = controller.cell, controller.plane
+        if cell is None or controller.queue.blind:
+            raise FgafError("masks are not drawn in a blind pass: they are of the first labels")
+        if controller.session.read_only:
+            raise FgafError("this session is open for reading only: no mask can be drawn")
+        self._pixel = np.array(frame.scale[-2:])
+        mask, origin = controller.mask(frame.data.shape[-2:]), "of this plane"
+        settings, head_um = controller.session.state.settings, controller.session.state.head_um
+        if mask is None:
+            scale = Scale(ref.pixel_size_um or float(self._pixel[0]), head_um)
+            place = float(cell.y[plane]), float(cell.x[plane])
+            mask, origin = proposed_head(np.asarray(frame.data[plane]), *place, scale), "proposed"
+        elif plane not in cell.masks:
+            origin = "moved here from the nearest plane with one"
+        self.plane, self.origin, patch_px = plane, origin, settings.patch_px
         layer = Labels(
             mask.astype(np.uint8),
             name=MASK,
             scale=self._pixel,
-            units=field.units[-2:],
+            units=frame.units[-2:],
             opacity=_OPACITY,
         )
         layer.brush_size = max(1, round(_BRUSH * patch_px))

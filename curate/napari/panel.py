@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from napari.utils.notifications import show_info
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt, QTimer
@@ -27,8 +26,6 @@ from qtpy.QtWidgets import (
 from fgaf.base.console import count
 from fgaf.base.errors import FgafError
 from fgaf.curate.compile import compile_archive, compiled_line
-from fgaf.curate.detection.outline import proposed_head
-from fgaf.curate.detection.scale import Scale
 from fgaf.curate.napari.caption import Lines, coloured, ending, facts, legend, title
 from fgaf.curate.napari.cells import Cells
 from fgaf.curate.napari.colours import Colours
@@ -152,7 +149,7 @@ class Panel(QWidget):
         self.search = Search(state, paths, network)
         self.search.found.connect(self._found)
         self.search.ended.connect(self._searched)
-        self.mask = MaskLayer(viewer, self._lost)
+        self.mask_layer = MaskLayer(viewer, self._lost)
         self.life = Lifetime(session, self.closeups, self.field, self.search)
         self.destroyed.connect(self.life.end)
         self.cells = Cells(
@@ -183,7 +180,7 @@ class Panel(QWidget):
         if action in NEED_A_CELL and self.pictures.empty:
             self.say(f"no cell is in view ({self._why_empty()}): nothing is done")
             return
-        if self.mask.drawing and action not in WHILE_DRAWING:
+        if self.mask_layer.drawing and action not in WHILE_DRAWING:
             self._say_drawing()
             return
         try:
@@ -198,7 +195,7 @@ class Panel(QWidget):
 
     def _decide_all(self, decide: Callable[[], str]) -> None:
         """Decide on several cells of the gallery at once."""
-        if self.mask.drawing:
+        if self.mask_layer.drawing:
             self._say_drawing()
             return
         try:
@@ -216,7 +213,7 @@ class Panel(QWidget):
         name
             Its name; it need not be in the queue.
         """
-        if self.mask.drawing:
+        if self.mask_layer.drawing:
             self._say_drawing()
             return
         self.controller.go(name)
@@ -259,7 +256,7 @@ class Panel(QWidget):
             self.repaint()  # before the next key is handled
         self.field.update(self.controller, self.closeups, cell_in_view=not self.finished)
         if self.controller.cell is not None:
-            self.mask.follow(self.controller.cell, self.controller.plane)
+            self.mask_layer.follow(self.controller.cell, self.controller.plane)
         self._dock.show_step_numbers(False)
         self.cells.update()
         QTimer.singleShot(0, self._prepare_next)
@@ -289,7 +286,7 @@ class Panel(QWidget):
                 self._overlay.hide_sheet()
             self.cells.close()
             self._dock.show_step_numbers(True)
-            self.mask.leave()
+            self.mask_layer.leave()
             self.field.forget()
             self.life.end()
 
@@ -309,8 +306,8 @@ class Panel(QWidget):
             "reject": controller.reject,
             "unsure": controller.unsure,
             "reopen": lambda: controller.reopen([controller.name or ""]),
-            "undo": lambda: self._again(self.mask.undo if self.mask.drawing else controller.undo),
-            "redo": lambda: self._again(self.mask.redo if self.mask.drawing else controller.redo),
+            "undo": lambda: self._again(self._undoes().undo),
+            "redo": lambda: self._again(self._undoes().redo),
             "plane_down": lambda: controller.step(-1),
             "plane_up": lambda: controller.step(1),
             "plane_suggested": self._to_suggested,
@@ -396,7 +393,7 @@ class Panel(QWidget):
 
     def _tell(self) -> None:
         words = "" if self.finished else title(self.controller)
-        if self.mask.drawing:
+        if self.mask_layer.drawing:
             self._title.set_text(words)
             self._about.set_text("<br>".join(self._how_to_draw()))
         elif words:
@@ -413,10 +410,10 @@ class Panel(QWidget):
             cannot.add("accept")
         if self.session.read_only:
             cannot |= self._buttons.keys() - {"gallery", "help"}
-        if self.mask.drawing:
+        if self.mask_layer.drawing:
             cannot |= self._buttons.keys() - WHILE_DRAWING
         for choice in (self._task, self._order):
-            choice.setEnabled(not self.mask.drawing)
+            choice.setEnabled(not self.mask_layer.drawing)
         for action, button in self._buttons.items():
             button.setEnabled(action not in cannot)
         self._export.setEnabled(not blind)
@@ -477,6 +474,10 @@ class Panel(QWidget):
     def _finish(self) -> None:
         """Show the end of the queue instead of a cell, if all its cells are done."""
         self.finished = bool(self.controller.names) and not self.controller.left
+
+    def _undoes(self) -> AnnotationController | MaskLayer:
+        """What undo and redo work on: the strokes of a mask, or the session."""
+        return self.mask_layer if self.mask_layer.drawing else self.controller
 
     def _again(self, action: Callable[[], str]) -> str:
         """Undo or redo, and show the cell."""
@@ -542,65 +543,49 @@ class Panel(QWidget):
 
     def _begin_mask(self) -> str:
         """Draw the mask of the cell in view, in this plane."""
-        controller, cell, ref = self.controller, self.controller.cell, self.controller.stack
-        if self.mask.drawing:
+        if self.mask_layer.drawing:
             return self._ways_out()
-        if controller.queue.blind:
-            raise FgafError("masks are not drawn in a blind pass: they are of the first labels")
-        if self.session.read_only:
-            raise FgafError("this session is open for reading only: no mask can be drawn")
-        self.follow()
-        frame = self.field.frame()
-        if cell is None or ref is None or frame is None:
-            raise FgafError("the field is not shown: no mask can be drawn")
-        shape, plane = frame.data.shape[-2:], controller.plane
-        mask, origin = controller.mask(shape), "of this plane"
-        if mask is None:
-            pixel_um = ref.pixel_size_um or self.closeups.stack(ref).header.optics.pixel_size_um
-            scale = Scale(pixel_um or 1.0, self.session.state.head_um)
-            place = float(cell.y[plane]), float(cell.x[plane])
-            mask, origin = proposed_head(np.asarray(frame.data[plane]), *place, scale), "proposed"
-        elif plane not in cell.masks:
-            origin = "moved here from the nearest plane with one"
         self._leave()
-        patch_px = self.session.state.settings.patch_px
-        self.mask.begin(mask, cell, plane, patch_px, frame, self.field.over_the_head(), origin)
+        self.follow()
+        ref, frame = self.controller.stack, self.field.frame()
+        if ref is None or frame is None:
+            raise FgafError("the field is not shown: no mask can be drawn")
+        self.mask_layer.begin(self.controller, ref, frame, self.field.over_the_head())
         self._let_keys()
         if self._dock.field is not None:
             self._dock.field.setFocus()
         return ""
 
     def _store_mask(self) -> str:
-        words = self.controller.draw(self.mask.drawn, self.mask.plane)
+        words = self.controller.draw(self.mask_layer.drawn, self.mask_layer.plane)
         self._end_mask()
         return words
 
     def _end_mask(self) -> None:
-        self.mask.end()
+        self.mask_layer.end()
         self._let_keys()
         self.setFocus()
         self._take_new_cells()
 
     def _let_keys(self) -> None:
         """While a mask is drawn, most keys are napari's."""
+        drawing = self.mask_layer.drawing
+        allowed = WHILE_DRAWING if drawing else self._actions.keys() - ONLY_DRAWING
         for action, bound in self._bound:
-            allowed = WHILE_DRAWING if self.mask.drawing else self._actions.keys() - ONLY_DRAWING
             bound.setEnabled(action in allowed)
 
     def _how_to_draw(self) -> list[str]:
         """What to do while a mask is drawn, one line each."""
+        what = f"mask of the head in plane {self.mask_layer.plane + 1}, {self.mask_layer.origin}"
         return [
-            coloured(
-                f"mask of the head in plane {self.mask.plane + 1}, {self.mask.origin}",
-                self.colours.suggested,
-            ),
+            coloured(what, self.colours.suggested),
             "napari's keys: 2 paint, 1 erase, 3 polygon, 4 fill, [ and ] size of the brush",
             self._ways_out(),
         ]
 
     def _ways_out(self) -> str:
         return (
-            f"{self._key('store_mask')} stores the mask, {self._key('leave')} leaves it as it was, "
+            f"{self._key('store_mask')} stores it, {self._key('leave')} leaves it as it was, "
             f"{self._key('undo')} takes back a stroke"
         )
 
@@ -609,7 +594,7 @@ class Panel(QWidget):
 
     def _leave(self) -> str:
         words = ""
-        if self.mask.drawing and not (self._overlay is not None and self._overlay.shown):
+        if self.mask_layer.drawing and not (self._overlay is not None and self._overlay.shown):
             self._end_mask()
             words = "the mask is as it was"
         if self._adding:
@@ -627,7 +612,7 @@ class Panel(QWidget):
                 self._adding = False
                 self.say(self.controller.add(y, x))
                 self.finished = False
-            elif not self.field.editing and not self.mask.drawing:
+            elif not self.field.editing and not self.mask_layer.drawing:
                 name = self.field.cell_at(y, x)
                 if name is not None and (name != self.controller.name or self.finished):
                     self.go(name)
@@ -709,7 +694,7 @@ class Panel(QWidget):
         self._take_new_cells()
 
     def _take_new_cells(self) -> None:
-        if self.mask.drawing:  # at its end
+        if self.mask_layer.drawing:  # at its end
             return
         self.controller.refresh()
         if self.finished and self.controller.left:

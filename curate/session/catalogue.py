@@ -32,6 +32,9 @@ CONFIDENCES: Final = {
     "80% and more": (0.8, 1.0),
 }
 """Ranges of confidence to choose from."""
+WITH_MASK: Final = "head drawn"
+WITHOUT_MASK: Final = "head not drawn"
+"""Whether a cell has a mask of its head."""
 _DIGITS: Final = re.compile(r"(\d+)")
 _LAST: Final = float("inf")
 
@@ -81,6 +84,8 @@ class Entry:
         Sorts by position.
     picture
         Where its picture is found.
+    mask
+        `WITH_MASK` or `WITHOUT_MASK`; empty where masks are hidden.
     """
 
     name: str
@@ -91,6 +96,7 @@ class Entry:
     focus_um: float | None
     place: tuple[float, ...]
     picture: Hashable
+    mask: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class Filter:
 
     Attributes
     ----------
-    status, reason, sample
+    status, reason, sample, mask
         As in `Entry`.
     confidence
         Lowest and highest confidence; an unknown one counts as 0.
@@ -109,6 +115,7 @@ class Filter:
     reason: str = ""
     sample: str = ""
     confidence: tuple[float, float] = (0.0, 1.0)
+    mask: str = ""
 
     def shows(self, entry: Entry) -> bool:
         """Whether a cell is listed."""
@@ -117,6 +124,7 @@ class Filter:
             self.status in ("", entry.status)
             and self.reason in ("", entry.reason)
             and self.sample in ("", entry.sample)
+            and self.mask in ("", entry.mask)
             and low <= (entry.confidence or 0.0) <= high
         )
 
@@ -306,4 +314,5 @@ def _entry(cell: CellState, state: State, blind: bool) -> Entry:
             float(cell.x[plane]),
             tuple((p % len(cell.y), float(cell.y[p]), float(cell.x[p])) for p in others),
         ),
+        mask="" if blind else WITH_MASK if cell.masks else WITHOUT_MASK,
     )

@@ -21,8 +21,10 @@ from fgaf.curate.detection.outline import proposed_head
 from fgaf.curate.detection.scale import HEAD_UM, Scale
 from fgaf.curate.session import state as state_module
 from fgaf.curate.session.annotation_controller import AnnotationController
+from fgaf.curate.session.catalogue import WITH_MASK, WITHOUT_MASK, Catalogue, Filter, listed
 from fgaf.curate.session.journal import read_journal
 from fgaf.curate.session.masks import MASKS, read_mask
+from fgaf.curate.session.queue import QueueSettings
 from fgaf.curate.session.session import Session
 from fgaf.curate.session.state import read_state
 from fgaf.dataset.archive import Archive
@@ -82,6 +84,16 @@ def test_a_mask_is_undone_redone_and_read_back(session: Session) -> None:
         assert controller.mask(FRAME) is None
         controller.undo()
         np.testing.assert_array_equal(controller.mask(FRAME), drawn(12, 21))
+
+
+def test_cells_whose_head_is_drawn_can_be_listed_but_not_in_a_blind_pass(session: Session) -> None:
+    session.decide("two", "accept", "ann")
+    session.draw("two", 2, drawn(12, 21), "ann")
+    entries = Catalogue(session).of(QueueSettings(), [])
+    for mask, names in ((WITH_MASK, ["two"]), (WITHOUT_MASK, ["one", "three"]), ("", CELLS)):
+        assert [e.name for e in listed(entries, Filter(mask=mask))] == list(names)
+    (blind,) = Catalogue(session).of(QueueSettings(task="second"), ["two"])
+    assert blind.mask == ""
 
 
 def test_equal_masks_are_one_file(session: Session) -> None:

@@ -61,7 +61,7 @@ def begun(panel: object, driver: ModuleType, name: str = "one") -> object:
     """Begin a mask, and return its layer."""
     driver.go(panel, name)
     driver.press(panel, "M")
-    assert panel.mask.drawing
+    assert panel.mask_layer.drawing
     return panel.viewer.layers["mask"]
 
 
@@ -77,25 +77,25 @@ def test_a_proposed_mask_is_painted_on_and_stored(panel: object, driver: ModuleT
     driver.go(panel, "one")
     camera = panel.viewer.camera.zoom
     layer = begun(panel, driver)
-    assert (layer.mode, panel.mask.origin) == ("paint", "proposed")
+    assert (layer.mode, panel.mask_layer.origin) == ("paint", "proposed")
     assert "mask of the head in plane 3" in panel._about.toolTip()
     assert panel.viewer.camera.zoom > 1.5 * camera
-    cell, proposed = panel.controller.cell, panel.mask.drawn
+    cell, proposed = panel.controller.cell, panel.mask_layer.drawn
     y, x = round(cell.y[2]), round(cell.x[2])
     assert proposed[y, x]
     assert not proposed[y + 24, x]
     stroke(panel, driver, y + 24, x)
-    assert panel.mask.drawn[y + 24, x]
+    assert panel.mask_layer.drawn[y + 24, x]
     driver.press(panel, "Ctrl+Z")
-    np.testing.assert_array_equal(panel.mask.drawn, proposed)
+    np.testing.assert_array_equal(panel.mask_layer.drawn, proposed)
     driver.press(panel, "Ctrl+Shift+Z")
     driver.press(panel, "1", on=QApplication.focusWidget())
     assert layer.mode == "erase"
     stroke(panel, driver, y, x)
-    assert not panel.mask.drawn[y, x]
-    wanted = panel.mask.drawn
+    assert not panel.mask_layer.drawn[y, x]
+    wanted = panel.mask_layer.drawn
     driver.press(panel, "Return")
-    assert not panel.mask.drawing
+    assert not panel.mask_layer.drawing
     assert "mask" not in panel.viewer.layers
     assert panel.message == "one: mask of plane 3 stored"
     assert panel.viewer.camera.zoom == pytest.approx(camera)
@@ -111,19 +111,19 @@ def test_a_proposed_mask_is_painted_on_and_stored(panel: object, driver: ModuleT
 def test_decisions_wait_while_a_mask_is_drawn(panel: object, driver: ModuleType) -> None:
     lines = len(panel.session.records)
     begun(panel, driver)
-    before = panel.mask.drawn
+    before = panel.mask_layer.drawn
     other = panel.session.state.cells["two"]
     assert not panel._buttons["accept"].isEnabled()
     driver.press(panel, "U", "X", "M", "Down", "F")
     panel.act("focus_here")
     panel.go("two")
-    assert "a mask is being drawn: Return stores the mask, Escape leaves it" in panel.message
+    assert "a mask is being drawn: Return stores it, Escape leaves it" in panel.message
     stroke(panel, driver, other.y[2], other.x[2])  # a stroke, not a step to the other cell
     assert panel.controller.name == "one"
     driver.press(panel, "H", "Escape")
-    assert panel.mask.drawing, "the first Escape closed the keys"
+    assert panel.mask_layer.drawing, "the first Escape closed the keys"
     driver.press(panel, "Escape")
-    assert not panel.mask.drawing
+    assert not panel.mask_layer.drawing
     assert len(panel.session.records) == lines
     np.testing.assert_array_equal(panel.controller.mask(before.shape), before)
     driver.press(panel, "U")
@@ -138,14 +138,14 @@ def test_the_mask_goes_with_the_path_and_comes_back_when_deleted(
     driver.press(panel, "Right", "Right")
     panel.follow()
     assert layer.translate[0] == pytest.approx(2 * PIXEL_UM)
-    drawn = panel.mask.drawn
+    drawn = panel.mask_layer.drawn
     panel.viewer.layers.remove("mask")
     driver.wait(lambda: "mask" in panel.viewer.layers)
     assert "was put back" in panel.message
-    np.testing.assert_array_equal(panel.mask.drawn, drawn)
+    np.testing.assert_array_equal(panel.mask_layer.drawn, drawn)
     driver.press(panel, "Escape", "M")
-    assert panel.mask.origin == "moved here from the nearest plane with one"
-    np.testing.assert_array_equal(panel.mask.drawn, np.roll(drawn, 2, axis=0))
+    assert panel.mask_layer.origin == "moved here from the nearest plane with one"
+    np.testing.assert_array_equal(panel.mask_layer.drawn, np.roll(drawn, 2, axis=0))
     driver.press(panel, "Escape")
 
 
@@ -161,5 +161,13 @@ def test_kept_cells_with_masks_are_exported_with_them(
     assert list(panel.session.state.cells["two"].masks) == [2]
     driver.press(panel, "Space")
     panel.export(tmp_path / "b.h5")
+    driver.press(panel, "G")
+    gallery = panel.cells.gallery
+    assert gallery.drawn.isHidden(), "both heads are drawn"
+    driver.press(panel, "Ctrl+Z", "Ctrl+Z")
+    panel.follow()
+    gallery.drawn.setCurrentIndex(gallery.drawn.findData("head drawn"))
+    assert [entry.name for entry in gallery.model.entries] == ["one"]
+    driver.press(panel, "Ctrl+Shift+Z", "Ctrl+Shift+Z", "G")
     masks = Archive.read(tmp_path / "b.h5").masks
     assert (masks == 1).any(axis=(1, 2)).all()
