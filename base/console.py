@@ -1,6 +1,7 @@
 """What all commands share: errors in one line, a log, progress with ETA, a closing line or JSON."""
 
 import io
+import itertools
 import json
 import logging
 import shlex
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from operator import length_hint
 from pathlib import Path
 from typing import Any, TextIO, TypeVar, cast
 
@@ -21,6 +23,7 @@ from fgaf.base.errors import FgafError
 from fgaf.base.files import reason
 from fgaf.base.log import recording
 from fgaf.base.names import printable
+from fgaf.base.workers.progress import reporting
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +31,8 @@ Item = TypeVar("Item")
 
 _LOG, _VERBOSE = "log_file", "verbose"
 
+_FINE = 1000
+"""Steps of a bar for each item."""
 
 _SIGNALLED = 128
 """Exit codes above it mean that a signal ended the run."""
@@ -111,6 +116,8 @@ def progress(
 ) -> Generator[Item, None, None]:
     """Iterate over `items` with a progress bar and the time left; silent if stderr is no terminal.
 
+    The bar also moves within an item whose work reports how far it is, see
+    `fgaf.base.workers.progress`.
     Close it before a line is printed.
 
     Parameters
@@ -125,10 +132,26 @@ def progress(
     if not sys.stderr.isatty():
         yield from items
         return
-    with click.progressbar(
-        items, length=length, label=label, file=cast(TextIO, _Terminal())
-    ) as bar:
-        yield from bar
+    n = length_hint(items) if length is None else length
+    with click.progressbar(length=n * _FINE, label=label, file=cast(TextIO, _Terminal())) as bar:
+        done = 0.0
+
+        def advance(share: float) -> None:
+            nonlocal done
+            done += share
+            bar.update(max(round(done * _FINE) - bar.pos, 0))
+
+        source = iter(items)
+        for number in itertools.count(1):
+            with reporting(advance):  # a generator works before it yields
+                try:
+                    item = next(source)
+                except StopIteration:
+                    break
+                yield item
+            advance(max(number - done, 0.0))
+        bar.finish()
+        bar.render_progress()
 
 
 def bar(label: str) -> Callable[[Sequence[Item]], Generator[Item, None, None]]:

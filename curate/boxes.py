@@ -10,12 +10,17 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from fgaf.base.errors import SettingError
+from fgaf.base.workers.progress import steps
 from fgaf.curate.candidates import pixel_size_of, times_of
 from fgaf.curate.detection.detect import DEFAULT_SCORE, detect
 from fgaf.curate.detection.doubts import doubts
 from fgaf.curate.detection.scale import HEAD_UM, Scale
 from fgaf.curate.tracking.follow import TRACK_SCORE, link, search
-from fgaf.dataset.importers.images import pixel_size_of as pixel_size_of_image, read_luminances
+from fgaf.dataset.importers.images import (
+    count_images,
+    pixel_size_of as pixel_size_of_image,
+    read_luminances,
+)
 from fgaf.dataset.raw import SUFFIX, RawStack
 
 
@@ -104,7 +109,7 @@ class BoxSearch:
         said: list[str] = []
         least = DEFAULT_SCORE if self.least_score is None else self.least_score
         images, in_colour = read_luminances(path)
-        for page, image in enumerate(images):
+        for page, image in enumerate(steps(images, count_images(path))):
             found = detect(image, pixel, head_um=self.head_um, least_score=least)
             columns = (found.y, found.x, found.height, found.width, found.score)
             rows = zip(*(column.tolist() for column in columns), strict=True)

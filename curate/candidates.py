@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fgaf.base.errors import SettingError
+from fgaf.base.workers.progress import part, steps
 from fgaf.curate.detection.crop import (
     AT_BORDER,
     OFF_STACK,
@@ -28,6 +29,8 @@ from fgaf.dataset.raw import RawStack
 OVERLAP: Final = "overlaps another cell"
 LOST: Final = "lost between planes"
 _LEAST_SEEN: Final = 0.5
+_SEARCH_SHARE, _CURVE_SHARE = 0.65, 0.6
+"""Of the time of a stack, and of the rest, for its bar."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,14 @@ def find_candidates(
     pixel = pixel_size_of(stack, pixel_size_um)
     frames: npt.NDArray[Any] = stack.frames[:]
     z = stack.z_um
-    tracks = link(
-        search(frames, pixel, head_um=head_um),
-        pixel,
-        stack.shape[1:],
-        times_of(stack),
-        head_um=head_um,
-    )
+    with part(_SEARCH_SHARE):
+        tracks = link(
+            search(frames, pixel, head_um=head_um),
+            pixel,
+            stack.shape[1:],
+            times_of(stack),
+            head_um=head_um,
+        )
     return focused(frames, z, tracks, pixel, cutoff_per_um=optics.cutoff_per_um, head_um=head_um)
 
 
@@ -111,7 +115,8 @@ def focused(
             head_um=head_um,
         )
 
-    steady, curves = list(tracks), [curves_of(track) for track in tracks]
+    with part(_CURVE_SHARE):
+        steady, curves = list(tracks), [curves_of(track) for track in steps(tracks)]
     for number, suggestion in enumerate(suggest_all(curves)):
         if suggestion.fades:
             steady[number] = steady[number].steadied(z_um, suggestion.focus_um)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from fgaf.base.console import count
 from fgaf.base.errors import FgafError, FormatError
 from fgaf.base.inputs import parse_json
+from fgaf.base.workers.progress import steps
 from fgaf.curate.detection.crop import (
     AT_BORDER,
     OFF_STACK,
@@ -258,7 +259,7 @@ def _part(state: State, ref: StackRef, kept: list[Kept], only_masked: bool) -> _
         drawn = [
             cell for cell in state.cells.values() if cell.stack == ref.fingerprint and cell.masks
         ]
-        for cell, decision in kept:
+        for cell, decision in steps(kept):
             focus = decision.focus_um
             if focus is None:
                 raise FgafError(f"cell {cell.id} is kept without a focus; set one or reject it")

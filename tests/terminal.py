@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -53,6 +54,19 @@ def on_terminal(words: Sequence[str], cwd: Path) -> str:
     text = shown.decode()
     assert process.returncode == 0, text
     return text.replace("\r\n", "\n")
+
+
+def percents(text: str, label: str) -> list[int]:
+    """Percentages that a bar went through.
+
+    Parameters
+    ----------
+    text
+        What a command showed.
+    label
+        Of the bar.
+    """
+    return [int(found) for found in re.findall(rf"{label}  \[[#-]*\] +(\d+)%", text)]
 
 
 def commands_on_terminal(

@@ -16,20 +16,26 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing import connection, resource_tracker
 from typing import Any, Final
 
 from fgaf.base.errors import FgafError
 from fgaf.base.workers.outcomes import Item, LostWorkerError, Outcomes, Result, attempt
+from fgaf.base.workers.progress import Listener, advance, is_heard, reporting
 
 _OURS: Final = "fgaf"
+_LEAST_TOLD: Final = 0.01
+"""Least share of an item that a worker reports."""
 
 
 def in_processes(
     function: Callable[[Item], Result], items: Sequence[Item], workers: int
 ) -> Outcomes[Result]:
     """Work on items in several processes; a single worker is this process.
+
+    What the workers report of their items is reported here, see `fgaf.base.workers.progress`: each
+    item advances the work by 1.
 
     Parameters
     ----------
@@ -60,7 +66,9 @@ def in_processes(
         while team:
             for link in connection.wait(list(team)):
                 worker = team[link]
-                number, outcome = worker.number, worker.answer()
+                if (answer := worker.answer()) is None:
+                    continue
+                number, (outcome,) = worker.number, answer
                 if isinstance(outcome, LostWorkerError) or not waiting:
                     team.pop(link).end()
                     if waiting:
@@ -81,31 +89,41 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.link, theirs = context.Pipe()
         level = logging.getLogger(_OURS).getEffectiveLevel()
-        self.process = context.Process(target=_serve, args=(theirs, function, level), daemon=True)
+        self.process = context.Process(
+            target=_serve, args=(theirs, function, level, is_heard()), daemon=True
+        )
         with without_interrupts():
             self.process.start()
         theirs.close()
         self.number = -1
+        self._told = 0.0
 
     def give(self, number: int, item: Any) -> None:
         """Send it an item."""
-        self.number = number
+        self.number, self._told = number, 0.0
         with suppress(OSError):  # that it is dead is said by `answer`
             self.link.send(item)
 
-    def answer(self) -> Any:
-        """Receive its result or error."""
+    def answer(self) -> tuple[Any] | None:
+        """Receive its result or error; None if it only reports how far it is."""
         try:
-            outcome, records = self.link.recv()
+            told = self.link.recv()
         except (EOFError, OSError):
             self.process.join()
-            return LostWorkerError(
+            lost = LostWorkerError(
                 f"its worker process {_fate(self.process.exitcode or 0)}; it may have run out of "
                 "memory: take fewer --workers"
             )
+            told = lost, []
+        if isinstance(told, float):
+            self._told += told
+            advance(told)
+            return None
+        outcome, records = told
         for record in records:
             logging.getLogger(record.name).handle(record)
-        return outcome
+        advance(1 - self._told)
+        return (outcome,)
 
     def end(self) -> None:
         """End it at once."""
@@ -137,7 +155,7 @@ def without_interrupts() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(link: Any, function: Callable[[Any], Any], level: int) -> None:
+def _serve(link: Any, function: Callable[[Any], Any], level: int, heard: bool) -> None:
     """Answer one item after the other; runs in the worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
@@ -146,10 +164,26 @@ def _serve(link: Any, function: Callable[[Any], Any], level: int) -> None:
     logging.getLogger(_OURS).setLevel(level)
     with suppress(EOFError, OSError):  # the parent has ended
         while True:
-            outcome = attempt(function, link.recv())
+            item = link.recv()
+            with reporting(_reporter(link)) if heard else nullcontext():
+                outcome = attempt(function, item)
             if isinstance(outcome, Exception):
                 outcome = _portable(outcome)
             link.send((outcome, kept.taken()))
+
+
+def _reporter(link: Any) -> Listener:
+    """Sends shares of an item, a hundred of them at most."""
+    untold = 0.0
+
+    def tell(share: float) -> None:
+        nonlocal untold
+        untold += share
+        if untold >= _LEAST_TOLD:
+            link.send(untold)
+            untold = 0.0
+
+    return tell
 
 
 def _follow_parent() -> None:

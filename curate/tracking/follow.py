@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fgaf.base.workers.progress import part, steps
 from fgaf.curate.detection.detect import Detections, checked, spots
 from fgaf.curate.detection.fixed import without_fixed
 from fgaf.curate.detection.scale import HEAD_UM, Floats, Scale
@@ -40,6 +41,8 @@ _PARTED: Final = 0.42
 cell, or on the midpiece. A head that swings jumps too, but stays on its path, within 0.35."""
 _LEAST_SIDE: Final = 2
 _CONTRAST_WEIGHT, _SCORE_WEIGHT, _MISSED = 0.4, 0.8, 1.6
+_CONTRAST_SHARE: Final = 0.1
+"""Of the time of a search, for its bar."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,9 @@ def search(
         Length of a head, µm.
     """
     scale = Scale(pixel_size_um, head_um)
-    planes = without_fixed([scale.contrast(checked(frame)) for frame in frames])
-    return [spots(plane, scale) for plane in planes]
+    with part(_CONTRAST_SHARE):
+        contrasts = [scale.contrast(checked(frame)) for frame in steps(frames)]
+    return [spots(plane, scale) for plane in steps(without_fixed(contrasts))]
 
 
 def link(

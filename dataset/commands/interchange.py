@@ -12,6 +12,7 @@ from fgaf.base.console import Tool, bar, count, echo, finish, progress
 from fgaf.base.errors import SettingError
 from fgaf.base.options import PATH, Number, json_option, overwrite_option
 from fgaf.base.outputs import output_file
+from fgaf.base.workers.progress import steps
 from fgaf.dataset.commands.options import optics_of, optics_options, split_seed_option
 
 
@@ -93,14 +94,11 @@ def import_command(
     )
     if folder is None:
         echo(f"writing {out}", err=as_json)
-    if len(planned) == 1:
-        done = list(import_planned(planned, settings, bar("import")))
-    else:
-        done = list(progress(import_planned(planned, settings), "import", len(planned)))
+    done = list(progress(import_planned(planned, settings, steps), "import", len(planned)))
     planes = sum(stack.shape[0] for stack in done)
-    steps = ", ".join(sorted({f"{s.step_um:g} µm by {s.step_source}" for s in done}))
+    sizes = ", ".join(sorted({f"{s.step_um:g} µm by {s.step_source}" for s in done}))
     turned = sum(stack.planes_reversed for stack in done)
-    notes = [f"z step {steps}"]
+    notes = [f"z step {sizes}"]
     if turned:
         notes.append(f"{turned} stored from the highest plane down and reversed")
     for bits in sorted({stack.shifted_bits for stack in done} - {0}):

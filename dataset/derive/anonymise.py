@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.base.files import require_all_new
+from fgaf.base.workers.progress import steps
 from fgaf.dataset.archive import (
     FORMAT as ARCHIVE_FORMAT,
     Archive,
@@ -139,7 +140,7 @@ def write_copy(
             return write_archive(target, copy, overwrite=True)
     with RawStack.open(source, whole=True) as stack:
         header, planes = anonymous_stack(stack, pseudonyms, settings)
-        return write_whole_stack(target, header, stack.frames, planes)
+        return write_whole_stack(target, header, stack.frames, planes, progress=steps)
 
 
 def anonymous_archive(

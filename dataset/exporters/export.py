@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +11,7 @@ from typing import Any, Final
 from fgaf.base.bounds import Count, Seed, require_bounded
 from fgaf.base.errors import SettingError
 from fgaf.base.files import require_all_new
+from fgaf.base.workers.progress import part, steps
 from fgaf.dataset.archive import DEFAULT_SPLIT, FORMAT as ARCHIVE_FORMAT, Archive
 from fgaf.dataset.cards.card_metadata import CardMetadata
 from fgaf.dataset.exporters.folders import require_new_folder
@@ -49,6 +51,8 @@ class ExportSettings:
 STACK_FORMATS: Final = {"ome-tiff": ".ome.tif", "ome-zarr": ".ome.zarr"}
 ARCHIVE_FORMATS: Final = ("npz", "imagefolder", "webdataset", "huggingface")
 FORMATS: Final = (*STACK_FORMATS, *ARCHIVE_FORMATS)
+_VERIFYING_SHARE: Final = 0.1
+"""Of the time of an export of an archive, for its bar."""
 Progress = Callable[[Sequence[Any]], Any]
 
 
@@ -88,8 +92,7 @@ def export(
     settings
         How to export.
     progress
-        Wraps the list of stacks while they are written, or the blocks of the archive while they
-        are compared with their checksums.
+        Wraps the list of what is written.
 
     Returns
     -------
@@ -116,8 +119,12 @@ def export(
         raise SettingError(f"{kind} takes one archive at a time, not {len(sources)} files")
     (source,) = sources
     _require(source, ARCHIVE_FORMAT, kind)
-    with Archive.open(source, whole=True, progress=progress) as archive:
-        _write_archive(archive, kind, out, settings)
+    for target in progress([out]):
+        with ExitStack() as held:
+            with part(_VERIFYING_SHARE):
+                archive = held.enter_context(Archive.open(source, whole=True, progress=steps))
+            with part(1):
+                _write_archive(archive, kind, target, settings)
     return [out]
 
 

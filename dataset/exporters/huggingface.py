@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.base.extras import optional
+from fgaf.base.workers.progress import advance
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
 from fgaf.dataset.cards.card import card, title
 from fgaf.dataset.cards.card_metadata import CardMetadata
@@ -92,6 +93,7 @@ def write_huggingface(
                         if archive.masks is not None:
                             batch["mask"] = _stored(archive.masks[block], png_of_mask, names, block)
                         writer.write_table(arrow.Table.from_pydict(batch, schema))
+                        advance(len(block) / len(archive.cell))
         text = _front_matter(archive, about, [side for side, _ in sides]) + card(archive, about)
         (part / "README.md").write_text(text, encoding="utf-8")
     return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fgaf.base.csv_tables import write_table
+from fgaf.base.workers.progress import advance
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
 from fgaf.dataset.exporters.patches import (
     PNG,
@@ -61,6 +62,7 @@ def write_image_folder(
                         target = part / mask_place(files[row])
                         target.parent.mkdir(parents=True, exist_ok=True)
                         target.write_bytes(png_of_mask(mask))
+                advance(len(block) / len(archive.cell))
         with (part / "metadata.csv").open("w", encoding="utf-8", newline="") as table:
             lines = zip(files, *columns.values(), strict=True)
             write_table(table, ["file_name", *columns], lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.base.files import publishing
+from fgaf.base.workers.progress import advance
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
 from fgaf.dataset.exporters.patches import BLOCK, side_rows
 from fgaf.dataset.formats import NPZ_RECORD, NPZ_SIDES
@@ -56,11 +58,14 @@ def write_npz(
         publishing(path, overwrite) as part,
         zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file,
     ):
+        pictures = {"images": archive.images}
+        if archive.masks is not None:
+            pictures["masks"] = archive.masks
         for side, rows in sides:
             key = NPZ_SIDES[side]
-            _write_pictures(file, f"{key}_images", archive.images, rows)
-            if archive.masks is not None:
-                _write_pictures(file, f"{key}_masks", archive.masks, rows)
+            for name, each in pictures.items():
+                for n in _write_pictures(file, f"{key}_{name}", each, rows):
+                    advance(n / len(archive.cell) / len(pictures))
             _write(file, f"{key}_labels", archive.depth_class[rows, None].astype(np.uint8))
             _write(file, f"{key}_depth_um", archive.depth_um[rows])
             _write(file, f"{key}_cell", archive.cell[rows])
@@ -82,11 +87,14 @@ def _write_header(entry: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]
 
 def _write_pictures(
     file: zipfile.ZipFile, name: str, pictures: Any, rows: NDArray[np.intp]
-) -> None:
+) -> Iterator[int]:
+    """Yield how many pictures were written, some at a time."""
     with _entry(file, name) as entry:
         _write_header(entry, pictures.dtype, (len(rows), *pictures.shape[1:]))
         for start in range(0, len(rows), BLOCK):
-            entry.write(np.ascontiguousarray(pictures[rows[start : start + BLOCK]]).data)
+            held = rows[start : start + BLOCK]
+            entry.write(np.ascontiguousarray(pictures[held]).data)
+            yield len(held)
 
 
 def _write(file: zipfile.ZipFile, name: str, values: NDArray[Any]) -> None:

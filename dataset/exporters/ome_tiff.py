@@ -7,6 +7,7 @@ from pathlib import Path
 import tifffile
 
 from fgaf.base.files import publishing, require_free
+from fgaf.base.workers.progress import steps
 from fgaf.dataset.exporters.ome_xml import ome_xml
 from fgaf.dataset.raw import RawStack
 
@@ -40,7 +41,7 @@ def write_ome_tiff(stack: RawStack, path: Path, overwrite: bool = False) -> Path
     require_free(path, n_bytes + _SPARE_BYTES)
     with publishing(path, overwrite) as part, tifffile.TiffWriter(part, bigtiff=n_bytes > 3e9) as f:
         f.write(
-            (stack.frames[plane] for plane in range(stack.n_planes)),
+            (stack.frames[plane] for plane in steps(range(stack.n_planes))),
             shape=stack.shape,
             dtype=stack.frames.dtype,
             photometric="minisblack",

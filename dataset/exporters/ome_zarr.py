@@ -8,6 +8,7 @@ from typing import Any, Final
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.base.extras import optional
 from fgaf.base.files import require_free
+from fgaf.base.workers.progress import steps
 from fgaf.dataset.exporters.folders import publishing_folder
 from fgaf.dataset.formats import ZARR_RECORD
 from fgaf.dataset.raw import SUFFIX as RAW_SUFFIX, RawStack
@@ -75,7 +76,7 @@ def write_ome_zarr(
                 },
                 **({} if version == "0.4" else {"dimension_names": ("z", "y", "x")}),
             )
-            for plane in range(stack.n_planes):
+            for plane in steps(range(stack.n_planes)):
                 frames[plane] = stack.frames[plane]
         except ValueError as error:
             raise FgafError(f"cannot write {path} ({error})") from error

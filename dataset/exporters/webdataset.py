@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.base.errors import SettingError
+from fgaf.base.workers.progress import advance
 from fgaf.dataset.archive import DEFAULT_SPLIT, Archive
 from fgaf.dataset.exporters.patches import (
     BLOCK,
@@ -110,6 +111,7 @@ def _drawn(
     for drawn, patches in blocks:
         held = [None] * len(drawn) if masks is None else masks[drawn]
         yield from zip(drawn.tolist(), patches, held, strict=True)
+        advance(len(drawn) / len(archive.cell))
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

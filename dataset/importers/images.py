@@ -91,6 +91,21 @@ def read_images(path: Path) -> Iterator[NDArray[Any]]:
             yield pixels
 
 
+def count_images(path: Path) -> int:
+    """Count the images of a file, with thumbnails.
+
+    Raises
+    ------
+    FormatError
+        The file is damaged.
+    """
+    if not is_tiff(path):
+        return 1
+    with opened_tiff(path) as tiff:
+        pages = len(tiff.pages)
+        return pages if pages > 1 else _planes_of_only_page(tiff)
+
+
 def read_luminance(path: Path) -> tuple[NDArray[Any], bool]:
     """Read the only image of a file, (Y, X) uint8 or uint16; of a colour image its luminance.
 
@@ -164,15 +179,18 @@ def read_alike(path: Path) -> NDArray[Any]:
 
 def _pages(path: Path, tiff: tifffile.TiffFile) -> Iterator[tuple[tifffile.TiffPage, NDArray[Any]]]:
     """Decode every page except thumbnails; ImageJ describes only the first page of a large file."""
-    first = tiff.pages.first
-    if len(tiff.pages) == 1 and np.prod(tiff.series[0].shape) > np.prod(first.shape):
+    if len(tiff.pages) == 1 and _planes_of_only_page(tiff) > 1:
         for pixels in contiguous(path, tiff.series[0]):
-            yield first, pixels
+            yield tiff.pages.first, pixels
         return
     for page in (held.aspage() for held in tiff.pages):
         if not page.is_reduced:
             require_held(path, page)
             yield page, page.asarray()
+
+
+def _planes_of_only_page(tiff: tifffile.TiffFile) -> int:
+    return int(np.prod(tiff.series[0].shape) // np.prod(tiff.pages.first.shape))
 
 
 def pixel_size_of(path: Path, given: float | None) -> float | None:

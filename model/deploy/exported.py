@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from fgaf.base.errors import FgafError, FormatError, SettingError
+from fgaf.base.workers.progress import steps
 from fgaf.model.deploy.engine import CARD, VERSION, Engine
 from fgaf.model.deploy.seal import check_seal
 from fgaf.model.inference.card import Kind, ModelCard, require_task
@@ -62,7 +63,7 @@ class Exported(Reads):
         patches = check_patches(images, self.card.patch_px, source)
         parts = [
             self._engine.run(patches[start : start + _BATCH])
-            for start in range(0, len(patches), _BATCH)
+            for start in steps(range(0, len(patches), _BATCH))
         ]
         if not parts:
             none = np.zeros(0)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fgaf.base.workers.progress import steps
 from fgaf.model.inference.card import ModelCard, require_task
 from fgaf.model.inference.checkpoint import Checkpoint
 from fgaf.model.inference.depth import Readings, Reads
@@ -76,7 +77,8 @@ class Predictor(Reads):
         patches = check_patches(images, self.card.patch_px, source)
         grid = self.card.class_depths_um
         parts = [
-            self._batch(patches[start : start + _BATCH]) for start in range(0, len(patches), _BATCH)
+            self._batch(patches[start : start + _BATCH])
+            for start in steps(range(0, len(patches), _BATCH))
         ]
         p, novelty = np.zeros((0, len(grid))), np.zeros(0)
         if parts:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fgaf.base.files import publishing, require_new
+from fgaf.base.workers.progress import steps
 from fgaf.model.inference.heads import HeadModel, heads_of
 from fgaf.model.inference.inputs import Patches, find_files, read_patches
 from fgaf.model.inference.predictions import Columns, Row, aligned, place
@@ -132,7 +133,7 @@ def _regions(
     path: Path, patches: Patches, model: HeadModel
 ) -> Iterator[tuple[Regions, npt.NDArray[np.float32]]]:
     """Heads of every patch, and the probabilities of its pixels."""
-    for start in range(0, len(patches.images), _BATCH):
+    for start in steps(range(0, len(patches.images), _BATCH)):
         for shares in model.shares(patches.images[start : start + _BATCH], str(path)):
             yield heads_of(shares, model.card), shares
 

@@ -32,7 +32,7 @@ from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.importers.stacks import import_stacks
 from fgaf.dataset.raw import RawStack
 from fgaf.dataset.truth import head_masks
-from tests.terminal import commands_on_terminal
+from tests.terminal import commands_on_terminal, percents
 
 BEADS = Path(__file__).parents[3] / "shared" / "real" / "idpt_beads"
 
@@ -358,3 +358,28 @@ def test_on_a_terminal_the_reasons_are_a_table(raw_folder: Path, tmp_path: Path)
     assert f"wrote d.h5: {kept[1]} of {found[1]} cells" in shown
     assert "curate  [" in shown
     assert " found, " not in shown
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo terminals are of Unix")
+def test_bars_move_within_a_file(raw_folder: Path, tmp_path: Path) -> None:
+    stacks = sorted(raw_folder.glob("*.stack.h5"))[:2]
+    frame = frame_of(raw_folder, 1)
+    tifffile.imwrite(tmp_path / "f.tif", np.stack([frame] * 4), photometric="minisblack")
+    main = ("fgaf.curate.commands.main", "main")
+    detect = ["detect", "--out", "h.csv", "--overwrite"]
+    images, one, two, auto = commands_on_terminal(
+        [
+            (*main, [*detect, "f.tif", "--pixel-size", 0.1465]),
+            (*main, [*detect, stacks[0]]),
+            (*main, [*detect, *stacks, "--workers", 2]),
+            (*main, ["auto", stacks[0], "--out", "d.h5", "--workers", 1]),
+        ],
+        tmp_path,
+    )
+    assert {25, 50, 75, 100} <= set(percents(images, "detect"))
+    shown = [(one, "detect"), (two, "detect"), (auto, "curate"), (auto, "compile")]
+    for text, label in shown:
+        numbers = percents(text, label)
+        assert numbers == sorted(numbers)
+        assert numbers[-1] == 100
+        assert len(set(numbers) - {0, 50, 100}) >= 3, text

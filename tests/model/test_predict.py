@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fgaf.base.errors import FgafError, FormatError
+from fgaf.base.workers.progress import reporting
 from fgaf.dataset.archive import Archive
 from fgaf.model.inference.checkpoint import Checkpoint
 from fgaf.model.inference.images import Scale
@@ -30,6 +31,14 @@ def run(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     train(archive, settings, path, pictures=False)
     return path
+
+
+def test_the_work_of_a_prediction_is_reported(run: Path, archive: Archive) -> None:
+    told: list[float] = []
+    images = np.resize(archive.images, (600, *archive.images.shape[1:]))
+    with reporting(told.append):
+        Predictor.load(run).read(images)
+    assert [share for share in told if share] == pytest.approx([1 / 3] * 3)  # 256 at a time
 
 
 def test_the_checkpoint_gives_the_metrics_of_the_run(run: Path, archive: Archive) -> None:
