@@ -1,4 +1,4 @@
-"""Latency of one patch, from uint8 to µm: exports beside PyTorch and beside the bare runtime.
+"""Latency of one patch, from uint8 to µm or a mask: exports beside PyTorch and the bare runtime.
 
     python benchmarks/latency.py
 
@@ -23,8 +23,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import openvino
@@ -32,16 +34,23 @@ import torch
 
 from fgaf.dataset.storage.optics import Optics
 from fgaf.model.deploy.export import ExportSettings, build
-from fgaf.model.deploy.exported import Exported
+from fgaf.model.deploy.exported import load_export
 from fgaf.model.deploy.graph import onnx_model
 from fgaf.model.inference.checkpoint import Checkpoint, build_network
 from fgaf.model.inference.images import Scale
 from fgaf.model.inference.out_of_distribution import learn
 from fgaf.model.inference.predict import Predictor
-from fgaf.model.networks.settings import TrainSettings
+from fgaf.model.inference.segment import Segmenter
+from fgaf.model.networks.settings import SEGMENTER_NAMES, TrainSettings, preset
 
 SIDE, CLASSES = 96, 9
-TARGETS_MS = {"resnet34": 6.0, "resnet50": 8.0, "shufflenet_v2_x1_0": 1.0}
+TARGETS_MS = {
+    "resnet34": 6.0,
+    "resnet50": 8.0,
+    "shufflenet_v2_x1_0": 1.0,
+    "unext": 1.2,
+    "unext_s": 0.5,
+}
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 CALLS = 5
 
@@ -65,8 +74,11 @@ class Contender:
 
 
 def untrained(backbone: str, patches: np.ndarray) -> Checkpoint:
-    """A checkpoint with FGAF as the default places it for this backbone's size, weights random."""
-    settings = TrainSettings(backbone=backbone, view=0.5, stem_stride=1, tta=False)
+    """A checkpoint with random weights; for depth with FGAF where the default places it."""
+    if backbone in SEGMENTER_NAMES:
+        settings = preset("heads").with_values({"backbone": backbone})
+    else:
+        settings = TrainSettings(backbone=backbone, view=0.5, stem_stride=1, tta=False)
     torch.manual_seed(0)
     network = build_network(settings, CLASSES)
     scale = Scale.of(patches, "level")
@@ -81,8 +93,13 @@ def untrained(backbone: str, patches: np.ndarray) -> Checkpoint:
         archive_name="",
         archive_fingerprint="",
         epoch=0,
-        familiar=learn(settings, scale, patches, patches),
+        familiar=None if settings.task == "heads" else learn(settings, scale, patches, patches),
     )
+
+
+def read(model: Any, patch: np.ndarray) -> Callable[[], object]:
+    """What a model of either task does with a patch."""
+    return partial(model.shares if model.card.task == "heads" else model.predict, patch)
 
 
 def bare(path: Path, precision: str, threads: int, patch: np.ndarray) -> Callable[[], object]:
@@ -121,24 +138,25 @@ def measure(backbone: str, threads: int, rounds: int, tool_seconds: int) -> None
     patches = rng.normal(120, 8, (64, SIDE, SIDE)).clip(0, 255).astype(np.uint8)
     patch = patches[:1]
     checkpoint = untrained(backbone, patches)
-    predictor = Predictor(checkpoint, tta=False)
-    contenders = {"eager": Contender(lambda: predictor.predict(patch))}
+    heads = checkpoint.settings.task == "heads"
+    eager = Segmenter(checkpoint, tta=False) if heads else Predictor(checkpoint, tta=False)
+    contenders = {"eager": Contender(read(eager, patch))}
     with tempfile.TemporaryDirectory() as folder:
-        files, models = {}, {}
+        files = {}
         for precision in PRECISIONS:
             path = Path(folder) / f"{precision}.xml"
             settings = ExportSettings(to="openvino", precision=precision)
             build(path, onnx_model(checkpoint, False, precision), checkpoint, settings, patches)
             files[precision] = path
-            models[precision] = Exported.load(path, threads)
-            contenders[precision] = Contender(lambda m=models[precision]: m.predict(patch))
+            contenders[precision] = Contender(read(load_export(path, threads), patch))
             contenders[f"bare {precision}"] = Contender(bare(path, precision, threads, patch))
         for number in range(rounds + 2):
             for contender in contenders.values():
                 contender.turn(keep=number >= 2)
         clock = {name: median(c.clock_ms) for name, c in contenders.items()}
         busy = {name: median(c.processor_ms) for name, c in contenders.items()}
-        print(f"{backbone} + FGAF, {threads} thread(s); target {TARGETS_MS.get(backbone, '-')} ms")
+        name = backbone if heads else f"{backbone} + FGAF"
+        print(f"{name}, {threads} thread(s); target {TARGETS_MS.get(backbone, '-')} ms")
         print(f"  eager          {clock['eager']:7.2f} ms ({busy['eager']:.2f})")
         for precision in PRECISIONS:
             ours, other = clock[precision], clock[f"bare {precision}"]

@@ -90,6 +90,11 @@ class ExportedHeads(Segments):
         self._engine = engine
         engine.start(card.precision, card.patch_px)
 
+    def prepare(self, shape: tuple[int, int, int]) -> None:
+        """Get ready for batches of one shape; see `HeadModel.prepare`."""
+        self._engine.prepare(shape)
+        super().prepare(shape)
+
     def shares(self, images: Any, source: str = "the input") -> Shares:
         """Probability of every pixel to belong to a head; see `HeadModel.shares`."""
         checked = check_patches(images, None, source)

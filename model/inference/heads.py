@@ -24,6 +24,16 @@ class HeadModel(Protocol):
         """What the model is."""
         ...
 
+    def prepare(self, shape: tuple[int, int, int]) -> None:
+        """Get ready for batches of one shape, of which the first takes longer.
+
+        Parameters
+        ----------
+        shape
+            (N, H, W).
+        """
+        ...
+
     def shares(self, images: Any, source: str = "the input") -> Shares:
         """Probability of every pixel to belong to a head, (N, H, W).
 
@@ -53,6 +63,10 @@ class Segments:
     """The heads, for a model that has `shares` and `card`."""
 
     card: ModelCard
+
+    def prepare(self, shape: tuple[int, int, int]) -> None:
+        """Run one batch of a shape (N, H, W)."""
+        self.shares(np.full(shape, 100, np.uint8))
 
     def shares(self, images: Any, source: str = "the input") -> Shares:
         """Probability of every pixel, (N, H, W); each model defines it."""

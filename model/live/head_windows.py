@@ -23,12 +23,14 @@ _IN_PLANE: Final = ndimage.generate_binary_structure(3, 1) & [[[0]], [[1]], [[0]
 _WIDE: Final = 2.0
 """Side of a window in head lengths, nearly: whole heads up to half a length from the predicted
 place are inside, and a wider window is no more accurate, but takes longer."""
+_COUNTS: Final = (2, 4, 6, 8, 10, 12, 16)
+"""Windows in a batch: each number is compiled for, and a batch is filled up to the next."""
 _STEP: Final = 32
 """The side is a multiple of this, because the network halves it five times."""
 
 
 class HeadWindows:
-    """Segments the heads in windows of one frame at a time, all windows in one batch.
+    """Segments the heads in windows of one frame at a time, up to 16 windows in one batch.
 
     A window is about two head lengths wide. It is resampled to the pixels of training where the
     frame's differ.
@@ -89,20 +91,22 @@ class HeadWindows:
         most = np.array(self._shape) - span
         corners = np.clip(np.rint(np.array(places) - (span - 1) / 2).astype(int), 0, most)
         windows = np.stack([pixels[y : y + span, x : x + span] for y, x in corners])
-        shares = self._model.shares(self._brought(windows), "the live image")
-        return self._pieces(shares, corners)
+        return self._pieces(self._shares(self._brought(windows)), corners)
 
-    def warm_up(self, count: int, kind: npt.DTypeLike) -> None:
-        """Run the network once on a number of windows, since its first run takes longer.
+    def prepare(self) -> None:
+        """Get the network ready, so that the first frames take no longer than others."""
+        for count in _COUNTS:
+            self._model.prepare((count, self._side, self._side))
 
-        Parameters
-        ----------
-        count
-            The number.
-        kind
-            Type of the frames.
-        """
-        self._model.shares(np.full((count, self._side, self._side), 100, kind))
+    def _shares(self, windows: Image) -> Shares:
+        """Probabilities of windows, in batches of the numbers that the network is ready for."""
+        parts = []
+        for start in range(0, len(windows), _COUNTS[-1]):
+            some = windows[start : start + _COUNTS[-1]]
+            count = next(n for n in _COUNTS if n >= len(some))
+            batch = np.resize(some, (count, *some.shape[1:]))
+            parts.append(self._model.shares(batch, "the live image")[: len(some)])
+        return np.concatenate(parts)
 
     def _brought(self, windows: Image) -> Image:
         """Windows in the pixels of training."""

@@ -403,8 +403,8 @@ class Live:
         kind = np.uint8 if self._devices.camera.bit_depth <= 8 else np.uint16
         for count in _WARM:
             self._model.read(np.full((count, self._side, self._side), 100, kind))
-            if self._windows is not None:
-                self._windows.warm_up(count, kind)
+        if self._windows is not None:
+            self._windows.prepare()
 
 
 def open_live(model: str | Path) -> DepthModel:

@@ -48,6 +48,9 @@ _APART_UM: Final = 2.2
 _UNLIKELY: Final = 1e6
 _RECENT: Final = 0.1
 """Weight of the newest score in a cell's mean score, once there are more than ten."""
+_PAUSE: Final = 5
+"""Frames without segmentation for a cell after one in which it got no region: the finder alone
+costs less than both."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,8 @@ class Track:
         Its mean score over the last frames in which it was found.
     finds
         Number of frames in which it was found.
+    pause
+        Frames in which no head is segmented for it, since there was none.
     missed
         Frames since it was last found.
     found_ns, born_ns
@@ -123,6 +128,7 @@ class Track:
     seen: bool = True
     segmented: bool = False
     finds: int = 1
+    pause: int = 0
     missed: int = 0
     height: Height | None = field(default=None, repr=False)
     watch: Watch | None = field(default=None, repr=False)
@@ -286,11 +292,14 @@ class Tracker:
             track.seen = track.segmented = False
             track.missed += 1
         if self._windows is not None:
-            known = self.known
-            heads = self._windows.heads(pixels, [(track.y, track.x) for track in known])
-            self._assign(known, self._merged(heads), time_ns)
-            for track in known:
+            due = [track for track in self.known if not track.pause]
+            heads = self._windows.heads(pixels, [(track.y, track.x) for track in due])
+            self._assign(due, self._merged(heads), time_ns)
+            for track in self.known:
+                track.pause = max(0, track.pause - 1)
+            for track in due:
                 track.segmented = track.seen
+                track.pause = 0 if track.seen else _PAUSE
         others = [track for track in self._tracks if not track.segmented]
         taken = [(track.y, track.x) for track in self._tracks if track.segmented]
         self._assign(others, self._merged(self._awaited(others, pixels), taken), time_ns)

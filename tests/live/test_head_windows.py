@@ -80,7 +80,20 @@ def test_a_head_that_a_window_cuts_is_taken_from_the_other(contrasts: Made) -> N
         assert [off_px(alone, place) < 0.4 for place in places] == [own is p for p in places]
     both = windows.heads(frame, places)
     assert [off_px(both, place) < 0.4 for place in places] == [True, True]
-    assert model.batches == [1, 1, 2]
+    assert model.batches == [2, 2, 2]
+
+
+@pytest.mark.parametrize(("count", "batches"), [(1, [2]), (5, [6]), (16, [16]), (17, [16, 2])])
+def test_a_batch_has_a_number_of_windows_that_was_prepared(
+    count: int, batches: list[int], contrasts: Made
+) -> None:
+    frame, (place,) = drawn([(0.0, 0.0)])
+    model = contrasts()
+    windows = HeadWindows(model, frame.shape, PIXEL_UM, HEAD_UM)
+    assert len(windows.heads(frame, [place] * count)) == count
+    assert model.batches == batches
+    windows.prepare()
+    assert set(batches) <= set(model.batches[len(batches) :])
 
 
 def test_specks_are_no_heads(contrasts: Made) -> None:
@@ -122,6 +135,14 @@ def test_the_finder_helps_where_nothing_is_segmented(contrasts: Made) -> None:
         assert all(track.seen for track in tracker.known)
         found = np.array([(t.y, t.x, t.score) for t in tracker.known])
         assert max(off_px(found, place) for place in places) < 2.5
+
+
+def test_a_cell_without_a_region_is_tried_again_after_five_frames(contrasts: Made) -> None:
+    frame, _ = drawn([(0.0, 0.0)])
+    model = contrasts(least_px=5000)
+    followed(model, [frame] * 23)
+    named = 4  # found, and confirmed in three more frames
+    assert len(model.batches) == math.ceil((23 - named) / 6)
 
 
 def test_heads_that_pass_each_other_keep_their_numbers(contrasts: Made) -> None:

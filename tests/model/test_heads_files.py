@@ -47,6 +47,11 @@ def test_an_export_answers_as_the_checkpoint(
 ) -> None:
     images = np.resize(learned_heads.archive.images, shape)
     model, segmenter = open_segmenter(exported), Segmenter.load(learned_heads.run)
+    plain = model.shares(images)
+    if len(images):
+        model.prepare(shape)
+        segmenter.prepare(shape)
+    assert model.shares(images) == pytest.approx(plain, abs=1e-5)
     assert isinstance(model, ExportedHeads)
     assert model.shares(images) == pytest.approx(segmenter.shares(images), abs=1e-4)
 
