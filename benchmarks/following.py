@@ -8,7 +8,8 @@ followed from rest; the first second, in which it is brought to the centre, is l
 Three ways: the stage at velocities; a stage that only knows moves to positions; and as a rival,
 moves to where the cell was in the last frame.
 
-Run ``python benchmarks/following.py MODEL [--cells 6] [--seconds 10] [--speeds 50 100]``.
+Run ``python benchmarks/following.py MODEL [--cells 6] [--seconds 10] [--speeds 50 100]
+[--ways velocities]``.
 """
 
 from __future__ import annotations
@@ -179,6 +180,7 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="sim")
     parser.add_argument("--cells", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--ways", choices=WAYS, nargs="+", default=WAYS)
     parser.add_argument("--speeds", type=float, nargs="+", default=[50.0, 100.0])
     options = parser.parse_args()
     model = open_live(options.model)
@@ -193,7 +195,7 @@ def main() -> None:
     for speed in options.speeds:
         source = rigs(speed)
         chosen = [next(source) for _ in range(options.cells)]
-        for way in WAYS:
+        for way in options.ways:
             runs = [followed(model, rig, way, options.seconds) for rig in chosen]
             off = np.concatenate([run.off_um for run in runs])
             low, high = interval(runs)

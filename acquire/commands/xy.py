@@ -109,7 +109,7 @@ def mosaic(
     out = output_file(out, Path("mosaic.csv"), overwrite, as_json)
     require_new(out, overwrite)
     rig = load_rig(rig_name, overrides)
-    stage_map = read_stage_map(map_path or stage_map_path(rig_name), rig)
+    stage_map = read_stage_map(map_path or stage_map_path(rig_name), rig, rig_name)
     with open_rig(rig) as devices:
         travel = XYMover(devices, rig.xy_stage, Interrupt())
         x_um, y_um = travel.position_um()

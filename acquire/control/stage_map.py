@@ -17,6 +17,7 @@ from fgaf.acquire.drivers.simulated_xy_stage import SimulatedXYStage, XYStageOpt
 from fgaf.acquire.rig import BUILT_IN, Rig
 from fgaf.acquire.tables import Table, parse_table
 from fgaf.base.bounds import AnyCount, Bound
+from fgaf.base.console import command_line
 from fgaf.base.errors import FormatError, SettingError
 from fgaf.base.files import publishing
 from fgaf.base.inputs import parse_toml, read_text
@@ -123,7 +124,7 @@ def write_stage_map(path: Path, stage_map: StageMap) -> None:
         part.write_text(write_toml(stage_map.model_dump()), encoding="utf-8")
 
 
-def read_stage_map(path: Path, rig: Rig) -> StageMap:
+def read_stage_map(path: Path, rig: Rig, rig_name: str | Path = "RIG") -> StageMap:
     """Read the map of a rig.
 
     Parameters
@@ -132,13 +133,15 @@ def read_stage_map(path: Path, rig: Rig) -> StageMap:
         The file, usually `stage_map_path`.
     rig
         The rig for which it must hold.
+    rig_name
+        Its name or file, for the command that measures the map.
 
     Raises
     ------
     SettingError
         There is none, it is damaged, or it was measured with other settings of the rig.
     """
-    again = "run `acq calibrate-stage`"
+    again = f"run `{command_line('acq', 'calibrate-stage', rig_name)}`"
     if not path.is_file():
         raise SettingError(f"there is no {path}: {again} to measure how the stage moves the image")
     try:
@@ -175,7 +178,7 @@ def stage_map_of(rig_name: str | Path, rig: Rig, path: Path | None = None) -> St
     found = path or stage_map_path(rig_name)
     if path is None and not found.is_file() and (own := simulated_stage_map(rig)) is not None:
         return own
-    return read_stage_map(found, rig)
+    return read_stage_map(found, rig, rig_name)
 
 
 def simulated_stage_map(rig: Rig) -> StageMap | None:

@@ -136,8 +136,8 @@ def test_a_map_is_stored_beside_its_rig_and_refused_when_the_rig_changed(tmp_pat
     path = stage_map_path(tmp_path / "scope.toml")
     assert path == tmp_path / "scope.stage-map.toml"
     assert stage_map_path("sim") == Path("sim.stage-map.toml")
-    with pytest.raises(SettingError, match=r"there is no .*run `acq calibrate-stage`"):
-        read_stage_map(path, rig)
+    with pytest.raises(SettingError, match=r"there is no .*run `acq calibrate-stage my\.toml`"):
+        read_stage_map(path, rig, "my.toml")
     write_stage_map(path, found)
     assert read_stage_map(path, rig) == found
     changed = load_rig("sim", ("camera.options.row_us=30", "optics.pixel_size_um=0.5"))
@@ -147,7 +147,7 @@ def test_a_map_is_stored_beside_its_rig_and_refused_when_the_rig_changed(tmp_pat
     with pytest.raises(SettingError, match="unknown key matrix"):
         read_stage_map(path, rig)
     path.write_text("version = [\n", encoding="utf-8")
-    with pytest.raises(SettingError, match=r"cannot be read .*calibrate-stage` anew"):
+    with pytest.raises(SettingError, match=r"cannot be read .*calibrate-stage RIG` anew"):
         read_stage_map(path, rig)
 
 
@@ -179,7 +179,7 @@ def test_the_command_lists_a_mosaic(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     without = acq("mosaic", "sim", "--rows", 2, "--columns", 2)
     assert without.exit_code == 2
-    assert "run `acq calibrate-stage`" in without.stderr
+    assert "run `acq calibrate-stage sim`" in without.stderr
     found, _ = calibrate()
     ours = found.model_copy(update={"rig": settings_of(load_rig("sim"))})
     write_stage_map(stage_map_path("sim"), ours)

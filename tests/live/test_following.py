@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +24,7 @@ from fgaf.model.live.following import Following
 from fgaf.model.live.goal import Goal, GoalInFrame
 from fgaf.model.live.loop import open_live
 from fgaf.model.live.motion import Motion
+from fgaf.model.live.servo import Course
 from fgaf.model.live.tracker import Track
 from fgaf.model.live.xy_stage import LiveStage
 
@@ -390,7 +393,9 @@ def test_a_stage_outside_its_limits_is_refused() -> None:
 def test_a_real_stage_needs_its_map(tmp_path: Any) -> None:
     rig = load_rig("sim")
     other = rig.model_copy(update={"camera": rig.camera.model_copy(update={"driver": "basler"})})
-    with pytest.raises(SettingError, match=r"there is no .*rig\.stage-map\.toml: run `acq calib"):
+    with pytest.raises(
+        SettingError, match=r"no .*rig\.stage-map\.toml: run `acq calib.* .*rig\.toml`"
+    ):
         stage_map_of(tmp_path / "rig.toml", other)
     assert stage_map_of(tmp_path / "rig.toml", rig).pixel_size_um == pytest.approx(PIXEL_UM)
 
@@ -506,6 +511,65 @@ def test_release_on_the_page_stops_the_stage(swimmer: Rig, quick_model: DepthMod
         assert frames[-1].off_um is None
         assert frames[-1].stage_x_um == pytest.approx(frames[-2].stage_x_um, abs=0.01)
         results.close()
+
+
+@dataclass
+class MemoryXYStage:
+    """A stage that moves at velocities in real time, and remembers who asked it."""
+
+    limits_xy_um: Any = ((-1e4, 1e4), (-1e4, 1e4))
+    name: str = "memory x/y stage"
+    velocity_valid_s: float = 0.25
+    highest_velocity_um_s: float = 1000.0
+    asked_by: set[str] = field(default_factory=set)
+    sent: list[tuple[float, float]] = field(default_factory=list)
+    stops: int = 0
+
+    place_um: tuple[float, float] = (5.0, 7.0)
+
+    def position_xy_um(self) -> tuple[float, float]:
+        self.asked_by.add(threading.current_thread().name)
+        return self.place_um
+
+    def move_xy_at(self, vx_um_s: float, vy_um_s: float) -> None:
+        self.sent.append((vx_um_s, vy_um_s))
+
+    def move_xy_to(self, x_um: float, y_um: float) -> None:
+        self.place_um = (x_um, y_um)
+
+    def moving_xy(self) -> bool:
+        return False
+
+    def stop(self) -> None:
+        self.stops += 1
+
+    def close(self) -> None:
+        pass
+
+
+def test_in_real_time_a_thread_moves_the_stage(
+    in_memory: Callable[..., Devices], rig: Rig, quick_model: DepthModel
+) -> None:
+    stage = MemoryXYStage()
+    devices = replace(in_memory(), xy_stage=stage)
+    loop = Live(
+        devices,
+        rig,
+        quick_model,
+        LiveSettings(follow=Goal()),
+        stage_map=simulated_stage_map(rig),
+    )
+    assert loop.following is not None
+    live = loop.following.stage
+    results = loop.frames()
+    assert (next(results).stage_x_um, next(results).stage_y_um) == (5.0, 7.0)
+    deadline_s = time.monotonic() + 20
+    while not stage.sent and time.monotonic() < deadline_s:
+        live.follow(Course(devices.clock.now_ns(), (5.0, 7.0), (30.0, 0.0)))
+    results.close()
+    assert stage.sent[0][0] > 0
+    assert stage.stops == 1
+    assert "x/y stage" in stage.asked_by
 
 
 def test_without_an_x_y_stage_it_is_refused(swimmer: Rig, quick_model: DepthModel) -> None:
