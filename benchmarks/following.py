@@ -196,7 +196,15 @@ def main() -> None:
         source = rigs(speed)
         chosen = [next(source) for _ in range(options.cells)]
         for way in options.ways:
-            runs = [followed(model, rig, way, options.seconds) for rig in chosen]
+            runs = []
+            for rig in chosen:
+                runs.append(run := followed(model, rig, way, options.seconds))
+                sharp_share = np.mean(np.abs(run.defocus_um) < half)
+                print(
+                    f"  {way}: {rms(np.array(run.off_um)):.2f} µm, {100 * sharp_share:.1f} %, "
+                    f"lost {run.lost}",
+                    flush=True,
+                )
             off = np.concatenate([run.off_um for run in runs])
             low, high = interval(runs)
             worst = max(rms(np.array(run.off_um)) for run in runs)

@@ -108,13 +108,10 @@ class Following:
             Middle of the exposure.
         """
         here, spot = self.stage.at(time_ns), (track.y, track.x)
-        still = self._begun is not None and self._begun[0] == track.number
-        if still and self._begun is not None:
+        if self._begun is not None and self._begun[0] == track.number:
             _, first, begun_um = self._begun
-            still = self._pixel_um * math.dist(first, spot) < _STILL_UM
-            if still and math.dist(begun_um, here) > _FAR_UM:
+            if self._pixel_um * math.dist(first, spot) < _STILL_UM:
                 away_um = self._pixel_um * math.dist(self._goal.place(*spot), spot)
-                return away_um > _AWAY_UM
-        if not still:
-            self._begun = (track.number, spot, here)
+                return math.dist(begun_um, here) > _FAR_UM and away_um > _AWAY_UM
+        self._begun = (track.number, spot, here)
         return False

@@ -279,7 +279,9 @@ class _Handler(Handler):
                 HTTPStatus.BAD_REQUEST, 'send {"id": NUMBER or null} to /track, or {} to /stop'
             )
         elif follower is None:
-            self.refuse(HTTPStatus.CONFLICT, "start fgaf-live with --track to follow cells")
+            self.refuse(
+                HTTPStatus.CONFLICT, "start fgaf-live with --track or --follow to follow cells"
+            )
         else:
             if path == "/stop":
                 follower.release()

@@ -34,6 +34,8 @@ from fgaf.acquire.commissioning.stage_calibration import Pattern, calibrate_stag
 from fgaf.acquire.control.mosaic import mosaic
 from fgaf.acquire.control.xy_stage import XYMover
 from fgaf.dataset import RawStack
+from fgaf.model.live.servo import Course
+from fgaf.model.live.xy_stage import LiveStage
 
 StartPeer = Callable[[SerialPersonality], SerialPeer]
 OpenOn = Callable[..., Devices]
@@ -429,3 +431,28 @@ def test_x_and_y_that_fail_are_one_line(
         record(devices, tmp_path)
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.glob("*.h5*")] == ["x_a.stack.h5"]
+
+
+@BOTH
+def test_the_stage_follows_a_cell_to_its_limit_without_a_fault(
+    driver: str, start_peer: StartPeer, open_on: OpenOn
+) -> None:
+    peer = start_peer(FIELDS[driver])
+    limits = "xy_stage.x_limits_um=[-1000, 160]", LIMITS[1]
+    devices = open_on(driver, peer, *limits)
+    live = LiveStage(XYMover(devices, load_rig("sim", limits).xy_stage, Interrupt()))
+    live.start()
+    begun_ns = now_ns = devices.clock.now_ns()
+    cell = Course(begun_ns, (100.0, -50.0), (100.0, -50.0))
+    with live.stopping():
+        while now_ns - begun_ns < 1.6e9:
+            live.follow(Course(now_ns, cell.at(now_ns), cell.velocity_um_s))
+            devices.clock.sleep(0.024)
+            live.at(now_ns)  # raises what went wrong in the thread
+            now_ns = devices.clock.now_ns()
+        assert live.at_limit
+        wanted = cell.at(now_ns)
+    live.stop()
+    x_um, y_um = stands(peer, 0.3)
+    assert 145 < x_um <= 160
+    assert y_um == pytest.approx(wanted[1], abs=12)
