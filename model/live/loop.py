@@ -59,7 +59,7 @@ class LiveSettings:
     follow
         Follow it with the x/y stage too: where in the frame it is kept. None for no x/y.
     target
-        Its id; None for the one nearest to the centre of the frame.
+        Id of the cell; None for the one nearest to the centre of the frame.
     play_um
         Backlash of the drive, from `acq check`; see `Focus`.
     head_um

@@ -78,9 +78,15 @@ class Servo:
         self._fastest_um_s = min(fastest_um_s, FASTEST_UM_S)
         self._last: tuple[int, Pair] = (0, (0.0, 0.0))
 
-    def rest(self) -> None:
-        """Note that the stage stands."""
-        self._last = (0, (0.0, 0.0))
+    def rest(self, now_ns: int) -> None:
+        """Note that the stage stands.
+
+        Parameters
+        ----------
+        now_ns
+            The time.
+        """
+        self._last = (now_ns, (0.0, 0.0))
 
     def velocity(self, course: Course, here_um: Pair, now_ns: int) -> Pair:
         """Compute the velocity from now on.

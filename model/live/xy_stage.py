@@ -165,7 +165,7 @@ class LiveStage(Polled):
             if self._runs:
                 self._rest()
                 self._runs = False
-            self._servo.rest()
+            self._servo.rest(now_ns)
             self._sent_ns = None
         elif self._swift is not None:
             velocity = self._servo.velocity(course, here_um, now_ns)

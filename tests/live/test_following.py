@@ -24,9 +24,11 @@ from fgaf.model.live.following import Following
 from fgaf.model.live.goal import Goal, GoalInFrame
 from fgaf.model.live.loop import open_live
 from fgaf.model.live.motion import Motion
-from fgaf.model.live.servo import Course
+from fgaf.model.live.servo import ACCELERATION_UM_S2, FASTEST_UM_S, Course
 from fgaf.model.live.tracker import Track
 from fgaf.model.live.xy_stage import LiveStage
+
+pytestmark = pytest.mark.long
 
 SHAPE = (480, 480)
 PIXEL_UM = 5.86 / 40
@@ -205,6 +207,26 @@ def test_a_swimming_cell_is_kept_in_its_place(case: Swim) -> None:
     dish.swim(case.way, 4.0)
     assert dish.rms_um() < case.within_um
     assert sum(math.dist(*pair) for pair in pairwise(dish.places_um)) > 150
+
+
+def test_the_velocity_changes_gently() -> None:
+    dish = Dish(goal="60,420")  # far from the cell
+    sent: list[tuple[int, tuple[float, float]]] = [(dish.clock.now_ns(), (0.0, 0.0))]
+    move = dish.own.move_xy_at
+
+    def remember(vx_um_s: float, vy_um_s: float) -> None:
+        sent.append((dish.clock.now_ns(), (vx_um_s, vy_um_s)))
+        move(vx_um_s, vy_um_s)
+
+    dish.own.move_xy_at = remember
+    dish.swim(straight(50), 2.0)
+    assert max(abs(each) for _, velocity in sent for each in velocity) <= FASTEST_UM_S
+    for (t0, before), (t1, after) in pairwise(sent[1:]):
+        most = ACCELERATION_UM_S2 * (t1 - t0) / 1e9 * 1.01
+        assert max(abs(a - b) for a, b in zip(before, after, strict=True)) <= most
+    assert max(map(abs, sent[1][1])) < 50
+    assert dish.off_um[0] > 30
+    assert dish.rms_um(50) < 1.0
 
 
 def test_a_wrong_map_does_not_keep_it() -> None:
