@@ -221,7 +221,8 @@ class Tracker:
         shift_px
             Shift of the image by the stage since the last frame, y and x.
         held
-            Number of a cell that the stage keeps in its place: that it stays is no sign of a mark.
+            Number of a cell that the stage keeps in its place: that it stays is no sign of a mark,
+            and low scores, as in perfect focus, are none of debris.
 
         Returns
         -------
@@ -233,7 +234,7 @@ class Tracker:
         self._find(pixels, time_ns)
         if drive_um is not None:
             self._drop_marks(pixels, drive_um, held)
-        self._end(time_ns)
+        self._end(time_ns, held)
         return self.known
 
     def search(self, pixels: Image, time_ns: int) -> Floats:
@@ -397,9 +398,9 @@ class Tracker:
 
         self._tracks = [track for track in self._tracks if not is_mark(track)]
 
-    def _end(self, time_ns: int) -> None:
+    def _end(self, time_ns: int, held: int | None) -> None:
         def stays(track: Track) -> bool:
-            if track.worth < self._settings.least_worth:
+            if track.worth < self._settings.least_worth and (held is None or track.number != held):
                 return False
             if not track.number:
                 return track.missed <= 2

@@ -56,6 +56,17 @@ def test_heads_are_found_among_debris_in_focus_too(drive_um: float) -> None:
     assert len(found.known) <= len(heads)
 
 
+def test_the_cell_that_the_stage_keeps_is_not_dropped_for_low_scores() -> None:
+    field = scene(cells=1, seed=5, debris=0, margin_um=20, motile="false", depth_spread_um=0.2)
+    found = followed(field, 8, 1.0)
+    (cell,) = found.known
+    for number, held in ((8, cell.number), (9, None)):
+        cell.worth = 0.0
+        pixels, _ = field.expose(number * SEARCH_S, 0.005, 1.0)
+        kept = found.follow(pixels, number * FRAME_NS, held=held)
+        assert (cell in kept) == (held is not None)
+
+
 def test_frames_that_come_faster_are_not_all_searched() -> None:
     pixels, _ = scene(cells=3, seed=5, motile="false").expose(0.0, 0.005, 1.0)
     found = tracker()
