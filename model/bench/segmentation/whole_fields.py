@@ -125,9 +125,9 @@ def in_tiles(model: HeadModel, image: Image, side: int) -> Mask:
         n * step - length for n, length in zip((rows, columns), image.shape, strict=True)
     )
     padded = np.pad(image, ((margin, rest + below), (margin, rest + right)), mode="symmetric")
-    tiles = sliding_window_view(padded, (side, side))[::step, ::step].reshape(-1, side, side)
+    tiles = sliding_window_view(padded, (side, side))[::step, ::step]
     middle = slice(margin, margin + step)
-    shares = model.shares(np.ascontiguousarray(tiles))[:, middle, middle]
-    whole = shares.reshape(rows, columns, step, step).swapaxes(1, 2)
-    whole = whole.reshape(rows * step, columns * step)[: image.shape[0], : image.shape[1]]
+    whole = np.vstack(
+        [np.hstack(list(model.shares(row.copy())[:, middle, middle])) for row in tiles]
+    )[: image.shape[0], : image.shape[1]]
     return np.asarray(whole >= model.card.threshold)
