@@ -60,7 +60,7 @@ def devices(probe: bool, ports: tuple[str, ...], as_json: bool) -> None:
     usable = {each.kind for each in found if not each.problem}
     finish(
         "\n".join(lines),
-        "acq rig new rig.toml" if {"camera", "stage"} <= usable else None,
+        ["acq", "rig", "new", "rig.toml"] if {"camera", "stage"} <= usable else None,
         {"drivers": installed, "found": [_as_json(each) for each in found]},
         as_json,
     )
@@ -253,6 +253,7 @@ def _measure(rig: Rig, plan: CheckPlan, xy_range: float, tell: Any, as_json: boo
     from fgaf.acquire.devices import DeviceError
     from fgaf.acquire.interrupt import Interrupt
     from fgaf.acquire.rig import open_rig
+    from fgaf.base.errors import SettingError
 
     with Interrupt.on_signals() as interrupt:
         try:
@@ -263,16 +264,22 @@ def _measure(rig: Rig, plan: CheckPlan, xy_range: float, tell: Any, as_json: boo
             return Report([verdict])
         with opened:
             bounds = Bounds.of(opened, rig, plan)
-            across = None
+            across, not_moved = None, None
             if opened.xy_stage is not None and xy_range > 0:
                 travel = XYMover(opened, rig.xy_stage, interrupt)
-                across = travel, XYBounds.of(travel, xy_range)
+                try:
+                    across = travel, XYBounds.of(travel, xy_range)
+                except SettingError as error:  # no limits: the drive can be checked without
+                    not_moved = Verdict("x/y stage", "warning", f"not moved: {error}")
             echo(bounds.describe(), err=as_json)
             if across:
                 echo(across[1].describe(), err=as_json)
             report = check_rig(opened, rig, plan, bounds, interrupt, tell)
             if across:
                 check_xy(opened, rig, *across, report, tell)
+            if not_moved:
+                report.verdicts.append(not_moved)
+                tell(not_moved)
             return report
 
 
@@ -338,7 +345,7 @@ def _course_json(report: Report) -> dict[str, Any] | None:
 
 def _attached(found: Found) -> str:
     problem = f"  ({found.problem})" if found.problem else ""
-    return f"{found.kind:<10}{found.address:<28}{found.name}{problem}"
+    return f"{found.kind:<10}{found.address:<27} {found.name}{problem}"
 
 
 def _as_json(found: Found) -> dict[str, Any]:

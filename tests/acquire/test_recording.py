@@ -389,7 +389,7 @@ def test_a_failed_write_is_raised_and_ends_the_series(tmp_path: Path) -> None:
     with RawWriter(tmp_path / "x.stack.h5", header, (3, 16, 16), np.uint8) as writer:
         background = BackgroundWriter(writer)
         with (
-            pytest.raises(FgafError, match="plane 2 was given instead of plane 1"),
+            pytest.raises(FgafError, match="plane 3 was given instead of plane 2"),
             background,
         ):
             hand_over(background, iter([0, 2]))
