@@ -15,6 +15,7 @@ from fgaf.dataset.archive import Archive, write_archive
 from fgaf.model.networks.settings import preset
 from fgaf.model.training.out_of_core import DiskImages, opened
 from fgaf.model.training.sides import TRAIN, load_sides
+from fgaf.model.training.tasks.depth import DepthTask
 from fgaf.model.training.train import train as train_and_draw
 
 train = partial(train_and_draw, pictures=False)
@@ -49,8 +50,10 @@ def test_patches_on_disk_are_those_in_memory(
 ) -> None:
     path = write_archive(tmp_path / "a.h5", make_archive(dtype=dtype))
     with opened(path) as small, opened(path, 0) as large:
-        memory, scale = load_sides(small, SETTINGS, "cpu")
-        disk, same_scale = load_sides(large, SETTINGS, "cpu")
+        (memory, scale), (disk, same_scale) = (
+            load_sides(archive, SETTINGS, DepthTask(archive, SETTINGS).targets("cpu"), "cpu")
+            for archive in (small, large)
+        )
         assert scale == same_scale
         for side, data in memory.items():
             assert isinstance(disk[side].images, DiskImages)
