@@ -1,5 +1,6 @@
 """What all commands share: errors in one line, a log, progress with ETA, a closing line or JSON."""
 
+import _thread
 import io
 import itertools
 import json
@@ -9,8 +10,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from operator import length_hint
 from pathlib import Path
@@ -32,6 +34,7 @@ Item = TypeVar("Item")
 _LOG, _VERBOSE = "log_file", "verbose"
 
 _FINE = 1000
+_AGAIN_S = 0.02
 """Steps of a bar for each item."""
 
 _SIGNALLED = 128
@@ -56,7 +59,8 @@ class _OneLine(click.Command):
         if not standalone_mode:
             return run(*args, standalone_mode=False, **kwargs)
         try:
-            code = run(*args, standalone_mode=False, **kwargs)
+            with _interrupts_kept():
+                code = run(*args, standalone_mode=False, **kwargs)
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             code = error.exit_code
@@ -88,6 +92,35 @@ class _OneLine(click.Command):
                 raise
             echo(f"error: {extras.missing(error)}", err=True)
             ctx.exit(1)
+
+
+def _interrupt() -> None:
+    """Interrupt the main thread as Ctrl-C does, also where it waits."""
+    main = threading.main_thread().ident
+    if sys.platform == "win32" or main is None:
+        _thread.interrupt_main()
+    else:
+        signal.pthread_kill(main, signal.SIGINT)
+
+
+@contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Raise a Ctrl-C again that came inside a destructor or callback, where Python drops it."""
+    before = sys.unraisablehook
+
+    def hook(dropped: Any) -> None:
+        if dropped.exc_type is KeyboardInterrupt:
+            later = threading.Timer(_AGAIN_S, _interrupt)  # now it would end this hook
+            later.daemon = True
+            later.start()
+        else:
+            before(dropped)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _log_options() -> list[click.Parameter]:

@@ -3,7 +3,9 @@
 import io
 import re
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +88,28 @@ def test_the_traceback_needs_debug(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["tool", "--debug"])
     with pytest.raises(FgafError):
         tool.main(["--debug"])
+
+
+def test_ctrl_c_in_a_destructor_is_not_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    class Closing:
+        def __del__(self) -> None:
+            raise KeyboardInterrupt
+
+    @click.command(cls=Tool)
+    def tool() -> None:
+        Closing()
+        threading.Event().wait(30)
+        echo("it went on")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            tool.main([])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (1, "")
+    assert printed.err == "error: stopped from the keyboard\n"
 
 
 def test_json_takes_the_place_of_words(capsys: pytest.CaptureFixture[str]) -> None:
