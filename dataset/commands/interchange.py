@@ -13,7 +13,12 @@ from fgaf.base.errors import SettingError
 from fgaf.base.options import PATH, Number, json_option, overwrite_option
 from fgaf.base.outputs import output_file
 from fgaf.base.workers.progress import steps
-from fgaf.dataset.commands.options import optics_of, optics_options, split_seed_option
+from fgaf.dataset.commands.options import (
+    optics_of,
+    optics_options,
+    split_seed_option,
+    text_options,
+)
 
 
 @click.command("import", cls=Tool)
@@ -149,9 +154,7 @@ def import_command(
     help="Stacks: ignore their step, positions and pixel size; the lowest plane is first.",
 )
 @click.option("--annotator", default="", help="Who set the focus of the cells.")
-@click.option("--name", default="", help="Name of the archive.")
-@click.option("--description", default="", help="What it is.")
-@click.option("--license", default="", help="Licence of the images.")
+@text_options
 @split_seed_option
 @overwrite_option
 @json_option
@@ -236,9 +239,7 @@ def import_patches_command(
     help="Regex for the sample in each image's path inside FOLDER: its first group.",
 )
 @click.option("--annotator", default="", help="Who outlined the heads.")
-@click.option("--name", default="", help="Name of the archive.")
-@click.option("--description", default="", help="What it is.")
-@click.option("--license", default="", help="Licence of the images.")
+@text_options
 @split_seed_option
 @overwrite_option
 @json_option

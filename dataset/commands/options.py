@@ -60,6 +60,20 @@ def optics_of(values: dict[str, Any]) -> Optics:
     return Optics(**{name: values.pop(name) for _, name, _, _ in _OPTICS})
 
 
+_TEXTS = (
+    ("--name", "Name of the archive."),
+    ("--description", "What it is."),
+    ("--license", "Licence of the images."),
+)
+
+
+def text_options(command: Any) -> Any:
+    """Add the texts of a new archive's header to a command."""
+    for flag, text in reversed(_TEXTS):
+        command = click.option(flag, default="", help=text)(command)
+    return command
+
+
 split_seed_option = click.option(
     "--seed", type=Number(Seed), default=0, show_default=True, help="Seed of the split 'default'."
 )

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from fgaf.base.bounds import AnyCount, BoxPerHead, Fields, Seed, Share
+from fgaf.base.bounds import BoxPerHead, Fields, Seed, Share
 from fgaf.base.console import Tool, bar, echo, finish
 from fgaf.base.errors import SettingError
 from fgaf.base.extras import require
 from fgaf.base.options import PATH, Number, head_option, json_option, overwrite_option
 from fgaf.base.outputs import kept_if_used, output_folder
+from fgaf.model.commands.options import head_class_option
 
 
 @click.command(cls=Tool)
@@ -24,13 +25,7 @@ from fgaf.base.outputs import kept_if_used, output_folder
     help="CSV with the heads: image, y, x, and perhaps height, width, in pixels.  "
     "[default: YOLO boxes, NAME.txt for NAME.jpg]",
 )
-@click.option(
-    "--class",
-    "classes",
-    type=Number(AnyCount),
-    multiple=True,
-    help="Class of the YOLO boxes that is a head; may be repeated.  [default: every class]",
-)
+@head_class_option
 @click.option(
     "--pixel-size",
     metavar="µM|CSV|auto",

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from fgaf.base.bounds import AnyCount, Epochs, Seed, ShiftPx
+from fgaf.base.bounds import Epochs, Seed, ShiftPx
 from fgaf.base.console import Tool, bar, echo, finish
 from fgaf.base.errors import SettingError
 from fgaf.base.extras import require
 from fgaf.base.options import PATH, Number, head_option, json_option
 from fgaf.base.toml import parse_assignment
+from fgaf.model.commands.options import head_class_option
 
 
 @click.command(cls=Tool)
@@ -72,13 +73,7 @@ from fgaf.base.toml import parse_assignment
     help="CSV with their heads: image, y, x in pixels.  [default: YOLO boxes, NAME.txt for "
     "NAME.jpg]",
 )
-@click.option(
-    "--class",
-    "classes",
-    type=Number(AnyCount),
-    multiple=True,
-    help="Class of the YOLO boxes that is a head; may be repeated.  [default: every class]",
-)
+@head_class_option
 @click.option(
     "--pixel-size",
     metavar="µM|CSV|auto",
