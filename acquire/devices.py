@@ -1,9 +1,10 @@
-"""Protocols of a camera, a focus drive, an x/y stage and a clock.
+"""Protocols of the devices of a rig, and of a clock.
 
 A driver is any object with these members; it needs no base class. z is in micrometres of the
 drive, x and y in micrometres of the stage, time stamps in nanoseconds since the epoch, images are
 indexed (y, x). Sweeps need a camera that can run free and a drive that can move at a set speed,
-with additional members. A stage that can also move at a velocity can follow a swimming cell.
+with additional members. A stage that can also move at a velocity can follow a swimming cell. A
+manipulator and a pump hold and work a micropipette.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ _WATCH_S = 1e-3
 
 LimitsXY = tuple[tuple[float, float], tuple[float, float]]
 """Lowest and highest x, and y."""
+Place3 = tuple[float, float, float]
+"""x, y, z."""
+LimitsXYZ = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+"""Lowest and highest x, y, and z."""
 
 
 class DeviceError(FgafError):
@@ -355,6 +360,111 @@ class VelocityStage(XYStage, Protocol):
 
 
 @runtime_checkable
+class Manipulator(Protocol):
+    """A manipulator that moves a micropipette in x, y and z, in micrometres of the specimen.
+
+    z grows away from the dish: a driver whose device counts the other way turns the sign. On its
+    way to a position no axis leaves the range between its start and its end. Like a `Stage` it may
+    have a method ``reopen()``.
+    """
+
+    @property
+    def name(self) -> str:
+        """Model and serial number."""
+        ...
+
+    @property
+    def limits_xyz_um(self) -> LimitsXYZ:
+        """Lowest and highest x, y and z, in micrometres; infinite where none are known."""
+        ...
+
+    def position_xyz_um(self) -> Place3:
+        """Position read back from the device now, in micrometres; never a remembered target."""
+        ...
+
+    def move_xyz_to(self, x_um: float, y_um: float, z_um: float, speed_um_s: float) -> None:
+        """Start a move to an absolute position; may return before the manipulator is there.
+
+        Parameters
+        ----------
+        x_um, y_um, z_um
+            Where to, in micrometres.
+        speed_um_s
+            Highest speed of an axis, in micrometres per second.
+
+        Raises
+        ------
+        DeviceError
+            The position is outside the limits.
+        """
+        ...
+
+    def moving_xyz(self) -> bool:
+        """Whether the device reports that it moves."""
+        ...
+
+    def stop(self) -> None:
+        """Halt at the present position; harmless at rest."""
+        ...
+
+    def close(self) -> None:
+        """Stop and release the device; harmless when already closed."""
+        ...
+
+
+@runtime_checkable
+class Pump(Protocol):
+    """A pump that draws liquid into the micropipette (flow above 0), or out of it (below 0).
+
+    Its flow is what it displaces. The flow at the tip follows later, because the liquid, the tube
+    and the oil are compliant.
+    """
+
+    @property
+    def name(self) -> str:
+        """Model and serial number."""
+        ...
+
+    @property
+    def flow_limits_nl_s(self) -> tuple[float, float]:
+        """Smallest and largest flow besides 0, in either direction, in nanolitres per second."""
+        ...
+
+    def flow_nl_s(self) -> float:
+        """Flow that the device reports now, in nanolitres per second; 0 at rest.
+
+        Raises
+        ------
+        DeviceError
+            It does not answer, or reports an alarm.
+        """
+        ...
+
+    def start(self, flow_nl_s: float) -> None:
+        """Pump from now on.
+
+        Parameters
+        ----------
+        flow_nl_s
+            Flow in nanolitres per second; above 0 draws in.
+
+        Raises
+        ------
+        DeviceError
+            The device refuses it, or reports an alarm.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Stop pumping; harmless at rest."""
+        ...
+
+    def close(self) -> None:
+        """Stop and release the device; harmless when already closed."""
+        ...
+
+
+@runtime_checkable
 class Clock(Protocol):
     """Clock for time and waits, so that simulated time can be faster than real time."""
 
@@ -395,22 +505,24 @@ class WallClock:
 class Devices:
     """The opened devices and the clock of one rig; closes them when its `with` block ends.
 
-    `xy_stage` is None where nothing moves the specimen.
+    `xy_stage` is None where nothing moves the specimen, `manipulator` and `pump` where there is no
+    micropipette.
     """
 
     camera: Camera
     stage: Stage
     clock: Clock
     xy_stage: XYStage | None = None
+    manipulator: Manipulator | None = None
+    pump: Pump | None = None
 
     def close(self) -> None:
-        """Close the stages and the camera; each is tried even when another one fails."""
+        """Close all devices, the pump first; each is tried even when another one fails."""
         with ExitStack() as closing:
-            closing.callback(self.camera.close)
-            closing.callback(self.stage.close)
-            if self.xy_stage is not None:
-                closing.callback(self.xy_stage.close)
-        _log.info("stages and camera are closed")
+            for device in (self.camera, self.stage, self.xy_stage, self.manipulator, self.pump):
+                if device is not None:
+                    closing.callback(device.close)
+        _log.info("the devices are closed")
 
     def __enter__(self) -> Self:
         return self
@@ -426,4 +538,4 @@ class Devices:
         except Exception:
             if error is None:  # the error of the run is more important than one of closing
                 raise
-            _log.info("stages and camera could not be closed", exc_info=True)
+            _log.info("a device could not be closed", exc_info=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 import sys
 from collections.abc import Iterable
@@ -12,22 +11,24 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import (
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+
+from fgaf.acquire.device_tables import (
+    CameraTable,
+    ManipulatorTable,
+    PumpTable,
+    StageTable,
+    XYStageTable,
 )
-
 from fgaf.acquire.devices import (
     Camera,
     Clock,
     DeviceError,
     Devices,
-    LimitsXY,
+    Manipulator,
+    Pump,
     Stage,
     WallClock,
     XYStage,
@@ -36,20 +37,7 @@ from fgaf.acquire.devices import (
 from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.acquire.tables import Table, parse_table, vendor_module
-from fgaf.base.bounds import (
-    AnyCount,
-    DistanceUm,
-    ExposureMs,
-    LimitUm,
-    PollMs,
-    PositionUm,
-    SpeedUmS,
-    TimeoutS,
-    ToleranceUm,
-    ValidS,
-    WaitMs,
-    first_fault,
-)
+from fgaf.base.bounds import first_fault
 from fgaf.base.errors import FormatError, SettingError
 from fgaf.base.inputs import parse_toml, read_text
 from fgaf.base.names import nearest
@@ -87,135 +75,9 @@ BUILT_IN = {
 }
 
 CAMERAS, STAGES, XY_STAGES = "fgaf.cameras", "fgaf.stages", "fgaf.xy_stages"
-UNLIMITED = (-math.inf, math.inf)
-
+MANIPULATORS, PUMPS = "fgaf.manipulators", "fgaf.pumps"
 _PIXEL_TOLERANCE = 0.01
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-
-class CameraTable(Table):
-    """The camera.
-
-    Attributes
-    ----------
-    driver
-        Name of the driver, as `acq devices` lists it.
-    exposure_ms
-        Exposure time.
-    timeout_s
-        Longest wait for a frame after its exposure.
-    retries
-        Number of repeated exposures of an incomplete frame before it is an error.
-    allow_identical
-        Accept two identical successive frames; else they count as one frame delivered twice.
-    options
-        Further options of this driver.
-    """
-
-    driver: str
-    exposure_ms: ExposureMs = 5.0
-    timeout_s: TimeoutS = 2.0
-    retries: AnyCount = 2
-    allow_identical: bool = False
-    options: dict[str, Any] = Field(default_factory=dict)
-
-
-class StageTable(Table):
-    """The focus drive.
-
-    Attributes
-    ----------
-    driver
-        Name of the driver, as `acq devices` lists it.
-    limits_um
-        Lowest and highest z allowed, within the limits of the device, which are the default.
-        ``[nan, nan]`` is a blank that must be filled in before the rig can be opened.
-    approach_um
-        Every plane is approached from below; a downward move first goes lower by this distance.
-        Larger than the drive's backlash.
-    tolerance_um
-        Largest distance between the requested position and the one read back.
-    settle_ms
-        Rest between arrival and exposure.
-    poll_ms
-        Interval between two queries whether the drive still moves.
-    timeout_s
-        Longest time for one move.
-    options
-        Further options of this driver (a port, ...).
-    """
-
-    driver: str
-    limits_um: tuple[LimitUm, LimitUm] | None = None
-    approach_um: DistanceUm = 2.0
-    tolerance_um: ToleranceUm = 0.1
-    settle_ms: WaitMs = 20.0
-    poll_ms: PollMs = 0.2
-    timeout_s: TimeoutS = 10.0
-    options: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _limits_ascend(self) -> Self:
-        if not self.limits_blank:
-            _require_ascending(self, "limits_um")
-        return self
-
-    @property
-    def limits_blank(self) -> bool:
-        """Whether the limits are still to be filled in."""
-        return self.limits_um is not None and all(map(math.isnan, self.limits_um))
-
-
-class XYStageTable(Table):
-    """The stage that moves the specimen in x and y.
-
-    Attributes
-    ----------
-    driver
-        Name of the driver, as `acq devices` lists it; by default that of the focus drive.
-    x_limits_um, y_limits_um
-        Lowest and highest x and y allowed, within those of the device.
-    tolerance_um
-        Largest distance in x and in y between a requested position and the one read back.
-    poll_ms
-        Interval between two queries whether the stage still moves.
-    timeout_s
-        Longest time for one move.
-    velocity_valid_s
-        A velocity that is not repeated within this time ends in a stop.
-    highest_velocity_um_s
-        Highest velocity along each axis.
-    options
-        Further options of this driver. Without a port or a configuration of its own, the stage is
-        that of the focus drive's controller.
-    """
-
-    driver: str | None = None
-    x_limits_um: tuple[PositionUm, PositionUm] | None = None
-    y_limits_um: tuple[PositionUm, PositionUm] | None = None
-    tolerance_um: ToleranceUm = 2.0
-    poll_ms: PollMs = 5.0
-    timeout_s: TimeoutS = 30.0
-    velocity_valid_s: ValidS = 0.25
-    highest_velocity_um_s: SpeedUmS = 1000.0
-    options: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _limits_ascend(self) -> Self:
-        _require_ascending(self, "x_limits_um", "y_limits_um")
-        return self
-
-    @property
-    def limits_xy_um(self) -> LimitsXY:
-        """Both limits, infinite where the rig gives none."""
-        return self.x_limits_um or UNLIMITED, self.y_limits_um or UNLIMITED
-
-
-def _require_ascending(table: Table, *names: str) -> None:
-    for name in names:
-        limits = getattr(table, name)
-        if limits is not None and not limits[0] < limits[1]:
-            raise ValueError(f"{name} must ascend")
 
 
 class Rig(Table):
@@ -231,6 +93,8 @@ class Rig(Table):
         The devices.
     xy_stage
         The stage that moves the specimen; None if the rig has none, or does not use it.
+    manipulator, pump
+        What holds the micropipette, and what draws liquid into it; None if the rig has none.
     simulation
         The specimen and optics of the simulated driver. With ``draw = "realistic"`` in the table,
         `draw_settings` draws from the table's seed all that it does not give.
@@ -243,6 +107,8 @@ class Rig(Table):
     camera: CameraTable
     stage: StageTable
     xy_stage: XYStageTable | None = None
+    manipulator: ManipulatorTable | None = None
+    pump: PumpTable | None = None
     simulation: SimulationSettings | None = None
     optics: Annotated[Optics, Field(validate_default=True)] = Optics()
 
@@ -290,6 +156,8 @@ class Opening:
         The drive, which is opened first.
     xy_stage
         The x/y stage, which is opened second; None if there is none.
+    manipulator, pump
+        They are opened next, before the camera; None if there are none.
     interrupt
         A request to stop. A camera that needs more than a second for a frame checks it meanwhile,
         and passes its `InterruptError` on.
@@ -299,6 +167,8 @@ class Opening:
     clock: Clock
     stage: Stage | None = None
     xy_stage: XYStage | None = None
+    manipulator: Manipulator | None = None
+    pump: Pump | None = None
     interrupt: Interrupt = field(default_factory=Interrupt)
 
 
@@ -332,7 +202,7 @@ def load_rig(name: str | Path, overrides: Iterable[str] = ()) -> Rig:
 
 
 def open_rig(rig: Rig, interrupt: Interrupt | None = None) -> Devices:
-    """Open the focus drive, the x/y stage and the camera of a rig.
+    """Open the devices of a rig: the focus drive first, the camera last.
 
     Parameters
     ----------
@@ -367,13 +237,21 @@ def open_rig(rig: Rig, interrupt: Interrupt | None = None) -> Devices:
         opening.xy_stage = _open_xy_stage(rig, opening)
         if opening.xy_stage is not None:
             opened.callback(opening.xy_stage.close)
+        opening.manipulator = _open_other(MANIPULATORS, "manipulator", rig.manipulator, opening)
+        if opening.manipulator is not None:
+            opened.callback(opening.manipulator.close)
+        opening.pump = _open_other(PUMPS, "pump", rig.pump, opening)
+        if opening.pump is not None:
+            opened.callback(opening.pump.close)
         settings = {"exposure_ms": rig.camera.exposure_ms, **rig.camera.options}
         open_camera = _driver(CAMERAS, rig.camera.driver)
         camera: Camera = open_camera(settings, opening)
         _log_opened("camera", rig.camera.driver, open_camera.__module__, camera)
         _log.info("frames of %d x %d px, %d bits", *camera.shape, camera.bit_depth)
         opened.pop_all()
-    return Devices(camera, stage, opening.clock, opening.xy_stage)
+    return Devices(
+        camera, stage, opening.clock, opening.xy_stage, opening.manipulator, opening.pump
+    )
 
 
 def _open_xy_stage(rig: Rig, opening: Opening) -> XYStage | None:
@@ -387,7 +265,21 @@ def _open_xy_stage(rig: Rig, opening: Opening) -> XYStage | None:
     return xy_stage
 
 
-def _log_opened(kind: str, driver: str, module: str, device: Camera | Stage | XYStage) -> None:
+def _open_other(
+    group: str, kind: str, table: ManipulatorTable | PumpTable | None, opening: Opening
+) -> Any:
+    """Open the device of a table, if the rig has it."""
+    if table is None:
+        return None
+    opener = _driver(group, table.driver)
+    device = opener(table, opening)
+    _log_opened(kind, table.driver, opener.__module__, device)
+    return device
+
+
+def _log_opened(
+    kind: str, driver: str, module: str, device: Camera | Stage | XYStage | Manipulator | Pump
+) -> None:
     _log.info("%s opened by the driver %s: %s", kind, driver, device.name)
     for package in getattr(sys.modules[module], "REQUIRES", ()):
         version = getattr(sys.modules.get(package), "__version__", "unknown")
@@ -428,7 +320,7 @@ def effective_optics(rig: Rig, camera: Camera) -> Optics:
 
 
 def drivers(group: str) -> dict[str, EntryPoint]:
-    """Find the installed drivers of a group (`CAMERAS`, `STAGES` or `XY_STAGES`) by name."""
+    """Find the installed drivers of a group (`CAMERAS`, `STAGES`, ...) by name."""
     return {found.name: found for found in sorted(entry_points(group=group))}
 
 

@@ -81,6 +81,7 @@ HeadUm = Annotated[float, Bound(0.1, 1e3, "µm")]
 BoxPerHead = Annotated[float, Bound(0.5, 10)]
 UnitUm = Annotated[float, Bound(1e-6, 1e3, "µm")]
 SpeedUmS = Annotated[float, Bound(1e-3, 1e8, "µm/s")]
+FlowNlS = Annotated[float, Bound(1e-6, 1e6, "nL/s")]
 
 PixelUm = Annotated[float, Bound(1e-4, 1e3, "µm")]
 Aperture = Annotated[float, Bound(1e-3, 2)]

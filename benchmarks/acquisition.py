@@ -34,9 +34,9 @@ import numpy.typing as npt
 from fgaf import FgafError
 from fgaf.acquire import Devices, Engine, Frame, StackPlan, Sweep, SweepSettings, load_rig, open_rig
 from fgaf.acquire.control.engine import Exposure
+from fgaf.acquire.device_tables import CameraTable, StageTable
 from fgaf.acquire.devices import WallClock
 from fgaf.acquire.recording.writing import BackgroundWriter
-from fgaf.acquire.rig import CameraTable, StageTable
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.dataset import RawHeader, RawWriter

@@ -10,9 +10,9 @@ from tempfile import TemporaryFile
 
 import numpy as np
 
+from fgaf.acquire.device_tables import CameraTable
 from fgaf.acquire.devices import DeviceError, Devices, Frame
 from fgaf.acquire.interrupt import Interrupt
-from fgaf.acquire.rig import CameraTable
 from fgaf.base.errors import FgafError
 from fgaf.base.files import reason
 

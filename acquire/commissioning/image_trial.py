@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from fgaf.acquire.commissioning.drive_trial import DriveTrial, Travel
 from fgaf.acquire.commissioning.z_reference_stack import Image, ReferenceStack, noise_between
+from fgaf.acquire.device_tables import CameraTable
 from fgaf.acquire.devices import DeviceError, Devices
-from fgaf.acquire.rig import CameraTable
 
 _HIGHEST_RUNG, _LOWEST_RUNG = 8, -2
 _REST_S = 0.15

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from fgaf.acquire.device_tables import ManipulatorTable, StageTable, XYStageTable
 from fgaf.acquire.devices import Clock, DeviceError
 from fgaf.acquire.interrupt import Interrupt
-from fgaf.acquire.rig import StageTable, XYStageTable
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class DisplacedError(DeviceError):
 
 @dataclass(frozen=True)
 class Axes:
-    """A device that moves along one or two axes.
+    """A device that moves along one to three axes.
 
     Attributes
     ----------
@@ -77,7 +77,11 @@ class Mover:
     """
 
     def __init__(
-        self, axes: Axes, settings: StageTable | XYStageTable, clock: Clock, interrupt: Interrupt
+        self,
+        axes: Axes,
+        settings: StageTable | XYStageTable | ManipulatorTable,
+        clock: Clock,
+        interrupt: Interrupt,
     ) -> None:
         self.interrupt = interrupt
         self.displaced = False
@@ -206,7 +210,9 @@ class Mover:
                 go()
         return self._last
 
-    def arrive(self, target: Place, tolerance_um: float) -> Place:
+    def arrive(
+        self, target: Place, tolerance_um: float, go: Callable[[], None] | None = None
+    ) -> Place:
         """Go to a position, and wait until the axes are at rest there.
 
         A device may report the end too early, so a wrong position is an error only if it has not
@@ -218,6 +224,8 @@ class Mover:
             Target, in µm.
         tolerance_um
             Largest distance between the target and the position read back, along each axis.
+        go
+            See `send`.
 
         Returns
         -------
@@ -230,7 +238,7 @@ class Mover:
             See `send`; or they did not arrive within the time-out, or came to rest elsewhere.
         """
         axes, clock, timeout_s = self._axes, self._clock, self._settings.timeout_s
-        self.send(target)
+        self.send(target, go)
         begun_ns = clock.now_ns()
         deadline_ns = begun_ns + round(timeout_s * 1e9)
         stood_ns, stood = deadline_ns, tuple(math.inf for _ in target)
@@ -281,8 +289,13 @@ class Mover:
             self._halt()
             self.confirm()
 
-    def bring_back(self, start: Place, go_back: Callable[[], object]) -> str:
-        """Go back to a position after a run, if the current position is certain.
+    def bring_back(
+        self,
+        start: Place,
+        go_back: Callable[[], object],
+        words: tuple[str, str] = ("was not brought back to", "could not return to"),
+    ) -> str:
+        """Go to a safe position after a run, if the current position is certain.
 
         The axes may still move, so they are halted first. Signals are deferred meanwhile. Drivers
         are external code and may raise anything, which must not hide the first cause.
@@ -293,6 +306,8 @@ class Mover:
             The position, in µm.
         go_back
             Goes there; called after the axes were halted and their position was confirmed.
+        words
+            Begin what is said when it was not tried, and when it failed.
 
         Returns
         -------
@@ -309,12 +324,12 @@ class Mover:
             except DisplacedError as error:
                 why = "" if displaced else f" ({error})"
                 return (
-                    f"{name} was not brought back to {shown(start)}{why}; check its real position "
+                    f"{name} {words[0]} {shown(start)}{why}; check its real position "
                     "before anything moves"
                 )
             except Exception as error:
                 _log.info("%s could not return", name, exc_info=True)
-                return f"{name} could not return to {shown(start)} ({error}); {self._left()}"
+                return f"{name} {words[1]} {shown(start)} ({error}); {self._left()}"
         _log.info("%s is back", name)
         return ""
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from fgaf.acquire.control.arrival import Axes, DisplacedError, Mover
+from fgaf.acquire.device_tables import StageTable
 from fgaf.acquire.devices import Clock, DeviceError, Stage
 from fgaf.acquire.interrupt import Interrupt, InterruptError
 from fgaf.acquire.plan import StackPlan
-from fgaf.acquire.rig import StageTable
 from fgaf.base.errors import FgafError, SettingError
 
 _log = logging.getLogger(__name__)

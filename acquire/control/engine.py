@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from fgaf.acquire.control.drive import Drive, OnDrive
 from fgaf.acquire.control.error_context import error_context
 from fgaf.acquire.control.frames import FrameCheck, stopping
+from fgaf.acquire.device_tables import CameraTable, StageTable
 from fgaf.acquire.devices import DeviceError, Devices, Frame, IncompleteFrameError
 from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.plan import StackPlan
-from fgaf.acquire.rig import CameraTable, StageTable
 
 _log = logging.getLogger(__name__)
 

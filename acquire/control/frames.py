@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from fgaf.acquire.control.error_context import error_context
+from fgaf.acquire.device_tables import CameraTable
 from fgaf.acquire.devices import Camera, DeviceError, Frame
-from fgaf.acquire.rig import CameraTable
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fgaf.acquire.control.frames import FrameCheck
+from fgaf.acquire.device_tables import CameraTable
 from fgaf.acquire.devices import (
     DeviceError,
     Devices,
@@ -20,7 +21,6 @@ from fgaf.acquire.devices import (
     StreamingCamera,
 )
 from fgaf.acquire.interrupt import Interrupt, InterruptError
-from fgaf.acquire.rig import CameraTable
 
 _log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from fgaf.acquire.control.drive import Drive, OnDrive
 from fgaf.acquire.control.engine import Exposure, log_exposure
 from fgaf.acquire.control.error_context import error_context
 from fgaf.acquire.control.frames import FrameCheck, stopping
+from fgaf.acquire.device_tables import CameraTable, StageTable
 from fgaf.acquire.devices import (
     Camera,
     DeviceError,
@@ -27,7 +28,6 @@ from fgaf.acquire.devices import (
 from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.plan import StackPlan
 from fgaf.acquire.ramp import Ramp, Reading
-from fgaf.acquire.rig import CameraTable, StageTable
 from fgaf.base.bounds import FramesPerPlane, Repeats, ToleranceUm, require_bounded
 from fgaf.base.errors import SettingError
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from fgaf.acquire.control.arrival import Axes, Mover, Place, shown
 from fgaf.acquire.control.error_context import error_context
 from fgaf.acquire.control.positions import Position
+from fgaf.acquire.device_tables import XYStageTable
 from fgaf.acquire.devices import DeviceError, Devices, LimitsXY, VelocityStage
 from fgaf.acquire.interrupt import Interrupt, InterruptError
-from fgaf.acquire.rig import XYStageTable
 from fgaf.base.errors import FgafError, SettingError
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from fgaf.acquire.device_tables import XYStageTable
 from fgaf.acquire.discovery import Found
 from fgaf.acquire.drivers.asi_controller import NUMBER, AsiController, plain, setting
 from fgaf.acquire.drivers.asi_xy_stage import PLACE, AsiXYSettings, AsiXYStage
@@ -19,7 +20,7 @@ from fgaf.acquire.drivers.limits import limits_of, require_within
 from fgaf.acquire.drivers.serial_controller import require_port
 from fgaf.acquire.drivers.serial_probe import identify
 from fgaf.acquire.drivers.serial_stage import SerialSettings, SerialStage
-from fgaf.acquire.rig import Opening, XYStageTable
+from fgaf.acquire.rig import Opening
 from fgaf.acquire.tables import parse_table
 
 REQUIRES: Final = ("serial",)

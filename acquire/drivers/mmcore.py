@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from fgaf.acquire.device_tables import XYStageTable
 from fgaf.acquire.drivers.limits import limits_of
 from fgaf.acquire.drivers.mmcore_camera import MmcoreCamera, MmcoreCameraSettings
 from fgaf.acquire.drivers.mmcore_found import find as find
 from fgaf.acquire.drivers.mmcore_session import Session, SessionSettings
 from fgaf.acquire.drivers.mmcore_stage import MmcoreRampStage, MmcoreStage, MmcoreStageSettings
 from fgaf.acquire.drivers.mmcore_xy_stage import MmcoreXYSettings, MmcoreXYStage
-from fgaf.acquire.rig import Opening, XYStageTable
+from fgaf.acquire.rig import Opening
 from fgaf.acquire.tables import parse_table
 
 REQUIRES: Final = ("pymmcore_plus",)

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import model_validator
 
+from fgaf.acquire.device_tables import XYStageTable
 from fgaf.acquire.devices import DeviceError
 from fgaf.acquire.discovery import Found
 from fgaf.acquire.drivers.limits import limits_of, require_within
@@ -22,7 +23,7 @@ from fgaf.acquire.drivers.serial_controller import require_port
 from fgaf.acquire.drivers.serial_probe import identify
 from fgaf.acquire.drivers.serial_stage import SerialSettings, SerialStage
 from fgaf.acquire.ramp import Ramp, Reading
-from fgaf.acquire.rig import Opening, XYStageTable
+from fgaf.acquire.rig import Opening
 from fgaf.acquire.tables import parse_table
 from fgaf.acquire.units import whole
 from fgaf.base.bounds import UnitUm

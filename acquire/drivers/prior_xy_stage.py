@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final, Literal
 
+from fgaf.acquire.device_tables import XYStageTable
 from fgaf.acquire.drivers.prior_controller import PriorController
 from fgaf.acquire.drivers.serial_controller import LineSettings
 from fgaf.acquire.drivers.serial_xy_stage import SerialXYStage
-from fgaf.acquire.rig import XYStageTable
 from fgaf.acquire.units import whole
 from fgaf.base.bounds import Bound, UnitUm
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Generic
 
+from fgaf.acquire.device_tables import XYStageTable
 from fgaf.acquire.devices import LimitsXY
 from fgaf.acquire.drivers.limits import require_within_xy
 from fgaf.acquire.drivers.serial_stage import Controller
 from fgaf.acquire.drivers.velocity_guard import Handle, VelocityGuard
-from fgaf.acquire.rig import XYStageTable
 
 
 class SerialXYStage(Generic[Controller]):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fgaf.acquire.device_tables import XYStageTable
 from fgaf.acquire.devices import Camera, DeviceError, Stage, XYStage
 from fgaf.acquire.drivers.simulated_camera import CameraOptions, SimulatedCamera
 from fgaf.acquire.drivers.simulated_clock import SimulatedClock
 from fgaf.acquire.drivers.simulated_stage import SimulatedStage, StageOptions
 from fgaf.acquire.drivers.simulated_xy_stage import SimulatedXYStage, XYStageOptions
-from fgaf.acquire.rig import Opening, XYStageTable
+from fgaf.acquire.rig import Opening
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.acquire.tables import parse_table
 

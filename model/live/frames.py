@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
 from fgaf.acquire.control.frames import FrameCheck
+from fgaf.acquire.device_tables import CameraTable
 from fgaf.acquire.devices import (
     Camera,
     Clock,
@@ -23,7 +24,6 @@ from fgaf.acquire.devices import (
     WallClock,
 )
 from fgaf.acquire.interrupt import Interrupt
-from fgaf.acquire.rig import CameraTable
 from fgaf.base.errors import FgafError
 from fgaf.model.live.polled import Polled
 

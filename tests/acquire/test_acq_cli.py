@@ -76,7 +76,7 @@ def test_the_log_holds_the_story_of_a_stack_in_order(stack: Acq, tmp_path: Path)
         r"published raw.x\.stack\.h5",
         r"the drive goes back to 0\.000 µm",
         "the drive is back",
-        "stages and camera are closed",
+        "the devices are closed",
         "stack ends well",
     ]
     assert re.search(".*".join(story), text, re.DOTALL), text

@@ -27,9 +27,9 @@ from fgaf.acquire import (
     load_rig,
     open_rig,
 )
+from fgaf.acquire.device_tables import CameraTable, StageTable
 from fgaf.acquire.drivers.simulated_clock import SimulatedClock
 from fgaf.acquire.drivers.simulated_stage import SimulatedStage
-from fgaf.acquire.rig import CameraTable, StageTable
 
 START_UM = 7.0
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from fgaf.acquire.device_tables import CameraTable, StageTable
 from fgaf.acquire.devices import DeviceError, WallClock
 from fgaf.acquire.drivers import asi, prior
 from fgaf.acquire.drivers.serial_stage import SerialStage
-from fgaf.acquire.rig import CameraTable, Opening, Rig, StageTable
+from fgaf.acquire.rig import Opening, Rig
 
 # Basler's library reads this when it is imported, which a driver does when it is opened.
 os.environ.setdefault("PYLON_CAMEMU", "1")

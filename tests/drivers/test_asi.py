@@ -15,9 +15,10 @@ from serial_peer import arrive
 
 from fgaf import FgafError
 from fgaf.acquire import Devices, Frame, StackPlan, record_stacks
+from fgaf.acquire.device_tables import CameraTable, StageTable
 from fgaf.acquire.devices import DeviceError, WallClock
 from fgaf.acquire.drivers.asi import AsiStage, find_on, open_stage
-from fgaf.acquire.rig import CameraTable, Opening, Rig, StageTable
+from fgaf.acquire.rig import Opening, Rig
 from fgaf.dataset import RawStack
 
 StartPeer = Callable[[AsiPersonality], Ms2000Peer]

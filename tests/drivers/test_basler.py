@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fgaf.acquire.device_tables import CameraTable, StageTable
 from fgaf.acquire.devices import (
     Camera,
     DeviceError,
@@ -23,7 +24,7 @@ from fgaf.acquire.devices import (
 )
 from fgaf.acquire.drivers.basler import open_camera
 from fgaf.acquire.drivers.basler_camera import BaslerCamera
-from fgaf.acquire.rig import CameraTable, Opening, Rig, StageTable
+from fgaf.acquire.rig import Opening, Rig
 from fgaf.base.errors import SettingError
 
 pytest.importorskip("pypylon", reason="pypylon is not installed")

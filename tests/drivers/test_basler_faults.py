@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from pylon_fake import FakeCamera, Feature, Shot, install
 
+from fgaf.acquire.device_tables import CameraTable, StageTable
 from fgaf.acquire.devices import DeviceError, WallClock
 from fgaf.acquire.drivers.basler import open_camera
 from fgaf.acquire.drivers.basler_camera import BaslerCamera
-from fgaf.acquire.rig import CameraTable, Opening, Rig, StageTable
+from fgaf.acquire.rig import Opening, Rig
 
 
 @pytest.fixture

@@ -14,11 +14,12 @@ from click.testing import CliRunner
 
 from fgaf import SettingError
 from fgaf.acquire.commands.main import main
+from fgaf.acquire.device_tables import CameraTable, StageTable
 from fgaf.acquire.devices import EffectiveSettings, WallClock
 from fgaf.acquire.drivers.basler import open_camera
 from fgaf.acquire.drivers.basler_camera import BaslerCamera
 from fgaf.acquire.drivers.basler_pixels import PixelFormat
-from fgaf.acquire.rig import CameraTable, Opening, Rig, StageTable, effective_optics
+from fgaf.acquire.rig import Opening, Rig, effective_optics
 from fgaf.dataset import Optics, RawStack
 
 pylon = pytest.importorskip("pypylon.pylon", reason="pypylon is not installed")

@@ -28,6 +28,7 @@ from fgaf.acquire import (
     stack_paths,
 )
 from fgaf.acquire.commands.main import main
+from fgaf.acquire.device_tables import XYStageTable
 from fgaf.acquire.devices import (
     Camera,
     DeviceError,
@@ -37,7 +38,6 @@ from fgaf.acquire.devices import (
 )
 from fgaf.acquire.drivers.mmcore_camera import MmcoreCameraSettings, _binning_of
 from fgaf.acquire.drivers.mmcore_stamps import Arrivals, Pace
-from fgaf.acquire.rig import XYStageTable
 from fgaf.base.log import recording
 from fgaf.dataset import Optics, RawStack
 

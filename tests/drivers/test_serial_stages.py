@@ -15,8 +15,9 @@ from ms2000_peer import ASI_FIELD, ASI_MANUAL, ASI_TIGER
 from proscan_peer import FIELD, MANUAL, NANOSCANZ
 from serial_peer import SerialPeer, SerialPersonality, arrive
 
+from fgaf.acquire.device_tables import CameraTable, StageTable
 from fgaf.acquire.devices import DeviceError, Stage, WallClock
-from fgaf.acquire.rig import CameraTable, Opening, Rig, StageTable
+from fgaf.acquire.rig import Opening, Rig
 from fgaf.base.errors import SettingError
 
 StartPeer = Callable[[SerialPersonality], SerialPeer]

@@ -31,8 +31,8 @@ from fgaf.acquire import (
     open_rig,
     record_stacks,
 )
+from fgaf.acquire.device_tables import CameraTable, StageTable
 from fgaf.acquire.devices import TrialRampStage
-from fgaf.acquire.rig import CameraTable, StageTable
 from fgaf.dataset import RawStack
 
 PLAN = StackPlan(0.5, 1.0, 10.0)

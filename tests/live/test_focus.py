@@ -9,8 +9,8 @@ import pytest
 
 from fgaf.acquire import Clock, DeviceError, Interrupt, Stage, WallClock
 from fgaf.acquire.control.drive import Drive
+from fgaf.acquire.device_tables import StageTable
 from fgaf.acquire.drivers.simulated_clock import SimulatedClock
-from fgaf.acquire.rig import StageTable
 from fgaf.model.live.autofocus import Autofocus
 from fgaf.model.live.focus import Focus
 from fgaf.model.live.height import Height

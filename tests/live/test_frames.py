@@ -12,7 +12,7 @@ import pytest
 
 from fgaf.acquire import DeviceError, Devices, Interrupt, InterruptError, Rig, load_rig, open_rig
 from fgaf.acquire.control.drive import Drive
-from fgaf.acquire.rig import CameraTable, StageTable
+from fgaf.acquire.device_tables import CameraTable, StageTable
 from fgaf.model.live.focus import Focus
 from fgaf.model.live.frames import WAITING, Frames, frames_of
 
