@@ -1,0 +1,1 @@
+"""Aspiration of sperm: hydraulics of a micropipette, the flow at its mouth, and carried cells."""
