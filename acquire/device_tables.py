@@ -215,7 +215,7 @@ class PumpTable(Table):
     highest_flow_nl_s
         Highest flow in either direction.
     timeout_s
-        Longest wait for an answer of the pump.
+        Longest wait for an answer of the pump, or until it has stopped.
     options
         Further options of this driver.
     """

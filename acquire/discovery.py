@@ -14,19 +14,34 @@ disturbed by unknown commands sets ``ASK_FIRST = True`` and is called before the
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from importlib.metadata import EntryPoint
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from fgaf.acquire.devices import DeviceError
-from fgaf.acquire.rig import CAMERAS, STAGES, driver_state, drivers
+from fgaf.acquire.rig import (
+    CAMERAS,
+    MANIPULATORS,
+    PUMPS,
+    STAGES,
+    XY_STAGES,
+    driver_state,
+    drivers,
+)
 
 _log = logging.getLogger(__name__)
 
-Kind = Literal["camera", "stage", "xy stage", "port"]
+Kind = Literal["camera", "stage", "xy stage", "manipulator", "pump", "port"]
+GROUPS: Final[dict[Kind, str]] = {
+    "camera": CAMERAS,
+    "stage": STAGES,
+    "xy stage": XY_STAGES,
+    "manipulator": MANIPULATORS,
+    "pump": PUMPS,
+}
+"""Groups of drivers by the kind of their devices, in the order of lists."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +51,8 @@ class Found:
     Attributes
     ----------
     kind
-        "camera", "stage" (a focus drive), "xy stage", or "port" where no driver recognised what is
-        there.
+        "camera", "stage" (a focus drive), "xy stage", "manipulator", "pump", or "port" where no
+        driver recognised what is there.
     driver
         The driver that found it; empty for a port.
     where
@@ -45,7 +60,7 @@ class Found:
     name
         Its own name.
     options
-        Entries of ``[camera.options]``, ``[stage.options]`` or ``[xy_stage.options]`` to open it.
+        Entries of ``[camera.options]``, ``[stage.options]``, ... to open it.
     problem
         Why it cannot be used now; empty if it can.
     """
@@ -77,38 +92,50 @@ def find_devices(ports: Sequence[str] | None = None, probe: bool = True) -> list
     Returns
     -------
     list of Found
-        Cameras and stages first, then ports without a known device.
+        Devices in the order of `GROUPS`, then ports without a known device.
     """
-    modules = dict(_modules())
-    found = [each for driver, module in modules.items() for each in _enumerated(driver, module)]
-    first = sorted(modules, key=lambda name: not getattr(modules[name], "ASK_FIRST", False))
-    probers = {name: modules[name] for name in first if hasattr(modules[name], "find_on")}
+    ready = _ready()
+    found = [each for driver in ready for each in _enumerated(driver)]
+    asked = [driver for driver in ready if hasattr(driver.module, "find_on")]
+    asked.sort(key=lambda driver: not getattr(driver.module, "ASK_FIRST", False))
+    probers = {driver.name: driver.module for driver in asked}
     named = _ports() if ports is None else dict.fromkeys(ports, "")
     for port, description in named.items():
         found += _on_port(port, description, probers if probe else {})
-    order = {"camera": 0, "stage": 1, "xy stage": 2, "port": 3}
-    return sorted(found, key=lambda each: order[each.kind])
+    order = [*GROUPS, "port"]
+    return sorted(found, key=lambda each: order.index(each.kind))
 
 
-def _modules() -> Iterator[tuple[str, ModuleType]]:
-    """Yield every driver that can be loaded with its module, once."""
-    points: dict[str, EntryPoint] = drivers(CAMERAS) | drivers(STAGES)
-    for name, point in points.items():
-        if driver_state(point) == "ready":
-            yield name, import_module(point.load().__module__)
+@dataclass(frozen=True)
+class _Driver:
+    """A driver that can be loaded: the kind and name of its first entry, and its module."""
+
+    kind: Kind
+    name: str
+    module: ModuleType
 
 
-def _enumerated(driver: str, module: ModuleType) -> list[Found]:
+def _ready() -> list[_Driver]:
+    """Find every module of drivers that can be loaded, once."""
+    found: dict[str, _Driver] = {}
+    for kind, group in GROUPS.items():
+        for name, point in drivers(group).items():
+            if driver_state(point) == "ready":
+                module = import_module(point.load().__module__)
+                found.setdefault(module.__name__, _Driver(kind, name, module))
+    return list(found.values())
+
+
+def _enumerated(driver: _Driver) -> list[Found]:
     """Call a driver's `find`; a broken driver must not hide the other ones."""
-    if not hasattr(module, "find"):
+    if not hasattr(driver.module, "find"):
         return []
     try:
-        return list(module.find())
+        return list(driver.module.find())
     except Exception as error:
-        _log.info("the driver %s cannot search for devices", driver, exc_info=True)
-        kind: Kind = "camera" if driver in drivers(CAMERAS) else "stage"
+        _log.info("the driver %s cannot search for devices", driver.name, exc_info=True)
         problem = f"the driver cannot search for devices: {_line(error)}"
-        return [Found(kind, driver, "", "", problem=problem)]
+        return [Found(driver.kind, driver.name, "", "", problem=problem)]
 
 
 def _on_port(port: str, description: str, probers: dict[str, ModuleType]) -> list[Found]:

@@ -42,18 +42,18 @@ _CURVE_SIGNS = 48
 @_ports
 @json_option
 def devices(probe: bool, ports: tuple[str, ...], as_json: bool) -> None:
-    """List the installed drivers, and the attached cameras, focus drives and x/y stages."""
-    from fgaf.acquire.discovery import find_devices
-    from fgaf.acquire.rig import CAMERAS, STAGES, XY_STAGES, driver_state, drivers
+    """List the installed drivers and the attached devices: cameras, stages, manipulators, pumps."""
+    from fgaf.acquire.discovery import GROUPS, find_devices
+    from fgaf.acquire.rig import driver_state, drivers
 
     installed = [
         {"kind": kind, "driver": name, "package": _package(point), "state": driver_state(point)}
-        for kind, group in (("camera", CAMERAS), ("stage", STAGES), ("xy stage", XY_STAGES))
+        for kind, group in GROUPS.items()
         for name, point in drivers(group).items()
     ]
     found = find_devices(ports or None, probe)
     lines = [
-        f"{row['kind']:<10}{row['driver']:<12}{row['package']:<16}{row['state']}"
+        f"{row['kind']:<13}{row['driver']:<12}{row['package']:<16}{row['state']}"
         for row in installed
     ]
     lines += ["", "attached:" if found else "attached: nothing was found", *map(_attached, found)]
@@ -345,7 +345,7 @@ def _course_json(report: Report) -> dict[str, Any] | None:
 
 def _attached(found: Found) -> str:
     problem = f"  ({found.problem})" if found.problem else ""
-    return f"{found.kind:<10}{found.address:<27} {found.name}{problem}"
+    return f"{found.kind:<13}{found.address:<27} {found.name}{problem}"
 
 
 def _as_json(found: Found) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""A serial link to a device that answers in ASCII: port, lock and framing.
+"""A serial link to a device: port, lock and framing.
 
-Commands and replies are lines that end in a carriage return. A late reply, an incomplete line or an
+Commands and replies are lines of ASCII that end in a carriage return, or bytes that a driver frames
+itself. A late reply, an incomplete line or an
 interrupted wait leaves bytes that would be read as the next answer. The link therefore tracks
 whether it is synchronised with the device; if not, it first waits until the line has been silent
 for one time-out.
@@ -103,8 +104,35 @@ class SerialLink:
         line = command.encode("ascii")
         if not line or not _PRINTABLE.fullmatch(line):
             raise ValueError(f"not a command: {command!r}")
+        self.write(line + b"\r")
+
+    def write(self, raw: bytes) -> None:
+        """Write bytes as they are."""
         with self._failing_as_lost():
-            self._serial.write(line + b"\r")
+            self._serial.write(raw)
+
+    def read(self, count: int, heard: bytes = b"") -> bytes:
+        """Return the next bytes.
+
+        Parameters
+        ----------
+        count
+            How many.
+        heard
+            What came before in the same reply, for the error.
+
+        Raises
+        ------
+        DeviceError
+            The device was silent before they were complete.
+        """
+        raw = b""
+        while len(raw) < count:
+            byte = self._read_byte()
+            if not byte:
+                raise self._silence(heard + raw)
+            raw += byte
+        return raw
 
     def read_line(self) -> str:
         """Return the next line that is not empty, without its terminator.
@@ -122,15 +150,11 @@ class SerialLink:
                 break
             line += byte.strip(b"\r\n")
             if len(line) > _LONGEST_LINE:
-                raise DeviceError(self._describe_garbage(line))
+                raise self.garbage(line)
             if not byte or time.monotonic() > deadline:
-                heard = f"answered only {_quote(line)}" if line else "did not answer"
-                raise DeviceError(
-                    f"{self.device} on {self.port} {heard} within {self.timeout_s:g} s: check "
-                    f"power, cable and that the baud rate is {self.baud}"
-                )
+                raise self._silence(line)
         if not _PRINTABLE.fullmatch(bytes(line)):
-            raise DeviceError(self._describe_garbage(line))
+            raise self.garbage(line)
         return line.decode("ascii").strip()
 
     def drop_waiting(self) -> None:
@@ -138,6 +162,19 @@ class SerialLink:
         with self._failing_as_lost():
             while self._serial.in_waiting:
                 self._serial.read(self._serial.in_waiting)
+
+    def garbage(self, heard: bytes | bytearray) -> DeviceError:
+        """Make the error for bytes that cannot be read.
+
+        Parameters
+        ----------
+        heard
+            The bytes.
+        """
+        return DeviceError(
+            f"{self.device} on {self.port} sent unreadable bytes ({_quote(heard[:24])}): check the "
+            f"cable and that the baud rate is {self.baud}"
+        )
 
     def close(self) -> None:
         """Close the port; harmless when already closed."""
@@ -170,9 +207,10 @@ class SerialLink:
                 "check the cable and open it again"
             ) from error
 
-    def _describe_garbage(self, line: bytearray) -> str:
-        return (
-            f"{self.device} on {self.port} sent unreadable bytes ({_quote(line[:24])}): check the "
+    def _silence(self, heard: bytes | bytearray) -> DeviceError:
+        answered = f"answered only {_quote(heard)}" if heard else "did not answer"
+        return DeviceError(
+            f"{self.device} on {self.port} {answered} within {self.timeout_s:g} s: check power, "
             f"cable and that the baud rate is {self.baud}"
         )
 

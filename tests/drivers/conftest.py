@@ -25,9 +25,15 @@ os.environ.setdefault("PYMM_LOG_FILE", "0")
 sys.path.insert(0, str(Path(__file__).parent))
 
 from ms2000_peer import AsiPersonality, Ms2000Peer
-from proscan_peer import ProScanPeer
+from new_era_peer import NewEraPeer, NewEraPersonality
+from proscan_peer import Personality, ProScanPeer
 from serial_peer import SerialPeer, SerialPersonality, patient_socket
 
+PEERS: dict[type[SerialPersonality], Any] = {
+    AsiPersonality: Ms2000Peer,
+    NewEraPersonality: NewEraPeer,
+    Personality: ProScanPeer,
+}
 OPENERS = {"asi": asi.open_stage, "prior": prior.open_stage}
 TIMEOUT_S = 0.05
 """Silence of a peer for which its driver waits."""
@@ -47,8 +53,8 @@ def start_peer(peers: list[SerialPeer]) -> Iterator[Callable[[SerialPersonality]
     """Start controllers of a given personality; all are switched off after the test."""
 
     def start(personality: SerialPersonality) -> SerialPeer:
-        of_asi = isinstance(personality, AsiPersonality)
-        peers.append(Ms2000Peer(personality) if of_asi else ProScanPeer(personality))
+        kind = next(kind for like, kind in PEERS.items() if isinstance(personality, like))
+        peers.append(kind(personality))
         return peers[-1]
 
     yield start

@@ -280,10 +280,15 @@ class SerialPeer:
             self._client, self._cut = None, False
             self._outbox, self._wire = [], []
             return b""
-        *lines, rest = (received + chunk).split(b"\r")
+        lines, rest = self.cut(received + chunk)
         for line in lines:
-            self._hear(line.decode("ascii"))
+            self._hear(line)
         return rest
+
+    def cut(self, received: bytes) -> tuple[list[str], bytes]:
+        """Cut what was received into commands, and what is not whole yet."""
+        *lines, rest = received.split(b"\r")
+        return [line.decode("ascii") for line in lines], rest
 
     def _hear(self, line: str) -> None:
         if self._cut or time.monotonic() < self._mute_until_s:

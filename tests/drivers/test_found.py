@@ -19,7 +19,7 @@ from fgaf.acquire.discovery import find_devices
 
 StartPeer = Callable[[Personality], ProScanPeer]
 
-IDENTIFICATIONS = {"?", "/", "W Z", "WHO", "N", "V"}
+IDENTIFICATIONS = {"?", "/", "W Z", "WHO", "N", "V", "VER"}
 
 
 def acq(*words: object) -> Result:

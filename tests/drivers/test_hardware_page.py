@@ -16,6 +16,7 @@ from fgaf.acquire.drivers.basler_settings import BaslerSettings
 from fgaf.acquire.drivers.mmcore_camera import MmcoreCameraSettings
 from fgaf.acquire.drivers.mmcore_stage import MmcoreStageSettings
 from fgaf.acquire.drivers.mmcore_xy_stage import MmcoreXYSettings
+from fgaf.acquire.drivers.new_era import NewEraSettings
 from fgaf.acquire.drivers.prior import PriorSettings
 from fgaf.acquire.drivers.prior_xy_stage import PriorXYSettings
 from fgaf.acquire.drivers.replay import ReplayCameraSettings, ReplayStageSettings
@@ -44,6 +45,7 @@ XY_STAGES: dict[str, type[BaseModel]] = {
     "mmcore": MmcoreXYSettings,
     "prior": PriorXYSettings,
 }
+PUMPS: dict[str, type[BaseModel]] = {"new-era": NewEraSettings}
 
 
 @pytest.mark.parametrize("text", RIGS, ids=lambda text: text.splitlines()[0])
@@ -58,6 +60,8 @@ def test_every_rig_on_the_page_is_valid(text: str, tmp_path: Path) -> None:
         kind = XY_STAGES[rig.xy_stage.driver or rig.stage.driver]
         parse_table(kind, rig.xy_stage.options, "xy_stage.options")
         assert all(map(math.isfinite, sum(rig.xy_stage.limits_xy_um, ())))
+    if rig.pump is not None:
+        parse_table(PUMPS[rig.pump.driver], rig.pump.options, "pump.options")
 
 
 @pytest.mark.parametrize(
@@ -86,5 +90,5 @@ def test_the_page_shows_a_whole_rig_and_every_driver(tmp_path: Path) -> None:
     path = tmp_path / "rig.toml"
     path.write_text(RIGS[0], encoding="utf-8")
     assert load_rig(path).optics.depth_of_field_um is not None
-    shown = set(re.findall(r'^driver = "(\w+)"', "".join(RIGS), re.MULTILINE))
-    assert shown == set(CAMERAS) - {"simulated"} | set(STAGES)
+    shown = set(re.findall(r'^driver = "([\w-]+)"', "".join(RIGS), re.MULTILINE))
+    assert shown == set(CAMERAS) - {"simulated"} | set(STAGES) | set(PUMPS)
