@@ -62,6 +62,20 @@ driver = "simulated"
 {setting}
 """
 
+_ASPIRATION = """\
+
+[manipulator]
+driver = "simulated"
+x_limits_um = [-140, 140]
+y_limits_um = [-90, 90]
+z_limits_um = [-10, 200]
+floor_um = -1
+options.start_um = [0, 0, 20]
+
+[pump]
+driver = "simulated"
+"""
+
 BUILT_IN = {
     name: _SIMULATED.format(name=name, setting=setting)
     for name, setting in (
@@ -71,6 +85,7 @@ BUILT_IN = {
         ("sim-phase-negative", 'contrast = "phase-negative"'),
         ("sim-dic", 'contrast = "dic"'),
         ("sim-realistic", 'draw = "realistic"'),
+        ("sim-aspiration", 'contrast = "brightfield"\n' + _ASPIRATION),
     )
 }
 

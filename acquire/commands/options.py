@@ -11,7 +11,7 @@ rig_option = click.option(
     show_default=True,
     metavar="NAME|FILE",
     help="A rig file (TOML), or the built-in simulated microscope: sim (bright field), sim-relief, "
-    "sim-phase, sim-phase-negative, sim-dic, sim-realistic.",
+    "sim-phase, sim-phase-negative, sim-dic, sim-realistic, sim-aspiration (with a micropipette).",
 )
 set_option = click.option(
     "--set",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fgaf.acquire.devices import DeviceError, LimitsXY
+from fgaf.acquire.devices import DeviceError, LimitsXY, LimitsXYZ, Place3
 from fgaf.acquire.rig import Opening
 from fgaf.base.errors import SettingError
 
@@ -48,9 +48,7 @@ def require_within(z_um: float, limits_um: tuple[float, float], name: str) -> No
     DeviceError
         It is outside.
     """
-    low, high = limits_um
-    if not low <= z_um <= high:
-        raise DeviceError(f"{name}: z = {z_um:g} µm is outside its limits {low:g} to {high:g} µm")
+    _require_between("z", z_um, *limits_um, name)
 
 
 def require_within_xy(place_um: tuple[float, float], limits_um: LimitsXY, name: str) -> None:
@@ -75,7 +73,32 @@ def require_within_xy(place_um: tuple[float, float], limits_um: LimitsXY, name: 
             raise DeviceError(
                 f"{name} has no limits in {axis}: set xy_stage.{axis}_limits_um in the rig"
             )
-        if not low <= at_um <= high:
-            raise DeviceError(
-                f"{name}: {axis} = {at_um:g} µm is outside its limits {low:g} to {high:g} µm"
-            )
+        _require_between(axis, at_um, low, high, name)
+
+
+def require_within_xyz(place_um: Place3, limits_um: LimitsXYZ, name: str) -> None:
+    """Refuse a position outside the limits of the manipulator called `name`.
+
+    Parameters
+    ----------
+    place_um
+        Where to, x, y and z in µm.
+    limits_um
+        Lowest and highest x, y, and z, in µm.
+    name
+        Name of the manipulator, for the error.
+
+    Raises
+    ------
+    DeviceError
+        It is outside.
+    """
+    for axis, at_um, (low, high) in zip("xyz", place_um, limits_um, strict=True):
+        _require_between(axis, at_um, low, high, name)
+
+
+def _require_between(axis: str, at_um: float, low: float, high: float, name: str) -> None:
+    if not low <= at_um <= high:
+        raise DeviceError(
+            f"{name}: {axis} = {at_um:g} µm is outside its limits {low:g} to {high:g} µm"
+        )

@@ -1,14 +1,16 @@
-"""The simulated microscope as camera, focus drive, x/y stage and clock."""
+"""The simulated microscope as camera, focus drive, x/y stage, manipulator, pump and clock."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from fgaf.acquire.device_tables import XYStageTable
-from fgaf.acquire.devices import Camera, DeviceError, Stage, XYStage
+from fgaf.acquire.device_tables import ManipulatorTable, PumpTable, XYStageTable
+from fgaf.acquire.devices import Camera, DeviceError, Manipulator, Pump, Stage, XYStage
 from fgaf.acquire.drivers.simulated_camera import CameraOptions, SimulatedCamera
 from fgaf.acquire.drivers.simulated_clock import SimulatedClock
+from fgaf.acquire.drivers.simulated_manipulator import ManipulatorOptions, SimulatedManipulator
+from fgaf.acquire.drivers.simulated_pump import PumpOptions, SimulatedPump
 from fgaf.acquire.drivers.simulated_stage import SimulatedStage, StageOptions
 from fgaf.acquire.drivers.simulated_xy_stage import SimulatedXYStage, XYStageOptions
 from fgaf.acquire.rig import Opening
@@ -50,6 +52,34 @@ def open_xy_stage(table: XYStageTable, opening: Opening) -> XYStage:
         table.velocity_valid_s,
         table.highest_velocity_um_s,
     )
+
+
+def open_manipulator(table: ManipulatorTable, opening: Opening) -> Manipulator:
+    """Open the simulated manipulator.
+
+    Parameters
+    ----------
+    table
+        ``[manipulator]`` of the rig; for its options see `ManipulatorOptions`.
+    opening
+        Gives the clock.
+    """
+    options = parse_table(ManipulatorOptions, table.options, "manipulator.options")
+    return SimulatedManipulator(options, opening.clock, _simulation(opening).seed)
+
+
+def open_pump(table: PumpTable, opening: Opening) -> Pump:
+    """Open the simulated pump.
+
+    Parameters
+    ----------
+    table
+        ``[pump]`` of the rig; for its options see `PumpOptions`.
+    opening
+        Gives the clock.
+    """
+    options = parse_table(PumpOptions, table.options, "pump.options")
+    return SimulatedPump(options, opening.clock)
 
 
 def open_camera(settings: Mapping[str, Any], opening: Opening) -> Camera:
