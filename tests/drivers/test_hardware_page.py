@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from fgaf.acquire.drivers.asi import AsiSettings
 from fgaf.acquire.drivers.asi_xy_stage import AsiXYSettings
 from fgaf.acquire.drivers.basler_settings import BaslerSettings
+from fgaf.acquire.drivers.manual import ManualSettings
 from fgaf.acquire.drivers.mmcore_camera import MmcoreCameraSettings
 from fgaf.acquire.drivers.mmcore_stage import MmcoreStageSettings
 from fgaf.acquire.drivers.mmcore_xy_stage import MmcoreXYSettings
@@ -45,7 +46,7 @@ XY_STAGES: dict[str, type[BaseModel]] = {
     "mmcore": MmcoreXYSettings,
     "prior": PriorXYSettings,
 }
-PUMPS: dict[str, type[BaseModel]] = {"new-era": NewEraSettings}
+PUMPS: dict[str, type[BaseModel]] = {"manual": ManualSettings, "new-era": NewEraSettings}
 
 
 @pytest.mark.parametrize("text", RIGS, ids=lambda text: text.splitlines()[0])
