@@ -45,18 +45,18 @@ def calibrate_stage(
     beside the rig, over an older one, and holds until camera, stage or optics of the rig change.
     """
     from fgaf.acquire.commissioning.stage_calibration import Pattern, calibrate_stage as calibrate
-    from fgaf.acquire.control.stage_map import stage_map_path, write_stage_map
+    from fgaf.acquire.control.stage_map import StageMap
     from fgaf.acquire.control.xy_stage import XYMover
     from fgaf.acquire.interrupt import Interrupt
     from fgaf.acquire.rig import load_rig, open_rig
 
-    rig, path = load_rig(rig_name, overrides), map_path or stage_map_path(rig_name)
+    rig, path = load_rig(rig_name, overrides), map_path or StageMap.path_of(rig_name)
     with Interrupt.on_signals() as interrupt, open_rig(rig, interrupt) as devices:
         travel = XYMover(devices, rig.xy_stage, interrupt)
         pattern = Pattern.of(devices, rig, travel, step)
         echo(pattern.describe(), err=as_json)
         found = calibrate(devices, rig, travel, pattern, interrupt)
-    write_stage_map(path, found)
+    found.write(path)
     moves = count(found.moves, "move")
     finish(
         f"{found.describe()}\n{moves} fit within {found.residual_px:.2f} px r.m.s.\nwrote {path}",
@@ -100,7 +100,7 @@ def mosaic(
     """
     from fgaf.acquire.control.mosaic import mosaic as tiles
     from fgaf.acquire.control.positions import write_positions
-    from fgaf.acquire.control.stage_map import read_stage_map, stage_map_path
+    from fgaf.acquire.control.stage_map import StageMap
     from fgaf.acquire.control.xy_stage import XYMover
     from fgaf.acquire.interrupt import Interrupt
     from fgaf.acquire.rig import load_rig, open_rig
@@ -109,7 +109,7 @@ def mosaic(
     out = output_file(out, Path("mosaic.csv"), overwrite, as_json)
     require_new(out, overwrite)
     rig = load_rig(rig_name, overrides)
-    stage_map = read_stage_map(map_path or stage_map_path(rig_name), rig, rig_name)
+    stage_map = StageMap.read(map_path or StageMap.path_of(rig_name), rig, rig_name)
     with open_rig(rig) as devices:
         travel = XYMover(devices, rig.xy_stage, Interrupt())
         x_um, y_um = travel.position_um()

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from fgaf.acquire.commissioning.image_shift import LEAST_LIKENESS, details_of, shift_between
 from fgaf.acquire.control.frames import stopping
 from fgaf.acquire.control.positions import Position
-from fgaf.acquire.control.stage_map import StageMap, settings_of
+from fgaf.acquire.control.stage_map import StageMap
 from fgaf.acquire.control.xy_stage import XYMover
 from fgaf.acquire.devices import DeviceError, Devices
 from fgaf.acquire.interrupt import Interrupt
@@ -156,7 +156,7 @@ def calibrate_stage(
         moves=len(shifts),
         stage=travel.name,
         camera=devices.camera.name,
-        rig=settings_of(rig),
+        rig=StageMap.settings_of(rig),
     )
     _require_scale(found, effective_optics(rig, devices.camera).pixel_size_um)
     _log.info("%s", found.describe())

@@ -6,37 +6,29 @@ with.
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
+from fgaf.acquire.control.rig_map import RigMap
 from fgaf.acquire.drivers.simulated_xy_stage import SimulatedXYStage, XYStageOptions
-from fgaf.acquire.rig import BUILT_IN, Rig
-from fgaf.acquire.tables import Table, parse_table
+from fgaf.acquire.rig import Rig
+from fgaf.acquire.tables import parse_table
 from fgaf.base.bounds import AnyCount, Bound
-from fgaf.base.console import command_line
-from fgaf.base.errors import FormatError, SettingError
-from fgaf.base.files import publishing
-from fgaf.base.inputs import parse_toml, read_text
-from fgaf.base.toml import write_toml
 
 Coefficient = Annotated[float, Bound(-1e5, 1e5, "px/µm")]
 ResidualPx = Annotated[float, Bound(0, 1e5, "px")]
 Pair = tuple[float, float]
 
 
-class StageMap(Table):
+class StageMap(RigMap):
     """Shift of the image for moves of the stage.
 
     Attributes
     ----------
-    version
-        Version of the file format.
-    created
-        Time of the measurement, ISO 8601 in UTC.
     x_px_per_um, y_px_per_um
         Shift of the image along x (to the right), and along y (downwards), in pixels per µm of the
         stage in x and in y: the rows of the matrix.
@@ -44,21 +36,32 @@ class StageMap(Table):
         Root mean square distance of the measured shifts from the map.
     moves
         Number of moves.
-    stage, camera
-        Names of the devices.
-    rig
-        The rig's settings it holds for: key, and value as JSON.
+    stage
+        Name of the stage.
     """
 
-    version: Literal[1] = 1
-    created: str
+    KIND: ClassVar[str] = "stage-map"
+    COMMAND: ClassVar[str] = "calibrate-stage"
+    SHOWS: ClassVar[str] = "how the stage moves the image"
+
     x_px_per_um: tuple[Coefficient, Coefficient]
     y_px_per_um: tuple[Coefficient, Coefficient]
     residual_px: ResidualPx
     moves: AnyCount
     stage: str
-    camera: str
-    rig: dict[str, str]
+
+    @classmethod
+    def depends_on(cls, rig: Rig) -> Mapping[str, Any]:
+        """Camera, stage and scale."""
+        across = rig.xy_stage
+        return {
+            "camera.driver": rig.camera.driver,
+            "camera.options": rig.camera.options,
+            "xy_stage.driver": (across.driver if across else None) or rig.stage.driver,
+            "xy_stage.options": across.options if across else {},
+            "optics.pixel_size_um": rig.optics.pixel_size_um,
+            "optics.magnification": rig.optics.magnification,
+        }
 
     @property
     def pixel_size_um(self) -> float:
@@ -90,74 +93,6 @@ class StageMap(Table):
         return np.array([self.x_px_per_um, self.y_px_per_um])
 
 
-def stage_map_path(rig_name: str | Path) -> Path:
-    """Path of the map of a rig: beside its file; for a built-in rig in the current folder."""
-    name = f"{rig_name}.toml" if str(rig_name) in BUILT_IN else rig_name
-    return Path(name).with_suffix(".stage-map.toml")
-
-
-def settings_of(rig: Rig) -> dict[str, str]:
-    """The settings of a rig on which its map depends: key, and value as JSON."""
-    across = rig.xy_stage
-    values = {
-        "camera.driver": rig.camera.driver,
-        "camera.options": rig.camera.options,
-        "xy_stage.driver": (across.driver if across else None) or rig.stage.driver,
-        "xy_stage.options": across.options if across else {},
-        "optics.pixel_size_um": rig.optics.pixel_size_um,
-        "optics.magnification": rig.optics.magnification,
-    }
-    return {key: json.dumps(value, sort_keys=True, default=str) for key, value in values.items()}
-
-
-def write_stage_map(path: Path, stage_map: StageMap) -> None:
-    """Write a map; an older one is replaced.
-
-    Parameters
-    ----------
-    path
-        The file, usually `stage_map_path`.
-    stage_map
-        The map.
-    """
-    with publishing(path) as part:
-        part.write_text(write_toml(stage_map.model_dump()), encoding="utf-8")
-
-
-def read_stage_map(path: Path, rig: Rig, rig_name: str | Path = "RIG") -> StageMap:
-    """Read the map of a rig.
-
-    Parameters
-    ----------
-    path
-        The file, usually `stage_map_path`.
-    rig
-        The rig for which it must hold.
-    rig_name
-        Its name or file, for the command that measures the map.
-
-    Raises
-    ------
-    SettingError
-        There is none, it is damaged, or it was measured with other settings of the rig.
-    """
-    again = f"run `{command_line('acq', 'calibrate-stage', rig_name)}`"
-    if not path.is_file():
-        raise SettingError(f"there is no {path}: {again} to measure how the stage moves the image")
-    try:
-        stage_map = parse_table(StageMap, parse_toml(read_text(path)), str(path))
-    except (FormatError, ValueError) as error:
-        raise SettingError(f"{path} cannot be read ({error}): {again} anew") from error
-    found = settings_of(rig)
-    changed = [key for key in found if stage_map.rig.get(key) != found[key]]
-    if changed:
-        raise SettingError(
-            f"{path} does not hold any more: {', '.join(changed)} of the rig changed since it was "
-            f"measured; {again} anew"
-        )
-    return stage_map
-
-
 def stage_map_of(rig_name: str | Path, rig: Rig, path: Path | None = None) -> StageMap:
     """Read the map of a rig; a simulated stage that was not measured has its own.
 
@@ -168,17 +103,17 @@ def stage_map_of(rig_name: str | Path, rig: Rig, path: Path | None = None) -> St
     rig
         The rig.
     path
-        The map's file; by default `stage_map_path`.
+        The map's file; by default that beside the rig.
 
     Raises
     ------
     SettingError
-        See `read_stage_map`.
+        See `RigMap.read`.
     """
-    found = path or stage_map_path(rig_name)
+    found = path or StageMap.path_of(rig_name)
     if path is None and not found.is_file() and (own := simulated_stage_map(rig)) is not None:
         return own
-    return read_stage_map(found, rig, rig_name)
+    return StageMap.read(found, rig, rig_name)
 
 
 def simulated_stage_map(rig: Rig) -> StageMap | None:
@@ -204,5 +139,5 @@ def simulated_stage_map(rig: Rig) -> StageMap | None:
         moves=0,
         stage=SimulatedXYStage.name,
         camera=rig.camera.driver,
-        rig=settings_of(rig),
+        rig=StageMap.settings_of(rig),
     )

@@ -27,13 +27,7 @@ from fgaf.acquire.commands.main import main
 from fgaf.acquire.commissioning.stage_calibration import Pattern, calibrate_stage, fit_matrix
 from fgaf.acquire.control.mosaic import mosaic
 from fgaf.acquire.control.positions import Position, write_positions
-from fgaf.acquire.control.stage_map import (
-    StageMap,
-    read_stage_map,
-    settings_of,
-    stage_map_path,
-    write_stage_map,
-)
+from fgaf.acquire.control.stage_map import StageMap
 from fgaf.acquire.control.xy_stage import XYMover
 from fgaf.acquire.drivers.simulated_xy_stage import SimulatedXYStage
 
@@ -133,22 +127,22 @@ def test_shifts_without_a_matrix_are_refused(matrix: Any, error_px: float, says:
 
 def test_a_map_is_stored_beside_its_rig_and_refused_when_the_rig_changed(tmp_path: Path) -> None:
     found, rig = calibrate()
-    path = stage_map_path(tmp_path / "scope.toml")
+    path = StageMap.path_of(tmp_path / "scope.toml")
     assert path == tmp_path / "scope.stage-map.toml"
-    assert stage_map_path("sim") == Path("sim.stage-map.toml")
+    assert StageMap.path_of("sim") == Path("sim.stage-map.toml")
     with pytest.raises(SettingError, match=r"there is no .*run `acq calibrate-stage my\.toml`"):
-        read_stage_map(path, rig, "my.toml")
-    write_stage_map(path, found)
-    assert read_stage_map(path, rig) == found
+        StageMap.read(path, rig, "my.toml")
+    found.write(path)
+    assert StageMap.read(path, rig) == found
     changed = load_rig("sim", ("camera.options.row_us=30", "optics.pixel_size_um=0.5"))
     with pytest.raises(SettingError, match=r"does not hold any more: camera\.options of the rig"):
-        read_stage_map(path, changed)
+        StageMap.read(path, changed)
     path.write_text("version = 1\nmatrix = 3\n", encoding="utf-8")
     with pytest.raises(SettingError, match="unknown key matrix"):
-        read_stage_map(path, rig)
+        StageMap.read(path, rig)
     path.write_text("version = [\n", encoding="utf-8")
     with pytest.raises(SettingError, match=r"cannot be read .*calibrate-stage RIG` anew"):
-        read_stage_map(path, rig)
+        StageMap.read(path, rig)
 
 
 def test_fields_of_a_mosaic_join_also_when_the_camera_is_turned(tmp_path: Path) -> None:
@@ -181,8 +175,8 @@ def test_the_command_lists_a_mosaic(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert without.exit_code == 2
     assert "run `acq calibrate-stage sim`" in without.stderr
     found, _ = calibrate()
-    ours = found.model_copy(update={"rig": settings_of(load_rig("sim"))})
-    write_stage_map(stage_map_path("sim"), ours)
+    ours = found.model_copy(update={"rig": StageMap.settings_of(load_rig("sim"))})
+    ours.write(StageMap.path_of("sim"))
     done = acq("mosaic", "sim", "--rows", 2, "--columns", 2, "--json")
     assert done.exit_code == 0, done.output
     assert len(json.loads(done.stdout)["positions"]) == 4
