@@ -15,6 +15,7 @@ EXTRAS: Final = {
     "serial": ("serial",),
     "mmcore": ("pymmcore", "pymmcore_plus"),
     "interchange": ("imagecodecs", "nd2", "pyarrow", "zarr"),
+    "sensapex": ("sensapex",),
     "remote": ("aiohttp", "fsspec", "s3fs"),
     "napari": ("napari", "qtpy"),
     "train": (

@@ -21,13 +21,17 @@ from fgaf.acquire.drivers.new_era import NewEraSettings
 from fgaf.acquire.drivers.prior import PriorSettings
 from fgaf.acquire.drivers.prior_xy_stage import PriorXYSettings
 from fgaf.acquire.drivers.replay import ReplayCameraSettings, ReplayStageSettings
+from fgaf.acquire.drivers.sensapex_manipulator import ManipulatorSettings
+from fgaf.acquire.drivers.sensapex_pump import PumpSettings
 from fgaf.acquire.drivers.simulated_camera import CameraOptions
+from fgaf.acquire.drivers.simulated_stage import StageOptions
 from fgaf.acquire.rig import load_rig
 from fgaf.acquire.tables import parse_table
 
 PAGE = Path(__file__).parents[2] / "docs" / "hardware.md"
 RIGS = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 CAMERA = '[camera]\ndriver = "simulated"\n'
+STAGE = '\n[stage]\ndriver = "simulated"\n'
 
 CAMERAS: dict[str, type[BaseModel]] = {
     "basler": BaslerSettings,
@@ -40,29 +44,40 @@ STAGES: dict[str, type[BaseModel]] = {
     "mmcore": MmcoreStageSettings,
     "prior": PriorSettings,
     "replay": ReplayStageSettings,
+    "simulated": StageOptions,
 }
 XY_STAGES: dict[str, type[BaseModel]] = {
     "asi": AsiXYSettings,
     "mmcore": MmcoreXYSettings,
     "prior": PriorXYSettings,
 }
-PUMPS: dict[str, type[BaseModel]] = {"manual": ManualSettings, "new-era": NewEraSettings}
+MANIPULATORS: dict[str, type[BaseModel]] = {"sensapex": ManipulatorSettings}
+PUMPS: dict[str, type[BaseModel]] = {
+    "manual": ManualSettings,
+    "new-era": NewEraSettings,
+    "sensapex": PumpSettings,
+}
 
 
 @pytest.mark.parametrize("text", RIGS, ids=lambda text: text.splitlines()[0])
 def test_every_rig_on_the_page_is_valid(text: str, tmp_path: Path) -> None:
     path = tmp_path / "rig.toml"
-    path.write_text(text if "[camera]" in text else CAMERA + text, encoding="utf-8")
+    whole = (CAMERA if "[camera]" not in text else "") + text
+    whole += "" if "[stage]" in text else STAGE
+    path.write_text(whole, encoding="utf-8")
     rig = load_rig(path)
     settings = {"exposure_ms": rig.camera.exposure_ms, **rig.camera.options}
     parse_table(CAMERAS[rig.camera.driver], settings, "camera.options")
     parse_table(STAGES[rig.stage.driver], rig.stage.options, "stage.options")
+    if rig.manipulator is not None:
+        kind = MANIPULATORS[rig.manipulator.driver]
+        parse_table(kind, rig.manipulator.options, "manipulator.options")
+    if rig.pump is not None:
+        parse_table(PUMPS[rig.pump.driver], rig.pump.options, "pump.options")
     if rig.xy_stage is not None:
         kind = XY_STAGES[rig.xy_stage.driver or rig.stage.driver]
         parse_table(kind, rig.xy_stage.options, "xy_stage.options")
         assert all(map(math.isfinite, sum(rig.xy_stage.limits_xy_um, ())))
-    if rig.pump is not None:
-        parse_table(PUMPS[rig.pump.driver], rig.pump.options, "pump.options")
 
 
 @pytest.mark.parametrize(
@@ -92,4 +107,5 @@ def test_the_page_shows_a_whole_rig_and_every_driver(tmp_path: Path) -> None:
     path.write_text(RIGS[0], encoding="utf-8")
     assert load_rig(path).optics.depth_of_field_um is not None
     shown = set(re.findall(r'^driver = "([\w-]+)"', "".join(RIGS), re.MULTILINE))
-    assert shown == set(CAMERAS) - {"simulated"} | set(STAGES) | set(PUMPS)
+    kinds = (CAMERAS, STAGES, MANIPULATORS, PUMPS)
+    assert shown == set().union(*kinds) - {"simulated"}
