@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fgaf.acquire.simulation.camera import light, mirror, sensor
 from fgaf.acquire.simulation.camera.dust import draw_dust
+from fgaf.acquire.simulation.carrier import Carrier, Suction
 from fgaf.acquire.simulation.painter import Canvas, Painter, Swimmer
 from fgaf.acquire.simulation.scenery.droplet import DropletEdge
 from fgaf.acquire.simulation.scenery.furnish import WIDER_UM, draw_rims, draw_shafts
@@ -30,15 +31,22 @@ class Scene:
     """A field of cells that swim independently of exposures.
 
     Every exposure depends only on the settings and its arguments: the same call gives the same
-    pixels, in any order of calls.
+    pixels, in any order of calls. With a suction it also depends on what flowed before.
 
     Parameters
     ----------
     settings
         The microscope, its camera and the specimen.
+    suction
+        A pipette whose flow carries cells.
+
+    Attributes
+    ----------
+    carrier
+        Who carries them; None without a suction.
     """
 
-    def __init__(self, settings: SimulationSettings) -> None:
+    def __init__(self, settings: SimulationSettings, suction: Suction | None = None) -> None:
         self.settings = settings
         self._painter = Painter(settings)
         self._light = light.illumination(settings)
@@ -46,6 +54,8 @@ class Scene:
         for grain in self._dust:
             grain.multiply(self._light)
         self._world = World(settings, self._painter.waves.microscope)
+        self.carrier = None if suction is None else Carrier(settings, self._world, suction)
+        self._cells = self._world if self.carrier is None else self.carrier
         self._needles, self._edges = self._draw_straight()
         self._grain = (
             Texture(settings, self._painter.waves.microscope, settings.center_um)
@@ -89,6 +99,8 @@ class Scene:
         truth
             Content of the field in the middle of the exposure.
         """
+        if self.carrier is not None:
+            self.carrier.advance(time_s + exposure_s, place)
         views = split_exposure(place, time_s, exposure_s)
         relative = self._relative(views[0], focus_um, before_each)
         for view in views[1:]:
@@ -115,7 +127,7 @@ class Scene:
     def _relative(self, view: View, focus_um: float, before_each: Callable[[], None]) -> Array:
         """Intensity before the camera relative to the empty background, (Y, X) float32."""
         canvas = Canvas(self.settings.shape, focus_um)
-        for _, swimmer, shift in self._world.swimmers(view.corner_um, view.time_s):
+        for _, swimmer, shift in self._cells.swimmers(view.corner_um, view.time_s):
             before_each()
             self._painter.sperm(canvas, swimmer, view.time_s, view.exposure_s, shift, view.drift_um)
         reach = self._painter.reach_um(
@@ -138,7 +150,8 @@ class Scene:
         """All that is in the frame."""
         world, pixel = self._world, self.settings.pixel_size_um
         cells = [
-            _truth_of(seen, time_s, self.settings) for seen in world.swimmers(corner_um, time_s)
+            _truth_of(seen, time_s, self.settings)
+            for seen in self._cells.swimmers(corner_um, time_s)
         ]
         things = [
             CellTruth(

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from fgaf.acquire.simulation.aspiration.settings import AspirationSettings
 from fgaf.base.bounds import (
     Aperture,
     Bound,
@@ -383,6 +384,8 @@ class SimulationSettings(SpermSettings, ScenerySettings, CameraSettings, Microsc
         some micrometres.
     outlines
         Whether the truth holds the outline of each head, for masks.
+    aspiration
+        A pipette, its hydraulics, and how cells respond to the flow.
     """
 
     seed: Seed = 0
@@ -398,9 +401,24 @@ class SimulationSettings(SpermSettings, ScenerySettings, CameraSettings, Microsc
     climb: Annotated[float, Bound(0, 1000)] = 1.0
     extent_fields: Annotated[int, Bound(1, 1_000_000, "fields")] | None = None
     outlines: bool = False
+    aspiration: AspirationSettings | None = None
 
     @model_validator(mode="after")
     def _ranges_ascend(self) -> Self:
         for name in ("beat_hz", "speed_um_s", "gap_um"):
             _require_ascending(name, getattr(self, name))
         return self
+
+    @property
+    def dish_um(self) -> float:
+        """Drive position of the dish that a pipette comes down to."""
+        dish = (self.aspiration or AspirationSettings()).dish_um
+        return self.center_um - dish * self.reduction
+
+    def height_um(self, z_um: float) -> float:
+        """Height over the dish, in µm of the specimen, of what is in focus at a drive position."""
+        return (z_um - self.dish_um) / self.reduction
+
+    def drive_um(self, height_um: float) -> float:
+        """Drive position at which something at a height over the dish is in focus."""
+        return self.dish_um + height_um * self.reduction

@@ -88,13 +88,25 @@ class Swimming:
             float(abs(radius)),
         )
 
+    def level(self, time_s: float) -> float:
+        """Mean height in drive µm, without the beat."""
+        return self.start.z_um + _wander(self.z_wander, time_s)
+
+    def heading(self, time_s: float) -> float:
+        """Mean yaw, without the beat."""
+        return self.start.yaw + self.turn_rad_s * time_s
+
+    def lift(self, time_s: float) -> float:  # noqa: ARG002
+        """Angle of the course above the image plane; cells swim along the glass."""
+        return 0.0
+
     def pose(self, time_s: float) -> Pose:
         """Pose of the head at a time."""
         start, beat = self.start, self.beat(time_s)
         y, x = self.path(time_s)
-        heading = start.yaw + self.turn_rad_s * time_s
+        heading = self.heading(time_s)
         swing = self.swing_um * np.sin(beat)
-        z = start.z_um + _wander(self.z_wander, time_s) + self.z_swing_um * np.sin(beat + 1.0)
+        z = self.level(time_s) + self.z_swing_um * np.sin(beat + 1.0)
         return Pose(
             y_um=float(y + swing * np.cos(heading)),
             x_um=float(x - swing * np.sin(heading)),
@@ -104,6 +116,7 @@ class Swimming:
                 start.pitch
                 + _wander(self.pitch_wander, time_s)
                 + self.pitch_swing * np.sin(beat + 2.0)
+                + self.lift(time_s)
             ),
             roll=float(start.roll + self.roll_swing * np.cos(beat + 0.5)),
         )

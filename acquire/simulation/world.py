@@ -124,6 +124,20 @@ class World:
             clumps = range(alone, len(self._tile(index)))
             yield from self._of_tile(index, clumps, corner_um, time_s)
 
+    def is_near(self, corner_um: Place, place_um: Place, swimmer: Swimmer) -> bool:
+        """Whether a cell at a place of the specimen may be seen in a view.
+
+        Parameters
+        ----------
+        corner_um
+            Place (y, x) of the view's first pixel.
+        place_um
+            Place (y, x) of its head.
+        swimmer
+            The cell.
+        """
+        return self._overlaps(corner_um, place_um, _away(swimmer)) and self._exists(place_um)
+
     def lying(self, corner_um: Place, reach_um: float) -> Iterator[Seen[Furniture | Tail]]:
         """Objects in view or within `reach_um` of it, and all those of the first field.
 
@@ -183,8 +197,7 @@ class World:
             if swimmer is None:
                 continue
             y, x = swimmer.way.path(time_s)
-            place = (y + tile_y, x + tile_x)
-            if self._overlaps(corner_um, place, _away(swimmer)) and self._exists(place):
+            if self.is_near(corner_um, (y + tile_y, x + tile_x), swimmer):
                 shift = (tile_y - corner_um[0], tile_x - corner_um[1], 0.0)
                 yield Seen(self._number(index, number), swimmer, shift)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -130,6 +130,9 @@ class Entries:
         )
 
 
+Arrays = TypeVar("Arrays", Cells, Entries)
+
+
 class Carried:
     """Moves cells through a flow in time. It draws nothing at random.
 
@@ -180,6 +183,15 @@ class Carried:
         depth: Array = -mouth.along(self.cells.place_um)[0]
         return depth
 
+    def add(self, cells: Cells) -> None:
+        """Carry further cells from now on; they come last."""
+        self.cells = _joined(self.cells, cells)
+        count = len(cells.place_um)
+        self.entries = _joined(self.entries, Entries.none(count))
+        self.inside = np.append(self.inside, np.zeros(count, bool))
+        self._touching = np.append(self._touching, np.zeros((2, count), bool), axis=1)
+        self._patience = np.append(self._patience, np.ones(count))
+
     def advance(self, duration_s: float, flow: Flow, mouth: Mouth | None = None) -> None:
         """Let time pass while flow and mouth stay as they are.
 
@@ -221,7 +233,8 @@ class Carried:
         moved, turned = place + 2 * half * velocity, _unit(axis + 2 * half * turn)
         clock[who] = np.where(step < end - begun, begun + step, end)
         planned = np.linalg.norm(moved - place, axis=1)
-        touched = push_out(self._body, moved, turned, mouth, self.inside[who])
+        entering = _entering(place, moved, mouth)
+        touched = push_out(self._body, moved, turned, mouth, self.inside[who] | entering)
         held = touched[1] & (np.linalg.norm(moved - place, axis=1) < _HELD * planned)
         self._patience[who] = np.where(held, np.minimum(2 * wait, _MOST_PATIENCE), 1.0)
         cells.place_um[who], cells.axis[who] = moved, turned
@@ -230,7 +243,7 @@ class Carried:
             count[who] += now & ~before[who]
             before[who] = now
         if mouth is not None:
-            self._pass_mouth(who, place, begun, clock[who], mouth)
+            self._note(who, entering, place, begun, clock[who], mouth)
 
     def _rates(
         self, who: Array, place: Array, axis: Array, time_s: Array, flow: Flow, mouth: Mouth | None
@@ -296,28 +309,57 @@ class Carried:
         lost = piped & ~((radius < mouth.inner_um - wide) & through)
         return np.where(lost, 0.0, weights), scale
 
-    def _pass_mouth(
-        self, who: Array, before_um: Array, begun: Array, ended: Array, mouth: Mouth
+    def _note(
+        self,
+        who: Array,
+        entering: Array,
+        before_um: Array,
+        begun: Array,
+        ended: Array,
+        mouth: Mouth,
     ) -> None:
-        """Note which heads went through the mouth, and which are out of view."""
-        now = self.cells.place_um[who]
-        old, _, _ = mouth.along(before_um)
+        """Note which heads are in the bore after a step, and which are out of view."""
+        now, entries = self.cells.place_um[who], self.entries
         ahead, _, _ = mouth.along(now)
-        part = np.clip(old / np.where(old != ahead, old - ahead, 1.0), 0, 1)
-        place = before_um + part[:, None] * (now - before_um)
-        _, _, radius = mouth.along(place)
-        passes = (radius < mouth.inner_um) & ((old > 0) != (ahead > 0))
-        self.inside[who] = np.where(passes, ahead <= 0, self.inside[who])
-        entries = self.entries
-        first = passes & (ahead <= 0) & np.isnan(entries.time_s[who])
-        new = who[first]
-        step = (ended - begun)[first]
-        entries.time_s[new] = begun[first] + part[first] * step
-        entries.radius_um[new] = radius[first]
-        entries.z_um[new] = place[first, 2] - mouth.centre[2]
-        entries.speed_um_s[new] = np.linalg.norm((now - before_um)[first], axis=1) / step
+        self.inside[who] = (self.inside[who] | entering) & (ahead <= 0)
+        first = entering & self.inside[who] & np.isnan(entries.time_s[who])
+        new, part = who[first], _part(before_um[first], now[first], mouth)
+        step, way = (ended - begun)[first], (now - before_um)[first]
+        place = before_um[first] + part[:, None] * way
+        entries.time_s[new] = begun[first] + part * step
+        entries.radius_um[new] = mouth.along(place)[2]
+        entries.z_um[new] = place[:, 2] - mouth.centre[2]
+        entries.speed_um_s[new] = np.linalg.norm(way, axis=1) / step
         out = self.inside[who] & (-ahead > self._view_um)
         entries.left_s[who[out]] = ended[out]
+
+
+def _entering(before_um: Array, now_um: Array, mouth: Mouth | None) -> Array:
+    """Whether heads (M,) go through the mouth in a step."""
+    if mouth is None:
+        return np.zeros(len(now_um), bool)
+    place = before_um + _part(before_um, now_um, mouth)[:, None] * (now_um - before_um)
+    crossing = (mouth.along(before_um)[0] > 0) & (mouth.along(now_um)[0] <= 0)
+    entering: Array = crossing & (mouth.along(place)[2] < mouth.inner_um)
+    return entering
+
+
+def _part(before_um: Array, now_um: Array, mouth: Mouth) -> Array:
+    """Part of a step (M,) that ends at the plane of the mouth."""
+    old, new = mouth.along(before_um)[0], mouth.along(now_um)[0]
+    part: Array = np.clip(old / np.where(old != new, old - new, 1.0), 0, 1)
+    return part
+
+
+def _joined(one: Arrays, other: Arrays) -> Arrays:
+    """The arrays of two dataclasses one after the other; waves that only one has get size 0."""
+    parts = []
+    for a, b in zip(vars(one).values(), vars(other).values(), strict=True):
+        if a.ndim == 3:
+            most = max(a.shape[1], b.shape[1])
+            a, b = (np.pad(each, ((0, 0), (0, most - each.shape[1]), (0, 0))) for each in (a, b))
+        parts.append(np.concatenate([a, b]))
+    return type(one)(*parts)
 
 
 def _rise(wander: Array, time_s: Array) -> Array:

@@ -49,7 +49,8 @@ def push_out(
         depth, normal = body.radii_um - balls[..., 2], None
         on_dish |= (depth[:, :own] > _TOUCH_UM).any(axis=1)
         if mouth is not None:
-            into, normal = _into_glass(body, balls, mouth, inside)
+            beside = ~inside & (mouth.along(place_um)[0] < 0)
+            into, normal = _into_glass(body, balls, mouth, inside, beside)
             on_glass |= (into[:, :own] > _TOUCH_UM).any(axis=1)
             depth = np.concatenate([depth, into], axis=1)
         deepest = depth.argmax(axis=1)
@@ -74,10 +75,18 @@ def push_out(
     return on_dish, on_glass
 
 
-def _into_glass(body: Body, balls: Array, mouth: Mouth, inside: Array) -> tuple[Array, Array]:
-    """Depth (M, B) of balls in the glass, and directions (M, B, 3) out of it."""
+def _into_glass(
+    body: Body, balls: Array, mouth: Mouth, inside: Array, beside: Array
+) -> tuple[Array, Array]:
+    """Depth (M, B) of balls in the glass, and directions (M, B, 3) out of it.
+
+    Cells `beside` the pipette find no bore in it.
+    """
     ahead, aside, radius = mouth.along(balls)
     distance, along, outward = mouth.gap(ahead, radius)
+    if beside.any():
+        outer = radius[beside] - mouth.outer_um + mouth.slope * np.minimum(ahead[beside], 0.0)
+        distance[beside], along[beside], outward[beside] = outer, 0.0, 1.0
     depth = body.radii_um - distance
     out = aside / np.where(radius > 0, radius, 1.0)[..., None]
     normal = along[..., None] * mouth.axis + outward[..., None] * out
