@@ -1,0 +1,72 @@
+"""Which cell is drawn in."""
+
+from __future__ import annotations
+
+import math
+
+from fgaf.model.aspirate.heading import speed_um_s, swims_to
+from fgaf.model.aspirate.mouth import Mouth
+from fgaf.model.aspirate.observation import Observation, Setup
+from fgaf.model.aspirate.settings import AspirationSettings
+from fgaf.model.live.message import LiveCell
+
+
+def choose(
+    seen: Observation, settings: AspirationSettings, setup: Setup, without: frozenset[int]
+) -> LiveCell | None:
+    """Choose a cell: of those that may be drawn in the one nearest to the tip.
+
+    A cell may be drawn in when it swims along the bore, towards the mouth from wherever the stage
+    brings it; when its height is known and the pipette can go there; when it is not too fast, and
+    apart from others.
+
+    Parameters
+    ----------
+    seen
+        The frame.
+    settings, setup
+        What counts.
+    without
+        Cells that are not chosen.
+
+    Returns
+    -------
+    The cell; None if there is none.
+    """
+    tip, mouth = seen.tip, Mouth(settings, setup)
+    fastest = settings.still_um_s if settings.search else settings.fastest_um_s
+
+    def fits(cell: LiveCell) -> bool:
+        return (
+            cell.seen
+            and cell.id not in without
+            and cell.age_s >= settings.age_s
+            and speed_um_s(cell) <= fastest
+            and swims_to(cell, (tip.into_y, tip.into_x), settings)
+            and not mouth.holds(tip, cell)
+            and (settings.search or _is_in_reach(cell, seen, mouth))
+            and _is_apart(cell, seen, settings.apart_um / setup.pixel_um)
+        )
+
+    return min(
+        filter(fits, seen.cells),
+        key=lambda cell: math.dist((cell.y_px, cell.x_px), (tip.y_px, tip.x_px)),
+        default=None,
+    )
+
+
+def _is_in_reach(cell: LiveCell, seen: Observation, mouth: Mouth) -> bool:
+    """Whether the height of a cell is known, and the mouth can come to it."""
+    over_um = mouth.over_um(seen.tip, cell.z_um)
+    if over_um is None or (cell.z_error_um or math.inf) > mouth.settings.error_um:
+        return False
+    wanted_um = seen.pipette_z_um + over_um
+    return abs(mouth.setup.inside(wanted_um) - wanted_um) <= mouth.half_um
+
+
+def _is_apart(cell: LiveCell, seen: Observation, apart_px: float) -> bool:
+    return all(
+        math.dist((cell.y_px, cell.x_px), (other.y_px, other.x_px)) >= apart_px
+        for other in seen.cells
+        if other.id != cell.id
+    )

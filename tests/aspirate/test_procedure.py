@@ -1,0 +1,333 @@
+"""Every way in which a trial ends, on a dish of a few lines; and what holds in all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from fgaf.base.errors import SettingError
+from fgaf.model.aspirate.command import Command, Outcome, State
+from fgaf.model.aspirate.procedure import Procedure
+from fgaf.model.aspirate.settings import AspirationSettings
+from tests.aspirate.dish import SETUP, TIP_PX, Dish, run
+
+Each = Callable[[Dish, Command], None]
+SWIMS = (0.0, 50.0)
+MOST = 2000
+"""More frames than a trial takes."""
+
+
+def once(change: Each, when: Callable[[Dish, Command], bool]) -> Each:
+    """Change the dish the first time that something is so."""
+    done = []
+
+    def each(dish: Dish, command: Command) -> None:
+        if not done and when(dish, command):
+            done.append(True)
+            change(dish, command)
+
+    return each
+
+
+def released(_dish: Dish, command: Command) -> bool:
+    return command.state is State.WATCH
+
+
+def inside(_dish: Dish, command: Command) -> bool:
+    return command.state is State.JUDGE
+
+
+def near(dish: Dish, command: Command) -> bool:
+    return released(dish, command) and dish.distance_um < 6
+
+
+def put(**values: object) -> Each:
+    def change(dish: Dish, _command: Command) -> None:
+        for name, value in values.items():
+            setattr(dish, name, value)
+
+    return change
+
+
+def renumber(dish: Dish, _command: Command) -> None:
+    dish.number, dish.x = 9, TIP_PX[1] + 50
+
+
+def nothing(_dish: Dish, _command: Command) -> None:
+    pass
+
+
+CASES: dict[str, tuple[Dish, AspirationSettings, Each, Outcome]] = {
+    "at rest": (Dish(), AspirationSettings(), nothing, Outcome.SUCCESS),
+    "swims to the mouth": (Dish(swim=SWIMS), AspirationSettings(), nothing, Outcome.SUCCESS),
+    "swims aslant": (Dish(swim=(20.0, 50.0)), AspirationSettings(), nothing, Outcome.SUCCESS),
+    "pump stops": (Dish(), AspirationSettings(retain="stop"), nothing, Outcome.SUCCESS),
+    "flow goes on": (
+        Dish(bore_um_s=80.0),
+        AspirationSettings(retain="constant"),
+        nothing,
+        Outcome.LOST_IN_BORE,
+    ),
+    "slow flow goes on": (
+        Dish(bore_um_s=5.0),
+        AspirationSettings(retain="constant"),
+        nothing,
+        Outcome.SUCCESS,
+    ),
+    "gets another number in the bore": (
+        Dish(),
+        AspirationSettings(retain="stop"),
+        once(renumber, near),
+        Outcome.SUCCESS,
+    ),
+    "sinks": (
+        Dish(swim=SWIMS),
+        AspirationSettings(),
+        once(put(z=-12.0), released),
+        Outcome.BENEATH,
+    ),
+    "rises": (Dish(swim=SWIMS), AspirationSettings(), once(put(z=12.0), released), Outcome.ABOVE),
+    "passes the mouth": (
+        Dish(swim=SWIMS),
+        AspirationSettings(),
+        once(put(y=TIP_PX[0] + 60, swim=(60.0, 100.0)), released),
+        Outcome.ASIDE,
+    ),
+    "vanishes at the mouth": (
+        Dish(),
+        AspirationSettings(),
+        once(put(seen=False), near),
+        Outcome.LOST_IN_BORE,
+    ),
+    "vanishes inside": (
+        Dish(),
+        AspirationSettings(),
+        once(put(seen=False), inside),
+        Outcome.LOST_IN_BORE,
+    ),
+    "comes out again": (
+        Dish(),
+        AspirationSettings(),
+        once(put(x=TIP_PX[1] - 40), inside),
+        Outcome.ESCAPED,
+    ),
+    "slips through the wall": (
+        Dish(),
+        AspirationSettings(),
+        once(put(y=TIP_PX[0] - 60), inside),
+        Outcome.ASIDE,
+    ),
+    "turns after release": (
+        Dish(swim=SWIMS),
+        AspirationSettings(),
+        once(put(swim=(0.0, -200.0)), released),
+        Outcome.TURNED,
+    ),
+    "turns before": (
+        Dish(swim=SWIMS),
+        AspirationSettings(),
+        once(put(swim=(0.0, -50.0)), lambda _, c: c.state is State.DESCEND),
+        Outcome.TURNED,
+    ),
+    "vanishes on the way": (
+        Dish(),
+        AspirationSettings(),
+        once(put(seen=False), lambda _, c: c.state is State.APPROACH),
+        Outcome.LOST,
+    ),
+    "vanishes far from the mouth": (
+        Dish(),
+        AspirationSettings(stand_off_px=300),
+        once(put(seen=False), released),
+        Outcome.LOST,
+    ),
+    "stage stands": (Dish(stage_um_s=0.0), AspirationSettings(), nothing, Outcome.LATE),
+    "sticks to the dish": (
+        Dish(),
+        AspirationSettings(),
+        once(put(adheres=True), released),
+        Outcome.ADHERED,
+    ),
+    "sticks to the rim": (
+        Dish(),
+        AspirationSettings(),
+        once(put(adheres=True), near),
+        Outcome.CONTACT,
+    ),
+    "swims away": (Dish(swim=(0.0, -50.0)), AspirationSettings(), nothing, Outcome.NO_CELL),
+    "too fast": (Dish(swim=(0.0, 150.0)), AspirationSettings(), nothing, Outcome.NO_CELL),
+    "too deep for the pipette": (Dish(z=-60.0), AspirationSettings(), nothing, Outcome.NO_CELL),
+    "no frames": (
+        Dish(),
+        AspirationSettings(),
+        once(put(time_ns=10**11), released),
+        Outcome.LOST,
+    ),
+    "no tip": (
+        Dish(),
+        AspirationSettings(),
+        once(put(pipette_um=math.nan), released),
+        Outcome.FAULT,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_trial_ends_as_it_must(name: str) -> None:
+    dish, settings, each, outcome = CASES[name]
+    dish = replace(dish, commands=[])
+    assert run(dish, Procedure(SETUP, settings), each) == [outcome]
+    for command in dish.commands:
+        drawing = command.state in (State.ASPIRATE, State.WATCH)
+        kept = command.state is State.JUDGE and settings.retain == "constant"
+        kept = kept or (command.state is State.RETAIN and settings.retain == "constant")
+        assert command.flow_nl_s <= 0 or drawing or kept
+    if outcome not in (Outcome.FAULT, Outcome.NO_CELL):
+        assert dish.pipette_um >= 99, "the pipette was raised"
+
+
+def test_the_way_of_a_success() -> None:
+    dish, procedure = Dish(), Procedure(SETUP)
+    run(dish, procedure)
+    states = list(dict.fromkeys(command.state for command in dish.commands))
+    assert states == [s for s in State if s not in (State.CHOOSE, State.SEARCH, State.ENDED)]
+    (result,) = procedure.results
+    drawn, let_go, entered = result.drawn_ns, result.released_ns, result.entered_ns
+    assert drawn is not None
+    assert let_go is not None
+    assert entered is not None
+    assert result.begun_ns < drawn < let_go < entered < result.ended_ns
+    assert result.cell == dish.number
+    assert result.inside_s >= procedure.settings.judge_s
+    assert result.miss_um == pytest.approx(0, abs=procedure.settings.level_um)
+    assert result.heading_deg is None
+    assert abs(result.entry_aside_um or 0) < 2.5
+
+
+def test_the_tip_goes_to_the_height_of_the_cell_in_specimen_micrometres() -> None:
+    dish = Dish(z=-8.0)
+    run(dish, Procedure(SETUP))
+    lowest = min(c.pipette_z_um for c in dish.commands if c.pipette_z_um is not None)
+    assert lowest == pytest.approx(60 - 8 * 1.335, abs=0.01)
+
+
+def test_a_cell_is_kept_at_the_stand_off_on_its_way_into_the_mouth() -> None:
+    dish = Dish(swim=(20.0, 50.0))
+    run(dish, Procedure(SETUP))
+    last = [c for c in dish.commands if c.state is State.ASPIRATE and c.goal_y_px is not None][-1]
+    assert last.goal_y_px is not None
+    assert last.goal_x_px is not None
+    off = (last.goal_y_px - TIP_PX[0], last.goal_x_px - TIP_PX[1])
+    assert math.hypot(*off) == pytest.approx(100)
+    assert off[0] / off[1] == pytest.approx(20 / 50, abs=0.01)
+
+
+@pytest.mark.parametrize("each", [nothing, once(put(swim=(0.0, -200.0)), released)])
+def test_reversal_gives_back_what_was_drawn(each: Each) -> None:
+    dish, procedure = Dish(), Procedure(SETUP)
+    run(dish, procedure, each)
+    assert procedure.results[0].drawn_nl > 1
+    assert dish.drawn_nl == pytest.approx(0, abs=0.15)
+
+
+def test_trials_follow_each_other_until_their_number_is_reached() -> None:
+    dish, procedure = Dish(), Procedure(SETUP, trials=3)
+    far = once(put(x=TIP_PX[1] - 45), inside)
+
+    def each(dish: Dish, command: Command) -> None:
+        far(dish, command)
+        if command.state is State.CHOOSE and procedure.results:
+            dish.y, dish.x, dish.number = 340.0, 220.0, 7 + len(procedure.results)
+
+    assert run(dish, procedure, each) == [Outcome.ESCAPED, Outcome.SUCCESS, Outcome.SUCCESS]
+    assert [result.trial for result in procedure.results] == [1, 2, 3]
+
+
+def test_a_cell_that_was_drawn_in_is_not_chosen_again() -> None:
+    dish, procedure = Dish(), Procedure(SETUP, trials=2)
+
+    def each(dish: Dish, command: Command) -> None:
+        if command.state is State.CHOOSE:
+            dish.y, dish.x = 340.0, 220.0
+
+    assert run(dish, procedure, each) == [Outcome.SUCCESS, Outcome.NO_CELL]
+
+
+def test_a_focus_search_is_asked_for_and_its_height_used() -> None:
+    dish, asked = Dish(z=-4.0), []
+    procedure = Procedure(SETUP, AspirationSettings(search=True))
+    command = procedure.step(dish.observe())
+    for _ in range(MOST):
+        if command.ended:
+            break
+        dish.advance(command)
+        seen = dish.observe()
+        if command.search:
+            asked.append(command)
+            dish.number = 11  # blurred in between, so that the tracker begins anew
+            cells = tuple(replace(cell, z_um=50.0) for cell in dish.observe().cells)
+            found = -4.0 if len(asked) > 20 else None
+            seen = replace(dish.observe(), cells=cells, searched_um=found)
+        command = procedure.step(seen)
+    assert [result.outcome for result in procedure.results] == [Outcome.SUCCESS]
+    assert all(each.goal_y_px is None and each.flow_nl_s == 0 for each in asked)
+    lowest = min(c.pipette_z_um for c in dish.commands if c.pipette_z_um is not None)
+    assert lowest == pytest.approx(60 - 4 * 1.335, abs=0.01)
+
+
+def test_a_search_is_only_for_cells_at_rest() -> None:
+    settings = AspirationSettings(search=True)
+    assert run(Dish(swim=SWIMS), Procedure(SETUP, settings)) == [Outcome.NO_CELL]
+
+
+@pytest.mark.parametrize("state", [s for s in State if s not in (State.SEARCH, State.ENDED)])
+def test_an_error_ends_everything_from_every_state(state: State) -> None:
+    dish, procedure = Dish(seen=state is not State.CHOOSE), Procedure(SETUP, trials=5)
+    command = procedure.step(dish.observe())
+    for _ in range(MOST):
+        if command.state is state:
+            break
+        dish.advance(command)
+        command = procedure.step(dish.observe())
+    assert command.state is state
+    last = procedure.abort("the pump has an alarm")
+    assert last.ended
+    assert last.flow_nl_s == 0
+    assert last.goal_y_px is None
+    assert [event.text for event in last.events] == ["the pump has an alarm"]
+    assert procedure.results[-1].outcome is (
+        Outcome.SUCCESS if state is State.RETREAT else Outcome.FAULT
+    )
+    dish.advance(last)
+    again = procedure.step(dish.observe())
+    assert again.ended
+    assert again.events == ()
+
+
+def test_a_pipette_that_does_not_rise_is_a_fault() -> None:
+    dish, procedure, said = Dish(), Procedure(SETUP, trials=2), []
+
+    def each(dish: Dish, command: Command) -> None:
+        said.extend(event.text for event in command.events)
+        if command.state is State.RETREAT:
+            dish.pipette_um_s = 0.0
+
+    assert run(dish, procedure, each) == [Outcome.SUCCESS]
+    assert said[-1].startswith("the pipette was not raised, or the pump does not stand")
+
+
+def test_a_frame_that_is_not_newer_changes_nothing() -> None:
+    dish, procedure = Dish(), Procedure(SETUP)
+    first = procedure.step(dish.observe())
+    again = procedure.step(dish.observe())
+    assert again == replace(first, events=())
+
+
+def test_bad_settings_are_refused() -> None:
+    with pytest.raises(SettingError, match="stand_off_px: 0 is out of bounds; give 5 to 2000 px"):
+        AspirationSettings(stand_off_px=0)
+    with pytest.raises(SettingError, match="retain = 'hold' is none of 'stop', 'reverse'"):
+        AspirationSettings(retain="hold")  # type: ignore[arg-type]
