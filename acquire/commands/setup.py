@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from fgaf.base.outputs import output_file
 
 if TYPE_CHECKING:
     from fgaf.acquire.commissioning.check_plan import CheckPlan
-    from fgaf.acquire.commissioning.checkup import Report
+    from fgaf.acquire.commissioning.report import Report
     from fgaf.acquire.commissioning.verdict import Verdict
     from fgaf.acquire.discovery import Found
     from fgaf.acquire.rig import Rig
@@ -156,6 +157,19 @@ def new(
     "the limits; 0: it is not moved.",
 )
 @click.option(
+    "--pipette-range",
+    type=Number(DistanceUm),
+    default=20.0,
+    show_default=True,
+    help="With --go, the pipette rises by at most this many µm, and moves by as many in x and y.",
+)
+@click.option(
+    "--go",
+    is_flag=True,
+    help="Also move the pipette, upwards first, and draw with the pump at its least flow for a "
+    "second; else both are only read.",
+)
+@click.option(
     "--step",
     type=Number(StepUm),
     default=0.5,
@@ -183,6 +197,8 @@ def check(
     overrides: tuple[str, ...],
     half_range: float,
     xy_range: float,
+    pipette_range: float,
+    go: bool,
     step: float,
     seconds: float | None,
     out: Path,
@@ -193,7 +209,7 @@ def check(
 
     First put a fixed specimen with fine detail in focus. Drive and x/y stage move within a small
     range that is printed first, and return to their start position, also after an error or Ctrl-C.
-    The exit code is 1 when anything is bad.
+    The pipette and the pump are moved with --go only. The exit code is 1 when anything is bad.
     """
     from fgaf.acquire.commissioning.check_plan import CheckPlan
     from fgaf.acquire.rig import load_rig
@@ -212,7 +228,8 @@ def check(
         if not as_json:
             echo(verdict.line())
 
-    report = _measure(loaded, plan, xy_range, tell, as_json)
+    work = _Work(xy_range, pipette_range, go)
+    report = _measure(loaded, plan, work, tell, as_json)
     advice = ", ".join(f"{key} = {value:g}" for key, value in report.recommended.items())
     lines = [
         *_courses(report),
@@ -243,10 +260,20 @@ def check(
         click.get_current_context().exit(1)
 
 
-def _measure(rig: Rig, plan: CheckPlan, xy_range: float, tell: Any, as_json: bool) -> Report:
+@dataclass(frozen=True)
+class _Work:
+    """What is checked besides drive and camera: ranges in µm, and whether the pipette moves."""
+
+    xy_range: float
+    pipette_range: float
+    go: bool
+
+
+def _measure(rig: Rig, plan: CheckPlan, work: _Work, tell: Any, as_json: bool) -> Report:
     from fgaf.acquire.commissioning.check_plan import Bounds
-    from fgaf.acquire.commissioning.checkup import Report, check_rig
-    from fgaf.acquire.commissioning.verdict import Verdict
+    from fgaf.acquire.commissioning.checkup import check_rig
+    from fgaf.acquire.commissioning.pipette_checkup import check_pipette, check_pump
+    from fgaf.acquire.commissioning.report import Report
     from fgaf.acquire.commissioning.xy_checkup import check_xy
     from fgaf.acquire.commissioning.xy_trial import XYBounds
     from fgaf.acquire.control.xy_stage import XYMover
@@ -259,27 +286,28 @@ def _measure(rig: Rig, plan: CheckPlan, xy_range: float, tell: Any, as_json: boo
         try:
             opened = open_rig(rig, interrupt)
         except DeviceError as error:
-            verdict = Verdict("link", "bad", str(error))
-            tell(verdict)
-            return Report([verdict])
+            failed = Report(tell=tell)
+            failed.say("link", "bad", str(error))
+            return failed
         with opened:
             bounds = Bounds.of(opened, rig, plan)
-            across, not_moved = None, None
-            if opened.xy_stage is not None and xy_range > 0:
+            across, not_moved = None, ""
+            if opened.xy_stage is not None and work.xy_range > 0:
                 travel = XYMover(opened, rig.xy_stage, interrupt)
                 try:
-                    across = travel, XYBounds.of(travel, xy_range)
+                    across = travel, XYBounds.of(travel, work.xy_range)
                 except SettingError as error:  # no limits: the drive can be checked without
-                    not_moved = Verdict("x/y stage", "warning", f"not moved: {error}")
+                    not_moved = f"not moved: {error}"
             echo(bounds.describe(), err=as_json)
             if across:
                 echo(across[1].describe(), err=as_json)
             report = check_rig(opened, rig, plan, bounds, interrupt, tell)
             if across:
-                check_xy(opened, rig, *across, report, tell)
+                check_xy(opened, rig, *across, report)
             if not_moved:
-                report.verdicts.append(not_moved)
-                tell(not_moved)
+                report.say("x/y stage", "warning", not_moved)
+            check_pipette(opened, rig, work.pipette_range, work.go, interrupt, report)
+            check_pump(opened, rig, work.go, report)
             return report
 
 

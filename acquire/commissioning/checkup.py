@@ -10,16 +10,16 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 
 from fgaf.acquire.commissioning.camera_trial import FrameTrial, disk_rate, try_frames
 from fgaf.acquire.commissioning.check_plan import Bounds, CheckPlan
-from fgaf.acquire.commissioning.drive_trial import DriveTrial, Travel
+from fgaf.acquire.commissioning.drive_trial import DriveTrial
 from fgaf.acquire.commissioning.image_trial import ImageTrial, Visit
-from fgaf.acquire.commissioning.verdict import Level, Verdict, worst
+from fgaf.acquire.commissioning.report import Report
+from fgaf.acquire.commissioning.verdict import Verdict
 from fgaf.acquire.commissioning.z_reference_stack import ReferenceStack
 from fgaf.acquire.control.drive import Drive
 from fgaf.acquire.devices import Devices
@@ -38,39 +38,6 @@ _FRACTIONS = (0.38, 0.76, 0.14, 0.52, 0.9, 0.28)
 _FOLLOWS = 20.0
 
 Result = TypeVar("Result")
-
-
-@dataclass
-class Report:
-    """Results of a check.
-
-    Attributes
-    ----------
-    verdicts
-        In the order of the trials.
-    measured
-        Measured numbers by name; the name ends with the unit.
-    recommended
-        Recommended settings of the rig's ``[stage]`` table by key.
-    step
-        The move in the settle-time curve.
-    ladder
-        Correlation of images at z (keys, in µm) with one at the start.
-    ringing
-        Distance of the image from its final position in µm, by time after arrival in ms.
-    """
-
-    verdicts: list[Verdict] = field(default_factory=list)
-    measured: dict[str, Any] = field(default_factory=dict)
-    recommended: dict[str, float] = field(default_factory=dict)
-    step: Travel | None = None
-    ladder: dict[float, float] = field(default_factory=dict)
-    ringing: dict[float, float] = field(default_factory=dict)
-
-    @property
-    def level(self) -> Level:
-        """The worst verdict."""
-        return worst(self.verdicts)
 
 
 def check_rig(
@@ -118,8 +85,9 @@ class _Checkup:
         tell: Callable[[Verdict], None],
     ) -> None:
         self._devices, self._rig, self._plan, self._bounds = devices, rig, plan, bounds
-        self._interrupt, self._tell = interrupt, tell
-        self._report = Report()
+        self._interrupt = interrupt
+        self._report = Report(tell=tell)
+        self._say = self._report.say
         within = (bounds.low_um, bounds.high_um)
         narrow = rig.stage.model_copy(update={"limits_um": within})
         self._mover = Drive(devices.stage, devices.clock, narrow, interrupt)
@@ -143,12 +111,6 @@ class _Checkup:
         else:
             self._say("return", "ok", f"the drive is back at {self._bounds.start_um:.3f} µm")
         return self._report
-
-    def _say(self, name: str, level: Level, text: str, mend: str = "") -> None:
-        verdict = Verdict(name, level, text, "" if level == "ok" else mend)
-        self._report.verdicts.append(verdict)
-        _log.info("%s is %s: %s", name, level, text)
-        self._tell(verdict)
 
     def _attempt(self, name: str, trial: Callable[[], None]) -> bool:
         """Run a trial; drivers are external code, and any exception from them is a finding."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
-from fgaf.acquire.commissioning.checkup import Report
-from fgaf.acquire.commissioning.verdict import Level, Verdict
+from fgaf.acquire.commissioning.report import Report
 from fgaf.acquire.commissioning.xy_trial import XYBounds, XYFindings, try_xy
 from fgaf.acquire.control.xy_stage import XYMover
 from fgaf.acquire.devices import Devices
@@ -25,7 +23,6 @@ def check_xy(
     travel: XYMover,
     bounds: XYBounds,
     report: Report,
-    tell: Callable[[Verdict], None] = lambda _: None,
 ) -> None:
     """Measure and evaluate the x/y stage of an open rig; it returns to its start position.
 
@@ -39,22 +36,14 @@ def check_xy(
         Where it may move.
     report
         Gets the verdicts and the measured numbers.
-    tell
-        Called with every verdict as soon as it is known.
 
     Raises
     ------
     InterruptError
         A stop was requested; the message gives the state of the stage.
     """
-
-    def say(name: str, level: Level, text: str, mend: str = "") -> None:
-        verdict = Verdict(name, level, text, "" if level == "ok" else mend)
-        report.verdicts.append(verdict)
-        tell(verdict)
-
     if bounds.reach_um < _LEAST_REACH_UM:
-        say(
+        report.say(
             "x/y stage",
             "warning",
             f"{travel.name} is {max(bounds.reach_um, 0.0):.3g} µm from a limit",
@@ -67,7 +56,7 @@ def check_xy(
     except InterruptError:
         raise
     except FgafError as error:
-        say("x/y stage", "bad", str(error))
+        report.say("x/y stage", "bad", str(error))
         return
     report.measured |= {
         "xy_moves": found.moves,
@@ -75,38 +64,39 @@ def check_xy(
         "xy_speed_um_s": found.speed_um_s,
         "xy_velocity_error": found.velocity_error,
     }
-    say("x/y stage", "ok", f"{travel.name}; x, y are back where they were")
-    say(
+    report.say("x/y stage", "ok", f"{travel.name}; x, y are back where they were")
+    report.say(
         "x/y moves",
         "ok",
         f"{count(found.moves, 'move')} ended within {found.largest_error_um:.2f} µm; "
         f"{found.way_um:.4g} µm in {1e3 * found.move_s:.0f} ms",
     )
-    _judge_velocity(found, say)
-    _judge_backlash(found, rig, report, say)
+    _judge_velocity(found, report)
+    _judge_backlash(found, rig, report)
 
 
-def _judge_velocity(found: XYFindings, say: Callable[..., None]) -> None:
+def _judge_velocity(found: XYFindings, report: Report) -> None:
     if found.velocity_error is None:
         return
     text = f"wrong by up to {found.velocity_error:.0%}"
     mend = "do not follow cells with this stage: check its units"
-    level = "ok" if found.velocity_error <= _VELOCITY_ERROR else "warning"
-    say("x/y velocity", level, text, mend)
+    good = found.velocity_error <= _VELOCITY_ERROR
+    report.say("x/y velocity", "ok" if good else "warning", text, mend)
 
 
-def _judge_backlash(found: XYFindings, rig: Rig, report: Report, say: Callable[..., None]) -> None:
+def _judge_backlash(found: XYFindings, rig: Rig, report: Report) -> None:
     if found.backlash_um is None:
         mend = "give optics.pixel_size_um"
-        say("x/y backlash", "warning", "not measured: the pixel size is unknown", mend)
+        report.say("x/y backlash", "warning", "not measured: the pixel size is unknown", mend)
         return
     x_um, y_um = found.backlash_um
     if math.isnan(x_um + y_um):
         mend = "focus a fixed specimen with fine detail"
-        say("x/y backlash", "warning", "not measured: the images do not tell it", mend)
+        report.say("x/y backlash", "warning", "not measured: the images do not tell it", mend)
         return
     report.measured["xy_backlash_um"] = [x_um, y_um]
     tolerance_um = rig.xy_stage.tolerance_um if rig.xy_stage else math.inf
     text = f"a place reached from both sides differs by {x_um:.2f} µm in x, {y_um:.2f} µm in y"
     mend = "positions are this uncertain: look for play, or reach each from the same side"
-    say("x/y backlash", "ok" if max(x_um, y_um) <= tolerance_um else "warning", text, mend)
+    good = max(x_um, y_um) <= tolerance_um
+    report.say("x/y backlash", "ok" if good else "warning", text, mend)

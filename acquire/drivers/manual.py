@@ -17,6 +17,8 @@ from fgaf.acquire.rig import Opening
 from fgaf.acquire.tables import Table, parse_table
 from fgaf.base.bounds import Bound
 
+_LEAST_NL_S = 1e-3
+
 
 class ManualSettings(Table):
     """The `[pump.options]` of a pump that a person works.
@@ -48,12 +50,12 @@ class ManualPump:
     name
         What the person works.
     flow_limits_nl_s
-        Any flow up to the rig's.
+        A small one, and the rig's highest: what a hand can do is not known.
     """
 
     def __init__(self, settings: ManualSettings, table: PumpTable, interrupt: Interrupt) -> None:
         self.name = f"{settings.name}, by hand"
-        self.flow_limits_nl_s = (0.0, table.highest_flow_nl_s)
+        self.flow_limits_nl_s = (_LEAST_NL_S, table.highest_flow_nl_s)
         self._person = Person(f"the pump {self.name}")
         self._what, self._within_s = settings.name, settings.confirm_s
         self._interrupt = interrupt

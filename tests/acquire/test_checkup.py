@@ -12,7 +12,8 @@ import pytest
 from fgaf import SettingError
 from fgaf.acquire import DeviceError, Devices, Frame, Interrupt, InterruptError, load_rig, open_rig
 from fgaf.acquire.commissioning.check_plan import Bounds, CheckPlan
-from fgaf.acquire.commissioning.checkup import Report, check_rig
+from fgaf.acquire.commissioning.checkup import check_rig
+from fgaf.acquire.commissioning.report import Report
 from fgaf.acquire.drivers.simulated_camera import SimulatedCamera
 from fgaf.acquire.drivers.simulated_stage import SimulatedStage
 

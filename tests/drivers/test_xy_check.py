@@ -10,7 +10,7 @@ import pytest
 from slide import PIXEL_UM, Slide
 
 from fgaf.acquire import Devices, Interrupt, InterruptError, load_rig, open_rig
-from fgaf.acquire.commissioning.checkup import Report
+from fgaf.acquire.commissioning.report import Report
 from fgaf.acquire.commissioning.xy_checkup import check_xy
 from fgaf.acquire.commissioning.xy_trial import XYBounds
 from fgaf.acquire.control.xy_stage import XYMover
