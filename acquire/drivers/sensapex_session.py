@@ -8,7 +8,6 @@ Moves are therefore sent once, and checked by the code that asked for them.
 
 from __future__ import annotations
 
-import errno
 import logging
 import socket
 import sys
@@ -157,11 +156,8 @@ class Session:
                 try:
                     return int(self._ump.call(function, c_int(device), *arguments))
                 except self._error as error:
-                    line = self._explain(name, error)
-                    interrupted = getattr(error, "oserrno", None) == errno.EINTR
-                    silent = getattr(error, "errno", None) in _NO_ANSWER
-                    if not left or not (silent or interrupted):
-                        raise DeviceError(line) from error
+                    if not left or getattr(error, "errno", None) not in _NO_ANSWER:
+                        raise DeviceError(self._explain(name, error)) from error
                     _log.info("%s: %s fails, and is called again: %s", name, function, error)
         raise AssertionError  # the last try returns or raises
 
@@ -252,6 +248,6 @@ def _require_free_port(address: IPv4Address, group: int) -> None:
             trial.bind(("", _PORT + group))
         except OSError as error:
             raise DeviceError(
-                f"another program uses the UDP port {_PORT + group} of Sensapex devices ({error}): "
-                "close it"
+                f"the UDP port {_PORT + group} of Sensapex devices is in use ({error}): close the "
+                "other program, or give all devices of the rig the same address"
             ) from error

@@ -41,7 +41,7 @@ class UmpPersonality:
     delay_s
         Every message comes this late.
     lost_every
-        Every message of this number is lost on its way to the devices.
+        Of the messages to the devices, and of those from them, every one of this number is lost.
     doubled
         Every message comes twice.
     out_of_order
@@ -185,7 +185,7 @@ class UmpPeer:
         }
         self.controllers = {number: Channels() for number in personality.controllers}
         self._lock = threading.RLock()
-        self._received = 0
+        self._received = self._sent = 0
         self._outbox: list[tuple[float, bytes]] = []
         self._previous: list[bytes] = []
         self._client: tuple[str, int] | None = None
@@ -216,11 +216,23 @@ class UmpPeer:
         """Count the requests of a type."""
         return sum(heard == command for heard, _ in self.commands)
 
-    def fall_silent(self, for_s: float = math.inf) -> None:
-        """Let the manipulators hear and report nothing for a while; axes go on."""
+    def fall_silent(self) -> None:
+        """Let the manipulators hear and report nothing; axes go on."""
         with self._lock:
             for each in self.manipulators.values():
-                each.deaf_until_s = time.monotonic() + for_s
+                each.deaf_until_s = math.inf
+
+    def wake(self) -> None:
+        """Let the manipulators hear again."""
+        with self._lock:
+            for each in self.manipulators.values():
+                each.deaf_until_s = -math.inf
+
+    def deliver(self) -> None:
+        """Send all that is late before what comes next, which is not late."""
+        with self._lock:
+            self.delay_s = 0.0
+            self._outbox = [(time.monotonic(), raw) for _, raw in self._outbox]
 
     def power_cycle(self) -> None:
         """Switch the first manipulator off and on: it stands, and counts from 0."""
@@ -256,15 +268,14 @@ class UmpPeer:
     def _wait_s(self) -> float | None:
         """How long until something is to be said."""
         with self._lock:
-            dues = [due for due, _ in self._outbox]
+            dues = [due for due, _ in self._outbox if due < math.inf]
             dues += [each.reported_s + 0.02 for each in self.manipulators.values() if each.driving]
         return max(0.0, min(dues) - time.monotonic()) if dues else None
 
     def _hear(self, raw: bytes) -> None:
         _, _, receiver, sender, number, options, kind, blocks = FRAME.unpack_from(raw)
         self._received += 1
-        lost = self._is.lost_every and self._received % self._is.lost_every == 0
-        if lost or not options & REQUEST:
+        if self._is_lost(self._received) or not options & REQUEST:
             return
         arguments = _blocks(raw, blocks)
         for device in (*self.manipulators, *self.controllers):
@@ -419,11 +430,17 @@ class UmpPeer:
             self._send(_message(device, EVERY_COMPUTER, self._number, NOTIFY, kind, values))
 
     def _send(self, raw: bytes) -> None:
+        self._sent += 1
+        if self._is_lost(self._sent):
+            return
         due = time.monotonic() + self.delay_s
         if self._is.chatter:
             self._outbox.append((due, _message(9, 0x250, 1, 0, POSITIONS, [1, 2, 3, 4])))
         self._outbox += [(due, raw)] * (2 if self._is.doubled else 1)
         self._outbox.sort(key=lambda message: message[0])
+
+    def _is_lost(self, number: int) -> bool:
+        return bool(self._is.lost_every) and number % self._is.lost_every == 0
 
     def _speak(self) -> None:
         now = time.monotonic()
