@@ -180,8 +180,7 @@ class Carried:
 
     def depth_um(self, mouth: Mouth) -> Array:
         """Distance (M,) of the heads behind the plane of a mouth; negative before it."""
-        depth: Array = -mouth.along(self.cells.place_um)[0]
-        return depth
+        return -mouth.ahead(self.cells.place_um)
 
     def add(self, cells: Cells) -> None:
         """Carry further cells from now on; they come last."""
@@ -303,7 +302,8 @@ class Carried:
         if not piped.any():
             return weights, scale
         before, beside, _ = mouth.along(place)
-        part = (before[:, None] / np.where(piped, before[:, None] - ahead, 1.0))[..., None]
+        apart = before[:, None] - ahead
+        part = (before[:, None] / np.where(piped & (apart != 0), apart, 1.0))[..., None]
         crossing = np.linalg.norm(beside[:, None] * (1 - part) + aside * part, axis=-1)
         through = inside[:, None] | ((before[:, None] > 0) & (crossing < mouth.inner_um))
         lost = piped & ~((radius < mouth.inner_um - wide) & through)
@@ -319,17 +319,17 @@ class Carried:
         mouth: Mouth,
     ) -> None:
         """Note which heads are in the bore after a step, and which are out of view."""
-        now, entries = self.cells.place_um[who], self.entries
-        ahead, _, _ = mouth.along(now)
+        ahead, entries = mouth.ahead(self.cells.place_um[who]), self.entries
         self.inside[who] = (self.inside[who] | entering) & (ahead <= 0)
         first = entering & self.inside[who] & np.isnan(entries.time_s[who])
-        new, part = who[first], _part(before_um[first], now[first], mouth)
-        step, way = (ended - begun)[first], (now - before_um)[first]
-        place = before_um[first] + part[:, None] * way
-        entries.time_s[new] = begun[first] + part * step
-        entries.radius_um[new] = mouth.along(place)[2]
-        entries.z_um[new] = place[:, 2] - mouth.centre[2]
-        entries.speed_um_s[new] = np.linalg.norm(way, axis=1) / step
+        if first.any():
+            new = who[first]
+            way, step = self.cells.place_um[new] - before_um[first], (ended - begun)[first]
+            place, part = _crossing(before_um[first], self.cells.place_um[new], mouth)
+            entries.time_s[new] = begun[first] + part * step
+            entries.radius_um[new] = mouth.along(place)[2]
+            entries.z_um[new] = place[:, 2] - mouth.centre[2]
+            entries.speed_um_s[new] = np.linalg.norm(way, axis=1) / step
         out = self.inside[who] & (-ahead > self._view_um)
         entries.left_s[who[out]] = ended[out]
 
@@ -338,17 +338,21 @@ def _entering(before_um: Array, now_um: Array, mouth: Mouth | None) -> Array:
     """Whether heads (M,) go through the mouth in a step."""
     if mouth is None:
         return np.zeros(len(now_um), bool)
-    place = before_um + _part(before_um, now_um, mouth)[:, None] * (now_um - before_um)
-    crossing = (mouth.along(before_um)[0] > 0) & (mouth.along(now_um)[0] <= 0)
-    entering: Array = crossing & (mouth.along(place)[2] < mouth.inner_um)
+    entering: Array = (mouth.ahead(before_um) > 0) & (mouth.ahead(now_um) <= 0)
+    if entering.any():
+        place, _ = _crossing(before_um, now_um, mouth)
+        entering &= mouth.along(place)[2] < mouth.inner_um
     return entering
 
 
-def _part(before_um: Array, now_um: Array, mouth: Mouth) -> Array:
-    """Part of a step (M,) that ends at the plane of the mouth."""
-    old, new = mouth.along(before_um)[0], mouth.along(now_um)[0]
-    part: Array = np.clip(old / np.where(old != new, old - new, 1.0), 0, 1)
-    return part
+def _crossing(before_um: Array, now_um: Array, mouth: Mouth) -> tuple[Array, Array]:
+    """Places (M, 3) where steps meet the plane of the mouth, and the parts of the steps till then.
+
+    A step that does not meet it has one of its ends.
+    """
+    old, new = mouth.ahead(before_um), mouth.ahead(now_um)
+    part = np.clip(old / np.where(old != new, old - new, 1.0), 0, 1)
+    return before_um + part[:, None] * (now_um - before_um), part
 
 
 def _joined(one: Arrays, other: Arrays) -> Arrays:
@@ -364,7 +368,7 @@ def _joined(one: Arrays, other: Arrays) -> Arrays:
 
 def _rise(wander: Array, time_s: Array) -> Array:
     """Own vertical speed (M,) of cells at times."""
-    size, frequency, phase = np.moveaxis(wander, 2, 0)
+    size, frequency, phase = (wander[..., k] for k in range(3))
     turns = 2 * np.pi * frequency
     rise: Array = (size * turns * np.cos(turns * time_s[:, None] + phase)).sum(axis=1)
     return rise

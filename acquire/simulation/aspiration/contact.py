@@ -49,7 +49,7 @@ def push_out(
         depth, normal = body.radii_um - balls[..., 2], None
         on_dish |= (depth[:, :own] > _TOUCH_UM).any(axis=1)
         if mouth is not None:
-            beside = ~inside & (mouth.along(place_um)[0] < 0)
+            beside = ~inside & (mouth.ahead(place_um) < 0)
             into, normal = _into_glass(body, balls, mouth, inside, beside)
             on_glass |= (into[:, :own] > _TOUCH_UM).any(axis=1)
             depth = np.concatenate([depth, into], axis=1)

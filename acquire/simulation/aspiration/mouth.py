@@ -45,6 +45,11 @@ class Mouth:
         """The direction as an array."""
         return np.array(self.direction, float)
 
+    def ahead(self, points_um: Array) -> Array:
+        """Distance (...) of points (..., 3) before the plane of the mouth; negative behind it."""
+        distance: Array = (points_um - self.centre) @ self.axis
+        return distance
+
     def along(self, points_um: Array) -> tuple[Array, Array, Array]:
         """Coordinates of points along the axis and away from it.
 

@@ -22,7 +22,7 @@ reaches, where one part in 50 of the flux comes from; and a moving pipette does 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,44 @@ Array = npt.NDArray[Any]
 _FADE = 3.0
 _RING = 0.683  # six sinks on it and one in the centre have the second moment of Sampson's profile
 _STEP_UM = 1e-3
-_UP = np.array([0.0, 0.0, 1.0])
+_FEW = 256
+
+
+class _Sinks(NamedTuple):
+    """Places of N points seen from K sinks and their images under the dish, (N, K) each.
+
+    `y`, `x`, `up` lead from a sink, `rise` is the height over its image; then lengths and squares.
+    `z` is the height (N, 1).
+    """
+
+    y: Array
+    x: Array
+    up: Array
+    rise: Array
+    square: Array
+    length: Array
+    image_square: Array
+    image_length: Array
+    z: Array
+
+    @classmethod
+    def seen(cls, flow: MouthFlow, points: Array) -> _Sinks:
+        """Points (N, 3) from the sinks of a flow."""
+        away, sinks, high = points - flow.mouth.centre, flow.sinks_um, flow.high_um
+        y, x, up = (away[:, k, None] - sinks[:, k] for k in range(3))
+        rise, flat = up + 2 * high, y * y + x * x
+        square, image_square = np.maximum(flat + up * up, 1e-12), flat + rise * rise
+        return cls(
+            y,
+            x,
+            up,
+            rise,
+            square,
+            np.sqrt(square),
+            image_square,
+            np.sqrt(image_square),
+            points[:, 2:],
+        )
 
 
 class MouthFlow:
@@ -45,12 +82,21 @@ class MouthFlow:
     ----------
     mouth
         The mouth; it must be above the dish.
+
+    Attributes
+    ----------
+    sinks_um
+        (7, 3) places of the sinks relative to the centre of the mouth.
+    high_um
+        (7,) their heights over the dish.
     """
 
     def __init__(self, mouth: Mouth) -> None:
         self.mouth = mouth
-        self._sinks = _RING * mouth.inner_um * _disc(mouth.axis)
-        self._high = mouth.centre[2] + self._sinks[:, 2]
+        self.sinks_um = _RING * mouth.inner_um * _disc(mouth.axis)
+        self.high_um = mouth.centre[2] + self.sinks_um[:, 2]
+        self._ahead = self.sinks_um @ mouth.axis
+        self._each = np.full(len(self.sinks_um), 1 / (4 * math.pi * len(self.sinks_um)))
         self._clear = max(mouth.centre[2] - mouth.inner_um, 0.1 * mouth.inner_um)
         self._reach = _FADE * mouth.outer_um
 
@@ -110,82 +156,74 @@ class MouthFlow:
         far = np.hypot(ahead, radius)
         near = far < self._reach
         if not near.any():
-            return self._sink(points)
-        if near.all():
+            return self._sink(_Sinks.seen(self, points))
+        if near.all() or len(points) < _FEW:
             return self._joined(points, ahead, aside, radius, far)
-        result = self._sink(points)
+        result = self._sink(_Sinks.seen(self, points))
         part = (each[near] for each in (points, ahead, aside, radius, far))
         result[near] = self._joined(*part)
         return result
 
-    def _sink(self, points: Array) -> Array:
+    def _sink(self, sinks: _Sinks) -> Array:
         """Blake's sinks, (N, 3)."""
-        r = (points - self.mouth.centre)[:, None, :] - self._sinks
-        image = r.copy()
-        image[..., 2] += 2 * self._high
-        r2 = np.einsum("nki,nki->nk", r, r)
-        i2 = np.einsum("nki,nki->nk", image, image)
-        i3 = i2 * np.sqrt(i2)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            direct = np.nan_to_num(1 / (r2 * np.sqrt(r2)), posinf=0.0)
-        mirror = (6 * points[:, 2:] * image[..., 2] / i2 - 1) / i3
-        total = np.einsum("nk,nki->ni", direct, r) + np.einsum("nk,nki->ni", mirror, image)
-        total[:, 2] += (2 * self._high / i3).sum(axis=1)
-        result: Array = total * (-1 / (4 * math.pi * len(self._high)))
-        return result
+        direct = 1 / (sinks.square * sinks.length)
+        i3 = sinks.image_square * sinks.image_length
+        mirror = (6 * sinks.z * sinks.rise / sinks.image_square - 1) / i3
+        both = direct + mirror
+        up = direct * sinks.up + mirror * sinks.rise + 2 * self.high_um / i3
+        return np.stack(
+            [(both * sinks.y) @ -self._each, (both * sinks.x) @ -self._each, up @ -self._each],
+            axis=1,
+        )
 
     def _joined(
         self, points: Array, ahead: Array, aside: Array, radius: Array, far: Array
     ) -> Array:
         """Velocity where both solutions have a part: the curl of the weighted potentials."""
-        a, axis = self.mouth.inner_um, self.mouth.axis
-        away = points - self.mouth.centre
-        outer = self.mouth.outer_um
+        a, axis, outer = self.mouth.inner_um, self.mouth.axis, self.mouth.outer_um
         fade, fade_slope = _smooth((self._reach - far) / (self._reach - outer))
         lift, lift_slope = _smooth(points[:, 2] / self._clear)
         weight = fade * lift
-        change = (
-            away * (-lift * fade_slope / ((self._reach - outer) * np.maximum(far, 1e-9)))[:, None]
-        )
-        change[:, 2] += fade * lift_slope / self._clear
-        velocity = np.zeros_like(points)
-        some = weight < 1
-        velocity[some] = (1 - weight[some])[:, None] * self._sink(points[some])
+        sinks = _Sinks.seen(self, points)
+        velocity = (1 - weight)[:, None] * self._sink(sinks)
 
-        square = far**2 - a**2
+        square = far * far - a * a
         root = np.hypot(square, 2 * a * ahead)
-        lam2 = np.maximum(square + root, 0.0) / (2 * a**2)
-        zeta2 = np.clip((root - square) / (2 * a**2), 0.0, 1.0)
+        lam2 = np.maximum(square + root, 0.0) / (2 * a * a)
+        zeta2 = np.minimum(np.maximum(root - square, 0.0) / (2 * a * a), 1.0)
         lam, zeta = np.sqrt(lam2), np.sqrt(zeta2)
         front = ahead >= 0
-        scale = np.where(front, -3 / (2 * math.pi * a**2), 0.0) / np.maximum(lam2 + zeta2, 1e-12)
-        velocity += (weight * scale * zeta2 * zeta)[:, None] * axis
-        velocity += (weight * scale * zeta2 * lam / (a * (1 + lam2)))[:, None] * aside
+        scale = front * weight * zeta2 / np.maximum(lam2 + zeta2, 1e-12)
+        scale *= -3 / (2 * math.pi * a * a)
+        velocity += (scale * zeta)[:, None] * axis
+        velocity += (scale * lam / (a * (1 + lam2)))[:, None] * aside
 
-        # grad w x (A_near - A_far); each potential is f (e x r), so that the product is
+        # grad w x (A_near - A_far). Each potential is f (e x r), so that its product is
         # f (e (grad w . r) - r (grad w . e))
-        turns = np.nonzero(np.einsum("ni,ni->n", change, change))[0]
-        if not len(turns):
+        if not (fade_slope.any() or lift_slope.any()):
             return velocity
-        change, away = change[turns], away[turns]
-        with np.errstate(divide="ignore"):
-            behind = 1 / radius[turns] ** 2
-        whole = (1 + zeta + zeta2) / ((1 + zeta) * a**2 * (1 + lam2))
-        near = np.where(front[turns], whole[turns], behind) / (-2 * math.pi)
-        added = near[:, None] * _twist(change, axis, away)
-        share = 1 / (4 * math.pi * len(self._high))
-        r = away[:, None, :] - self._sinks
-        image = r.copy()
-        image[..., 2] += 2 * self._high
-        length, mirrored = np.linalg.norm(r, axis=-1), np.linalg.norm(image, axis=-1)
-        slope = change[:, None, :]
-        direct = share / (length * (length + r @ axis))
-        added += (direct[..., None] * _twist(slope, axis, r)).sum(axis=1)
-        rise = image[..., 2] / mirrored
-        potential = (1 + 2 * rise + 2 * rise**2) / ((1 + rise) * mirrored**2)
-        potential -= 2 * self._high / mirrored**3
-        added += ((share * potential)[..., None] * _twist(slope, _UP, image)).sum(axis=1)
-        velocity[turns] += added
+        away = points - self.mouth.centre
+        change = (
+            away * (lift * fade_slope / ((outer - self._reach) * np.maximum(far, 1e-9)))[:, None]
+        )
+        change[:, 2] += fade * lift_slope / self._clear
+        along = change @ axis
+        whole = (1 + zeta + zeta2) / ((1 + zeta) * a * a * (1 + lam2))
+        near = np.where(front, whole, 1 / np.maximum(radius * radius, 1e-12)) / (-2 * math.pi)
+        toward = (change * away).sum(axis=1)
+        toward_sinks = toward[:, None] - change @ self.sinks_um.T
+        direct = 1 / (sinks.length * np.maximum(sinks.length + ahead[:, None] - self._ahead, 1e-9))
+        slope = sinks.rise / sinks.image_length
+        image = (1 + 2 * slope + 2 * slope * slope) / ((1 + slope) * sinks.image_square)
+        image -= 2 * self.high_um / (sinks.image_square * sinks.image_length)
+        velocity += (near * toward + (direct * toward_sinks) @ self._each)[:, None] * axis
+        velocity -= away * (near * along)[:, None]
+        drawn = direct * along[:, None] + image * change[:, 2:]
+        velocity[:, 0] -= (drawn * sinks.y) @ self._each
+        velocity[:, 1] -= (drawn * sinks.x) @ self._each
+        up = image * (toward_sinks + 2 * self.high_um * change[:, 2:])
+        up -= direct * along[:, None] * sinks.up + image * change[:, 2:] * sinks.rise
+        velocity[:, 2] += up @ self._each
         return velocity
 
     def _inside(self, ahead: Array, aside: Array, radius: Array) -> Array:
@@ -205,13 +243,6 @@ class MouthFlow:
         across = np.where(liquid, spread / (-2 * math.pi * a**2), 0.0)
         result: Array = across[:, None] * aside - inward[:, None] * mouth.axis
         return result
-
-
-def _twist(change: Array, axis: Array, away: Array) -> Array:
-    """The product of a gradient with (axis x away)."""
-    toward = np.einsum("...i,...i", change, away)[..., None]
-    twisted: Array = toward * axis - away * (change @ axis)[..., None]
-    return twisted
 
 
 def _smooth(x: Array) -> tuple[Array, Array]:
