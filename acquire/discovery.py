@@ -63,6 +63,8 @@ class Found:
         Entries of ``[camera.options]``, ``[stage.options]``, ... to open it.
     problem
         Why it cannot be used now; empty if it can.
+    required
+        Further entries that only a person knows, numbers, with what they are.
     """
 
     kind: Kind
@@ -71,6 +73,7 @@ class Found:
     name: str
     options: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
+    required: dict[str, str] = field(default_factory=dict)
 
     @property
     def address(self) -> str:

@@ -101,9 +101,17 @@ def new(
 ) -> None:
     """Write FILE (by default rig.toml), a commented rig file, for the attached devices.
 
-    The limits of a real drive are left blank: fill them in before the rig can open.
+    The limits of a real drive, and what else only you know, are left blank: fill them in before
+    the rig can open.
     """
-    from fgaf.acquire.commissioning.rig_template import SIMULATED, beside, choose, rig_template
+    from fgaf.acquire.commissioning.rig_template import (
+        SIMULATED,
+        beside,
+        blanks,
+        choose,
+        only,
+        rig_template,
+    )
     from fgaf.acquire.discovery import find_devices
     from fgaf.base.errors import ExistsError
     from fgaf.base.files import write_text
@@ -113,16 +121,21 @@ def new(
         raise ExistsError(f"{file} exists already; choose another name")
     found = [] if camera == stage == SIMULATED else find_devices(ports or None, probe)
     chosen_camera, chosen_stage = choose("camera", camera, found), choose("stage", stage, found)
-    across = beside(chosen_stage, found)
-    text = rig_template(chosen_camera, chosen_stage, across, name or file.stem)
+    more = {
+        "xy_stage": beside(chosen_stage, found),
+        "manipulator": only("manipulator", found),
+        "pump": only("pump", found),
+    }
+    text = rig_template(chosen_camera, chosen_stage, **more, name=name or file.stem)
     write_text(file, text)
     parts = [f"{chosen_camera.driver} camera", f"{chosen_stage.driver} drive"]
-    if across:
-        parts.append(f"{across.driver} x/y stage")
+    words = {"xy_stage": "x/y stage"}
+    parts += [f"{each.driver} {words.get(table, table)}" for table, each in more.items() if each]
     lines = [f"wrote {file}: {', '.join(parts)}"]
-    blank = next((n for n, line in enumerate(text.splitlines(), 1) if "REQUIRED" in line), None)
-    if blank:
-        lines.append(f"fill in stage.limits_um (line {blank}) before the rig can be used")
+    required = blanks(text)
+    if required:
+        where = " and ".join(f"{key} (line {line})" for key, line in required.items())
+        lines.append(f"fill in {where} before the rig can be used")
     finish(
         "\n".join(lines),
         ["acq", "check", file],
@@ -130,8 +143,8 @@ def new(
             "file": file,
             "camera": _as_json(chosen_camera),
             "stage": _as_json(chosen_stage),
-            "xy_stage": _as_json(across) if across else None,
-            "required": ["stage.limits_um"] if blank else [],
+            **{table: _as_json(each) if each else None for table, each in more.items()},
+            "required": list(required),
         },
         as_json,
     )

@@ -29,7 +29,7 @@ approach_um = 2.0           # every plane is reached from below, from this far: 
 tolerance_um = 0.1          # largest distance between the requested z and the one read back
 settle_ms = 20.0            # rest between arrival and exposure
 timeout_s = 10.0            # longest time for one move
-{stage_options}{xy_stage}
+{stage_options}{xy_stage}{pipette}
 {optics}"""
 
 _XY_STAGE = """
@@ -42,6 +42,25 @@ driver = {driver}
 _SIMULATED_XY = """
 [xy_stage]                  # simulated
 driver = "simulated"
+"""
+
+_MANIPULATOR = """
+[manipulator]               # {name}; without limits in x and y, and a floor, it is not moved
+driver = {driver}
+# x_limits_um = [0, 20000]  # lowest and highest x, y and z in µm at which nothing can touch
+# y_limits_um = [0, 20000]
+# z_limits_um = [0, 20000]  # z grows away from the dish
+# floor_um = 500            # lowest z in µm at which the tip is clear of the dish
+{options}"""
+
+_PUMP = """
+[pump]                      # {name}
+driver = {driver}
+highest_flow_nl_s = 5.0     # in either direction
+{options}"""
+
+_NO_PIPETTE = """
+# The tables [manipulator] and [pump] are for a micropipette: see docs/hardware.md
 """
 
 _LIMITS = """\
@@ -64,7 +83,14 @@ contrast = "brightfield"    # or relief
 """
 
 
-def rig_template(camera: Found, stage: Found, xy_stage: Found | None = None, name: str = "") -> str:
+def rig_template(
+    camera: Found,
+    stage: Found,
+    xy_stage: Found | None = None,
+    manipulator: Found | None = None,
+    pump: Found | None = None,
+    name: str = "",
+) -> str:
     """Write a rig file's text.
 
     Parameters
@@ -73,14 +99,16 @@ def rig_template(camera: Found, stage: Found, xy_stage: Found | None = None, nam
         The devices, from `choose`.
     xy_stage
         The x/y stage, from `beside`.
+    manipulator, pump
+        Those of the micropipette, from `only`.
     name
         Name of the rig.
 
     Returns
     -------
     str
-        TOML that `fgaf.acquire.load_rig` reads. The limits of a real drive are left blank, and must
-        be filled in before the rig can open.
+        TOML that `fgaf.acquire.load_rig` reads. The limits of a real drive, and what else only a
+        person knows, are left blank, and must be filled in before the rig can open; see `blanks`.
     """
     simulated = camera.driver == SIMULATED
     return _TEMPLATE.format(
@@ -93,6 +121,7 @@ def rig_template(camera: Found, stage: Found, xy_stage: Found | None = None, nam
         limits=_NO_LIMITS if stage.driver == SIMULATED else _LIMITS,
         stage_options=_options("stage", stage),
         xy_stage=_xy_stage(stage, xy_stage),
+        pipette=_pipette(manipulator, pump),
         optics=_SIMULATION if simulated else _OPTICS,
     )
 
@@ -110,6 +139,42 @@ def beside(stage: Found, found: Sequence[Found]) -> Found | None:
     across = [each for each in found if each.kind == "xy stage" and not each.problem]
     own = [each for each in across if each.address == stage.address]
     return next(iter(own or (across if len(across) == 1 else [])), None)
+
+
+def only(kind: str, found: Sequence[Found]) -> Found | None:
+    """Choose the only usable device of a kind, if there is one.
+
+    Parameters
+    ----------
+    kind
+        "manipulator" or "pump".
+    found
+        The attached devices.
+    """
+    mine = [each for each in found if each.kind == kind and not each.problem]
+    return mine[0] if len(mine) == 1 else None
+
+
+def blanks(text: str) -> dict[str, int]:
+    """Find the settings of a template that must be filled in.
+
+    Parameters
+    ----------
+    text
+        From `rig_template`.
+
+    Returns
+    -------
+    dict
+        Line number, from 1, by key: ``stage.limits_um``.
+    """
+    table, found = "", {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("["):
+            table = line[1:].partition("]")[0]
+        elif "# REQUIRED" in line:
+            found[f"{table}.{line.partition('=')[0].strip()}"] = number
+    return found
 
 
 def choose(kind: str, wanted: str | None, found: Sequence[Found]) -> Found:
@@ -168,6 +233,21 @@ def _xy_stage(stage: Found, found: Found | None) -> str:
     )
 
 
+def _pipette(manipulator: Found | None, pump: Found | None) -> str:
+    text = ""
+    for table, form, found in (
+        ("manipulator", _MANIPULATOR, manipulator),
+        ("pump", _PUMP, pump),
+    ):
+        if found is not None:
+            text += form.format(
+                name=_comment(found),
+                driver=toml_value(found.driver),
+                options=_options(table, found),
+            )
+    return text or _NO_PIPETTE
+
+
 def _comment(found: Found) -> str:
     if found.driver == SIMULATED:
         return "simulated"
@@ -178,5 +258,6 @@ def _options(table: str, found: Found) -> str:
     if found.driver == SIMULATED:
         return ""
     lines = [f"{key} = {toml_value(value)}" for key, value in found.options.items()]
+    lines += [f"{key} = nan  # REQUIRED: {what}" for key, what in found.required.items()]
     blank = f"# {found.driver} was not found when this file was written: see docs/hardware.md"
     return "\n".join(["", f"[{table}.options]", *(lines or [blank]), ""])

@@ -437,7 +437,9 @@ def find_on(port: str) -> list[Found]:
         finally:
             link.close()
         name = f"New Era {found[1]}, firmware {found[2]}"
-        return [Found("pump", "new-era", port, name, {"port": port, "baud": baud})]
+        required = {"syringe_mm": "inner diameter of the syringe in mm"}
+        options = {"port": port, "baud": baud}
+        return [Found("pump", "new-era", port, name, options, required=required)]
     return []
 
 

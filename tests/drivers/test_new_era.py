@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from conftest import TIMEOUT_S
 from new_era_peer import LEFT_SAFE, PUMP, SWITCHED_ON, NewEraPeer, NewEraPersonality
 from proscan_peer import MANUAL
 
 from fgaf.acquire import load_rig, open_rig
+from fgaf.acquire.commands.main import main
 from fgaf.acquire.device_tables import CameraTable, PumpTable, StageTable
 from fgaf.acquire.devices import DeviceError, Pump, WallClock
 from fgaf.acquire.drivers.new_era import NewEraPump, find_on, open_pump
@@ -486,3 +489,24 @@ def test_a_rig_opens_it_and_stops_it_at_the_end(start_peer: StartPeer) -> None:
         devices.pump.start(1.2)
         assert peer.flow_nl_s == pytest.approx(1.2)
     assert peer.flow_nl_s == 0
+
+
+def test_a_rig_file_from_what_is_attached_leaves_the_syringe_blank(
+    start_peer: StartPeer, tmp_path: Path
+) -> None:
+    peer = start_peer(PUMP)
+    path = tmp_path / "mine.toml"
+    words = ["rig", "new", str(path), "--port", peer.url, "--camera", "basler", "--stage", "prior"]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    lines = path.read_text(encoding="utf-8").splitlines()
+    number = next(n for n, line in enumerate(lines, 1) if line.startswith("syringe_mm"))
+    assert f"pump.options.syringe_mm (line {number}) before the rig can be used" in done.output
+    rig = load_rig(path)
+    assert rig.pump is not None
+    assert rig.pump.options["port"] == peer.url
+    with pytest.raises(SettingError, match="syringe_mm: nan is out of bounds"):
+        open_pump(rig.pump, Opening(rig, WallClock()))
+    filled = load_rig(path, [f"pump.options.syringe_mm={SYRINGE_MM}"])
+    assert filled.pump is not None
+    open_pump(filled.pump, Opening(filled, WallClock())).close()
