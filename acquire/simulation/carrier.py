@@ -186,10 +186,9 @@ class Carrier:
     def _take(self, corner_um: Place) -> None:
         """Begin to carry the cells that the flow reaches."""
         now = self._time_s
-        flow = abs(self._suction.flow_nl_s(now)) * UM3_PER_NL
-        if not flow:
+        reach = self._reach_um(now)
+        if not reach:
             return
-        reach = min(math.sqrt(flow / (4 * math.pi * _LEAST_UM_S)), _FARTHEST_UM)
         mouth, new, places = self._suction.mouth(now), [], []
         for number, swimmer, shift in self._world.swimmers(corner_um, now):
             if number in self._bodies:
@@ -225,6 +224,11 @@ class Carrier:
         self._carried.add(cells)
         self._remember()
 
+    def _reach_um(self, time_s: float) -> float:
+        """Distance from the mouth within which cells are carried."""
+        flow = abs(self._suction.flow_nl_s(time_s)) * UM3_PER_NL
+        return min(math.sqrt(flow / (4 * math.pi * _LEAST_UM_S)), _FARTHEST_UM)
+
     def _sticks(self, number: int, beat_hz: float) -> bool:
         """Whether an immotile cell adheres, drawn from the seed and its number."""
         rng = np.random.default_rng([self._settings.seed, _STICK, number])
@@ -233,9 +237,10 @@ class Carrier:
     def _move(self, time_s: float) -> None:
         """Carry the cells over a short time."""
         carried, suction, begun = self._carried, self._suction, self._time_s
-        flow = suction.flow_nl_s(begun)
-        end = min(begun + (_SPAN_S if flow else _STILL_S), self._look_s, time_s)
-        before, mouth = suction.mouth(begun), suction.mouth(end)
+        before = suction.mouth(begun)
+        span = _SPAN_S if self._reach_um(begun) > before.inner_um else _STILL_S
+        end = min(begun + span, time_s)
+        mouth = suction.mouth(end)
         moved = float(np.linalg.norm(mouth.centre - before.centre))
         if moved > _MOVE_UM:
             away = np.linalg.norm(carried.cells.place_um - before.centre, axis=1)

@@ -16,8 +16,6 @@ from fgaf.acquire.simulation.aspiration.hydraulics import UM3_PER_NL, Bore, Hydr
 from fgaf.acquire.simulation.aspiration.mouth import Mouth
 from fgaf.acquire.simulation.aspiration.mouth_flow import MouthFlow
 from fgaf.acquire.simulation.aspiration.settings import AspirationSettings
-from fgaf.acquire.simulation.aspiration.tip_flow import TipFlow
-from fgaf.base.errors import SettingError
 
 Array = npt.NDArray[Any]
 
@@ -282,22 +280,3 @@ def test_the_tip_of_a_bent_pipette_is_level_and_one_bent_less_points_down() -> N
     assert np.linalg.norm(down) == pytest.approx(1)
     assert down[2] == pytest.approx(-math.sin(math.radians(10)))
     assert down[0] == pytest.approx(-math.cos(math.radians(10)))
-
-
-def test_the_flow_at_the_tip_is_known_at_any_time_of_a_pump_that_changes() -> None:
-    line, known = (Hydraulics(Bore(2.5, 200), WATER, COMPLIANCE) for _ in range(2))
-    rates = [(4.0, 1.2), (2.0, 0.0), (3.0, -2.0)]
-    changes = np.cumsum([0.0, *(duration for duration, _ in rates)])
-
-    def pump(time_s: float) -> float:
-        return rates[min(int(np.searchsorted(changes, time_s, "right")) - 1, 2)][1]
-
-    tip, expected = TipFlow(known, pump), [0.0]
-    for duration, rate in rates:
-        line.run(duration, rate)
-        expected.append(line.flow_nl_s)
-    flows = [tip.at(9.0), *(tip.at(float(time_s)) for time_s in changes)]
-    assert flows[1:] == pytest.approx(expected, abs=1e-5)
-    assert flows[0] == flows[-1]
-    with pytest.raises(SettingError, match="ask for 0 s or more"):
-        tip.at(-1.0)

@@ -13,7 +13,7 @@ from fgaf.acquire.simulation.aspiration.mouth import Mouth
 Array = npt.NDArray[Any]
 
 _SWEEPS = 6
-_TOUCH_UM = 1e-6
+_PUSHED_UM, _NEAR_UM = 1e-6, 0.05
 
 
 def push_out(
@@ -39,7 +39,7 @@ def push_out(
     Returns
     -------
     dish, glass
-        (M,) whether the head touched.
+        (M,) whether the head touched, or was as near as 50 nm.
     """
     on_dish, on_glass = np.zeros(len(place_um), bool), np.zeros(len(place_um), bool)
     lever = body.balls_um - body.centre_um
@@ -47,15 +47,15 @@ def push_out(
     for _ in range(_SWEEPS):
         balls = place_um[:, None, :] + body.balls_um[:, None] * axis[:, None, :]
         depth, normal = body.radii_um - balls[..., 2], None
-        on_dish |= (depth[:, :own] > _TOUCH_UM).any(axis=1)
+        on_dish |= (depth[:, :own] > -_NEAR_UM).any(axis=1)
         if mouth is not None:
             beside = ~inside & (mouth.ahead(place_um) < 0)
             into, normal = _into_glass(body, balls, mouth, inside, beside)
-            on_glass |= (into[:, :own] > _TOUCH_UM).any(axis=1)
+            on_glass |= (into[:, :own] > -_NEAR_UM).any(axis=1)
             depth = np.concatenate([depth, into], axis=1)
         deepest = depth.argmax(axis=1)
         push = depth[rows, deepest]
-        if not (push > _TOUCH_UM).any():
+        if not (push > _PUSHED_UM).any():
             break
         push = np.maximum(push, 0.0)
         ball = deepest % len(lever)

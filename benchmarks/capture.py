@@ -1,0 +1,127 @@
+"""What share of sperm a pipette captures, by flow, heading, and height of the tip over the cell.
+
+A cell starts 100 pixels (14.65 µm) before the mouth, 5 µm over the dish, and the tip stands d µm
+too high. Three kinds: "point", a head of 0.5 µm without a tail, which is how the flow is felt at
+one place; "whole", a head of 5 x 3 µm with a tail; "still", the same, immotile. Headings lie in the
+plane, at random or within 30° of the tip. A cell is captured when the centre of its head has passed
+the plane of the mouth within the bore. Pipette: 5 µm inside, 7 µm outside, level.
+
+The file has for each case the share with its 95 % Wilson interval, and of the captured cells the
+medians of time, distance from the axis, height error and speed at the entry, the touches of the rim
+for each cell, and the share that is still in view, within 100 µm of bore, 50 ms after the entry.
+
+Run ``python benchmarks/capture.py benchmarks/results/capture.csv [--trials 400] [--seconds 3]
+[--kinds point whole still] [--speed 60] [--seed 0]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import binomtest
+
+from fgaf.acquire.simulation.aspiration.carried import Carried, Cells
+from fgaf.acquire.simulation.aspiration.mouth import Mouth
+from fgaf.acquire.simulation.aspiration.mouth_flow import MouthFlow
+from fgaf.acquire.simulation.aspiration.settings import AspirationSettings
+
+START_UM, HEIGHT_UM, VIEW_UM, SEEN_S = 14.65, 5.0, 100.0, 0.05
+TOO_HIGH_UM = (1.0, 4.0, 6.0, 10.0, 15.0)
+CASES = ((0.2, 180.0), (0.1, 180.0), (0.1, 30.0), (0.05, 30.0))
+KINDS = {
+    "point": AspirationSettings(
+        head_length_um=0.5, head_width_um=0.5, tail_length_um=1.0, tail_weight=0.0
+    ),
+    "whole": AspirationSettings(),
+    "still": AspirationSettings(),
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One case of the table."""
+
+    kind: str
+    flow_nl_s: float
+    within_deg: float
+    too_high_um: float
+
+    def run(self, trials: int, seconds: float, speed: float, seed: int) -> dict[str, object]:
+        """Let so many cells swim, and say what became of them."""
+        settings, rng = KINDS[self.kind], np.random.default_rng(seed)
+        mouth = Mouth(
+            (0.0, 0.0, HEIGHT_UM + self.too_high_um),
+            settings.direction,
+            settings.inner_diameter_um / 2,
+            settings.outer_diameter_um / 2,
+        )
+        yaw = np.radians(rng.uniform(-self.within_deg, self.within_deg, trials))
+        places = np.tile([0.0, -START_UM, HEIGHT_UM], (trials, 1))
+        cells = Cells.starting(places, yaw, 0.0 if self.kind == "still" else speed)
+        carried, field = Carried(settings, cells, view_um=VIEW_UM), MouthFlow(mouth)
+        for _ in range(math.ceil(seconds / 0.1)):
+            carried.advance(0.1, lambda at: field.velocity(at, self.flow_nl_s), mouth)
+        found = carried.entries
+        entered = ~np.isnan(found.time_s)
+        count = int(entered.sum())
+        interval = binomtest(count, trials).proportion_ci(method="wilson")
+        row = {
+            "kind": self.kind,
+            "flow_nl_s": self.flow_nl_s,
+            "within_deg": self.within_deg,
+            "too_high_um": self.too_high_um,
+            "captured": count,
+            "trials": trials,
+            "share": round(count / trials, 3),
+            "low": round(interval.low, 3),
+            "high": round(interval.high, 3),
+            "rim_touches": round(float(found.rim_touches.mean()), 2),
+        }
+        if count:
+            stay = found.left_s[entered] - found.time_s[entered]
+            row |= {
+                "time_s": round(float(np.median(found.time_s[entered])), 3),
+                "radius_um": round(float(np.median(found.radius_um[entered])), 2),
+                "z_um": round(float(np.median(found.z_um[entered])), 2),
+                "speed_um_s": round(float(np.median(found.speed_um_s[entered]))),
+                "seen": round(float((np.isnan(stay) | (stay > SEEN_S)).mean()), 3),
+            }
+        return row
+
+
+COLUMNS = (
+    "kind", "flow_nl_s", "within_deg", "too_high_um", "captured", "trials", "share", "low", "high",
+    "rim_touches", "time_s", "radius_um", "z_um", "speed_um_s", "seen",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Run the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("csv", type=Path)
+    parser.add_argument("--trials", type=int, default=400)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--speed", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    with args.csv.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        for kind in args.kinds:
+            for flow, within in CASES:
+                for too_high in TOO_HIGH_UM:
+                    trial = Trial(kind, flow, within, too_high)
+                    row = trial.run(args.trials, args.seconds, args.speed, args.seed)
+                    writer.writerow(row)
+                    file.flush()
+                    print(", ".join(f"{name} {value}" for name, value in row.items()))
+
+
+if __name__ == "__main__":
+    main()
