@@ -50,6 +50,8 @@ def check_pipette(
     manipulator = devices.manipulator
     if manipulator is None:
         return
+    for note in effective_settings(manipulator).notes:
+        report.say("manipulator", "warning", note, "see to it before it is near the dish")
     try:
         _judge_readings(manipulator, devices, report)
         mover = PipetteMover(devices, rig.manipulator, interrupt, go=go)

@@ -67,7 +67,8 @@ class PipetteBounds:
         return (
             f"the pipette will rise by up to {self.reach_um:.4g} µm from {x:.6g}, {y:.6g}, {z:.6g} "
             f"µm, move within ±{self.reach_um:.4g} µm in x and y up there, be raised to z = "
-            f"{self.top_um:.6g} µm and go back; it never goes below z = {z:.6g} µm"
+            f"{self.top_um:.6g} µm and go back; it never goes below z = {z:.6g} µm. If it sinks "
+            "instead of rising, stop it by its own controls: its z counts the other way"
         )
 
 

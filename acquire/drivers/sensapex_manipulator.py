@@ -10,7 +10,7 @@ from ctypes import byref, c_float, c_int
 from typing import Annotated, Any, Final
 
 from fgaf.acquire.device_tables import ManipulatorTable
-from fgaf.acquire.devices import DeviceError, LimitsXYZ, Place3
+from fgaf.acquire.devices import DeviceError, EffectiveSettings, LimitsXYZ, Place3
 from fgaf.acquire.drivers.limits import require_within_xyz
 from fgaf.acquire.drivers.sensapex_session import NetworkSettings, Session
 from fgaf.base.bounds import Bound
@@ -64,9 +64,11 @@ class SensapexManipulator:
     Attributes
     ----------
     name
-        Number, firmware, and direction of z.
+        Number and firmware.
     limits_xyz_um
         Limits from the rig and its floor, inside the travel of the device.
+    effective
+        Axes, direction of z, and tilt of x in degrees where it is reported.
 
     Raises
     ------
@@ -96,11 +98,8 @@ class SensapexManipulator:
         self.limits_xyz_um = _limits(table, self._up)
         session.greet(self.name, settings.device, settings.answer_s)
         self._seen, self._seen_s = self._read(), time.monotonic()
-        axes = len(self._seen)
-        self.name = (
-            f"Sensapex manipulator {settings.device}, firmware {self._version()}, {axes} axes"
-            f"{self._tilt() if axes == 3 else ''}, z counts {'down' if settings.z_down else 'up'}"
-        )
+        self.name = f"{self.name}, firmware {self._version()}"
+        self.effective = self._read_settings(len(self._seen), settings.z_down)
 
     def position_xyz_um(self) -> Place3:
         """Read x, y and z, in µm."""
@@ -199,21 +198,25 @@ class SensapexManipulator:
         count = self._call("um_read_version", parts, c_int(len(parts)))
         return ".".join(str(part) for part in parts[:count])
 
-    def _tilt(self) -> str:
-        """Tilt of the x axis, for the name; refuse one that is too large."""
+    def _read_settings(self, axes: int, z_down: bool) -> EffectiveSettings:
+        """Read the tilt of the x axis of three, and refuse one that is too large."""
+        values: dict[str, bool | int | float | str] = {"axes": axes, "z_down": z_down}
+        if axes > 3:
+            return EffectiveSettings(values)
         degrees = c_float()
         try:
             self._call("ump_get_axis_angle", byref(degrees))
         except DeviceError:
             _log.info("%s does not report the tilt of its x axis", self.name, exc_info=True)
-            return ", tilt of x not reported"
+            note = f"{self.name} does not report the tilt of x: the floor holds only if x is level"
+            return EffectiveSettings(values, notes=(note,))
         if abs(degrees.value) > self._settings.tilt_deg:
             raise DeviceError(
                 f"the x axis of {self.name} is tilted by {degrees.value:.1f} degrees: the tip "
                 "would go down while it goes forward, and no floor holds; set the axis level, or "
                 "raise manipulator.options.tilt_deg"
             )
-        return f", x tilted by {degrees.value:.1f} degrees"
+        return EffectiveSettings(values | {"x_tilt_degrees": degrees.value})
 
 
 def _limits(table: ManipulatorTable, up: float) -> LimitsXYZ:

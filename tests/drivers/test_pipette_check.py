@@ -135,6 +135,7 @@ class Finding:
 
 
 NOTE = EffectiveSettings(notes=("the pump was switched off and on",))
+TILT = EffectiveSettings(notes=("the tilt of x is not reported",))
 FINDINGS = [
     Finding(
         "limits apart", "warning", "nothing is left", ("manipulator.x_limits_um=[-9e5, -8e5]",)
@@ -142,6 +143,7 @@ FINDINGS = [
     Finding("too low", "warning", "outside its limits", ("manipulator.floor_um=30",)),
     Finding("no room", "warning", "from a limit", ("manipulator.x_limits_um=[-140, 3]",)),
     Finding("stuck", "bad", "came to rest at .*could not be raised", arm={"part": 0.5}),
+    Finding("tilt", "warning", "tilt of x is not reported", arm={"effective": TILT}),
     Finding("silent", "bad", "manipulator .*does not answer", arm={"answers": 5}),
     Finding("dies", "bad", "pipette moves .*does not answer", arm={"answers": 60}),
     Finding("play", "warning", "look for play", arm={"play_um": 0.8}),

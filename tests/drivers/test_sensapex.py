@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import signal
 import socket
 import threading
@@ -132,7 +133,8 @@ def test_the_devices_are_as_their_protocols_say(
     arm, pump = arm_on(peer), pump_on(peer)
     assert isinstance(arm, Manipulator)
     assert isinstance(pump, Pump)
-    assert arm.name == "Sensapex manipulator 4, firmware 1.5.2.7, 4 axes, z counts down"
+    assert arm.name == "Sensapex manipulator 4, firmware 1.5.2.7"
+    assert arm.effective.values == {"axes": 4, "z_down": True}
     assert pump.name == "Sensapex pressure controller 30, channel 1"
 
 
@@ -379,6 +381,29 @@ def test_devices_share_a_session_and_nothing_is_left(
         assert threading.active_count() == threads
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_is_asked_and_lost_it_stays_inside_and_tells_the_truth(
+    seed: int, start: Start, arm_on: Open
+) -> None:
+    draw = random.Random(seed)
+    limits = {"x_limits_um": (4990, 5010), "y_limits_um": (5990, 6010), "floor_um": -7005.0}
+    peer = start(lost_every=draw.randint(3, 9), doubled=draw.random() < 0.5, delay_s=0.001)
+    arm = arm_on(peer, limits | {"highest_speed_um_s": 2000.0}, answer_s=0.3)
+    for _ in range(20):
+        place = tuple(at + draw.uniform(-15, 15) for at in (5000.0, 6000.0, -7000.0))
+        with suppress(DeviceError):
+            arm.move_xyz_to(*place, draw.uniform(0, 5000))
+        if draw.random() < 0.3:
+            arm.stop()
+            x, y, z, _ = peer.place_um
+            assert arm.position_xyz_um() == pytest.approx((x, y, -z), abs=0.002)
+    edges_um = [(4990, 5010), (5990, 6010), (6985, 7005), (10000, 10000)]
+    for been, edges in zip(extremes_um(peer), edges_um, strict=True):
+        assert edges[0] - 0.002 <= been[0] <= been[1] <= edges[1] + 0.002
+    assert min(peer.manipulator.asked_speeds) >= 1
+    assert max(peer.manipulator.asked_speeds) <= 2000
+
+
 @dataclass(frozen=True)
 class Refused:
     """A manipulator that does not open."""
@@ -423,8 +448,10 @@ def test_what_cannot_be_opened_says_why(case: Refused, start: Start, arm_on: Ope
 
 def test_three_axes_may_not_tell_their_tilt(start: Start, arm_on: Open) -> None:
     arm = arm_on(start(axes=3, tilt_deg=None), answer_s=QUICK_S)
-    assert "3 axes, tilt of x not reported" in arm.name
-    assert "x tilted by 1.5 degrees" in arm_on(start(axes=3, tilt_deg=1.5)).name
+    (note,) = arm.effective.notes
+    assert "does not report the tilt of x" in note
+    told = arm_on(start(axes=3, tilt_deg=1.5)).effective
+    assert (told.values["x_tilt_degrees"], told.notes) == (1.5, ())
 
 
 def test_the_port_of_another_program_is_not_taken() -> None:

@@ -55,7 +55,7 @@ class UmpPersonality:
     deaf_within_um
         An axis as near to its target as this is not moved.
     stalls_after_um
-        Every axis stops this far into every move.
+        Every axis stops this far into every move, which is reported as failed.
     off_at
         In the middle of the move of this number the power fails, and the device counts from 0 when
         it is back `back_s` later.
@@ -392,7 +392,7 @@ class UmpPeer:
                 continue
             if not self._is.ends_unreported:
                 self._notify(device, STATUS, [0])
-                self._notify(device, ARRIVED, [0])
+                self._notify(device, ARRIVED, [int(math.isfinite(self._is.stalls_after_um))])
 
     def _cut_power(self, cut: Manipulator, now: float) -> None:
         for number, axis in enumerate(cut.axes):
