@@ -74,6 +74,11 @@ options.start_um = [0, 0, 20]
 
 [pump]
 driver = "simulated"
+
+[simulation.aspiration]
+shaft_angle_deg = 30
+bend_deg = 30
+straight_um = 60
 """
 
 BUILT_IN = {

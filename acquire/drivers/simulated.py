@@ -83,14 +83,14 @@ def open_pump(table: PumpTable, opening: Opening) -> Pump:
 
 
 def open_camera(settings: Mapping[str, Any], opening: Opening) -> Camera:
-    """Open the simulated camera on the rig's stages, simulated or real.
+    """Open the simulated camera on the rig's other devices, simulated or real.
 
     Parameters
     ----------
     settings
         ``[camera.options]`` of the rig; see `CameraOptions`.
     opening
-        The rig, with its stages open.
+        The rig, with its other devices open.
     """
     options = parse_table(CameraOptions, settings, "camera.options")
     if opening.stage is None:
@@ -102,6 +102,8 @@ def open_camera(settings: Mapping[str, Any], opening: Opening) -> Camera:
         opening.stage,
         opening.xy_stage,
         opening.interrupt,
+        opening.manipulator,
+        opening.pump,
     )
 
 

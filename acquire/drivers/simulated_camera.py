@@ -7,7 +7,9 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
 
-from fgaf.acquire.devices import Clock, DeviceError, Frame, Stage, XYStage
+from fgaf.acquire.devices import Clock, DeviceError, Frame, Manipulator, Pump, Stage, XYStage
+from fgaf.acquire.drivers.simulated_manipulator import SimulatedManipulator
+from fgaf.acquire.drivers.simulated_pump import SimulatedPump
 from fgaf.acquire.drivers.simulated_stage import SimulatedStage
 from fgaf.acquire.drivers.simulated_xy_stage import SimulatedXYStage
 from fgaf.acquire.simulation.settings import SimulationSettings
@@ -17,6 +19,7 @@ from fgaf.dataset.truth import FrameTruth
 
 if TYPE_CHECKING:
     from fgaf.acquire.interrupt import Interrupt
+    from fgaf.acquire.simulation.holder import Holder
     from fgaf.acquire.simulation.scene import Scene
     from fgaf.acquire.simulation.view import Place
 
@@ -43,9 +46,9 @@ class SimulatedCamera:
     """Images the simulated scene at the drive's focus in the middle of the exposure.
 
     Any stages can be used: of simulated ones the true positions of objective and specimen are used,
-    of any others the positions read back. The image shows the part of the specimen
-    that lies at x, y, blurred while it moves. A plane far out of focus takes seconds, so a request
-    to stop is checked before each of its cells.
+    of any others the positions read back. The image shows the part of the specimen that lies at
+    x, y, blurred while it moves, and the micropipette of a simulated manipulator. A plane far out
+    of focus takes seconds, so a request to stop is checked before each of its cells.
     """
 
     name = "simulated camera"
@@ -58,6 +61,8 @@ class SimulatedCamera:
         stage: Stage,
         xy_stage: XYStage | None,
         interrupt: Interrupt,
+        manipulator: Manipulator | None = None,
+        pump: Pump | None = None,
     ) -> None:
         self._options = options
         self._settings = settings
@@ -65,11 +70,13 @@ class SimulatedCamera:
         self._stage = stage
         self._xy_stage = xy_stage
         self._interrupt = interrupt
+        self._manipulator, self._pump = manipulator, pump
         self._opened_ns = clock.now_ns()
         self._armed = False
         self._frame_id = 0
         self._begun_ns = 0
         self._latest = False
+        self._path: Callable[[float], Place] = lambda _: (0.0, 0.0)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -154,13 +161,40 @@ class SimulatedCamera:
     def _scene(self) -> Scene:
         from fgaf.acquire.simulation.scene import Scene
 
-        return Scene(self._settings)
+        return Scene(self._settings, self._holder())
 
-    def _path(self) -> Callable[[float], Place]:
+    def _holder(self) -> Holder | None:
+        """The micropipette, if the rig's manipulator is simulated."""
+        from fgaf.acquire.simulation.holder import Hold, Holder, Stroke
+
+        manipulator, pump = self._manipulator, self._pump
+        if not isinstance(manipulator, SimulatedManipulator):
+            return None
+        rows, columns = (side * self._settings.pixel_size_um for side in self.shape)
+
+        def free_tip(time_s: float) -> tuple[float, float, float]:
+            x, y, z = manipulator.tip_um(self._time_ns(time_s))
+            return y + rows / 2, x + columns / 2, z
+
+        def strokes() -> list[Stroke]:
+            if not isinstance(pump, SimulatedPump):
+                return []
+            longest_s = pump.longest_s
+            return [
+                Stroke((begun_ns - self._opened_ns) / 1e9, flow, longest_s)
+                for begun_ns, flow in pump.changes
+            ]
+
+        return Holder(self._settings, Hold(free_tip, lambda time_s: self._path(time_s), strokes))
+
+    def _time_ns(self, time_s: float) -> int:
+        return self._opened_ns + round(time_s * 1e9)
+
+    def _find_path(self) -> Callable[[float], Place]:
         """Place (y, x) on the specimen of the frame's first pixel, by the simulated time."""
         stage = self._xy_stage
         if isinstance(stage, SimulatedXYStage):
-            return lambda time_s: stage.specimen_um(self._opened_ns + round(time_s * 1e9))[::-1]
+            return lambda time_s: stage.specimen_um(self._time_ns(time_s))[::-1]
         place = (0.0, 0.0) if stage is None else stage.position_xy_um()[::-1]
         return lambda _: place
 
@@ -183,13 +217,14 @@ class SimulatedCamera:
         return math.floor(since_s / self.frame_interval_s)
 
     def _image(self, middle_ns: int) -> Frame:
+        self._path = self._find_path()
         begun_s = (middle_ns - self._opened_ns) / 1e9 - self._exposure_s / 2
         pixels, cells = self._scene.expose(
             begun_s,
             self._exposure_s,
             self._focus_um(middle_ns),
             self._interrupt.check,
-            self._path(),
+            self._path,
         )
         frame_id, self._frame_id = self._frame_id, self._frame_id + 1
         return Frame(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
+import math
 from typing import Annotated
 
 from fgaf.acquire.devices import Clock, DeviceError
 from fgaf.acquire.tables import Table
 from fgaf.base.bounds import Bound, FlowNlS, WaitMs
-
-_REMEMBERED_CHANGES = 256
 
 
 class PumpOptions(Table):
@@ -43,14 +41,24 @@ class SimulatedPump:
         Its properties.
     clock
         The simulated clock.
+
+    Attributes
+    ----------
+    changes
+        Time in ns and new flow in nL/s of each change.
     """
 
     name = "simulated pump"
 
     def __init__(self, options: PumpOptions, clock: Clock) -> None:
         self._options, self._clock = options, clock
-        self._changes: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED_CHANGES)
-        self._changes.append((clock.now_ns(), 0.0))
+        self.changes: list[tuple[int, float]] = [(clock.now_ns(), 0.0)]
+
+    @property
+    def longest_s(self) -> float:
+        """How long it runs before it stalls."""
+        limit_s = self._options.stalls_after_s
+        return math.inf if limit_s is None else limit_s
 
     @property
     def flow_limits_nl_s(self) -> tuple[float, float]:
@@ -105,22 +113,21 @@ class SimulatedPump:
         """
         at_ns = self._clock.now_ns() if time_ns is None else time_ns
         begun_ns, flow = next(
-            (each for each in reversed(self._changes) if each[0] <= at_ns), self._changes[0]
+            (each for each in reversed(self.changes) if each[0] <= at_ns), self.changes[0]
         )
         return 0.0 if flow and self._stalled(begun_ns, at_ns) else flow
 
     def _change(self, flow_nl_s: float) -> None:
         begun_ns = self._clock.now_ns() + round(self._options.delay_ms * 1e6)
-        self._changes.append((begun_ns, flow_nl_s))
+        self.changes.append((begun_ns, flow_nl_s))
 
     def _require_running(self) -> None:
-        begun_ns, flow = self._changes[-1]
+        begun_ns, flow = self.changes[-1]
         if flow and self._stalled(begun_ns, self._clock.now_ns()):
             raise DeviceError(f"{self.name} has stalled; stop it, and look for a blocked line")
 
     def _stalled(self, begun_ns: int, at_ns: int) -> bool:
-        limit_s = self._options.stalls_after_s
-        return limit_s is not None and (at_ns - begun_ns) / 1e9 > limit_s
+        return (at_ns - begun_ns) / 1e9 > self.longest_s
 
     def _reply(self) -> None:
         self._clock.sleep(self._options.reply_ms / 1e3)

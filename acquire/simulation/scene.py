@@ -11,9 +11,11 @@ import numpy.typing as npt
 from fgaf.acquire.simulation.camera import light, mirror, sensor
 from fgaf.acquire.simulation.camera.dust import draw_dust
 from fgaf.acquire.simulation.carrier import Carrier, Suction
+from fgaf.acquire.simulation.holder import Holder
 from fgaf.acquire.simulation.painter import Canvas, Painter, Swimmer
 from fgaf.acquire.simulation.scenery.droplet import DropletEdge
 from fgaf.acquire.simulation.scenery.furnish import WIDER_UM, draw_rims, draw_shafts
+from fgaf.acquire.simulation.scenery.held_pipette import HeldPipette
 from fgaf.acquire.simulation.scenery.pipette import PIPETTE, Needle
 from fgaf.acquire.simulation.scenery.texture import Texture
 from fgaf.acquire.simulation.settings import SimulationSettings
@@ -25,6 +27,7 @@ from fgaf.dataset.truth import CellTruth, as_outline
 Array = npt.NDArray[Any]
 
 _TRUTH_MARGIN_UM = 5.0
+_PARTS = tuple(part / 8 for part in range(-4, 5))
 
 
 class Scene:
@@ -38,7 +41,7 @@ class Scene:
     settings
         The microscope, its camera and the specimen.
     suction
-        A pipette whose flow carries cells.
+        A pipette whose flow carries cells; that of a `Holder` is also seen.
 
     Attributes
     ----------
@@ -53,7 +56,12 @@ class Scene:
         self._dust = draw_dust(settings)
         for grain in self._dust:
             grain.multiply(self._light)
-        self._world = World(settings, self._painter.waves.microscope)
+        scope = self._painter.waves.microscope
+        self._held: tuple[Holder, HeldPipette] | None = None
+        if isinstance(suction, Holder):
+            pipette = HeldPipette(suction.form, self._painter.waves, settings.shape)
+            self._held = suction, pipette
+        self._world = World(settings, scope, 0 if self._held is None else 1)
         self.carrier = None if suction is None else Carrier(settings, self._world, suction)
         self._cells = self._world if self.carrier is None else self.carrier
         self._needles, self._edges = self._draw_straight()
@@ -144,6 +152,11 @@ class Scene:
             needle.multiply(relative, focus_um)
         if self._grain is not None:
             self._grain.multiply(relative, focus_um, view)
+        if self._held is not None:
+            before_each()
+            holder, pipette = self._held
+            tips = [holder.tip(view.time_s + part * view.exposure_s) for part in _PARTS]
+            pipette.multiply(relative, focus_um, tips)
         return relative
 
     def _truth(self, corner_um: Place, time_s: float) -> tuple[CellTruth, ...]:
@@ -186,7 +199,27 @@ class Scene:
             )
             for number, grain in enumerate(self._dust, first + len(shafts))
         ]
-        return tuple(each for each in (*cells, *things, *shafts, *dust) if self._in_field(each))
+        held = self._held_truth(time_s, first + len(shafts) + len(dust))
+        seen = (*cells, *things, *shafts, *dust, *held)
+        return tuple(each for each in seen if self._in_field(each))
+
+    def _held_truth(self, time_s: float, number: int) -> tuple[CellTruth, ...]:
+        """The tip of the micropipette."""
+        if self._held is None:
+            return ()
+        holder, pipette = self._held
+        y, x, z = holder.tip(time_s)
+        pixel = self.settings.pixel_size_um
+        return (
+            CellTruth(
+                id=number,
+                kind=PIPETTE,
+                y_px=y / pixel,
+                x_px=x / pixel,
+                focus_um=z * self.settings.reduction,
+                yaw_rad=pipette.yaw,
+            ),
+        )
 
     def _in_field(self, cell: CellTruth) -> bool:
         margin = _TRUTH_MARGIN_UM / self.settings.pixel_size_um

@@ -385,7 +385,8 @@ class SimulationSettings(SpermSettings, ScenerySettings, CameraSettings, Microsc
     outlines
         Whether the truth holds the outline of each head, for masks.
     aspiration
-        A pipette, its hydraulics, and how cells respond to the flow.
+        The micropipette of a simulated manipulator, its hydraulics, and how cells respond to the
+        flow. Without a manipulator nothing of it is seen.
     """
 
     seed: Seed = 0

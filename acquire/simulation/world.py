@@ -71,6 +71,8 @@ class World:
         The first field, and the extent.
     microscope
         Says how far the images of objects reach.
+    more
+        How many further objects have numbers in the truth.
 
     Attributes
     ----------
@@ -82,7 +84,7 @@ class World:
         Objects of the first field.
     """
 
-    def __init__(self, settings: SimulationSettings, microscope: Microscope) -> None:
+    def __init__(self, settings: SimulationSettings, microscope: Microscope, more: int = 0) -> None:
         self._settings = settings
         rows, columns = settings.shape
         pixel = settings.pixel_size_um
@@ -94,7 +96,7 @@ class World:
         self._clear_um = WIDEST_UM + microscope.spread_um(HORIZON_UM)
         self.cells = draw_cells(settings, self.size_um)
         self.things = _draw_things(settings, self.size_um)
-        self._numbers = _most_objects(settings)
+        self._numbers = _most_objects(settings) + more
         self._base = kept(self._draw_base, _COURSES**2)
         tiles = max(_LEAST_TILES, _KEPT_CELLS // max(1, len(self.cells)))
         self._tile = kept(self._draw_tile, tiles)

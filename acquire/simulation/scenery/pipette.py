@@ -20,6 +20,7 @@ PIPETTE = "pipette"
 """Kind of what the microscope holds, so that it does not move with the stage."""
 
 _GLASS = 1.47 - 1.335
+_SLICE_UM = 1.0
 
 
 def draw_pipette(
@@ -47,7 +48,7 @@ def draw_pipette(
     lean = float(rng.uniform(-0.12, 0.12))
     length = (width - tip_x) / np.cos(lean) + 25.0
     outer, inner = float(rng.uniform(3.0, 4.0)), float(rng.uniform(0.68, 0.78))
-    pitch, slice_um, samples = settings.raster_um, 1.0, 6
+    pitch = settings.raster_um
     widest = outer + 0.03 * length
     end_y = length * np.sin(lean)
     y = np.arange(min(0.0, end_y) - widest - 1, max(0.0, end_y) + widest + 1, pitch)
@@ -56,26 +57,59 @@ def draw_pipette(
     aside = y[:, None] * np.cos(lean) - x[None, :] * np.sin(lean)
     wall = outer + 0.03 * np.maximum(along, 0)
     end = np.clip((along - 0.5 * aside) / 0.4 + 0.5, 0, 1)
-    count = int(np.ceil(2 * widest / slice_um))
+    slices = cut_glass(settings, y, x, aside, wall, wall * inner, end, widest)
+    return Thing(PIPETTE, tip_y, tip_x, z_um, slices, yaw=np.pi + lean)
+
+
+def cut_glass(
+    settings: MicroscopeSettings,
+    y_um: Array,
+    x_um: Array,
+    aside_um: Array,
+    wall_um: Array,
+    bore_um: Array,
+    end: Array,
+    widest_um: float,
+    axis_um: Array | float = 0.0,
+) -> Slices:
+    """Phase of a hollow cone of glass in the medium, cut into slices.
+
+    Parameters
+    ----------
+    settings
+        The microscope that it is cut for.
+    y_um, x_um
+        (H,) and (W,) places of the samples.
+    aside_um, wall_um, bore_um
+        (H, W) distance of each sample from the axis in the image, and the outer and inner radius
+        there.
+    end
+        (H, W) share of the glass that is there: 0 beyond the tip.
+    widest_um
+        Half the extent in z.
+    axis_um
+        (H, W) height of the axis.
+    """
+    slice_um, samples = _SLICE_UM, 6
+    count = int(np.ceil(2 * widest_um / slice_um))
     fine = slice_um / samples
-    phase = np.empty((count, y.size, x.size), np.float32)
+    phase = np.empty((count, y_um.size, x_um.size), np.float32)
     for number in range(count):
-        glass = np.zeros((y.size, x.size))
+        glass = np.zeros((y_um.size, x_um.size))
         for sample in range(samples):
             z = (count / 2 - number) * slice_um - fine * (sample + 0.5)
-            distance = np.hypot(aside, z)
-            glass += np.clip((wall - distance) / 0.3 + 0.5, 0, 1)
-            glass -= np.clip((wall * inner - distance) / 0.3 + 0.5, 0, 1)
+            distance = np.hypot(aside_um, z - axis_um)
+            glass += np.clip((wall_um - distance) / 0.3 + 0.5, 0, 1)
+            glass -= np.clip((bore_um - distance) / 0.3 + 0.5, 0, 1)
         phase[number] = glass * end * (2 * np.pi / settings.wavelength_um * _GLASS * fine)
-    slices = Slices(
+    return Slices(
         phase,
-        float(y[0]),
-        float(x[0]),
-        pitch,
+        float(y_um[0]),
+        float(x_um[0]),
+        settings.raster_um,
         (count - 1) / 2 * slice_um * settings.reduction,
         slice_um * settings.reduction,
     )
-    return Thing(PIPETTE, tip_y, tip_x, z_um, slices, yaw=np.pi + lean)
 
 
 @dataclass(frozen=True)
