@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fgaf.base.errors import FormatError
+from fgaf.model.deploy.upsampling import fold_upsampling
 
 Patches = npt.NDArray[Any]
 Outputs = tuple[npt.NDArray[np.float32], ...]
@@ -82,8 +83,7 @@ class Engine:
         self._model.inputs[0].get_node().set_element_type(openvino.Type.f32)
         self._model.validate_nodes_and_infer_types()
         self._outputs = len(self._model.outputs)
-        single = self._model.clone()
-        single.reshape([1, patch_px, patch_px])
+        single = self._of_shape((1, patch_px, patch_px))
         self._patch = np.zeros((1, patch_px, patch_px), np.float32)
         most = self._threads or threads_that_may_pay()
         requests = {n: self._request(single, n) for n in {self._threads or 1, most}}
@@ -96,6 +96,13 @@ class Engine:
         self._few: Any = None
         self._prepared: dict[tuple[int, ...], Any] = {}
         self._shares: list[Any] = []
+
+    def _of_shape(self, shape: tuple[int, int, int]) -> Any:
+        """The network for one shape (N, H, W) alone."""
+        model = self._model.clone()
+        model.reshape(shape)
+        fold_upsampling(model)
+        return model
 
     def _compiled(self, model: Any, threads: int, streams: int) -> Any:
         """Compile a network for a number of parallel requests, which share the threads."""
@@ -139,8 +146,7 @@ class Engine:
             (N, H, W).
         """
         if shape not in self._prepared:
-            model = self._model.clone()
-            model.reshape(shape)
+            model = self._of_shape(shape)
             self._prepared[shape] = self._compiled(model, self._counts[0], 1).create_infer_request()
 
     def _together(self, values: Patches) -> Outputs:
