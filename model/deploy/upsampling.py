@@ -110,11 +110,11 @@ def _convolved(value: Any, weights: Floats) -> Node:
     return ops.convolution(value, ops.constant(weights), [1, 1], [0, 0], [0, 0], [1, 1])
 
 
-def _each(value: Any, kernels: Floats) -> Node:
+def _each(value: Any, kernels: npt.ArrayLike) -> Node:
     """Convolve each channel with its kernel of 3 x 3."""
     from openvino import opset13 as ops
 
-    weights = ops.constant(np.ascontiguousarray(kernels[:, None, None]))
+    weights = ops.constant(np.asarray(kernels, np.float32)[:, None, None])
     return ops.group_convolution(value, weights, [1, 1], [1, 1], [1, 1], [1, 1])
 
 
