@@ -1,5 +1,6 @@
 """The commands `fgaf-train` and `fgaf-pretrain`: parse, call the library, print."""
 
+import json
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,11 +109,11 @@ def train(
 
     The network estimates depth, or with --task heads segments the heads of sperm, for which the
     archive must hold masks. OUT then holds the checkpoint, settings.toml, history.csv, metrics.json
-    and pictures, for heads also report.html. Settings come from the preset, then --settings, then
-    the flags, then --set. Without a preset, heads are trained with `heads`, bright objects on a
-    dark background, such as fluorescent beads, with `fluorescence`, all others with `default`. With
-    few cells, start from the network that was pretrained on simulated ones. Several processes or
-    machines train together under torchrun.
+    and pictures, for heads also report.html, with --folds of all folds. Settings come from the
+    preset, then --settings, then the flags, then --set. Without a preset, heads are trained with
+    `heads`, bright objects on a dark background, such as fluorescent beads, with `fluorescence`,
+    all others with `default`. With few cells, start from the network that was pretrained on
+    simulated ones. Several processes or machines train together under torchrun.
 
     \b
     fgaf-train dataset.h5
@@ -178,8 +179,8 @@ def train(
                 metrics = train_once(archive, settings, folder, **how)
             else:
                 metrics = cross_validate(archive, settings, folder, folds, **how)
-            if leads() and folds is None and settings.task == "heads":
-                _write_report(folder, metrics, archive)
+            if leads() and settings.task == "heads":
+                _write_report(folder, metrics, archive, settings.seed)
     if not leads():
         return
     if metrics.get("better_than_chance") is False:
@@ -246,14 +247,26 @@ def pretrain(
     )
 
 
-def _write_report(run: Path, metrics: dict[str, Any], archive: "Archive") -> None:
+def _write_report(out: Path, metrics: dict[str, Any], archive: "Archive", seed: int) -> None:
+    import numpy as np
+
     from fgaf.base.files import write_text
+    from fgaf.dataset.splits.split import TEST
     from fgaf.model.bench.segmentation.page import segmentation_page
     from fgaf.model.inference.segment import Segmenter
+    from fgaf.model.training.folds import draw_folds, folder_of_fold
+    from fgaf.model.training.resume import METRICS
     from fgaf.model.training.run_folder import REPORT
 
-    page = segmentation_page(metrics, Segmenter.load(run), archive)
-    write_text(run / REPORT, page, overwrite=True)
+    if "folds" in metrics:
+        folders = [folder_of_fold(out, k + 1) for k in range(metrics["folds"])]
+        sides = [split[archive.cell] for split in draw_folds(archive, metrics["folds"], seed)]
+    else:
+        folders, sides = [out], [archive.split_of_rows(metrics["split"])]
+    runs = [json.loads((folder / METRICS).read_text()) for folder in folders]
+    rows = [np.flatnonzero(side == TEST) for side in sides]
+    tested = list(zip(map(Segmenter.load, folders), rows, strict=True))
+    write_text(out / REPORT, segmentation_page(metrics, runs, tested, archive), overwrite=True)
 
 
 def _list(pattern: str, as_json: bool) -> None:

@@ -51,6 +51,19 @@ def draw_folds(archive: Archive, folds: int, seed: int) -> list[npt.NDArray[np.i
     return [split.sides for split in made]
 
 
+def folder_of_fold(out: Path, number: int) -> Path:
+    """Folder of the run of one fold.
+
+    Parameters
+    ----------
+    out
+        Folder of the cross-validation.
+    number
+        Number of the fold, from 1.
+    """
+    return out / f"fold-{number}"
+
+
 def cross_validate(
     archive: Archive,
     settings: TrainSettings,
@@ -112,7 +125,7 @@ def _cross_validate(
     per_fold = []
     task = TASKS[settings.task](archive, settings)
     for number, sides in enumerate(splits, start=1):
-        split, run = f"fold_{number}_of_{folds}", out / f"fold-{number}"
+        split, run = f"fold_{number}_of_{folds}", folder_of_fold(out, number)
         _log.info("fold %d of %d", number, folds)
         divided = replace(archive, splits={split: sides})
         metrics = train(

@@ -14,8 +14,9 @@ from tests.model.learned import LearnedHeads
 
 @pytest.fixture(scope="module")
 def page(learned_heads: LearnedHeads) -> str:
-    model = Segmenter.load(learned_heads.run)
-    return segmentation_page(learned_heads.metrics, model, learned_heads.archive)
+    metrics, archive = learned_heads.metrics, learned_heads.archive
+    tested = [(Segmenter.load(learned_heads.run), np.flatnonzero(archive.split_of_rows() == 2))]
+    return segmentation_page(metrics, [metrics], tested, archive)
 
 
 def test_the_figures_are_those_of_the_metrics(page: str, learned_heads: LearnedHeads) -> None:
@@ -42,7 +43,7 @@ def test_all_is_inside(page: str) -> None:
 def test_examples_are_ranked(learned_heads: LearnedHeads) -> None:
     archive = learned_heads.archive
     rows = np.flatnonzero(archive.split_of_rows() == 0)
-    cells = examples(Segmenter.load(learned_heads.run), archive, rows)
+    cells = examples([(Segmenter.load(learned_heads.run), rows)], archive)
     assert [cell["why"] for cell in cells] == ["worst", "median", "best"]
     overlaps = [cell["iou"] for cell in cells]
     assert overlaps == sorted(overlaps)

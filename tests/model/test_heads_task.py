@@ -203,6 +203,22 @@ def test_the_command(masked: Archive, tmp_path: Path) -> None:
     assert "unext_s' is no network for task = 'depth'" in other.output
 
 
+def test_the_command_writes_a_report_of_all_folds(masked: Archive, tmp_path: Path) -> None:
+    apart = replace(masked, center_y=(1000 * masked.cell).astype(np.int32), fingerprint="")
+    path = write_archive(tmp_path / "masked.h5", apart)
+    flags = ["--task", "heads", "--backbone", "unext_s", "--epochs", "1", "--threads", "1"]
+    out = tmp_path / "folds"
+    call = CliRunner().invoke(train_command, [str(path), *flags, "--folds", "2", "--out", str(out)])
+    assert call.exit_code == 0, call.output
+    report, metrics = (
+        (out / "report.html").read_text(),
+        json.loads((out / "metrics.json").read_text()),
+    )
+    assert "10 test cells" in report
+    assert "2 folds, every cell tested once" in report
+    assert f"<td>{metrics['n_heads']}</td>" in report
+
+
 def test_the_archive_is_named_where_masks_are_missing(archive_file: Path, tmp_path: Path) -> None:
     call = CliRunner().invoke(
         train_command, [str(archive_file), "--task", "heads", "--out", str(tmp_path / "run")]

@@ -18,6 +18,12 @@ from fgaf.model.training.parallel import DistributedContext
 
 TEAM = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
+DEPTH = (
+    "--backbone", "shufflenet_v2_x0_5", "--set", "width=32", "--set", "stem_stride=2", "--set",
+    "lr=0.005", "--set", "ema=0.9",
+)  # fmt: skip
+HEADS = ("--task", "heads", "--backbone", "unext_s", "--set", "shift_px=2", "--set", "lr=0.0005")
+
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
@@ -90,24 +96,26 @@ def test_nothing_of_a_team_outlives_it_though_its_network_is_held(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("flags", [DEPTH, HEADS], ids=["depth", "heads"])
 def test_a_training_of_two_processes_follows_one(
-    make_archive: Callable[..., Archive], tmp_path: Path
+    flags: tuple[str, ...], make_archive: Callable[..., Archive], tmp_path: Path
 ) -> None:
     """In single precision rounding grows from step to step: 1e-4 at first, a tenth later."""
-    data = write_archive(tmp_path / "data.h5", make_archive(cells=10))
+    data = write_archive(tmp_path / "data.h5", make_archive(cells=10, masks=True))
     curves = []
     for name, start in (("one", []), ("two", TEAM)):
         out = tmp_path / name
         done = run(
             *start, "-m", "fgaf.model.commands.train", data, "--out", out, "--epochs", 3,
-            "--threads", 1, "--backbone", "shufflenet_v2_x0_5", "--set", "width=32", "--set",
-            "stem_stride=2", "--set", "batch=15", "--set", "lr=0.005", "--set", "ema=0.9",
+            "--threads", 1, "--set", "batch=15", *flags,
         )  # fmt: skip
         assert done.stdout.count("wrote ") == 1
         with (out / "history.csv").open() as file:
             curves.append([float(row["train_loss"]) for row in csv.DictReader(file)])
     assert curves[1][0] == pytest.approx(curves[0][0], rel=1e-4)
     assert curves[1] == pytest.approx(curves[0], rel=0.1)
+    names = {path.name for path in (tmp_path / "one").iterdir()}
+    assert {path.name for path in (tmp_path / "two").iterdir()} == names
 
 
 def test_parts_of_a_batch_make_it_whole() -> None:

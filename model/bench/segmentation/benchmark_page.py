@@ -81,7 +81,7 @@ def benchmark_page(
             ),
         },
         shown=shown.label if shown else "",
-        cells=examples(shown.network, archive, rows) if shown and shown.network else [],
+        cells=examples([(shown.network, rows)], archive) if shown and shown.network else [],
     )
 
 

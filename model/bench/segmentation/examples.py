@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -17,23 +18,21 @@ from fgaf.model.inference.heads import HeadModel
 from fgaf.model.metrics.heads import compare
 
 _CELLS: Final = (("worst", 0.0), ("median", 0.5), ("best", 1.0))
+Tested = tuple[HeadModel, npt.NDArray[np.intp]]
+"""A network, and the rows of an archive, of whole cells, that it was tested on."""
 _MOST_PLANES: Final = 9
 _AT_ONCE: Final = 1024
 
 
-def examples(
-    model: HeadModel, archive: Archive, rows: npt.NDArray[np.intp]
-) -> list[dict[str, Any]]:
+def examples(tested: Sequence[Tested], archive: Archive) -> list[dict[str, Any]]:
     """Draw the cells with the worst, the median and the best mean overlap.
 
     Parameters
     ----------
-    model
-        The network.
+    tested
+        Networks and what each was tested on.
     archive
         With masks.
-    rows
-        (N,) rows to choose from, of whole cells.
 
     Returns
     -------
@@ -41,24 +40,29 @@ def examples(
         Per cell `id`, `why`, `iou`, and `planes`: of each `src` (a data URL), `side`, `depth` as
         text, `iou`, `truth` and `found`, outlines as SVG paths.
     """
-    overlaps = np.concatenate(
-        [
-            _overlaps(model, archive, some)
-            for some in np.array_split(rows, 1 + len(rows) // _AT_ONCE)
-        ]
-    )
-    cells = np.unique(archive.cell[rows])
-    means = np.array([overlaps[archive.cell[rows] == cell].mean() for cell in cells])
-    ranked = cells[np.argsort(means, kind="stable")]
-    chosen = {int(ranked[round(share * (len(ranked) - 1))]): why for why, share in _CELLS}
+    ranked = []
+    for model, rows in tested:
+        overlaps = np.concatenate(
+            [
+                _overlaps(model, archive, some)
+                for some in np.array_split(rows, 1 + len(rows) // _AT_ONCE)
+            ]
+        )
+        for cell in np.unique(archive.cell[rows]):
+            own = archive.cell[rows] == cell
+            ranked.append((float(overlaps[own].mean()), int(cell), model, rows[own]))
+    ranked.sort(key=lambda each: each[:2])
+    places = {round(share * (len(ranked) - 1)): why for why, share in _CELLS}
     return [
         {
             "id": str(archive.cells.id[cell]),
             "why": why,
-            "iou": float(means[cells == cell][0]),
-            "planes": _planes(model, archive, rows[archive.cell[rows] == cell]),
+            "iou": mean,
+            "planes": _planes(model, archive, rows),
         }
-        for cell, why in chosen.items()
+        for why, (mean, cell, model, rows) in (
+            (why, ranked[place]) for place, why in places.items()
+        )
     ]
 
 

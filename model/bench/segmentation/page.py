@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from fgaf.base.console import count
 from fgaf.dataset.archive import Archive
-from fgaf.dataset.splits.split import TEST
 from fgaf.model.bench.report.page import number, render
 from fgaf.model.bench.segmentation import figures
 from fgaf.model.bench.segmentation.columns import COLUMNS, figures_of
-from fgaf.model.bench.segmentation.examples import examples
-from fgaf.model.inference.heads import HeadModel
+from fgaf.model.bench.segmentation.examples import Tested, examples
 
 
-def segmentation_page(metrics: dict[str, Any], model: HeadModel, archive: Archive) -> str:
-    """Render the report of a run: figures, curves over depth, and cells with their outlines.
+def segmentation_page(
+    metrics: dict[str, Any],
+    runs: Sequence[dict[str, Any]],
+    tested: Sequence[Tested],
+    archive: Archive,
+) -> str:
+    """Render the report of a run, or of all folds: figures, curves over depth, cells with outlines.
 
     Parameters
     ----------
     metrics
-        `metrics.json` of the run.
-    model
-        Its network.
+        `metrics.json` of all test cells.
+    runs
+        `metrics.json` of each run; the same, where there are no folds.
+    tested
+        The network of each run, and the rows it was tested on.
     archive
-        The archive it was trained on.
+        The archive they were trained on.
 
     Returns
     -------
     str
         HTML with all inside; no scripts, no references outside.
     """
-    rows = np.flatnonzero(archive.split_of_rows(metrics["split"]) == TEST)
     columns = [column for column in COLUMNS if column[0] in metrics]
     return render(
         "segmentation.html",
         m=metrics,
+        runs=runs,
         archive=archive.header.name or (archive.path.name if archive.path else ""),
         headline=_headline(metrics),
         columns=columns,
@@ -54,7 +58,7 @@ def segmentation_page(metrics: dict[str, Any], model: HeadModel, archive: Archiv
             "overlap": figures.overlap_by_depth(metrics["per_depth"]),
             "centre": figures.centre_by_depth(metrics["per_depth"]),
         },
-        cells=examples(model, archive, rows),
+        cells=examples(tested, archive),
     )
 
 
