@@ -134,7 +134,7 @@ def test_a_cell_in_the_bore_moves_with_the_pipette() -> None:
     suction = replace(
         before(field, away_um=6.0),
         flow=0.01,
-        until_s=0.24,
+        until_s=0.19,
         velocity_um_s=(20.0, 0.0, 0.0),
         moves_from_s=0.3,
     )

@@ -13,7 +13,7 @@ from fgaf.acquire.simulation.aspiration.settings import AspirationSettings
 
 Array = npt.NDArray[Any]
 
-_TAIL_POINTS, _BALLS = 4, 5
+_TAIL_POINTS, _BALLS = 8, 5
 _TAIL_RADIUS_UM = 0.25
 
 
@@ -26,7 +26,7 @@ class Body:
     places_um, weights
         (P,) points at which the flow is taken, positive towards the tip of the head, and their
         shares of the drag, which sum to 1: two of the head, whose second moment is that of a
-        rod of its length, and four of the tail (Gauss-Legendre).
+        rod of its length, and eight of the tail (Gauss-Legendre).
     centre_um, square_um2
         Centre of the drag, and its second moment about the centre.
     balls_um, radii_um
