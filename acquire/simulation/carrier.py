@@ -38,7 +38,7 @@ from fgaf.base.errors import SettingError
 Array = npt.NDArray[Any]
 
 _LEAST_UM_S, _FARTHEST_UM = 1.0, 150.0
-_LOOK_S, _SPAN_S, _STILL_S, _KEPT_S = 0.01, 0.005, 0.02, 10.0
+_LOOK_S, _SPAN_S, _STILL_S, _KEPT_S = 0.01, 0.005, 0.01, 10.0
 _FORGOTTEN = 100
 _MOVE_UM, _MOST_MOVES, _TOUCH_UM = 0.5, 64, 40.0
 _STICK = 11
@@ -140,7 +140,9 @@ class Carrier:
         }
 
     def advance(self, time_s: float, corner: Callable[[float], Place]) -> None:
-        """Let time pass up to a time; one in the past changes nothing.
+        """Let time pass up to a time or a little beyond; one in the past changes nothing.
+
+        The steps do not depend on the times that are asked for.
 
         Parameters
         ----------
@@ -154,9 +156,9 @@ class Carrier:
                 self._take(corner(self._time_s))
                 self._look_s = self._time_s + _LOOK_S
             if self._bodies:
-                self._move(time_s)
+                self._move()
             else:
-                self._time_s = min(self._look_s, time_s)
+                self._time_s = self._look_s
 
     def swimmers(self, corner_um: Place, time_s: float) -> Iterator[Seen[Swimmer]]:
         """Cells in view, as `World.swimmers`, the carried ones where they have been carried to.
@@ -166,7 +168,7 @@ class Carrier:
         corner_um
             Place (y, x) of the view's first pixel.
         time_s
-            Time, at most that of the last `advance` and the length of an exposure.
+            Time, at most that of the last `advance`.
         """
         carried = {
             number: taken
@@ -234,12 +236,12 @@ class Carrier:
         rng = np.random.default_rng([self._settings.seed, _STICK, number])
         return beat_hz == 0 and rng.uniform() < self._pipette.adhesion_share
 
-    def _move(self, time_s: float) -> None:
+    def _move(self) -> None:
         """Carry the cells over a short time."""
         carried, suction, begun = self._carried, self._suction, self._time_s
         before = suction.mouth(begun)
         span = _SPAN_S if self._reach_um(begun) > before.inner_um else _STILL_S
-        end = min(begun + span, time_s)
+        end = begun + span
         mouth = suction.mouth(end)
         moved = float(np.linalg.norm(mouth.centre - before.centre))
         if moved > _MOVE_UM:
