@@ -217,8 +217,8 @@ class Carried:
         place, axis, begun = cells.place_um[who], cells.axis[who], clock[who]
         velocity, turn, scale = self._rates(who, place, axis, begun, flow, mouth)
         wait = self._patience[who]
-        step = scale / np.maximum(np.linalg.norm(velocity, axis=1), 1e-9)
-        step = np.minimum(step, _LARGEST_RAD / np.maximum(np.linalg.norm(turn, axis=1), 1e-9))
+        step = scale / np.maximum(_length(velocity), 1e-9)
+        step = np.minimum(step, _LARGEST_RAD / np.maximum(_length(turn), 1e-9))
         step = np.minimum(np.minimum(step * wait, _LONGEST_S), end - begun)
         half = (step / wait)[:, None] / 2
         velocity, turn, _ = self._rates(
@@ -231,10 +231,10 @@ class Carried:
         )
         moved, turned = place + 2 * half * velocity, _unit(axis + 2 * half * turn)
         clock[who] = np.where(step < end - begun, begun + step, end)
-        planned = np.linalg.norm(moved - place, axis=1)
+        planned = _length(moved - place)
         entering = _entering(place, moved, mouth)
         touched = push_out(self._body, moved, turned, mouth, self.inside[who] | entering)
-        held = touched[1] & (np.linalg.norm(moved - place, axis=1) < _HELD * planned)
+        held = touched[1] & (_length(moved - place) < _HELD * planned)
         self._patience[who] = np.where(held, np.minimum(2 * wait, _MOST_PATIENCE), 1.0)
         cells.place_um[who], cells.axis[who] = moved, turned
         counts = self.entries.dish_touches, self.entries.rim_touches
@@ -329,7 +329,7 @@ class Carried:
             entries.time_s[new] = begun[first] + part * step
             entries.radius_um[new] = mouth.along(place)[2]
             entries.z_um[new] = place[:, 2] - mouth.centre[2]
-            entries.speed_um_s[new] = np.linalg.norm(way, axis=1) / step
+            entries.speed_um_s[new] = _length(way) / step
         out = self.inside[who] & (-ahead > self._view_um)
         entries.left_s[who[out]] = ended[out]
 
@@ -374,6 +374,12 @@ def _rise(wander: Array, time_s: Array) -> Array:
     return rise
 
 
+def _length(vectors: Array) -> Array:
+    """Lengths (M,), as `numpy.linalg.norm` in half the time."""
+    length: Array = np.sqrt(np.einsum("ni,ni->n", vectors, vectors))
+    return length
+
+
 def _unit(vectors: Array) -> Array:
-    unit: Array = vectors / np.linalg.norm(vectors, axis=1)[:, None]
+    unit: Array = vectors / _length(vectors)[:, None]
     return unit

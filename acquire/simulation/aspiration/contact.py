@@ -44,11 +44,12 @@ def push_out(
     on_dish, on_glass = np.zeros(len(place_um), bool), np.zeros(len(place_um), bool)
     lever = body.balls_um - body.centre_um
     own, rows = body.head_balls, np.arange(len(place_um))
+    reach = body.radii_um.max() + _NEAR_UM
     for _ in range(_SWEEPS):
         balls = place_um[:, None, :] + body.balls_um[:, None] * axis[:, None, :]
         depth, normal = body.radii_um - balls[..., 2], None
         on_dish |= (depth[:, :own] > -_NEAR_UM).any(axis=1)
-        if mouth is not None:
+        if mouth is not None and (mouth.ahead(balls) < reach).any():
             beside = ~inside & (mouth.ahead(place_um) < 0)
             into, normal = _into_glass(body, balls, mouth, inside, beside)
             on_glass |= (into[:, :own] > -_NEAR_UM).any(axis=1)
