@@ -38,7 +38,8 @@ from fgaf.base.errors import SettingError
 Array = npt.NDArray[Any]
 
 _LEAST_UM_S, _FARTHEST_UM = 1.0, 150.0
-_LOOK_S, _SPAN_S, _STILL_S, _KEPT_S = 0.01, 0.005, 0.01, 10.0
+_LOOK_S, _SPAN_S, _QUICK_S, _STILL_S, _KEPT_S = 0.01, 0.005, 0.001, 0.01, 10.0
+_FAST_UM_S, _MOVING_UM_S, _CLOSE_UM = 400.0, 20.0, 10.0
 _FORGOTTEN = 100
 _MOVE_UM, _MOST_MOVES, _TOUCH_UM = 0.5, 64, 40.0
 _STICK = 11
@@ -115,7 +116,7 @@ class Carrier:
         self._taken_s: list[float] = []
         self._times: list[float] = []
         self._states: list[tuple[Array, Array]] = []
-        self._time_s, self._look_s = 0.0, 0.0
+        self._time_s, self._look_s, self._span_s = 0.0, 0.0, _SPAN_S
         self._field: MouthFlow | None = None
 
     @property
@@ -240,8 +241,7 @@ class Carrier:
         """Carry the cells over a short time."""
         carried, suction, begun = self._carried, self._suction, self._time_s
         before = suction.mouth(begun)
-        span = _SPAN_S if self._reach_um(begun) > before.inner_um else _STILL_S
-        end = begun + span
+        end = begun + (self._span_s if self._reach_um(begun) > before.inner_um else _STILL_S)
         mouth = suction.mouth(end)
         moved = float(np.linalg.norm(mouth.centre - before.centre))
         if moved > _MOVE_UM:
@@ -251,9 +251,20 @@ class Carrier:
                 mouth = suction.mouth(end)
         carried.cells.place_um[carried.inside] += mouth.centre - before.centre
         flow = suction.flow_nl_s((begun + end) / 2)
+        start = carried.cells.place_um.copy()
         carried.advance(end - begun, self._liquid(mouth, flow), mouth)
         self._time_s = end
+        self._span_s = self._next_span_s(carried.cells.place_um - start, end - begun, mouth)
         self._remember()
+
+    def _next_span_s(self, way_um: Array, span_s: float, mouth: Mouth) -> float:
+        """Length of the next span; the path between spans is drawn straight."""
+        here = ~self._carried.left
+        speed = np.linalg.norm(way_um[here], axis=1) / span_s
+        away = np.linalg.norm(self._carried.cells.place_um[here] - mouth.centre, axis=1)
+        if ((speed > _FAST_UM_S) | ((away < _CLOSE_UM) & (speed > _MOVING_UM_S))).any():
+            return _QUICK_S
+        return _SPAN_S
 
     def _liquid(self, mouth: Mouth, flow_nl_s: float) -> Callable[[Array], Array]:
         if not flow_nl_s:

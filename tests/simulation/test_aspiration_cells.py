@@ -124,6 +124,23 @@ def test_a_cell_on_the_axis_enters_when_the_liquid_does() -> None:
     assert carried.depth_um(mouth)[0] == pytest.approx(seen, abs=3)
 
 
+def test_a_cell_that_was_drawn_in_lies_along_the_bore_whichever_end_came_first() -> None:
+    yaw = np.linspace(-math.pi, math.pi, 12, endpoint=False)
+    cells = Cells.starting(np.tile([0.0, -8.0, 5.0], (12, 1)), yaw, 0.0)
+    carried, deepest = Carried(WHOLE, cells, view_um=60.0), np.zeros(12)
+    for _ in range(200):
+        carried.advance(0.002, drawn(0.03), MOUTH)
+        ahead, _, radius = MOUTH.along(cells.place_um)
+        deep = carried.inside & (ahead < -2.5)
+        assert (radius[deep] < 2.5 - 1.5 + 0.05).all()
+        deepest = np.maximum(deepest, -ahead)
+    assert (deepest > 60).all()
+    along = cells.axis @ MOUTH.axis
+    assert np.abs(along) == pytest.approx(1.0, abs=0.02)
+    assert (along < 0).any()
+    assert (along > 0).any()
+
+
 def test_liquid_that_is_blown_back_brings_a_cell_out_again() -> None:
     cells = one((0.3, -4.0, 6.0))
     carried = Carried(HEAD, cells)

@@ -32,8 +32,8 @@ class Body:
     balls_um, radii_um
         (B,) balls that touch: five inside the head, a spheroid, along its axis, then those of the
         tail.
-    head_balls
-        How many of them are the head's.
+    head_balls, head_um
+        How many of them are the head's, and its length.
     jeffery
         Jeffery's factor.
     """
@@ -45,6 +45,7 @@ class Body:
     balls_um: Array
     radii_um: Array
     head_balls: int
+    head_um: float
     jeffery: float
 
     @classmethod
@@ -72,5 +73,6 @@ class Body:
             np.concatenate([balls, ends]),
             np.concatenate([radii, np.full(len(ends), _TAIL_RADIUS_UM)]),
             _BALLS,
+            settings.head_length_um,
             settings.jeffery,
         )

@@ -165,6 +165,7 @@ class Carried:
         self.inside = np.zeros(count, bool)
         self._touching = np.zeros((2, count), bool)
         self._patience = np.ones(count)
+        self._backwards = np.zeros(count, bool)
         self._body = Body.of(settings)
         self._view_um = view_um
         self._drift = np.array([*settings.drift_um_s, 0.0])
@@ -190,6 +191,7 @@ class Carried:
         self.inside = np.append(self.inside, np.zeros(count, bool))
         self._touching = np.append(self._touching, np.zeros((2, count), bool), axis=1)
         self._patience = np.append(self._patience, np.ones(count))
+        self._backwards = np.append(self._backwards, np.zeros(count, bool))
 
     def advance(self, duration_s: float, flow: Flow, mouth: Mouth | None = None) -> None:
         """Let time pass while flow and mouth stay as they are.
@@ -236,6 +238,8 @@ class Carried:
         touched = push_out(self._body, moved, turned, mouth, self.inside[who] | entering)
         held = touched[1] & (_length(moved - place) < _HELD * planned)
         self._patience[who] = np.where(held, np.minimum(2 * wait, _MOST_PATIENCE), 1.0)
+        if mouth is not None and self.inside[who].any():
+            self._follow(who, moved - place, turned, mouth)
         cells.place_um[who], cells.axis[who] = moved, turned
         counts = self.entries.dish_touches, self.entries.rim_touches
         for count, now, before in zip(counts, touched, self._touching, strict=True):
@@ -309,6 +313,17 @@ class Carried:
         lost = piped & ~((radius < mouth.inner_um - wide) & through)
         return np.where(lost, 0.0, weights), scale
 
+    def _follow(self, who: Array, way_um: Array, axis: Array, mouth: Mouth) -> None:
+        """Turn cells in the bore along it, in place: the soft end behind is drawn after the other.
+
+        What is drawn along by a rope turns to it within the rope's length, here that of the head.
+        """
+        gone = np.abs(way_um @ mouth.axis) / self._body.head_um
+        part = np.where(self.inside[who], np.minimum(gone, 1.0), 0.0)[:, None]
+        side = np.where(self._backwards[who], 1.0, -1.0)[:, None]
+        axis += part * (side * mouth.axis - axis)
+        axis /= _length(axis)[:, None]
+
     def _note(
         self,
         who: Array,
@@ -321,6 +336,11 @@ class Carried:
         """Note which heads are in the bore after a step, and which are out of view."""
         ahead, entries = mouth.ahead(self.cells.place_um[who]), self.entries
         self.inside[who] = (self.inside[who] | entering) & (ahead <= 0)
+        new = who[entering & self.inside[who]]
+        if len(new):
+            tail = self.cells.place_um[new] + self._body.centre_um * self.cells.axis[new]
+            deep, _, radius = mouth.along(tail)
+            self._backwards[new] = (deep < 0) & (radius < mouth.outer_um)
         first = entering & self.inside[who] & np.isnan(entries.time_s[who])
         if first.any():
             new = who[first]

@@ -22,7 +22,8 @@ def push_out(
     """Move and turn cells out of the dish and the glass, in place.
 
     A push acts on the centre of the drag and turns the body as a force without friction does: a
-    head that meets the rim turns the cell, and it slides on. The deepest contact comes first.
+    head that meets the rim turns the cell, and it slides on. The deepest contact comes first. In
+    the bore the head is only pushed: its tail is soft, and follows. So are tails at the glass.
 
     Parameters
     ----------
@@ -31,8 +32,7 @@ def push_out(
     place_um, axis
         (M, 3) centres of the heads, and unit vectors towards their tips; both are changed.
     mouth
-        The pipette, if there is one. Tails are soft and bend around the glass outside it, but stay
-        in the bore behind a head that is there.
+        The pipette, if there is one.
     inside
         (M,) whether the head is in the bore.
 
@@ -48,11 +48,12 @@ def push_out(
     for _ in range(_SWEEPS):
         balls = place_um[:, None, :] + body.balls_um[:, None] * axis[:, None, :]
         depth, normal = body.radii_um - balls[..., 2], None
+        depth[inside, own:] = -1.0
         on_dish |= (depth[:, :own] > -_NEAR_UM).any(axis=1)
-        if mouth is not None and (mouth.ahead(balls) < reach).any():
-            beside = ~inside & (mouth.ahead(place_um) < 0)
-            into, normal = _into_glass(body, balls, mouth, inside, beside)
-            on_glass |= (into[:, :own] > -_NEAR_UM).any(axis=1)
+        heads = balls[:, :own]
+        if mouth is not None and (mouth.ahead(heads) < reach).any():
+            into, normal = _into_glass(body.radii_um[:own], heads, place_um, mouth, inside)
+            on_glass |= (into > -_NEAR_UM).any(axis=1)
             depth = np.concatenate([depth, into], axis=1)
         deepest = depth.argmax(axis=1)
         push = depth[rows, deepest]
@@ -65,7 +66,7 @@ def push_out(
         if normal is not None:
             glass = deepest >= len(lever)
             away[glass] = normal[rows[glass], ball[glass]]
-        arm = lever[ball]
+        arm = np.where(inside, 0.0, lever[ball])
         across = away - np.einsum("ni,ni->n", away, axis)[:, None] * axis
         yields = 1 + arm**2 * np.einsum("ni,ni->n", across, across) / body.square_um2
         force = (push / yields)[:, None]
@@ -77,23 +78,20 @@ def push_out(
 
 
 def _into_glass(
-    body: Body, balls: Array, mouth: Mouth, inside: Array, beside: Array
+    radii_um: Array, balls: Array, place_um: Array, mouth: Mouth, inside: Array
 ) -> tuple[Array, Array]:
     """Depth (M, B) of balls in the glass, and directions (M, B, 3) out of it.
 
-    Cells `beside` the pipette find no bore in it.
+    Balls of a head in the bore meet its wall alone, those of one beside the pipette find no bore.
     """
     ahead, aside, radius = mouth.along(balls)
     distance, along, outward = mouth.gap(ahead, radius)
-    if beside.any():
-        outer = radius[beside] - mouth.outer_um + mouth.slope * np.minimum(ahead[beside], 0.0)
-        distance[beside], along[beside], outward[beside] = outer, 0.0, 1.0
-    depth = body.radii_um - distance
+    behind, wide = ahead < 0, mouth.slope * np.minimum(ahead, 0.0)
+    bore = inside[:, None] & behind
+    beside = (~inside & (mouth.ahead(place_um) < 0))[:, None] & behind
+    distance = np.where(bore, mouth.inner_um - wide - radius, distance)
+    distance = np.where(beside, radius - mouth.outer_um + wide, distance)
+    along = np.where(bore | beside, 0.0, along)
+    outward = np.where(bore, -1.0, np.where(beside, 1.0, outward))
     out = aside / np.where(radius > 0, radius, 1.0)[..., None]
-    normal = along[..., None] * mouth.axis + outward[..., None] * out
-    tails = slice(body.head_balls, None)
-    wall = mouth.inner_um - mouth.slope * np.minimum(ahead[:, tails], 0.0)
-    held = inside[:, None] & (ahead[:, tails] < 0)
-    depth[:, tails] = np.where(held, radius[:, tails] + body.radii_um[tails] - wall, -1.0)
-    normal[:, tails] = -out[:, tails]
-    return depth, normal
+    return radii_um - distance, along[..., None] * mouth.axis + outward[..., None] * out
