@@ -10,8 +10,9 @@ The file has for each case the share with its 95 % Wilson interval, and of the c
 medians of time, distance from the axis, height error and speed at the entry, the touches of the rim
 for each cell, and the share that is still in view, within 100 µm of bore, 50 ms after the entry.
 
-At last it prints what one step costs, for one cell and for each of a hundred, far from the mouth
-and beside it.
+Then a pump of 1.2 nL/s starts at rest on a compliant line: when immotile cells enter, at what flow,
+and how long they take for 100 µm of the bore. At last it prints what one step costs, for one cell
+and for each of a hundred, far from the mouth and beside it.
 
 Run ``python benchmarks/capture.py benchmarks/results/capture.csv [--trials 400] [--seconds 2]
 [--kinds point whole still] [--speed 60] [--seed 0]``.
@@ -29,7 +30,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import binomtest
 
-from fgaf.acquire.simulation.aspiration.carried import Carried, Cells
+from fgaf.acquire.simulation.aspiration.carried import Carried
+from fgaf.acquire.simulation.aspiration.cells import Cells
 from fgaf.acquire.simulation.aspiration.mouth import Mouth
 from fgaf.acquire.simulation.aspiration.mouth_flow import MouthFlow
 from fgaf.acquire.simulation.aspiration.settings import AspirationSettings
@@ -98,6 +100,35 @@ class Trial:
         return row
 
 
+def slow_start(inner_um: float, wall_um: float, length_um: float, seed: int) -> str:
+    """A pump of 1.2 nL/s on a compliant line, and 40 immotile cells 14.65 µm before the mouth."""
+    settings = AspirationSettings(
+        inner_diameter_um=inner_um,
+        outer_diameter_um=inner_um + 2 * wall_um,
+        bore_length_um=length_um,
+    )
+    line, high = settings.hydraulics(), max(6.0, settings.outer_diameter_um / 2 + 0.5)
+    mouth = Mouth(
+        (0.0, 0.0, high), settings.direction, inner_um / 2, settings.outer_diameter_um / 2
+    )
+    field, rng = MouthFlow(mouth), np.random.default_rng(seed)
+    places = np.tile([0.0, -START_UM, HEIGHT_UM], (40, 1))
+    cells = Cells.starting(places, rng.uniform(-math.pi, math.pi, 40), 0.0)
+    carried, step = Carried(settings, cells, view_um=VIEW_UM), 0.005
+    while carried.time_s < 20 and not carried.left.all():
+        flow = line.flow_after(step / 2, 1.2)
+        line.run(step, 1.2)
+        carried.advance(step, lambda at, flow=flow: field.velocity(at, flow), mouth)
+    found = carried.entries
+    entered = float(np.nanmedian(found.time_s))
+    flow = settings.hydraulics().flow_after(entered, 1.2)
+    stay = 1e3 * float(np.nanmedian(found.left_s - found.time_s))
+    return (
+        f"bore {inner_um:g} µm: {np.isfinite(found.time_s).sum()} of 40 enter, after {entered:.2f}"
+        f" s, at {flow:.3f} nL/s; {VIEW_UM:g} µm of bore take {stay:.0f} ms"
+    )
+
+
 def step_us(count: int, away_um: float) -> float:
     """Processor time of one step of each cell, the least of five repeats."""
     settings = KINDS["whole"]
@@ -130,6 +161,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     run(args)
+    for inner, length in ((5.0, 200.0), (10.0, 1000.0)):
+        print(slow_start(inner, 1.0, length, args.seed))
     for away in (60.0, 8.0):
         alone, among = step_us(1, away), step_us(100, away)
         print(f"a step {away:g} µm away: one cell {alone:.0f} µs, of 100 each {among:.0f} µs")

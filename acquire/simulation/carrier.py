@@ -23,8 +23,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.acquire.simulation.aspiration.carried import Carried, Cells
+from fgaf.acquire.simulation.aspiration.carried import Carried
 from fgaf.acquire.simulation.aspiration.carried_swimming import CarriedSwimming, Mean
+from fgaf.acquire.simulation.aspiration.cells import Cells
 from fgaf.acquire.simulation.aspiration.hydraulics import UM3_PER_NL
 from fgaf.acquire.simulation.aspiration.mouth import Mouth
 from fgaf.acquire.simulation.aspiration.mouth_flow import MouthFlow

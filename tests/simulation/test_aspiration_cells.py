@@ -11,7 +11,8 @@ import pytest
 from scipy.integrate import quad, solve_ivp
 from scipy.stats import binomtest
 
-from fgaf.acquire.simulation.aspiration.carried import Carried, Cells, Flow
+from fgaf.acquire.simulation.aspiration.carried import Carried, Flow
+from fgaf.acquire.simulation.aspiration.cells import Cells
 from fgaf.acquire.simulation.aspiration.hydraulics import UM3_PER_NL
 from fgaf.acquire.simulation.aspiration.mouth import Mouth
 from fgaf.acquire.simulation.aspiration.mouth_flow import MouthFlow

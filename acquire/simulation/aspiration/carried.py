@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fgaf.acquire.simulation.aspiration.body import Body
+from fgaf.acquire.simulation.aspiration.cells import Cells, Entries, joined
 from fgaf.acquire.simulation.aspiration.contact import push_out
 from fgaf.acquire.simulation.aspiration.mouth import Mouth
 from fgaf.acquire.simulation.aspiration.settings import AspirationSettings
@@ -31,106 +31,6 @@ _LONGEST_S, _LONGEST_UM, _LARGEST_RAD = 0.02, 1.0, 0.05
 _SHARE = 0.08
 _HELD, _MOST_PATIENCE = 0.1, 1024.0
 _STEPS = 1e-3 * np.concatenate([np.eye(3), -np.eye(3)])
-
-
-@dataclass
-class Cells:
-    """M cells that are carried; vectors are (y, x, z), µm in the specimen, z over the dish.
-
-    Attributes
-    ----------
-    place_um
-        (M, 3) centres of the heads, on the mean path without the beat.
-    axis
-        (M, 3) unit vectors along which they swim.
-    speed_um_s, turn_rad_s
-        (M,) own speed, and rate at which the heading turns in the image.
-    wander
-        (M, K, 3) amplitude in µm, frequency in Hz and phase of own slow changes of height.
-    stuck
-        (M,) whether they adhere to the dish.
-    """
-
-    place_um: Array
-    axis: Array
-    speed_um_s: Array
-    turn_rad_s: Array
-    wander: Array
-    stuck: Array
-
-    @classmethod
-    def starting(
-        cls,
-        place_um: Array,
-        yaw: Array,
-        speed_um_s: Array | float,
-        turn_rad_s: Array | float = 0.0,
-        stuck: Array | bool = False,
-    ) -> Cells:
-        """Cells on level courses.
-
-        Parameters
-        ----------
-        place_um
-            (M, 3) centres of the heads.
-        yaw
-            (M,) headings in the image, from +x towards +y.
-        speed_um_s, turn_rad_s, stuck
-            Of all, or of each.
-        """
-        count = len(place_um)
-        return cls(
-            np.array(place_um, float),
-            np.stack([np.sin(yaw), np.cos(yaw), np.zeros(count)], axis=1),
-            np.broadcast_to(np.asarray(speed_um_s, float), count).copy(),
-            np.broadcast_to(np.asarray(turn_rad_s, float), count).copy(),
-            np.zeros((count, 0, 3)),
-            np.broadcast_to(np.asarray(stuck, bool), count).copy(),
-        )
-
-
-@dataclass
-class Entries:
-    """What became of cells: NaN before it happens. Each array has the length M.
-
-    Attributes
-    ----------
-    time_s
-        When the centre of the head passed the plane of the mouth within its inner radius.
-    radius_um, z_um
-        Its distance from the axis then, and its height less that of the mouth.
-    speed_um_s
-        Its speed then.
-    left_s
-        When it was farther up the bore than can be seen.
-    rim_touches, dish_touches
-        How often a contact with glass or dish began.
-    """
-
-    time_s: Array
-    radius_um: Array
-    z_um: Array
-    speed_um_s: Array
-    left_s: Array
-    rim_touches: Array
-    dish_touches: Array
-
-    @classmethod
-    def none(cls, count: int) -> Entries:
-        """Nothing has happened to any."""
-        never, zero = np.full(count, np.nan), np.zeros(count, int)
-        return cls(
-            time_s=never,
-            radius_um=never.copy(),
-            z_um=never.copy(),
-            speed_um_s=never.copy(),
-            left_s=never.copy(),
-            rim_touches=zero,
-            dish_touches=zero.copy(),
-        )
-
-
-Arrays = TypeVar("Arrays", Cells, Entries)
 
 
 class Carried:
@@ -185,9 +85,9 @@ class Carried:
 
     def add(self, cells: Cells) -> None:
         """Carry further cells from now on; they come last."""
-        self.cells = _joined(self.cells, cells)
+        self.cells = joined(self.cells, cells)
         count = len(cells.place_um)
-        self.entries = _joined(self.entries, Entries.none(count))
+        self.entries = joined(self.entries, Entries.none(count))
         self.inside = np.append(self.inside, np.zeros(count, bool))
         self._touching = np.append(self._touching, np.zeros((2, count), bool), axis=1)
         self._patience = np.append(self._patience, np.ones(count))
@@ -373,17 +273,6 @@ def _crossing(before_um: Array, now_um: Array, mouth: Mouth) -> tuple[Array, Arr
     old, new = mouth.ahead(before_um), mouth.ahead(now_um)
     part = np.clip(old / np.where(old != new, old - new, 1.0), 0, 1)
     return before_um + part[:, None] * (now_um - before_um), part
-
-
-def _joined(one: Arrays, other: Arrays) -> Arrays:
-    """The arrays of two dataclasses one after the other; waves that only one has get size 0."""
-    parts = []
-    for a, b in zip(vars(one).values(), vars(other).values(), strict=True):
-        if a.ndim == 3:
-            most = max(a.shape[1], b.shape[1])
-            a, b = (np.pad(each, ((0, 0), (0, most - each.shape[1]), (0, 0))) for each in (a, b))
-        parts.append(np.concatenate([a, b]))
-    return type(one)(*parts)
 
 
 def _rise(wander: Array, time_s: Array) -> Array:
