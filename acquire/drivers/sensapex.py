@@ -116,7 +116,11 @@ def _recognised(number: int) -> list[Found]:
     """Tell a device by its number, which tells its kind; microscope stages are left out."""
     where, options = str(number), {"device": number}
     if number in _PUMPS:
-        return [Found("pump", "sensapex", where, f"Sensapex pressure controller {number}", options)]
+        name = f"Sensapex pressure controller {number}"
+        required = {"kpa_per_nl_s": "resistance of the pipette in kPa for 1 nL/s"}
+        return [Found("pump", "sensapex", where, name, options, required=required)]
     if number < _STAGES.start or number in _MANIPULATOR_SERIALS:
-        return [Found("manipulator", "sensapex", where, f"Sensapex manipulator {number}", options)]
+        name = f"Sensapex manipulator {number}"
+        required = {"z_down": "true if the z on the touch screen falls when the pipette rises"}
+        return [Found("manipulator", "sensapex", where, name, options, required=required)]
     return []

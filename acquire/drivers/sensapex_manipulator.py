@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 from fgaf.acquire.device_tables import ManipulatorTable
 from fgaf.acquire.devices import DeviceError, EffectiveSettings, LimitsXYZ, Place3
 from fgaf.acquire.drivers.limits import require_within_xyz
-from fgaf.acquire.drivers.sensapex_session import NetworkSettings, Session
+from fgaf.acquire.drivers.sensapex_session import BLANK, NetworkSettings, Session
 from fgaf.base.bounds import Bound
 from fgaf.base.errors import SettingError
 
@@ -43,7 +43,7 @@ class ManipulatorSettings(NetworkSettings):
         Longest wait for an answer, in seconds.
     """
 
-    z_down: bool | None = None
+    z_down: Annotated[bool | None, BLANK] = None
     tilt_deg: Annotated[float, Bound(0, 90, "degrees")] = 2.0
     answer_s: Annotated[float, Bound(0.01, 60, "s")] = 1.2
 

@@ -8,13 +8,15 @@ from typing import Annotated, Any, Final
 
 from fgaf.acquire.device_tables import PumpTable
 from fgaf.acquire.devices import DeviceError
-from fgaf.acquire.drivers.sensapex_session import NetworkSettings, Session
+from fgaf.acquire.drivers.sensapex_session import BLANK, NetworkSettings, Session
 from fgaf.base.bounds import Bound
 from fgaf.base.errors import SettingError
 
 _HIGHEST_KPA: Final = 70.0
 _UNIT_KPA: Final = 1e-3
 _ATMOSPHERE, _REGULATOR = 0, 1
+
+Resistance = Annotated[float, Bound(1e-3, 1e6, "kPa s/nL")]
 
 
 class PumpSettings(NetworkSettings):
@@ -29,7 +31,7 @@ class PumpSettings(NetworkSettings):
     """
 
     channel: Annotated[int, Bound(1, 8)] = 1
-    kpa_per_nl_s: Annotated[float, Bound(1e-3, 1e6, "kPa s/nL")] | None = None
+    kpa_per_nl_s: Annotated[Resistance | None, BLANK] = None
 
 
 class SensapexPump:

@@ -16,6 +16,8 @@ from ctypes import byref, c_int
 from ipaddress import IPv4Address
 from typing import Annotated, Any, ClassVar, Final
 
+from pydantic import BeforeValidator
+
 from fgaf.acquire.devices import DeviceError
 from fgaf.acquire.tables import Table, vendor_module
 from fgaf.base.bounds import Bound
@@ -39,6 +41,8 @@ ADDRESS: Final = IPv4Address("169.254.255.255")
 """Every device of the network, as they are delivered."""
 Device = Annotated[int, Bound(1, 99_999_999)]
 """Number of a device as its touch screen shows it, or its serial number."""
+BLANK: Final = BeforeValidator(lambda value: None if value != value else value)
+"""Takes NaN, which `acq rig new` writes for what only a person knows, as not given."""
 
 
 class NetworkSettings(Table):

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import pytest
 from ump_peer import GOTO, HOST, PORT, STOP, UNDEFINED, UmpPeer, UmpPersonality
 
 from fgaf.acquire import load_rig, open_rig
+from fgaf.acquire.commissioning.rig_template import blanks, rig_template
 from fgaf.acquire.control.pipette import PipetteMover
 from fgaf.acquire.device_tables import ManipulatorTable, PumpTable
 from fgaf.acquire.devices import (
@@ -28,12 +30,13 @@ from fgaf.acquire.devices import (
     Pump,
     WallClock,
 )
+from fgaf.acquire.discovery import Found
 from fgaf.acquire.drivers import sensapex
 from fgaf.acquire.drivers.sensapex_manipulator import SensapexManipulator
 from fgaf.acquire.drivers.sensapex_pump import SensapexPump
 from fgaf.acquire.drivers.sensapex_session import Session, source_address
 from fgaf.acquire.interrupt import Interrupt
-from fgaf.acquire.rig import Opening
+from fgaf.acquire.rig import Opening, Rig
 from fgaf.base.errors import FgafError, SettingError
 
 package = pytest.importorskip("sensapex")
@@ -473,9 +476,19 @@ def test_a_missing_library_names_the_option(
         arm_on(start(), library="nowhere.so")
 
 
-def test_the_devices_of_a_network_are_listed(start: Start) -> None:
+def test_the_devices_of_a_network_are_listed_and_get_a_rig(start: Start) -> None:
     peer = start(manipulators=(4, 21), controllers=(30,))
     found = sensapex.find_at(IPv4Address(HOST), peer.group)
+    simulated = (Found("camera", "simulated", "", ""), Found("stage", "simulated", "", ""))
+    text = rig_template(*simulated, None, *found)
+    assert list(blanks(text)) == ["manipulator.options.z_down", "pump.options.kpa_per_nl_s"]
+    rig = Rig.model_validate(tomllib.loads(text))
+    assert rig.manipulator is not None
+    with pytest.raises(SettingError, match="z_down is missing: raise the pipette by hand"):
+        sensapex.open_manipulator(
+            ManipulatorTable(driver="sensapex", options=rig.manipulator.options | network(peer)),
+            opening(),
+        )
     assert [(each.kind, each.address, each.options) for each in found] == [
         ("manipulator", "sensapex:4", {"device": 4}),
         ("pump", "sensapex:30", {"device": 30}),
