@@ -1,0 +1,1 @@
+"""The benchmark of aspiration: simulated sperm are drawn into a micropipette, as in Table III."""
