@@ -7,7 +7,7 @@ turns, a few calls each, so that whatever else the machine does meets all:
 
 eager      the checkpoint as `fgaf-predict run` uses it, in PyTorch, one view
 fp32, ...  the exported file as `fgaf-predict model.xml` uses it
-bare       OpenVINO's own loop on the same graph: one request, its input set once, `infer()`
+bare       OpenVINO's own loop on the graph as it stands in the file: one request, `infer()`
 
 All use the same number of threads. Medians of the clock; behind them, in brackets, medians of the
 processor's time, which other programs on the machine change less. `benchmark_app`, OpenVINO's

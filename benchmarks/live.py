@@ -3,8 +3,9 @@
 A second of the simulated microscope, 1920 x 1200 with ten swimming cells among debris, is drawn at
 164 frames/s and then played from memory by a camera in real time: all frames, more than the loop
 can take, and every fourth, 41 frames/s. There each frame comes 24 ms of readout after its exposure,
-as from a camera of that size; the latency counts from the middle of the exposure. Frames are played
-forwards, then backwards, so that cells do not jump.
+as from a camera of that size; the latency counts from the middle of the exposure. The specimen's
+time swings like a pendulum, at its own rate in the middle: cells neither jump nor turn at once, and
+the same frames are played forwards and backwards.
 
 Beside the loop stand, in the same run: the loop with PyTorch's eager network in place of MODEL
 (where MODEL is an export and --checkpoint is given), the search for heads
@@ -52,7 +53,7 @@ Image = npt.NDArray[np.uint8]
 
 
 def drawn(cells: int, frames: int, keep: Path | None) -> list[Image]:
-    """Draw a loop of frames, forwards and backwards, the drive 1 µm above the middle."""
+    """Draw a loop of frames, there and back in time, the drive 1 µm above the middle."""
     if keep is not None and keep.exists():
         some = np.load(keep)
     else:
@@ -61,7 +62,9 @@ def drawn(cells: int, frames: int, keep: Path | None) -> list[Image]:
         ).simulation
         assert settings is not None
         scene = Scene(settings)
-        some = np.stack([scene.expose(k / RATE_HZ, EXPOSURE_S, 1.0)[0] for k in range(frames)])
+        swing = np.linspace(0, np.pi, frames)
+        times_s = (frames - 1) / RATE_HZ * (1 - np.cos(swing)) / np.pi
+        some = np.stack([scene.expose(time_s, EXPOSURE_S, 1.0)[0] for time_s in times_s])
         if keep is not None:
             np.save(keep, some)
     return [*some, *some[-2:0:-1]]
