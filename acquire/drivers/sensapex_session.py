@@ -245,7 +245,8 @@ def _require_free_port(address: IPv4Address, group: int) -> None:
     Devices answer to a fixed port, and the system gives each reply only to the program that opened
     it last. Windows gives every program its own port. Loopback addresses are those of emulations.
     """
-    if sys.platform == "win32" or address.is_loopback:
+    own_port = sys.platform == "win32"
+    if own_port or address.is_loopback:
         return
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trial:
         try:
