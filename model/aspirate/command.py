@@ -170,3 +170,10 @@ class Command:
     result: Result | None = None
     events: tuple[Event, ...] = ()
     ended: bool = False
+
+    @property
+    def goal_px(self) -> tuple[float, float] | None:
+        """The goal, y and x; None where the stage stands still."""
+        if self.goal_y_px is None or self.goal_x_px is None:
+            return None
+        return self.goal_y_px, self.goal_x_px

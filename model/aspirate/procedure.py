@@ -51,6 +51,8 @@ class Procedure:
         The current state.
     results
         The trials that have ended.
+    fault
+        What the procedure itself found wrong, for which it ended; else empty.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Procedure:
         self.setup, self.settings = setup, settings or AspirationSettings()
         self.state = State.CHOOSE
         self.results: list[Result] = []
+        self.fault = ""
         self._trials, self._mouth = trials, Mouth(self.settings, setup)
         self._state_ns = self._time_ns = 0
         self._frame_s = 0.0
@@ -88,6 +91,13 @@ class Procedure:
             State.RETREAT: (self._retreat, s.retreat_s),
         }
 
+    @property
+    def target_px(self) -> tuple[float, float] | None:
+        """Where the target was found last, y and x; None without a target."""
+        if self._target is None:
+            return None
+        return self._target.last.y_px, self._target.last.x_px
+
     def step(self, seen: Observation) -> Command:
         """Take a frame, and say what holds from now on.
 
@@ -102,7 +112,8 @@ class Procedure:
         if self.state is State.ENDED or (not self._begins and seen.time_ns <= self._time_ns):
             return self._command()
         if not seen.sound:
-            self._fail("the place of the tip, the pipette or the flow is not a number")
+            self.fault = "the place of the tip, the pipette or the flow is not a number"
+            self._fail(self.fault)
             return self._command()
         if self._begins:
             self._begins, self._frame_s, self._time_ns = False, 0.0, seen.time_ns
@@ -354,7 +365,8 @@ class Procedure:
         """End a state that has lasted too long."""
         why = f"{self.state} took longer than {limit_s:g} s"
         if self.state is State.RETREAT:
-            self._fail(f"the pipette was not raised, or the pump does not stand: {why}")
+            self.fault = f"the pipette was not raised, or the pump does not stand: {why}"
+            self._fail(self.fault)
             return
         outcome = Outcome.NO_CELL if self.state is State.CHOOSE else Outcome.LATE
         if self.state is State.ASPIRATE and self._target is not None:

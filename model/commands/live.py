@@ -6,51 +6,37 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from fgaf.acquire.commands.options import set_option
-from fgaf.base.bounds import Count, DistanceUm, DurationS, Port
+from fgaf.base.bounds import Count, DurationS
 from fgaf.base.console import Tool, command_line, count, echo, finish
 from fgaf.base.names import printable
 from fgaf.base.options import PATH, Number, head_option, json_option, overwrite_option
+from fgaf.model.commands.options import (
+    PortOrOff,
+    allow_host_option,
+    heads_option,
+    host_option,
+    page_option,
+    play_option,
+    stage_map_option,
+)
 
 if TYPE_CHECKING:
     from fgaf.model.live.message import LiveFrame
 
-_PAGE, _TCP = 8765, 8766
-_OFF = "off"
+_TCP = 8766
 _REDRAW_S = 0.2
-
-
-class _Port(Number):
-    """A port's number, or "off"."""
-
-    def __init__(self) -> None:
-        super().__init__(Port)
-        self.name = "PORT|off"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | None:
-        if value is None or value == _OFF:
-            return None
-        port: int = super().convert(value, param, ctx)
-        return port
 
 
 @click.command(cls=Tool)
 @click.argument("rig_name", metavar="RIG")
 @click.argument("model", type=PATH)
 @set_option
-@click.option(
-    "--heads",
-    type=PATH,
-    metavar="RUN",
-    help="Segment the head of each known cell with this network, a run of `fgaf-train --task "
-    "heads` or its export: its centre is the cell's place.",
-)
+@heads_option
 @click.option(
     "--track",
     metavar="centre|ID",
@@ -64,40 +50,18 @@ class _Port(Number):
     "(400,300@100px, 400,300@15um). The cell is that of --track, else the one nearest to the "
     "centre.",
 )
+@stage_map_option
+@play_option
+@page_option
 @click.option(
-    "--map",
-    "map_path",
-    type=PATH,
-    metavar="FILE",
-    help="How the x/y stage moves the image.  [default: RIG.stage-map.toml, beside the rig]",
-)
-@click.option(
-    "--play",
-    "play_um",
-    type=Number(DistanceUm),
-    default=0.0,
-    help="Backlash of the drive, µm, from `acq check`: --track compensates it.",
-)
-@click.option(
-    "--page", type=_Port(), default=str(_PAGE), show_default=True, help="Port of the page; 0: any."
-)
-@click.option(
-    "--tcp", type=_Port(), default=str(_TCP), show_default=True, help="Port for programs; 0: any."
-)
-@click.option(
-    "--host",
-    default="127.0.0.1",
+    "--tcp",
+    type=PortOrOff(),
+    default=str(_TCP),
     show_default=True,
-    help="Address both listen on. Everyone who reaches it can view; following a cell needs the "
-    "token in the page's address.",
+    help="Port for programs; 0: any.",
 )
-@click.option(
-    "--allow-host",
-    "names",
-    metavar="NAME",
-    multiple=True,
-    help="Another host name of this computer for the page; may be repeated.",
-)
+@host_option
+@allow_host_option
 @click.option("--record", type=PATH, metavar="FILE.h5", help="Write all results to a file.")
 @click.option("--seconds", type=Number(DurationS), help="End after this time.")
 @click.option("--frames", type=Number(Count), help="End after this number of frames.")

@@ -49,13 +49,20 @@ class Following:
         Where the cell is kept.
     pixel_um
         Side of a pixel.
+
+    Attributes
+    ----------
+    stage
+        The stage.
     """
 
     def __init__(
         self, stage: LiveStage, stage_map: StageMap, goal: GoalInFrame, pixel_um: float
     ) -> None:
         self.stage = stage
-        self._map, self._goal, self._pixel_um = stage_map, goal, pixel_um
+        self._map, self._pixel_um = stage_map, pixel_um
+        self._goal: GoalInFrame | None = goal
+        self._any_goal = goal
         self._last_um: Pair | None = None
         self._begun: tuple[int, Pixels, Pair] | None = None
 
@@ -72,6 +79,21 @@ class Following:
         x, y = self._map.shift_px((here[0] - before[0], here[1] - before[1]))
         return y, x
 
+    def keep_at(self, place: Pixels | None) -> None:
+        """Keep the cell elsewhere from the next frame on.
+
+        Parameters
+        ----------
+        place
+            Where, y and x in pixels, or the nearest place with a depth; None: the stage stands, and
+            stops now.
+        """
+        if place is None:
+            self._goal = None
+            self.stage.stay()
+        else:
+            self._goal = self._any_goal.at(place)
+
     def follow(self, track: Track | None, time_ns: int) -> Offset | None:
         """Send the stage after a cell, or stop it.
 
@@ -86,12 +108,13 @@ class Following:
         -------
         How far the cell is from its place; None when it is not followed.
         """
-        if track is None or time_ns - track.found_ns > _LOST_S * 1e9:
+        goal = self._goal
+        if goal is None or track is None or time_ns - track.found_ns > _LOST_S * 1e9:
             self.stage.stay()
             self._begun = None
             return None
         motion, here = track.motion, self.stage.at(time_ns)
-        y, x = self._goal.place(motion.y, motion.x)
+        y, x = goal.place(motion.y, motion.x)
         to_x, to_y = self._map.move_um((x - motion.x, y - motion.y))
         velocity = self._map.move_um((-motion.vx, -motion.vy))
         self.stage.follow(Course(time_ns, (here[0] + to_x, here[1] + to_y), velocity))
@@ -107,6 +130,8 @@ class Following:
         time_ns
             Middle of the exposure.
         """
+        if self._goal is None:
+            return False
         here, spot = self.stage.at(time_ns), (track.y, track.x)
         if self._begun is not None and self._begun[0] == track.number:
             _, first, begun_um = self._begun

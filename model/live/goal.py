@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fgaf.base.errors import SettingError
 
@@ -126,6 +126,16 @@ class GoalInFrame:
                 f"{point[0]:g} does not lie in frames of {rows} x {columns} px"
             )
         return placed
+
+    def at(self, point: Pixels) -> GoalInFrame:
+        """Make a goal at a point, or at the nearest one where a cell has a depth.
+
+        Parameters
+        ----------
+        point
+            y, x in pixels.
+        """
+        return replace(self, point=self._inside(point), distance_px=0.0)
 
     def place(self, y: float, x: float) -> Pixels:
         """Where a cell at y, x belongs.

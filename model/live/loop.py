@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ from fgaf.model.live.head_windows import HeadWindows, require_optics
 from fgaf.model.live.height import Height, error_of
 from fgaf.model.live.message import LiveCell, LiveFrame
 from fgaf.model.live.pace import Pace
-from fgaf.model.live.polled import Polled
+from fgaf.model.live.polled import Attached, Polled
 from fgaf.model.live.tracker import Track, Tracker, TrackSettings
 from fgaf.model.live.xy_stage import LiveStage
 
@@ -112,9 +112,16 @@ class Live:
     heads
         Segments the heads of known cells, whose place is then the centre of the segmented head;
         None for the place that the finder gives.
+    attached
+        Devices that work beside the loop: looked at while frames are awaited, at rest at its end,
+        the last one first, before drive and stage.
 
     Attributes
     ----------
+    focus
+        The drive.
+    pixel_um
+        Side of a pixel in the specimen.
     pace
         Frames, drops, latency so far.
     pursuit
@@ -145,7 +152,9 @@ class Live:
         finder: HeadNetwork | None = None,
         stage_map: StageMap | None = None,
         heads: HeadModel | None = None,
+        attached: Sequence[Attached] = (),
     ) -> None:
+        self._attached = attached
         self.settings = settings or LiveSettings()
         self.pace = Pace()
         self._devices, self._rig, self._model = devices, rig, model
@@ -172,16 +181,16 @@ class Live:
                 "the rig does not give its pixel size: add pixel_size_um to its [optics], or pass "
                 "--force to use the model's"
             )
-        self._pixel_um = pixel_um
+        self.pixel_um = pixel_um
         self._windows = None
         if heads is not None:
             require_optics(heads.card, optics, rig.name, force=force, warn=warnings.append)
             self._windows = HeadWindows(heads, shape, pixel_um, self.settings.head_um)
         self.differs = "; ".join(warnings)
         self._drive = Drive(devices.stage, devices.clock, rig.stage, self._interrupt)
-        self._focus = Focus(self._drive, self.settings.play_um)
+        self.focus = Focus(self._drive, self.settings.play_um)
         self.pursuit = (
-            Autofocus(self._focus, shape, self.settings.target) if self.settings.chooses else None
+            Autofocus(self.focus, shape, self.settings.target) if self.settings.chooses else None
         )
         self.following = (
             None
@@ -220,7 +229,7 @@ class Live:
         """
         self._warm_up()
         following = self.following
-        polled: list[Polled] = [self._focus]
+        polled: list[Polled] = [self.focus, *self._attached]
         with ExitStack() as stack:
             if following is not None:
                 following.stage.check_here()
@@ -243,6 +252,8 @@ class Live:
             )
             if following is not None:  # the last to begin is the first to end
                 stack.enter_context(following.stage.stopping())
+            for device in self._attached:
+                stack.enter_context(device.working())
             done = 0
             try:
                 while limit is None or done < limit:
@@ -255,7 +266,7 @@ class Live:
 
     def _result(self, arrival: Arrival, aside: Executor) -> LiveFrame:
         frame = arrival.frame
-        drive_um = self._focus.at(frame.time_host_ns)
+        drive_um = self.focus.at(frame.time_host_ns)
         found = aside.submit(self._tracker.search, frame.pixels, frame.time_host_ns)
         tracks = self._follow(frame.pixels, frame.time_host_ns, drive_um)
         readings = self._read(tracks, frame.pixels)
@@ -290,7 +301,7 @@ class Live:
             latency_p99_ms=p99,
             target=target,
             aim_um=aim_um,
-            at_limit=target is not None and self._focus.at_limit,
+            at_limit=target is not None and self.focus.at_limit,
             cells=tuple(
                 self._cell(track, readings.get(number), frame.time_host_ns)
                 for number, track in enumerate(tracks)
@@ -305,6 +316,7 @@ class Live:
             stage_at_limit=offset is not None
             and following is not None
             and following.stage.at_limit,
+            truth=frame.truth,
         )
 
     def _follower(self, goal: Goal, stage_map: StageMap | None) -> Following:
@@ -313,8 +325,8 @@ class Live:
             raise SettingError(
                 "how the x/y stage moves the image is unknown: run `acq calibrate-stage`"
             )
-        placed = GoalInFrame.of(goal, self._devices.camera.shape, self._side / 2, self._pixel_um)
-        return Following(stage, stage_map, placed, self._pixel_um)
+        placed = GoalInFrame.of(goal, self._devices.camera.shape, self._side / 2, self.pixel_um)
+        return Following(stage, stage_map, placed, self.pixel_um)
 
     def _follow(self, pixels: npt.NDArray[Any], time_ns: int, drive_um: float) -> list[Track]:
         """The cells in the next frame."""
@@ -385,8 +397,8 @@ class Live:
             seen=track.seen,
             y_px=track.y,
             x_px=track.x,
-            vy_um_s=track.motion.vy * self._pixel_um,
-            vx_um_s=track.motion.vx * self._pixel_um,
+            vy_um_s=track.motion.vy * self.pixel_um,
+            vx_um_s=track.motion.vx * self.pixel_um,
             score=track.score,
             age_s=(time_ns - track.born_ns) / 1e9,
             depth_um=depth_um,

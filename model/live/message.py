@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
+from fgaf.dataset.truth import FrameTruth
+
 VERSION: Final = 1
 
 
@@ -65,6 +67,41 @@ class LiveCell:
 
 
 @dataclass(frozen=True)
+class LivePipette:
+    """The micropipette in one frame.
+
+    Attributes
+    ----------
+    y_px, x_px
+        Its tip in the frame.
+    z_um
+        z of the drive at which the tip is in focus.
+    x_um, y_um, height_um
+        Position x, y, z of the manipulator.
+    flow_nl_s
+        Flow of the pump; above 0 draws in.
+    state
+        What is done, such as "approach".
+    trial, trials
+        Number of the trial, from 1, and of all.
+    last
+        How the last trial ended; empty before.
+    """
+
+    y_px: float
+    x_px: float
+    z_um: float
+    x_um: float
+    y_um: float
+    height_um: float
+    flow_nl_s: float
+    state: str
+    trial: int
+    trials: int
+    last: str = ""
+
+
+@dataclass(frozen=True)
 class LiveFrame:
     """One frame and its results.
 
@@ -104,6 +141,10 @@ class LiveFrame:
         Distance of the target from there, in µm of the specimen.
     stage_at_limit
         Whether the target can be kept there only outside the stage's limits.
+    truth
+        Truth of a simulated camera; not part of the JSON.
+    pipette
+        The micropipette; None, and no part of the JSON, where none works.
     """
 
     frame_id: int
@@ -127,14 +168,18 @@ class LiveFrame:
     goal_x_px: float | None = None
     off_um: float | None = None
     stage_at_limit: bool = False
+    truth: FrameTruth | None = None
+    pipette: LivePipette | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """All but the pixels as JSON values, numbers rounded to their precision."""
         plain = {
             f.name: _rounded(getattr(self, f.name))
             for f in fields(self)
-            if f.name not in ("cells", "pixels")
+            if f.name not in ("cells", "pixels", "truth", "pipette")
         }
+        if self.pipette is not None:
+            plain["pipette"] = {k: _rounded(v) for k, v in asdict(self.pipette).items()}
         cells = [{k: _rounded(v) for k, v in asdict(cell).items()} for cell in self.cells]
         return {"format": "fgaf-live", "version": VERSION, **plain, "cells": cells}
 

@@ -191,7 +191,7 @@ class LiveOutputs:
                     ended = "the limit of --seconds was reached"
                     break
             if interrupt.requested is not None:
-                ended = _stopped(interrupt.requested)
+                ended = stopped_by(interrupt.requested)
             results.close()
             if page is not None:
                 page.end(ended)
@@ -211,5 +211,6 @@ class LiveOutputs:
         )
 
 
-def _stopped(number: signal.Signals) -> str:
+def stopped_by(number: signal.Signals) -> str:
+    """Say which signal ended a run."""
     return f"stopped by {'Ctrl-C' if number is signal.SIGINT else number.name}"

@@ -112,6 +112,18 @@ function draw() {
     ink.globalAlpha = 1;
   }
   if (frame.goal_x_px !== null) cross(frame.goal_x_px / step, frame.goal_y_px / step, fine);
+  if (frame.pipette) tip(frame.pipette, step, fine);
+}
+
+// The tip of the micropipette: a diamond, filled while the pump works.
+function tip({ x_px, y_px, flow_nl_s }, step, fine) {
+  const x = x_px / step, y = y_px / step, arm = 7 * fine, path = new Path2D();
+  path.moveTo(x - arm, y); path.lineTo(x, y - arm); path.lineTo(x + arm, y); path.lineTo(x, y + arm); path.closePath();
+  for (const [width, style] of [[4, "rgba(0,0,0,.5)"], [2, "#ffe066"]]) {
+    ink.lineWidth = width * fine; ink.strokeStyle = style;
+    ink.stroke(path);
+  }
+  if (flow_nl_s) { ink.fillStyle = "#ffe066"; ink.fill(path); }
 }
 
 // Where the x/y stage keeps the cell.
@@ -246,6 +258,16 @@ function panel() {
   at("limit").hidden = !frame.at_limit;
   at("stage").hidden = !frame.stage_at_limit;
   say("place", place(frame));
+  say("pipette", pipette(frame));
+}
+
+// What the micropipette does.
+function pipette({ pipette, cells, target }) {
+  if (ended || !pipette) return "";
+  const { trial, trials, state, flow_nl_s, z_um, last } = pipette, cell = cells.find(each => each.id === target);
+  const over = cell && known(cell) ? `, cell ${target} at ${number(cell.z_um - z_um, 2, true)} µm from it` : "";
+  const flow = flow_nl_s ? `the pump ${flow_nl_s > 0 ? "draws" : "expels"} ${number(Math.abs(flow_nl_s), 2)} nL/s` : "the pump stands";
+  return `Trial ${trial} of ${trials}: ${state}. Tip (diamond) in focus at ${number(z_um, 2, true)} µm${over}; ${flow}.${last ? ` Last trial: ${last}.` : ""}`;
 }
 
 // What the x/y stage does.
@@ -259,6 +281,7 @@ function place(frame) {
 // What the drive does; it may have changed since the newest frame.
 function drive() {
   if (ended || !about?.chooses) return "";
+  if (about.stop) return moves() ? "" : "To stop, open the printed address with its token, or press Ctrl-C in the terminal.";
   if (!moves()) return "To follow cells, open the printed address with its token.";
   const { follows } = about, target = shown?.frame.target ?? null;
   if (follows === null) return "The drive stands still.";
@@ -290,22 +313,25 @@ async function post(path, body, refused) {
 }
 
 const follow = id => post("/track", { id }, "The cell is not followed");
-const stop = () => post("/stop", {}, "The drive still follows");
+const stop = () => post("/stop", {}, about?.stop ? "Nothing was stopped" : "The drive still follows");
 const moves = () => about?.chooses && (!about.needs_token || sessionStorage.getItem("token") !== null);
 
+const follows = () => moves() && !about.stop;
+
 canvas.addEventListener("click", event => { const id = nearest(event); if (id !== null) choose(id); });
-canvas.addEventListener("dblclick", event => { const id = nearest(event); if (id !== null && moves()) follow(id); });
+canvas.addEventListener("dblclick", event => { const id = nearest(event); if (id !== null && follows()) follow(id); });
 at("previous").addEventListener("click", () => step(-1));
 at("next").addEventListener("click", () => step(1));
 at("follow").addEventListener("click", () => follow(chosen()));
 at("centre").addEventListener("click", () => follow(null));
 at("stop").addEventListener("click", stop);
+at("end").addEventListener("click", stop);
 
 document.addEventListener("keydown", event => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.repeat && event.key === "Enter") return;
   if (event.key === "ArrowLeft") step(-1);
   else if (event.key === "ArrowRight") step(1);
-  else if (event.key === "Enter" && moves() && chosen() !== null && !event.target.closest("button, summary")) follow(chosen());
+  else if (event.key === "Enter" && follows() && chosen() !== null && !event.target.closest("button, summary")) follow(chosen());
   else if (event.key === "Escape" && moves()) stop();
   else return;
   event.preventDefault();
@@ -344,7 +370,9 @@ function state() {
   say("awaits", ended ? "" : awaits());
   say("follows", drive());
   at("stop").disabled = about?.follows === null;
-  at("moves").hidden = ended || !shown || !moves();
+  at("moves").hidden = ended || !shown || !follows();
+  at("halt").hidden = ended || !about?.stop || !moves();
+  say("end", about?.stop ?? "");
   document.title = `${ended ? "ended: " : ""}${about?.title ?? "fgaf live"}`;
 }
 

@@ -65,6 +65,8 @@ class About:
         The command line that starts the run again; empty where there is none.
     record
         Name of the recording; empty where there is none.
+    stop
+        Words of the only button, which stops the work; empty where cells can be chosen.
     """
 
     title: str
@@ -72,6 +74,7 @@ class About:
     half_range_um: float
     command: str = ""
     record: str = ""
+    stop: str = ""
 
 
 class Page:
@@ -140,6 +143,11 @@ class Page:
         )
 
     @property
+    def only_stops(self) -> bool:
+        """Whether cells cannot be chosen."""
+        return bool(self._about.stop)
+
+    @property
     def address(self) -> str:
         """The page's address, with the token where one is needed."""
         query = f"?token={self.token}" if self.token else ""
@@ -184,8 +192,9 @@ class Page:
         The result of `LiveFrame.to_dict` under "frame", with "jpeg" in base64, "step" (frame pixels
         per pixel of the picture), and "shape" of the frame; "frame" is None when no new one came.
         Beside it what is always known: "title", "half_range_um", "command", "record", "chooses"
-        (whether the drive follows cells), "needs_token", "follows" (`Follower.wanted`), "rate_hz"
-        (frames per second now), and "ended", None or why the run has ended.
+        (whether the drive follows cells), "stop" (words of the only button), "needs_token",
+        "follows" (`Follower.wanted`), "rate_hz" (frames per second now), and "ended", None or why
+        the run has ended.
         """
 
         def fresh() -> bool:
@@ -235,6 +244,7 @@ class Page:
             "command": about.command,
             "record": about.record,
             "chooses": follower is not None,
+            "stop": about.stop,
             "needs_token": bool(self.token),
             "follows": follower.wanted if follower is not None else None,
             "rate_hz": round(self._rate.hz, 2),
@@ -282,6 +292,8 @@ class _Handler(Handler):
             self.refuse(
                 HTTPStatus.CONFLICT, "start fgaf-live with --track or --follow to follow cells"
             )
+        elif path == "/track" and self.owner.only_stops:
+            self.refuse(HTTPStatus.CONFLICT, "cells are chosen by the program")
         else:
             if path == "/stop":
                 follower.release()

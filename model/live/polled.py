@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 
 from fgaf.acquire.devices import Clock
 from fgaf.base.errors import FgafError
@@ -67,3 +68,11 @@ class Polled(ABC):
                 self._clock.sleep(self._rest_s)
         except FgafError as error:
             self._error = error
+
+
+class Attached(Polled):
+    """A device that works beside the loop, such as a pump."""
+
+    @abstractmethod
+    def working(self) -> AbstractContextManager[None]:
+        """Make the block in which it works; after it, also after an error, it is at rest."""

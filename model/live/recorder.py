@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import fields, replace
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final
 
 import h5py
 import numpy as np
 
-from fgaf.base.errors import ExistsError, FgafError
-from fgaf.base.files import cannot_write, publish, remove_empty, require_new, sync
-from fgaf.base.lock import is_written
-from fgaf.dataset.storage.deferred_error_file import DeferredErrorFile
-from fgaf.dataset.storage.header import software, utc_now
+from fgaf.model.live.growing_file import GrowingFile, add_rows, create_columns
 from fgaf.model.live.message import LiveCell, LiveFrame
-
-FORMAT: Final = "fgaf-live"
-FORMAT_VERSION: Final = 1
-PART: Final = ".part"
 
 FRAME_COLUMNS: Final = {
     "frame_id": "<i8",
@@ -58,158 +47,27 @@ CELL_COLUMNS: Final = {
     "vz_um_s": "<f4",
     "segmented": "?",
 }
-_EVERY_S: Final = 0.5
-_CHUNK: Final = 1024
-_END_S: Final = 30.0
 _NO_PIXELS: Final = np.zeros((0, 0), np.uint8)
 
 
-class Recorder:
-    """Writes frames and cells in its own thread, twice a second, with a flush each time.
+class Recorder(GrowingFile[LiveFrame]):
+    """Writes frames and cells; see `GrowingFile`."""
 
-    The file is ``NAME.part`` until the block ends without error: a killed run leaves it, and every
-    HDF5 program can read it. A run without a frame leaves nothing.
+    FORMAT: ClassVar[str] = "fgaf-live"
 
-    Parameters
-    ----------
-    path
-        The file. Its folder is made when missing.
-    about
-        Attributes of the file, such as the rig and the model.
-    overwrite
-        Replace a file that is there.
+    def put(self, item: LiveFrame) -> None:
+        """Queue one frame, without its pixels; see `GrowingFile.put`."""
+        super().put(replace(item, pixels=_NO_PIXELS, truth=None))
 
-    Raises
-    ------
-    FgafError
-        It exists, or cannot be written.
-    """
+    def _create(self, file: h5py.File) -> None:
+        create_columns(file, "frames", FRAME_COLUMNS)
+        create_columns(file, "cells", CELL_COLUMNS)
 
-    def __init__(self, path: Path, about: dict[str, Any], overwrite: bool = False) -> None:
-        require_new(path, overwrite)
-        self.path = path
-        self.part = path.with_name(path.name + PART)
-        if is_written(self.part):
-            raise ExistsError(
-                f"{self.part} is being written by another program; choose another name"
-            )
-        if self.part.exists() and not overwrite:
-            raise FgafError(f"{self.part} is left from a killed run; move it, or pass --overwrite")
-        self.frames = 0
-        self._waiting: list[LiveFrame] = []
-        self._lock = threading.Lock()
-        self._wake = threading.Event()
-        self._ended = False
-        self._error: Exception | None = None
-        self._disk, self._made = DeferredErrorFile.begin(self.part, overwrite)
-        self._file = h5py.File(self._disk, "w")
-        try:
-            self._file.attrs.update(
-                {"format": FORMAT, "format_version": FORMAT_VERSION, "created_utc": utc_now()}
-                | {"software": software(), "complete": False}
-                | about
-            )
-            for group, columns in (("frames", FRAME_COLUMNS), ("cells", CELL_COLUMNS)):
-                for name, kind in columns.items():
-                    self._file.create_dataset(
-                        f"{group}/{name}", (0,), kind, maxshape=(None,), chunks=(_CHUNK,)
-                    )
-            self._file.flush()
-            self._disk.check()
-        except OSError as error:
-            self._close()
-            self._discard()
-            raise cannot_write(self.part, error) from error
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ended = True
-        self._wake.set()
-        self._thread.join(_END_S)
-        try:
-            self._publish(whole=error is None)
-        except FgafError:
-            if error is None:  # the error that ended the run is more important
-                raise
-
-    def put(self, frame: LiveFrame) -> None:
-        """Queue one frame; returns at once.
-
-        Raises
-        ------
-        FgafError
-            An earlier one could not be written.
-        """
-        self._check()
-        with self._lock:
-            self._waiting.append(replace(frame, pixels=_NO_PIXELS))
-
-    def _publish(self, whole: bool) -> None:
-        if self._thread.is_alive():
-            raise FgafError(
-                f"the disk of {self.part} has written nothing for {_END_S:g} s; write to a faster "
-                "disk"
-            )
-        try:
-            if self._error is None:
-                self._file.attrs["complete"] = whole
-        finally:
-            self._close()
-        if self.frames == 0:
-            self._discard()
-        self._check()
-        if self.frames == 0:
-            return
-        try:
-            self._disk.check()
-            sync(self.part)
-            publish(self.part, self.path)
-        except OSError as failure:
-            raise cannot_write(self.path, failure) from failure
-
-    def _close(self) -> None:
-        self._file.close()
-        self._disk.close()
-
-    def _discard(self) -> None:
-        self.part.unlink()
-        remove_empty(self._made)
-
-    def _check(self) -> None:
-        if self._error is not None:
-            error = self._error
-            cause = error if isinstance(error, OSError) else OSError(str(error))
-            raise cannot_write(self.part, cause) from error
-
-    def _run(self) -> None:
-        while True:
-            self._wake.wait(_EVERY_S)
-            ended = self._ended
-            with self._lock:
-                frames, self._waiting = self._waiting, []
-            try:
-                if frames and self._error is None:
-                    self._write(frames)
-            except Exception as error:
-                self._error = error
-            if ended:
-                return
-
-    def _write(self, frames: list[LiveFrame]) -> None:
-        first = self.frames
+    def _add(self, file: h5py.File, items: list[LiveFrame]) -> None:
         rows: dict[str, list[Any]] = {name: [] for name in FRAME_COLUMNS}
         cells: dict[str, list[Any]] = {name: [] for name in CELL_COLUMNS}
         names = [f.name for f in fields(LiveCell)]
-        for number, frame in enumerate(frames, first):
+        for number, frame in enumerate(items, self.written):
             for name in FRAME_COLUMNS:
                 rows[name].append(
                     len(frame.cells) if name == "n_cells" else _plain(name, getattr(frame, name))
@@ -218,15 +76,8 @@ class Recorder:
                 cells["frame"].append(number)
                 for name in names:
                     cells[name].append(_plain(name, getattr(cell, name)))
-        for group, columns in (("frames", rows), ("cells", cells)):
-            for name, values in columns.items():
-                column = self._file[f"{group}/{name}"]
-                begin = len(column)
-                column.resize(begin + len(values), axis=0)
-                column[begin:] = np.array(values, column.dtype)
-        self._file.flush()
-        self._disk.check()
-        self.frames += len(frames)
+        add_rows(file, "frames", rows)
+        add_rows(file, "cells", cells)
 
 
 def _plain(name: str, value: Any) -> Any:

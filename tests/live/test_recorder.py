@@ -18,7 +18,8 @@ import pytest
 
 from fgaf import ExistsError, FgafError
 from fgaf.model.live import LiveFrame
-from fgaf.model.live.recorder import PART, Recorder
+from fgaf.model.live.growing_file import PART
+from fgaf.model.live.recorder import Recorder
 
 ENDLESS = """
 import sys, time
