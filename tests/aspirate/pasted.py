@@ -20,7 +20,7 @@ SHAPE = (256, 320)
 INTERVAL_S = 0.04
 _HALF = 40
 _BORE_UM_S = 10.0
-_OFF_UM = 2.0
+_OFF_UM = -1.2
 
 
 def small_rig(*settings: str) -> Rig:

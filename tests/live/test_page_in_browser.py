@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from fgaf.model.live import LiveFrame
+from fgaf.model.live.message import LivePipette
 from fgaf.model.live.page import About, Page
 from tests.browser import PATIENCE_S, Browser
 from tests.live.pursuit import Pursuit
@@ -256,3 +257,31 @@ def test_the_token_is_kept_and_no_foreign_script_runs(
         "'beforeend', '<img src=x onerror=\"window.foreign = 2\">')"
     )
     assert browser.run("return typeof window.foreign") == "undefined"
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_a_page_of_trials_shows_the_pipette_and_only_stops(
+    width: int, browser: Browser, about: About, pursuit: Pursuit, result: Made
+) -> None:
+    browser.screen(width)
+    pipette = LivePipette(64.0, 110.0, -0.25, 1.0, 2.0, 20.0, 1.2, "watch", 2, 5, "missed aside")
+    with Page(0, replace(about, stop="Stop the trials"), pursuit) as page:
+        browser.visit(page.address)
+        seen(browser, page, result(1, target=1, pipette=pipette))
+        shows(browser, "pipette", "Trial 2 of 5: watch. Tip (diamond) in focus at −0.25 µm")
+        said = text(browser, "pipette")
+        assert "cell 1 at −0.15 µm from it; the pump draws 1.20 nL/s." in said
+        assert "Last trial: missed aside." in said
+        hidden = "return document.getElementById('moves').hidden"
+        assert browser.run(hidden)
+        assert browser.accessibility_faults() == []
+        assert browser.wide() == []
+        assert browser.small_targets(44 if width == 390 else 24) == []
+        browser.press("Enter")
+        browser.click("#end")
+        asked(pursuit, ["release"])
+        seen(browser, page, result(2, pipette=replace(pipette, flow_nl_s=0.0, last="")))
+        shows(browser, "pipette", "the pump stands.")
+        page.end("stopped by Ctrl-C")
+        shows(browser, "why", "stopped by Ctrl-C")
+        assert text(browser, "pipette") == ""
