@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from fgaf.acquire.discovery import GROUPS
+
 HERE = Path(__file__).parents[1]
 PROJECT = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 FORMS = sorted((HERE / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
@@ -48,6 +50,6 @@ def test_the_device_form_lists_every_real_driver() -> None:
         for field in read(HERE / ".github" / "ISSUE_TEMPLATE" / "device.yml")["body"]
         if field["id"] == "driver"
     )
-    points = [*entry_points(group="fgaf.cameras"), *entry_points(group="fgaf.stages")]
+    points = [point for group in GROUPS.values() for point in entry_points(group=group)]
     ours = {point.name for point in points if point.value.startswith("fgaf.")}
-    assert ours - {"simulated", "replay"} == set(driver["attributes"]["options"][:-2])
+    assert ours - {"manual", "simulated", "replay"} == set(driver["attributes"]["options"][:-2])

@@ -423,7 +423,10 @@ def open_pump(table: PumpTable, opening: Opening) -> NewEraPump:  # noqa: ARG001
 
 
 def find_on(port: str) -> list[Found]:
-    """Search for a pump of address 0 in the basic mode on a serial port: `VER` only reads."""
+    """Search for a pump of address 0 in the basic mode on a serial port.
+
+    `VER` only reads, but the answer acknowledges an alarm.
+    """
     for baud in _USUAL_BAUD:
         link = SerialLink(port, device="probe", baud=baud, stop_bits=1, timeout_s=0.3)
         line = NewEraLine(link, 0)

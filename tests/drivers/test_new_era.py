@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,8 +20,10 @@ from proscan_peer import MANUAL
 
 from fgaf.acquire import load_rig, open_rig
 from fgaf.acquire.commands.main import main
+from fgaf.acquire.commissioning.pipette_checkup import check_pump
+from fgaf.acquire.commissioning.report import Report
 from fgaf.acquire.device_tables import CameraTable, PumpTable, StageTable
-from fgaf.acquire.devices import DeviceError, Pump, WallClock
+from fgaf.acquire.devices import DeviceError, Devices, Pump, WallClock
 from fgaf.acquire.drivers.new_era import NewEraPump, find_on, open_pump
 from fgaf.acquire.rig import Opening, Rig
 from fgaf.base.errors import SettingError
@@ -318,30 +322,60 @@ def test_a_pump_that_is_stopped_at_its_keys_reports_no_flow(
     assert peer.flow_nl_s == pytest.approx(1.2)
 
 
-def test_a_pump_whose_program_lives_goes_on(start_peer: StartPeer, opened: OpenPump) -> None:
-    peer = start_peer(PUMP)
-    pump = opened(peer, safe_timeout_s=1)
-    pump.start(1.2)
-    peer.commands.clear()
-    deadline_s = time.monotonic() + 10
-    while peer.commands.count("") < 6:
-        assert time.monotonic() < deadline_s
-    assert peer.flow_nl_s == pytest.approx(1.2)
-    assert pump.flow_nl_s() == pytest.approx(1.2)
+PROGRAM = """
+import sys, time
+from fgaf.acquire.device_tables import CameraTable, PumpTable, StageTable
+from fgaf.acquire.devices import WallClock
+from fgaf.acquire.drivers.new_era import open_pump
+from fgaf.acquire.rig import Opening, Rig
+
+options = {"port": sys.argv[1], "syringe_mm": 0.485, "safe_timeout_s": 1}
+table = PumpTable(driver="new-era", options=options)
+rig = Rig(camera=CameraTable(driver="x"), stage=StageTable(driver="x"), pump=table)
+open_pump(table, Opening(rig, WallClock())).start(1.2)
+print("runs", flush=True)
+time.sleep(60)
+"""
 
 
-def test_a_pump_whose_program_died_stops_by_itself(start_peer: StartPeer, opened: OpenPump) -> None:
+def test_a_pump_whose_program_is_killed_stops_by_itself(
+    start_peer: StartPeer, opened: OpenPump
+) -> None:
     peer = start_peer(PUMP)
-    pump = opened(peer, safe_timeout_s=1)
-    pump.start(1.2)
-    pump._line.link._serial.close()  # as the system does with a killed program
-    died_s = time.monotonic()
+    words = [sys.executable, "-c", PROGRAM, peer.url]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "runs\n"
+        peer.commands.clear()
+        deadline_s = time.monotonic() + 10
+        while len(peer.commands) < 6:  # longer than the time-out, as the program lives
+            assert time.monotonic() < deadline_s
+        assert peer.flow_nl_s == pytest.approx(1.2)
+        program.kill()
+    killed_s = time.monotonic()
     while peer.flow_nl_s:
-        assert time.monotonic() < died_s + 10
-    assert time.monotonic() - died_s > 0.5
+        assert time.monotonic() < killed_s + 10
     assert peer.alarm == "T"
     (note,) = opened(peer).effective.notes
     assert "time-out of its safe mode" in note
+
+
+@MODES
+def test_a_check_of_the_rig_reads_it_and_starts_and_stops_it_with_consent(
+    safe_timeout_s: int, start_peer: StartPeer, opened: OpenPump
+) -> None:
+    peer = start_peer(PUMP)
+    pump = opened(peer, safe_timeout_s=safe_timeout_s)
+    nothing: Any = None
+    devices = Devices(nothing, nothing, WallClock(), pump=pump)
+    rig = rig_with(PumpTable(driver="new-era"))
+    for go in (False, True):
+        peer.commands.clear()
+        report = Report()
+        check_pump(devices, rig, go, report)
+        assert report.level == "ok"
+        assert ("RUN" in peer.commands) == go
+    assert peer.flow_nl_s == 0
 
 
 GARBAGE = (b"\xff\xfe\xfd" * 30, b"\x02\xff\xfe\x03", b"\x02hello\x03", b"\x0200W1.2", b"")
