@@ -68,7 +68,8 @@ def _labels(archive: Archive) -> Iterator[Finding]:
             f"a half range of {half:g} µm is not a multiple of the step of {step:g} µm",
             "compile the archive again",
         )
-    beyond = np.abs(depth) > half + (0.5 + _SCATTER_STEPS) * step
+    # The plane in focus and the outermost one may both be off.
+    beyond = np.abs(depth) > half + (0.5 + 2 * _SCATTER_STEPS) * step
     if beyond.any():
         yield Finding(
             "depth-beyond-range",
