@@ -18,7 +18,7 @@ from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.acquire.simulation.swimming import Pose, Swimming
 from fgaf.curate.focus.curves import Curves, measure
 from fgaf.curate.focus.phase import fit, optics_of
-from fgaf.curate.focus.suggest import THICK, suggest_all
+from fgaf.curate.focus.suggest import CONFIDENT, THICK, shear_of, shift_of, suggest_all
 from fgaf.curate.focus.transfer import ABERRATIONS, CONDENSERS, transfer_of
 
 Z_UM = np.arange(-8, 9) * 0.5
@@ -137,6 +137,37 @@ def test_the_focus_of_a_tilted_cell_is_that_of_its_head(contrast: str) -> None:
     ]
     down, up = (np.array([s.focus_um for s in found]) for found in both)
     assert abs(np.mean(up - down)) <= 0.2
+
+
+@pytest.mark.parametrize("focus_um", [-0.7, 0.3])
+@pytest.mark.parametrize("thickness_um", [3.0, 5.0, 8.0])
+def test_a_cell_thicker_than_the_depth_of_focus_is_left_to_a_person(
+    thickness_um: float, focus_um: float
+) -> None:
+    """It acts as a lens: the contrast of all its detail rises alike on both sides of the focus."""
+    power = 1.01 - np.exp(-4 * ((Z_UM - focus_um) / thickness_um) ** 2)
+    thick = predicted(focus_um, 0.0, 2, len(ABERRATIONS) // 2)
+    thick = replace(thick, power=np.broadcast_to(power[:, None, None], thick.power.shape))
+    thin = [predicted(focus, 0.0, 2, len(ABERRATIONS) // 2) for focus in (-0.5, 0.4, 1.0)]
+    *others, among_thin = suggest_all([*thin, thick])
+    assert not any(suggestion.problem for suggestion in others)
+    assert among_thin.problem == THICK
+    assert abs(among_thin.focus_um - focus_um) <= 0.25
+    (alone,) = suggest_all([thick])
+    assert max(among_thin.confidence, alone.confidence) < CONFIDENT
+
+
+def test_in_relief_the_cells_of_a_stack_tell_the_aberration() -> None:
+    """Fine detail has another focus than coarse; without regard to it, these would be 0.3 apart."""
+    means = []
+    for waves in (-0.06, 0.06):
+        settings = SimulationSettings(quick=True, contrast="relief", spherical_waves=waves)
+        foci = (-0.7, 0.2, 1.1)
+        cells = [curves_of(settings, number, focus) for number, focus in enumerate(foci)]
+        found = suggest_all(cells)
+        assert np.sign(shift_of(cells, shear_of(cells))) == -np.sign(waves)
+        means.append(np.mean([one.focus_um - f for one, f in zip(found, foci, strict=True)]))
+    assert abs(means[1] - means[0]) <= 0.2
 
 
 def test_a_head_that_rolls_from_plane_to_plane_is_not_taken_for_a_thick_cell() -> None:
