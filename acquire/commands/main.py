@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from fgaf.acquire.commands.live import live
+from fgaf.acquire.commands.pipette import calibrate_pipette
 from fgaf.acquire.commands.recording import stack, sweep
 from fgaf.acquire.commands.setup import check, devices, rig
 from fgaf.acquire.commands.xy import calibrate_stage, mosaic
@@ -119,5 +120,15 @@ def simulate_cells(
     )
 
 
-for _command in (stack, sweep, live, devices, rig, check, calibrate_stage, mosaic):
+for _command in (
+    stack,
+    sweep,
+    live,
+    devices,
+    rig,
+    check,
+    calibrate_stage,
+    mosaic,
+    calibrate_pipette,
+):
     main.add_command(_command)

@@ -1,0 +1,150 @@
+"""The calibration of the micropipette: tip and focus found, map recovered, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from fgaf import FgafError
+from fgaf.acquire import DeviceError, Interrupt, load_rig, open_rig
+from fgaf.acquire.commands.main import main
+from fgaf.acquire.commissioning.pipette_calibration import (
+    calibrate_pipette,
+    doubt_of,
+    fit_map,
+    pattern_of,
+)
+from fgaf.acquire.commissioning.tip_finder import find_tip
+from fgaf.acquire.control.pipette import PipetteMover
+from fgaf.acquire.control.pipette_map import PipetteMap, simulated_pipette_map
+from fgaf.acquire.drivers.simulated_manipulator import SimulatedManipulator
+
+FIELD = (
+    "simulation.shape=[300, 500]",
+    "simulation.cells=4",
+    "simulation.debris=5",
+    "simulation.round_cells=0",
+    "simulation.quick=true",
+    "manipulator.options.start_um=[0, 0, 3]",
+)
+TURNED = "manipulator.options.matrix=[[0.98, -0.2, 0], [0.2, 0.98, 0.05], [0, -0.05, 1]]"
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_tip_is_found_beside_cells(seed: int) -> None:
+    rig = load_rig("sim-aspiration", (*FIELD, f"simulation.seed={seed}"))
+    with open_rig(rig) as devices:
+        devices.camera.start()
+        for focus_um in (2.25, 1.5, 3.5):
+            devices.stage.move_to(focus_um)
+            devices.clock.sleep(1.0)
+            frame = devices.camera.trigger(5.0)
+            assert frame.truth is not None
+            (true,) = (each for each in frame.truth.cells if each.kind == "pipette")
+            tip = find_tip(frame.pixels)
+            assert tip is not None
+            assert (tip.x_px, tip.y_px) == pytest.approx((true.x_px, true.y_px), abs=1.0)
+            assert abs(np.angle(np.exp(1j * (tip.yaw - true.yaw_rad)))) < 0.01
+
+
+def test_no_tip_is_found_among_cells_alone() -> None:
+    with open_rig(load_rig("sim", FIELD[:-1])) as devices:
+        devices.camera.start()
+        assert find_tip(devices.camera.trigger(5.0).pixels) is None
+
+
+def calibrate(*overrides: str) -> tuple[PipetteMap, PipetteMap | None]:
+    rig = load_rig("sim-aspiration", (*FIELD, *overrides))
+    with open_rig(rig) as devices:
+        mover = PipetteMover(devices, rig.manipulator, Interrupt())
+        places = pattern_of(mover, 8.0)
+        arm, told = devices.manipulator, [place[2] for place in places]
+        assert min(told) == pytest.approx(3.0, abs=0.1)
+        try:
+            found = calibrate_pipette(devices, rig, mover, places, 5.0, Interrupt())
+        finally:
+            assert isinstance(arm, SimulatedManipulator)
+            assert arm.position_xyz_um()[2] > 50
+            assert devices.stage.position_um() == pytest.approx(0, abs=0.1)
+    return found, simulated_pipette_map(rig)
+
+
+@pytest.mark.slow
+def test_the_hidden_matrix_is_recovered() -> None:
+    found, true = calibrate(TURNED)
+    assert true is not None
+    for name, error in (("x_px_per_um", 0.05), ("y_px_per_um", 0.05), ("drive_um_per_um", 0.02)):
+        np.testing.assert_allclose(getattr(found, name), getattr(true, name), atol=error)
+    assert found.pixel_of(found.place_um) == pytest.approx(true.pixel_of(found.place_um), abs=1.0)
+    assert found.focus_of(found.place_um) == pytest.approx(true.focus_of(found.place_um), abs=0.5)
+    assert found.drive_factor == pytest.approx(1 / 1.335, rel=0.03)
+    assert doubt_of(found, 1.0) == ""
+    assert "refraction in water gives 1.138" in doubt_of(found, 1.518 + 0.001)
+
+
+STILL = "manipulator.options.matrix=[[0, 0, 0], [0, 0, 0], [0, 0, 0]]"
+WIDE = "manipulator.options.matrix=[[1.5, 0, 0], [0, 1.5, 0], [0, 0, 1]]"
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        (STILL, r"the tip moved by at most .* px: the manipulator does not move"),
+        pytest.param(WIDE, r"µm per pixel, but the rig 0\.1465: correct", marks=pytest.mark.slow),
+        ("manipulator.options.tip_um=[0, 0, 60]", "no tip of a pipette is seen"),
+        ("manipulator.floor_um=5", "outside its limits 5 to 200"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(override: str, says: str) -> None:
+    rig = load_rig("sim-aspiration", (*FIELD, override))
+    with open_rig(rig) as devices:
+        mover = PipetteMover(devices, rig.manipulator, Interrupt())
+        with pytest.raises(FgafError, match=says) as caught:
+            calibrate_pipette(devices, rig, mover, pattern_of(mover, 8.0), 5.0, Interrupt())
+    assert "\n" not in str(caught.value)
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """Places of the tip that no map explains."""
+
+    matrix: Any
+    scatter: float
+    says: str
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Unfit(np.diag([6.8, 6.8, 0.75]), 8.0, "do not fit the moves"),
+        Unfit(np.diag([6.8, 6.8, 0.0]), 0.0, "its units are wrong"),
+        Unfit(np.diag([6.8, 6.8, 750.0]), 0.0, "its units are wrong"),
+        Unfit(np.diag([6.8, 0.0, 0.75]), 0.0, "its units are wrong"),
+    ],
+    ids=lambda case: case.says,
+)
+def test_places_without_a_map_are_refused(case: Unfit) -> None:
+    moves = 8.0 * np.array([(0, 0, 0), (1, 0, 0), (0, 1, 0), (-1, -1, 0), (0, 0, 1), (1, 1, 1)])
+    seen = moves @ case.matrix.T
+    seen[::2, 0] += case.scatter
+    with pytest.raises(DeviceError, match=case.says):
+        fit_map(moves, seen)
+
+
+def test_without_go_nothing_moves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sent: list[Any] = []
+    monkeypatch.setattr(SimulatedManipulator, "move_xyz_to", lambda *place: sent.append(place))
+    words = [word for each in FIELD for word in ("--set", each)]
+    done = CliRunner().invoke(main, ["calibrate-pipette", "sim-aspiration", *words, "--json"])
+    assert done.exit_code == 0, done.output
+    assert not sent
+    assert len(json.loads(done.stdout)["places"]) == 7
+    assert done.stderr.count("the pipette goes to") == 6
+    assert not list(tmp_path.iterdir())
