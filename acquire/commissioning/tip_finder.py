@@ -63,12 +63,12 @@ def find_tip(image: Array) -> Tip | None:
     dark = np.maximum(-detail, 0) / max(noise, 1e-6)
     edges = dark > max(_EDGE, float(np.quantile(dark, 1 - min(_MOST_EDGES / dark.size, 0.5))))
     angles = np.linspace(-np.pi / 2, np.pi / 2, _ANGLES, endpoint=False)
-    lines = hough_line(edges, theta=angles)  # type: ignore[no-untyped-call]
+    votes, normals, distances = hough_line(edges, theta=angles)  # type: ignore[no-untyped-call]
     found = None
-    for _, normal, distance in zip(
-        *hough_line_peaks(*lines, num_peaks=3, threshold=_LEAST_LENGTH_PX),  # type: ignore[no-untyped-call]
-        strict=True,
-    ):
+    _, peaks, places = hough_line_peaks(  # type: ignore[no-untyped-call]
+        votes, normals, distances, num_peaks=3, threshold=_LEAST_LENGTH_PX
+    )
+    for normal, distance in zip(peaks, places, strict=True):
         for turned in (normal + np.pi / 2, normal - np.pi / 2):
             tip = _end(picture, dark, float(turned), (float(normal), float(distance)))
             if tip is not None and (found is None or tip.strength > found.strength):
