@@ -105,6 +105,7 @@ CropPx = Annotated[int, Bound(8, 8192, "px")]
 SensorPx = Annotated[int, Bound(1, 65536, "px")]
 ShiftPx = Annotated[int, Bound(0, 1000, "px")]
 OffsetPx = Annotated[int, Bound(0, 65536, "px")]
+AngleDeg = Annotated[float, Bound(-360, 360, "degrees")]
 AngleRad = Annotated[float, Bound(-1e6, 1e6, "rad")]
 PlacePx = Annotated[float, Bound(-1e6, 1e6, "px")]
 

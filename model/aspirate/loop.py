@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 from fgaf.acquire.control.pipette import PipetteMover
 from fgaf.acquire.control.pipette_map import PipetteMap
@@ -15,7 +15,7 @@ from fgaf.acquire.control.stage_map import StageMap
 from fgaf.acquire.devices import DeviceError, Devices, Place3
 from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.rig import Rig
-from fgaf.base.bounds import Bound, Count, DistanceUm, HeadUm, IntervalS, require_bounded
+from fgaf.base.bounds import AngleDeg, Count, DistanceUm, HeadUm, IntervalS, require_bounded
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.curate.detection.scale import HEAD_UM
 from fgaf.dataset.truth import CellTruth
@@ -38,7 +38,6 @@ _log = logging.getLogger(__name__)
 DepthBy = Literal["network", "search", "truth"]
 """Where the height of a cell comes from."""
 
-BoreDeg = Annotated[float, Bound(-360, 360, "°")]
 
 _SAME_UM: Final = 2.0
 """A true cell that is so near to a found one is that one."""
@@ -71,7 +70,7 @@ class LoopSettings:
     trials: Count = 1
     depth_by: DepthBy = "network"
     go: bool = False
-    bore_deg: BoreDeg = 0.0
+    bore_deg: AngleDeg = 0.0
     search_um: DistanceUm = 8.0
     play_um: DistanceUm = 0.0
     head_um: HeadUm = HEAD_UM[0]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fgaf.acquire.commands.options import set_option
-from fgaf.base.bounds import Count
+from fgaf.base.bounds import AngleDeg, Count, WaitMs
 from fgaf.base.console import Tool, command_line, count, echo, finish
 from fgaf.base.options import PATH, Number, head_option, json_option, overwrite_option
 from fgaf.model.commands.options import (
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 @click.option(
     "--bore-angle",
     "bore_deg",
-    type=float,
+    type=Number(AngleDeg),
     default=0.0,
     show_default=True,
     help="Direction in the frame from the mouth into the pipette, degrees: 0 right, 90 down.",
@@ -87,6 +87,15 @@ if TYPE_CHECKING:
     type=PATH,
     metavar="FILE.h5",
     help="File of the trials: numbers of every frame, results, video.",
+)
+@click.option(
+    "--processing",
+    "processing_ms",
+    type=Number(WaitMs),
+    default=20.0,
+    show_default=True,
+    help="Simulated devices: how long the processing of a frame takes in simulated time, ms. Real "
+    "devices do not wait.",
 )
 @click.option("--frames", type=Number(Count), help="End after this number of frames.")
 @head_option
@@ -110,6 +119,7 @@ def aspirate(
     host: str,
     names: tuple[str, ...],
     out: Path | None,
+    processing_ms: float,
     frames: int | None,
     head_um: float,
     force: bool,
@@ -146,6 +156,7 @@ def aspirate(
         bore_deg=bore_deg,
         play_um=play_um,
         head_um=head_um,
+        processing_s=processing_ms / 1e3,
         procedure=_procedure(values),
     )
     rig = load_rig(rig_name, overrides)
