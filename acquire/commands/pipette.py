@@ -32,6 +32,11 @@ from fgaf.base.options import PATH, Number, json_option
     help="How far the drive looks for the tip on either side, µm.",
 )
 @click.option(
+    "--find-dish",
+    is_flag=True,
+    help="Then lower the pipette until its tip touches the dish, and raise it at once.",
+)
+@click.option(
     "--map",
     "map_path",
     type=PATH,
@@ -45,6 +50,7 @@ def calibrate_pipette(
     go: bool,
     step: float,
     half_range: float,
+    find_dish: bool,
     map_path: Path | None,
     as_json: bool,
 ) -> None:
@@ -53,7 +59,11 @@ def calibrate_pipette(
     First bring the tip into the image and near the focus, well over the dish. The pipette visits
     places beside and over its start, never under it, and is raised at the end, also after an error.
     Without --go nothing moves, and the places are printed.
+
+    --find-dish measures at which height the tip touches, where it can be spared: slowly, and never
+    under manipulator.floor_um, which must lie under the dish for this once. It proposes a floor.
     """
+    from fgaf.acquire.commissioning.dish_contact import FLOOR_MARGIN_UM, find_dish as touch
     from fgaf.acquire.commissioning.pipette_calibration import (
         calibrate_pipette as calibrate,
         doubt_of,
@@ -73,6 +83,12 @@ def calibrate_pipette(
         if not go:
             for place in places[1:]:
                 mover.go_to(place)
+            if find_dish:
+                echo(
+                    f"the pipette is lowered by 1 µm at a time until it touches, at most to "
+                    f"{mover.limits_um[2][0]:g} µm",
+                    err=as_json,
+                )
             finish(
                 "nothing was moved; give --go to move the pipette",
                 ["acq", "calibrate-pipette", rig_name, "--go"],
@@ -81,12 +97,22 @@ def calibrate_pipette(
             )
             return
         found = calibrate(devices, rig, mover, places, half_range, interrupt)
-    found.write(path)
+        found.write(path)
+        if find_dish:
+            dish_um = touch(devices, rig, mover, found, interrupt)
+            found = found.model_copy(update={"dish_um": dish_um})
+            found.write(path)
+    dish = ""
+    if found.dish_um is not None:
+        dish = (
+            f"the tip touches the dish under z = {found.dish_um:.1f} µm: set manipulator.floor_um "
+            f"= {found.dish_um + FLOOR_MARGIN_UM:.1f}\n"
+        )
     if doubt := doubt_of(found, rig.optics.medium_index):
         echo(f"warning: {doubt}", err=as_json)
     finish(
         f"{found.describe()}\n{count(found.moves, 'place')} fit within {found.residual_px:.2f} px "
-        f"and {found.residual_um:.2f} µm of the drive, r.m.s.\nwrote {path}",
+        f"and {found.residual_um:.2f} µm of the drive, r.m.s.\n{dish}wrote {path}",
         ["acq", "rig", "show", rig_name],
         {"file": path, "drive_factor": found.drive_factor, **found.model_dump()},
         as_json,

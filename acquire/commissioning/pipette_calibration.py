@@ -93,7 +93,7 @@ def calibrate_pipette(
     DeviceError
         A device failed, no tip is found, or its places do not fit the moves.
     """
-    eye = _Eye(devices, rig, interrupt)
+    eye = Eye(devices, rig, interrupt)
     moves: list[Place3] = []
     sights: list[Sight] = []
     with (
@@ -208,8 +208,21 @@ def doubt_of(found: PipetteMap, medium_index: float | None) -> str:
     )
 
 
-class _Eye:
-    """Looks at the tip, and focuses on it."""
+class Eye:
+    """Looks at the tip, and focuses on it.
+
+    Parameters
+    ----------
+    devices, rig
+        The open rig.
+    interrupt
+        Stops it.
+
+    Attributes
+    ----------
+    drive
+        The focus drive.
+    """
 
     def __init__(self, devices: Devices, rig: Rig, interrupt: Interrupt) -> None:
         self.drive = Drive(devices.stage, devices.clock, rig.stage, interrupt)
@@ -217,11 +230,24 @@ class _Eye:
         self._timeout_s = rig.camera.exposure_ms / 1e3 + rig.camera.timeout_s
 
     def focus(self, around_um: float, range_um: float) -> Sight:
-        """Find the tip around a position of the drive, and its focus."""
+        """Find the tip around a position of the drive, and its focus.
+
+        Parameters
+        ----------
+        around_um
+            Position of the drive, µm.
+        range_um
+            How far on either side it is looked for, µm.
+
+        Raises
+        ------
+        DeviceError
+            No tip is seen.
+        """
         tip, at = self._find(around_um, range_um)
         for step, reach in _FINER:
             at = self._sharpest(at, reach, step, tip)
-        seen = find_tip(self._look(at))
+        seen = find_tip(self.look(at))
         if seen is None:
             raise DeviceError("the tip was found, but not again in focus; look for other glass")
         return Sight(seen, at)
@@ -230,7 +256,7 @@ class _Eye:
         """The tip in the image in which its end is sharpest, in coarse steps of the drive."""
         found = []
         for place in self._places(around, reach, _COARSE_UM):
-            pixels = self._look(place)
+            pixels = self.look(place)
             tip = find_tip(pixels)
             if tip is not None:
                 found.append((end_sharpness(pixels, tip), tip, place))
@@ -245,7 +271,7 @@ class _Eye:
     def _sharpest(self, around: float, reach: float, step: float, tip: Tip) -> float:
         """Position of the drive at which the end of a tip is sharpest, by a parabola."""
         places = self._places(around, reach, step)
-        scores = [end_sharpness(self._look(place), tip) for place in places]
+        scores = [end_sharpness(self.look(place), tip) for place in places]
         best = int(np.argmax(scores))
         if not 0 < best < len(scores) - 1:
             return places[best]
@@ -259,7 +285,14 @@ class _Eye:
         places = [around + step * k for k in range(-count, count + 1)]
         return [each for each in places if low <= each <= high] or [self.drive.position_um()]
 
-    def _look(self, drive_um: float) -> npt.NDArray[np.uint8 | np.uint16]:
+    def look(self, drive_um: float) -> npt.NDArray[np.uint8 | np.uint16]:
+        """Take an image (Y, X) with the drive at a position.
+
+        Parameters
+        ----------
+        drive_um
+            The position, µm.
+        """
         self._interrupt.check()
         self.drive.move_to(drive_um)
         self.drive.settle()

@@ -43,7 +43,7 @@ class PipetteMap(RigMap):
     moves
         Number of places that were measured.
     dish_um
-        The manipulator's z at which the tip touched the dish, if that was looked for.
+        The manipulator's lowest z at which the tip did not touch the dish, if that was looked for.
     manipulator
         Name of the manipulator.
     """

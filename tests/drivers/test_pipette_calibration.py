@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from fgaf import FgafError
 from fgaf.acquire import DeviceError, Interrupt, load_rig, open_rig
 from fgaf.acquire.commands.main import main
+from fgaf.acquire.commissioning.dish_contact import find_dish
 from fgaf.acquire.commissioning.pipette_calibration import (
     calibrate_pipette,
     doubt_of,
@@ -135,6 +136,40 @@ def test_places_without_a_map_are_refused(case: Unfit) -> None:
     seen[::2, 0] += case.scatter
     with pytest.raises(DeviceError, match=case.says):
         fit_map(moves, seen)
+
+
+DEEP = ("manipulator.z_limits_um=[-40, 200]", "simulation.cells=0", "simulation.debris=0")
+
+
+@pytest.mark.parametrize(("floor_um", "touches"), [(-30, True), (2, False)])
+def test_the_dish_is_found_by_a_touch_and_the_floor_is_not_crossed(
+    floor_um: float, touches: bool
+) -> None:
+    floor = f"manipulator.floor_um={floor_um}"
+    rig = load_rig("sim-aspiration", (*FIELD, *DEEP, floor, "simulation.aspiration.dish_um=6"))
+    field = rig.simulation
+    assert field is not None
+    assert field.aspiration is not None
+    true_um = field.dish_um / field.reduction + field.aspiration.outer_diameter_um / 2
+    known = simulated_pipette_map(rig)
+    assert known is not None
+    with open_rig(rig) as devices:
+        mover = PipetteMover(devices, rig.manipulator, Interrupt())
+        found = known.model_copy(update={"place_um": (0.0, 0.0, 3.0)} | _seen_at(known, 3.0))
+        if touches:
+            dish_um = find_dish(devices, rig, mover, found, Interrupt())
+            assert true_um - 1 <= dish_um <= true_um + 1.5
+        else:
+            with pytest.raises(DeviceError, match=r"floor of the rig is 2 µm.*was raised"):
+                find_dish(devices, rig, mover, found, Interrupt())
+        arm = devices.manipulator
+        assert arm is not None
+        assert arm.position_xyz_um()[2] > 50
+
+
+def _seen_at(known: PipetteMap, z_um: float) -> dict[str, Any]:
+    place = (0.0, 0.0, z_um)
+    return {"tip_px": known.pixel_of(place), "tip_drive_um": known.focus_of(place)}
 
 
 def test_without_go_nothing_moves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
