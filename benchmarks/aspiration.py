@@ -20,8 +20,8 @@ from unittest.mock import patch
 from live import CELLS, EVERY, LOOP, RATE_HZ, Image, Player, drawn
 
 from fgaf.acquire import Devices, WallClock, load_rig
-from fgaf.acquire.control.pipette_map import simulated_pipette_map
-from fgaf.acquire.control.stage_map import simulated_stage_map
+from fgaf.acquire.control.pipette_map import PipetteMap
+from fgaf.acquire.control.stage_map import StageMap
 from fgaf.acquire.drivers.simulated_manipulator import ManipulatorOptions, SimulatedManipulator
 from fgaf.acquire.drivers.simulated_pump import PumpOptions, SimulatedPump
 from fgaf.acquire.drivers.simulated_stage import SimulatedStage, StageOptions
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="file of the drawn frames, for the next run")
     options = parser.parse_args()
     rig = load_rig("sim-aspiration", ["xy_stage.x_limits_um=[-9e3,9e3]"])
-    pipette_map, stage_map = simulated_pipette_map(rig), simulated_stage_map(rig)
+    pipette_map, stage_map = PipetteMap.simulated(rig), StageMap.simulated(rig)
     assert pipette_map is not None
     assert stage_map is not None
     loop = drawn(CELLS, LOOP, options.keep)

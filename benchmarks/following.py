@@ -25,7 +25,7 @@ import numpy as np
 from tracking import FRAME_S, Witness, rms
 
 from fgaf.acquire import load_rig, open_rig
-from fgaf.acquire.control.stage_map import simulated_stage_map
+from fgaf.acquire.control.stage_map import StageMap
 from fgaf.acquire.rig import Rig
 from fgaf.acquire.simulation.microscope import Microscope
 from fgaf.acquire.simulation.world import World
@@ -116,7 +116,7 @@ def followed(model: DepthModel, rig: Rig, way: str, seconds: float) -> Kept:
             instead["xy_stage"] = Plain(devices.xy_stage)
         settings = LiveSettings(follow=Goal(), play_um=PLAY_UM, processing_s=PROCESSING_S)
         loop = Live(
-            replace(devices, **instead), rig, model, settings, stage_map=simulated_stage_map(rig)
+            replace(devices, **instead), rig, model, settings, stage_map=StageMap.simulated(rig)
         )
         if way == WAYS[2]:
             chase_last(loop)

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from fgaf.acquire.control.arrival import Axes, DisplacedError, Mover
+from fgaf.acquire.control.error_context import ending
 from fgaf.acquire.device_tables import StageTable
 from fgaf.acquire.devices import Clock, DeviceError, Stage
-from fgaf.acquire.interrupt import Interrupt, InterruptError
+from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.plan import StackPlan
-from fgaf.base.errors import FgafError, SettingError
+from fgaf.base.errors import SettingError
 
 _log = logging.getLogger(__name__)
 
@@ -151,18 +152,9 @@ class Drive:
             back.
         """
         (start_um,) = self._mover.anchor()
-        try:
+        well = f"the drive is back at {start_um:.3f} µm"
+        with ending(lambda: self._bring_back(start_um), well, done):
             yield start_um
-        except FgafError as error:
-            fate = self._fate(start_um)
-            if isinstance(error, InterruptError):
-                raise InterruptError(f"{error}; {fate}", error.exit_code) from error
-            raise DeviceError(f"{error}; {fate}") from error
-        except BaseException as error:
-            error.add_note(self._fate(start_um))
-            raise
-        if lost := self._bring_back(start_um):
-            raise DeviceError(f"{done}, but {lost}")
 
     def forget(self) -> None:
         """Approach the next position from below, independent of the last one."""
@@ -254,9 +246,6 @@ class Drive:
         """Rest between arrival and exposure."""
         self.clock.sleep(self.settings.settle_ms / 1e3)
         self.interrupt.check()
-
-    def _fate(self, start_um: float) -> str:
-        return self._bring_back(start_um) or f"the drive is back at {start_um:.3f} µm"
 
     def _bring_back(self, start_um: float) -> str:
         """Bring the drive back; see `Mover.bring_back`."""

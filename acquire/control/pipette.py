@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from fgaf.acquire.control.arrival import Axes, Mover, shown
+from fgaf.acquire.control.error_context import ending
 from fgaf.acquire.device_tables import ManipulatorTable
-from fgaf.acquire.devices import DeviceError, Devices, LimitsXYZ, Place3
-from fgaf.acquire.interrupt import Interrupt, InterruptError
-from fgaf.base.errors import FgafError, SettingError
+from fgaf.acquire.devices import Devices, LimitsXYZ, Place3
+from fgaf.acquire.interrupt import Interrupt
+from fgaf.base.errors import SettingError
 
 
 class PipetteMover:
@@ -205,18 +206,9 @@ class PipetteMover:
             return
         x, y, z = self._mover.anchor()
         start = (x, y, z)
-        try:
+        done = "the work with the pipette was done"
+        with ending(lambda: self._retreat(start), "the pipette was raised", done):
             yield start
-        except FgafError as error:
-            line = f"{error}; {self._fate(start)}"
-            if isinstance(error, InterruptError):
-                raise InterruptError(line, error.exit_code) from error
-            raise DeviceError(line) from error
-        except BaseException as error:
-            error.add_note(self._fate(start))
-            raise
-        if lost := self._retreat(start):
-            raise DeviceError(f"the work with the pipette was done, but {lost}")
 
     def _prepared(self, place: Place3, speed_um_s: float | None) -> Callable[[], None]:
         """Check a move, and tell it; returns what starts it."""
@@ -230,9 +222,6 @@ class PipetteMover:
         self.check([place])
         self._tell(f"the pipette goes to {shown(place)} at {speed:g} µm/s")
         return lambda: self.manipulator.move_xyz_to(*place, speed)
-
-    def _fate(self, start: Place3) -> str:
-        return self._retreat(start) or "the pipette was raised"
 
     def _retreat(self, start: Place3) -> str:
         """Raise the pipette; returns the problem, empty if there is none."""

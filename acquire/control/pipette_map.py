@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 
@@ -79,6 +78,43 @@ class PipetteMap(RigMap):
             "optics.magnification": rig.optics.magnification,
             "optics.medium_index": rig.optics.medium_index,
         }
+
+    @classmethod
+    def simulated(cls, rig: Rig) -> Self | None:
+        """Map of a simulated manipulator under a simulated camera and drive; None for others.
+
+        Parameters
+        ----------
+        rig
+            The rig.
+        """
+        held, simulation = rig.manipulator, rig.simulation
+        if held is None or simulation is None:
+            return None
+        if {rig.camera.driver, rig.stage.driver, held.driver} != {"simulated"}:
+            return None
+        options = parse_table(ManipulatorOptions, held.options, "manipulator.options")
+        pixel_um, reduction = simulation.pixel_size_um, simulation.reduction
+        x, y, z = options.matrix
+        rows, columns = simulation.shape
+        return cls(
+            created="",
+            camera=rig.camera.driver,
+            rig=cls.settings_of(rig),
+            x_px_per_um=_scaled(x, 1 / pixel_um),
+            y_px_per_um=_scaled(y, 1 / pixel_um),
+            drive_um_per_um=_scaled(z, reduction),
+            place_um=(0.0, 0.0, 0.0),
+            tip_px=(
+                columns / 2 + options.tip_um[0] / pixel_um,
+                rows / 2 + options.tip_um[1] / pixel_um,
+            ),
+            tip_drive_um=options.tip_um[2] * reduction,
+            residual_px=0.0,
+            residual_um=0.0,
+            moves=0,
+            manipulator=SimulatedManipulator.name,
+        )
 
     @property
     def pixel_size_um(self) -> float:
@@ -157,66 +193,6 @@ class PipetteMap(RigMap):
     @cached_property
     def _matrix(self) -> Array:
         return np.array([self.x_px_per_um, self.y_px_per_um, self.drive_um_per_um])
-
-
-def pipette_map_of(rig_name: str | Path, rig: Rig, path: Path | None = None) -> PipetteMap:
-    """Read the map of a rig; a simulated pipette that was not measured has its own.
-
-    Parameters
-    ----------
-    rig_name
-        Name or file of the rig.
-    rig
-        The rig.
-    path
-        The map's file; by default that beside the rig.
-
-    Raises
-    ------
-    SettingError
-        See `RigMap.read`.
-    """
-    found = path or PipetteMap.path_of(rig_name)
-    if path is None and not found.is_file() and (own := simulated_pipette_map(rig)) is not None:
-        return own
-    return PipetteMap.read(found, rig, rig_name)
-
-
-def simulated_pipette_map(rig: Rig) -> PipetteMap | None:
-    """Map of a simulated manipulator under a simulated camera and drive; None for others.
-
-    Parameters
-    ----------
-    rig
-        The rig.
-    """
-    held, simulation = rig.manipulator, rig.simulation
-    if held is None or simulation is None:
-        return None
-    if {rig.camera.driver, rig.stage.driver, held.driver} != {"simulated"}:
-        return None
-    options = parse_table(ManipulatorOptions, held.options, "manipulator.options")
-    pixel_um, reduction = simulation.pixel_size_um, simulation.reduction
-    x, y, z = options.matrix
-    rows, columns = simulation.shape
-    return PipetteMap(
-        created="",
-        camera=rig.camera.driver,
-        rig=PipetteMap.settings_of(rig),
-        x_px_per_um=_scaled(x, 1 / pixel_um),
-        y_px_per_um=_scaled(y, 1 / pixel_um),
-        drive_um_per_um=_scaled(z, reduction),
-        place_um=(0.0, 0.0, 0.0),
-        tip_px=(
-            columns / 2 + options.tip_um[0] / pixel_um,
-            rows / 2 + options.tip_um[1] / pixel_um,
-        ),
-        tip_drive_um=options.tip_um[2] * reduction,
-        residual_px=0.0,
-        residual_um=0.0,
-        moves=0,
-        manipulator=SimulatedManipulator.name,
-    )
 
 
 def _scaled(row: tuple[float, float, float], factor: float) -> tuple[float, float, float]:

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from fgaf.acquire.control.error_context import ending
 from fgaf.acquire.device_tables import PumpTable
-from fgaf.acquire.devices import DeviceError, Devices
-from fgaf.acquire.interrupt import InterruptError
-from fgaf.base.errors import FgafError, SettingError
+from fgaf.acquire.devices import Devices
+from fgaf.base.errors import SettingError
 
 _log = logging.getLogger(__name__)
 
@@ -138,20 +138,8 @@ class Suction:
         FgafError
             The error that ended the block; or the pump does not stop.
         """
-        try:
+        with ending(self._end):
             yield
-        except FgafError as error:
-            if not (lost := self._end()):
-                raise
-            if isinstance(error, InterruptError):
-                raise InterruptError(f"{error}; {lost}", error.exit_code) from error
-            raise DeviceError(f"{error}; {lost}") from error
-        except BaseException as error:
-            if lost := self._end():
-                error.add_note(lost)
-            raise
-        if lost := self._end():
-            raise DeviceError(lost)
 
     def _end(self) -> str:
         """Stop the pump, over a new link if needed; returns the problem, empty if there is none."""

@@ -96,6 +96,40 @@ class RigMap(Table):
             )
         return found
 
+    @classmethod
+    def simulated(cls, rig: Rig) -> Self | None:
+        """Map of simulated devices, from their settings; None for others.
+
+        Parameters
+        ----------
+        rig
+            The rig.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def of(cls, rig_name: str | Path, rig: Rig, path: Path | None = None) -> Self:
+        """Read the map of a rig; simulated devices that were not measured have their own.
+
+        Parameters
+        ----------
+        rig_name
+            Name or file of the rig.
+        rig
+            The rig.
+        path
+            The map's file; by default that beside the rig.
+
+        Raises
+        ------
+        SettingError
+            See `read`.
+        """
+        found = path or cls.path_of(rig_name)
+        if path is None and not found.is_file() and (own := cls.simulated(rig)) is not None:
+            return own
+        return cls.read(found, rig, rig_name)
+
     def write(self, path: Path) -> None:
         """Write the map; an older one is replaced.
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 
@@ -63,6 +62,33 @@ class StageMap(RigMap):
             "optics.magnification": rig.optics.magnification,
         }
 
+    @classmethod
+    def simulated(cls, rig: Rig) -> Self | None:
+        """Map of a simulated stage under a simulated camera, from its settings; None for others.
+
+        Parameters
+        ----------
+        rig
+            The rig.
+        """
+        stage, pixel_um = rig.xy_stage, rig.optics.pixel_size_um
+        if stage is None or pixel_um is None:
+            return None
+        if {rig.camera.driver, stage.driver or rig.stage.driver} != {"simulated"}:
+            return None
+        options = parse_table(XYStageOptions, stage.options, "xy_stage.options")
+        (xx, xy), (yx, yy) = options.turn
+        return cls(
+            created="",
+            x_px_per_um=(-xx / pixel_um, -xy / pixel_um),
+            y_px_per_um=(-yx / pixel_um, -yy / pixel_um),
+            residual_px=0.0,
+            moves=0,
+            stage=SimulatedXYStage.name,
+            camera=rig.camera.driver,
+            rig=cls.settings_of(rig),
+        )
+
     @property
     def pixel_size_um(self) -> float:
         """Side of a pixel in µm of the stage: the inverse of the mean scale."""
@@ -91,53 +117,3 @@ class StageMap(RigMap):
     @property
     def _matrix(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         return np.array([self.x_px_per_um, self.y_px_per_um])
-
-
-def stage_map_of(rig_name: str | Path, rig: Rig, path: Path | None = None) -> StageMap:
-    """Read the map of a rig; a simulated stage that was not measured has its own.
-
-    Parameters
-    ----------
-    rig_name
-        Name or file of the rig.
-    rig
-        The rig.
-    path
-        The map's file; by default that beside the rig.
-
-    Raises
-    ------
-    SettingError
-        See `RigMap.read`.
-    """
-    found = path or StageMap.path_of(rig_name)
-    if path is None and not found.is_file() and (own := simulated_stage_map(rig)) is not None:
-        return own
-    return StageMap.read(found, rig, rig_name)
-
-
-def simulated_stage_map(rig: Rig) -> StageMap | None:
-    """Map of a simulated stage under a simulated camera, from its settings; None for others.
-
-    Parameters
-    ----------
-    rig
-        The rig.
-    """
-    stage, pixel_um = rig.xy_stage, rig.optics.pixel_size_um
-    if stage is None or pixel_um is None:
-        return None
-    if {rig.camera.driver, stage.driver or rig.stage.driver} != {"simulated"}:
-        return None
-    options = parse_table(XYStageOptions, stage.options, "xy_stage.options")
-    (xx, xy), (yx, yy) = options.turn
-    return StageMap(
-        created="",
-        x_px_per_um=(-xx / pixel_um, -xy / pixel_um),
-        y_px_per_um=(-yx / pixel_um, -yy / pixel_um),
-        residual_px=0.0,
-        moves=0,
-        stage=SimulatedXYStage.name,
-        camera=rig.camera.driver,
-        rig=StageMap.settings_of(rig),
-    )

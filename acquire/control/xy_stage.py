@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from fgaf.acquire.control.arrival import Axes, Mover, Place, shown
-from fgaf.acquire.control.error_context import error_context
+from fgaf.acquire.control.error_context import ending, error_context
 from fgaf.acquire.control.positions import Position
 from fgaf.acquire.device_tables import XYStageTable
 from fgaf.acquire.devices import DeviceError, Devices, LimitsXY, VelocityStage
 from fgaf.acquire.interrupt import Interrupt, InterruptError
-from fgaf.base.errors import FgafError, SettingError
+from fgaf.base.errors import SettingError
 
 
 class XYMover:
@@ -151,18 +151,9 @@ class XYMover:
             The error that ended the block, with the state of x and y; or they could not go back.
         """
         start = self._mover.anchor()
-        try:
+        well = f"x, y are back at {shown(start)}"
+        with ending(lambda: self._bring_back(start), well, done):
             yield start
-        except FgafError as error:
-            line = f"{error}; {self._fate(start)}"
-            if isinstance(error, InterruptError):
-                raise InterruptError(line, error.exit_code) from error
-            raise DeviceError(line) from error
-        except BaseException as error:
-            error.add_note(self._fate(start))
-            raise
-        if lost := self._bring_back(start):
-            raise DeviceError(f"{done}, but {lost}")
 
     def go_to(self, position: Position) -> Place:
         """Go to a position of the list and confirm it; returns x and y read back.
@@ -243,9 +234,6 @@ class XYMover:
 
     def _arrive(self, place: Place) -> Place:
         return self._mover.arrive(place, self.settings.tolerance_um)
-
-    def _fate(self, start: Place) -> str:
-        return self._bring_back(start) or f"x, y are back at {shown(start)}"
 
     def _bring_back(self, start: Place) -> str:
         return self._mover.bring_back(start, lambda: self._arrive(start))

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from fgaf.acquire.control.error_context import failures_of
 from fgaf.acquire.control.pump import Suction
-from fgaf.acquire.devices import Clock, DeviceError
-from fgaf.base.errors import FgafError
+from fgaf.acquire.devices import Clock
 from fgaf.model.live.polled import Attached
 
 _REST_S: Final = 0.02
@@ -78,7 +78,7 @@ class DrivenPump(Attached):
         with self._commands:
             if self._closed:
                 return
-            try:
+            with failures_of("the pump"):
                 late = self._clock.now_ns() - self._renewed_ns > _SILENT_S * 1e9
                 wanted = 0.0 if late else self._wanted_nl_s
                 if wanted != self._made_nl_s:
@@ -88,10 +88,6 @@ class DrivenPump(Attached):
                     else:
                         self._suction.stop()
                 self._reported_nl_s = self._suction.flow_nl_s()
-            except FgafError:
-                raise
-            except Exception as error:  # drivers are external code
-                raise DeviceError(f"the pump failed: {type(error).__name__}: {error}") from error
 
     @contextmanager
     def working(self) -> Iterator[None]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from fgaf.acquire.control.error_context import failures_of
 from fgaf.acquire.control.pipette import PipetteMover
-from fgaf.acquire.devices import DeviceError, Place3
-from fgaf.base.errors import FgafError
+from fgaf.acquire.devices import Place3
 from fgaf.model.live.polled import Attached
 from fgaf.model.live.trace import Trace
 
@@ -83,7 +83,7 @@ class HeldPipette(Attached):
         with self._commands:
             if self._closed:
                 return
-            try:
+            with failures_of("the manipulator"):
                 asked_ns = self._clock.now_ns()
                 here = self._mover.position_um()
                 self._trace.add((asked_ns + self._clock.now_ns()) // 2, here)
@@ -91,12 +91,6 @@ class HeldPipette(Attached):
                 if self._wanted is not None and not self._moves:
                     self._mover.send(self._wanted, self._speed_um_s)
                     self._wanted, self._moves = None, True
-            except FgafError:
-                raise
-            except Exception as error:  # drivers are external code
-                raise DeviceError(
-                    f"the manipulator failed: {type(error).__name__}: {error}"
-                ) from error
 
     @contextmanager
     def working(self) -> Iterator[None]:

@@ -141,8 +141,8 @@ def aspirate(
     fgaf-aspirate rig.toml --depth model.onnx --heads heads.xml --trials 50 --out trials.h5 --go
     fgaf-aspirate sim-aspiration --depth sim --trials 3 --go
     """  # noqa: D301 - click reads the backspace
-    from fgaf.acquire.control.pipette_map import pipette_map_of
-    from fgaf.acquire.control.stage_map import stage_map_of
+    from fgaf.acquire.control.pipette_map import PipetteMap
+    from fgaf.acquire.control.stage_map import StageMap
     from fgaf.acquire.interrupt import Interrupt
     from fgaf.acquire.rig import load_rig
     from fgaf.model.aspirate.loop import LoopSettings
@@ -179,8 +179,8 @@ def aspirate(
             open_live(model),
             settings,
             interrupt,
-            pipette_map=pipette_map_of(rig_name, rig, pipette_map_path),
-            stage_map=stage_map_of(rig_name, rig, map_path),
+            pipette_map=PipetteMap.of(rig_name, rig, pipette_map_path),
+            stage_map=StageMap.of(rig_name, rig, map_path),
             heads=None if heads is None else open_live_heads(heads),
             force=force,
             frames=frames,

@@ -111,7 +111,7 @@ def live(
     fgaf-live rig.toml model.onnx --heads heads/model.xml
     fgaf-live sim sim --seconds 5
     """  # noqa: D301 - click reads the backspace
-    from fgaf.acquire.control.stage_map import stage_map_of
+    from fgaf.acquire.control.stage_map import StageMap
     from fgaf.acquire.interrupt import Interrupt
     from fgaf.acquire.rig import load_rig
     from fgaf.model.live.autofocus import parse_target
@@ -127,7 +127,7 @@ def live(
         head_um=head_um,
     )
     rig = load_rig(rig_name, overrides)
-    stage_map = None if follow is None else stage_map_of(rig_name, rig, map_path)
+    stage_map = None if follow is None else StageMap.of(rig_name, rig, map_path)
     outlets = LiveOutputs(
         page=page, tcp=tcp, host=host, names=names, record=record, overwrite=overwrite
     )

@@ -6,8 +6,7 @@ import threading
 from typing import Final
 
 from fgaf.acquire.control.drive import Drive
-from fgaf.acquire.devices import DeviceError
-from fgaf.base.errors import FgafError
+from fgaf.acquire.control.error_context import failures_of
 from fgaf.model.live.polled import Polled
 from fgaf.model.live.trace import Trace
 
@@ -88,7 +87,7 @@ class Focus(Polled):
         DeviceError
             The drive is gone, gives no number, or is not where its moves have brought it.
         """
-        try:
+        with failures_of("the drive"):
             asked_ns = self._clock.now_ns()
             z_um = self._drive.position_um()
             answered_ns = self._clock.now_ns()
@@ -102,7 +101,3 @@ class Focus(Polled):
                     if self._target_um == wanted:
                         self._target_um = None
                 self._drive.send(wanted, seen_um=z_um)
-        except FgafError:
-            raise
-        except Exception as error:
-            raise DeviceError(f"the drive failed: {type(error).__name__}: {error}") from error

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
+from fgaf.acquire.control.error_context import failures_of
 from fgaf.acquire.control.frames import FrameCheck
 from fgaf.acquire.device_tables import CameraTable
 from fgaf.acquire.devices import (
@@ -24,7 +25,6 @@ from fgaf.acquire.devices import (
     WallClock,
 )
 from fgaf.acquire.interrupt import Interrupt
-from fgaf.base.errors import FgafError
 from fgaf.model.live.polled import Polled
 
 _log = logging.getLogger(__name__)
@@ -128,17 +128,14 @@ class _Feed:
     def take(self, patience_s: float) -> Frame | None:
         """Take a frame within the timeout, or None; a triggered camera always gives one."""
         try:
-            if self._streaming is None:
-                frame: Frame | None = self._camera.trigger(self.timeout_s)
-            else:
-                frame = self._streaming.next_frame(patience_s)
+            with failures_of("the camera"):
+                if self._streaming is None:
+                    frame: Frame | None = self._camera.trigger(self.timeout_s)
+                else:
+                    frame = self._streaming.next_frame(patience_s)
         except IncompleteFrameError as error:
             _log.info("%s", error)
             return None
-        except FgafError:
-            raise
-        except Exception as error:
-            raise DeviceError(f"the camera failed: {type(error).__name__}: {error}") from error
         if frame is not None:
             self._check.begin()  # frame numbers may skip here: missing frames are counted
             self._check.check(frame)

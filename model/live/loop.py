@@ -15,7 +15,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from fgaf.acquire.control.drive import Drive
-from fgaf.acquire.control.stage_map import StageMap, simulated_stage_map, stage_map_of
+from fgaf.acquire.control.stage_map import StageMap
 from fgaf.acquire.control.xy_stage import XYMover
 from fgaf.acquire.devices import Devices
 from fgaf.acquire.interrupt import Interrupt, InterruptError
@@ -477,9 +477,7 @@ def live(
     loaded = rig if isinstance(rig, Rig) else load_rig(rig)
     reader = open_live(model) if isinstance(model, str | Path) else model
     if settings is not None and settings.follow is not None and stage_map is None:
-        stage_map = (
-            simulated_stage_map(loaded) if isinstance(rig, Rig) else stage_map_of(rig, loaded)
-        )
+        stage_map = StageMap.simulated(loaded) if isinstance(rig, Rig) else StageMap.of(rig, loaded)
     segmenter = open_live_heads(heads) if isinstance(heads, str | Path) else heads
     with open_rig(loaded) as devices:
         loop = Live(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fgaf.acquire.control.pipette import PipetteMover
-from fgaf.acquire.control.pipette_map import simulated_pipette_map
+from fgaf.acquire.control.pipette_map import PipetteMap
 from fgaf.acquire.control.pump import Suction
 from fgaf.acquire.device_tables import ManipulatorTable, PumpTable
 from fgaf.acquire.devices import DeviceError, Devices
@@ -100,7 +100,7 @@ def run(seed: int) -> Run:
     mover = PipetteMover(devices, table, Interrupt())
     held = HeldPipette(mover)
     driven = DrivenPump(Suction(devices, PumpTable(driver="simulated")), clock)
-    known = simulated_pipette_map(RIG)
+    known = PipetteMap.simulated(RIG)
     assert known is not None
     path = TipPath(known, mover.position_um(), mover.limits_um)
     settings = AspirationSettings(choose_s=1, approach_s=4, descend_s=4, retreat_s=5, judge_s=0.5)

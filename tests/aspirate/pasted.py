@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.acquire.control.pipette_map import PipetteMap, simulated_pipette_map
-from fgaf.acquire.control.stage_map import StageMap, simulated_stage_map
+from fgaf.acquire.control.pipette_map import PipetteMap
+from fgaf.acquire.control.stage_map import StageMap
 from fgaf.acquire.devices import Devices, Frame
 from fgaf.acquire.rig import Rig, load_rig, open_rig
 from fgaf.dataset.truth import CellTruth, FrameTruth
@@ -41,7 +41,7 @@ def small_rig(*settings: str) -> Rig:
 
 def maps(rig: Rig) -> dict[str, Any]:
     """Both maps of the simulated rig."""
-    pipette, stage = simulated_pipette_map(rig), simulated_stage_map(rig)
+    pipette, stage = PipetteMap.simulated(rig), StageMap.simulated(rig)
     assert isinstance(pipette, PipetteMap)
     assert isinstance(stage, StageMap)
     return {"pipette_map": pipette, "stage_map": stage}

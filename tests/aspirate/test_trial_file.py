@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +16,7 @@ from fgaf.model.aspirate.loop import Step
 from fgaf.model.aspirate.observation import Observation, Tip
 from fgaf.model.aspirate.trial_file import TrialFile
 from fgaf.model.live.message import LiveCell, LiveFrame
+from tests.growing import kill_while_growing
 
 ENDLESS = """
 import sys, time
@@ -93,29 +89,9 @@ def test_the_video_of_a_trial_is_bounded(tmp_path: Path, monkeypatch: pytest.Mon
         assert (video["pixels"][:, 0, 0] == video["frame"][:]).all()
 
 
-def rows_in_a_copy(part: Path) -> int:
-    """Rows that are in the file now, seen through a copy: never too many."""
-    copy = part.with_name("copy.h5")
-    try:
-        shutil.copyfile(part, copy)
-        with h5py.File(copy) as file:
-            return min(len(column) for column in file["frames"].values())
-    except (OSError, KeyError):
-        return 0
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_a_killed_run_leaves_a_readable_part(tmp_path: Path) -> None:
-    path, part = tmp_path / "trials.h5", tmp_path / "trials.h5.part"
-    code = [sys.executable, "-c", ENDLESS, str(path), str(Path(__file__).parent)]
-    with subprocess.Popen(code, env=os.environ | {"OMP_NUM_THREADS": "1"}) as process:
-        deadline = time.monotonic() + 120
-        while rows_in_a_copy(part) == 0:
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
-    assert not path.exists()
+    part = kill_while_growing(ENDLESS, tmp_path / "trials.h5", "frames", str(Path(__file__).parent))
     with h5py.File(part) as file:
         assert not file.attrs["complete"]
         assert len(file["frames/frame_id"]) > 0

@@ -23,7 +23,7 @@ from fgaf.acquire.commissioning.pipette_calibration import (
 )
 from fgaf.acquire.commissioning.tip_finder import find_tip
 from fgaf.acquire.control.pipette import PipetteMover
-from fgaf.acquire.control.pipette_map import PipetteMap, simulated_pipette_map
+from fgaf.acquire.control.pipette_map import PipetteMap
 from fgaf.acquire.drivers.simulated_manipulator import SimulatedManipulator
 
 FIELD = (
@@ -73,7 +73,7 @@ def calibrate(*overrides: str) -> tuple[PipetteMap, PipetteMap | None]:
             assert isinstance(arm, SimulatedManipulator)
             assert arm.position_xyz_um()[2] > 50
             assert devices.stage.position_um() == pytest.approx(0, abs=0.1)
-    return found, simulated_pipette_map(rig)
+    return found, PipetteMap.simulated(rig)
 
 
 @pytest.mark.slow
@@ -151,7 +151,7 @@ def test_the_dish_is_found_by_a_touch_and_the_floor_is_not_crossed(
     assert field is not None
     assert field.aspiration is not None
     true_um = field.dish_um / field.reduction + field.aspiration.outer_diameter_um / 2
-    known = simulated_pipette_map(rig)
+    known = PipetteMap.simulated(rig)
     assert known is not None
     with open_rig(rig) as devices:
         mover = PipetteMover(devices, rig.manipulator, Interrupt())

@@ -9,7 +9,7 @@ import pytest
 
 from fgaf import SettingError
 from fgaf.acquire import load_rig, open_rig
-from fgaf.acquire.control.pipette_map import PipetteMap, pipette_map_of, simulated_pipette_map
+from fgaf.acquire.control.pipette_map import PipetteMap
 from fgaf.acquire.devices import Place3
 from fgaf.acquire.drivers.simulated_manipulator import SimulatedManipulator
 
@@ -23,7 +23,7 @@ TURNED = (
 @pytest.mark.parametrize("place", [(0.0, 0.0, 20.0), (30.0, -12.0, 4.0)])
 def test_the_map_of_a_simulated_pipette_is_that_of_its_tip(place: Place3) -> None:
     rig = load_rig("sim-aspiration", TURNED)
-    found = pipette_map_of("sim-aspiration", rig)
+    found = PipetteMap.of("sim-aspiration", rig)
     assert rig.simulation is not None
     pixel_um, (rows, columns) = rig.simulation.pixel_size_um, rig.simulation.shape
     with open_rig(rig) as devices:
@@ -46,15 +46,15 @@ def test_the_map_of_a_simulated_pipette_is_that_of_its_tip(place: Place3) -> Non
 
 def test_a_map_is_stored_and_refused_when_the_rig_changed(tmp_path: Path) -> None:
     rig = load_rig("sim-aspiration")
-    found = simulated_pipette_map(rig)
+    found = PipetteMap.simulated(rig)
     assert found is not None
     path = PipetteMap.path_of(tmp_path / "scope.toml")
     assert path == tmp_path / "scope.pipette-map.toml"
     with pytest.raises(SettingError, match=r"there is no .*run `acq calibrate-pipette my\.toml`"):
-        pipette_map_of("my.toml", rig, path)
+        PipetteMap.of("my.toml", rig, path)
     found = found.model_copy(update={"dish_um": -3.5})
     found.write(path)
-    assert pipette_map_of("my.toml", rig, path) == found
+    assert PipetteMap.of("my.toml", rig, path) == found
     for change in (
         "camera.options.row_us=30",
         "stage.options.backlash_um=1",
@@ -62,10 +62,10 @@ def test_a_map_is_stored_and_refused_when_the_rig_changed(tmp_path: Path) -> Non
         "simulation.magnification=20",
     ):
         with pytest.raises(SettingError, match=r"does not hold any more: .* of the rig changed"):
-            pipette_map_of("my.toml", load_rig("sim-aspiration", (change,)), path)
+            PipetteMap.of("my.toml", load_rig("sim-aspiration", (change,)), path)
 
 
 def test_only_a_simulated_pipette_has_a_map_of_its_own() -> None:
     rig = load_rig("sim-aspiration", ("camera.driver=basler",))
-    assert simulated_pipette_map(rig) is None
-    assert simulated_pipette_map(load_rig("sim")) is None
+    assert PipetteMap.simulated(rig) is None
+    assert PipetteMap.simulated(load_rig("sim")) is None

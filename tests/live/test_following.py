@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fgaf.acquire import DeviceError, Devices, Interrupt, Rig, load_rig, open_rig
-from fgaf.acquire.control.stage_map import StageMap, simulated_stage_map, stage_map_of
+from fgaf.acquire.control.stage_map import StageMap
 from fgaf.acquire.control.xy_stage import XYMover
 from fgaf.acquire.devices import VelocityStage
 from fgaf.base.errors import SettingError
@@ -106,7 +106,7 @@ class Dish:
         self.stage: Any = stage(self.own)
         devices = replace(self.devices, xy_stage=self.stage)
         self.live = LiveStage(XYMover(devices, self.rig.xy_stage, Interrupt()))
-        known = stage_map or simulated_stage_map(self.rig)
+        known = stage_map or StageMap.simulated(self.rig)
         assert known is not None
         self.goal = GoalInFrame.of(Goal.parse(goal), SHAPE, 48, PIXEL_UM)
         self.following = Following(self.live, known, self.goal, PIXEL_UM)
@@ -230,7 +230,7 @@ def test_the_velocity_changes_gently() -> None:
 
 
 def test_a_wrong_map_does_not_keep_it() -> None:
-    turned = simulated_stage_map(load_rig("sim", ["xy_stage.options.angle_deg=180"]))
+    turned = StageMap.simulated(load_rig("sim", ["xy_stage.options.angle_deg=180"]))
     dish = Dish(stage_map=turned)
     dish.swim(straight(50), 1.5)
     assert dish.rms_um() > 20
@@ -418,8 +418,8 @@ def test_a_real_stage_needs_its_map(tmp_path: Any) -> None:
     with pytest.raises(
         SettingError, match=r"no .*rig\.stage-map\.toml: run `acq calib.* .*rig\.toml`"
     ):
-        stage_map_of(tmp_path / "rig.toml", other)
-    assert stage_map_of(tmp_path / "rig.toml", rig).pixel_size_um == pytest.approx(PIXEL_UM)
+        StageMap.of(tmp_path / "rig.toml", other)
+    assert StageMap.of(tmp_path / "rig.toml", rig).pixel_size_um == pytest.approx(PIXEL_UM)
 
 
 # --- the whole loop ---
@@ -455,7 +455,7 @@ def quick_model() -> DepthModel:
 
 def loop_of(devices: Devices, rig: Rig, model: DepthModel, interrupt: Interrupt) -> Live:
     settings = LiveSettings(follow=Goal(), processing_s=0.014)
-    own = simulated_stage_map(rig)
+    own = StageMap.simulated(rig)
     return Live(devices, rig, model, settings, interrupt, stage_map=own)
 
 
@@ -579,7 +579,7 @@ def test_in_real_time_a_thread_moves_the_stage(
         rig,
         quick_model,
         LiveSettings(follow=Goal()),
-        stage_map=simulated_stage_map(rig),
+        stage_map=StageMap.simulated(rig),
     )
     assert loop.following is not None
     live = loop.following.stage

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +16,7 @@ from fgaf import ExistsError, FgafError
 from fgaf.model.live import LiveFrame
 from fgaf.model.live.growing_file import PART
 from fgaf.model.live.recorder import Recorder
+from tests.growing import kill_while_growing
 
 ENDLESS = """
 import sys, time
@@ -110,29 +107,9 @@ def test_a_recording_under_way_is_not_taken_for_one_that_broke(tmp_path: Path) -
         Recorder(path, {}, overwrite=True)
 
 
-def rows_in_a_copy(part: Path) -> int:
-    """Rows that are in the file now, seen through a copy: never too many."""
-    copy = part.with_name("copy.h5")
-    try:
-        shutil.copyfile(part, copy)
-        with h5py.File(copy) as file:
-            return min(len(column) for column in file["cells"].values())
-    except (OSError, KeyError):
-        return 0
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_a_killed_run_leaves_a_readable_part(tmp_path: Path) -> None:
-    path, part = tmp_path / "swim.h5", tmp_path / "swim.h5.part"
-    code = [sys.executable, "-c", ENDLESS, str(path)]
-    with subprocess.Popen(code, env=os.environ | {"OMP_NUM_THREADS": "1"}) as process:
-        deadline = time.monotonic() + 120
-        while rows_in_a_copy(part) == 0:
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
-    assert not path.exists()
+    part = kill_while_growing(ENDLESS, tmp_path / "swim.h5", "cells")
     with h5py.File(part) as file:
         assert len(file["frames/frame_id"]) > 0
         assert not file.attrs["complete"]

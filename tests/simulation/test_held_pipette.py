@@ -11,7 +11,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from fgaf.acquire import load_rig, open_rig
-from fgaf.acquire.control.pipette_map import simulated_pipette_map
+from fgaf.acquire.control.pipette_map import PipetteMap
 from fgaf.acquire.devices import Devices
 from fgaf.acquire.simulation.aspiration.settings import AspirationSettings
 from fgaf.acquire.simulation.holder import SLIDE, Hold, Holder, Stroke
@@ -199,7 +199,7 @@ def test_a_cell_is_drawn_into_the_bore_and_carried_with_the_pipette() -> None:
             "manipulator.options.repeatability_um=0",
         ),
     )
-    found = simulated_pipette_map(rig)
+    found = PipetteMap.simulated(rig)
     assert found is not None
     with open_rig(rig) as devices:
         devices.camera.start()
