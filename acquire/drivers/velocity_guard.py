@@ -176,8 +176,8 @@ class VelocityGuard:
                     return
                 try:
                     self._look()
-                    self._require_room(self._velocity)
                     self._require_obedience()
+                    self._require_room(self._velocity)
                 except Exception as error:  # drivers are external code
                     self._end(str(error))
 
