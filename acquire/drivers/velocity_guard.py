@@ -3,7 +3,9 @@
 A controller knows neither whether the program that gave the velocity still runs, nor the limits of
 the rig. The guard therefore reads the position in a thread of its own while the stage moves. It
 stops the stage when the velocity has expired, before it can leave its limits, when it does not move
-as it was told, and when it does not answer. It cannot help when the whole process is killed.
+as it was told, and when it does not answer. After a velocity that has expired it looks once more. A
+busy computer reads and commands late: how far the stage may have moved meanwhile is no
+disobedience. It cannot help when the whole process is killed.
 """
 
 from __future__ import annotations
@@ -60,13 +62,17 @@ class Handle:
 class _Look:
     """A position read at a time, and where the velocities since the start should have led.
 
-    `fastest_um_s` is the highest velocity since the look before.
+    `fastest_um_s` is the highest velocity since the look before. `reading_um` is how far it may
+    have moved while it was read; `commands_um` adds up what is unknown since the start because
+    a command is carried out at an unknown moment.
     """
 
     time_s: float
     place_um: Pair
     expected_um: Pair
     fastest_um_s: float
+    reading_um: float
+    commands_um: float
 
 
 class VelocityGuard:
@@ -95,6 +101,7 @@ class VelocityGuard:
         self._fault = ""
         self._thread: threading.Thread | None = None
         self._set_s = self._expires_s = self._longest_s = self._fastest_um_s = 0.0
+        self._commands_um = 0.0
         self._expected: Pair = (0.0, 0.0)
         self._looks: deque[_Look] = deque()
 
@@ -125,8 +132,7 @@ class VelocityGuard:
                 self._end(str(error))
                 fault, self._fault = self._fault, ""
                 raise DeviceError(fault) from error
-            self._account()
-            self._velocity = velocity
+            self._take(velocity)
             self._fastest_um_s = max(self._fastest_um_s, *map(abs, velocity))
             self._expires_s = self._set_s + self._valid_s
             if self._thread is None:
@@ -154,13 +160,12 @@ class VelocityGuard:
     def _begin(self) -> None:
         """Read the position from which a motion begins."""
         self._set_s, self._expected, self._velocity = time.monotonic(), (0.0, 0.0), (0.0, 0.0)
-        self._fastest_um_s = 0.0
+        self._fastest_um_s = self._commands_um = 0.0
         self._looks.clear()
         self._look()
 
     def _rest(self) -> None:
         self._thread = None
-        self._velocity = (0.0, 0.0)
         self._wake.notify_all()
 
     def _watch(self) -> None:
@@ -171,8 +176,7 @@ class VelocityGuard:
                 if self._thread is not threading.current_thread():
                     return
                 if time.monotonic() >= self._expires_s:
-                    _log.info("%s: its velocity has expired", self._handle.name())
-                    self._end("")
+                    self._expire()
                     return
                 try:
                     self._look()
@@ -180,6 +184,21 @@ class VelocityGuard:
                     self._require_room(self._velocity)
                 except Exception as error:  # drivers are external code
                     self._end(str(error))
+
+    def _expire(self) -> None:
+        """Stop what was not repeated in time, then ask whether it moved as commanded."""
+        _log.info("%s: its velocity has expired", self._handle.name())
+        self._account()
+        self._end("")
+        if self._fault:
+            return
+        self._take((0.0, 0.0))
+        try:
+            self._look()
+            self._require_obedience()
+        except Exception as error:  # drivers are external code
+            self._fault = f"{error}; it was stopped"
+            _log.info("%s", self._fault)
 
     def _end(self, why: str) -> None:
         """Stop the stage, over a new link if needed, and keep the reason for the next call."""
@@ -209,15 +228,34 @@ class VelocityGuard:
         )
         self._expected = (x, y)
 
+    def _take(self, velocity: Pair) -> None:
+        """Count on a velocity that has been accepted, at an unknown moment of the exchange."""
+        begun_s = self._set_s
+        self._account()
+        change = max(abs(to - at) for to, at in zip(velocity, self._velocity, strict=True))
+        self._commands_um += change * (self._set_s - begun_s)
+        self._velocity = velocity
+
     def _look(self) -> None:
         begun_s = time.monotonic()
         place = self._handle.read()
         self._account()
-        self._longest_s = max(self._longest_s, self._set_s - begun_s)
-        self._looks.append(_Look(self._set_s, place, self._expected, self._fastest_um_s))
-        self._fastest_um_s = max(map(abs, self._velocity))
-        while self._set_s - self._looks[0].time_s > _WINDOW_S:
-            self._looks.popleft()
+        spent_s = self._set_s - begun_s
+        self._longest_s = max(self._longest_s, spent_s)
+        fastest = max(map(abs, self._velocity))
+        self._looks.append(
+            _Look(
+                self._set_s,
+                place,
+                self._expected,
+                self._fastest_um_s,
+                fastest * spent_s,
+                self._commands_um,
+            )
+        )
+        self._fastest_um_s = fastest
+        while len(self._looks) > 2 and self._set_s - self._looks[0].time_s > _WINDOW_S:
+            self._looks.popleft()  # two remain, however late the second came
 
     def _require_slow(self, velocity: Pair) -> None:
         if not max(map(abs, velocity)) <= self._highest_um_s:
@@ -249,10 +287,11 @@ class VelocityGuard:
         """Refuse a motion that is not the one commanded."""
         first, last = self._looks[0], self._looks[-1]
         fastest = max(look.fastest_um_s for look in self._looks)
+        unsure = first.reading_um + last.reading_um + last.commands_um - first.commands_um
         for number, axis in enumerate("xy"):
             moved = last.place_um[number] - first.place_um[number]
             meant = last.expected_um[number] - first.expected_um[number]
-            allowed = _SLACK_UM + _LAG_S * fastest + _WRONG_SHARE * abs(meant)
+            allowed = _SLACK_UM + _LAG_S * fastest + _WRONG_SHARE * abs(meant) + unsure
             if abs(moved - meant) > allowed:
                 raise DeviceError(
                     f"{self._handle.name()} moved by {moved:.1f} µm in {axis} in "
