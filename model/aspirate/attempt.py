@@ -174,7 +174,7 @@ class Attempt:
             self._note(f"the pump draws {self.draw.flow_nl_s:g} nL/s")
             return
         primed = (seen.time_ns - drawn_ns) / 1e9 >= self._settings.prime_s
-        if primed and self.place.has(cell, seen.time_ns):
+        if primed and seen.glass_known and self.place.has(cell, seen.time_ns):
             self._release(seen, cell)
 
     def _watch(self, seen: Observation) -> None:
@@ -232,12 +232,18 @@ class Attempt:
     def _drawn(self, seen: Observation) -> LiveCell | None:
         """The released target; a trial that has lost it ends.
 
-        A cell that appears in the bore after it was lost is taken for it.
+        A cell that appears in the bore after it was lost is taken for it if it may have come there.
         """
         target = self.target
         if target is None:
             return None
-        cell = target.find(seen, lambda fresh: self._mouth.holds(seen.tip, fresh))
+        reach_um = self._mouth.way_um(target.missing_s(seen.time_ns), target.last)
+        reach_px = reach_um / self._mouth.setup.pixel_um
+
+        def succeeds(fresh: LiveCell) -> bool:
+            return self._mouth.holds(seen.tip, fresh) and target.is_near(fresh, reach_px)
+
+        cell = target.find(seen, succeeds)
         if cell is None:
             self._end_if_lost(seen, target, released=True)
         return cell

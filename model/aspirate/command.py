@@ -150,6 +150,9 @@ class Command:
         Flow of the pump; above 0 draws in, 0: the pump stands.
     search
         Whether the height of the target is wanted from a focus search.
+    stands
+        Whether the focus drive stands, so that the glass around the mouth looks the same in all
+        frames from now on, and heads are seen against it.
     result
         The trial that ended in this frame.
     events
@@ -167,6 +170,7 @@ class Command:
     pipette_z_um: float | None = None
     flow_nl_s: float = 0.0
     search: bool = False
+    stands: bool = False
     result: Result | None = None
     events: tuple[Event, ...] = ()
     ended: bool = False

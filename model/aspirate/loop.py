@@ -22,6 +22,7 @@ from fgaf.dataset.truth import CellTruth
 from fgaf.model.aspirate.command import Command, Outcome
 from fgaf.model.aspirate.driven_pump import DrivenPump
 from fgaf.model.aspirate.focus_search import FocusSearch
+from fgaf.model.aspirate.glass import Glass
 from fgaf.model.aspirate.held_pipette import HeldPipette
 from fgaf.model.aspirate.observation import Observation, Setup, Tip
 from fgaf.model.aspirate.procedure import Procedure
@@ -185,6 +186,7 @@ class Aspiration:
         )
         setup = Setup(self.live.pixel_um, self._path.refraction, self._path.limits)
         self.procedure = Procedure(setup, wanted, settings.trials)
+        self._glass = Glass(wanted, self.live.pixel_um, devices.camera.shape)
         self._search: FocusSearch | None = None
         self._sent: Command | None = None
         into = math.radians(settings.bore_deg)
@@ -233,6 +235,8 @@ class Aspiration:
         for event in command.events:
             self._tell(f"trial {event.trial}, {event.state}: {event.text}")
         self._act(command, frame)
+        self._glass.look(command.stands and self._settings.go, frame, seen.tip)
+        self.live.ground = self._glass.ground
         self._sent = command
         shown = LivePipette(
             y_px=seen.tip.y_px,
@@ -277,6 +281,7 @@ class Aspiration:
             self._pipette.moving,
             self._pump.flow_nl_s,
             self._searched_um(frame),
+            self._glass.known or not self._settings.go,
         )
 
     def _act(self, command: Command, frame: LiveFrame) -> None:
@@ -291,6 +296,8 @@ class Aspiration:
                 pursuit.release()
             else:
                 pursuit.choose(follows)
+        if pursuit is not None:
+            pursuit.stand(command.stands)
         goal = command.goal_px
         if following is not None:
             following.keep_at(goal)

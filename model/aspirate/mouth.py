@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 from fgaf.model.aspirate.command import Outcome
+from fgaf.model.aspirate.heading import speed_um_s
 from fgaf.model.aspirate.observation import Setup, Tip
 from fgaf.model.aspirate.settings import AspirationSettings
 from fgaf.model.live.message import LiveCell
+
+_UM3: Final = 1e6
+"""Cubic µm of a nL."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,21 @@ class Mouth:
         """
         along, aside = self.across_um(tip, cell)
         return 0 <= along <= self.settings.view_um and abs(aside) <= self.half_um
+
+    def way_um(self, seconds: float, cell: LiveCell) -> float:
+        """Longest way of a drawn cell in a time: liquid on the axis is twice as fast as the mean.
+
+        Parameters
+        ----------
+        seconds
+            The time.
+        cell
+            The cell, which swims besides.
+        """
+        settings = self.settings
+        mean_um_s = settings.flow_nl_s * _UM3 / (math.pi * settings.bore_um**2 / 4)
+        swims_um_s = min(speed_um_s(cell), settings.fastest_um_s)
+        return settings.near_um + seconds * (2 * mean_um_s + swims_um_s)
 
     def missed(self, tip: Tip, cell: LiveCell, z_um: float | None) -> Outcome | None:
         """How a cell behind the mouth is outside the bore; None if it is inside.

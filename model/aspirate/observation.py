@@ -96,6 +96,9 @@ class Observation:
     searched_um
         Height of the target in µm of the drive, found by the search that the last command asked
         for; None before. It is wanted as long as `Command.search` stands.
+    glass_known
+        Whether it is known how the glass around the mouth looks, so that a head in the bore is
+        found; it is learnt as long as `Command.stands`. No cell is released before.
     """
 
     time_ns: int
@@ -105,6 +108,7 @@ class Observation:
     pipette_moving: bool
     flow_nl_s: float
     searched_um: float | None = None
+    glass_known: bool = True
 
     def cell(self, number: int | None) -> LiveCell | None:
         """The cell of a number, if it was found in this frame."""

@@ -14,6 +14,8 @@ from fgaf.model.aspirate.observation import Observation, Setup
 from fgaf.model.aspirate.settings import AspirationSettings
 from fgaf.model.aspirate.verdict import Verdict
 
+_STANDS: Final = frozenset({State.ASPIRATE, State.WATCH, State.RETAIN, State.JUDGE})
+"""The focus drive stands in these states."""
 _SPENT: Final = frozenset({Outcome.SUCCESS, Outcome.ADHERED, Outcome.CONTACT})
 """Cells of such trials are not chosen again."""
 
@@ -191,6 +193,7 @@ class Procedure:
             pipette_z_um=attempt.height.wanted_um,
             flow_nl_s=attempt.draw.flow_nl_s,
             search=self.state is State.SEARCH,
+            stands=self.state in _STANDS,
             result=self._result,
             events=events,
         )

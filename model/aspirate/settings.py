@@ -51,7 +51,8 @@ class AspirationSettings:
     hold_s
         for so long.
     level_um
-        The pipette goes to the cell's height again when it is farther off than this.
+        The pipette goes to the cell's height when it is farther off than this, and again when it is
+        off by three times that.
     rise_um
         Height over the cell at which the pipette waits, and to which it is raised at the end of a
         trial.

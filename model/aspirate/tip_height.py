@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fgaf.model.aspirate.mouth import Mouth
 from fgaf.model.aspirate.observation import Observation
+
+_LEAVES: Final = 3.0
+"""A level tip goes to the cell's height again when it is off by so many times `level_um`."""
 
 
 class TipHeight:
@@ -26,6 +31,7 @@ class TipHeight:
         self._mouth = mouth
         self._lowest_um = self._raised_um = lowest_um
         self.wanted_um: float | None = None
+        self._is_level = False
 
     def clear(self, seen: Observation, z_um: float | None) -> bool:
         """Whether the tip is high enough over a cell; it is sent there.
@@ -49,6 +55,9 @@ class TipHeight:
     def level(self, seen: Observation, z_um: float | None) -> bool:
         """Whether the tip is at the height of a cell; it is sent there.
 
+        A tip that is level stays until it is off by more: when it moves, the glass around the
+        mouth looks different.
+
         Parameters
         ----------
         seen, z_um
@@ -58,10 +67,11 @@ class TipHeight:
         if level_um is None or seen.pipette_moving:
             return False
         wanted_um = self._mouth.setup.inside(level_um)
-        if abs(seen.pipette_z_um - wanted_um) <= self._mouth.settings.level_um:
-            return True
-        self.wanted_um = wanted_um
-        return False
+        off_um = self._mouth.settings.level_um * (_LEAVES if self._is_level else 1)
+        self._is_level = abs(seen.pipette_z_um - wanted_um) <= off_um
+        if not self._is_level:
+            self.wanted_um = wanted_um
+        return self._is_level
 
     def lift(self) -> None:
         """Send the tip up."""

@@ -57,7 +57,7 @@ class Autofocus:
         self._focus, self._shape = focus, shape
         self._lock = threading.Lock()
         self._wanted = wanted
-        self._released = False
+        self._released = self._stands = False
         self._aim_um: float | None = None
         self.target: int | None = None
 
@@ -73,6 +73,20 @@ class Autofocus:
             self._released = True
             self.target = self._aim_um = None
             self._focus.stay()
+
+    def stand(self, stands: bool) -> None:
+        """Let the drive stand while the cell is followed, or move again, from the next frame on.
+
+        Parameters
+        ----------
+        stands
+            Whether it stands; a move that has begun is finished.
+        """
+        with self._lock:
+            if stands and not self._stands:
+                self._aim_um = None
+                self._focus.stay()
+            self._stands = stands
 
     @property
     def wanted(self) -> int | str | None:
@@ -101,7 +115,7 @@ class Autofocus:
         with self._lock:
             self.target = None if self._released else self._chosen(tracks)
             track = next((each for each in tracks if each.number == self.target), None)
-            if track is None or track.height is None:
+            if track is None or track.height is None or self._stands:
                 return None
             measured_ns = track.height.measured_ns
             lead_ns = min(now_ns - measured_ns, round(_LONGEST_LEAD_S * 1e9))

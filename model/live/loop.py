@@ -34,6 +34,7 @@ from fgaf.model.live.focus import Focus
 from fgaf.model.live.following import Following, Offset
 from fgaf.model.live.frames import Arrival, frames_of
 from fgaf.model.live.goal import Goal, GoalInFrame
+from fgaf.model.live.ground import Ground
 from fgaf.model.live.head_windows import HeadWindows, require_optics
 from fgaf.model.live.height import Height, error_of
 from fgaf.model.live.message import LiveCell, LiveFrame
@@ -130,6 +131,9 @@ class Live:
         Keeps it in its place in x and y; None without `LiveSettings.follow`.
     differs
         How the rig differs from the models, where `force` allowed it; else empty.
+    ground
+        What stands in a part of the frame and is taken out of it before cells are looked for; None
+        for nothing. `LiveFrame.pixels` are as the camera gave them.
 
     Raises
     ------
@@ -155,6 +159,7 @@ class Live:
         attached: Sequence[Attached] = (),
     ) -> None:
         self._attached = attached
+        self.ground: Ground | None = None
         self.settings = settings or LiveSettings()
         self.pace = Pace()
         self._devices, self._rig, self._model = devices, rig, model
@@ -267,9 +272,10 @@ class Live:
     def _result(self, arrival: Arrival, aside: Executor) -> LiveFrame:
         frame = arrival.frame
         drive_um = self.focus.at(frame.time_host_ns)
-        found = aside.submit(self._tracker.search, frame.pixels, frame.time_host_ns)
-        tracks = self._follow(frame.pixels, frame.time_host_ns, drive_um)
-        readings = self._read(tracks, frame.pixels)
+        pixels = frame.pixels if self.ground is None else self.ground.without(frame.pixels)
+        found = aside.submit(self._tracker.search, pixels, frame.time_host_ns)
+        tracks = self._follow(pixels, frame.time_host_ns, drive_um)
+        readings = self._read(tracks, pixels)
         self._tracker.begin(found.result(), frame.time_host_ns)
         for number, track in enumerate(tracks):
             if number in readings:

@@ -40,6 +40,7 @@ class Dish:
     time_ns: int = 10**9
     released_s: float = 0.0
     drawn_nl: float = 0.0
+    glass_known: bool = True
     commands: list[Command] = field(default_factory=list)
 
     @property
@@ -63,7 +64,10 @@ class Dish:
         )
         tip = Tip(*TIP_PX, self.tip_z, 0.0, 1.0)
         moving = abs(self.pipette_um - self.goal_um) > 1e-6
-        return Observation(self.time_ns, (cell,), tip, self.pipette_um, moving, self.flow)
+        return Observation(
+            *(self.time_ns, (cell,), tip, self.pipette_um, moving, self.flow),
+            glass_known=self.glass_known,
+        )
 
     def advance(self, command: Command) -> None:
         self.commands.append(command)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pytest
 
 from fgaf.acquire.devices import DeviceError, Devices
@@ -108,6 +109,8 @@ def test_a_cell_is_drawn_in_and_the_file_tells_how(trials: Trials, tmp_path: Pat
         level = frames["tip_z_um"][drawn]
         assert abs(level - 2.0).max() < 0.5
         assert (frames["commanded_ns"] >= frames["time_ns"]).all()
+        stands = np.isin(file["frames/state"].asstr()[:], ["watch", "retain", "judge"])
+        assert np.ptp(frames["drive_um"][stands]) < 0.05
         video = file["video/0001"]
         assert video["pixels"].shape[1:] == (256, 256)
         assert len(video["pixels"]) == len(video["frame"]) == len(video["corner"])

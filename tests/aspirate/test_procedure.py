@@ -83,6 +83,12 @@ CASES: dict[str, tuple[Dish, AspirationSettings, Each, Outcome]] = {
         once(renumber, near),
         Outcome.SUCCESS,
     ),
+    "another one appears far in the bore": (
+        Dish(swim=SWIMS),
+        AspirationSettings(retain="stop", bore_um=10, flow_nl_s=0.01, lost_s=0.1),
+        once(put(number=9, x=TIP_PX[1] + 400), near),
+        Outcome.LOST_IN_BORE,
+    ),
     "sinks": (
         Dish(swim=SWIMS),
         AspirationSettings(),
@@ -205,6 +211,34 @@ def test_the_way_of_a_success() -> None:
     assert result.miss_um == pytest.approx(0, abs=procedure.settings.level_um)
     assert result.heading_deg is None
     assert abs(result.entry_aside_um or 0) < 2.5
+
+
+def test_no_cell_is_released_before_the_glass_is_known_and_the_drive_stands_until_the_end() -> None:
+    dish, waits = Dish(glass_known=False), []
+
+    def each(dish: Dish, command: Command) -> None:
+        if command.state is State.ASPIRATE and command.flow_nl_s > 0:
+            waits.append(command)
+            dish.glass_known = len(waits) > 100
+
+    assert run(dish, Procedure(SETUP), each) == [Outcome.SUCCESS]
+    assert len(waits) > 100
+    standing = [c.state for c in dish.commands if c.stands]
+    assert set(standing) == {State.ASPIRATE, State.WATCH, State.RETAIN, State.JUDGE}
+    assert standing == [c.state for c in dish.commands if c.state in set(standing)]
+
+
+def test_a_level_tip_follows_only_a_cell_that_leaves_its_height() -> None:
+    dish = Dish(glass_known=False)
+    heights: dict[float, set[float | None]] = {}
+
+    def each(dish: Dish, command: Command) -> None:
+        if command.state is State.ASPIRATE:
+            dish.z = -2.9 if len(dish.commands) % 2 else -2.0
+            heights.setdefault(dish.z, set()).add(command.pipette_z_um)
+
+    assert run(dish, Procedure(SETUP), each) == [Outcome.LATE]
+    assert len(heights[-2.0] | heights[-2.9]) == 1
 
 
 def test_the_tip_goes_to_the_height_of_the_cell_in_specimen_micrometres() -> None:
