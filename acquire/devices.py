@@ -45,6 +45,10 @@ class IncompleteFrameError(DeviceError):
     """One frame was lost in transfer, but the camera works: it can be exposed again."""
 
 
+class NoRoomError(DeviceError):
+    """A velocity would have led out of the limits, as far as is known: the stage stands."""
+
+
 @dataclass(frozen=True)
 class Frame:
     """One frame from the camera.
@@ -352,9 +356,12 @@ class VelocityStage(XYStage, Protocol):
 
         Raises
         ------
+        NoRoomError
+            The velocity leads out of the limits before the position can be read again. It does not
+            move then.
         DeviceError
-            The velocity is too high, leads out of the limits, or the stage was stopped since the
-            last call; the message says why. It does not move then.
+            The velocity is too high, or the stage was stopped since the last call; the message says
+            why. It does not move then.
         """
         ...
 

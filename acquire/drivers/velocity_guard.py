@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fgaf.acquire.devices import DeviceError, LimitsXY
+from fgaf.acquire.devices import DeviceError, LimitsXY, NoRoomError
 
 _log = logging.getLogger(__name__)
 
@@ -62,15 +62,16 @@ class Handle:
 class _Look:
     """A position read at a time, and where the velocities since the start should have led.
 
-    `fastest_um_s` is the highest velocity since the look before. `reading_um` is how far it may
-    have moved while it was read; `commands_um` adds up what is unknown since the start because
-    a command is carried out at an unknown moment.
+    `fastest_um_s` is the highest velocity since the look before. `reading_s` is how long it took,
+    `reading_um` how far it may have moved meanwhile; `commands_um` adds up what is unknown since
+    the start because a command is carried out at an unknown moment.
     """
 
     time_s: float
     place_um: Pair
     expected_um: Pair
     fastest_um_s: float
+    reading_s: float
     reading_um: float
     commands_um: float
 
@@ -98,10 +99,9 @@ class VelocityGuard:
         self._lock = threading.RLock()
         self._wake = threading.Condition(self._lock)
         self._velocity: Pair = (0.0, 0.0)
-        self._fault = ""
+        self._fault: DeviceError | None = None
         self._thread: threading.Thread | None = None
-        self._set_s = self._expires_s = self._longest_s = self._fastest_um_s = 0.0
-        self._commands_um = 0.0
+        self._set_s = self._expires_s = self._fastest_um_s = self._commands_um = 0.0
         self._expected: Pair = (0.0, 0.0)
         self._looks: deque[_Look] = deque()
 
@@ -115,9 +115,7 @@ class VelocityGuard:
         """
         velocity = (vx_um_s, vy_um_s)
         with self._lock:
-            if self._fault:
-                fault, self._fault = self._fault, ""
-                raise DeviceError(fault)
+            self._tell()
             try:
                 if velocity == (0.0, 0.0):
                     self._end_softly()
@@ -129,9 +127,8 @@ class VelocityGuard:
                 self._require_room(velocity)
                 self._handle.drive(*velocity)
             except Exception as error:
-                self._end(str(error))
-                fault, self._fault = self._fault, ""
-                raise DeviceError(fault) from error
+                self._end(error)
+                self._tell(error)
             self._take(velocity)
             self._fastest_um_s = max(self._fastest_um_s, *map(abs, velocity))
             self._expires_s = self._set_s + self._valid_s
@@ -150,6 +147,12 @@ class VelocityGuard:
         with self._lock:
             self._rest()
             self._handle.halt()
+
+    def _tell(self, cause: Exception | None = None) -> None:
+        """Raise why the stage was stopped, once."""
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault from cause
 
     def _end_softly(self) -> None:
         """Stop a motion at a velocity, and nothing else that the controller does."""
@@ -183,24 +186,23 @@ class VelocityGuard:
                     self._require_obedience()
                     self._require_room(self._velocity)
                 except Exception as error:  # drivers are external code
-                    self._end(str(error))
+                    self._end(error)
 
     def _expire(self) -> None:
         """Stop what was not repeated in time, then ask whether it moved as commanded."""
         _log.info("%s: its velocity has expired", self._handle.name())
         self._account()
-        self._end("")
-        if self._fault:
+        self._end(None)
+        if self._fault is not None:
             return
         self._take((0.0, 0.0))
         try:
             self._look()
             self._require_obedience()
         except Exception as error:  # drivers are external code
-            self._fault = f"{error}; it was stopped"
-            _log.info("%s", self._fault)
+            self._keep(f"{error}; it was stopped")
 
-    def _end(self, why: str) -> None:
+    def _end(self, why: Exception | None) -> None:
         """Stop the stage, over a new link if needed, and keep the reason for the next call."""
         self._rest()
         for attempt in range(_ATTEMPTS):
@@ -212,12 +214,16 @@ class VelocityGuard:
                 _log.info("the stage does not stop", exc_info=True)
                 failure = str(error)
                 continue
-            self._fault = f"{why}; it was stopped" if why else ""
-            break
-        else:
-            self._fault = f"{why or failure}; it COULD NOT BE STOPPED: switch it off"
-        if self._fault:
-            _log.info("%s", self._fault)
+            if why is not None:
+                kind = NoRoomError if isinstance(why, NoRoomError) else DeviceError
+                self._keep(f"{why}; it was stopped", kind)
+            return
+        self._keep(f"{why or failure}; it COULD NOT BE STOPPED: switch it off")
+
+    def _keep(self, fault: str, kind: type[DeviceError] = DeviceError) -> None:
+        """Keep why the stage was stopped, for the next call."""
+        self._fault = kind(fault)
+        _log.info("%s", fault)
 
     def _account(self) -> None:
         """Add up where the velocities until now should have led."""
@@ -241,7 +247,6 @@ class VelocityGuard:
         place = self._handle.read()
         self._account()
         spent_s = self._set_s - begun_s
-        self._longest_s = max(self._longest_s, spent_s)
         fastest = max(map(abs, self._velocity))
         self._looks.append(
             _Look(
@@ -249,6 +254,7 @@ class VelocityGuard:
                 place,
                 self._expected,
                 self._fastest_um_s,
+                spent_s,
                 fastest * spent_s,
                 self._commands_um,
             )
@@ -268,7 +274,8 @@ class VelocityGuard:
     def _require_room(self, velocity: Pair) -> None:
         """Refuse a velocity that would leave the limits before it can be looked at again."""
         look, name = self._looks[-1], self._handle.name()
-        ahead_s = self._set_s - look.time_s + _INTERVAL_S + 2 * self._longest_s + _BRAKING_S
+        longest_s = max(each.reading_s for each in self._looks)
+        ahead_s = self._set_s - look.time_s + _INTERVAL_S + 2 * longest_s + _BRAKING_S
         for number, axis in enumerate("xy"):
             (low, high), each = self._limits_um[number], velocity[number]
             if not (math.isfinite(low) and math.isfinite(high)):
@@ -278,7 +285,7 @@ class VelocityGuard:
             here_um = look.place_um[number] + self._expected[number] - look.expected_um[number]
             reach_um = here_um + each * ahead_s
             if (each < 0 and reach_um < low) or (each > 0 and reach_um > high):
-                raise DeviceError(
+                raise NoRoomError(
                     f"{name} is at {axis} = {here_um:.1f} µm and would leave its limits {low:g} to "
                     f"{high:g} µm at {each:g} µm/s"
                 )

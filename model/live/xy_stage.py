@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from fgaf.acquire.control.xy_stage import XYMover
-from fgaf.acquire.devices import DeviceError, VelocityStage
+from fgaf.acquire.devices import DeviceError, NoRoomError, VelocityStage
 from fgaf.base.errors import FgafError
 from fgaf.model.live.polled import Polled
 from fgaf.model.live.servo import FASTEST_UM_S, Course, Pair, Servo
@@ -33,7 +33,8 @@ class LiveStage(Polled):
 
     A stage that can move at a velocity gets a new one in each look. Any other gets moves to where
     the course will be at the end of the move, one after the other. It stops when there is no newer
-    course for a quarter of a second, whatever the cause, and at its limits.
+    course for a quarter of a second, whatever the cause, and at its limits; on a computer that is
+    too busy to look in time, so far from them that it cannot leave them meanwhile.
 
     Parameters
     ----------
@@ -171,7 +172,11 @@ class LiveStage(Polled):
             velocity = self._servo.velocity(course, here_um, now_ns)
             if velocity != (0.0, 0.0) or self._runs:
                 self._runs = velocity != (0.0, 0.0)
-                self._swift.move_xy_at(*velocity)
+                try:
+                    self._swift.move_xy_at(*velocity)
+                except NoRoomError:  # a busy computer looks late; it goes on from rest
+                    self._servo.rest(now_ns)
+                    self._runs = False
         elif not self._stage.moving_xy():
             if self._sent_ns is not None:
                 now_ns = self._clock.now_ns()

@@ -103,7 +103,7 @@ class SerialPeer:
         self._moves = 0
         self._outbox: list[tuple[float, bytes]] = []
         self._wire: list[tuple[float, bytes]] = []
-        self._mute_until_s = 0.0
+        self._mute_until_s = self._heard_s = 0.0
         self._cut = False
         self._lock = threading.RLock()
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -174,16 +174,18 @@ class SerialPeer:
             self._outbox.append((time.monotonic(), raw))
         self._bell.send(b"!")
 
-    @property
-    def behind(self) -> bool:
-        """Whether it has not heard yet what was sent to it, or not said what is due."""
+    def behind(self, timeout_s: float) -> bool:
+        """Whether it has not heard yet what was sent to it, or not said what is due in the time.
+
+        The time-out counts from when it heard: it may have had no processor until then.
+        """
         with self._lock:
             if not self._thread.is_alive():
                 return False
             due = self._due()
             ears = [self._client or self._server]
             return bool(select.select(ears, [], [], 0)[0]) or (
-                due is not None and due <= time.monotonic()
+                due is not None and due <= max(time.monotonic(), self._heard_s + timeout_s)
             )
 
     def switch_off(self) -> None:
@@ -294,6 +296,7 @@ class SerialPeer:
         if self._cut or time.monotonic() < self._mute_until_s:
             return
         self.commands.append(line)
+        self._heard_s = time.monotonic()
         if line in self._like.answers:
             self._send(self._like.answers[line])
         else:
@@ -347,8 +350,9 @@ class SerialPeer:
 def patient_socket(peers: Sequence[SerialPeer]) -> dict[str, Any]:
     """What replaces names of pyserial's module of sockets, so that a time-out is silence.
 
-    A peer that has no processor is waited for. A write does not end early, and the rest of 0.3 s
-    after a port was closed, for the sake of servers, is left out.
+    A peer that has no processor is waited for, and each piece of a reply has the whole time. A
+    write does not end early, and the rest of 0.3 s after a port was closed, for the sake of
+    servers, is left out.
     """
     from serial.serialutil import Timeout
 
@@ -356,13 +360,16 @@ def patient_socket(peers: Sequence[SerialPeer]) -> dict[str, Any]:
         ready = select.select(read, write, failed, timeout_s)
         behind = timeout_s > 0
         while behind and not any(ready):
-            behind = any(peer.behind for peer in peers)
+            behind = any(peer.behind(timeout_s) for peer in peers)
             ready = select.select(read, write, failed, 0.01 if behind else 0)
         return ready
 
     class Unhurried(Timeout):
         def expired(self) -> bool:
             return False
+
+        def time_left(self) -> float | None:
+            return self.duration  # for each piece: the one before may have come late
 
     return {
         "select": SimpleNamespace(select=wait, error=select.error),
@@ -382,7 +389,7 @@ def arrive(stage: Stage, z_um: float, within_um: float = math.inf) -> float:
         Not before it is so near is it believed to stand.
     """
     stage.move_to(z_um)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while stage.moving() or abs(stage.position_um() - z_um) > within_um:
         assert time.monotonic() < deadline
     return stage.position_um()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,10 +150,8 @@ def test_a_frame_that_does_not_come_in_time_is_not_taken_for_the_next(
     camera = open_basler()
     camera.start()
     first = camera.trigger(5)
-    begun = time.monotonic()
     with pytest.raises(DeviceError, match=r"within 0\.002 s"):
         camera.trigger(0.002)
-    assert time.monotonic() - begun < 2
     frame = camera.trigger(5)
     assert frame.frame_id > first.frame_id
     assert frame.time_host_ns > first.time_host_ns
@@ -221,11 +218,9 @@ def test_a_stream_gives_every_image_in_order(open_basler: OpenBasler, tmp_path: 
 
 
 def test_looking_at_a_stream_does_not_wait(open_basler: OpenBasler) -> None:
-    camera = open_basler()
+    camera = open_basler(exposure_ms=5000)
     camera.stream()
-    begun = time.monotonic()
-    camera.next_frame(0)
-    assert time.monotonic() - begun < 0.05
+    assert camera.next_frame(0) is None
     camera.stop()
     with pytest.raises(DeviceError, match="is not streaming"):
         camera.next_frame(0)

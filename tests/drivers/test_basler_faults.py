@@ -68,8 +68,8 @@ def test_a_fault_is_one_line_and_not_for_ever(
         camera.trigger(5)
     begun = time.monotonic()
     with pytest.raises(DeviceError, match=fault.says) as caught:
-        camera.trigger(5 if fault.shots[-1].block is not None or fault.shots[-1].removed else 0.05)
-    assert time.monotonic() - begun < 1
+        camera.trigger(90 if fault.shots[-1].block is not None or fault.shots[-1].removed else 0.05)
+    assert time.monotonic() - begun < 60
     assert "\n" not in str(caught.value)
     assert all(result.released for result in fake.results if result.IsValid())
     camera.close()

@@ -212,7 +212,7 @@ def test_a_pump_that_does_not_do_is_one_line(
     with pytest.raises(DeviceError, match=case.says) as caught:
         opened(peer, **case.options)
     assert "\n" not in str(caught.value)
-    assert time.monotonic() - begun_s < 3
+    assert time.monotonic() - begun_s < 60
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_a_plunger_that_is_stuck_is_told(start_peer: StartPeer, opened: OpenPump
     pump.start(5.0)
 
     def watch() -> None:
-        deadline_s = time.monotonic() + 5
+        deadline_s = time.monotonic() + 60
         while time.monotonic() < deadline_s:
             pump.flow_nl_s()
 
@@ -347,14 +347,14 @@ def test_a_pump_whose_program_is_killed_stops_by_itself(
         assert program.stdout is not None
         assert program.stdout.readline() == "runs\n"
         peer.commands.clear()
-        deadline_s = time.monotonic() + 10
+        deadline_s = time.monotonic() + 60
         while len(peer.commands) < 6:  # longer than the time-out, as the program lives
             assert time.monotonic() < deadline_s
         assert peer.flow_nl_s == pytest.approx(1.2)
         program.kill()
     killed_s = time.monotonic()
     while peer.flow_nl_s:
-        assert time.monotonic() < killed_s + 10
+        assert time.monotonic() < killed_s + 60
     assert peer.alarm == "T"
     (note,) = opened(peer).effective.notes
     assert "time-out of its safe mode" in note
@@ -468,7 +468,7 @@ def test_a_pump_that_does_not_confirm_its_stop_hears_nothing_more(
         pump.stop()
     with pytest.raises(DeviceError, match=r"stops by itself"):
         pump.start(1.2)
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + 60
     while peer.flow_nl_s:
         assert time.monotonic() < deadline_s
     personality.answers.clear()

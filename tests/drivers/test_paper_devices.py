@@ -72,6 +72,7 @@ driver = "new-era"
 [pump.options]
 port = "{pump}"
 syringe_mm = 0.485
+safe_timeout_s = 200
 timeout_s = {timeout}
 
 [simulation]

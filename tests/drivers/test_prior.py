@@ -72,10 +72,13 @@ def test_a_unit_given_helps_where_the_controller_does_not_say(
 
 
 def test_other_axes_do_not_hide_that_z_moves(start_peer: StartPeer, open_prior: OpenPrior) -> None:
-    stage = open_prior(start_peer(replace(FIELD, early_reply_s=0.0, speed_um_per_s=20)))
+    peer = start_peer(replace(FIELD, early_reply_s=0.0, speed_um_per_s=0.1))
+    stage = open_prior(peer)
     stage.move_to(14)
     assert stage.moving()
     assert stage.position_um() < 14
+    stage.stop()
+    peer.speed_um_per_s = 20
     assert arrive(stage, 14) == pytest.approx(14)
     assert not stage.moving()
 

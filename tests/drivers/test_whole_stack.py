@@ -273,7 +273,7 @@ def test_a_fault_is_one_line_and_publishes_nothing(
     begun = time.monotonic()
     with pytest.raises(FgafError, match=fault.says) as caught:
         record(rig, target, change)
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begun < 60
     assert "\n" not in str(caught.value)
     assert not target.exists()
     part = target.with_name(target.name + ".part")

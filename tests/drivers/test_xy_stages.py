@@ -33,6 +33,7 @@ from fgaf.acquire import (
 from fgaf.acquire.commissioning.stage_calibration import Pattern, calibrate_stage
 from fgaf.acquire.control.mosaic import mosaic
 from fgaf.acquire.control.xy_stage import XYMover
+from fgaf.acquire.devices import NoRoomError
 from fgaf.dataset import RawStack
 from fgaf.model.live.servo import Course
 from fgaf.model.live.xy_stage import LiveStage
@@ -105,17 +106,21 @@ def stands(peer: SerialPeer, within_s: float = PATIENCE_S) -> tuple[float, float
     return peer.table.position_um
 
 
-def drive_on(
-    stage: VelocityStage, velocity: tuple[float, float], for_s: float = PATIENCE_S
-) -> float:
-    """Repeat a velocity as a control loop does; return the longest time between two commands."""
-    begun_s = then_s = time.monotonic()
-    longest_s = 0.0
-    while then_s < begun_s + for_s:
-        stage.move_xy_at(*velocity)
-        now_s = time.monotonic()
-        longest_s, then_s = max(longest_s, now_s - then_s), now_s
-    return longest_s
+@dataclass
+class Driving:
+    """Repeats a velocity as a control loop does, and knows the longest time that it took."""
+
+    stage: VelocityStage
+    longest_s: float = 0.0
+
+    def on(self, velocity: tuple[float, float], for_s: float = PATIENCE_S) -> None:
+        begun_s = then_s = time.monotonic()
+        while then_s < begun_s + for_s:
+            try:
+                self.stage.move_xy_at(*velocity)
+            finally:
+                now_s = time.monotonic()
+                self.longest_s, then_s = max(self.longest_s, now_s - then_s), now_s
 
 
 @pytest.mark.parametrize("makes", [BOOKS, FIELDS], ids=["manual", "field"])
@@ -248,12 +253,13 @@ def test_a_velocity_is_kept_while_it_is_repeated_and_ends_with_zero(
     peer = start_peer(BOOKS[driver])
     stage = stage_of(open_on(driver, peer, *LIMITS))
     begun_s = time.monotonic()
-    longest_s = drive_on(stage, (400, -200), 3 * VALID_S)
+    driving = Driving(stage)
+    driving.on((400, -200), 3 * VALID_S)
     stage.move_xy_at(0, 0)
     spent_s = time.monotonic() - begun_s
     x_um, y_um = stands(peer, 0.0)
-    if longest_s < VALID_S / 2:  # a computer that was busy for longer has let it expire
-        assert x_um - 100 > 400 * (3 * VALID_S - 2 * longest_s)
+    if driving.longest_s < VALID_S / 2:  # a computer that is busy for longer lets it expire
+        assert x_um - 100 > 400 * (3 * VALID_S - 2 * driving.longest_s)
     assert 0 < x_um - 100 < 400 * spent_s
     assert y_um + 50 == pytest.approx(-(x_um - 100) / 2)
     sent = {"prior": "VS,400.0,-200.0", "asi": "VECTOR X=0.400000 Y=-0.200000"}
@@ -283,12 +289,15 @@ def test_a_velocity_ends_before_the_limits(
     peer = start_peer(makes[driver])
     limits = "xy_stage.x_limits_um=[-1000, 400]", LIMITS[1], LONG
     stage = stage_of(open_on(driver, peer, *limits))
-    with pytest.raises(DeviceError, match=r"would leave its limits -1000 to 400 µm at 800 µm/s"):
-        drive_on(stage, (800, 0))
+    driving = Driving(stage)
+    with pytest.raises(NoRoomError, match=r"would leave its limits -1000 to 400 µm at 800 µm/s"):
+        driving.on((800, 0))
     x_um, _ = stands(peer, 0.0)
-    assert 150 < x_um <= 400
+    stalled_s = max(driving.longest_s - 0.05, 0.0)  # the guard foresees some
+    assert 150 - 800 * 2 * stalled_s < x_um <= 400 + 800 * stalled_s
     stage.move_xy_at(-800, 0)
-    assert stands(peer)[0] < x_um
+    stage.stop()
+    assert stands(peer, 0.0)[0] < x_um
 
 
 @dataclass(frozen=True)
@@ -327,7 +336,7 @@ def test_every_fault_at_a_velocity_ends_in_a_stop_and_one_line(
     stage.move_xy_at(300, 0)
     fault.deed(peer)
     with pytest.raises(DeviceError, match=fault.says) as caught:
-        drive_on(stage, (300, 0))
+        Driving(stage).on((300, 0))
     assert "\n" not in str(caught.value)
     if "COULD NOT" not in fault.says:
         x_um, _ = stands(peer, 0.0)
@@ -466,17 +475,19 @@ def test_the_stage_follows_a_cell_to_its_limit_without_a_fault(
     devices = open_on(driver, peer, *limits)
     live = LiveStage(XYMover(devices, load_rig("sim", limits).xy_stage, Interrupt()))
     live.start()
-    begun_ns = now_ns = devices.clock.now_ns()
-    cell = Course(begun_ns, (100.0, -50.0), (100.0, -50.0))
+    begun_ns = now_ns = then_ns = devices.clock.now_ns()
+    cell = Course(begun_ns, (100.0, -50.0), (100.0, -30.0))
+    longest_s, x_um, y_um, at_it = 0.0, 100.0, -50.0, False
     with live.stopping():
-        while now_ns - begun_ns < 1.6e9:
+        while not (at_it and x_um > 145 and abs(y_um - cell.at(now_ns)[1]) < 12):
+            assert now_ns - begun_ns < PATIENCE_S * 1e9
             live.follow(Course(now_ns, cell.at(now_ns), cell.velocity_um_s))
             devices.clock.sleep(0.024)
             live.at(now_ns)  # raises what went wrong in the thread
-            now_ns = devices.clock.now_ns()
-        assert live.at_limit
-        wanted = cell.at(now_ns)
+            x_um, y_um = peer.table.position_um
+            at_it = live.at_limit
+            now_ns, then_ns = devices.clock.now_ns(), now_ns
+            longest_s = max(longest_s, (now_ns - then_ns) / 1e9)
     live.stop()
-    x_um, y_um = stands(peer, 0.3)
-    assert 145 < x_um <= 160
-    assert y_um == pytest.approx(wanted[1], abs=12)
+    x_um, _ = stands(peer, 0.0)
+    assert x_um <= 160 + 250 * max(0.0, longest_s - 0.2)

@@ -16,7 +16,7 @@ import pytest
 from fgaf.acquire import DeviceError, Devices, Interrupt, Rig, load_rig, open_rig
 from fgaf.acquire.control.stage_map import StageMap
 from fgaf.acquire.control.xy_stage import XYMover
-from fgaf.acquire.devices import VelocityStage
+from fgaf.acquire.devices import NoRoomError, VelocityStage
 from fgaf.base.errors import SettingError
 from fgaf.model.inference.depth import DepthModel
 from fgaf.model.live import Live, LiveSettings
@@ -537,7 +537,10 @@ def test_release_on_the_page_stops_the_stage(swimmer: Rig, quick_model: DepthMod
 
 @dataclass
 class MemoryXYStage:
-    """A stage that moves at velocities in real time, and remembers who asked it."""
+    """A stage that moves at velocities in real time, and remembers who asked it.
+
+    It refuses the first so many velocities for want of room.
+    """
 
     limits_xy_um: Any = ((-1e4, 1e4), (-1e4, 1e4))
     name: str = "memory x/y stage"
@@ -546,7 +549,7 @@ class MemoryXYStage:
     asked_by: set[str] = field(default_factory=set)
     sent: list[tuple[float, float]] = field(default_factory=list)
     stops: int = 0
-
+    refuses: int = 0
     place_um: tuple[float, float] = (5.0, 7.0)
 
     def position_xy_um(self) -> tuple[float, float]:
@@ -554,6 +557,9 @@ class MemoryXYStage:
         return self.place_um
 
     def move_xy_at(self, vx_um_s: float, vy_um_s: float) -> None:
+        if self.refuses:
+            self.refuses -= 1
+            raise NoRoomError("it would leave its limits; it was stopped")
         self.sent.append((vx_um_s, vy_um_s))
 
     def move_xy_to(self, x_um: float, y_um: float) -> None:
@@ -572,7 +578,8 @@ class MemoryXYStage:
 def test_in_real_time_a_thread_moves_the_stage(
     in_memory: Callable[..., Devices], rig: Rig, quick_model: DepthModel
 ) -> None:
-    stage = MemoryXYStage()
+    """Also after velocities for which there was no room, because the computer was busy."""
+    stage = MemoryXYStage(refuses=2)
     devices = replace(in_memory(), xy_stage=stage)
     loop = Live(
         devices,
@@ -585,9 +592,10 @@ def test_in_real_time_a_thread_moves_the_stage(
     live = loop.following.stage
     results = loop.frames()
     assert (next(results).stage_x_um, next(results).stage_y_um) == (5.0, 7.0)
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + 60
     while not stage.sent and time.monotonic() < deadline_s:
         live.follow(Course(devices.clock.now_ns(), (5.0, 7.0), (30.0, 0.0)))
+        live.at(devices.clock.now_ns())  # raises what ended the thread
     results.close()
     assert stage.sent[0][0] > 0
     assert stage.stops == 1
