@@ -14,6 +14,10 @@ _FEWEST = 4
 _SHORTEST_S = 1e-5
 
 
+class FewReadingsError(DeviceError):
+    """The position was not read often enough during a ramp: it was fast, or the computer busy."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """One answer of a moving drive.
@@ -71,11 +75,13 @@ class Ramp:
 
         Raises
         ------
+        FewReadingsError
+            Fewer than four answers.
         DeviceError
-            Fewer than four answers, or the drive did not go up.
+            The drive did not go up.
         """
         if len(readings) < _FEWEST:
-            raise DeviceError(
+            raise FewReadingsError(
                 f"the drive's position was read {len(readings)} times during the ramp, {_FEWEST} "
                 "are needed; sweep slower (raise --frames-per-plane)"
             )

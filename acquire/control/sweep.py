@@ -27,7 +27,7 @@ from fgaf.acquire.devices import (
 )
 from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.plan import StackPlan
-from fgaf.acquire.ramp import Ramp, Reading
+from fgaf.acquire.ramp import FewReadingsError, Ramp, Reading
 from fgaf.base.bounds import FramesPerPlane, Repeats, ToleranceUm, require_bounded
 from fgaf.base.errors import SettingError
 
@@ -50,7 +50,8 @@ class SweepSettings:
         Largest distance between a plane and its frame; None for a quarter of a step.
     ramps
         Maximum number of ramps until every plane has its frame. The first one measures how long the
-        drive takes to start and its real speed; the next ones start at the right moment.
+        drive takes to start and its real speed; the next ones start at the right moment. They also
+        replace one in which the computer was busy.
     """
 
     frames_per_plane: FramesPerPlane = 1
@@ -179,8 +180,11 @@ class Sweep(OnDrive):
                 with error_context(
                     f"sweep from {plan.z_um(0):.6g} to {plan.z_um(len(plan) - 1):.6g} µm"
                 ):
-                    frames, ramp = self._take(plan)
-                    chosen, missed = self._choose(plan, frames, ramp)
+                    try:
+                        frames, ramp = self._take(plan)
+                        chosen, missed = self._choose(plan, frames, ramp)
+                    except FewReadingsError as error:
+                        missed = str(error)
             except DeviceError as error:
                 if not isinstance(error.__cause__, IncompleteFrameError):
                     raise
@@ -322,7 +326,7 @@ class Sweep(OnDrive):
         self._lag_s = (ramp.time_ns(here_um) - begun_ns) / 1e9
 
     def _choose(self, plan: StackPlan, frames: list[Frame], ramp: Ramp) -> tuple[list[int], str]:
-        """Find the frame nearest to each plane, and report a plane without one."""
+        """Find the frame nearest to each plane, or report what the ramp lacks."""
         tolerance_um = self._tolerance_um(plan)
         straight_um = self._drive.settings.tolerance_um
         if ramp.residual_um > straight_um:
@@ -333,7 +337,7 @@ class Sweep(OnDrive):
             )
         unsure_um = ramp.speed_um_s * (ramp.error_s + self._camera.stamp_error_s)
         if unsure_um > tolerance_um:
-            raise DeviceError(
+            return [], (
                 f"the drive answers in {2e3 * ramp.error_s:.2g} ms, so that z is known to "
                 f"{unsure_um:.2g} µm only; {self._slower(unsure_um, tolerance_um)}"
             )

@@ -279,6 +279,35 @@ def test_incomplete_frames_without_end_are_an_error(rig: Rig) -> None:
             list(sweep.expose(PLAN))
 
 
+@pytest.mark.parametrize("late_s", [0.008, 0.08], ids=["vague", "few answers"])
+def test_a_ramp_in_which_the_computer_was_busy_is_replaced(late_s: float, rig: Rig) -> None:
+    """One whose answers all came late; without end it is an error that says so."""
+    with open_rig(rig) as devices:
+        ramps: list[float] = []
+
+        def ramp_to(z_um: float, speed_um_s: float) -> None:
+            ramps.append(z_um)
+            devices.stage.ramp_to(z_um, speed_um_s)  # type: ignore[attr-defined]
+
+        def position_um() -> float:
+            wait_s = late_s if 0 < len(ramps) <= busy_ramps else 0.0
+            devices.clock.sleep(wait_s)
+            here = devices.stage.position_um()
+            devices.clock.sleep(wait_s)
+            return here
+
+        late = replace(
+            devices, stage=Around(devices.stage, position_um=position_um, ramp_to=ramp_to)
+        )
+        busy_ramps = 1
+        sweep = sweep_of(late, rig)
+        assert len(list(sweep.expose(PLAN))) == len(PLAN)
+        assert sweep.ramps >= 2
+        busy_ramps = 99
+        with pytest.raises(DeviceError, match=r"was read \d times|the drive answers in"):
+            list(sweep_of(late, rig, ramps=2).expose(PLAN))
+
+
 def test_a_stalled_camera_ends_the_sweep(rig: Rig) -> None:
     with open_rig(rig) as devices:
         silent = Around(devices.camera, next_frame=lambda timeout_s: devices.clock.sleep(timeout_s))

@@ -37,6 +37,8 @@ from fgaf.dataset import RawStack
 
 PLAN = StackPlan(0.5, 1.0, 10.0)
 INTERVAL_S, EXPOSURE_S = 0.05, 0.002
+PATIENCE = 99
+"""Ramps, as many as it takes on a busy computer."""
 StartPeer = Callable[[SerialPersonality], SerialPeer]
 
 
@@ -90,7 +92,7 @@ def tables(driver: str, **options: Any) -> Rig:
 
 
 def sweep_of(devices: Devices, rig: Rig) -> Sweep:
-    return Sweep(devices, rig.camera, rig.stage, SweepSettings(ramps=8))
+    return Sweep(devices, rig.camera, rig.stage, SweepSettings(ramps=PATIENCE))
 
 
 @contextmanager
@@ -216,7 +218,9 @@ def both(**camera: Any) -> Rig:
     load = [{"label": name, "library": "python_devices", "name": name} for name in ("Drive", "Eye")]
     speed = {"property": "Speed", "um_s": 1}
     rig = tables("mmcore", python_devices=True, load=load, still_ms=0, speed=speed)
-    exposing = CameraTable(driver="mmcore", exposure_ms=2, timeout_s=1.0, retries=8, options=camera)
+    exposing = CameraTable(
+        driver="mmcore", exposure_ms=2, timeout_s=1.0, retries=PATIENCE, options=camera
+    )
     return rig.model_copy(update={"camera": exposing})
 
 
@@ -228,7 +232,7 @@ def test_z_of_a_micromanager_stream_is_where_the_drive_was(case: Streamed, tmp_p
     timing = {"Latency_ms": case.latency_ms, "Interval_ms": case.interval_ms}
     properties = case.options.get("properties", {}) | timing
     rig = both(**(case.options | {"properties": properties}))
-    settings = SweepSettings(case.frames_per_plane, tolerance_um=0.2, ramps=8)
+    settings = SweepSettings(case.frames_per_plane, tolerance_um=0.2, ramps=PATIENCE)
     path = tmp_path / "x.stack.h5"
     with open_rig(rig) as devices:
         sweep = Sweep(devices, rig.camera, rig.stage, settings)
