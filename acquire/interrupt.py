@@ -57,12 +57,18 @@ class Interrupt:
 
     @classmethod
     @contextmanager
-    def on_signals(cls) -> Iterator[Interrupt]:
+    def on_signals(cls, *, last: bool = False) -> Iterator[Interrupt]:
         """Turn Ctrl-C, SIGTERM and SIGHUP into a stop request; the first one counts.
 
         Later ones have no effect: the drive must still go back, and every wait on the way is
         finite. A SIGHUP that is ignored, as with nohup, stays ignored. Outside the main thread,
         which gets no signals, nothing is done.
+
+        Parameters
+        ----------
+        last
+            The process ends after the block if a stop was requested. Later signals then have no
+            effect until it has said why.
         """
         interrupt = cls()
         if threading.current_thread() is not threading.main_thread():
@@ -81,5 +87,6 @@ class Interrupt:
         try:
             yield interrupt
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            if not (last and interrupt.requested is not None):
+                for number, handler in before.items():
+                    signal.signal(number, handler)

@@ -1,6 +1,7 @@
 """What all commands share: errors in one line, a log, progress with ETA, a closing line or JSON."""
 
 import _thread
+import atexit
 import io
 import itertools
 import json
@@ -71,8 +72,8 @@ class _OneLine(click.Command):
             echo("error: stopped from the keyboard", err=True)
             code = 1
         code = code if isinstance(code, int) else 0
-        if code > _SIGNALLED:  # a second Ctrl-C while Python ends would print a traceback
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if code > _SIGNALLED:
+            atexit.register(_end_deaf)
         sys.exit(code)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -92,6 +93,13 @@ class _OneLine(click.Command):
                 raise
             echo(f"error: {extras.missing(error)}", err=True)
             ctx.exit(1)
+
+
+def _end_deaf() -> None:
+    """Ignore signals while Python ends: they would print a traceback, or change the exit code."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _interrupt() -> None:

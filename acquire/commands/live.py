@@ -49,7 +49,7 @@ def live(
     given = () if exposure_ms is None else (f"camera.exposure_ms={exposure_ms}",)
     rig = load_rig(rig_name, (*overrides, *given))
     screen = Screen(quiet=as_json)
-    with Interrupt.on_signals() as interrupt, open_rig(rig, interrupt) as devices:
+    with Interrupt.on_signals(last=True) as interrupt, open_rig(rig, interrupt) as devices:
         preview = Preview(devices, rig.camera, interrupt)
         images = screen.watch(preview.frames(frames), devices.camera.bit_depth)
         if viewer:

@@ -75,7 +75,7 @@ def calibrate_pipette(
     from fgaf.acquire.rig import load_rig, open_rig
 
     rig, path = load_rig(rig_name, overrides), map_path or PipetteMap.path_of(rig_name)
-    with Interrupt.on_signals() as interrupt, open_rig(rig, interrupt) as devices:
+    with Interrupt.on_signals(last=True) as interrupt, open_rig(rig, interrupt) as devices:
         mover = PipetteMover(
             devices, rig.manipulator, interrupt, lambda line: echo(line, err=as_json), go
         )

@@ -332,7 +332,7 @@ def _record(request: Request, way: Way) -> None:
     )
     rig = _rig_of(request)
     recorded = Recorded()
-    with Interrupt.on_signals() as interrupt, open_rig(rig, interrupt) as devices:
+    with Interrupt.on_signals(last=True) as interrupt, open_rig(rig, interrupt) as devices:
         method = way.open(devices, rig, interrupt)
         if request.centered_here:
             plan = plan.about(round(method.position_um(), 3))

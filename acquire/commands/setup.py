@@ -295,7 +295,7 @@ def _measure(rig: Rig, plan: CheckPlan, work: _Work, tell: Any, as_json: bool) -
     from fgaf.acquire.rig import open_rig
     from fgaf.base.errors import SettingError
 
-    with Interrupt.on_signals() as interrupt:
+    with Interrupt.on_signals(last=True) as interrupt:
         try:
             opened = open_rig(rig, interrupt)
         except DeviceError as error:

@@ -51,7 +51,7 @@ def calibrate_stage(
     from fgaf.acquire.rig import load_rig, open_rig
 
     rig, path = load_rig(rig_name, overrides), map_path or StageMap.path_of(rig_name)
-    with Interrupt.on_signals() as interrupt, open_rig(rig, interrupt) as devices:
+    with Interrupt.on_signals(last=True) as interrupt, open_rig(rig, interrupt) as devices:
         travel = XYMover(devices, rig.xy_stage, interrupt)
         pattern = Pattern.of(devices, rig, travel, step)
         echo(pattern.describe(), err=as_json)

@@ -173,7 +173,7 @@ def aspirate(
 
     if not go:
         say("dry run: nothing moves, every move is told; add --go to make them")
-    with Interrupt.on_signals() as interrupt:
+    with Interrupt.on_signals(last=True) as interrupt:
         done = outputs.run(
             rig,
             open_live(model),

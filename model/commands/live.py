@@ -132,7 +132,7 @@ def live(
         page=page, tcp=tcp, host=host, names=names, record=record, overwrite=overwrite
     )
     screen = Screen(quiet=as_json)
-    with Interrupt.on_signals() as interrupt:
+    with Interrupt.on_signals(last=True) as interrupt:
         done = outlets.run(
             rig,
             open_live(model),

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,21 @@ def test_the_first_signal_counts(first: str) -> None:
             interrupt.check()
     assert caught.value.exit_code == 128 + signal.Signals[first]
     assert [signal.getsignal(number) for number in signal.Signals] == handlers
+
+
+def test_after_the_last_block_of_a_process_signals_change_nothing_more() -> None:
+    number = signal.SIGTERM
+    with ExitStack() as restored:
+        for each in (number, signal.SIGINT, signal.SIGHUP):
+            restored.enter_context(handled(each, signal.SIG_DFL))
+        with Interrupt.on_signals(last=True):
+            pass
+        assert signal.getsignal(number) is signal.SIG_DFL
+        with Interrupt.on_signals(last=True) as interrupt:
+            os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupt.requested is number
 
 
 def test_under_nohup_a_closed_terminal_stops_nothing() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from fgaf.base.errors import FgafError
@@ -21,6 +22,7 @@ from fgaf.model.bench.detection.judge import judge, search
 from fgaf.model.bench.detection.labels import Labels
 from fgaf.model.bench.detection.matching import match
 from fgaf.model.bench.detection.summary import headline
+from fgaf.model.commands.bench_detection import bench_detection
 
 PIXEL_UM = 0.2
 SHAPE = (240, 320)
@@ -369,7 +371,7 @@ def test_the_command_writes_a_page_figures_and_finds(folder: Path, tmp_path: Pat
     ],
 )
 def test_wrong_options_are_told_in_one_line(words: tuple[str, ...], says: str) -> None:
-    done = run(*words)
-    assert done.returncode != 0
+    done = CliRunner().invoke(bench_detection, words)
+    assert done.exit_code != 0
     assert says in done.stderr
     assert done.stderr.count("\n") == 1

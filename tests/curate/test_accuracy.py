@@ -42,7 +42,9 @@ def judged(
 @pytest.mark.parametrize(
     "motile", [pytest.param(False, marks=pytest.mark.slow), True], ids=["immotile", "swimming"]
 )
-@pytest.mark.parametrize("contrast", ["brightfield", "relief"])
+@pytest.mark.parametrize(
+    "contrast", [pytest.param("brightfield", marks=pytest.mark.slow), "relief"]
+)
 def test_cells_are_found_and_focused(benchmark: ModuleType, contrast: str, motile: bool) -> None:
     summary = judged(benchmark, contrast, motile, 500, FIELDS, (620, 760))
     # One cell more or less is a tenth of so few.

@@ -60,6 +60,7 @@ def test_open_cells_get_new_suggestions_once(session: Session) -> None:
     assert queue_of(session.state, QueueSettings(order="uncertainty"), "ann")[0] != "three"
 
 
+@pytest.mark.slow
 def test_a_folder_without_a_run_is_said(tmp_path: Path) -> None:
     # By itself: torch's compiler and the software OpenGL of a window do not share a process.
     code = (

@@ -284,7 +284,7 @@ main()
     [
         ("session", 1, ("--workers", "2")),
         ("stack", 2, ("--workers", "2")),
-        ("stack", 2, ("--scheduler", "local:2")),
+        pytest.param("stack", 2, ("--scheduler", "local:2"), marks=pytest.mark.slow),
     ],
     ids=["begun", "at work", "cluster"],
 )

@@ -28,9 +28,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     "kind", [kind for kind in KINDS if SLOW_TO_MAKE not in kind.name], ids=lambda kind: kind.name
 )
 def test_every_way_to_damage_a_file_is_reported_or_harmless(kind: Kind, lab: Lab) -> None:
-    """Where many commands read a kind, each damage meets every second one."""
+    """Where many commands read a kind, each damage meets about four of them."""
     commands = [each for each in kind.commands if SLOW_TO_MAKE not in each.name.split()[0]]
-    shares = 2 if len(commands) > FEW else 1
+    shares = -(-len(commands) // FEW)
     for seed in range(len(set(damages_of(Path(kind.pattern))))):
         for found in lab.judge(kind, commands[seed % shares :: shares], seed):
             assert found["verdict"] in (REPORTED, TOLD, HARMLESS), (seed, found)

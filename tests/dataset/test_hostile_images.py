@@ -233,7 +233,10 @@ def test_a_hostile_image_is_refused_in_one_line(case: Hostile, answers: dict[str
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders")
-def test_no_import_waits_for_a_pipe(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "predicts", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["imports", "predicts"]
+)
+def test_nothing_waits_for_a_pipe(predicts: bool, tmp_path: Path) -> None:
     commands = []
     for name in ("a.tif", "b.png", "c.nd2", "d.npz"):
         os.mkfifo(tmp_path / name)
@@ -246,6 +249,7 @@ def test_no_import_waits_for_a_pipe(tmp_path: Path) -> None:
         os.mkfifo(folder / name)
     commands.append(["fgaf-data", "import", str(folder), "--out", str(tmp_path)])
     commands.append(["fgaf-curate", "detect", str(tmp_path / "a.tif"), "--out", str(out)])
-    commands.append(["fgaf-predict", "sim", str(tmp_path / "a.tif")])
+    if predicts:
+        commands = [["fgaf-predict", "sim", str(tmp_path / "a.tif")]]
     for said in run(commands):
         require_refused(said)

@@ -289,6 +289,7 @@ def test_wishes_that_cannot_be_met_are_refused() -> None:
         make_split(p.cells, p.y * np.nan, p.x, p.cell, PATCH)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_cells_take_seconds() -> None:
     n = 100_000
     rng = np.random.default_rng(1)

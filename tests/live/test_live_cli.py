@@ -180,6 +180,7 @@ def test_a_page_open_to_others_is_told_with_its_token(small: tuple[str, ...]) ->
         assert ("/?token=" in done.stderr) == token
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
 def test_a_disk_that_fills_up_ends_a_run_with_one_line(
     small: tuple[str, ...], tmp_path: Path

@@ -55,12 +55,13 @@ class Shift:
     corner_px: tuple[int, int]
     time_s: float
     settings: dict[str, Any]
+    repeats: bool = False  # what other cases show too
 
 
 SHIFTS = [
-    Shift("cells far away", FAR, 0.4, {}),
+    Shift("cells far away", FAR, 0.4, {}, repeats=True),
     Shift("cells after a minute", FAR, 60.0, {}),
-    Shift("from the first field", (0, 0), 0.4, {}),
+    Shift("from the first field", (0, 0), 0.4, {}, repeats=True),
     Shift("across the first field's border", (-100, 60), 3.0, {}),
     Shift("clumps", FAR, 0.4, {"rosettes": 1, "pairs": 1, "cells": 0}),
     Shift("small objects", FAR, 0.4, {"cells": 0, "tails": 2, "spots": 2, "cocci": 2}),
@@ -69,7 +70,11 @@ SHIFTS = [
 ]
 
 
-@pytest.mark.parametrize("case", SHIFTS, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=[pytest.mark.slow] * case.repeats) for case in SHIFTS],
+    ids=lambda case: case.name,
+)
 def test_two_views_agree_where_they_overlap(case: Shift) -> None:
     world = scene(seed=3, **case.settings)
     (y, x), (dy, dx) = case.corner_px, (37, -52)
@@ -91,14 +96,14 @@ def test_parts_of_a_pixel_move_the_image_too() -> None:
 
 
 def test_the_order_of_visits_changes_nothing() -> None:
-    places = [(0, 0), FAR, (300, 40), (0, 0), FAR]
+    places = [(0, 0), FAR, (0, 0), FAR]
     forth, back = scene(seed=4), scene(seed=4)
     seen = [look(forth, place) for place in places]
     again = [look(back, place) for place in places[::-1]][::-1]
     for (pixels, truth), (pixels_again, truth_again) in zip(seen, again, strict=True):
         np.testing.assert_array_equal(pixels, pixels_again)
         assert truth == truth_again
-    np.testing.assert_array_equal(seen[1][0], seen[4][0])
+    np.testing.assert_array_equal(seen[1][0], seen[3][0])
 
 
 def test_light_and_dust_stay_with_the_camera_and_so_does_a_pipette() -> None:
@@ -109,7 +114,7 @@ def test_light_and_dust_stay_with_the_camera_and_so_does_a_pipette() -> None:
     assert truth == truth_there
 
 
-@pytest.mark.parametrize("time_s", [0.0, 20.0, 60.0])
+@pytest.mark.parametrize("time_s", [0.0, pytest.param(20.0, marks=pytest.mark.slow), 60.0])
 def test_nothing_else_reaches_into_the_first_field(time_s: float) -> None:
     """A view that is next to none away from the first one looks for cells everywhere."""
     world = scene(seed=5, shape=(240, 300), cells=6, rosettes=1, tails=2)
@@ -179,16 +184,17 @@ def test_numbers_are_of_one_object_each() -> None:
 def test_nothing_lies_outside_the_extent() -> None:
     world = scene(seed=1, extent_fields=9, cells=8)
     rows, columns = world.settings.shape
-    for time_s in (0.0, 3.0):
-        assert heads(look(world, (0, 3 * columns), time_s)[1], world.settings.shape)
-        pixels, truth = look(world, (6 * rows, 0), time_s)
-        assert truth == ()
-        assert pixels.std() < 1
+    assert heads(look(world, (0, 3 * columns), 3.0)[1], world.settings.shape)
+    pixels, truth = look(world, (6 * rows, 0), 3.0)
+    assert truth == ()
+    assert pixels.std() < 1
     alone = scene(seed=1, extent_fields=1, cells=8)
     assert not heads(look(alone, (0, 2 * columns), 3.0)[1], world.settings.shape)
 
 
-@pytest.mark.parametrize("drift_um", [(0.0, 3.0), (-2.0, 1.0)], ids=str)
+@pytest.mark.parametrize(
+    "drift_um", [pytest.param((0.0, 3.0), marks=pytest.mark.slow), (-2.0, 1.0)], ids=str
+)
 def test_motion_blurs_as_the_mean_of_still_images(drift_um: tuple[float, float]) -> None:
     settings = {"seed": 2, "motile": False, "spots": 1, "tails": 1, "grain": 0.03}
     world = scene(**settings, rosettes=1)
