@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,7 +37,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 STEPS = """
-import gc, json, torch
+import gc, json, sys, torch
 from torch.nn.parallel import DistributedDataParallel
 from fgaf.model.networks.backbones import DepthNetwork
 from fgaf.model.networks.fgaf import FGAFSettings
@@ -64,17 +65,23 @@ try:
 except RuntimeError as error:
     refusal = str(error)
 if team.leads:
-    print(json.dumps({"curve": [*losses, buffers], "left": left, "refusal": refusal}))
+    with open(sys.argv[1], "w") as told:
+        json.dump({"curve": [*losses, buffers], "left": left, "refusal": refusal}, told)
 """
 
 
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
     """What one process says of its steps, and the first of two."""
-    script = tmp_path_factory.mktemp("steps") / "steps.py"
+    folder = tmp_path_factory.mktemp("steps")
+    script, one, two = (folder / name for name in ("steps.py", "one.json", "two.json"))
     script.write_text(STEPS)
-    one, two = (json.loads(run(*start, script).stdout) for start in ([], TEAM))
-    return one, two
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(script), str(one)])
+        runpy.run_path(str(script))
+    run(*TEAM, script, two)
+    first, second = (json.loads(told.read_text()) for told in (one, two))
+    return first, second
 
 
 def test_steps_of_two_processes_are_those_of_one(
