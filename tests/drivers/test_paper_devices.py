@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ timeout_s = {timeout}
 shape = [160, 240]
 cells = 2
 motile = false
-debris = 12
+debris = 8
 round_cells = 0
 center_um = 10
 """
@@ -126,7 +127,7 @@ class Lab:
 
 @pytest.fixture
 def lab(start_peer: Callable[[Any], Any], peers: list[Any], tmp_path: Path) -> Any:
-    prior = start_peer(FIELD)
+    prior = start_peer(replace(FIELD, speed_um_per_s=1000.0))
     pump = NewEraPeer(PUMP)
     peers.append(pump)
     ump = UmpPeer(UmpPersonality(start_um=(5000.0, 6000.0, 7000.0, 10000.0)))
@@ -136,7 +137,7 @@ def lab(start_peer: Callable[[Any], Any], peers: list[Any], tmp_path: Path) -> A
 
 
 def test_the_paper_s_devices_go_from_a_rig_file_to_a_first_trial(lab: Lab, tmp_path: Path) -> None:
-    checked = lab.run(acq, "check", lab.rig)
+    checked = lab.run(acq, "check", lab.rig, "--range", 3, "--xy-range", 20, "--seconds", 0.1)
     for device in ("x/y stage", "manipulator", "pump"):
         assert device in checked.output
     assert lab.pipette_moves == 0
@@ -151,14 +152,14 @@ def test_the_paper_s_devices_go_from_a_rig_file_to_a_first_trial(lab: Lab, tmp_p
     assert json.loads(measured.stdout)["pixel_size_um"] == pytest.approx(PIXEL_UM, rel=0.05)
     lab.map_pipette()
 
-    dry = lab.run(aspirate, lab.rig, "--depth", "sim", "--frames", 20, "--force")
+    dry = lab.run(aspirate, lab.rig, "--depth", "sim", "--frames", 6, "--force")
     assert "dry run: nothing moves" in dry.stderr
     assert lab.pipette_moves == 0
     assert lab.pump.drawn_nl == 0
 
     out = tmp_path / "trials.h5"
     heights = lab.ump.manipulator.axes[2]
-    options = ("--depth", "sim", "--force", "--go", "--frames", 40, "--out", out)
+    options = ("--depth", "sim", "--force", "--go", "--frames", 16, "--out", out)
     done = lab.run(aspirate, lab.rig, *options)
     assert done.exit_code == 0, done.output
     assert lab.pump.flow_nl_s == 0
