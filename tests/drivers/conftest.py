@@ -43,6 +43,7 @@ TIMEOUT_S = 0.05
 def peers(monkeypatch: pytest.MonkeyPatch) -> list[SerialPeer]:
     """The controllers of the test, for which drivers wait while they have no processor."""
     peers: list[SerialPeer] = []
+    monkeypatch.setattr("fgaf.acquire.drivers.serial_link._LOUDEST", 1000)
     for name, instead in patient_socket(peers).items():
         monkeypatch.setattr(f"serial.urlhandler.protocol_socket.{name}", instead)
     return peers

@@ -49,7 +49,7 @@ def opened() -> Iterator[OpenPump]:
         table = PumpTable(
             driver="new-era",
             highest_flow_nl_s=highest_flow_nl_s,
-            timeout_s=8 * TIMEOUT_S,
+            timeout_s=0.4,
             options=options,
         )
         pumps.append(open_pump(table, Opening(rig_with(table), WallClock())))
