@@ -211,6 +211,8 @@ def test_configurations_of_micro_manager_are_listed(
 
     (tmp_path / "Ti2.cfg").write_text("# a configuration\n", encoding="utf-8")
     monkeypatch.setenv("MICROMANAGER_PATH", str(tmp_path))
+    remembered = "pymmcore_plus._discovery._DISCOVERED_MMS"  # else for every test that follows
+    monkeypatch.setattr(remembered, {}, raising=False)
     found = [each for each in find() if each.where == "Ti2"]
     assert [each.kind for each in found] == ["camera", "stage", "xy stage"]
     assert found[0].options == {"config": str(tmp_path / "Ti2.cfg")}
