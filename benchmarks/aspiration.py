@@ -2,7 +2,8 @@
 
 Frames of 1920 x 1200 with ten swimming cells are drawn once, and played from memory at 41 frames/s
 as in `benchmarks/live.py`. The loop reads depths, follows a cell in x, y and z, moves a manipulator
-and asks a pump, all simulated in real time, writes its file and serves its page. The frames do not
+and asks a pump, all simulated in real time, writes its file and serves its page, which another
+process fetches ten times per second, as a browser does. The frames do not
 answer to the stage, so that trials end while the cell is brought to the tip, and the next begins:
 all parts work at all times. Give --heads for places from segmented heads.
 
@@ -13,7 +14,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
 
@@ -31,6 +35,21 @@ from fgaf.model.aspirate.loop import LoopSettings
 from fgaf.model.aspirate.run import TrialOutputs
 from fgaf.model.aspirate.settings import AspirationSettings
 from fgaf.model.live.loop import open_live, open_live_heads
+
+BROWSER = """
+import http.client, json, sys, time
+connection = http.client.HTTPConnection(sys.argv[1])
+number = ""
+while True:
+    begun = time.monotonic()
+    connection.request("GET", f"/snapshot?after={number}")
+    state = json.load(connection.getresponse())
+    if state["ended"] is not None:
+        break
+    number = state["frame"]["frame_id"] if state["frame"] else number
+    time.sleep(max(0, 0.1 - (time.monotonic() - begun)))
+"""
+"""What the page in a browser asks of the run, in a process of its own."""
 
 
 def devices_of(loop: list[Image]) -> Devices:
@@ -52,6 +71,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--heads")
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--browsers", type=int, default=1, help="how many look at the page")
     parser.add_argument("--keep", type=Path, help="file of the drawn frames, for the next run")
     options = parser.parse_args()
     rig = load_rig("sim-aspiration", ["xy_stage.x_limits_um=[-9e3,9e3]"])
@@ -62,9 +82,17 @@ def main() -> None:
     procedure = AspirationSettings(approach_s=2, choose_s=600, heading_deg=180, apart_um=1)
     before = os.getloadavg()[0]
     with (
+        ExitStack() as browsers,
         tempfile.TemporaryDirectory() as folder,
         patch("fgaf.model.aspirate.run.open_rig", lambda *_: devices_of(loop)),
     ):
+
+        def say(line: str) -> None:
+            address = line.removeprefix("page: http://").rstrip("/")
+            for _ in range(options.browsers if address != line else 0):
+                command = [sys.executable, "-c", BROWSER, address]
+                browsers.enter_context(subprocess.Popen(command))
+
         done = TrialOutputs(page=0, out=Path(folder) / "trials.h5").run(
             rig,
             open_live(options.model),
@@ -74,6 +102,7 @@ def main() -> None:
             stage_map=stage_map,
             heads=None if options.heads is None else open_live_heads(options.heads),
             frames=round(options.seconds * RATE_HZ / EVERY),
+            say=say,
         )
     print(
         f"{done.rate_hz:.1f} frames/s of 41, {done.dropped} of {done.frames + done.dropped} "

@@ -151,10 +151,11 @@ def run(
     devices = Devices(Player(loop, clock, interval_s), Still(), clock)
     live = Live(devices, rig, model, force=True, heads=heads)
     latencies, busy, cells = [], [], []
-    begun_s = counted_s = time.perf_counter()
-    cpu_s, dropped, memory = time.process_time(), 0, []
+    begun_s, counted_s, cpu_s, dropped = None, 0.0, 0.0, 0
+    memory: list[tuple[float, float]] = []
     for frame in live.frames():
         now_s = time.perf_counter()
+        begun_s = now_s if begun_s is None else begun_s  # after the models were warmed up
         if now_s - begun_s < 1:
             counted_s, cpu_s, dropped = now_s, time.process_time(), frame.dropped
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -88,6 +89,15 @@ class _Entry:
     corner: tuple[int, int] = (0, 0)
 
 
+@dataclass(frozen=True)
+class _Film:
+    """New pictures of one trial, the rows of their frames, and their corners."""
+
+    pixels: list[npt.NDArray[Any]]
+    frame: list[int]
+    corner: list[tuple[int, int]]
+
+
 class TrialFile(GrowingFile[_Entry]):
     """Writes trials; see `GrowingFile`."""
 
@@ -124,12 +134,15 @@ class TrialFile(GrowingFile[_Entry]):
         rows: dict[str, list[Any]] = {name: [] for name in FRAME_COLUMNS}
         trials: dict[str, list[Any]] = {name: [] for name in RESULT_COLUMNS}
         events: dict[str, list[Any]] = {name: [] for name in EVENT_COLUMNS}
+        films: dict[int, _Film] = {}
         first = len(file["frames/frame_id"])
         for entry in items:
             if entry.step is not None:
                 if entry.picture is not None:
-                    number = first + len(rows["frame_id"])
-                    _film(file, entry.step.command.trial, number, entry.picture, entry.corner)
+                    film = films.setdefault(entry.step.command.trial, _Film([], [], []))
+                    film.pixels.append(entry.picture)
+                    film.frame.append(first + len(rows["frame_id"]))
+                    film.corner.append(entry.corner)
                 for name, value in _row(entry.step).items():
                     rows[name].append(value)
                 for event in entry.step.command.events:
@@ -138,6 +151,8 @@ class TrialFile(GrowingFile[_Entry]):
             for result in entry.results:
                 for name, kind in RESULT_COLUMNS.items():
                     trials[name].append(_plain(getattr(result, name), kind))
+        for trial, film in films.items():
+            _add_film(file, f"video/{trial:04d}", film)
         add_rows(file, "frames", rows)
         add_rows(file, "trials", trials)
         add_rows(file, "events", events)
@@ -193,33 +208,48 @@ def _plain(value: Any, kind: Any) -> Any:
     return str(value) if kind is _TEXT else value
 
 
-def _film(
-    file: h5py.File, trial: int, number: int, picture: npt.NDArray[Any], corner: tuple[int, int]
-) -> None:
-    """Add a picture to the video of a trial, in the place of the oldest once it is full."""
-    name = f"video/{trial:04d}"
+def _add_film(file: h5py.File, name: str, film: _Film) -> None:
+    """Add pictures to the video of a trial, in the place of the oldest once it is full.
+
+    All at once: each access to a file of HDF5 costs time of Python, for which the loop would wait.
+    """
     if name not in file:
-        group = file.create_group(name)
-        rows, columns = picture.shape
-        group.create_dataset(
-            "pixels",
-            (0, rows, columns),
-            picture.dtype,
-            maxshape=(_MOST_FRAMES, rows, columns),
-            chunks=(1, rows, columns),
-            compression="lzf",
-        )
-        group.create_dataset("frame", (0,), "<i8", maxshape=(_MOST_FRAMES,), chunks=(_MOST_FRAMES,))
-        group.create_dataset(
-            "corner", (0, 2), "<i4", maxshape=(_MOST_FRAMES, 2), chunks=(_MOST_FRAMES, 2)
-        )
-        group.attrs["pictures"] = 0
+        _create_film(file, name, film.pixels[0])
     group = file[name]
     made = int(group.attrs["pictures"])
-    place = made % _MOST_FRAMES
-    if made < _MOST_FRAMES:
-        for each in group.values():
-            each.resize(made + 1, axis=0)
-    group["pixels"][place], group["frame"][place] = picture, number
-    group["corner"][place] = corner
-    group.attrs["pictures"] = made + 1
+    for column, values in vars(film).items():
+        stored = group[column]
+        news = np.array(values, stored.dtype)
+        for place, part in _places(made, len(news)):
+            if place.stop > len(stored):
+                stored.resize(place.stop, axis=0)
+            stored[place] = news[part]
+    group.attrs["pictures"] = made + len(film.frame)
+
+
+def _create_film(file: h5py.File, name: str, picture: npt.NDArray[Any]) -> None:
+    """Make the empty video of a trial."""
+    group = file.create_group(name)
+    group.create_dataset(
+        "pixels",
+        (0, *picture.shape),
+        picture.dtype,
+        maxshape=(_MOST_FRAMES, *picture.shape),
+        chunks=(1, *picture.shape),
+        compression="lzf",
+    )
+    group.create_dataset("frame", (0,), "<i8", maxshape=(_MOST_FRAMES,), chunks=(_MOST_FRAMES,))
+    group.create_dataset(
+        "corner", (0, 2), "<i4", maxshape=(_MOST_FRAMES, 2), chunks=(_MOST_FRAMES, 2)
+    )
+    group.attrs["pictures"] = 0
+
+
+def _places(made: int, count: int) -> Iterator[tuple[slice, slice]]:
+    """Where new pictures go in a video that began again from its start when it was full."""
+    done = 0
+    while done < count:
+        place = (made + done) % _MOST_FRAMES
+        run = min(count - done, _MOST_FRAMES - place)
+        yield slice(place, place + run), slice(done, done + run)
+        done += run

@@ -222,6 +222,8 @@ def add_rows(file: h5py.File, group: str, rows: dict[str, list[Any]]) -> None:
         Values of each column.
     """
     for name, values in rows.items():
+        if not values:
+            continue
         column = file[f"{group}/{name}"]
         begin = len(column)
         column.resize(begin + len(values), axis=0)

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from fgaf.acquire.control.drive import Drive
 from fgaf.acquire.control.stage_map import StageMap
 from fgaf.acquire.control.xy_stage import XYMover
-from fgaf.acquire.devices import Devices
+from fgaf.acquire.devices import Devices, WallClock
 from fgaf.acquire.interrupt import Interrupt, InterruptError
 from fgaf.acquire.rig import Rig, effective_optics, load_rig, open_rig
 from fgaf.base.bounds import AnyCount, DistanceUm, HeadUm, IntervalS, require_bounded
@@ -30,6 +30,7 @@ from fgaf.model.inference.card import require_same
 from fgaf.model.inference.depth import DepthModel, Readings
 from fgaf.model.inference.heads import HeadModel
 from fgaf.model.live.autofocus import Autofocus
+from fgaf.model.live.collector import uncollected
 from fgaf.model.live.focus import Focus
 from fgaf.model.live.following import Following, Offset
 from fgaf.model.live.frames import Arrival, frames_of
@@ -242,6 +243,8 @@ class Live:
             if self.pursuit is not None:
                 self._drive.check_here()
                 stack.enter_context(self._drive.returning("the cell was followed"))
+            if isinstance(self._devices.clock, WallClock):
+                stack.enter_context(uncollected())
             # New cells are searched for while the known ones are followed. Matrices this small are
             # multiplied on one core: two cores would mostly wait for each other.
             aside = stack.enter_context(ThreadPoolExecutor(1, "search"))
@@ -442,12 +445,14 @@ def open_live(model: str | Path) -> DepthModel:
 def open_live_heads(model: str | Path) -> HeadModel:
     """Open a model that segments heads, for one view of each window; see `open_live`.
 
+    It runs on one processor core, since another one searches for new cells meanwhile.
+
     Raises
     ------
     FgafError
         See `fgaf.model.deploy.open_model.open_segmenter`.
     """
-    return open_segmenter(model, tta=None if is_export(model) else False)
+    return open_segmenter(model, tta=None if is_export(model) else False, threads=1)
 
 
 def live(

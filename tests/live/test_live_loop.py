@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -192,7 +193,15 @@ def test_real_time_runs_from_memory(
     in_memory: Callable[..., Devices], rig: Rig, model: DepthModel
 ) -> None:
     loop = Live(in_memory(), rig, model)
-    results = list(loop.frames(5))
+    results = []
+    gc.unfreeze()
+    try:
+        for result in loop.frames(5):
+            results.append(result)
+            assert gc.get_freeze_count(), "a collection of everything would take two frames"
+        assert not gc.get_freeze_count()
+    finally:
+        gc.freeze()
     assert [result.cells for result in results] == [()] * 5
     assert loop.pace.frames == 5
 
