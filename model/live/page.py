@@ -139,7 +139,7 @@ class Page:
         Bound.access = Access.to(self.host, (host, *names), moves=follower is not None)
         self.token = Bound.access.token
         self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.1,), name="page", daemon=True
+            target=self._server.serve_forever, args=(0.02,), name="page", daemon=True
         )
 
     @property

@@ -85,8 +85,15 @@ def page(report: Path, browser: Browser) -> Browser:
     return browser
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1440], ids=["phone", "desktop"])
+@pytest.mark.parametrize(
+    ("width", "dark"),
+    [
+        pytest.param(390, False, id="phone-light"),
+        pytest.param(1440, True, id="desktop-dark"),
+        pytest.param(390, True, id="phone-dark", marks=pytest.mark.slow),
+        pytest.param(1440, False, id="desktop-light", marks=pytest.mark.slow),
+    ],
+)
 def test_the_page_fits_the_screen_and_is_accessible(page: Browser, width: int, dark: bool) -> None:
     page.screen(width, dark=dark)
     assert page.run("return document.documentElement.scrollWidth") == width

@@ -44,8 +44,15 @@ def asked(pursuit: Pursuit, wanted: list[int | str | None]) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize(
+    ("width", "dark"),
+    [
+        pytest.param(390, False, id="phone-light"),
+        pytest.param(1440, True, id="desktop-dark"),
+        pytest.param(390, True, id="phone-dark", marks=pytest.mark.slow),
+        pytest.param(1440, False, id="desktop-light", marks=pytest.mark.slow),
+    ],
+)
 def test_every_state_is_readable_on_every_screen(
     width: int, dark: bool, browser: Browser, about: About, pursuit: Pursuit, result: Made
 ) -> None:
