@@ -27,7 +27,7 @@ from fgaf.base.options import PATH, Number, json_option
     "--range",
     "half_range",
     type=Number(HalfRangeUm),
-    default=20.0,
+    default=60.0,
     show_default=True,
     help="How far the drive looks for the tip on either side, µm.",
 )

@@ -1,7 +1,7 @@
 """Measures how moves of the manipulator move the tip in the image, and its focus.
 
-The tip is found in the image, and brought to focus by the drive in steps of 5, 2 and 0.5 µm. The
-manipulator visits a small pattern at and over its start. The tip is found and focused at each
+The tip is found in the image, and brought to focus by the drive in steps of 20, 5, 2 and 0.5 µm.
+The manipulator visits a small pattern at and over its start. The tip is found and focused at each
 place, and an affine map is fitted by least squares.
 """
 
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import numpy as np
 import numpy.typing as npt
 
-from fgaf.acquire.commissioning.tip_finder import Tip, end_sharpness, find_tip
+from fgaf.acquire.commissioning.tip_finder import Tip, contrast, end_sharpness, find_tip
 from fgaf.acquire.control.drive import Drive
 from fgaf.acquire.control.frames import stopping
 from fgaf.acquire.control.pipette import PipetteMover
@@ -24,9 +24,9 @@ from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.rig import Rig, effective_optics
 
 _PATTERN = ((0, 0, 0), (1, 0, 0), (0, 1, 0), (-1, -1, 0), (0, 0, 1), (1, 1, 1), (-1, 0, 0.5))
-_COARSE_UM, _FINER = 5.0, ((2.0, 4.0), (0.5, 3.0))
+_FAR_UM, _COARSE_UM, _FINER = 20.0, 5.0, ((2.0, 4.0), (0.5, 2.0))
 _WATER = 1.335
-_REST_S, _NEAR_UM = 0.15, 5.0
+_REST_S, _NEAR_UM = 0.15, _FINER[0][1]
 _LEAST_SHIFT_PX = 5.0
 _RESIDUAL_PX, _RESIDUAL_UM = 2.0, 0.6
 _UNEVEN = 1.25
@@ -254,19 +254,40 @@ class Eye:
 
     def _find(self, around: float, reach: float) -> tuple[Tip, float]:
         """The tip in the image in which its end is sharpest, in coarse steps of the drive."""
-        found = []
-        for place in self._places(around, reach, _COARSE_UM):
-            pixels = self.look(place)
-            tip = find_tip(pixels)
-            if tip is not None:
-                found.append((end_sharpness(pixels, tip), tip, place))
-        if not found:
-            raise DeviceError(
-                f"no tip of a pipette is seen with the drive within ±{reach:g} µm of {around:.1f} "
-                "µm; bring it into the image and near the focus by hand, or give a larger --range"
-            )
-        _, tip, place = max(found, key=lambda each: each[0])
-        return tip, place
+        near = reach <= _NEAR_UM  # the next step reaches as far
+        places = [around] if near else self._places(around, reach, _COARSE_UM)
+        seen: dict[float, tuple[float, Tip | None]] = {}
+        for middle in self._middles(around, reach):
+            planes = [each for each in places if abs(each - middle) <= _FAR_UM / 2]
+            while planes:
+                seen |= {place: self._end_at(place) for place in planes if place not in seen}
+                best = max(seen, key=lambda place: seen[place][0])
+                tip, at = seen[best][1], places.index(best)
+                beside = places[max(at - 1, 0) : at + 2] if tip else []
+                planes = [place for place in beside if place not in seen]
+                if tip and not planes:
+                    return tip, best
+        raise DeviceError(
+            f"no tip of a pipette is seen with the drive within ±{reach:g} µm of {around:.1f} "
+            "µm; bring it into the image and near the focus by hand, or give a larger --range"
+        )
+
+    def _middles(self, around: float, reach: float) -> list[float]:
+        """Planes around which the tip is looked for, in their order.
+
+        Far out of focus it cannot be found, but near its focus the image has more contrast, as it
+        has near cells.
+        """
+        if reach <= _FAR_UM / 2:
+            return [around]
+        places = self._places(around, reach, _FAR_UM)
+        return sorted(places, key=lambda place: -contrast(self.look(place)))
+
+    def _end_at(self, place: float) -> tuple[float, Tip | None]:
+        """Sharpness of the end of the tip in a plane, and the tip; -1 where none is found."""
+        pixels = self.look(place)
+        tip = find_tip(pixels)
+        return (-1.0, None) if tip is None else (end_sharpness(pixels, tip), tip)
 
     def _sharpest(self, around: float, reach: float, step: float, tip: Tip) -> float:
         """Position of the drive at which the end of a tip is sharpest, by a parabola."""
@@ -280,9 +301,11 @@ class Eye:
         return places[best] + (0.5 * step * (left - right) / bend if bend < 0 else 0.0)
 
     def _places(self, around: float, reach: float, step: float) -> list[float]:
+        """Planes in steps as far as the reach, which is a plane too, within the drive's limits."""
         low, high = self.drive.limits_um
         count = math.ceil(reach / step)
-        places = [around + step * k for k in range(-count, count + 1)]
+        away = [min(max(step * k, -reach), reach) for k in range(-count, count + 1)]
+        places = [around + each for each in away]
         return [each for each in places if low <= each <= high] or [self.drive.position_um()]
 
     def look(self, drive_um: float) -> npt.NDArray[np.uint8 | np.uint16]:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_FINE_PX, _GROUND_PX = 1.0, 12.0
+_FINE_PX, _GROUND_PX, _WIDE_PX = 1.0, 12.0, 4.0
 _EDGE, _LEAST_WALL = 5.0, 12.0
 _MOST_EDGES = 40_000
 _ANGLES = 720
-_HALF_PX, _LEAST_LENGTH_PX = 75, 50
+_HALF_PX, _LEAST_LENGTH_PX = 150, 50
 _LEAST_WIDTH_PX, _WALL = 12, 0.35
 _LEAST_FILL = 0.6
 _RIM_PX = 12
@@ -74,6 +74,21 @@ def find_tip(image: Array) -> Tip | None:
             if tip is not None and (found is None or tip.strength > found.strength):
                 found = tip
     return found
+
+
+def contrast(image: Array) -> float:
+    """Contrast of what is some µm wide: it tells a plane near objects from one far off.
+
+    Parameters
+    ----------
+    image
+        (Y, X) grey values.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    picture = image.astype(np.float32)
+    wide = gaussian_filter(picture, _WIDE_PX) - gaussian_filter(picture, 4 * _WIDE_PX)
+    return float(wide.std() / max(float(picture.mean()), 1.0))
 
 
 def end_sharpness(image: Array, tip: Tip) -> float:

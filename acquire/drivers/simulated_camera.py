@@ -8,8 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
 
 from fgaf.acquire.devices import Clock, DeviceError, Frame, Manipulator, Pump, Stage, XYStage
-from fgaf.acquire.drivers.simulated_manipulator import SimulatedManipulator
-from fgaf.acquire.drivers.simulated_pump import SimulatedPump
+from fgaf.acquire.drivers.mount import Mount
 from fgaf.acquire.drivers.simulated_stage import SimulatedStage
 from fgaf.acquire.drivers.simulated_xy_stage import SimulatedXYStage
 from fgaf.acquire.simulation.settings import SimulationSettings
@@ -18,8 +17,8 @@ from fgaf.base.bounds import Bound, ExposureMs, WaitMs
 from fgaf.dataset.truth import FrameTruth
 
 if TYPE_CHECKING:
+    from fgaf.acquire.drivers.simulated_suction import SimulatedSuction
     from fgaf.acquire.interrupt import Interrupt
-    from fgaf.acquire.simulation.holder import Holder
     from fgaf.acquire.simulation.scene import Scene
     from fgaf.acquire.simulation.view import Place
 
@@ -35,20 +34,23 @@ class CameraOptions(Table):
         Time to read out one row: 20 µs times 1200 rows make 41 frames per second.
     latency_ms
         Time from the trigger to the exposure.
+    mount
+        Where a manipulator of another driver has the tip of the micropipette in the image.
     """
 
     exposure_ms: ExposureMs
     row_us: Annotated[float, Bound(0, 1e6, "µs")] = 20.0
     latency_ms: WaitMs = 0.2
+    mount: Mount = Mount()
 
 
 class SimulatedCamera:
     """Images the simulated scene at the drive's focus in the middle of the exposure.
 
-    Any stages can be used: of simulated ones the true positions of objective and specimen are used,
-    of any others the positions read back. The image shows the part of the specimen that lies at
-    x, y, blurred while it moves, and the micropipette of a simulated manipulator. A plane far out
-    of focus takes seconds, so a request to stop is checked before each of its cells.
+    Any devices can be used: of simulated ones the true positions of objective, specimen and tip and
+    the true flow are used, of any others those read back. The image shows the part of the specimen
+    that lies at x, y, blurred while it moves, and the micropipette of a rig with a manipulator. A
+    plane far out of focus takes seconds, so a request to stop is checked before each of its cells.
     """
 
     name = "simulated camera"
@@ -161,34 +163,27 @@ class SimulatedCamera:
     def _scene(self) -> Scene:
         from fgaf.acquire.simulation.scene import Scene
 
-        return Scene(self._settings, self._holder())
+        if self._suction is None:
+            return Scene(self._settings)
+        return Scene(self._settings, self._suction.holder(self._settings, self._corner))
 
-    def _holder(self) -> Holder | None:
-        """The micropipette, if the rig's manipulator is simulated."""
-        from fgaf.acquire.simulation.holder import Hold, Holder, Stroke
-
-        manipulator, pump = self._manipulator, self._pump
-        if not isinstance(manipulator, SimulatedManipulator):
+    @cached_property
+    def _suction(self) -> SimulatedSuction | None:
+        """The micropipette, if the rig has a manipulator."""
+        if self._manipulator is None:
             return None
-        rows, columns = (side * self._settings.pixel_size_um for side in self.shape)
+        from fgaf.acquire.drivers.simulated_suction import SimulatedSuction
 
-        def free_tip(time_s: float) -> tuple[float, float, float]:
-            x, y, z = manipulator.tip_um(self._time_ns(time_s))
-            return y + rows / 2, x + columns / 2, z
-
-        def strokes() -> list[Stroke]:
-            if not isinstance(pump, SimulatedPump):
-                return []
-            longest_s = pump.longest_s
-            return [
-                Stroke((begun_ns - self._opened_ns) / 1e9, flow, longest_s)
-                for begun_ns, flow in pump.changes
-            ]
-
-        return Holder(self._settings, Hold(free_tip, lambda time_s: self._path(time_s), strokes))
+        return SimulatedSuction(
+            self._manipulator, self._pump, self._options.mount, self._clock, self._opened_ns
+        )
 
     def _time_ns(self, time_s: float) -> int:
         return self._opened_ns + round(time_s * 1e9)
+
+    def _corner(self, time_s: float) -> Place:
+        """Place (y, x) on the specimen of the first pixel of the frame that is imaged."""
+        return self._path(time_s)
 
     def _find_path(self) -> Callable[[float], Place]:
         """Place (y, x) on the specimen of the frame's first pixel, by the simulated time."""
@@ -218,6 +213,8 @@ class SimulatedCamera:
 
     def _image(self, middle_ns: int) -> Frame:
         self._path = self._find_path()
+        if self._suction is not None:
+            self._suction.read()
         begun_s = (middle_ns - self._opened_ns) / 1e9 - self._exposure_s / 2
         pixels, cells = self._scene.expose(
             begun_s,

@@ -10,20 +10,18 @@ import numpy as np
 
 from fgaf.acquire.devices import Clock, DeviceError, LimitsXYZ, Place3
 from fgaf.acquire.drivers.limits import require_within_xyz
+from fgaf.acquire.drivers.mount import Mount
 from fgaf.acquire.drivers.simulated_stage import Move
-from fgaf.acquire.tables import Table
 from fgaf.base.bounds import Bound, DistanceUm, PositionUm, SpeedUmS, WaitMs
 
 _REMEMBERED_LEGS = 256
 
 _Range = tuple[PositionUm, PositionUm]
-_Factor = Annotated[float, Bound(-1e4, 1e4)]
-_Row = tuple[_Factor, _Factor, _Factor]
 _DriftUmMin = Annotated[float, Bound(-1e4, 1e4, "µm/min")]
 
 
-class ManipulatorOptions(Table):
-    """``[manipulator.options]`` of the simulated manipulator.
+class ManipulatorOptions(Mount):
+    """``[manipulator.options]`` of the simulated manipulator; also those of its `Mount`.
 
     Attributes
     ----------
@@ -41,12 +39,6 @@ class ManipulatorOptions(Table):
     drift_um_min
         Drift of the pipette in x, y and z of the image, µm per minute; the read-back does not show
         it.
-    matrix
-        Rows for the motion of the tip in x, y and z of the image, µm in the specimen, per µm of
-        the manipulator in x, y and z. Small entries let the manipulator run without the pipette.
-    tip_um
-        Place of the tip when the manipulator is at 0, 0, 0: x and y from the middle of the frame,
-        z from where the drive is at 0; µm in the specimen.
     reply_ms
         Time from a command to its reply.
     """
@@ -58,8 +50,6 @@ class ManipulatorOptions(Table):
     backlash_um: DistanceUm = 0.0
     repeatability_um: DistanceUm = 0.02
     drift_um_min: tuple[_DriftUmMin, _DriftUmMin, _DriftUmMin] = (0.0, 0.0, 0.0)
-    matrix: tuple[_Row, _Row, _Row] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-    tip_um: tuple[PositionUm, PositionUm, PositionUm] = (0.0, 0.0, 0.0)
     reply_ms: WaitMs = 1.0
 
 
@@ -157,7 +147,7 @@ class SimulatedManipulator:
         self.stop()
 
     def tip_um(self, time_ns: int | None = None) -> Place3:
-        """True place of the free tip, that touches nothing: x, y, z as `ManipulatorOptions.tip_um`.
+        """True place of the free tip, that touches nothing: x, y, z as `Mount.tip_um`.
 
         Parameters
         ----------
@@ -169,13 +159,10 @@ class SimulatedManipulator:
             (each for each in reversed(self._legs) if each.longest.begun_ns <= at_ns),
             self._legs[0],
         )
-        options, minutes = self._options, (at_ns - self._opened_ns) / 60e9
-        held = self._played_um(leg, at_ns)
+        minutes = (at_ns - self._opened_ns) / 60e9
+        held = self._options.tip_at(self._played_um(leg, at_ns))
         x, y, z = (
-            at + minutes * drift + sum(map(float.__mul__, row, held))
-            for at, drift, row in zip(
-                options.tip_um, options.drift_um_min, options.matrix, strict=True
-            )
+            at + minutes * drift for at, drift in zip(held, self._options.drift_um_min, strict=True)
         )
         return x, y, z
 

@@ -10,8 +10,8 @@ from typing import Final
 from fgaf.acquire.control.error_context import failures_of
 from fgaf.acquire.control.pipette import PipetteMover
 from fgaf.acquire.devices import Place3
+from fgaf.acquire.trace import Trace
 from fgaf.model.live.polled import Attached
-from fgaf.model.live.trace import Trace
 
 _REST_S: Final = 0.004
 

@@ -7,8 +7,8 @@ from typing import Final
 
 from fgaf.acquire.control.drive import Drive
 from fgaf.acquire.control.error_context import failures_of
+from fgaf.acquire.trace import Trace
 from fgaf.model.live.polled import Polled
-from fgaf.model.live.trace import Trace
 
 _REST_S: Final = 0.004
 

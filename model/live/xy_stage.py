@@ -11,10 +11,10 @@ from typing import Final
 
 from fgaf.acquire.control.xy_stage import XYMover
 from fgaf.acquire.devices import DeviceError, NoRoomError, VelocityStage
+from fgaf.acquire.trace import Trace
 from fgaf.base.errors import FgafError
 from fgaf.model.live.polled import Polled
 from fgaf.model.live.servo import FASTEST_UM_S, Course, Pair, Servo
-from fgaf.model.live.trace import Trace
 
 _log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """From a rig file to the first trial, with the paper's devices: drivers unmodified, peers emulated.
 
-Prior ProScan with drive and x/y stage, Sensapex manipulator, New Era pump; the camera is simulated
-on them. The commands are those of docs/aspiration.md.
+Prior ProScan with drive and x/y stage, Sensapex manipulator, New Era pump. The simulated camera
+images what they do. The commands are those of docs/aspiration.md, in its order.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from conftest import TIMEOUT_S
 from new_era_peer import PUMP, NewEraPeer
 from proscan_peer import FIELD, ProScanPeer
-from ump_peer import GOTO, HOST, UmpPeer, UmpPersonality
+from ump_peer import GOTO, HOST, Axis, UmpPeer, UmpPersonality
 
 from fgaf.acquire import load_rig
 from fgaf.acquire.commands.main import main as acq
 from fgaf.acquire.control.pipette_map import PipetteMap
+from fgaf.model.aspirate.command import Outcome
 from fgaf.model.commands.aspirate import aspirate
 
 package = pytest.importorskip("sensapex")
@@ -35,12 +37,21 @@ pytestmark = pytest.mark.long
 
 SHAPE = (160, 240)
 PIXEL_UM = 0.1465
+TURNED = np.array([[0.98, -0.2, 0.0], [0.2, 0.98, 0.0], [0.0, 0.0, 1.0]])
+"""How the emulated manipulator moves the tip in the image."""
+WAITS_UM = (5000.0, 6000.0, -7000.0)
+"""The place of the manipulator with the tip in the middle of the image, over the cells."""
+OVER_UM = 80.0
+"""Height of the tip there, over where the drive is at 0."""
 RIG = """
 name = "paper"
 
 [camera]
 driver = "simulated"
 exposure_ms = 2
+[camera.options.mount]
+matrix = {matrix}
+tip_um = {tip}
 
 [stage]
 driver = "prior"
@@ -59,7 +70,7 @@ driver = "sensapex"
 x_limits_um = [4000, 6000]
 y_limits_um = [5000, 7000]
 z_limits_um = [-7500, -500]
-floor_um = -7100
+floor_um = -7064
 highest_speed_um_s = 2000
 [manipulator.options]
 device = 4
@@ -73,17 +84,27 @@ driver = "new-era"
 [pump.options]
 port = "{pump}"
 syringe_mm = 0.485
-safe_timeout_s = 200
 timeout_s = {timeout}
 
 [simulation]
 shape = [160, 240]
-cells = 2
+cells = 1
 motile = false
 debris = 8
 round_cells = 0
 center_um = 10
+quick = true
+
+[simulation.aspiration]
+inner_diameter_um = 10
+outer_diameter_um = 12
 """
+
+
+FIRST_TRIAL = (
+    *("--depth", "sim", "--depth-by", "truth", "--force", "--procedure", "choose_s=5"),
+    *("--procedure", "stand_off_px=60", "--procedure", "approach_s=5"),
+)
 
 
 class Lab:
@@ -92,9 +113,16 @@ class Lab:
     def __init__(self, folder: Path, prior: ProScanPeer, ump: UmpPeer, pump: NewEraPeer) -> None:
         self.prior, self.ump, self.pump = prior, ump, pump
         self.rig = folder / "rig.toml"
+        tip = np.array((0.0, 0.0, OVER_UM)) - TURNED @ WAITS_UM
         self.rig.write_text(
             RIG.format(
-                prior=prior.url, group=ump.group, host=HOST, pump=pump.url, timeout=TIMEOUT_S
+                prior=prior.url,
+                group=ump.group,
+                host=HOST,
+                pump=pump.url,
+                timeout=TIMEOUT_S,
+                matrix=TURNED.tolist(),
+                tip=tip.tolist(),
             )
         )
 
@@ -105,24 +133,10 @@ class Lab:
     def pipette_moves(self) -> int:
         return sum(kind == GOTO for kind, _ in self.ump.commands)
 
-    def map_pipette(self) -> None:
-        """What `acq calibrate-pipette` would store: the tip is in the middle of the frame."""
-        rig = load_rig(self.rig)
-        PipetteMap(
-            created="2026-11-30T08:00:00Z",
-            camera="simulated",
-            rig=PipetteMap.settings_of(rig),
-            x_px_per_um=(1 / PIXEL_UM, 0.0, 0.0),
-            y_px_per_um=(0.0, 1 / PIXEL_UM, 0.0),
-            drive_um_per_um=(0.0, 0.0, 1 / 1.335),
-            place_um=(5000.0, 6000.0, -7000.0),
-            tip_px=(SHAPE[1] / 2, SHAPE[0] / 2),
-            tip_drive_um=10.0,
-            residual_px=0.2,
-            residual_um=0.1,
-            moves=9,
-            manipulator="uMp 4",
-        ).write(PipetteMap.path_of(self.rig))
+    def bring_tip_into_view(self) -> None:
+        """As a person does, with the wheel of the manipulator."""
+        x, y, z = WAITS_UM
+        self.ump.manipulator.axes[:3] = [Axis(at) for at in (x, y, -z)]
 
 
 @pytest.fixture
@@ -130,7 +144,7 @@ def lab(start_peer: Callable[[Any], Any], peers: list[Any], tmp_path: Path) -> A
     prior = start_peer(replace(FIELD, speed_um_per_s=1000.0))
     pump = NewEraPeer(PUMP)
     peers.append(pump)
-    ump = UmpPeer(UmpPersonality(start_um=(5000.0, 6000.0, 7000.0, 10000.0)))
+    ump = UmpPeer(UmpPersonality(start_um=(5300.0, 6000.0, 6800.0, 10000.0)))
     yield Lab(tmp_path, prior, ump, pump)
     ump.switch_off()
     pump.switch_off()
@@ -150,21 +164,40 @@ def test_the_paper_s_devices_go_from_a_rig_file_to_a_first_trial(lab: Lab, tmp_p
     measured = lab.run(acq, "calibrate-stage", lab.rig, "--json")
     assert measured.exit_code == 0, measured.output
     assert json.loads(measured.stdout)["pixel_size_um"] == pytest.approx(PIXEL_UM, rel=0.05)
-    lab.map_pipette()
 
-    dry = lab.run(aspirate, lab.rig, "--depth", "sim", "--frames", 6, "--force")
-    assert "dry run: nothing moves" in dry.stderr
+    lab.bring_tip_into_view()
+    told = lab.run(acq, "calibrate-pipette", lab.rig, "--step", 3)
+    assert told.exit_code == 0, told.output
+    assert told.output.count("the pipette goes to") == 6
     assert lab.pipette_moves == 0
+    found = lab.run(acq, "calibrate-pipette", lab.rig, "--step", 3, "--go", "--json")
+    assert found.exit_code == 0, found.output
+    pipette = PipetteMap.read(PipetteMap.path_of(lab.rig), load_rig(lab.rig))
+    assert pipette.pixel_of(WAITS_UM) == pytest.approx((SHAPE[1] / 2, SHAPE[0] / 2), abs=2)
+    assert pipette.focus_of(WAITS_UM) == pytest.approx(OVER_UM / 1.335, abs=0.7)
+    in_plane = np.array((pipette.x_px_per_um, pipette.y_px_per_um))
+    np.testing.assert_allclose(in_plane * PIXEL_UM, TURNED[:2], atol=0.03)
+    heights = lab.ump.manipulator.axes[2]
+    assert heights.at(1e12) == pytest.approx(6900, abs=1), "the pipette was raised"
+
+    lab.bring_tip_into_view()
+    moves = lab.pipette_moves
+    dry = lab.run(aspirate, lab.rig, "--depth", "sim", "--frames", 5, "--force")
+    assert "dry run: nothing moves" in dry.stderr
+    assert lab.pipette_moves == moves
     assert lab.pump.drawn_nl == 0
 
     out = tmp_path / "trials.h5"
     heights = lab.ump.manipulator.axes[2]
-    options = ("--depth", "sim", "--force", "--go", "--frames", 16, "--out", out)
-    done = lab.run(aspirate, lab.rig, *options)
+    done = lab.run(aspirate, lab.rig, *FIRST_TRIAL, "--go", "--json", "--out", out)
     assert done.exit_code == 0, done.output
+    trial = json.loads(done.stdout.splitlines()[0])
+    assert trial["outcome"] not in (Outcome.FAULT, Outcome.STOPPED)
     assert lab.pump.flow_nl_s == 0
-    assert lab.pipette_moves >= 1
-    assert heights.highest_um <= 7100
+    assert lab.pump.drawn_nl == 0 or trial["drawn_ns"] is not None
+    assert lab.pipette_moves > moves
+    assert heights.highest_um <= 7064
     assert heights.at(1e12) == pytest.approx(6900, abs=1)
     with h5py.File(out) as file:
         assert len(file["frames/time_ns"]) > 0
+        assert len(file["trials/outcome"]) == 1

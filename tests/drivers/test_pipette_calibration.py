@@ -16,6 +16,7 @@ from fgaf.acquire import DeviceError, Interrupt, load_rig, open_rig
 from fgaf.acquire.commands.main import main
 from fgaf.acquire.commissioning.dish_contact import find_dish
 from fgaf.acquire.commissioning.pipette_calibration import (
+    Eye,
     calibrate_pipette,
     doubt_of,
     fit_map,
@@ -37,9 +38,13 @@ FIELD = (
 TURNED = "manipulator.options.matrix=[[0.98, -0.2, 0], [0.2, 0.98, 0.05], [0, -0.05, 1]]"
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_tip_is_found_beside_cells(seed: int) -> None:
-    rig = load_rig("sim-aspiration", (*FIELD, f"simulation.seed={seed}"))
+WIDE = ("simulation.aspiration.inner_diameter_um=10", "simulation.aspiration.outer_diameter_um=12")
+SMALL = ("simulation.shape=[160, 240]",)
+
+
+@pytest.mark.parametrize("overrides", [("simulation.seed=1",), WIDE, (*WIDE, *SMALL)])
+def test_the_tip_is_found_beside_cells(overrides: tuple[str, ...]) -> None:
+    rig = load_rig("sim-aspiration", (*FIELD, *overrides))
     with open_rig(rig) as devices:
         devices.camera.start()
         for focus_um in (2.25, 1.5, 3.5):
@@ -58,6 +63,17 @@ def test_no_tip_is_found_among_cells_alone() -> None:
     with open_rig(load_rig("sim", FIELD[:-1])) as devices:
         devices.camera.start()
         assert find_tip(devices.camera.trigger(5.0).pixels) is None
+
+
+@pytest.mark.parametrize("away_um", [45.0, 58.0])
+def test_a_tip_far_out_of_focus_is_found(away_um: float) -> None:
+    place = f"manipulator.options.start_um=[0, 0, {3 + 1.335 * away_um}]"
+    rig = load_rig("sim-aspiration", (*FIELD, *SMALL, place, "simulation.cells=0"))
+    with open_rig(rig) as devices:
+        devices.camera.start()
+        sight = Eye(devices, rig, Interrupt()).focus(0.0, 60.0)
+    assert sight.drive_um == pytest.approx(3 / 1.335 + away_um, abs=0.5)
+    assert (sight.tip.x_px, sight.tip.y_px) == pytest.approx((120, 80), abs=1.0)
 
 
 def calibrate(*overrides: str) -> tuple[PipetteMap, PipetteMap | None]:
@@ -90,14 +106,14 @@ def test_the_hidden_matrix_is_recovered() -> None:
 
 
 STILL = "manipulator.options.matrix=[[0, 0, 0], [0, 0, 0], [0, 0, 0]]"
-WIDE = "manipulator.options.matrix=[[1.5, 0, 0], [0, 1.5, 0], [0, 0, 1]]"
+LARGE = "manipulator.options.matrix=[[1.5, 0, 0], [0, 1.5, 0], [0, 0, 1]]"
 
 
 @pytest.mark.parametrize(
     ("override", "says"),
     [
         (STILL, r"the tip moved by at most .* px: the manipulator does not move"),
-        pytest.param(WIDE, r"µm per pixel, but the rig 0\.1465: correct", marks=pytest.mark.slow),
+        pytest.param(LARGE, r"µm per pixel, but the rig 0\.1465: correct", marks=pytest.mark.slow),
         ("manipulator.options.tip_um=[0, 0, 60]", "no tip of a pipette is seen"),
         ("manipulator.floor_um=5", "outside its limits 5 to 200"),
     ],

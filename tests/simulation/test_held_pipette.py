@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from fgaf.acquire import load_rig, open_rig
+from fgaf.acquire import DeviceError, Interrupt, Rig, load_rig, open_rig
 from fgaf.acquire.control.pipette_map import PipetteMap
-from fgaf.acquire.devices import Devices
+from fgaf.acquire.devices import Devices, Manipulator, Place3, Pump
+from fgaf.acquire.drivers.mount import Mount
+from fgaf.acquire.drivers.simulated_camera import CameraOptions, SimulatedCamera
 from fgaf.acquire.simulation.aspiration.settings import AspirationSettings
 from fgaf.acquire.simulation.holder import SLIDE, Hold, Holder, Stroke
 from fgaf.acquire.simulation.microscope import Microscope
@@ -184,7 +187,54 @@ def cell_of(devices: Devices) -> CellTruth:
     return cell
 
 
-def test_a_cell_is_drawn_into_the_bore_and_carried_with_the_pipette() -> None:
+class OtherManipulator:
+    """One that the camera does not know, which counts from elsewhere and along other axes."""
+
+    def __init__(self, arm: Manipulator) -> None:
+        self._arm, self.name = arm, "other"
+
+    def position_xyz_um(self) -> Place3:
+        x, y, z = self._arm.position_xyz_um()
+        return 5000.0 - y, 6000.0 + x, z - 7000.0
+
+
+class OtherPump:
+    """One that the camera does not know; an alarm stands when it has pumped."""
+
+    def __init__(self, pump: Pump) -> None:
+        self._pump, self._pumped, self.name = pump, False, "other"
+
+    def flow_nl_s(self) -> float:
+        flow = self._pump.flow_nl_s()
+        if self._pumped and not flow:
+            raise DeviceError("an alarm")
+        self._pumped = flow != 0
+        return flow
+
+
+MOUNT = Mount(matrix=((0, 1, 0), (-1, 0, 0), (0, 0, 1)), tip_um=(-6000, 5000, 7000))
+
+
+def with_other_devices(devices: Devices, rig: Rig) -> Devices:
+    """The same rig, whose manipulator and pump the camera knows only by their protocols."""
+    assert rig.simulation is not None
+    assert devices.manipulator is not None
+    assert devices.pump is not None
+    camera = SimulatedCamera(
+        CameraOptions(exposure_ms=5.0, mount=MOUNT),
+        rig.simulation,
+        devices.clock,
+        devices.stage,
+        devices.xy_stage,
+        Interrupt(),
+        cast(Manipulator, OtherManipulator(devices.manipulator)),
+        cast(Pump, OtherPump(devices.pump)),
+    )
+    return dataclasses.replace(devices, camera=camera)
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_a_cell_is_drawn_into_the_bore_and_carried_with_the_pipette(others: bool) -> None:
     rig = load_rig(
         "sim-aspiration",
         (
@@ -201,7 +251,8 @@ def test_a_cell_is_drawn_into_the_bore_and_carried_with_the_pipette() -> None:
     )
     found = PipetteMap.simulated(rig)
     assert found is not None
-    with open_rig(rig) as devices:
+    with open_rig(rig) as opened:
+        devices = with_other_devices(opened, rig) if others else opened
         devices.camera.start()
         late_ns = devices.clock.now_ns() + 20_000_000_000
         cell, arm, pump = cell_of(devices), devices.manipulator, devices.pump
@@ -215,6 +266,8 @@ def test_a_cell_is_drawn_into_the_bore_and_carried_with_the_pipette() -> None:
         while cell_of(devices).x_px < tip_px[0] + 10 and devices.clock.now_ns() < late_ns:
             devices.clock.sleep(0.01)
         pump.stop()
+        devices.clock.sleep(0.1)
+        cell_of(devices)  # a frame: the flow of others is read with it
         devices.clock.sleep(0.2)
         drawn = cell_of(devices)
         assert drawn.x_px - tip_px[0] > 10

@@ -84,7 +84,9 @@ class HeldPipette:
             Places of the tip's end in parts of the exposure: y and x from the frame's first pixel,
             z from where the drive is at 0. Neighbouring places of less than a pixel are one.
         """
-        parts = [self._at(focus_um, tip) for tip in self._distinct(tips)]
+        parts = [self._at(focus_um, tip) for tip in self._distinct(tips) if self._is_near(tip)]
+        if not parts:
+            return
         top = min(part.top for part in parts)
         left = min(part.left for part in parts)
         bottom = max(part.top + part.intensity.shape[0] for part in parts)
@@ -111,6 +113,15 @@ class HeldPipette:
         if count <= 1:
             return (tips[len(tips) // 2],)
         return [tips[(2 * part + 1) * len(tips) // (2 * count)] for part in range(count)]
+
+    def _is_near(self, tip: Vector) -> bool:
+        """Whether a part of it may be in the frame."""
+        length = self._length(tip)
+        return all(
+            min(at, at + turn * length) < side * self._pixel + _WIDEST_UM
+            and max(at, at + turn * length) > -_WIDEST_UM
+            for at, turn, side in zip(tip[:2], (self._sin, self._cos), self._shape, strict=True)
+        )
 
     def _at(self, focus_um: float, tip: Vector) -> Patch:
         """Its image with the tip at a place."""
