@@ -117,13 +117,15 @@ def focused(
 
     with part(_CURVE_SHARE):
         steady, curves = list(tracks), [curves_of(track) for track in steps(tracks)]
-    for number, suggestion in enumerate(suggest_all(curves)):
-        if suggestion.fades:
-            steady[number] = steady[number].steadied(z_um, suggestion.focus_um)
-            curves[number] = curves_of(steady[number])
+    suggestions = suggest_all(curves)
+    fading = [number for number, suggestion in enumerate(suggestions) if suggestion.fades]
+    for number in fading:
+        steady[number] = steady[number].steadied(z_um, suggestions[number].focus_um)
+        curves[number] = curves_of(steady[number])
+    if fading:
+        suggestions = suggest_all(curves)
     return [
-        Candidate(track, suggestion)
-        for track, suggestion in zip(steady, suggest_all(curves), strict=True)
+        Candidate(track, suggestion) for track, suggestion in zip(steady, suggestions, strict=True)
     ]
 
 

@@ -3,12 +3,7 @@
 In bright field a sperm mostly delays light: its contrast is low near focus and has a peak on either
 side. Its focus is found from the symmetry of the contrast (`phase`), because a head that absorbs
 too has its least contrast elsewhere. In relief contrast, and for fluorescent objects, contrast is
-highest in focus. `suggest` decides between the two from the curves ("phase" or "peak").
-
-Relief contrast sees one sideband only along its shear: there, power depends only weakly on focus,
-and not symmetrically. The axis of the shear, which is found from the power of coarse detail, is
-left out. Spherical aberration shifts the focus of detail in proportion to the square of its spatial
-frequency. It is the same for all cells of a stack, and is taken from them.
+highest in focus (`peak`). `suggest` decides between the two from the curves ("phase" or "peak").
 """
 
 from __future__ import annotations
@@ -18,27 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from fgaf.curate.detection.scale import Floats
-from fgaf.curate.focus.curves import SECTORS, Curves
+from fgaf.curate.focus.curves import Curves
+from fgaf.curate.focus.peak import Fall, around, fall_of, highest, peak_of, shear_of
 from fgaf.curate.focus.phase import Fit, fit, optics_of
 
 Rule = Literal["phase", "peak"]
 
-_SHEARED: Final = 2.5
-"""An image counts as relief when coarse power along the shear over that across it is larger."""
-_SHEAR_WIDTH: Final = 0.4
-"""Directions within this angle of the shear's axis are left out, radians."""
-_PARTS: Final = 3
-"""Number of sectors of direction, all with the same weight."""
-_FINE: Final = slice(1, 5)
-_PEAK_UM: Final = 1.6
-_UNSHIFTED: Final = 0.22
-"""Square of the spatial frequency whose focus no spherical aberration shifts, in units of the
-cut-off's; measured on simulated heads."""
-_ALIKE_UM: Final = 0.4
-"""Standard deviation of the foci of a cell's bands up to which it tells of the aberration."""
 _LEAST_PLANES: Final = 5
 _TELLING: Final = 0.6
 """Evidence from which the cells of a stack are in bright field; 1.2 to 2.1 there, up to 0.5 in
@@ -136,10 +117,10 @@ def suggest_all(cells: Sequence[Curves], rule: Rule | None = None) -> list[Sugge
         rule = rule or ("phase" if _votes(enough, found) > _TELLING else "peak")
     rule = rule or "peak"
     shear = shear_of(enough) if rule == "peak" else None
-    shift = shift_of(enough, shear) if rule == "peak" else 0.0
+    fall = fall_of(enough if rule == "peak" else [], shear)
     fits = iter(found)
     return [
-        _one(curves, rule, next(fits, None), shear, shift)
+        _one(curves, rule, next(fits, None), shear, fall)
         if curves.known.sum() >= _LEAST_PLANES
         else _none(curves, rule, FEW_PLANES)
         for curves in cells
@@ -147,7 +128,7 @@ def suggest_all(cells: Sequence[Curves], rule: Rule | None = None) -> list[Sugge
 
 
 def _one(
-    curves: Curves, rule: Rule, found: Fit | None, shear: float | None, shift_um: float
+    curves: Curves, rule: Rule, found: Fit | None, shear: float | None, fall: Fall
 ) -> Suggestion:
     """Suggest the focus of a cell that has enough planes."""
     if found is not None and found.unexplained > _STRANGE and not _rolls(curves):
@@ -156,7 +137,7 @@ def _one(
             return _judged(Suggestion(least, 0.9 * CONFIDENT, float("inf"), "phase", THICK))
     if found is not None and rule == "phase":
         return _phase(curves, found)
-    return _peak(curves, shear, shift_um)
+    return _peak(curves, shear, fall)
 
 
 def _rolls(curves: Curves) -> bool:
@@ -177,8 +158,8 @@ def _least(curves: Curves) -> float | None:
     at = int(np.argmax(depth))
     if depth[at] < _DEEP:
         return None
-    near = np.abs(z - z[at]) < max(_PEAK_UM, 2.1 * float(np.median(np.diff(z))))
-    return _highest(z[near], -energy[near], float(z[at]))
+    near = around(z, at)
+    return highest(z[near], -energy[near], float(z[at]))
 
 
 def _votes(cells: Sequence[Curves], found: Sequence[Fit]) -> float:
@@ -197,18 +178,6 @@ def _inside(curves: Curves, focus_um: float) -> bool:
     return bool(z[0] + room < focus_um < z[-1] - room)
 
 
-def shear_of(cells: Sequence[Curves]) -> float | None:
-    """Direction in which coarse detail of cells is strongest, radians; None where there is none."""
-    total = np.zeros(SECTORS)
-    for curves in cells:
-        coarse = np.maximum(curves.power[curves.known][:, :2].mean(axis=(0, 1)), 0)
-        total += coarse / max(float(coarse.sum()), 1e-12)
-    if total.max() < _SHEARED * max(float(np.median(total)), 1e-12):
-        return None
-    angle = (np.arange(SECTORS) + 0.5) * np.pi / SECTORS
-    return float(np.angle((total * np.exp(2j * angle)).sum()) / 2 % np.pi)
-
-
 def _phase(curves: Curves, found: Fit) -> Suggestion:
     step = float(np.median(np.diff(curves.z_um)))
     problem = ""
@@ -225,100 +194,17 @@ def _phase(curves: Curves, found: Fit) -> Suggestion:
     )
 
 
-def shift_of(cells: Sequence[Curves], shear: float | None) -> float:
-    """Shift of the focus with the square of the spatial frequency, by spherical aberration, µm.
-
-    Parameters
-    ----------
-    cells
-        Curves of the cells of a stack, each with planes inside the frame.
-    shear
-        Direction of the shear, radians; None for each cell's own.
-
-    Returns
-    -------
-    The median over the cells whose bands are in focus at about the same place, as if one more cell
-    had no shift.
-    """
-    slopes = []
-    for curves in cells:
-        z, height = _contrast(curves, shear, 0.0)
-        places = _places(z, height)
-        if np.std(places) < _ALIKE_UM:
-            square = curves.frequency[_FINE] ** 2
-            slopes.append(float(np.polyfit(square, places, 1)[0]))
-    return float(np.median(slopes)) * len(slopes) / (len(slopes) + 1) if slopes else 0.0
-
-
-def _contrast(curves: Curves, shear: float | None, shift_um: float) -> tuple[Floats, Floats]:
-    """Contrast of the bands of fine detail in the known planes, without their shift.
-
-    Returns
-    -------
-    (P,) z in µm and (P, B, `_PARTS`) contrast in sectors of direction, relative to its largest.
-    """
-    known = curves.known
-    z = curves.z_um[known]
-    power = np.maximum(curves.power[known][:, _FINE], 0)
-    shear = shear_of([curves]) if shear is None else shear
-    if shear is not None:
-        angle = (np.arange(SECTORS) + 0.5) * np.pi / SECTORS
-        away = np.abs((angle - shear + np.pi / 2) % np.pi - np.pi / 2)
-        power = power[..., away > _SHEAR_WIDTH]
-    parts = np.array_split(power, _PARTS, axis=2)
-    contrast = np.sqrt(np.stack([part.mean(axis=2) for part in parts], axis=2))
-    for band, square in enumerate(curves.frequency[_FINE] ** 2 - _UNSHIFTED):
-        for part in range(_PARTS):
-            contrast[:, band, part] = np.interp(z + shift_um * square, z, contrast[:, band, part])
-    return z, np.asarray(contrast / contrast.max(axis=0, initial=1e-12))
-
-
-def _near(z: Floats, height: Floats) -> tuple[int, npt.NDArray[np.bool_]]:
-    """Plane of the highest contrast, and the planes around it, (P,)."""
-    smooth = np.convolve(np.pad(height, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
-    at = int(np.argmax(smooth))
-    return at, np.abs(z - z[at]) < max(_PEAK_UM, 2.1 * float(np.median(np.diff(z))))
-
-
-def _places(z: Floats, contrast: Floats) -> Floats:
-    """Focus of each band, µm."""
-    at, near = _near(z, contrast.mean(axis=(1, 2)))
-    return np.array([_highest(z[near], band[near], z[at]) for band in contrast.mean(axis=2).T])
-
-
-def _peak(curves: Curves, shear: float | None, shift_um: float) -> Suggestion:
-    z, contrast = _contrast(curves, shear, shift_um)
-    height = contrast.mean(axis=(1, 2))
-    at, near = _near(z, height)
-    focus = _highest(z[near], height[near], z[at])
-    spread = float(np.std(_places(z, contrast)))
-    smooth = np.convolve(np.pad(height, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
-    rise = float(1 - max(smooth[0], smooth[-1]) ** 2 / smooth[at] ** 2)
+def _peak(curves: Curves, shear: float | None, fall: Fall) -> Suggestion:
+    peak = peak_of(curves, shear, fall)
     problem = ""
-    if at in (0, len(z) - 1):
+    if peak.at_end:
         problem = AT_END
-    elif rise < 0.15:
+    elif peak.rise < 0.15:
         problem = FLAT
-    step = float(np.median(np.diff(z)))
-    confidence = float(np.clip(rise * 1.5, 0, 1) * np.exp(-spread / max(1.5, step)))
-    return _judged(Suggestion(focus, confidence, spread, "peak", problem))
-
-
-def _highest(z: Floats, height: Floats, start: float) -> float:
-    """Maximum of the parabola through the points; the start where it has none among them."""
-    if len(z) < 3:
-        return float(start)
-    place, _, bend = _vertex(z, height)
-    return float(np.clip(place, z[0], z[-1])) if bend < 0 else float(start)
-
-
-def _vertex(z: Floats, height: Floats) -> tuple[float, float, float]:
-    """Fit a parabola to three or more points: position and height of its vertex, and curvature."""
-    curve = np.polynomial.Polynomial.fit(z, height, 2).convert()
-    if len(curve.coef) < 3 or curve.coef[2] == 0:
-        return 0.0, 0.0, 0.0
-    place = float(-curve.coef[1] / (2 * curve.coef[2]))
-    return place, float(curve(place)), float(curve.coef[2])
+    step = float(np.median(np.diff(curves.z_um)))
+    doubt = np.exp(-peak.spread_um / max(1.5, step))
+    confidence = float(np.clip(peak.rise * 1.5, 0, 1) * doubt)
+    return _judged(Suggestion(peak.focus_um, confidence, peak.spread_um, "peak", problem))
 
 
 def _judged(suggestion: Suggestion) -> Suggestion:
