@@ -76,6 +76,9 @@ options.start_um = [0, 0, 20]
 driver = "simulated"
 
 [simulation.aspiration]
+inner_diameter_um = 10
+outer_diameter_um = 11
+compliance_nl_kpa = 0.02
 shaft_angle_deg = 30
 bend_deg = 30
 straight_um = 60

@@ -8,7 +8,7 @@ from fgaf.acquire.commissioning.pipette_trial import PipetteBounds, PipetteFindi
 from fgaf.acquire.commissioning.report import Report
 from fgaf.acquire.control.arrival import shown
 from fgaf.acquire.control.pipette import PipetteMover
-from fgaf.acquire.control.pump import Suction
+from fgaf.acquire.control.pump import PumpControl
 from fgaf.acquire.devices import Devices, Manipulator, Pump, effective_settings
 from fgaf.acquire.interrupt import Interrupt, InterruptError
 from fgaf.acquire.rig import Rig
@@ -120,7 +120,7 @@ def check_pump(devices: Devices, rig: Rig, go: bool, report: Report) -> None:
         return
     for note in effective_settings(pump).notes:
         report.say("pump", "warning", note, "see that nothing else uses it, and check its syringe")
-    suction = Suction(devices, table, go=go)
+    suction = PumpControl(devices, table, go=go)
     flow, _ = suction.flow_limits_nl_s
     try:
         if resting := pump.flow_nl_s():

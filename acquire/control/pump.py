@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 _ATTEMPTS = 3
 
 
-class Suction:
+class PumpControl:
     """Works the pump of an open rig.
 
     Parameters
@@ -89,9 +89,14 @@ class Suction:
         """
         least, most = self.flow_limits_nl_s
         if not least <= abs(flow_nl_s) <= most:
+            advice = (
+                "give a higher flow, or use a syringe of smaller diameter"
+                if abs(flow_nl_s) < least
+                else "see pump.highest_flow_nl_s"
+            )
             raise SettingError(
                 f"a flow of {flow_nl_s:g} nL/s is outside what {self.name} may pump, {least:g} to "
-                f"{most:g} nL/s; see pump.highest_flow_nl_s"
+                f"{most:g} nL/s; {advice}"
             )
 
     def start(self, flow_nl_s: float) -> None:

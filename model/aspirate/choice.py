@@ -58,7 +58,8 @@ def choose(
 def _is_in_reach(cell: LiveCell, seen: Observation, mouth: Mouth) -> bool:
     """Whether the height of a cell is known, and the mouth can come to it."""
     over_um = mouth.over_um(seen.tip, cell.z_um)
-    if over_um is None or (cell.z_error_um or math.inf) > mouth.settings.error_um:
+    error_um = math.inf if cell.z_error_um is None else cell.z_error_um
+    if over_um is None or error_um > mouth.settings.error_um:
         return False
     wanted_um = seen.pipette_z_um + over_um
     return abs(mouth.setup.inside(wanted_um) - wanted_um) <= mouth.half_um

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from fgaf.acquire.control.error_context import failures_of
-from fgaf.acquire.control.pump import Suction
+from fgaf.acquire.control.pump import PumpControl
 from fgaf.acquire.devices import Clock
 from fgaf.model.live.polled import Attached
 
@@ -30,7 +30,7 @@ class DrivenPump(Attached):
         Clock of the pauses.
     """
 
-    def __init__(self, suction: Suction, clock: Clock) -> None:
+    def __init__(self, suction: PumpControl, clock: Clock) -> None:
         super().__init__("pump", clock, _REST_S)
         self._suction = suction
         self._commands = threading.Lock()
@@ -96,7 +96,7 @@ class DrivenPump(Attached):
         Raises
         ------
         FgafError
-            See `Suction.stopping`.
+            See `PumpControl.stopping`.
         """
         with self._suction.stopping():
             try:

@@ -10,7 +10,7 @@ from typing import Final, Literal, get_args
 
 from fgaf.acquire.control.pipette import PipetteMover
 from fgaf.acquire.control.pipette_map import PipetteMap
-from fgaf.acquire.control.pump import Suction
+from fgaf.acquire.control.pump import PumpControl
 from fgaf.acquire.control.stage_map import StageMap
 from fgaf.acquire.devices import DeviceError, Devices, Place3
 from fgaf.acquire.interrupt import Interrupt
@@ -159,7 +159,7 @@ class Aspiration:
         self._settings, self._clock, self._tell = settings, devices.clock, tell
         mover = PipetteMover(devices, rig.manipulator, interrupt, tell, settings.go)
         mover.check_here()
-        suction = Suction(devices, rig.pump, tell, settings.go)
+        suction = PumpControl(devices, rig.pump, tell, settings.go)
         suction.check(wanted.flow_nl_s)
         if wanted.retain == "reverse":
             suction.check(wanted.reverse_nl_s)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 from fgaf.base.bounds import Bound, Share, require_bounded
 from fgaf.base.errors import SettingError
@@ -19,12 +20,23 @@ SuctionNlS = Annotated[float, Bound(1e-4, 1000, "nL/s")]
 LimitS = Annotated[float, Bound(0.02, 600, "s")]
 PauseS = Annotated[float, Bound(0, 600, "s")]
 
+PAPER: Final[Mapping[str, Any]] = {
+    "flow_nl_s": 1.2,
+    "heading_deg": 180.0,
+    "retain": "constant",
+    "bore_um": 5.0,
+}
+"""The paper's constant flow and any heading, and a usual bore, of which it says nothing."""
+
 RETENTIONS: Final[tuple[Retention, ...]] = get_args(Retention)
 
 
 @dataclass(frozen=True)
 class AspirationSettings:
     """How cells are chosen, drawn in, and judged. Lengths are µm of the specimen.
+
+    The defaults are what `docs/aspiration-benchmark.md` recommends, for a bore of 10 µm and a stiff
+    line; `PAPER` has the values of the paper.
 
     Attributes
     ----------
@@ -67,7 +79,8 @@ class AspirationSettings:
     reverse_nl_s
         Flow of the pump when it gives back,
     reverse_share
-        and the share of the drawn volume.
+        and the share of the drawn volume. Oil and tubes then still hold a part of what was drawn: a
+        share of 1 may push the cell out again.
     bore_um
         Inner diameter of the tip.
     head_um
@@ -98,27 +111,27 @@ class AspirationSettings:
     """
 
     search: bool = False
-    heading_deg: AngleDeg = 30.0
+    heading_deg: AngleDeg = 12.0
     still_um_s: SwimUmS = 5.0
     fastest_um_s: SwimUmS = 100.0
     apart_um: LengthUm = 15.0
     error_um: LengthUm = 1.0
     age_s: PauseS = 0.3
     stand_off_px: StandOffPx = 100.0
-    near_um: LengthUm = 3.0
+    near_um: LengthUm = 1.5
     hold_s: PauseS = 0.2
     level_um: LengthUm = 0.5
     rise_um: LengthUm = 20.0
-    flow_nl_s: SuctionNlS = 1.2
-    prime_s: PauseS = 1.0
-    retain: Retention = "reverse"
+    flow_nl_s: SuctionNlS = 0.008
+    prime_s: PauseS = 0.1
+    retain: Retention = "stop"
     reverse_nl_s: SuctionNlS = 5.0
     reverse_share: Share = 1.0
-    bore_um: LengthUm = 5.0
+    bore_um: LengthUm = 10.0
     head_um: LengthUm = 5.0
     spare_um: LengthUm = 2.0
-    view_um: LengthUm = 100.0
-    judge_s: LimitS = 2.0
+    view_um: LengthUm = 200.0
+    judge_s: LimitS = 1.0
     lost_s: LimitS = 0.5
     stuck_um: LengthUm = 1.0
     stuck_s: LimitS = 1.0
@@ -126,7 +139,7 @@ class AspirationSettings:
     approach_s: LimitS = 15.0
     search_s: LimitS = 60.0
     descend_s: LimitS = 15.0
-    aspirate_s: LimitS = 15.0
+    aspirate_s: LimitS = 2.0
     watch_s: LimitS = 5.0
     retain_s: LimitS = 15.0
     retreat_s: LimitS = 30.0

@@ -59,8 +59,8 @@ if TYPE_CHECKING:
     "values",
     metavar="KEY=VALUE",
     multiple=True,
-    help="Replace one setting of the procedure, as flow_nl_s=0.5 or retain=constant; may be "
-    "repeated. docs/aspiration.md lists them.",
+    help="Replace one setting of the procedure, as flow_nl_s=0.02 or retain=constant; may be "
+    "repeated. The name paper stands for the paper's values. docs/aspiration.md lists them.",
 )
 @click.option(
     "--bore-angle",
@@ -210,10 +210,11 @@ def _procedure(values: tuple[str, ...]) -> AspirationSettings:
     from fgaf.base.errors import SettingError
     from fgaf.base.names import nearest
     from fgaf.base.toml import parse_assignment
-    from fgaf.model.aspirate.settings import AspirationSettings
+    from fgaf.model.aspirate.settings import PAPER, AspirationSettings
 
     known = [field.name for field in fields(AspirationSettings) if field.name != "search"]
-    given = dict(map(parse_assignment, values))
+    given = dict(PAPER) if "paper" in values else {}
+    given |= dict(parse_assignment(each) for each in values if each != "paper")
     for name in given:
         if name not in known:
             raise SettingError(f"--procedure: no setting {name!r}; {nearest(name, known)}")

@@ -309,7 +309,7 @@ async function post(path, body, refused) {
   const headers = { "Content-Type": "application/json", "X-Fgaf-Token": sessionStorage.getItem("token") ?? "" };
   const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) }).catch(() => null);
   at("refused").hidden = answer?.ok ?? false;
-  say("refused", answer?.ok ? "" : `${refused}: ${answer ? await answer.text() : "fgaf-live does not answer"}.`);
+  say("refused", answer?.ok ? "" : `${refused}: ${answer ? await answer.text() : "the program does not answer"}.`);
 }
 
 const follow = id => post("/track", { id }, "The cell is not followed");

@@ -290,7 +290,7 @@ class _Handler(Handler):
             )
         elif follower is None:
             self.refuse(
-                HTTPStatus.CONFLICT, "start fgaf-live with --track or --follow to follow cells"
+                HTTPStatus.CONFLICT, "start the program with --track or --follow to follow cells"
             )
         elif path == "/track" and self.owner.only_stops:
             self.refuse(HTTPStatus.CONFLICT, "cells are chosen by the program")

@@ -257,7 +257,7 @@ class Handler(ABC, BaseHTTPRequestHandler):
             return True
         self.refuse(
             HTTPStatus.FORBIDDEN,
-            "use this computer's address, or start fgaf-live with --allow-host NAME",
+            "use this computer's address, or start the program with --allow-host NAME",
         )
         return False
 

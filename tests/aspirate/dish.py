@@ -9,11 +9,24 @@ from dataclasses import dataclass, field
 from fgaf.model.aspirate.command import Command, Outcome, State
 from fgaf.model.aspirate.observation import Observation, Setup, Tip
 from fgaf.model.aspirate.procedure import Procedure
+from fgaf.model.aspirate.settings import AspirationSettings
 from fgaf.model.live.message import LiveCell
 
 SETUP = Setup(pixel_um=0.1465, refraction=1.335, pipette_limits_um=(0.0, 500.0))
 FRAME_S = 1 / 41
 TIP_PX = (300.0, 400.0)
+SOFT = AspirationSettings(
+    heading_deg=30,
+    near_um=3,
+    flow_nl_s=1.2,
+    prime_s=1,
+    retain="reverse",
+    bore_um=5,
+    view_um=100,
+    judge_s=2,
+    aspirate_s=15,
+)
+"""A narrow bore on a soft line, which is given back what was drawn."""
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any
 
 from fgaf.acquire.control.pipette import PipetteMover
 from fgaf.acquire.control.pipette_map import PipetteMap
-from fgaf.acquire.control.pump import Suction
+from fgaf.acquire.control.pump import PumpControl
 from fgaf.acquire.device_tables import ManipulatorTable, PumpTable
 from fgaf.acquire.devices import DeviceError, Devices
 from fgaf.acquire.drivers.simulated_clock import SimulatedClock
@@ -24,9 +24,8 @@ from fgaf.model.aspirate.driven_pump import DrivenPump
 from fgaf.model.aspirate.held_pipette import HeldPipette
 from fgaf.model.aspirate.observation import Observation, Setup
 from fgaf.model.aspirate.procedure import Procedure
-from fgaf.model.aspirate.settings import AspirationSettings
 from fgaf.model.aspirate.tip_path import TipPath
-from tests.aspirate.dish import Dish
+from tests.aspirate.dish import SOFT, Dish
 
 FAULTS = (
     *("none", "manipulator lost", "manipulator gone", "manipulator moved by hand"),
@@ -99,11 +98,11 @@ def run(seed: int) -> Run:
     )
     mover = PipetteMover(devices, table, Interrupt())
     held = HeldPipette(mover)
-    driven = DrivenPump(Suction(devices, PumpTable(driver="simulated")), clock)
+    driven = DrivenPump(PumpControl(devices, PumpTable(driver="simulated")), clock)
     known = PipetteMap.simulated(RIG)
     assert known is not None
     path = TipPath(known, mover.position_um(), mover.limits_um)
-    settings = AspirationSettings(choose_s=1, approach_s=4, descend_s=4, retreat_s=5, judge_s=0.5)
+    settings = replace(SOFT, choose_s=1, approach_s=4, descend_s=4, retreat_s=5, judge_s=0.5)
     setup = Setup(PIXEL_UM, path.refraction, path.limits)
     procedure = record.procedure = Procedure(setup, settings, trials=2)
     dish = Dish(swim=chance.choice([(0.0, 0.0), (0.0, 40.0)]), z=chance.uniform(-8, 3))

@@ -22,6 +22,13 @@ _HALF = 40
 _BORE_UM_S = 10.0
 _OFF_UM = -1.2
 
+SOFT_LINE = (
+    "simulation.aspiration.inner_diameter_um=5",
+    "simulation.aspiration.outer_diameter_um=7",
+    "simulation.aspiration.compliance_nl_kpa=9.7",
+)
+"""The pipette and the line of `SOFT`."""
+
 
 def small_rig(*settings: str) -> Rig:
     """The built-in rig with small frames; the pipette comes from the right."""
@@ -33,6 +40,7 @@ def small_rig(*settings: str) -> Rig:
             "simulation.debris=0",
             "simulation.round_cells=0",
             "simulation.seed=4",
+            *SOFT_LINE,
             "manipulator.options.tip_um=[6,0,0]",
             *settings,
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from fgaf.model.aspirate.run import TrialOutputs, TrialsDone
 from fgaf.model.aspirate.settings import AspirationSettings
 from fgaf.model.deploy.open_model import open_model
 from fgaf.model.inference.depth import DepthModel
+from tests.aspirate.dish import SOFT
 from tests.aspirate.pasted import maps, opened, small_rig
 
 pytestmark = pytest.mark.long
 
-QUICK = AspirationSettings(prime_s=0.3, judge_s=0.5, reverse_nl_s=5, choose_s=3, apart_um=3)
+QUICK = replace(SOFT, prime_s=0.3, judge_s=0.5, reverse_nl_s=5, choose_s=3, apart_um=3)
 MOST = 600
 
 
@@ -189,6 +191,11 @@ def test_a_dry_run_tells_every_move_and_makes_none(trials: Trials) -> None:
     ("settings", "more", "says"),
     [
         ((), {"procedure": AspirationSettings(flow_nl_s=6)}, "a flow of 6 nL/s is outside"),
+        (
+            ("pump.options.least_flow_nl_s=0.05",),
+            {"procedure": AspirationSettings()},
+            "0.05 to 5 nL/s; give a higher flow, or use a syringe of smaller diameter",
+        ),
         (("manipulator.options.start_um=[0,0,300]",), {}, "outside its limits -1 to 200"),
         (("manipulator.options.tip_um=[60,0,0]",), {}, "outside the frame of 256 x 320 px"),
         ((), {"depth_by": "guess"}, "--depth-by guess is none of network, search, truth"),

@@ -12,7 +12,7 @@ from fgaf.base.errors import SettingError
 from fgaf.model.aspirate.command import Command, Outcome, State
 from fgaf.model.aspirate.procedure import Procedure
 from fgaf.model.aspirate.settings import AspirationSettings
-from tests.aspirate.dish import SETUP, TIP_PX, Dish, run
+from tests.aspirate.dish import SETUP, SOFT, TIP_PX, Dish, run
 
 Each = Callable[[Dish, Command], None]
 SWIMS = (0.0, 50.0)
@@ -61,120 +61,120 @@ def nothing(_dish: Dish, _command: Command) -> None:
 
 
 CASES: dict[str, tuple[Dish, AspirationSettings, Each, Outcome]] = {
-    "at rest": (Dish(), AspirationSettings(), nothing, Outcome.SUCCESS),
-    "swims to the mouth": (Dish(swim=SWIMS), AspirationSettings(), nothing, Outcome.SUCCESS),
-    "swims aslant": (Dish(swim=(20.0, 50.0)), AspirationSettings(), nothing, Outcome.SUCCESS),
-    "pump stops": (Dish(), AspirationSettings(retain="stop"), nothing, Outcome.SUCCESS),
+    "at rest": (Dish(), SOFT, nothing, Outcome.SUCCESS),
+    "swims to the mouth": (Dish(swim=SWIMS), SOFT, nothing, Outcome.SUCCESS),
+    "swims aslant": (Dish(swim=(20.0, 50.0)), SOFT, nothing, Outcome.SUCCESS),
+    "pump stops": (Dish(), replace(SOFT, retain="stop"), nothing, Outcome.SUCCESS),
     "flow goes on": (
         Dish(bore_um_s=80.0),
-        AspirationSettings(retain="constant"),
+        replace(SOFT, retain="constant"),
         nothing,
         Outcome.LOST_IN_BORE,
     ),
     "slow flow goes on": (
         Dish(bore_um_s=5.0),
-        AspirationSettings(retain="constant"),
+        replace(SOFT, retain="constant"),
         nothing,
         Outcome.SUCCESS,
     ),
     "gets another number in the bore": (
         Dish(),
-        AspirationSettings(retain="stop"),
+        replace(SOFT, retain="stop"),
         once(renumber, near),
         Outcome.SUCCESS,
     ),
     "another one appears far in the bore": (
         Dish(swim=SWIMS),
-        AspirationSettings(retain="stop", bore_um=10, flow_nl_s=0.01, lost_s=0.1),
+        replace(SOFT, retain="stop", bore_um=10, flow_nl_s=0.01, lost_s=0.1),
         once(put(number=9, x=TIP_PX[1] + 400), near),
         Outcome.LOST_IN_BORE,
     ),
     "sinks": (
         Dish(swim=SWIMS),
-        AspirationSettings(),
+        SOFT,
         once(put(z=-12.0), released),
         Outcome.BENEATH,
     ),
-    "rises": (Dish(swim=SWIMS), AspirationSettings(), once(put(z=12.0), released), Outcome.ABOVE),
+    "rises": (Dish(swim=SWIMS), SOFT, once(put(z=12.0), released), Outcome.ABOVE),
     "passes the mouth": (
         Dish(swim=SWIMS),
-        AspirationSettings(),
+        SOFT,
         once(put(y=TIP_PX[0] + 60, swim=(60.0, 100.0)), released),
         Outcome.ASIDE,
     ),
     "vanishes at the mouth": (
         Dish(),
-        AspirationSettings(),
+        SOFT,
         once(put(seen=False), near),
         Outcome.LOST_IN_BORE,
     ),
     "vanishes inside": (
         Dish(),
-        AspirationSettings(),
+        SOFT,
         once(put(seen=False), inside),
         Outcome.LOST_IN_BORE,
     ),
     "comes out again": (
         Dish(),
-        AspirationSettings(),
+        SOFT,
         once(put(x=TIP_PX[1] - 40), inside),
         Outcome.ESCAPED,
     ),
     "slips through the wall": (
         Dish(),
-        AspirationSettings(),
+        SOFT,
         once(put(y=TIP_PX[0] - 60), inside),
         Outcome.ASIDE,
     ),
     "turns after release": (
         Dish(swim=SWIMS),
-        AspirationSettings(),
+        SOFT,
         once(put(swim=(0.0, -200.0)), released),
         Outcome.TURNED,
     ),
     "turns before": (
         Dish(swim=SWIMS),
-        AspirationSettings(),
+        SOFT,
         once(put(swim=(0.0, -50.0)), lambda _, c: c.state is State.DESCEND),
         Outcome.TURNED,
     ),
     "vanishes on the way": (
         Dish(),
-        AspirationSettings(),
+        SOFT,
         once(put(seen=False), lambda _, c: c.state is State.APPROACH),
         Outcome.LOST,
     ),
     "vanishes far from the mouth": (
         Dish(),
-        AspirationSettings(stand_off_px=300),
+        replace(SOFT, stand_off_px=300),
         once(put(seen=False), released),
         Outcome.LOST,
     ),
-    "stage stands": (Dish(stage_um_s=0.0), AspirationSettings(), nothing, Outcome.LATE),
+    "stage stands": (Dish(stage_um_s=0.0), SOFT, nothing, Outcome.LATE),
     "sticks to the dish": (
         Dish(),
-        AspirationSettings(),
+        SOFT,
         once(put(adheres=True), released),
         Outcome.ADHERED,
     ),
     "sticks to the rim": (
         Dish(),
-        AspirationSettings(),
+        SOFT,
         once(put(adheres=True), near),
         Outcome.CONTACT,
     ),
-    "swims away": (Dish(swim=(0.0, -50.0)), AspirationSettings(), nothing, Outcome.NO_CELL),
-    "too fast": (Dish(swim=(0.0, 150.0)), AspirationSettings(), nothing, Outcome.NO_CELL),
-    "too deep for the pipette": (Dish(z=-60.0), AspirationSettings(), nothing, Outcome.NO_CELL),
+    "swims away": (Dish(swim=(0.0, -50.0)), SOFT, nothing, Outcome.NO_CELL),
+    "too fast": (Dish(swim=(0.0, 150.0)), SOFT, nothing, Outcome.NO_CELL),
+    "too deep for the pipette": (Dish(z=-60.0), SOFT, nothing, Outcome.NO_CELL),
     "no frames": (
         Dish(),
-        AspirationSettings(),
+        SOFT,
         once(put(time_ns=10**11), released),
         Outcome.LOST,
     ),
     "no tip": (
         Dish(),
-        AspirationSettings(),
+        SOFT,
         once(put(pipette_um=math.nan), released),
         Outcome.FAULT,
     ),
@@ -196,7 +196,7 @@ def test_a_trial_ends_as_it_must(name: str) -> None:
 
 
 def test_the_way_of_a_success() -> None:
-    dish, procedure = Dish(), Procedure(SETUP)
+    dish, procedure = Dish(), Procedure(SETUP, SOFT)
     run(dish, procedure)
     states = list(dict.fromkeys(command.state for command in dish.commands))
     assert states == [s for s in State if s not in (State.CHOOSE, State.SEARCH, State.ENDED)]
@@ -221,7 +221,7 @@ def test_no_cell_is_released_before_the_glass_is_known_and_the_drive_stands_unti
             waits.append(command)
             dish.glass_known = len(waits) > 100
 
-    assert run(dish, Procedure(SETUP), each) == [Outcome.SUCCESS]
+    assert run(dish, Procedure(SETUP, SOFT), each) == [Outcome.SUCCESS]
     assert len(waits) > 100
     standing = [c.state for c in dish.commands if c.stands]
     assert set(standing) == {State.ASPIRATE, State.WATCH, State.RETAIN, State.JUDGE}
@@ -237,20 +237,20 @@ def test_a_level_tip_follows_only_a_cell_that_leaves_its_height() -> None:
             dish.z = -2.9 if len(dish.commands) % 2 else -2.0
             heights.setdefault(dish.z, set()).add(command.pipette_z_um)
 
-    assert run(dish, Procedure(SETUP), each) == [Outcome.LATE]
+    assert run(dish, Procedure(SETUP, SOFT), each) == [Outcome.LATE]
     assert len(heights[-2.0] | heights[-2.9]) == 1
 
 
 def test_the_tip_goes_to_the_height_of_the_cell_in_specimen_micrometres() -> None:
     dish = Dish(z=-8.0)
-    run(dish, Procedure(SETUP))
+    run(dish, Procedure(SETUP, SOFT))
     lowest = min(c.pipette_z_um for c in dish.commands if c.pipette_z_um is not None)
     assert lowest == pytest.approx(60 - 8 * 1.335, abs=0.01)
 
 
 def test_a_cell_is_kept_at_the_stand_off_on_its_way_into_the_mouth() -> None:
     dish = Dish(swim=(20.0, 50.0))
-    run(dish, Procedure(SETUP))
+    run(dish, Procedure(SETUP, SOFT))
     last = [c for c in dish.commands if c.state is State.ASPIRATE and c.goal_y_px is not None][-1]
     assert last.goal_y_px is not None
     assert last.goal_x_px is not None
@@ -261,14 +261,14 @@ def test_a_cell_is_kept_at_the_stand_off_on_its_way_into_the_mouth() -> None:
 
 @pytest.mark.parametrize("each", [nothing, once(put(swim=(0.0, -200.0)), released)])
 def test_reversal_gives_back_what_was_drawn(each: Each) -> None:
-    dish, procedure = Dish(), Procedure(SETUP)
+    dish, procedure = Dish(), Procedure(SETUP, SOFT)
     run(dish, procedure, each)
     assert procedure.results[0].drawn_nl > 1
     assert dish.drawn_nl == pytest.approx(0, abs=0.15)
 
 
 def test_trials_follow_each_other_until_their_number_is_reached() -> None:
-    dish, procedure = Dish(), Procedure(SETUP, trials=3)
+    dish, procedure = Dish(), Procedure(SETUP, SOFT, trials=3)
     far = once(put(x=TIP_PX[1] - 45), inside)
 
     def each(dish: Dish, command: Command) -> None:
@@ -281,7 +281,7 @@ def test_trials_follow_each_other_until_their_number_is_reached() -> None:
 
 
 def test_a_cell_that_was_drawn_in_is_not_chosen_again() -> None:
-    dish, procedure = Dish(), Procedure(SETUP, trials=2)
+    dish, procedure = Dish(), Procedure(SETUP, SOFT, trials=2)
 
     def each(dish: Dish, command: Command) -> None:
         if command.state is State.CHOOSE:
@@ -292,7 +292,7 @@ def test_a_cell_that_was_drawn_in_is_not_chosen_again() -> None:
 
 def test_a_focus_search_is_asked_for_and_its_height_used() -> None:
     dish, asked = Dish(z=-4.0), []
-    procedure = Procedure(SETUP, AspirationSettings(search=True))
+    procedure = Procedure(SETUP, replace(SOFT, search=True))
     command = procedure.step(dish.observe())
     for _ in range(MOST):
         if command.ended:
@@ -313,13 +313,13 @@ def test_a_focus_search_is_asked_for_and_its_height_used() -> None:
 
 
 def test_a_search_is_only_for_cells_at_rest() -> None:
-    settings = AspirationSettings(search=True)
+    settings = replace(SOFT, search=True)
     assert run(Dish(swim=SWIMS), Procedure(SETUP, settings)) == [Outcome.NO_CELL]
 
 
 @pytest.mark.parametrize("state", [s for s in State if s not in (State.SEARCH, State.ENDED)])
 def test_an_error_ends_everything_from_every_state(state: State) -> None:
-    dish, procedure = Dish(seen=state is not State.CHOOSE), Procedure(SETUP, trials=5)
+    dish, procedure = Dish(seen=state is not State.CHOOSE), Procedure(SETUP, SOFT, trials=5)
     command = procedure.step(dish.observe())
     for _ in range(MOST):
         if command.state is state:
@@ -342,7 +342,7 @@ def test_an_error_ends_everything_from_every_state(state: State) -> None:
 
 
 def test_a_pipette_that_does_not_rise_is_a_fault() -> None:
-    dish, procedure, said = Dish(), Procedure(SETUP, trials=2), []
+    dish, procedure, said = Dish(), Procedure(SETUP, SOFT, trials=2), []
 
     def each(dish: Dish, command: Command) -> None:
         said.extend(event.text for event in command.events)
@@ -354,7 +354,7 @@ def test_a_pipette_that_does_not_rise_is_a_fault() -> None:
 
 
 def test_a_frame_that_is_not_newer_changes_nothing() -> None:
-    dish, procedure = Dish(), Procedure(SETUP)
+    dish, procedure = Dish(), Procedure(SETUP, SOFT)
     first = procedure.step(dish.observe())
     again = procedure.step(dish.observe())
     assert again == replace(first, events=())

@@ -33,6 +33,8 @@ FIELD = (
     "simulation.debris=5",
     "simulation.round_cells=0",
     "simulation.quick=true",
+    "simulation.aspiration.inner_diameter_um=5",
+    "simulation.aspiration.outer_diameter_um=7",
     "manipulator.options.start_um=[0, 0, 3]",
 )
 TURNED = "manipulator.options.matrix=[[0.98, -0.2, 0], [0.2, 0.98, 0.05], [0, -0.05, 1]]"

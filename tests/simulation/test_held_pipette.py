@@ -244,6 +244,8 @@ def test_a_cell_is_drawn_into_the_bore_and_carried_with_the_pipette(others: bool
             "simulation.debris=0",
             "simulation.round_cells=0",
             "simulation.quick=true",
+            "simulation.aspiration.inner_diameter_um=5",
+            "simulation.aspiration.outer_diameter_um=7",
             "simulation.aspiration.compliance_nl_kpa=0.0002",
             "simulation.aspiration.straight_um=300",
             "manipulator.options.repeatability_um=0",
