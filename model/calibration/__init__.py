@@ -1,0 +1,1 @@
+"""A network calibrated on raw stacks that nobody labelled."""
