@@ -96,6 +96,7 @@ def test_an_option_refuses_what_cannot_be_meant(flag: Flag) -> None:
         assert f"give {flag.kind.bound}" in done.stderr or "is not a valid" in done.stderr
 
 
+ASPIRATE = ("fgaf-aspirate", "sim-aspiration", "--depth", "sim")
 LISTS = [
     (("fgaf-bench", "dataset.h5", "--seeds", "0,-1"), "-1 is out of bounds"),
     (("fgaf-bench", "dataset.h5", "--seeds", f"0,{10**30}"), "is out of bounds"),
@@ -115,6 +116,10 @@ LISTS = [
         "x_limits_um.1: inf is out",
     ),
     (("acq", "rig", "show", "sim", "--set", "stage.limits_um=[-inf, 0]"), "stage.limits_um.0"),
+    ((*ASPIRATE, "--trials", "0"), "0 is out of bounds; give 1 to 1000000000"),
+    ((*ASPIRATE, "--procedure", "papr"), "--procedure papr: give KEY=VALUE, or paper"),
+    ((*ASPIRATE, "--procedure", "flow_nl_s=abc"), "flow_nl_s: 'abc' is not a number"),
+    (("fgaf-aspirate", "sim", "--depth", "sim"), "add the table [manipulator]"),
 ]
 
 

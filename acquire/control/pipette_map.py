@@ -18,6 +18,7 @@ from fgaf.acquire.drivers.simulated_manipulator import ManipulatorOptions, Simul
 from fgaf.acquire.rig import Rig
 from fgaf.acquire.tables import parse_table
 from fgaf.base.bounds import AnyCount, Bound, DistanceUm, PlacePx, PositionUm
+from fgaf.base.errors import SettingError
 
 Coefficient = Annotated[float, Bound(-1e5, 1e5)]
 Row = tuple[Coefficient, Coefficient, Coefficient]
@@ -62,6 +63,14 @@ class PipetteMap(RigMap):
     moves: AnyCount
     dish_um: PositionUm | None = None
     manipulator: str
+
+    @classmethod
+    def require_devices(cls, rig: Rig) -> None:
+        """Refuse a rig without a manipulator."""
+        if rig.manipulator is None:
+            raise SettingError(
+                "the rig has no micropipette: add the table [manipulator] of its manipulator"
+            )
 
     @classmethod
     def depends_on(cls, rig: Rig) -> Mapping[str, Any]:

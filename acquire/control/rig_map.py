@@ -49,6 +49,22 @@ class RigMap(Table):
         raise NotImplementedError
 
     @classmethod
+    def require_devices(cls, rig: Rig) -> None:
+        """Refuse a rig without the devices whose map it is.
+
+        Parameters
+        ----------
+        rig
+            The rig.
+
+        Raises
+        ------
+        SettingError
+            The rig lacks their table.
+        """
+        raise NotImplementedError
+
+    @classmethod
     def settings_of(cls, rig: Rig) -> dict[str, str]:
         """The settings of a rig on which the map depends, as they are stored."""
         return {
@@ -78,8 +94,10 @@ class RigMap(Table):
         Raises
         ------
         SettingError
-            There is none, it is damaged, or it was measured with other settings of the rig.
+            There is none, it is damaged, it was measured with other settings of the rig, or the rig
+            lacks the devices.
         """
+        cls.require_devices(rig)
         again = f"run `{command_line('acq', cls.COMMAND, rig_name)}`"
         if not path.is_file():
             raise SettingError(f"there is no {path}: {again} to measure {cls.SHOWS}")

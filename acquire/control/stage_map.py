@@ -17,6 +17,7 @@ from fgaf.acquire.drivers.simulated_xy_stage import SimulatedXYStage, XYStageOpt
 from fgaf.acquire.rig import Rig
 from fgaf.acquire.tables import parse_table
 from fgaf.base.bounds import AnyCount, Bound
+from fgaf.base.errors import SettingError
 
 Coefficient = Annotated[float, Bound(-1e5, 1e5, "px/µm")]
 ResidualPx = Annotated[float, Bound(0, 1e5, "px")]
@@ -48,6 +49,12 @@ class StageMap(RigMap):
     residual_px: ResidualPx
     moves: AnyCount
     stage: str
+
+    @classmethod
+    def require_devices(cls, rig: Rig) -> None:
+        """Refuse a rig without an x/y stage."""
+        if rig.xy_stage is None:
+            raise SettingError("the rig has no x/y stage: add the table [xy_stage] of its stage")
 
     @classmethod
     def depends_on(cls, rig: Rig) -> Mapping[str, Any]:

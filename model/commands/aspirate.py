@@ -160,6 +160,8 @@ def aspirate(
         procedure=_procedure(values),
     )
     rig = load_rig(rig_name, overrides)
+    pipette_map = PipetteMap.of(rig_name, rig, pipette_map_path)
+    stage_map = StageMap.of(rig_name, rig, map_path)
     outputs = TrialOutputs(page=page, host=host, names=names, out=out, overwrite=overwrite)
 
     def say(line: str) -> None:
@@ -179,8 +181,8 @@ def aspirate(
             open_live(model),
             settings,
             interrupt,
-            pipette_map=PipetteMap.of(rig_name, rig, pipette_map_path),
-            stage_map=StageMap.of(rig_name, rig, map_path),
+            pipette_map=pipette_map,
+            stage_map=stage_map,
             heads=None if heads is None else open_live_heads(heads),
             force=force,
             frames=frames,
@@ -213,6 +215,9 @@ def _procedure(values: tuple[str, ...]) -> AspirationSettings:
     from fgaf.model.aspirate.settings import PAPER, AspirationSettings
 
     known = [field.name for field in fields(AspirationSettings) if field.name != "search"]
+    for each in values:
+        if "=" not in each and each != "paper":
+            raise SettingError(f"--procedure {each}: give KEY=VALUE, or paper")
     given = dict(PAPER) if "paper" in values else {}
     given |= dict(parse_assignment(each) for each in values if each != "paper")
     for name in given:

@@ -10,6 +10,8 @@ import pytest
 from fgaf import SettingError
 from fgaf.acquire import load_rig, open_rig
 from fgaf.acquire.control.pipette_map import PipetteMap
+from fgaf.acquire.control.rig_map import RigMap
+from fgaf.acquire.control.stage_map import StageMap
 from fgaf.acquire.devices import Place3
 from fgaf.acquire.drivers.simulated_manipulator import SimulatedManipulator
 
@@ -18,6 +20,15 @@ TURNED = (
     "manipulator.options.tip_um=[10, -5, 7]",
     "manipulator.options.repeatability_um=0",
 )
+
+
+@pytest.mark.parametrize(
+    ("kind", "table"), [(PipetteMap, r"\[manipulator\]"), (StageMap, r"\[xy_stage\]")]
+)
+def test_a_rig_without_the_devices_is_told_so(kind: type[RigMap], table: str) -> None:
+    rig = load_rig("sim-aspiration").model_copy(update={"manipulator": None, "xy_stage": None})
+    with pytest.raises(SettingError, match=f"add the table {table}"):
+        kind.of("rig.toml", rig)
 
 
 @pytest.mark.parametrize("place", [(0.0, 0.0, 20.0), (30.0, -12.0, 4.0)])
