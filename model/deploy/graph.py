@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fgaf.base.extras import require
 from fgaf.model.deploy.shuffles import fold_shuffles
+from fgaf.model.deploy.tokens import fold_tokens
 from fgaf.model.inference.card import Precision
 from fgaf.model.inference.checkpoint import Checkpoint
 from fgaf.model.inference.out_of_distribution import Novelty
@@ -89,11 +90,15 @@ class HeadsGraph(nn.Module):
         The network and its scale.
     tta
         Average the logits of the eight symmetries.
+    precision
+        The arithmetic it is made for.
     """
 
-    def __init__(self, checkpoint: Checkpoint, tta: bool) -> None:
+    def __init__(self, checkpoint: Checkpoint, tta: bool, precision: Precision = "fp32") -> None:
         super().__init__()
         self.network = checkpoint.network()
+        if precision != "int8":
+            fold_tokens(self.network)
         self.scale = checkpoint.scale
         self.tta = tta
 
@@ -126,7 +131,7 @@ def onnx_model(checkpoint: Checkpoint, tta: bool, precision: Precision = "fp32")
     """
     require("onnx", "onnxscript")
     heads = checkpoint.settings.task == "heads"
-    graph = HeadsGraph(checkpoint, tta) if heads else DepthGraph(checkpoint, tta, precision)
+    graph = (HeadsGraph if heads else DepthGraph)(checkpoint, tta, precision)
     free = ("N", "H", "W") if heads else ("N",)
     side = checkpoint.patch_px
     example = torch.full((3, side, side), 100, dtype=torch.uint16)

@@ -70,7 +70,7 @@ class UNeXt(nn.Module):
         rising = pairwise((fifth, fourth, third, second, first))
         self.rises = nn.ModuleList(_Rise(*pair) for pair in rising)
         self.mixers = nn.ModuleList(
-            nn.Sequential(_TokenMLP(width, chosen.shifts), _ChannelNorm(width))
+            nn.Sequential(_TokenMLP(width, chosen.shifts), ChannelNorm(width))
             for width in (fourth, third)
         )
         self.last = nn.Conv2d(first, first, 3, padding=1)
@@ -111,9 +111,9 @@ class _TokenStage(nn.Module):
     def __init__(self, width: int, wider: int, shifts: tuple[int, ...]) -> None:
         super().__init__()
         self.embed = nn.Conv2d(width, wider, 3, stride=2, padding=1)
-        self.embed_norm = _ChannelNorm(wider)
+        self.embed_norm = ChannelNorm(wider)
         self.mlp = _TokenMLP(wider, shifts)
-        self.norm = _ChannelNorm(wider)
+        self.norm = ChannelNorm(wider)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the stage."""
@@ -130,8 +130,8 @@ class _TokenMLP(nn.Module):
 
     def __init__(self, width: int, shifts: tuple[int, ...]) -> None:
         super().__init__()
-        self.shifts = shifts
-        self.norm = _ChannelNorm(width)
+        self.norm = ChannelNorm(width)
+        self.along_y, self.along_x = Shift(width, shifts, 2), Shift(width, shifts, 3)
         self.enter = nn.Conv2d(width, width, 1)
         self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
         self.leave = nn.Conv2d(width, width, 1)
@@ -140,13 +140,33 @@ class _TokenMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix the tokens of a map."""
-        mixed = self.enter(shifted(self.norm(x), self.shifts, dim=2))
+        mixed = self.enter(self.along_y(self.norm(x)))
         mixed = F.gelu(self.depthwise(mixed))
-        out: Tensor = x + self.leave(shifted(mixed, self.shifts, dim=3))
+        out: Tensor = x + self.leave(self.along_x(mixed))
         return out
 
 
-class _ChannelNorm(nn.LayerNorm):
+class Shift(nn.Module):
+    """Groups of channels of a map (B, C, H, W), each moved by whole pixels; see `shifted`.
+
+    Parameters
+    ----------
+    width
+        Channels.
+    shifts, dim
+        See `shifted`.
+    """
+
+    def __init__(self, width: int, shifts: tuple[int, ...], dim: int) -> None:
+        super().__init__()
+        self.width, self.shifts, self.dim = width, shifts, dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Move the channels of a map."""
+        return shifted(x, self.shifts, self.dim)
+
+
+class ChannelNorm(nn.LayerNorm):
     """Layer normalisation over the channels of every pixel of (B, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:
