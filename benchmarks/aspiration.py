@@ -21,6 +21,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
 
+import h5py
 from live import CELLS, EVERY, LOOP, RATE_HZ, Image, Player, drawn
 
 from fgaf.acquire import Devices, WallClock, load_rig
@@ -104,11 +105,15 @@ def main() -> None:
             frames=round(options.seconds * RATE_HZ / EVERY),
             say=say,
         )
+        with h5py.File(Path(folder) / "trials.h5") as file:
+            frames = file["frames"]
+            delays_ms = (frames["commanded_ns"][:] - frames["time_ns"][:]) / 1e6
     print(
         f"{done.rate_hz:.1f} frames/s of 41, {done.dropped} of {done.frames + done.dropped} "
         f"dropped, "
         f"{len(done.results)} trials; from the middle of the exposure to the command "
-        f"{done.command_p50_ms:.1f} ms, 99 % within {done.command_p99_ms:.1f} ms; "
+        f"{done.command_p50_ms:.1f} ms, 99 % within {done.command_p99_ms:.1f} ms, "
+        f"the slowest {delays_ms.max():.1f} ms, {(delays_ms > 60).sum()} over 60 ms; "
         f"load before: {before:.1f}"
     )
 
