@@ -33,7 +33,7 @@ try:
 except OSError:
     pytest.skip("Sensapex's library is not installed", allow_module_level=True)
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 SHAPE = (160, 240)
 PIXEL_UM = 0.1465
@@ -90,7 +90,7 @@ timeout_s = {timeout}
 shape = [160, 240]
 cells = 1
 motile = false
-debris = 8
+debris = 5
 round_cells = 0
 center_um = 10
 quick = true
