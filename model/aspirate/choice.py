@@ -16,6 +16,9 @@ def choose(
 ) -> LiveCell | None:
     """Choose a cell: of those that may be drawn in the one nearest to the tip.
 
+    Cells before the mouth come first: others are brought to it under the glass, where they are
+    easily lost.
+
     A cell may be drawn in when it swims along the bore, towards the mouth from wherever the stage
     brings it; when its height is known and the pipette can go there; when it is not too fast, and
     apart from others.
@@ -48,11 +51,11 @@ def choose(
             and _is_apart(cell, seen, settings.apart_um / setup.pixel_um)
         )
 
-    return min(
-        filter(fits, seen.cells),
-        key=lambda cell: math.dist((cell.y_px, cell.x_px), (tip.y_px, tip.x_px)),
-        default=None,
-    )
+    def order(cell: LiveCell) -> tuple[bool, float]:
+        behind = mouth.across_um(tip, cell)[0] > 0
+        return behind, math.dist((cell.y_px, cell.x_px), (tip.y_px, tip.x_px))
+
+    return min(filter(fits, seen.cells), key=order, default=None)
 
 
 def _is_in_reach(cell: LiveCell, seen: Observation, mouth: Mouth) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fgaf.model.aspirate.observation import Tip
 from fgaf.model.aspirate.settings import AspirationSettings
-from fgaf.model.live.ground import Box, Ground
+from fgaf.model.live.ground import Box, Circle, Ground
 from fgaf.model.live.message import LiveFrame
 
 _BEFORE_UM: Final = 8.0
@@ -17,6 +17,8 @@ _BEFORE_UM: Final = 8.0
 cell, kept at its stand-off, is farther away."""
 _BESIDE_UM: Final = 8.0
 """It reaches so far beyond the walls of the bore, and beyond its part in view."""
+_AROUND: Final = 1.2
+"""Around the head so many of its lengths are not learnt."""
 _FADES_UM: Final = 3.0
 """At its border it passes softly into the rest of the frame."""
 _SAME_PX, _SAME_UM = 0.5, 0.15
@@ -54,7 +56,7 @@ class Glass:
         """Whether it has been learnt."""
         return self._ground is not None and self._ground.known
 
-    def look(self, stands: bool, frame: LiveFrame, tip: Tip) -> None:
+    def look(self, stands: bool, frame: LiveFrame, tip: Tip, target: int | None) -> None:
         """See a frame.
 
         Parameters
@@ -65,6 +67,8 @@ class Glass:
             The frame, with the place of the drive.
         tip
             The tip in it.
+        target
+            Id of the cell that is to be drawn in.
         """
         if not stands:
             self._ground = None
@@ -72,7 +76,11 @@ class Glass:
         if self._ground is None or not self._is_same(frame.drive_um, tip):
             self._ground, self._tip = self._ground_at(tip), tip
             self._drive_um = frame.drive_um
-        self._ground.learn(frame.pixels)
+        cell = next((each for each in frame.cells if each.id == target and each.seen), None)
+        around_px = self._settings.head_um * _AROUND / self._pixel_um
+        self._ground.learn(
+            frame.pixels, None if cell is None else Circle(cell.y_px, cell.x_px, around_px)
+        )
 
     def _is_same(self, drive_um: float, tip: Tip) -> bool:
         """Whether the glass looks as in the first frame."""

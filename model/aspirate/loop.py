@@ -235,7 +235,8 @@ class Aspiration:
         for event in command.events:
             self._tell(f"trial {event.trial}, {event.state}: {event.text}")
         self._act(command, frame)
-        self._glass.look(command.stands and self._settings.go, frame, seen.tip)
+        stands = command.stands and self._settings.go
+        self._glass.look(stands, frame, seen.tip, command.target)
         self.live.ground = self._glass.ground
         self._sent = command
         shown = LivePipette(

@@ -24,16 +24,16 @@ FRAME = LiveFrame(
 def glass_after(frames: int, **settings: float) -> Glass:
     glass = Glass(AspirationSettings(**settings), PIXEL_UM, SHAPE)  # type: ignore[arg-type]
     for _ in range(frames):
-        glass.look(True, FRAME, TIP)
+        glass.look(True, FRAME, TIP, None)
     return glass
 
 
 def test_it_is_known_after_a_few_frames_and_forgotten_with_the_trial() -> None:
     glass = glass_after(FRAMES - 1)
     assert not glass.known
-    glass.look(True, FRAME, TIP)
+    glass.look(True, FRAME, TIP, None)
     assert glass.known
-    glass.look(False, FRAME, TIP)
+    glass.look(False, FRAME, TIP, None)
     assert not glass.known
     assert glass.ground is None
 
@@ -48,10 +48,10 @@ def test_it_is_known_after_a_few_frames_and_forgotten_with_the_trial() -> None:
 )
 def test_what_moves_is_learnt_anew(frame: LiveFrame, tip: Tip) -> None:
     glass = glass_after(FRAMES)
-    glass.look(True, frame, tip)
+    glass.look(True, frame, tip, None)
     assert not glass.known
     for _ in range(FRAMES - 1):
-        glass.look(True, frame, tip)
+        glass.look(True, frame, tip, None)
     assert glass.known
 
 
@@ -74,7 +74,7 @@ def test_it_is_learnt_along_the_bore_and_not_where_the_cell_is_kept(
     glass, tip = Glass(AspirationSettings(view_um=20), PIXEL_UM, SHAPE), replace(TIP)
     tip = replace(tip, into_y=into[0], into_x=into[1])
     for _ in range(FRAMES):
-        glass.look(True, replace(FRAME, pixels=stripes), tip)
+        glass.look(True, replace(FRAME, pixels=stripes), tip, None)
     assert glass.ground is not None
     bare = glass.ground.without(stripes)
 

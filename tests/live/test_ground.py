@@ -17,7 +17,7 @@ from fgaf.acquire.simulation.scenery.held_pipette import HeldPipette
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.curate.detection.network import shipped
 from fgaf.model.bench.aspiration.cell import draw_subject
-from fgaf.model.live.ground import FRAMES, Box, Ground
+from fgaf.model.live.ground import FRAMES, Box, Circle, Ground
 from fgaf.model.live.tracker import Tracker
 
 Image = npt.NDArray[Any]
@@ -40,7 +40,7 @@ def learnt(frames: list[Image]) -> Ground:
     ]
     ground = Ground(BOX, np.outer(*lines).astype(np.float32))
     for pixels in frames:
-        ground.learn(pixels)
+        ground.learn(pixels, None)
     return ground
 
 
@@ -71,8 +71,34 @@ def test_a_ground_that_is_not_yet_known_changes_nothing() -> None:
     ground, frame = learnt([even(120)] * (FRAMES - 1)), even(99)
     assert not ground.known
     assert ground.without(frame) is frame
-    ground.learn(even(120))
+    ground.learn(even(120), None)
     assert ground.known
+
+
+def test_what_has_left_fades_and_the_awaited_head_does_not() -> None:
+    before, later = even(120), even(120)
+    before[60:80, 100:120] = 80  # it lies there while the ground is learnt, and leaves
+    later[60:80, 200:220] = 80
+    ground, head = learnt([before] * FRAMES), Circle(70, 210, 25)
+    assert ground.without(later)[70, 110] > 150
+    for _ in range(25):
+        ground.learn(later, None)
+    assert ground.without(later)[70, 110] > 150, "where the head is, is unknown"
+    for _ in range(25):
+        ground.learn(later, head)
+    bare = ground.without(later).astype(int)
+    assert abs(bare[70, 110] - bare[70, 300]) <= 2
+    assert bare[70, 210] / bare[70, 300] == pytest.approx(80 / 120, abs=0.02)
+
+
+def test_what_passes_hardly_changes_a_known_ground() -> None:
+    ground, head = learnt([even(120)] * FRAMES), Circle(30, 30, 10)
+    for number in range(12):
+        frame = even(120)
+        frame[60:80, 100 + 8 * number : 130 + 8 * number] = 60
+        ground.learn(frame, head)
+    bare = ground.without(even(120)).astype(int)
+    assert abs(bare[30:-30, 90:-40] - 120).max() < 120 * 0.15
 
 
 @cache
@@ -104,14 +130,17 @@ def test_a_head_keeps_its_number_through_the_mouth_and_along_the_bore() -> None:
     along, numbers, off = -12.0, [], []
     for frame, speed in enumerate(speeds):
         along += speed * INTERVAL_S
-        pixels, time_ns = ground.without(drawn(along, rng)), round(frame * INTERVAL_S * 1e9)
+        seen, time_ns = drawn(along, rng), round(frame * INTERVAL_S * 1e9)
+        pixels = ground.without(seen)
         found = [track for track in tracker.follow(pixels, time_ns, 0.0) if track.seen]
         tracker.begin(tracker.search(pixels, time_ns), time_ns)
         at = (TIP[0], TIP[1] + along)
         away = [math.dist(at, (t.y * PIXEL_UM, t.x * PIXEL_UM)) for t in found]
         if frame > 4:
             off.append(min(away, default=math.inf))
-            numbers.append(found[int(np.argmin(away))].number if found else 0)
+            nearest = found[int(np.argmin(away))] if found else None
+            numbers.append(nearest.number if nearest else 0)
+            ground.learn(seen, nearest and Circle(nearest.y, nearest.x, 6 / PIXEL_UM))
     assert along > 8
     assert set(numbers) == {1}
     assert max(off) < 1.0
