@@ -6,7 +6,7 @@ from typing import Final
 
 from fgaf.model.aspirate.choice import choose
 from fgaf.model.aspirate.command import Event, Outcome, Result, State
-from fgaf.model.aspirate.heading import swims_to, way_to
+from fgaf.model.aspirate.heading import speed_um_s, swims_to, way_to
 from fgaf.model.aspirate.mouth import Mouth
 from fgaf.model.aspirate.observation import Observation
 from fgaf.model.aspirate.stand_off import StandOff
@@ -70,6 +70,7 @@ class Attempt:
         self._state_ns = self._time_ns = begun_ns
         self._frame_s = 0.0
         self._searched_um: float | None = None
+        self._swims = True
         s = self._settings
         self._steps = {
             State.CHOOSE: (self._choose, s.choose_s),
@@ -165,10 +166,11 @@ class Attempt:
         cell = self._held(seen)
         if cell is None or not self.height.level(seen, self._z_um(cell)):
             return
-        if not swims_to(cell, way_to(seen.tip, cell), self._settings):
-            return
         drawn_ns = self._measured.drawn_ns
+        if self._heads_elsewhere(seen, cell):
+            return
         if drawn_ns is None:
+            self._swims = speed_um_s(cell) >= self._settings.still_um_s
             self._measured.drawn_ns = seen.time_ns
             self.draw.start()
             self._note(f"the pump draws {self.draw.flow_nl_s:g} nL/s")
@@ -220,6 +222,13 @@ class Attempt:
         self.place.let_go()
         self._end_if_lost(seen, target, released=False)
         return None
+
+    def _heads_elsewhere(self, seen: Observation, cell: LiveCell) -> bool:
+        """Whether the target swims past the mouth.
+
+        A cell at rest is moved by the flow alone, sideways where that takes its tail first.
+        """
+        return self._swims and not swims_to(cell, way_to(seen.tip, cell), self._settings)
 
     def _release(self, seen: Observation, cell: LiveCell) -> None:
         """Let the stage stand; the cell swims on, and is drawn in."""
@@ -273,10 +282,9 @@ class Attempt:
     def _expire(self, seen: Observation, limit_s: float) -> None:
         """End the trial in a state that has lasted too long."""
         outcome = Outcome.NO_CELL if self.state is State.CHOOSE else Outcome.LATE
-        if self.state is State.ASPIRATE and self.target is not None:
-            last = self.target.last
-            if not swims_to(last, way_to(seen.tip, last), self._settings):
-                outcome = Outcome.TURNED
+        target = self.target if self.state is State.ASPIRATE else None
+        if target is not None and self._heads_elsewhere(seen, target.last):
+            outcome = Outcome.TURNED
         self.verdict = Verdict(outcome, f"{self.state} took longer than {limit_s:g} s")
 
     def _go_on(self, state: State, why: str) -> None:

@@ -15,7 +15,15 @@ from fgaf.acquire.control.stage_map import StageMap
 from fgaf.acquire.devices import DeviceError, Devices, Place3
 from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.rig import Rig
-from fgaf.base.bounds import AngleDeg, Count, DistanceUm, HeadUm, IntervalS, require_bounded
+from fgaf.base.bounds import (
+    AngleDeg,
+    Count,
+    DistanceUm,
+    HeadUm,
+    IntervalS,
+    OffFocusUm,
+    require_bounded,
+)
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.curate.detection.scale import HEAD_UM
 from fgaf.dataset.truth import CellTruth
@@ -62,7 +70,7 @@ class LoopSettings:
         Direction in the frame from the mouth of the pipette into its bore: 0 to the right, 90 down.
     search_um
         Half range of the focus search.
-    play_um, head_um, processing_s
+    off_um, play_um, head_um, processing_s
         See `LiveSettings`.
     procedure
         Settings of the procedure; its `search` follows `depth_by`.
@@ -73,6 +81,7 @@ class LoopSettings:
     go: bool = False
     bore_deg: AngleDeg = 0.0
     search_um: DistanceUm = 8.0
+    off_um: OffFocusUm = -1.0
     play_um: DistanceUm = 0.0
     head_um: HeadUm = HEAD_UM[0]
     processing_s: IntervalS | None = None
@@ -174,6 +183,7 @@ class Aspiration:
             LiveSettings(
                 track=settings.go,
                 follow=Goal() if settings.go else None,
+                off_um=settings.off_um,
                 play_um=settings.play_um,
                 head_um=settings.head_um,
                 processing_s=settings.processing_s,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fgaf.acquire.commands.options import set_option
-from fgaf.base.bounds import AngleDeg, Count, WaitMs
+from fgaf.base.bounds import AngleDeg, Count, OffFocusUm, WaitMs
 from fgaf.base.console import Tool, command_line, count, echo, finish
 from fgaf.base.options import PATH, Number, head_option, json_option, overwrite_option
 from fgaf.model.commands.options import (
@@ -78,6 +78,15 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Where the tip is in the image.  [default: RIG.pipette-map.toml, beside the rig]",
 )
+@click.option(
+    "--off-focus",
+    "off_um",
+    type=Number(OffFocusUm),
+    default=-1.0,
+    show_default=True,
+    help="The drive is kept so far from the focus of the cell, µm: a head in perfect focus is hard "
+    "to find.",
+)
 @play_option
 @page_option
 @host_option
@@ -114,6 +123,7 @@ def aspirate(
     bore_deg: float,
     map_path: Path | None,
     pipette_map_path: Path | None,
+    off_um: float,
     play_um: float,
     page: int | None,
     host: str,
@@ -154,6 +164,7 @@ def aspirate(
         depth_by=depth_by,
         go=go,
         bore_deg=bore_deg,
+        off_um=off_um,
         play_um=play_um,
         head_um=head_um,
         processing_s=processing_ms / 1e3,

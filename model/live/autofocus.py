@@ -46,6 +46,8 @@ class Autofocus:
         Rows and columns of the frames.
     wanted
         Id of the cell; None for the one nearest to the centre.
+    off_um
+        The drive is kept so far from the cell's focus.
 
     Attributes
     ----------
@@ -53,8 +55,14 @@ class Autofocus:
         Id of the cell that is followed now; None when there is none.
     """
 
-    def __init__(self, focus: Focus, shape: tuple[int, int], wanted: int | None = None) -> None:
-        self._focus, self._shape = focus, shape
+    def __init__(
+        self,
+        focus: Focus,
+        shape: tuple[int, int],
+        wanted: int | None = None,
+        off_um: float = 0.0,
+    ) -> None:
+        self._focus, self._shape, self._off_um = focus, shape, off_um
         self._lock = threading.Lock()
         self._wanted = wanted
         self._released = self._stands = False
@@ -120,6 +128,7 @@ class Autofocus:
             measured_ns = track.height.measured_ns
             lead_ns = min(now_ns - measured_ns, round(_LONGEST_LEAD_S * 1e9))
             z_um, _, _ = track.height.at(measured_ns + lead_ns + round(_LEAD_S * 1e9))
+            z_um += self._off_um
             last_um = drive_um if self._aim_um is None else self._aim_um
             if abs(z_um - last_um) < _LEAST_MOVE_UM:
                 return None

@@ -20,7 +20,7 @@ from fgaf.acquire.control.xy_stage import XYMover
 from fgaf.acquire.devices import Devices, WallClock
 from fgaf.acquire.interrupt import Interrupt, InterruptError
 from fgaf.acquire.rig import Rig, effective_optics, load_rig, open_rig
-from fgaf.base.bounds import AnyCount, DistanceUm, HeadUm, IntervalS, require_bounded
+from fgaf.base.bounds import AnyCount, DistanceUm, HeadUm, IntervalS, OffFocusUm, require_bounded
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.curate.detection.crop import corner_of
 from fgaf.curate.detection.network import HeadNetwork, shipped
@@ -62,6 +62,9 @@ class LiveSettings:
         Follow it with the x/y stage too: where in the frame it is kept. None for no x/y.
     target
         Id of the cell; None for the one nearest to the centre of the frame.
+    off_um
+        The drive is kept so far from the focus of the cell that it follows: a head in perfect focus
+        is hard to find.
     play_um
         Backlash of the drive, from `acq check`; see `Focus`.
     head_um
@@ -76,6 +79,7 @@ class LiveSettings:
     track: bool = False
     follow: Goal | None = None
     target: AnyCount | None = None
+    off_um: OffFocusUm = 0.0
     play_um: DistanceUm = 0.0
     head_um: HeadUm = HEAD_UM[0]
     cells: TrackSettings = field(default_factory=TrackSettings)
@@ -196,7 +200,9 @@ class Live:
         self._drive = Drive(devices.stage, devices.clock, rig.stage, self._interrupt)
         self.focus = Focus(self._drive, self.settings.play_um)
         self.pursuit = (
-            Autofocus(self.focus, shape, self.settings.target) if self.settings.chooses else None
+            Autofocus(self.focus, shape, self.settings.target, self.settings.off_um)
+            if self.settings.chooses
+            else None
         )
         self.following = (
             None

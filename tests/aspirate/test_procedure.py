@@ -64,6 +64,12 @@ CASES: dict[str, tuple[Dish, AspirationSettings, Each, Outcome]] = {
     "at rest": (Dish(), SOFT, nothing, Outcome.SUCCESS),
     "swims to the mouth": (Dish(swim=SWIMS), SOFT, nothing, Outcome.SUCCESS),
     "swims aslant": (Dish(swim=(20.0, 50.0)), SOFT, nothing, Outcome.SUCCESS),
+    "at rest, and carried aslant by the flow": (
+        Dish(),
+        SOFT,
+        once(put(swim=(12.0, 0.0)), lambda _, c: c.flow_nl_s > 0),
+        Outcome.SUCCESS,
+    ),
     "pump stops": (Dish(), replace(SOFT, retain="stop"), nothing, Outcome.SUCCESS),
     "flow goes on": (
         Dish(bore_um_s=80.0),

@@ -47,7 +47,7 @@ def test_a_head_is_drawn_in_kept_and_still_found_between_the_walls() -> None:
             if result is not None and result.released_ns is not None:
                 break
     assert result is not None
-    assert result.outcome is Outcome.SUCCESS
+    assert (result.outcome, result.text) == (Outcome.SUCCESS, "the cell is inside and in view")
     assert step.frame.truth is not None
     x_um, y_um, _ = manipulator.tip_um(step.frame.time_ns)
     inside = [

@@ -100,6 +100,19 @@ def test_a_drive_that_is_released_stands_still_until_a_cell_is_chosen() -> None:
     assert stage.went == [5.0]
 
 
+def test_a_drive_stands_while_its_cell_is_followed_and_stays_off_its_focus() -> None:
+    stage = Line()
+    stage.stands = True
+    focus = focus_of(stage, SimulatedClock(), (-5.0, 5.0))
+    cell = Track(Motion.begin(5, 5, 0, 0.15), 5, 5, 0.9, 0.9, 0, 0, 1, height=Height(2.0, 0.1, 0))
+    pursuit = Autofocus(focus, (10, 10), off_um=-1.0)
+    pursuit.stand(True)
+    assert pursuit.follow([cell], 0, 0.0) is None
+    assert pursuit.target == 1
+    pursuit.stand(False)
+    assert pursuit.follow([cell], 0, 0.0) == 1.0
+
+
 def test_moves_go_beyond_the_play_and_positions_are_the_objectives() -> None:
     stage = MemoryStage()
     clock = SimulatedClock()
