@@ -46,6 +46,9 @@ _GATE: Final = 3.5
 _APART_UM: Final = 2.2
 """Minimum distance of two heads."""
 _UNLIKELY: Final = 1e6
+_HELD: Final = 4.0
+"""Of two cells that may be at a head, the held one is, unless the other is likelier by more than
+this, natural logarithm."""
 _RECENT: Final = 0.1
 """Weight of the newest score in a cell's mean score, once there are more than ten."""
 _PAUSE: Final = 5
@@ -222,7 +225,8 @@ class Tracker:
             Shift of the image by the stage since the last frame, y and x.
         held
             Number of a cell that the stage keeps in its place: that it stays is no sign of a mark,
-            and low scores, as in perfect focus, are none of debris.
+            and low scores, as in perfect focus, are none of debris. Of the cells that may have left
+            a head it comes first.
 
         Returns
         -------
@@ -231,7 +235,7 @@ class Tracker:
         for track in self._tracks:
             track.motion.predict(time_ns)
             track.motion.shift(*shift_px)
-        self._find(pixels, time_ns)
+        self._find(pixels, time_ns, held)
         if drive_um is not None:
             self._drop_marks(pixels, drive_um, held)
         self._end(time_ns, held)
@@ -286,7 +290,7 @@ class Tracker:
                 motion = Motion.begin(y, x, time_ns, self._head_pixel_um)
                 self._tracks.append(Track(motion, y, x, score, score, time_ns, time_ns))
 
-    def _find(self, pixels: Image, time_ns: int) -> None:
+    def _find(self, pixels: Image, time_ns: int, held: int | None) -> None:
         """Find the cells: those with a number by segmentation, the others by the finder."""
         for track in self._tracks:
             track.y, track.x = track.motion.y, track.motion.x
@@ -295,7 +299,7 @@ class Tracker:
         if self._windows is not None:
             due = [track for track in self.known if not track.pause]
             heads = self._windows.heads(pixels, [(track.y, track.x) for track in due])
-            self._assign(due, self._merged(heads), time_ns)
+            self._assign(due, self._merged(heads), time_ns, held)
             for track in self.known:
                 track.pause = max(0, track.pause - 1)
             for track in due:
@@ -303,7 +307,8 @@ class Tracker:
                 track.pause = 0 if track.seen else _PAUSE
         others = [track for track in self._tracks if not track.segmented]
         taken = [(track.y, track.x) for track in self._tracks if track.segmented]
-        self._assign(others, self._merged(self._awaited(others, pixels), taken), time_ns)
+        heads = self._merged(self._awaited(others, pixels), taken)
+        self._assign(others, heads, time_ns, held)
 
     def _awaited(self, tracks: list[Track], pixels: Image) -> Floats:
         """What the finder finds in windows around cells: (K, 3) y, x in pixels, score."""
@@ -350,15 +355,17 @@ class Tracker:
                 kept.append(number)
         return heads[kept]
 
-    def _assign(self, tracks: list[Track], heads: Floats, time_ns: int) -> None:
-        """Assign a head to every cell; cells that were found more often come first."""
+    def _assign(self, tracks: list[Track], heads: Floats, time_ns: int, held: int | None) -> None:
+        """Assign a head to every cell; the held cell comes first, cells without a number last."""
         cost = np.full((len(tracks), len(heads)), _UNLIKELY)
         for row, track in enumerate(tracks):
             motion = track.motion
             away = np.hypot(heads[:, 0] - motion.y, heads[:, 1] - motion.x) / motion.error_px
             near = away < _GATE
-            young = 0.0 if track.number else 1.0
-            cost[row, near] = away[near] ** 2 / 2 - np.log(heads[near, 2]) + young
+            rank = 0.0 if track.number else 1.0
+            if track.number and track.number == held:
+                rank = -_HELD
+            cost[row, near] = away[near] ** 2 / 2 - np.log(heads[near, 2]) + rank
         rows, columns = linear_sum_assignment(cost)
         for row, column in zip(rows, columns, strict=True):
             if cost[row, column] >= _UNLIKELY:

@@ -67,6 +67,20 @@ def test_the_cell_that_the_stage_keeps_is_not_dropped_for_low_scores() -> None:
         assert (cell in kept) == (held is not None)
 
 
+@pytest.mark.parametrize("held", [None, 0, 1])
+def test_of_two_cells_that_may_be_at_a_head_the_held_one_is(held: int | None) -> None:
+    found, ground = tracker(), np.full(SHAPE, 150, np.uint8)
+    both = stamped(stamped(ground, 200, 300), 200, 332)
+    for number in range(8):
+        found.follow(both, number * FRAME_NS)
+        found.begin(found.search(both, number * FRAME_NS), number * FRAME_NS)
+    numbers = [track.number for track in sorted(found.known, key=lambda track: track.x)]
+    assert len(numbers) == 2
+    between = stamped(ground, 200, 318)  # nearer to the second one
+    cells = found.follow(between, 8 * FRAME_NS, held=None if held is None else numbers[held])
+    assert [track.number for track in cells if track.seen] == [numbers[1 if held is None else held]]
+
+
 def test_frames_that_come_faster_are_not_all_searched() -> None:
     pixels, _ = scene(cells=3, seed=5, motile="false").expose(0.0, 0.005, 1.0)
     found = tracker()
