@@ -140,9 +140,13 @@ def main() -> None:
                 image = ground.without(bore.frame(cell, at, drive_um, off))
                 found.append(bore.found(image, at))
         print(f"{name}: {told(found)}", flush=True)
+    kinds = [
+        draw_subject(np.random.default_rng(k), k % 2 == 0, (4, 20), (10, 30), (0, 0.2), 0).swimmer
+        for k in range(24)
+    ]
     for drive_um in (-2.0, -1.0, -0.7, -0.4, 0.0, 0.4, 0.7, 1.0):
         at = (0.0, 0.0)
-        scores = [bore.found(bore.frame(cell, at, drive_um, None), at)[0] for cell in 4 * cells]
+        scores = [bore.found(bore.frame(cell, at, drive_um, None), at)[0] for cell in 3 * kinds]
         print(f"no pipette, drive {drive_um:g} µm: {np.mean(np.array(scores) < 0.5):.2f} under 0.5")
 
 
