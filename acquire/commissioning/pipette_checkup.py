@@ -129,6 +129,8 @@ def check_pump(devices: Devices, rig: Rig, go: bool, report: Report) -> None:
             return
         report.say("pump", "ok", f"{pump.name}; it is at rest and reports no alarm")
         _judge_flows(pump, table.highest_flow_nl_s, report)
+        if flow > table.highest_flow_nl_s:
+            return
         if not go:
             text = f"would draw {flow:.3g} nL/s for {_DRAW_S:g} s; not started without --go"
             report.say("pump start", "ok", text)
@@ -199,6 +201,10 @@ def _judge_moves(found: PipetteFindings, bounds: PipetteBounds, rig: Rig, report
 def _judge_flows(pump: Pump, highest_nl_s: float, report: Report) -> None:
     least, most = pump.flow_limits_nl_s
     text = f"{least:.3g} to {most:.4g} nL/s; the rig allows {highest_nl_s:g}"
+    if highest_nl_s < least:
+        mend = f"raise pump.highest_flow_nl_s to {least:.3g} or more, or take a narrower syringe"
+        report.say("pump flows", "bad", text, mend)
+        return
     mend = f"set pump.highest_flow_nl_s = {most:.3g}, or take a wider syringe"
     report.say("pump flows", "ok" if highest_nl_s <= most else "warning", text, mend)
 

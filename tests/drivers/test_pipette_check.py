@@ -165,6 +165,12 @@ FINDINGS = [
         r"set pump\.highest_flow_nl_s = 2",
         ("pump.options.highest_flow_nl_s=2",),
     ),
+    Finding(
+        "pump is not allowed to draw",
+        "bad",
+        r"raise pump\.highest_flow_nl_s",
+        ("pump.highest_flow_nl_s=0.001",),
+    ),
     Finding("pump had an alarm", "warning", "switched off and on", plunger={"effective": NOTE}),
 ]
 
