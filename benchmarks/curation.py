@@ -31,7 +31,8 @@ from fgaf.curate.candidates import focused
 from fgaf.curate.detection.detect import can_be_seen
 from fgaf.curate.detection.scale import Scale
 from fgaf.curate.focus.suggest import CONFIDENT
-from fgaf.curate.tracking.follow import Track, link, search
+from fgaf.curate.tracking.find import find_tracks
+from fgaf.curate.tracking.follow import Track
 from fgaf.dataset.truth import MIRRORED, CellTruth
 
 HELD_OUT = 70_000
@@ -108,7 +109,7 @@ def judge(score: Score, settings: SimulationSettings, visible_only: bool = False
     pixel = settings.pixel_size_um
     shape = (frames.shape[1], frames.shape[2])
     start = time.perf_counter()
-    tracks = link(search(frames, pixel), pixel, shape, np.arange(len(z)) * INTERVAL_S)
+    tracks = find_tracks(frames, pixel, shape, np.arange(len(z)) * INTERVAL_S)
     score.detect_s.append(time.perf_counter() - start)
     candidates = focused(frames, z, tracks, pixel, cutoff_per_um=settings.cutoff)
 

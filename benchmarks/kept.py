@@ -20,7 +20,7 @@ from curation import INTERVAL_S, NEAR_UM, STEP_UM, distance_um, inside, plain, s
 
 from fgaf.curate.candidates import focused, rejection_reason
 from fgaf.curate.detection.crop import PatchSettings
-from fgaf.curate.tracking.follow import link, search
+from fgaf.curate.tracking.find import find_tracks
 from fgaf.dataset.truth import CellTruth
 
 HELD_OUT: Final = 80_000
@@ -66,7 +66,7 @@ def judge(seed: int, **settings: Any) -> tuple[Counter[str], list[float]]:
     frames, z, truth = stack_of(optics)
     shape = (frames.shape[1], frames.shape[2])
     pixel = optics.pixel_size_um
-    tracks = link(search(frames, pixel), pixel, shape, np.arange(len(z)) * INTERVAL_S)
+    tracks = find_tracks(frames, pixel, shape, np.arange(len(z)) * INTERVAL_S)
     candidates = focused(frames, z, tracks, pixel, cutoff_per_um=optics.cutoff)
     outcome: Counter[str] = Counter()
     errors = []

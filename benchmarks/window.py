@@ -45,7 +45,7 @@ from fgaf.curate.napari.start import open_window
 from fgaf.curate.session.finding import open_session
 from fgaf.curate.session.session import Session
 from fgaf.curate.session.state import CellState, StackRef, Suggested
-from fgaf.curate.tracking.follow import link, search
+from fgaf.curate.tracking.find import find_tracks
 from fgaf.dataset.raw import RawHeader, RawStack, RawWriter
 from fgaf.dataset.storage.optics import Optics
 
@@ -287,7 +287,7 @@ def time_detection() -> dict[str, float]:
     z = (np.arange(SHAPE[0]) - SHAPE[0] // 2) * 0.5
     frames = np.stack([scene.expose(k * 0.033, 0.005, float(z[k]))[0] for k in range(len(z))])
     start = time.process_time()
-    tracks = link(search(frames, PIXEL_UM), PIXEL_UM, SHAPE[1:], np.arange(len(z)) * 0.033)
+    tracks = find_tracks(frames, PIXEL_UM, SHAPE[1:], np.arange(len(z)) * 0.033)
     return {"tracks": len(tracks), "detect_cpu_s": time.process_time() - start}
 
 

@@ -15,7 +15,8 @@ from fgaf.curate.candidates import pixel_size_of, times_of
 from fgaf.curate.detection.detect import DEFAULT_SCORE, detect
 from fgaf.curate.detection.doubts import doubts
 from fgaf.curate.detection.scale import HEAD_UM, Scale
-from fgaf.curate.tracking.follow import TRACK_SCORE, link, search
+from fgaf.curate.tracking.find import find_tracks
+from fgaf.curate.tracking.follow import TRACK_SCORE
 from fgaf.dataset.importers.images import (
     count_images,
     pixel_size_of as pixel_size_of_image,
@@ -83,8 +84,8 @@ class BoxSearch:
     def _in_stack(self, path: Path) -> Boxes:
         with RawStack.open(path, whole=True) as stack:
             pixel = pixel_size_of(stack, self.pixel_size_um)
-            tracks = link(
-                search(stack.frames, pixel, head_um=self.head_um),
+            tracks = find_tracks(
+                stack.frames,
                 pixel,
                 stack.shape[1:],
                 times_of(stack),

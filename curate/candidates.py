@@ -22,7 +22,8 @@ from fgaf.curate.detection.crop import (
 from fgaf.curate.detection.scale import HEAD_UM
 from fgaf.curate.focus.curves import Curves, measure
 from fgaf.curate.focus.suggest import CONFIDENT, Suggestion, suggest_all
-from fgaf.curate.tracking.follow import Track, link, search
+from fgaf.curate.tracking.find import find_tracks
+from fgaf.curate.tracking.follow import Track
 from fgaf.curate.tracking.smooth import CLEAR_UM
 from fgaf.dataset.raw import RawStack
 
@@ -65,13 +66,7 @@ def find_candidates(
     frames: npt.NDArray[Any] = stack.frames[:]
     z = stack.z_um
     with part(_SEARCH_SHARE):
-        tracks = link(
-            search(frames, pixel, head_um=head_um),
-            pixel,
-            stack.shape[1:],
-            times_of(stack),
-            head_um=head_um,
-        )
+        tracks = find_tracks(frames, pixel, stack.shape[1:], times_of(stack), head_um=head_um)
     return focused(frames, z, tracks, pixel, cutoff_per_um=optics.cutoff_per_um, head_um=head_um)
 
 
@@ -93,7 +88,7 @@ def focused(
     z_um
         (P,) drive positions, µm, in any order.
     tracks
-        Of `link`, over the same planes.
+        Of `find_tracks`, over the same planes.
     pixel_size_um
         Pixel in the specimen, µm.
     cutoff_per_um

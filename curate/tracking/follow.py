@@ -16,14 +16,14 @@ import numpy.typing as npt
 
 from fgaf.base.workers.progress import part, steps
 from fgaf.curate.detection.detect import Detections, checked, spots
-from fgaf.curate.detection.fixed import without_fixed
+from fgaf.curate.detection.fixed import Contrast, without_fixed
 from fgaf.curate.detection.scale import HEAD_UM, Floats, Scale
 from fgaf.curate.tracking.gap_closing import MEMORY, Chain, close_gaps
 from fgaf.curate.tracking.smooth import Places, by_contrast, by_focus, smoothed
 
 TRACK_SCORE: Final = 0.5
 """Tracks with a lower score are left out unless asked for; less than a single plane needs, since a
-track's score is the mean of many planes, also of those far out of focus."""
+track's score is a mean of many planes, also of those far out of focus."""
 FASTEST_UM_S: Final = 150.0
 """Maximum speed of a sperm; a link that needs a higher speed is not made."""
 
@@ -62,6 +62,8 @@ class Track:
         Size of the upright box around the head, one for all planes, pixels.
     score
         Similarity of the track to one head, 0 to 1.
+    scores
+        Score of its spot in each plane, 0 where none was found.
     length
         Length of the head relative to the length searched with.
     places
@@ -75,6 +77,7 @@ class Track:
     height: float
     width: float
     score: float
+    scores: Floats
     length: float
     places: Places
 
@@ -109,9 +112,22 @@ def search(
         Length of a head, µm.
     """
     scale = Scale(pixel_size_um, head_um)
+    return [spots(plane, scale) for plane in steps(contrasts_of(frames, scale))]
+
+
+def contrasts_of(frames: Iterable[npt.NDArray[Any]], scale: Scale) -> list[Contrast]:
+    """Contrast of every plane on the working grid, without what is fixed on the sensor.
+
+    Parameters
+    ----------
+    frames
+        Frames (Y, X) of the planes, in order.
+    scale
+        The working grid.
+    """
     with part(_CONTRAST_SHARE):
         contrasts = [scale.contrast(checked(frame)) for frame in steps(frames)]
-    return [spots(plane, scale) for plane in steps(without_fixed(contrasts))]
+    return without_fixed(contrasts)
 
 
 def link(
@@ -261,13 +277,13 @@ def _track(planes: Sequence[Detections], path: Chain, shape: tuple[int, int], he
     def column(name: str) -> Floats:
         return np.array([getattr(planes[int(p)], name)[path.spot[p]] for p in held])
 
-    contrast = np.zeros(len(planes))
-    contrast[held] = column("contrast")
+    contrast, of_planes = np.zeros((2, len(planes)))
+    contrast[held], of_planes[held] = column("contrast"), column("score")
     places = Places(y, x, contrast, head)
     y, x = smoothed(places, by_contrast(places))
     within = (y >= 0) & (y < shape[0]) & (x >= 0) & (x < shape[1])
     share = len(held) / max(1, int(np.count_nonzero(within)))
-    scores = column("score")
+    scores = of_planes[held]
     score = float(np.average(scores, weights=scores))
     enough = min(1.0, share / _LEAST_SHARE, len(held) / (_LEAST_HELD * len(planes)))
     return Track(
@@ -280,6 +296,7 @@ def _track(planes: Sequence[Detections], path: Chain, shape: tuple[int, int], he
         height=float(np.median(column("height"))),
         width=float(np.median(column("width"))),
         score=score * enough,
+        scores=of_planes,
         length=float(np.average(column("length"), weights=scores)),
         places=places,
     )

@@ -12,7 +12,7 @@ from fgaf.base.errors import FgafError, SettingError
 from fgaf.base.workers.progress import part
 from fgaf.curate.detection.detect import detect
 from fgaf.curate.detection.scale import HEAD_UM
-from fgaf.curate.tracking.follow import link, search
+from fgaf.curate.tracking.find import find_tracks
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.importers.images import IMAGE_SUFFIXES, pixel_size_of, read_luminance
 from fgaf.dataset.importers.tiff import read_tiff
@@ -211,7 +211,7 @@ def _places(
         return
     shape = (frames.shape[1], frames.shape[2])
     with part(_SEARCH_SHARE):
-        planes = search(frames, pixel_um, head_um=head_um)
-    for cell, track in enumerate(link(planes, pixel_um, shape, head_um=head_um)):
+        tracks = find_tracks(frames, pixel_um, shape, head_um=head_um)
+    for cell, track in enumerate(tracks):
         for plane, (y, x) in enumerate(zip(track.y, track.x, strict=True)):
             yield cell, plane, float(y), float(x)
