@@ -28,6 +28,7 @@ from fgaf.dataset.storage.integrity import (
 )
 from fgaf.dataset.storage.masks import masks_in, masks_problem, write_masks
 from fgaf.dataset.storage.optics import Optics
+from fgaf.dataset.storage.refinement import Refinement, refinement_in, write_refinement
 from fgaf.dataset.storage.url import Location, Url, location
 
 _log = logging.getLogger(__name__)
@@ -124,8 +125,9 @@ class Cells:
     annotator, labelled_utc
         Who or what labelled it, and when.
     method
-        How: "person", "focus-curve" (a suggestion not confirmed by a person), "simulation" (truth)
-        or "import" (the provider's own labels).
+        How: "person", "focus-curve" (a suggestion not confirmed by a person), "simulation" (truth),
+        "import" (the provider's own labels) or "refined" (corrected by networks; `annotator` and
+        `labelled_utc` are then of the label before).
     confidence
         0 to 1.
     """
@@ -205,6 +207,8 @@ class Archive:
         heads.
     splits
         Name to (K,) int8: 0 train, 1 validation, 2 test.
+    refinement
+        Labels before `fgaf-refine` corrected them, and its standard errors; None where it did not.
     history
         Steps since it was compiled, see `fgaf.dataset.history`.
     path, fingerprint
@@ -222,6 +226,7 @@ class Archive:
     true_depth_um: NDArray[np.float64] | None = None
     masks: Any = None
     splits: dict[str, NDArray[np.int8]] = field(default_factory=dict)
+    refinement: Refinement | None = None
     history: tuple[str, ...] = ()
     path: Path | None = None
     fingerprint: str = ""
@@ -305,6 +310,7 @@ class Archive:
             true_depth_um=truth,
             masks=masks_in(file, images.shape, path),
             splits=sides,
+            refinement=refinement_in(file, n_rows, n_cells, path),
             history=history,
             path=None if isinstance(path, Url) else path,
             fingerprint=fingerprint_of(file),
@@ -381,6 +387,8 @@ class Archive:
             if len(values) != m:
                 return f"/{name} has {len(values)} rows, /images {m}"
         if self.masks is not None and (problem := masks_problem(self.masks, self.images.shape)):
+            return problem
+        if self.refinement is not None and (problem := self.refinement.problem(m, k)):
             return problem
         for name, sides in self.splits.items():
             if len(sides) != k or not np.isin(sides, (0, 1, 2)).all():
@@ -461,6 +469,8 @@ def _write(file: h5py.File, archive: Archive, progress: Bar) -> None:
         write_columns(file, {"true_depth_um": "<f8"}, archive.__dict__)
     write_columns(file.create_group("cells"), CELL_COLUMNS, archive.cells.__dict__)
     write_columns(file.create_group("splits"), dict.fromkeys(archive.splits, "|i1"), archive.splits)
+    if archive.refinement is not None:
+        write_refinement(file, archive.refinement)
     if archive.history:
         write_columns(file, {HISTORY: TEXT}, archive.__dict__)
 

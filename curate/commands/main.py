@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from functools import partial
+from glob import escape
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -356,6 +357,12 @@ def detect_command(
     metavar="RUN",
     help="Let the network of a training run suggest the focus; least certain cells first.",
 )
+@click.option(
+    "--suspects",
+    type=PATH,
+    metavar="ARCHIVE",
+    help="Show the cells that fgaf-refine asks to look at, with the focus it found; worst first.",
+)
 @places_option
 @click.option("--read-only", is_flag=True, help="Only look.")
 @click.option(
@@ -384,6 +391,7 @@ def open_command(
     only: tuple[str, ...],
     seed: int,
     run: Path | None,
+    suspects: Path | None,
     places: tuple[Path, ...],
     read_only: bool,
     patch_px: int | None,
@@ -399,6 +407,7 @@ def open_command(
     sets the focus, 1 to 6 reject, H shows all keys.
     """
     from fgaf.curate.detection.crop import PatchSettings
+    from fgaf.curate.session import suspects as refined
     from fgaf.curate.session.finding import find_stacks, open_session
     from fgaf.curate.session.network import Network
     from fgaf.curate.session.queue import QueueSettings
@@ -408,8 +417,9 @@ def open_command(
     chosen = {name: value for name, value in given.items() if value is not None}
     paths = find_stacks(raw)
     window = _window()
-    usual: Order = "uncertainty" if run is not None else window.read_preferences().order
-    queue = QueueSettings(task, order or usual, share, only, seed)
+    doubts = None if suspects is None else refined.suspects(suspects)
+    certain = run is None and doubts is None
+    usual: Order = window.read_preferences().order if certain else "uncertainty"
     network = None if run is None else Network.load(run)
     if not read_only:
         echo(f"writing {folder}")
@@ -427,6 +437,9 @@ def open_command(
             echo(line, err=True)
     if network is not None and not session.read_only:
         network.suggest_all(session, bar("suggest"))
+    if doubts is not None:
+        only += tuple(map(escape, refined.suggest(session, doubts)))
+    queue = QueueSettings(task, order or usual, share, only, seed)
     panel = window.open_window(
         session, queue, paths, annotator=annotator, note=note, network=network
     )

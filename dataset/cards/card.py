@@ -22,6 +22,7 @@ METHODS: Final = {
     "person": "a person marked the plane where the cell is sharpest",
     "focus-curve": "the peak of a focus measure over the planes, not confirmed by a person",
     "simulation": "the truth of a simulation",
+    "refined": "corrected by what networks read in all planes, learned from other cells",
     "import": "the labels of the provider of the patches",
 }
 _NOT_STATED: Final = "*not stated*"

@@ -193,6 +193,7 @@ def anonymous_archive(
         true_depth_um=archive.true_depth_um,
         masks=archive.masks,
         splits=archive.splits,
+        refinement=archive.refinement,
     )
     # The fingerprints of earlier steps are unkeyed checksums of names: anyone could test guesses.
     return recorded(copy, "anonymise")

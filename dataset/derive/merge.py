@@ -26,6 +26,7 @@ from fgaf.dataset.history import recorded
 from fgaf.dataset.splits.groups import divided_groups
 from fgaf.dataset.splits.split import group_cells, make_split
 from fgaf.dataset.storage.optics import Optics
+from fgaf.dataset.storage.refinement import Refinement
 from fgaf.dataset.storage.virtual_images import JoinedImages, PickedImages
 
 Resample = Literal["crop", "scale"]
@@ -150,6 +151,7 @@ def merge(archives: Sequence[Archive], settings: MergeSettings | None = None) ->
         masks=None if masks[0] is None else JoinedImages(masks),
         cells=cells,
         true_depth_um=np.concatenate(known) if len(known) == len(parts) else None,
+        refinement=_refinement(parts),
         history=tuple(line for archive in archives for line in archive.history),
         **columns,
     )
@@ -166,6 +168,19 @@ def merge(archives: Sequence[Archive], settings: MergeSettings | None = None) ->
         "dropped_patches": dropped,
     }
     return Merged(recorded(whole, "merge", **facts), twice, renamed, dropped)
+
+
+def _refinement(parts: Sequence[Archive]) -> Refinement | None:
+    """Corrections of the labels, if some part has any."""
+    if all(part.refinement is None for part in parts):
+        return None
+    return Refinement.joined(
+        [
+            part.refinement
+            or Refinement.of_none(part.depth_um, part.cells.focus_um, part.cells.method)
+            for part in parts
+        ]
+    )
 
 
 def _with_masks_or_without(

@@ -121,6 +121,7 @@ def take_rows(archive: Archive, rows: NDArray[np.intp]) -> Archive:
         true_depth_um=None if truth is None else truth[rows],
         masks=None if archive.masks is None else PickedImages(archive.masks, rows),
         splits={name: sides[cells] for name, sides in archive.splits.items()},
+        refinement=archive.refinement and archive.refinement.take(rows, cells),
         path=None,
         fingerprint="",
         **(columns | {"cell": cell.astype(np.int32)}),

@@ -12,9 +12,10 @@ from fgaf.base.inputs import parse_json
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.history import split_fingerprints
 from fgaf.dataset.raw import FORMAT as RAW_FORMAT, RawStack
-from fgaf.dataset.splits.split import SIDES
+from fgaf.dataset.splits.split import SIDES, TEST
 from fgaf.dataset.storage.hdf5 import format_of
 from fgaf.dataset.storage.integrity import Bar
+from fgaf.dataset.storage.refinement import Refinement
 from fgaf.dataset.storage.url import Url
 
 
@@ -61,6 +62,7 @@ def describe_archive(archive: Archive) -> dict[str, Any]:
     """Summarise an open archive."""
     cells = archive.cells
     counts = np.bincount(archive.depth_class, minlength=archive.n_classes)
+    table = archive.refinement
     return archive.header.model_dump() | {
         "patches": len(archive.images),
         "dtype": str(archive.images.dtype),
@@ -74,6 +76,7 @@ def describe_archive(archive: Archive) -> dict[str, Any]:
         "annotators": _tally(cells.annotator),
         "truth_known": archive.true_depth_um is not None,
         "masks": archive.masks is not None,
+        "refined": {} if table is None else _refined(archive, table),
         "splits": {
             name: {side: int((sides == number).sum()) for number, side in enumerate(SIDES)}
             for name, sides in archive.splits.items()
@@ -82,6 +85,16 @@ def describe_archive(archive: Archive) -> dict[str, Any]:
         "history": [_step(line) for line in archive.history],
         "fingerprint": archive.fingerprint,
     }
+
+
+def _refined(archive: Archive, table: Refinement) -> dict[str, Any]:
+    """How many cells have corrected labels, also of the test cells of each split."""
+    tested = {
+        f"test cells of {name}": int(table.touched[sides == TEST].sum())
+        for name, sides in archive.splits.items()
+    }
+    suspects = int((table.suspect != "").sum())
+    return {"cells": int(table.touched.sum()), **tested, "to look at": suspects}
 
 
 def as_text(summary: dict[str, Any]) -> str:

@@ -17,8 +17,9 @@ from fgaf.dataset.quality.leaks import split_findings
 from fgaf.dataset.quality.patch_statistics import Bar, PatchStatistics, constant_rows, survey
 from fgaf.dataset.quality.validate_masks import mask_findings
 from fgaf.dataset.splits.groups import linked_cells
+from fgaf.dataset.storage.refinement import METHOD as REFINED
 
-METHODS: Final = ("person", "focus-curve", "simulation", "import")
+METHODS: Final = ("person", "focus-curve", "simulation", "import", REFINED)
 _SATURATED_SHARE: Final = 0.05
 _UNEVEN: Final = 3
 _SCATTER_STEPS: Final = 0.1

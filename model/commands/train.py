@@ -189,6 +189,13 @@ def train(
             "common depth; check the labels (fgaf-data validate), train longer, or add cells",
             err=True,
         )
+    if metrics.get("refined_cells"):
+        echo(
+            f"warning: the labels of {metrics['refined_cells']} of "
+            f"{count(metrics['n_cells'], 'test cell')} were corrected by networks "
+            "(fgaf-refine --test): judged by them, a network looks better than it is",
+            err=True,
+        )
     network = folder if folds is None else folder / FIRST_FOLD
     finish(
         f"wrote {folder}: {_summary(metrics)}",

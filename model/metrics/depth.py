@@ -184,7 +184,9 @@ def judge(
     Returns
     -------
     dict
-        What `evaluate` returns, with `judged_by` ("truth" or "label"). Judged by the truth
+        What `evaluate` returns, with `judged_by` ("truth" or "label") and `refined_cells`: how
+        many of the cells have labels that networks corrected, by which other networks look better
+        than they are. Judged by the truth
         it also holds `by_label` (the same judged by the labels) and `label_mae_um` (how far
         the labels themselves are from the truth).
     """
@@ -194,13 +196,16 @@ def judge(
     cell = np.asarray(archive.cell)[index]
     dof = archive.header.optics.depth_of_field_um
     by_label = evaluate(probabilities, labels, grid, cell, dof, seed, expected_um)
+    table = archive.refinement
+    refined = 0 if table is None else int(table.touched[np.unique(cell)].sum())
     if archive.true_depth_um is None:
-        return {**by_label, "judged_by": "label"}
+        return {**by_label, "judged_by": "label", "refined_cells": refined}
     truth = np.asarray(archive.true_depth_um, dtype=np.float64)[index]
     by_truth = evaluate(probabilities, truth, grid, cell, dof, seed, expected_um)
     return {
         **by_truth,
         "judged_by": "truth",
+        "refined_cells": refined,
         "by_label": by_label,
         "label_mae_um": float(np.abs(labels - truth).mean()),
     }
