@@ -96,7 +96,15 @@ class Estimate:
         return self.offset_um[cell] + self.slope[cell] * label_um
 
     def error_um(self, label_um: Floats, cell: Ints) -> Floats:
-        """Standard error of each correction (M,), µm; parameters as for `change_um`."""
+        """Standard error of each correction (M,), µm.
+
+        Parameters
+        ----------
+        label_um
+            (M,) labels.
+        cell
+            (M,) index of the cell of each.
+        """
         design = np.stack([np.ones_like(label_um), label_um], axis=-1)
         variance = np.einsum("mi,mij,mj->m", design, self.covariance[cell], design)
         return np.asarray(np.sqrt(variance), dtype=np.float64)
