@@ -180,14 +180,14 @@ def start(
     """A network that knows the spots."""
     run = tmp_path_factory.mktemp("start")
     settings = preset("default").with_values(
-        {"backbone": "shufflenet_v2_x0_5", "width": 32, "epochs": 12, "batch": 8, "threads": 1,
+        {"backbone": "shufflenet_v2_x0_5", "width": 32, "epochs": 8, "batch": 8, "threads": 1,
          "tta": False}
     )  # fmt: skip
     train(make_archive(), settings, run, pictures=False)
     return load_checkpoint(run)
 
 
-QUICK = CalibrationSettings(steps=30, threads=1)
+QUICK = CalibrationSettings(steps=12, threads=1)
 
 
 def calibrated(start: Checkpoint, *arguments: object, **named: object) -> Result:
@@ -215,11 +215,16 @@ def test_a_turned_sign_is_found_and_learned(turned: Result, tmp_path: Path) -> N
     assert run.card.tells_range
     depth, _ = run.predict(spots(HEIGHTS[2:7], 77, -1))
     assert np.corrcoef(depth, HEIGHTS[2:7])[0, 1] > 0.9
-    files, _ = export_model(tmp_path, tmp_path / "cells.h5", tmp_path / "model.onnx")
-    assert [file.name for file in files] == ["model.onnx"]
     table = (tmp_path / "cells.csv").read_text().splitlines()
     assert len(table) == 7
     assert (tmp_path / "metrics.json").is_file()
+
+
+@pytest.mark.slow
+def test_it_exports_like_any_run(turned: Result, tmp_path: Path) -> None:
+    turned.write(tmp_path)
+    files, _ = export_model(tmp_path, tmp_path / "cells.h5", tmp_path / "model.onnx")
+    assert [file.name for file in files] == ["model.onnx"]
 
 
 def test_foci_of_cells_are_better_than_the_rule(turned: Result) -> None:
