@@ -31,7 +31,7 @@ class Target:
 
     def __init__(self, cell: LiveCell, seen: Observation) -> None:
         self.number, self.last, self.found_ns = cell.id, cell, seen.time_ns
-        self._known = frozenset(each.id for each in seen.cells)
+        self._known = frozenset(each.id for each in seen.cells if each.seen)
         self._stood_ns, self._stood = seen.time_ns, (cell.y_px, cell.x_px)
 
     def find(
@@ -44,7 +44,8 @@ class Target:
         seen
             The frame.
         succeeds
-            Whether a cell that is new since the last frame with the target may be the target.
+            Whether a cell that was not seen beside the target in its last frame may be the target;
+            its track may have taken the head.
         """
         cell = seen.cell(self.number)
         if cell is None:
@@ -53,7 +54,7 @@ class Target:
         if cell is None:
             return None
         self.number, self.last, self.found_ns = cell.id, cell, seen.time_ns
-        self._known = frozenset(each.id for each in seen.cells)
+        self._known = frozenset(each.id for each in seen.cells if each.seen)
         return cell
 
     def missing_s(self, time_ns: int) -> float:

@@ -12,6 +12,7 @@ from fgaf.base.errors import SettingError
 from fgaf.model.aspirate.command import Command, Outcome, State
 from fgaf.model.aspirate.procedure import Procedure
 from fgaf.model.aspirate.settings import AspirationSettings
+from fgaf.model.aspirate.target import Target
 from tests.aspirate.dish import SETUP, SOFT, TIP_PX, Dish, run
 
 Each = Callable[[Dish, Command], None]
@@ -371,3 +372,16 @@ def test_bad_settings_are_refused() -> None:
         AspirationSettings(stand_off_px=0)
     with pytest.raises(SettingError, match="retain = 'hold' is none of 'stop', 'reverse'"):
         AspirationSettings(retain="hold")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_an_unseen_track_may_take_the_head_of_the_target_and_a_seen_cell_may_not(
+    seen: bool,
+) -> None:
+    first = Dish().observe()
+    (cell,) = first.cells
+    other = replace(cell, id=8, seen=seen, x_px=cell.x_px + 30)
+    target = Target(cell, replace(first, cells=(cell, other)))
+    later = replace(first, cells=(replace(cell, seen=False), replace(cell, id=8)))
+    found = target.find(later, lambda _: True)
+    assert (found is None) == seen
