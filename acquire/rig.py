@@ -69,7 +69,7 @@ driver = "simulated"
 x_limits_um = [-140, 140]
 y_limits_um = [-90, 90]
 z_limits_um = [-10, 200]
-floor_um = -1
+floor_um = -6
 options.start_um = [0, 0, 20]
 
 [pump]
@@ -79,6 +79,7 @@ driver = "simulated"
 inner_diameter_um = 10
 outer_diameter_um = 11
 compliance_nl_kpa = 0.02
+dish_um = 12
 shaft_angle_deg = 30
 bend_deg = 30
 straight_um = 60

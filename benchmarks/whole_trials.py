@@ -42,8 +42,6 @@ SCENE = (
     "simulation.debris=4",
     "simulation.round_cells=0",
     "simulation.depth_spread_um=3",
-    "simulation.aspiration.dish_um=12",
-    "manipulator.floor_um=-6",
 )
 VIEW_UM = 50.0
 """Of the bore in this frame."""

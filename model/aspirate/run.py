@@ -54,11 +54,23 @@ class TrialsDone:
         """Number of cells that were drawn in and kept."""
         return sum(result.outcome is Outcome.SUCCESS for result in self.results)
 
+    @property
+    def released(self) -> int:
+        """Number of cells that the stage let go before the mouth."""
+        return sum(result.released_ns is not None for result in self.results)
+
+    @property
+    def given_up(self) -> int:
+        """Number of chosen cells that it did not let go: they turned, or were lost."""
+        return sum(result.cell is not None for result in self.results) - self.released
+
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         return vars(self) | {
             "results": [result.to_dict() for result in self.results],
             "successes": self.successes,
+            "released": self.released,
+            "given_up": self.given_up,
         }
 
 

@@ -208,8 +208,9 @@ def aspirate(
         return
     again = ["fgaf-aspirate", rig_name, "--depth", model, "--go"]
     finish(
-        f"{'' if go else 'dry run: '}{done.successes} of {count(len(done.results), 'trial')} "
-        f"succeeded in {count(done.frames, 'frame')}, {done.dropped} dropped; from exposure to "
+        f"{'' if go else 'dry run: '}{count(len(done.results), 'trial')}: {done.successes} of "
+        f"{count(done.released, 'released cell')} kept, {done.given_up} given up "
+        f"before; {count(done.frames, 'frame')}, {done.dropped} dropped; from exposure to "
         f"command {done.command_p50_ms:.1f} ms, 99 % within {done.command_p99_ms:.1f} ms"
         f"{f'; wrote {out}' if out is not None and done.frames else ''}",
         None if go else again,

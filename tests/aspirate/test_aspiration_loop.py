@@ -96,7 +96,7 @@ def test_a_cell_is_drawn_in_and_the_file_tells_how(trials: Trials, tmp_path: Pat
     out = tmp_path / "trials.h5"
     done = trials(out=out, swim=(0.0, 15.0))
     assert [result.outcome for result in done.results] == [Outcome.SUCCESS], trials.said
-    assert done.successes == 1
+    assert done.successes == done.released == 1
     assert trials.at_rest
     with h5py.File(out) as file:
         assert file.attrs["format"] == "fgaf-trials"
@@ -124,6 +124,7 @@ def test_a_cell_is_drawn_in_and_the_file_tells_how(trials: Trials, tmp_path: Pat
 def test_the_tip_goes_up_between_trials_and_a_field_without_cells_ends(trials: Trials) -> None:
     done = trials(trials=3)
     assert [result.outcome for result in done.results] == [Outcome.SUCCESS, Outcome.NO_CELL]
+    assert (done.released, done.given_up) == (1, 0)
     assert trials.at_rest
 
 
@@ -144,6 +145,7 @@ def test_ctrl_c_ends_a_trial(trials: Trials, state: State, tmp_path: Path) -> No
     done = trials(out=out, interrupt=interrupt, when=stop_when(state, interrupt.request))
     assert done.ended == "stopped by Ctrl-C"
     assert [result.outcome for result in done.results] == [Outcome.STOPPED]
+    assert done.given_up == (state is not State.WATCH)
     assert trials.at_rest
     with h5py.File(out) as file:
         assert file["trials/outcome"].asstr()[:].tolist() == ["stopped"]
@@ -196,7 +198,7 @@ def test_a_dry_run_tells_every_move_and_makes_none(trials: Trials) -> None:
             {"procedure": AspirationSettings()},
             "0.05 to 5 nL/s; give a higher flow, or use a syringe of smaller diameter",
         ),
-        (("manipulator.options.start_um=[0,0,300]",), {}, "outside its limits -1 to 200"),
+        (("manipulator.options.start_um=[0,0,300]",), {}, "outside its limits -6 to 200"),
         (("manipulator.options.tip_um=[60,0,0]",), {}, "outside the frame of 256 x 320 px"),
         ((), {"depth_by": "guess"}, "--depth-by guess is none of network, search, truth"),
     ],

@@ -28,8 +28,6 @@ SCENE = (
     "simulation.aspiration.inner_diameter_um=10",
     "simulation.aspiration.outer_diameter_um=11",
     "simulation.aspiration.compliance_nl_kpa=0.02",
-    "simulation.aspiration.dish_um=12",
-    "manipulator.floor_um=-6",
 )
 MOST = 900
 

@@ -16,7 +16,6 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conftest import TIMEOUT_S
 from new_era_peer import PUMP, NewEraPeer
 from proscan_peer import FIELD, ProScanPeer
 from ump_peer import GOTO, HOST, Axis, UmpPeer, UmpPersonality
@@ -59,7 +58,7 @@ limits_um = [-200, 200]
 settle_ms = 0
 [stage.options]
 port = "{prior}"
-timeout_s = {timeout}
+timeout_s = 2
 
 [xy_stage]
 x_limits_um = [-1000, 1000]
@@ -77,14 +76,14 @@ device = 4
 z_down = true
 group = {group}
 address = "{host}"
-answer_s = 0.3
+answer_s = 2
 
 [pump]
 driver = "new-era"
 [pump.options]
 port = "{pump}"
 syringe_mm = 0.485
-timeout_s = {timeout}
+timeout_s = 2
 
 [simulation]
 shape = [160, 240]
@@ -103,7 +102,7 @@ outer_diameter_um = 12
 
 FIRST_TRIAL = (
     *("--depth", "sim", "--depth-by", "truth", "--force", "--procedure", "choose_s=5"),
-    *("--procedure", "stand_off_px=60", "--procedure", "approach_s=5"),
+    *("--procedure", "stand_off_px=60", "--procedure", "approach_s=5", "--page", "0"),
 )
 
 
@@ -120,7 +119,6 @@ class Lab:
                 group=ump.group,
                 host=HOST,
                 pump=pump.url,
-                timeout=TIMEOUT_S,
                 matrix=TURNED.tolist(),
                 tip=tip.tolist(),
             )
@@ -182,7 +180,7 @@ def test_the_paper_s_devices_go_from_a_rig_file_to_a_first_trial(lab: Lab, tmp_p
 
     lab.bring_tip_into_view()
     moves = lab.pipette_moves
-    dry = lab.run(aspirate, lab.rig, "--depth", "sim", "--frames", 5, "--force")
+    dry = lab.run(aspirate, lab.rig, "--depth", "sim", "--frames", 5, "--force", "--page", 0)
     assert "dry run: nothing moves" in dry.stderr
     assert lab.pipette_moves == moves
     assert lab.pump.drawn_nl == 0
