@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -96,19 +95,8 @@ class Adapter:
         self.turned = False
         self.scale = Scale.of(planes.images, settings.normalise)
         self._inputs = self.scale(planes.images)
-        self._augmentation = AugmentSettings(
-            settings.turns, settings.shift_px, settings.gain, settings.offset, settings.noise
-        )
-        self._loss = loss_function(
-            LossSettings(
-                loss=settings.loss,
-                wloss_normalise=settings.wloss_normalise,
-                smoothing=settings.smoothing,
-                rps_weight=settings.rps_weight,
-                distance_weight=settings.distance_weight,
-                soft_width=settings.soft_width,
-            )
-        )
+        self._augmentation = AugmentSettings.of(settings)
+        self._loss = loss_function(LossSettings.of(settings))
 
     def network(self) -> nn.Module:
         """Build the network of the start, turned if `turned`."""
@@ -120,14 +108,7 @@ class Adapter:
                     values.copy_(values.flip(0))
         return self.machine.place(network)
 
-    def adapt(
-        self,
-        rows: Integers,
-        foci: Foci,
-        seed: int,
-        again: Callable[[nn.Module], Foci] | None = None,
-        every: int = 60,
-    ) -> nn.Module:
+    def adapt(self, rows: Integers, foci: Foci, seed: int) -> nn.Module:
         """Adapt the network to some planes.
 
         Parameters
@@ -138,11 +119,6 @@ class Adapter:
             Where the focus of each cell lies.
         seed
             Of order, augmentation and dropout.
-        again
-            Gives better foci from the network in training, `every` so many steps but the first and
-            the last.
-        every
-            See `again`.
 
         Raises
         ------
@@ -157,9 +133,6 @@ class Adapter:
         order = torch.zeros(0, dtype=torch.long)
         total = 0.0
         for step in range(self.steps):
-            if again and step and step % every == 0:
-                targets, within = self._targets(rows, again(network))
-                order = order[:0]
             while len(order) < settings.batch:
                 order = torch.cat([order, within[torch.randperm(len(within), generator=generator)]])
             batch, order = order[: settings.batch], order[settings.batch :]

@@ -319,11 +319,11 @@ class Calibration:
             "start": self.settings.start,
             "n_stacks": len(self.stacks),
             "n_cells": self.n,
-            "n_planes": len(checkpoint.weights) and len(self.planes.cell),
+            "n_planes": len(self.planes.cell),
             "cells_left_out": self.found.left_out,
             "sign_of_start": -1 if self.adapter.turned else 1,
-            "start_steps": _facts(evidence.before),
-            "held_out": _facts(evidence.after),
+            "start_steps": asdict(evidence.before),
+            "held_out": asdict(evidence.after),
             "offset_spread_um": float(np.std(foci.shift_um)),
             "focus_error_um": float(np.sqrt(np.mean(foci.error_um**2))),
             "drift_spread": float(np.std(foci.slope)),
@@ -333,7 +333,3 @@ class Calibration:
             "seed": self.settings.seed,
             "steps": self.settings.steps,
         }
-
-
-def _facts(steps: Steps) -> dict[str, Any]:
-    return asdict(steps)

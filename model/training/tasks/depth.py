@@ -42,16 +42,7 @@ class DepthTask(Task):
 
     def __init__(self, archive: Archive, settings: TrainSettings) -> None:
         super().__init__(archive, settings)
-        self._loss = loss_function(
-            LossSettings(
-                loss=settings.loss,
-                wloss_normalise=settings.wloss_normalise,
-                smoothing=settings.smoothing,
-                rps_weight=settings.rps_weight,
-                distance_weight=settings.distance_weight,
-                soft_width=settings.soft_width,
-            )
-        )
+        self._loss = loss_function(LossSettings.of(settings))
 
     @staticmethod
     def resolve(settings: TrainSettings, archive: Archive) -> TrainSettings:

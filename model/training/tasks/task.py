@@ -53,13 +53,7 @@ class Task(ABC):
 
     def __init__(self, archive: Archive, settings: TrainSettings) -> None:
         self.archive, self.settings = archive, settings
-        self.augmentation = AugmentSettings(
-            turns=settings.turns,
-            shift_px=settings.shift_px,
-            gain=settings.gain,
-            offset=settings.offset,
-            noise=settings.noise,
-        )
+        self.augmentation = AugmentSettings.of(settings)
 
     @staticmethod
     @abstractmethod
