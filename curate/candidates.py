@@ -36,10 +36,11 @@ _SEARCH_SHARE, _CURVE_SHARE = 0.65, 0.6
 
 @dataclass(frozen=True)
 class Candidate:
-    """A cell of a stack without a decision: its path and its suggested focus."""
+    """A cell of a stack without a decision: its path, suggested focus, and the curves behind it."""
 
     track: Track
     suggestion: Suggestion
+    curves: Curves
 
 
 def find_candidates(
@@ -119,9 +120,7 @@ def focused(
         curves[number] = curves_of(steady[number])
     if fading:
         suggestions = suggest_all(curves)
-    return [
-        Candidate(track, suggestion) for track, suggestion in zip(steady, suggestions, strict=True)
-    ]
+    return [Candidate(*found) for found in zip(steady, suggestions, curves, strict=True)]
 
 
 def pixel_size_of(stack: RawStack, pixel_size_um: float | None = None) -> float:

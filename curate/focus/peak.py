@@ -125,8 +125,10 @@ def fall_of(cells: Sequence[Curves], shear: float | None) -> Fall:
     """
     cost = np.tile(0.5 * (_SHIFTS_UM / _USUAL_SHIFT_UM) ** 2, (len(_WIDTHS_UM), 1))
     for curves in cells[:: -(-len(cells) // _VOTERS)] if cells else ():
+        z, contrast = _contrast(curves, shear)
+        squares = _squares(curves)
         costs = np.array(
-            [_costs(curves, shear, width, _COARSE_UM)[1].min(axis=1) for width in _WIDTHS_UM]
+            [_costs(z, contrast, squares, width, _COARSE_UM)[1].min(axis=1) for width in _WIDTHS_UM]
         )
         cost += _DOUBT * np.minimum(costs - costs.min(), _MOST)
     width, best = np.unravel_index(int(cost.argmin()), cost.shape)
@@ -147,9 +149,10 @@ def peak_of(curves: Curves, shear: float | None, fall: Fall) -> Peak:
         Of its stack.
     """
     z, contrast = _contrast(curves, shear)
-    foci, costs = _costs(curves, shear, fall.width_um, _FINE_UM)
+    squares = _squares(curves)
+    foci, costs = _costs(z, contrast, squares, fall.width_um, _FINE_UM)
     focus = float(fall.weights @ [_lowest(foci, profile) for profile in costs])
-    places = _places(z, contrast) - fall.shift_um * _squares(curves)
+    places = _places(z, contrast) - fall.shift_um * squares
     at, smooth = _summit(contrast)
     return Peak(
         focus_um=float(np.clip(focus, z[0], z[-1])),
@@ -232,10 +235,9 @@ def _places(z: Floats, contrast: Floats) -> Floats:
 
 
 def _costs(
-    curves: Curves, shear: float | None, width_um: float, pitch_um: float
+    z: Floats, contrast: Floats, squares: Floats, width_um: float, pitch_um: float
 ) -> tuple[Floats, Floats]:
     """Cost of possible foci F for every shift S: (F,) µm and (S, F)."""
-    z, contrast = _contrast(curves, shear)
     at, _ = _summit(contrast)
     near, step = around(z, at), float(np.median(np.diff(z)))
     middle = highest(z[near], contrast.mean(axis=(1, 2))[near], z[at])
@@ -243,7 +245,7 @@ def _costs(
     foci = middle + np.arange(-reach, reach + pitch_um / 2, pitch_um)
     distance = (z - middle) / max(_NEAR_UM, 1.6 * step)
     weight = _PARTS / _SCATTER**2 * np.exp(-0.5 * distance**2)
-    shifted = foci[:, None] + _SHIFTS_UM[:, None, None] * _squares(curves)
+    shifted = foci[:, None] + _SHIFTS_UM[:, None, None] * squares
     defocus = z[:, None] - shifted[:, :, None, :]
     fallen = np.log(1 / (1 + (defocus / width_um) ** 2) + _FAINT)
     left = np.log(contrast + _FAINT).mean(axis=2) - fallen

@@ -17,7 +17,7 @@ from fgaf.base.errors import FgafError, SettingError
 from fgaf.base.workers.files import on_files
 from fgaf.curate.candidates import OVERLAP, find_candidates, pixel_size_of
 from fgaf.curate.detection.crop import OFF_STACK, crops, fits
-from fgaf.curate.focus.curves import Curves, measure
+from fgaf.curate.focus.curves import Curves
 from fgaf.curate.focus.suggest import (
     AT_END,
     FEW_PLANES,
@@ -149,14 +149,15 @@ class CellSearch:
             header = stack.header
             self._require_fine(path, header.step_um, stack.shape[1:])
             pixel = pixel_size_of(stack, self.pixel_size_um)
-            tracks = [one.track for one in find_candidates(stack, pixel, head_um=self.head_um)]
+            found = find_candidates(stack, pixel, head_um=self.head_um)
+            tracks = [one.track for one in found]
             order = np.argsort(stack.z_um, kind="stable")
             frames, z = stack.frames[:][order], stack.z_um[order]
             y = np.array([track.y[order] for track in tracks]).reshape(-1, len(z))
             x = np.array([track.x[order] for track in tracks]).reshape(-1, len(z))
             side = self.patch_px
             cells = []
-            for number in range(len(tracks)):
+            for number, candidate in enumerate(found):
                 own_y, own_x = y[number], x[number]
                 planes = np.flatnonzero(
                     [
@@ -168,10 +169,6 @@ class CellSearch:
                     continue
                 apart = np.maximum(np.abs(y - own_y), np.abs(x - own_x))
                 apart[number] = np.inf
-                curves = measure(
-                    frames, own_y, own_x, z, pixel,
-                    cutoff_per_um=header.optics.cutoff_per_um, head_um=self.head_um,
-                )  # fmt: skip
                 cells.append(
                     Cell(
                         id=f"{path.name.removesuffix(SUFFIX)}-{number + 1:03d}",
@@ -181,7 +178,7 @@ class CellSearch:
                         y=np.round(own_y[planes]).astype(np.int32),
                         x=np.round(own_x[planes]).astype(np.int32),
                         images=crops(dict(enumerate(frames)), own_y, own_x, planes, side),
-                        curves=curves,
+                        curves=candidate.curves,
                         overlaps=(apart[:, planes] <= side / 2).any(axis=0),
                     )
                 )
