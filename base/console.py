@@ -35,8 +35,10 @@ Item = TypeVar("Item")
 _LOG, _VERBOSE = "log_file", "verbose"
 
 _FINE = 1000
-_AGAIN_S = 0.02
 """Steps of a bar for each item."""
+
+_AGAIN_S = 0.02
+"""Time after which a dropped Ctrl-C is raised again."""
 
 _SIGNALLED = 128
 """Exit codes above it mean that a signal ended the run."""
@@ -80,7 +82,7 @@ class _OneLine(click.Command):
         file, verbose = ctx.params.pop(_LOG, None), ctx.params.pop(_VERBOSE, False)
         tell = partial(echo, err=True)
         try:
-            with recording(ctx.command_path, ctx.params, file, verbose, tell):
+            with recording(ctx.command_path, ctx.params, file, verbose, tell), _interrupts_known():
                 return super().invoke(ctx)
         except (FgafError, OSError, KeyboardInterrupt) as error:
             if "--debug" in sys.argv or isinstance(error, BrokenPipeError):
@@ -129,6 +131,33 @@ def _interrupts_kept() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+
+
+@contextmanager
+def _interrupts_known() -> Iterator[None]:
+    """Raise a Ctrl-C again that a library turned into an error of its own.
+
+    Compiled code that leaves a lock while the signal comes ends with a SystemError.
+    """
+    try:
+        yield
+    except (FgafError, OSError, click.ClickException, click.exceptions.Exit):
+        raise
+    except Exception as error:
+        if not _follows_an_interrupt(error):
+            raise
+        raise KeyboardInterrupt from error
+
+
+def _follows_an_interrupt(error: BaseException) -> bool:
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        if isinstance(link, KeyboardInterrupt):
+            return True
+        seen.add(id(link))
+        link = link.__cause__ or link.__context__
+    return False
 
 
 def _log_options() -> list[click.Parameter]:

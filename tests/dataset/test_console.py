@@ -112,6 +112,25 @@ def test_ctrl_c_in_a_destructor_is_not_lost(capsys: pytest.CaptureFixture[str]) 
     assert printed.err == "error: stopped from the keyboard\n"
 
 
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_ctrl_c_is_known_behind_the_error_of_compiled_code(
+    interrupted: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command(cls=Tool)
+    def tool() -> None:
+        try:
+            raise KeyboardInterrupt if interrupted else ValueError
+        except BaseException as error:
+            raise SystemError("returned a result with an exception set") from error
+
+    if interrupted:
+        assert outcome(tool) == 1
+        assert capsys.readouterr().err == "error: stopped from the keyboard\n"
+    else:
+        with pytest.raises(SystemError):
+            tool.main([])
+
+
 def test_json_takes_the_place_of_words(capsys: pytest.CaptureFixture[str]) -> None:
     finish("wrote it", ["go", "on"], {"planes": 9}, as_json=True)
     assert capsys.readouterr().out == '{\n  "planes": 9\n}\n'
