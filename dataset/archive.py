@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import h5py
 import numpy as np
@@ -28,7 +28,12 @@ from fgaf.dataset.storage.integrity import (
 )
 from fgaf.dataset.storage.masks import masks_in, masks_problem, write_masks
 from fgaf.dataset.storage.optics import Optics
-from fgaf.dataset.storage.refinement import Refinement, refinement_in, write_refinement
+from fgaf.dataset.storage.refinement import (
+    METHOD,
+    Refinement,
+    refinement_in,
+    write_refinement,
+)
 from fgaf.dataset.storage.url import Location, Url, location
 
 _log = logging.getLogger(__name__)
@@ -56,6 +61,18 @@ CELL_COLUMNS: Schema = {
     "method": TEXT,
     "confidence": "<f8",
 }
+METHODS: Final[Mapping[str, str]] = {
+    "person": "a person marked the plane where the cell is sharpest",
+    "focus-curve": "the peak of a focus measure over the planes, not confirmed by a person",
+    "steps": "the steps of the drive, and the focus that fits what a network reads in all planes, "
+    "not confirmed by a person",
+    "simulation": "the truth of a simulation",
+    METHOD: "corrected by what networks read in all planes, learned from other cells",
+    "import": "the labels of the provider of the patches",
+}
+"""How a cell can have got its label, and what that means."""
+UNCONFIRMED: Final = ("focus-curve", "steps")
+"""Methods by which a program labels what no person has looked at."""
 DEFAULT_SPLIT = "default"
 HISTORY = "history"
 _CHUNK_BYTES = 1 << 18
@@ -125,9 +142,7 @@ class Cells:
     annotator, labelled_utc
         Who or what labelled it, and when.
     method
-        How: "person", "focus-curve" (a suggestion not confirmed by a person), "simulation" (truth),
-        "import" (the provider's own labels) or "refined" (corrected by networks; `annotator` and
-        `labelled_utc` are then of the label before).
+        How, one of `METHODS`; `annotator` and `labelled_utc` of "refined" are of the label before.
     confidence
         0 to 1.
     """

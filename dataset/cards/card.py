@@ -14,17 +14,10 @@ from fgaf.base.console import count
 from fgaf.base.errors import FormatError, SettingError
 from fgaf.base.inputs import parse_json, read_bytes
 from fgaf.base.names import printable
-from fgaf.dataset.archive import Archive
+from fgaf.dataset.archive import METHODS, UNCONFIRMED, Archive
 from fgaf.dataset.cards.card_metadata import CardMetadata
 from fgaf.dataset.splits.split import SIDES
 
-METHODS: Final = {
-    "person": "a person marked the plane where the cell is sharpest",
-    "focus-curve": "the peak of a focus measure over the planes, not confirmed by a person",
-    "simulation": "the truth of a simulation",
-    "refined": "corrected by what networks read in all planes, learned from other cells",
-    "import": "the labels of the provider of the patches",
-}
 _NOT_STATED: Final = "*not stated*"
 # Markdown's own characters: at the start of a heading or a list, within a line, and underscores at
 # the edge of a word.
@@ -164,7 +157,7 @@ def limits(archive: Archive, about: CardMetadata) -> list[str]:
     """
     cells = archive.cells
     found = list(about.limits)
-    unconfirmed = int((cells.method == "focus-curve").sum())
+    unconfirmed = int(np.isin(cells.method.astype(str), UNCONFIRMED).sum())
     if unconfirmed:
         found.append(f"{unconfirmed} of {archive.n_cells} labels were not confirmed by a person.")
     if (cells.method == "simulation").any() or archive.true_depth_um is not None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from fgaf.base.files import sha256_of
-from fgaf.dataset.archive import Archive
-from fgaf.dataset.cards.card import METHODS, depths, description, limits, samples, title
+from fgaf.dataset.archive import METHODS, Archive
+from fgaf.dataset.cards.card import depths, description, limits, samples, title
 from fgaf.dataset.cards.card_metadata import CardMetadata
 
 _CONTEXT: Final = {

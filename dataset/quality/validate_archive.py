@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgaf.base.console import count
-from fgaf.dataset.archive import Archive
+from fgaf.dataset.archive import METHODS, Archive
 from fgaf.dataset.findings import Finding, some
 from fgaf.dataset.quality.duplicates import Pairs, copies, near_copies
 from fgaf.dataset.quality.label_check import label_suspects
@@ -17,9 +17,7 @@ from fgaf.dataset.quality.leaks import split_findings
 from fgaf.dataset.quality.patch_statistics import Bar, PatchStatistics, constant_rows, survey
 from fgaf.dataset.quality.validate_masks import mask_findings
 from fgaf.dataset.splits.groups import linked_cells
-from fgaf.dataset.storage.refinement import METHOD as REFINED
 
-METHODS: Final = ("person", "focus-curve", "simulation", "import", REFINED)
 _SATURATED_SHARE: Final = 0.05
 _UNEVEN: Final = 3
 _SCATTER_STEPS: Final = 0.1

@@ -79,7 +79,7 @@ def test_what_is_missing_is_called_so_and_limits_show_themselves(archive: Archiv
     cells = replace(
         archive.cells,
         sample_id=np.full(12, "", dtype=object),
-        method=np.array(["focus-curve"] * 12, dtype=object),
+        method=np.array(["focus-curve", "steps"] * 6, dtype=object),
     )
     header = archive.header.model_copy(update={"optics": Optics(), "name": "a | b\nc"})
     text = card(replace(archive, cells=cells, header=header, true_depth_um=None))

@@ -17,6 +17,7 @@ from fgaf.base.errors import FgafError
 from fgaf.curate.focus.curves import Curves
 from fgaf.curate.focus.suggest import Suggestion
 from fgaf.dataset.archive import Archive
+from fgaf.dataset.quality.validate_archive import archive_findings
 from fgaf.dataset.raw import RawHeader, RawWriter
 from fgaf.dataset.storage.optics import Optics
 from fgaf.dataset.truth import FrameTruth, StackTruth, write_truth
@@ -210,6 +211,7 @@ def test_a_turned_sign_is_found_and_learned(turned: Result, tmp_path: Path) -> N
         assert archive.problem() == ""
         assert archive.n_cells == 6
         assert set(archive.cells.method) == {"steps"}
+        assert "method" not in {finding.name for finding in archive_findings(archive)}
     run = Predictor.load(tmp_path)
     assert run.card.archive_fingerprint == archive.fingerprint
     assert run.card.tells_range
