@@ -109,7 +109,7 @@ def judge_runs(
         "format_version": 2,
         "headline": headline(methods, preset.reference, pairs, data),
         "summary": summary(methods, preset.reference, pairs, data),
-        "notices": [*notices(data), *_powerless(data, len(methods) - 1)],
+        "notices": [*notices(data), *_powerless(data, len(methods) - 1), *_unfinished(methods)],
         "judged_by": data.judged_by,
         "circular": data.circular,
         "preset": preset.name,
@@ -142,6 +142,22 @@ def _powerless(data: EvaluationSet, n_tests: int) -> list[dict[str, str]]:
         f"{n_cells} test cells and {n_tests} comparisons are too few for a significant difference: "
         f"the smallest possible corrected p is {min(least, 1):.2f}. Use more test cells, for "
         "example with --folds."
+    )
+    return [{"level": "note", "text": text}]
+
+
+def _unfinished(rows: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    """Say how many trainings ended before their plateau."""
+    known = [row["training"] for row in rows if row["training"]]
+    known = [training for training in known if training["at_plateau"] is not None]
+    total = sum(len(training["best_epochs"]) for training in known)
+    early = total - sum(training["at_plateau"] for training in known)
+    if not early:
+        return []
+    text = (
+        f"{early} of {count(total, 'training')} ended before the plateau: validation was still "
+        "becoming better in the last fifth of the epochs. More epochs may change these rows and "
+        "their order."
     )
     return [{"level": "note", "text": text}]
 
@@ -203,6 +219,7 @@ def _judge(method: Method, answers: Sequence[Answers], data: EvaluationSet) -> d
         "seeds": [one.seed for one in answers if one.seed is not None],
         "seconds": sum(run["seconds"] for run in runs),
         "cost": _cost([run["cost"] for run in runs]),
+        "training": _training([run.get("training") for run in runs]),
         "metrics": {key: _with_interval(pooled, key) for key in METRICS},
         "per_seed": [{key: one[key] for key in METRICS} for one in each],
         "seed_spread": {key: spread([one[key] for one in each]) for key in METRICS},
@@ -235,6 +252,20 @@ def _cost(costs: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
     """Median of what each run measured."""
     known = [cost for cost in costs if cost]
     return {key: median(cost[key] for cost in known) for key in known[0]} if known else None
+
+
+def _training(trainings: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """Epochs of each run, how many were at their plateau, and hours of one core of all."""
+    known = [training for training in trainings if training]
+    if not known:
+        return None
+    validated = [one for one in known if one["best_epoch"] is not None]
+    return {
+        "epochs": [one["epochs"] for one in known],
+        "best_epochs": [one["best_epoch"] for one in validated],
+        "at_plateau": sum(one["at_plateau"] for one in validated) if validated else None,
+        "core_hours": sum(one["core_s"] for one in known) / 3600,
+    }
 
 
 def _scores(answers: Answers, data: EvaluationSet) -> dict[str, Floats]:

@@ -175,6 +175,7 @@ def perform(run: Run, folder: Path) -> dict[str, Any]:
         "settings": run.settings,
         "seconds": seconds,
         "cost": run.method.cost(folder),
+        "training": run.method.training(folder),
         "versions": versions(),
         "machine": machine(),
         "values": None if prediction.values is None else prediction.values.tolist(),

@@ -38,6 +38,19 @@ _log = logging.getLogger(__name__)
 _AT_ONCE = 4096
 
 
+def at_plateau(best_epoch: int, epochs: int) -> bool:
+    """Whether validation was not better in the last fifth of a training.
+
+    Parameters
+    ----------
+    best_epoch
+        Number of the epoch with the best validation, counted from 1.
+    epochs
+        Number of epochs trained.
+    """
+    return 5 * (epochs - best_epoch) >= epochs
+
+
 class Run:
     """A training in progress and its folder.
 
@@ -89,12 +102,13 @@ class Run:
 
     def train_epoch(self) -> None:
         """Train one epoch, validate, and write best, last and the history."""
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         row = {"epoch": float(self.epoch + 1), **self._steps()}
         self.epoch += 1
         if self.team.leads:
             row |= self._validate()
         row["seconds"] = round(time.perf_counter() - began, 3)
+        row["core_seconds"] = round(time.process_time() - worked, 3)
         self.history.append(self.team.share(row))
         if not self.team.leads:
             return
@@ -264,6 +278,8 @@ class Run:
             "backbone": self.settings.backbone,
             **self.task.facts(checkpoint),
             "epochs": checkpoint.epoch,
+            "trained_epochs": self.epoch,
+            **self._plateau(),
             **facts(self.start),
             "train_cells": int((split == TRAIN).sum()),
             "validation_cells": int((split == VALIDATION).sum()),
@@ -275,9 +291,17 @@ class Run:
             "machine": {**asdict(self.machine), "processes": self.team.size},
             "timing": {
                 "train_s": round(sum(row["seconds"] for row in self.history), 2),
+                "core_s": round(sum(row.get("core_seconds", 0.0) for row in self.history), 2),
                 "patch_ms": self._patch_ms(network),
             },
         }
+
+    def _plateau(self) -> dict[str, Any]:
+        """The best epoch, and whether more epochs would be in vain; {} without validation."""
+        if VALIDATION not in self.sides:
+            return {}
+        best = self.best_epoch()
+        return {"best_epoch": best, "at_plateau": at_plateau(best, self.epoch)}
 
     def _patch_ms(self, network: nn.Module) -> float:
         """Median time of one patch through the network, milliseconds."""

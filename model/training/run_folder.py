@@ -87,4 +87,5 @@ def write_history(path: Path, history: Sequence[Row]) -> None:
         publishing(path, overwrite=True) as part,
         part.open("w", newline="", encoding="utf-8") as file,
     ):
-        write_table(file, list(history[0]), (row.values() for row in history))
+        columns = list(history[-1])
+        write_table(file, columns, ([row.get(name) for name in columns] for row in history))

@@ -235,6 +235,14 @@ def test_a_network_is_trained_once_per_seed_and_seeds_are_pooled(tmp_path, textu
     assert row["per_seed"][0]["mae_um"] == rows_of(first)["fgaf"]["metrics"]["mae_um"]["value"]
     mean = np.mean([seed["mae_um"] for seed in row["per_seed"]])
     assert row["metrics"]["mae_um"]["value"] == pytest.approx(mean)
+    training = row["training"]
+    assert training["epochs"] == training["best_epochs"] == [1, 1]
+    assert training["at_plateau"] == 0  # the best epoch of one is always the last
+    assert training["core_hours"] > first["methods"][0]["training"]["core_hours"] > 0
+    assert "2 of 2 trainings ended before the plateau" in both["notices"][-1]["text"]
+    rows = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
+    assert [row["best_epochs"] for row in rows] == ["1 1", ""]
+    assert rows[0]["at_plateau"] == "0"
 
 
 def test_a_network_trained_before_is_judged_unless_it_may_know_the_test(

@@ -461,7 +461,8 @@ _TORN = "was torn by a crash"
 _TIMES = {"created_utc", "time_utc", "labelled_utc", "software", "uuid", "history"}
 # A card names the file that it describes by its bytes.
 _BYTES = {"sha256", "contentSize"}
-_CLOCKS = {"timing", "seconds", "machine", "machines", "cost", "minutes", "started_utc"}
+_CLOCKS = {"timing", "seconds", "core_s", "core_hours", "machine", "machines", "cost"}
+_CLOCKS |= {"minutes", "started_utc"}
 
 
 class Lab:

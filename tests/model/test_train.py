@@ -23,6 +23,7 @@ from fgaf.model.networks.settings import TrainSettings, preset, read_settings
 from fgaf.model.training.compute import Compute, choose_compute
 from fgaf.model.training.defaults import resolve_settings
 from fgaf.model.training.optimise import Average, learning_rate, step_seconds
+from fgaf.model.training.run import at_plateau
 from fgaf.model.training.run_folder import files_of
 from fgaf.model.training.sides import Data
 from fgaf.model.training.tasks import DepthTask
@@ -117,12 +118,24 @@ def test_settings_work_together(values: dict[str, Any], archive: Archive, tmp_pa
 
 
 def test_training_stops_when_validation_stops_improving(archive: Archive, tmp_path: Path) -> None:
-    train(archive, quick(epochs=60, patience=3, select="best"), tmp_path)
+    metrics = train(archive, quick(epochs=60, patience=3, select="best"), tmp_path)
     with (tmp_path / "history.csv").open() as file:
-        errors = [float(row["val_expected_mae_um"]) for row in csv.DictReader(file)]
+        history = list(csv.DictReader(file))
+    errors = [float(row["val_expected_mae_um"]) for row in history]
     best = errors.index(min(errors))
     assert len(errors) == best + 1 + 3 < 60
     assert Checkpoint.load(tmp_path / "checkpoint.pt").epoch == best + 1
+    assert (metrics["best_epoch"], metrics["trained_epochs"]) == (best + 1, len(errors))
+    assert metrics["at_plateau"] == (3 / len(errors) >= 0.2)
+    worked = sum(float(row["core_seconds"]) for row in history)
+    assert metrics["timing"]["core_s"] == pytest.approx(worked, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("best", "epochs", "expected"), [(8, 10, True), (9, 10, False), (48, 60, True), (1, 1, False)]
+)
+def test_a_plateau_is_a_fifth_of_the_run(best: int, epochs: int, expected: bool) -> None:
+    assert at_plateau(best, epochs) is expected
 
 
 def test_sixteen_bits_and_no_validation_cells(
@@ -133,6 +146,7 @@ def test_sixteen_bits_and_no_validation_cells(
     archive = replace(archive, splits={"default": sides.astype(np.int8)})
     metrics = train(archive, quick(patience=1), tmp_path / "run")
     assert (metrics["temperature"], metrics["validation_cells"]) == (1.0, 0)
+    assert not {"best_epoch", "at_plateau"} & set(metrics)
     assert not (tmp_path / "run" / "best.pt").exists()
 
 

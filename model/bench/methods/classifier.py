@@ -11,7 +11,7 @@ from pydantic import Field
 
 from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods.method import Method, Prediction
-from fgaf.model.bench.methods.trained import ask_network
+from fgaf.model.bench.methods.trained import ask_network, training_of
 from fgaf.model.networks.settings import RANDOM, TrainSettings, preset as training_preset
 
 
@@ -53,3 +53,7 @@ class ClassifierMethod(Method):
         from fgaf.model.bench.cost import network_cost
 
         return network_cost(folder)
+
+    def training(self, folder: Path) -> dict[str, Any] | None:
+        """Read the epochs and the time of the training in `folder`."""
+        return training_of(folder)

@@ -140,3 +140,18 @@ class Method(BaseModel):
             As `fgaf.model.bench.cost.network_cost`.
         """
         return None
+
+    def training(self, folder: Path) -> dict[str, Any] | None:  # noqa: ARG002
+        """Say how long a network was trained, after `answer`; None where none is.
+
+        Parameters
+        ----------
+        folder
+            The folder given to `answer`.
+
+        Returns
+        -------
+        dict or None
+            As `fgaf.model.bench.methods.trained.training_of`.
+        """
+        return None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from fgaf.base.errors import FgafError
+from fgaf.base.inputs import parse_json, read_bytes
 from fgaf.model.bench.evaluation_set import EvaluationSet
 from fgaf.model.bench.methods.method import Method, Prediction
 
@@ -53,6 +54,10 @@ class TrainedMethod(Method):
 
         return network_cost(self.run)
 
+    def training(self, folder: Path) -> dict[str, Any] | None:  # noqa: ARG002
+        """Read the epochs and the time of that training."""
+        return training_of(self.run)
+
 
 def ask_network(run: Path, data: EvaluationSet) -> Prediction:
     """Predict the test patches with the network of a training run.
@@ -68,3 +73,31 @@ def ask_network(run: Path, data: EvaluationSet) -> Prediction:
 
     shares = Predictor.load(run).probabilities(data.archive.images[data.rows])
     return Prediction.of_shares(shares, data.archive.class_depths_um)
+
+
+def training_of(run: Path) -> dict[str, Any] | None:
+    """Read from a training run how long it was trained.
+
+    Parameters
+    ----------
+    run
+        Its folder.
+
+    Returns
+    -------
+    dict or None
+        `epochs`; `best_epoch`, the one with the best validation, and `at_plateau`, both None
+        without validation cells; `core_s`, the time of one processor core, seconds. None for a run
+        of an earlier version, which did not write these.
+    """
+    from fgaf.model.training.resume import METRICS
+
+    metrics = parse_json(read_bytes(run / METRICS)) if (run / METRICS).is_file() else {}
+    if "trained_epochs" not in metrics:
+        return None
+    return {
+        "epochs": metrics["trained_epochs"],
+        "best_epoch": metrics.get("best_epoch"),
+        "at_plateau": metrics.get("at_plateau"),
+        "core_s": metrics["timing"]["core_s"],
+    }

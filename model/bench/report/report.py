@@ -85,6 +85,7 @@ def render_report(results: dict[str, Any], archive: Archive) -> str:
         pairs=_pairs(results["pairs"]),
         paper_columns=PAPER,
         paper=[_beside_paper(row) for row in methods if row["paper"]],
+        trainings=[_training(row) for row in methods if row["training"]],
         costs=[_cost(number, row) for number, row in enumerate(costly, start=1)],
         calibrated=[row for row in methods if row["reliability"]],
         figures=_figures(results, chosen, costly),
@@ -251,6 +252,22 @@ def _cost(place: int, row: dict[str, Any]) -> dict[str, Any]:
             number(cost["latency_ms"], 1),
             number(cost["parameters"] / 1e6, 2),
             number(cost["macs"] / 1e6, 0),
+        ],
+    }
+
+
+def _training(row: dict[str, Any]) -> dict[str, Any]:
+    """Epochs and time of a method's trainings as text; "–" without validation cells."""
+    training, plateau = row["training"], "–"
+    if training["at_plateau"] is not None:
+        plateau = f"{training['at_plateau']} of {len(training['best_epochs'])}"
+    return {
+        "label": row["label"],
+        "values": [
+            ", ".join(map(str, training["epochs"])),
+            ", ".join(map(str, training["best_epochs"])) or "–",
+            plateau,
+            number(training["core_hours"], 2),
         ],
     }
 

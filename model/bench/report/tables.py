@@ -12,6 +12,7 @@ from fgaf.model.bench.compare import COMPARED
 from fgaf.model.bench.results import METRICS
 
 COSTS: Final = ("parameters", "macs", "latency_ms", "answer_ms")
+TRAINING: Final = ("epochs", "best_epochs", "at_plateau", "core_hours")
 _ENDS: Final = ("value", "low", "high")
 _TEX: Final = str.maketrans(
     {
@@ -36,20 +37,27 @@ def results_csv(results: dict[str, Any]) -> str:
 
     Columns are named after `results.json`: ``top1``, ``top1_low``, ``top1_high`` (95 % over
     cells), ``top1_seed_std``; ``top1_difference`` to the reference with ``_low``, ``_high``,
-    ``_p`` and ``_p_holm``. Empty if there is no value.
+    ``_p`` and ``_p_holm``. ``epochs`` and ``best_epochs``, those of best validation, are of each
+    training; ``at_plateau`` is the number of trainings whose validation was not better in the last
+    fifth of the epochs; ``core_hours`` are of one processor core, for all of them. Empty if there
+    is no value.
     """
     ends = ("", "_low", "_high", "_seed_std")
     tests = ("", "_low", "_high", "_p", "_p_holm")
     headings = [
-        *("id", "label", "kind", "seeds", "judged_by", "seconds", *COSTS, "calibration_error"),
+        *("id", "label", "kind", "seeds", "judged_by", "seconds", *TRAINING, *COSTS),
+        "calibration_error",
         *(f"{key}{end}" for key in METRICS for end in ends),
         *(f"{key}_difference{end}" for key in COMPARED for end in tests),
     ]
     rows = []
     for row in results["methods"]:
         cost, against = row["cost"] or {}, row["against_reference"] or {}
+        training = row["training"] or {}
         line = [row["id"], row["label"], row["kind"], " ".join(map(str, row["seeds"]))]
-        line += [results["judged_by"], row["seconds"], *(cost.get(key) for key in COSTS)]
+        line += [results["judged_by"], row["seconds"]]
+        line += [_joined(training.get(key)) for key in TRAINING]
+        line += [cost.get(key) for key in COSTS]
         line.append(row["calibration_error"])
         for key in METRICS:
             line += [row["metrics"][key][end] for end in _ENDS]
@@ -60,6 +68,10 @@ def results_csv(results: dict[str, Any]) -> str:
     text = io.StringIO()
     write_table(text, headings, rows)
     return text.getvalue()
+
+
+def _joined(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def results_tex(results: dict[str, Any]) -> str:
