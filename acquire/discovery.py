@@ -109,6 +109,21 @@ def find_devices(ports: Sequence[str] | None = None, probe: bool = True) -> list
     return sorted(found, key=lambda each: order.index(each.kind))
 
 
+def looks_for_devices(device: Found) -> bool:
+    """Whether the driver of a device can search for it; none does for what has no interface.
+
+    Parameters
+    ----------
+    device
+        A device, or one without options in place of it.
+    """
+    point = drivers(GROUPS[device.kind])[device.driver]
+    if driver_state(point) != "ready":
+        return True
+    module = import_module(point.load().__module__)
+    return hasattr(module, "find") or hasattr(module, "find_on")
+
+
 @dataclass(frozen=True)
 class _Driver:
     """A driver that can be loaded: the kind and name of its first entry, and its module."""

@@ -86,6 +86,13 @@ def show(name: str, overrides: tuple[str, ...]) -> None:
 @click.argument("file", type=PATH, required=False)
 @click.option("--camera", metavar="DRIVER[:SERIAL]", help="Camera, as listed by `acq devices`.")
 @click.option("--stage", metavar="DRIVER[:PORT]", help="Drive, as listed by `acq devices`.")
+@click.option(
+    "--xy-stage",
+    metavar="DRIVER[:PORT]|none",
+    help="Stage in x and y.  [default: that of the drive's controller]",
+)
+@click.option("--manipulator", metavar="DRIVER[:NUMBER]|none", help="Holder of the micropipette.")
+@click.option("--pump", metavar="DRIVER[:PORT]|none", help="Pump of the micropipette.")
 @click.option("--name", default="", help="Name of the rig.  [default: FILE's name]")
 @_probe
 @_ports
@@ -94,6 +101,9 @@ def new(
     file: Path | None,
     camera: str | None,
     stage: str | None,
+    xy_stage: str | None,
+    manipulator: str | None,
+    pump: str | None,
     name: str,
     probe: bool,
     ports: tuple[str, ...],
@@ -101,15 +111,17 @@ def new(
 ) -> None:
     """Write FILE (by default rig.toml), a commented rig file, for the attached devices.
 
-    The limits of a real drive, and what else only you know, are left blank: fill them in before
+    Where several were found, give the one to use; x/y stage, manipulator and pump are left out if
+    none was found. A named driver gets its table also when its device is not attached. The limits of a real drive, and what else only you know, are left blank: fill them in before
     the rig can open.
     """
     from fgaf.acquire.commissioning.rig_template import (
+        NONE,
         SIMULATED,
-        beside,
         blanks,
         choose,
-        only,
+        choose_if_any,
+        choose_xy_stage,
         rig_template,
     )
     from fgaf.acquire.discovery import find_devices
@@ -119,12 +131,14 @@ def new(
     file = output_file(file, Path("rig.toml"), overwrite=False, as_json=as_json)
     if file.exists():
         raise ExistsError(f"{file} exists already; choose another name")
-    found = [] if camera == stage == SIMULATED else find_devices(ports or None, probe)
+    real = {xy_stage, manipulator, pump} - {None, NONE, SIMULATED}
+    sought = real or {camera, stage} != {SIMULATED}
+    found = find_devices(ports or None, probe) if sought else []
     chosen_camera, chosen_stage = choose("camera", camera, found), choose("stage", stage, found)
     more = {
-        "xy_stage": beside(chosen_stage, found),
-        "manipulator": only("manipulator", found),
-        "pump": only("pump", found),
+        "xy_stage": choose_xy_stage(chosen_stage, xy_stage, found),
+        "manipulator": choose_if_any("manipulator", manipulator, found),
+        "pump": choose_if_any("pump", pump, found),
     }
     text = rig_template(chosen_camera, chosen_stage, **more, name=name or file.stem)
     write_text(file, text)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fgaf.acquire.discovery import Found
-from fgaf.acquire.rig import CAMERAS, STAGES, drivers
+from fgaf.acquire.discovery import GROUPS, Found, Kind, looks_for_devices
+from fgaf.acquire.rig import drivers
 from fgaf.base.errors import SettingError
 from fgaf.base.names import nearest
 from fgaf.base.toml import toml_value
 
-SIMULATED = "simulated"
+SIMULATED, NONE = "simulated", "none"
 
 _TEMPLATE = """\
 # A rig of fgaf. Every key is explained in docs/hardware.md; an unknown one is an error.
@@ -98,9 +98,9 @@ def rig_template(
     camera, stage
         The devices, from `choose`.
     xy_stage
-        The x/y stage, from `beside`.
+        The x/y stage, from `choose_xy_stage`.
     manipulator, pump
-        Those of the micropipette, from `only`.
+        Those of the micropipette, from `choose_if_any`.
     name
         Name of the rig.
 
@@ -126,35 +126,6 @@ def rig_template(
     )
 
 
-def beside(stage: Found, found: Sequence[Found]) -> Found | None:
-    """Choose the x/y stage for a rig: that of the drive's controller, else the only one.
-
-    Parameters
-    ----------
-    stage
-        The drive, from `choose`.
-    found
-        The attached devices.
-    """
-    across = [each for each in found if each.kind == "xy stage" and not each.problem]
-    own = [each for each in across if each.address == stage.address]
-    return next(iter(own or (across if len(across) == 1 else [])), None)
-
-
-def only(kind: str, found: Sequence[Found]) -> Found | None:
-    """Choose the only usable device of a kind, if there is one.
-
-    Parameters
-    ----------
-    kind
-        "manipulator" or "pump".
-    found
-        The attached devices.
-    """
-    mine = [each for each in found if each.kind == kind and not each.problem]
-    return mine[0] if len(mine) == 1 else None
-
-
 def blanks(text: str) -> dict[str, int]:
     """Find the settings of a template that must be filled in.
 
@@ -177,13 +148,13 @@ def blanks(text: str) -> dict[str, int]:
     return found
 
 
-def choose(kind: str, wanted: str | None, found: Sequence[Found]) -> Found:
-    """Choose the camera or the drive for a rig.
+def choose(kind: Kind, wanted: str | None, found: Sequence[Found]) -> Found:
+    """Choose a device that a rig needs: the camera or the drive.
 
     Parameters
     ----------
     kind
-        "camera" or "stage".
+        A key of `fgaf.acquire.discovery.GROUPS`.
     wanted
         A driver's name, or driver and address as in `acq devices` (``prior:COM3``); None for the
         device found.
@@ -200,18 +171,18 @@ def choose(kind: str, wanted: str | None, found: Sequence[Found]) -> Found:
     SettingError
         None matches, several match, or there is no such driver.
     """
-    group = {"camera": CAMERAS, "stage": STAGES}[kind]
+    group, option = GROUPS[kind], f"--{kind.replace(' ', '-')}"
     mine = [each for each in found if each.kind == kind]
     fitting = [each for each in mine if wanted in (None, each.driver, each.address)]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         names = " or ".join(each.address for each in fitting)
-        raise SettingError(f"there are {len(fitting)} to choose from: give --{kind} {names}")
+        raise SettingError(f"there are {len(fitting)} to choose from: give {option} {names}")
     if wanted is None:
         raise SettingError(
             f"no {kind} was found; connect it and run `acq devices`, or give a driver with "
-            f"--{kind}: {', '.join(drivers(group))}"
+            f"{option}: {', '.join(drivers(group))}"
         )
     driver, _, where = wanted.partition(":")
     if driver not in drivers(group):
@@ -219,12 +190,56 @@ def choose(kind: str, wanted: str | None, found: Sequence[Found]) -> Found:
     if where:
         here = ", ".join(each.address for each in mine) or "none"
         raise SettingError(f"{wanted} was not found; found: {here}")
-    return Found(kind, driver, "", driver)  # type: ignore[arg-type]
+    return Found(kind, driver, "", driver)
+
+
+def choose_if_any(kind: Kind, wanted: str | None, found: Sequence[Found]) -> Found | None:
+    """Choose a device that a rig may have: an x/y stage, a manipulator or a pump.
+
+    Parameters
+    ----------
+    kind, wanted, found
+        See `choose`; ``none`` is for a rig without it.
+
+    Returns
+    -------
+    Found or None
+        None if it is not wanted, or if none was found that can be used.
+
+    Raises
+    ------
+    SettingError
+        See `choose`.
+    """
+    if wanted == NONE:
+        return None
+    if wanted is not None:
+        return choose(kind, wanted, found)
+    usable = [each for each in found if each.kind == kind and not each.problem]
+    return choose(kind, None, usable) if usable else None
+
+
+def choose_xy_stage(stage: Found, wanted: str | None, found: Sequence[Found]) -> Found | None:
+    """Choose the x/y stage of a rig, by default that of the drive's controller.
+
+    Parameters
+    ----------
+    stage
+        The drive, from `choose`.
+    wanted, found
+        See `choose_if_any`.
+    """
+    if wanted is None and stage.driver == SIMULATED:
+        wanted = SIMULATED
+    beside = [each for each in found if each.kind == "xy stage" and each.address == stage.address]
+    return choose_if_any("xy stage", wanted, beside if beside and wanted is None else found)
 
 
 def _xy_stage(stage: Found, found: Found | None) -> str:
     if found is None:
-        return _SIMULATED_XY if stage.driver == SIMULATED else ""
+        return ""
+    if found.driver == SIMULATED:
+        return _SIMULATED_XY
     shared = found.address == stage.address
     return _XY_STAGE.format(
         name=_comment(found),
@@ -249,9 +264,9 @@ def _pipette(manipulator: Found | None, pump: Found | None) -> str:
 
 
 def _comment(found: Found) -> str:
-    if found.driver == SIMULATED:
-        return "simulated"
-    return " ".join(found.name.split()) if found.options else f"{found.driver}: not found"
+    if found.options:
+        return " ".join(found.name.split())
+    return f"{found.driver}: not found" if looks_for_devices(found) else found.driver
 
 
 def _options(table: str, found: Found) -> str:
@@ -259,5 +274,6 @@ def _options(table: str, found: Found) -> str:
         return ""
     lines = [f"{key} = {toml_value(value)}" for key, value in found.options.items()]
     lines += [f"{key} = nan  # REQUIRED: {what}" for key, what in found.required.items()]
-    blank = f"# {found.driver} was not found when this file was written: see docs/hardware.md"
+    state = " was not found when this file was written" if looks_for_devices(found) else ""
+    blank = f"# {found.driver}{state}: see docs/hardware.md"
     return "\n".join(["", f"[{table}.options]", *(lines or [blank]), ""])

@@ -421,6 +421,31 @@ def test_rig_new_does_not_guess(words: tuple[object, ...], says: str, acq: Acq) 
     assert not Path("x.toml").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "tables"),
+    [
+        ((), {"xy_stage"}),
+        (("--xy-stage", "none"), set()),
+        (("--pump", "manual"), {"xy_stage", "pump"}),
+        (("--manipulator", "simulated", "--pump", "new-era"), {"xy_stage", "manipulator", "pump"}),
+    ],
+)
+def test_rig_new_takes_devices_that_cannot_be_found(
+    words: tuple[str, ...], tables: set[str], acq: Acq
+) -> None:
+    simulated = ("--camera", "simulated", "--stage", "simulated", "--port", "COM1", "--no-probe")
+    done = acq("rig", "new", "x.toml", *simulated, *words)
+    assert done.exit_code == 0, done.output
+    rig = load_rig("x.toml")
+    optional = ("xy_stage", "manipulator", "pump")
+    assert {name for name in optional if getattr(rig, name) is not None} == tables
+    text = Path("x.toml").read_text(encoding="utf-8")
+    assert ("manual: not found" in text, "new-era: not found" in text) == (
+        False,
+        "new-era" in words,
+    )
+
+
 def test_rig_new_never_overwrites(acq: Acq) -> None:
     words = ("rig", "new", "x.toml", "--camera", "simulated", "--stage", "simulated")
     assert acq(*words).exit_code == 0

@@ -1,4 +1,4 @@
-"""From a rig file to the first trial, with the paper's devices: drivers unmodified, peers emulated.
+"""From an empty folder to the first trial, with the paper's devices, emulated; drivers unmodified.
 
 Prior ProScan with drive and x/y stage, Sensapex manipulator, New Era pump. The simulated camera
 images what they do. The commands are those of docs/aspiration.md, in its order.
@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+import tomlkit
 from click.testing import CliRunner, Result
 from new_era_peer import PUMP, NewEraPeer
 from proscan_peer import FIELD, ProScanPeer
@@ -23,6 +26,7 @@ from ump_peer import GOTO, HOST, Axis, UmpPeer, UmpPersonality
 from fgaf.acquire import load_rig
 from fgaf.acquire.commands.main import main as acq
 from fgaf.acquire.control.pipette_map import PipetteMap
+from fgaf.acquire.drivers import sensapex
 from fgaf.model.aspirate.command import Outcome
 from fgaf.model.commands.aspirate import aspirate
 
@@ -42,62 +46,30 @@ WAITS_UM = (5000.0, 6000.0, -7000.0)
 """The place of the manipulator with the tip in the middle of the image, over the cells."""
 OVER_UM = 80.0
 """Height of the tip there, over where the drive is at 0."""
-RIG = """
-name = "paper"
-
-[camera]
-driver = "simulated"
-exposure_ms = 2
-[camera.options.mount]
-matrix = {matrix}
-tip_um = {tip}
-
-[stage]
-driver = "prior"
-limits_um = [-200, 200]
-settle_ms = 0
-[stage.options]
-port = "{prior}"
-timeout_s = 2
-
-[xy_stage]
-x_limits_um = [-1000, 1000]
-y_limits_um = [-1000, 1000]
-
-[manipulator]
-driver = "sensapex"
-x_limits_um = [4000, 6000]
-y_limits_um = [5000, 7000]
-z_limits_um = [-7500, -500]
-floor_um = -7064
-highest_speed_um_s = 2000
-[manipulator.options]
-device = 4
-z_down = true
-group = {group}
-address = "{host}"
-answer_s = 2
-
-[pump]
-driver = "new-era"
-[pump.options]
-port = "{pump}"
-syringe_mm = 0.485
-timeout_s = 2
-
-[simulation]
-shape = [160, 240]
-cells = 1
-motile = false
-debris = 5
-round_cells = 0
-center_um = 10
-quick = true
-
-[simulation.aspiration]
-inner_diameter_um = 10
-outer_diameter_um = 12
-"""
+FILLED_IN = {
+    "stage": {"limits_um": [-200, 200], "settle_ms": 0, "options": {"timeout_s": 2}},
+    "xy_stage": {"x_limits_um": [-1000, 1000], "y_limits_um": [-1000, 1000]},
+    "manipulator": {
+        "x_limits_um": [4000, 6000],
+        "y_limits_um": [5000, 7000],
+        "z_limits_um": [-7500, -500],
+        "floor_um": -7064,
+        "highest_speed_um_s": 2000,
+        "options": {"z_down": True, "address": HOST, "answer_s": 2},
+    },
+    "pump": {"options": {"syringe_mm": 0.485, "timeout_s": 2}},
+    "simulation": {
+        "shape": list(SHAPE),
+        "cells": 1,
+        "motile": False,
+        "debris": 5,
+        "round_cells": 0,
+        "center_um": 10,
+        "quick": True,
+        "aspiration": {"inner_diameter_um": 10, "outer_diameter_um": 12},
+    },
+}
+"""What a person adds to the file that `acq rig new` has written."""
 
 
 FIRST_TRIAL = (
@@ -106,23 +78,30 @@ FIRST_TRIAL = (
 )
 
 
+def merge(table: Any, more: dict[str, Any]) -> None:
+    """Set the values of a table and of those in it."""
+    for key, value in more.items():
+        if isinstance(value, dict) and key in table:
+            merge(table[key], value)
+        else:
+            table[key] = value
+
+
 class Lab:
     """The devices, their rig file, and a person at the keyboard."""
 
     def __init__(self, folder: Path, prior: ProScanPeer, ump: UmpPeer, pump: NewEraPeer) -> None:
         self.prior, self.ump, self.pump = prior, ump, pump
         self.rig = folder / "rig.toml"
+
+    def fill_in(self) -> None:
+        """As a person does, in an editor."""
         tip = np.array((0.0, 0.0, OVER_UM)) - TURNED @ WAITS_UM
-        self.rig.write_text(
-            RIG.format(
-                prior=prior.url,
-                group=ump.group,
-                host=HOST,
-                pump=pump.url,
-                matrix=TURNED.tolist(),
-                tip=tip.tolist(),
-            )
-        )
+        mount = {"matrix": TURNED.tolist(), "tip_um": tip.tolist()}
+        text = tomlkit.parse(self.rig.read_text())
+        merge(text, {**FILLED_IN, "camera": {"exposure_ms": 2, "options": {"mount": mount}}})
+        merge(text, {"manipulator": {"options": {"group": self.ump.group}}})
+        self.rig.write_text(tomlkit.dumps(text))
 
     def run(self, command: Any, *arguments: Any) -> Result:
         return CliRunner().invoke(command, [str(each) for each in arguments])
@@ -138,17 +117,41 @@ class Lab:
 
 
 @pytest.fixture
-def lab(start_peer: Callable[[Any], Any], peers: list[Any], tmp_path: Path) -> Any:
+def lab(
+    start_peer: Callable[[Any], Any],
+    peers: list[Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Any:
     prior = start_peer(replace(FIELD, speed_um_per_s=1000.0))
     pump = NewEraPeer(PUMP)
     peers.append(pump)
     ump = UmpPeer(UmpPersonality(start_um=(5300.0, 6000.0, 6800.0, 10000.0)))
+    network = partial(sensapex.find_at, IPv4Address(HOST), ump.group)
+    monkeypatch.setattr(sensapex, "find", network)  # the emulated one is not link-local
     yield Lab(tmp_path, prior, ump, pump)
     ump.switch_off()
     pump.switch_off()
 
 
-def test_the_paper_s_devices_go_from_a_rig_file_to_a_first_trial(lab: Lab, tmp_path: Path) -> None:
+def test_the_paper_s_devices_go_from_an_empty_folder_to_a_first_trial(
+    lab: Lab, tmp_path: Path
+) -> None:
+    ports = ("--port", lab.prior.url, "--port", lab.pump.url)
+    listed = lab.run(acq, "devices", *ports)
+    for device in ("Prior", "New Era", "Sensapex manipulator 4"):
+        assert device in listed.output
+    words = ("rig", "new", lab.rig, "--camera", "simulated", *ports)
+    two = lab.run(acq, *words)
+    assert two.exit_code == 2
+    assert f"give --pump sensapex:30 or new-era:{lab.pump.url}" in two.output
+    written = lab.run(acq, *words, "--pump", "new-era")
+    assert written.exit_code == 0, written.output
+    blank = lab.run(acq, "check", lab.rig)
+    assert blank.exit_code != 0
+    assert "limits_um" in blank.output
+    lab.fill_in()
+
     checked = lab.run(acq, "check", lab.rig, "--range", 3, "--xy-range", 20, "--seconds", 0.1)
     for device in ("x/y stage", "manipulator", "pump"):
         assert device in checked.output
