@@ -112,8 +112,9 @@ def new(
     """Write FILE (by default rig.toml), a commented rig file, for the attached devices.
 
     Where several were found, give the one to use; x/y stage, manipulator and pump are left out if
-    none was found. A named driver gets its table also when its device is not attached. The limits of a real drive, and what else only you know, are left blank: fill them in before
-    the rig can open.
+    none was found. A named driver gets its table also when its device is not attached. The limits
+    of a real drive, and what else only you know, are left blank: fill them in before the rig can
+    open.
     """
     from fgaf.acquire.commissioning.rig_template import (
         NONE,
