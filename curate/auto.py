@@ -18,6 +18,7 @@ from fgaf.base.lock import is_written
 from fgaf.base.workers.files import on_files
 from fgaf.curate.detection.crop import PatchSettings
 from fgaf.curate.detection.scale import HEAD_UM
+from fgaf.curate.focus.suggest import LIKELY, SURE
 from fgaf.curate.session.finding import (
     Found,
     StackSearch,
@@ -30,6 +31,7 @@ from fgaf.curate.session.journal import LOCK, begun
 from fgaf.curate.session.places import place_of
 from fgaf.curate.session.session import Session, decision_of
 from fgaf.curate.session.state import AUTO, CellState, State
+from fgaf.curate.session.votes import Votes
 from fgaf.dataset.storage.header import software
 
 _log = logging.getLogger(__name__)
@@ -117,7 +119,9 @@ def auto(
     """Find, follow, check and decide on the cells of some stacks, in a session of their own.
 
     Stacks are searched by several processes and written in their order, so that the session is the
-    same for any number of them. What is in the session when this is stopped stays there.
+    same for any number of them. What is in the session when this is stopped stays there. Where the
+    few cells of a stack leave doubt of the case of the focus rule, it waits for the votes of the
+    stacks after it.
 
     Parameters
     ----------
@@ -180,6 +184,7 @@ def auto(
         _require_resumable(session, given)
         todo = [path for content, path in given.items() if content not in session.state.stacks]
         results = on_files(search, todo, workers=workers, scheduler=scheduler, say=say)
+        ballot = _Ballot(session)
         try:
             with closing(results), closing(progress(todo)) as bar:
                 for path, found in zip(bar, results, strict=True):
@@ -188,9 +193,10 @@ def auto(
                             f"{path} is another file where it was searched than here, or changed; "
                             "give all workers the same file"
                         )
-                    _take_in(session, found, path)
+                    ballot.add(found, path)
                     for line in found.doubts:
                         say(line)
+                ballot.close()
         except BaseException:
             if done := len(session.state.stacks):
                 say(
@@ -271,6 +277,39 @@ def _require_resumable(session: Session, given: Mapping[str, Path]) -> None:
             f"{folder} is curated by hand, cell {undecided} is not decided; choose another "
             "--session folder"
         )
+
+
+class _Ballot:
+    """Writes stacks in their order, each when votes leave no doubt of its case of the focus rule.
+
+    The case of a stack is that of the first moment at which it is beyond doubt, so that a run that
+    stops and goes on decides the same.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._votes = Votes(session.state.stacks.values())
+        self._waiting: list[tuple[Found, Path]] = []
+
+    def add(self, found: Found, path: Path) -> None:
+        """Count the votes of a stack."""
+        self._votes.add(found.ref)
+        self._waiting.append((found, path))
+        self._settle(SURE)
+        while self._waiting and self._waiting[0][0].otherwise is None:
+            _take_in(self._session, *self._waiting.pop(0))
+
+    def close(self) -> None:
+        """Write the stacks that wait: no more votes are to come."""
+        self._settle(LIKELY)
+        for found, path in self._waiting:
+            _take_in(self._session, found.by(None), path)
+
+    def _settle(self, least: float) -> None:
+        for number, (found, path) in enumerate(self._waiting):
+            rule = self._votes.rule_of(found.ref, least)
+            if rule is not None:
+                self._waiting[number] = found.by(rule), path
 
 
 def _take_in(session: Session, found: Found, path: Path) -> None:

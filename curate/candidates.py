@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +22,14 @@ from fgaf.curate.detection.crop import (
 )
 from fgaf.curate.detection.scale import HEAD_UM
 from fgaf.curate.focus.curves import Curves, measure
-from fgaf.curate.focus.suggest import CONFIDENT, Suggestion, suggest_all
+from fgaf.curate.focus.suggest import (
+    CONFIDENT,
+    SURE,
+    Rule,
+    Suggestion,
+    rule_for,
+    suggest_all,
+)
 from fgaf.curate.tracking.find import find_tracks
 from fgaf.curate.tracking.follow import Track
 from fgaf.curate.tracking.smooth import CLEAR_UM
@@ -46,7 +54,7 @@ class Candidate:
 def find_candidates(
     stack: RawStack, pixel_size_um: float | None = None, *, head_um: float = HEAD_UM[0]
 ) -> list[Candidate]:
-    """Find the cells of a stack, best first.
+    """Find the cells of a stack, best first; they decide together on the case of the focus rule.
 
     Parameters
     ----------
@@ -62,13 +70,62 @@ def find_candidates(
     SettingError
         The pixel size is unknown.
     """
-    optics = stack.header.optics
+    return find_in_cases(stack, pixel_size_um, head_um=head_um, sure=0.0)[0]
+
+
+def find_in_cases(
+    stack: RawStack,
+    pixel_size_um: float | None = None,
+    *,
+    head_um: float = HEAD_UM[0],
+    sure: float = SURE,
+) -> list[list[Candidate]]:
+    """Find the cells of a stack, best first, in each case of the focus rule that may be theirs.
+
+    Parameters
+    ----------
+    stack
+        Open raw stack.
+    pixel_size_um
+        Pixel in the specimen, µm; None for the stack's own.
+    head_um
+        Length of a head, µm.
+    sure
+        Votes of all cells together that leave no doubt of the case.
+
+    Returns
+    -------
+    The cells in the case for which they vote; and in the other one, if their votes leave doubt.
+
+    Raises
+    ------
+    SettingError
+        The pixel size is unknown.
+    """
     pixel = pixel_size_of(stack, pixel_size_um)
     frames: npt.NDArray[Any] = stack.frames[:]
-    z = stack.z_um
     with part(_SEARCH_SHARE):
         tracks = find_tracks(frames, pixel, stack.shape[1:], times_of(stack), head_um=head_um)
-    return focused(frames, z, tracks, pixel, cutoff_per_um=optics.cutoff_per_um, head_um=head_um)
+    cutoff = stack.header.optics.cutoff_per_um
+    suits = partial(
+        focused, frames, stack.z_um, tracks, pixel, cutoff_per_um=cutoff, head_um=head_um
+    )
+    likely = suits()
+    vote = vote_of(likely)
+    if not likely or abs(vote) >= sure:
+        return [likely]
+    return [likely, suits(rule="peak" if rule_for(vote) == "phase" else "phase")]
+
+
+def vote_of(candidates: Sequence[Candidate]) -> float:
+    """What the cells of a stack vote: above 0 for "phase", else for "peak".
+
+    Parameters
+    ----------
+    candidates
+        All cells of the stack.
+    """
+    return sum(candidate.suggestion.vote for candidate in candidates)
 
 
 def focused(
@@ -79,6 +136,7 @@ def focused(
     *,
     cutoff_per_um: float | None = None,
     head_um: float = HEAD_UM[0],
+    rule: Rule | None = None,
 ) -> list[Candidate]:
     """Suggest the focus of tracks, and recompute paths of phase objects where they are not visible.
 
@@ -96,6 +154,8 @@ def focused(
         NA / wavelength; None where unknown.
     head_um
         Length of a head, µm.
+    rule
+        Whether contrast is least or highest in focus; None where the cells decide together.
     """
     order = np.argsort(z_um, kind="stable")
     ascending, z_ascending = frames[order], z_um[order]
@@ -113,13 +173,17 @@ def focused(
 
     with part(_CURVE_SHARE):
         steady, curves = list(tracks), [curves_of(track) for track in steps(tracks)]
-    suggestions = suggest_all(curves)
+    suggestions = suggest_all(curves, rule)
     fading = [number for number, suggestion in enumerate(suggestions) if suggestion.fades]
     for number in fading:
         steady[number] = steady[number].steadied(z_um, suggestions[number].focus_um)
         curves[number] = curves_of(steady[number])
     if fading:
-        suggestions = suggest_all(curves)
+        votes = [suggestion.vote for suggestion in suggestions]
+        suggestions = [
+            replace(suggestion, vote=vote)
+            for suggestion, vote in zip(suggest_all(curves, "phase"), votes, strict=True)
+        ]
     return [Candidate(*found) for found in zip(steady, suggestions, curves, strict=True)]
 
 

@@ -26,6 +26,7 @@ ADVICE: Final = {
     suggest.THICK: _LOOK,
     suggest.UNLIKE: _LOOK,
     suggest.DISAGREES: _LOOK,
+    suggest.UNDECIDED: "give more stacks of this microscope at once; else look at them",
 }
 """What helps against a reason of rejection."""
 

@@ -21,12 +21,13 @@ from fgaf.curate.focus.phase import Fit, fit, optics_of
 Rule = Literal["phase", "peak"]
 
 _LEAST_PLANES: Final = 5
-_TELLING: Final = 0.6
-"""Evidence from which the cells of a stack are in bright field; 1.2 to 2.1 there, up to 0.5 in
-relief contrast."""
-_SPEAKER: Final = 75
-"""Percentile of the cells whose evidence counts: cut, moved or covered cells have little of it in
-bright field, and no cell has much in relief contrast."""
+_NEITHER: Final = 0.4
+"""Evidence that tells neither for bright field nor against it."""
+_PER_EVIDENCE: Final = 5.0
+"""Votes for each unit of evidence beyond that."""
+_VOTES: Final = (-1.0, 3.0)
+"""Least and most votes of a cell: cut, moved or covered cells have little evidence in bright field,
+and few cells have much in relief contrast."""
 _SIDE: Final = 1.5
 """Steps between the focus and the ends of the stack, at least."""
 _ABSORBS: Final = np.radians(60)
@@ -46,6 +47,7 @@ OFF_ENDS: Final = "focus not in stack"
 AT_END: Final = "contrast is highest at the end of the stack: focus not in stack"
 THICK: Final = "least contrast, of a cell that is thick or not alone"
 UNLIKE: Final = "contrast does not change through focus as that of a thin cell"
+UNDECIDED: Final = "too few cells to tell bright field from relief contrast"
 DISAGREES: Final = "fine and coarse detail disagree on the focus"
 FLAT: Final = "no clear maximum of contrast"
 UNCLEAR: Final = "focus not clear"
@@ -73,6 +75,8 @@ class Suggestion:
         Empty, or why a person must check the suggestion.
     fades
         Whether the cell is invisible near its focus, and that focus is roughly known.
+    vote
+        For "phase" above 0, for "peak" below; 0 of a cell with too few planes.
     """
 
     focus_um: float
@@ -81,9 +85,14 @@ class Suggestion:
     rule: Rule
     problem: str = ""
     fades: bool = False
+    vote: float = 0.0
 
 
 CONFIDENT: Final = 0.5
+SURE: Final = 4.0
+"""Votes that leave no doubt of the rule: two cells with much evidence, or four without."""
+LIKELY: Final = 2.0
+"""Votes that are enough where no others are to come."""
 
 
 def suggest(curves: Curves, rule: Rule | None = None) -> Suggestion:
@@ -110,32 +119,39 @@ def suggest_all(cells: Sequence[Curves], rule: Rule | None = None) -> list[Sugge
         The case; None to decide from the curves.
     """
     enough = [curves for curves in cells if curves.known.sum() >= _LEAST_PLANES]
-    found: list[Fit] = []
-    if enough and rule != "peak":
-        optics = optics_of(enough)
-        found = [fit(curves, optics) for curves in enough]
-        rule = rule or ("phase" if _votes(enough, found) > _TELLING else "peak")
-    rule = rule or "peak"
+    optics = optics_of(enough) if enough else None
+    found = [fit(curves, optics) for curves in enough] if optics else []
+    votes = [_vote(curves, one) for curves, one in zip(enough, found, strict=True)]
+    rule = rule or rule_for(sum(votes))
     shear = shear_of(enough) if rule == "peak" else None
     fall = fall_of(enough if rule == "peak" else [], shear)
-    fits = iter(found)
+    fits, ballots = iter(found), iter(votes)
     return [
-        _one(curves, rule, next(fits, None), shear, fall)
+        replace(_one(curves, rule, next(fits), shear, fall), vote=next(ballots))
         if curves.known.sum() >= _LEAST_PLANES
         else _none(curves, rule, FEW_PLANES)
         for curves in cells
     ]
 
 
-def _one(
-    curves: Curves, rule: Rule, found: Fit | None, shear: float | None, fall: Fall
-) -> Suggestion:
+def rule_for(vote: float) -> Rule:
+    """The rule for which cells vote together.
+
+    Parameters
+    ----------
+    vote
+        Sum of their votes.
+    """
+    return "phase" if vote > 0 else "peak"
+
+
+def _one(curves: Curves, rule: Rule, found: Fit, shear: float | None, fall: Fall) -> Suggestion:
     """Suggest the focus of a cell that has enough planes."""
-    if found is not None and found.unexplained > _STRANGE and not _rolls(curves):
+    if found.unexplained > _STRANGE and not _rolls(curves):
         least = _least(curves)
         if least is not None:
             return _judged(Suggestion(least, 0.9 * CONFIDENT, float("inf"), "phase", THICK))
-    if found is not None and rule == "phase":
+    if rule == "phase":
         return _phase(curves, found)
     return _peak(curves, shear, fall)
 
@@ -162,13 +178,11 @@ def _least(curves: Curves) -> float | None:
     return highest(z[near], -energy[near], float(z[at]))
 
 
-def _votes(cells: Sequence[Curves], found: Sequence[Fit]) -> float:
-    """Evidence for phase and absorption: of cells that do not only absorb, seen on both sides."""
-    evidence = [
-        one.evidence if abs(one.angle) < _ABSORBS and _inside(curves, one.focus_um) else 0.0
-        for curves, one in zip(cells, found, strict=True)
-    ]
-    return float(np.percentile(evidence, _SPEAKER))
+def _vote(curves: Curves, found: Fit) -> float:
+    """Vote for phase and absorption: of a cell that does not only absorb, seen on both sides."""
+    tells = abs(found.angle) < _ABSORBS and _inside(curves, found.focus_um)
+    evidence = found.evidence if tells else 0.0
+    return float(np.clip(_PER_EVIDENCE * (evidence - _NEITHER), *_VOTES))
 
 
 def _inside(curves: Curves, focus_um: float) -> bool:

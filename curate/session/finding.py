@@ -13,11 +13,17 @@ from threadpoolctl import threadpool_limits
 
 from fgaf.base.errors import FgafError, FormatError, SettingError
 from fgaf.base.folder_lock import LockedError
-from fgaf.curate.candidates import Candidate, find_candidates, pixel_size_of, rejection_reason
+from fgaf.curate.candidates import (
+    Candidate,
+    find_in_cases,
+    pixel_size_of,
+    rejection_reason,
+    vote_of,
+)
 from fgaf.curate.detection.crop import AT_BORDER, PatchSettings, stride_of
 from fgaf.curate.detection.doubts import doubts
 from fgaf.curate.detection.scale import HEAD_UM, Scale
-from fgaf.curate.focus.suggest import Suggestion
+from fgaf.curate.focus.suggest import CONFIDENT, LIKELY, UNDECIDED, Rule, Suggestion, rule_for
 from fgaf.curate.session.fields import same_fields
 from fgaf.curate.session.journal import begun
 from fgaf.curate.session.session import Session, decision_of
@@ -29,6 +35,7 @@ from fgaf.curate.session.state import (
     Suggested,
     focus_rejection_reason,
 )
+from fgaf.curate.session.votes import Votes
 from fgaf.dataset.raw import SUFFIX, RawStack
 
 FOCUS_CURVE = "focus-curve"
@@ -48,12 +55,46 @@ class Found:
         Why a person must check each cell; empty: no reason.
     doubts
         What is in doubt about the whole search, see `fgaf.curate.detection.doubts`.
+    otherwise
+        The same in the other case of the focus rule; None where the cells leave no doubt.
     """
 
     ref: StackRef
     cells: list[CellState]
     rejection_reasons: list[str]
     doubts: list[str]
+    otherwise: Found | None = None
+
+    def by(self, rule: Rule | None) -> Found:
+        """The cells in one case of the focus rule.
+
+        Parameters
+        ----------
+        rule
+            The case; None where it is in doubt, so that a person must check every cell.
+        """
+        if self.otherwise is None:
+            return self
+        if rule is None:
+            return self._in_doubt()
+        likely = rule == rule_for(self.ref.vote)
+        return replace(self if likely else self.otherwise, otherwise=None)
+
+    def _in_doubt(self) -> Found:
+        doubtful = [
+            replace(
+                cell,
+                suggestion=replace(
+                    cell.suggestion,
+                    confidence=min(cell.suggestion.confidence, round(0.9 * CONFIDENT, 4)),
+                    problem=cell.suggestion.problem or UNDECIDED,
+                ),
+            )
+            for cell in self.cells
+            if cell.suggestion is not None
+        ]
+        reasons = [reason or UNDECIDED for reason in self.rejection_reasons]
+        return replace(self, cells=doubtful, rejection_reasons=reasons, otherwise=None)
 
 
 def find_stacks(sources: Iterable[Path]) -> list[Path]:
@@ -287,26 +328,31 @@ class StackSearch:
         """
         with threadpool_limits(1), RawStack.open(path, whole=True) as stack:
             pixel = pixel_size_of(stack, self.pixel_size_um)
-            ref = StackRef.of(stack, pixel)
-            candidates = find_candidates(stack, pixel, head_um=self.head_um)
-            said = doubts(
-                path.name,
-                np.array([candidate.track.length for candidate in candidates]),
+            cases = find_in_cases(stack, pixel, head_um=self.head_um)
+            ref = replace(StackRef.of(stack, pixel), vote=vote_of(cases[0]))
+            likely, *other = [self._found(stack, ref, candidates) for candidates in cases]
+            return replace(likely, otherwise=other[0] if other else None)
+
+    def _found(self, stack: RawStack, ref: StackRef, candidates: list[Candidate]) -> Found:
+        """Decide what a person must check."""
+        said = doubts(
+            stack.path.name,
+            np.array([candidate.track.length for candidate in candidates]),
+            stack.shape[1:],
+            Scale(ref.pixel_size_um, self.head_um),
+        )
+        rejection_reasons = [
+            rejection_reason(
+                candidate,
+                candidates,
+                stack.z_um,
+                stack.header.step_um,
                 stack.shape[1:],
-                Scale(pixel, self.head_um),
+                self.settings,
+                stack.path.name,
             )
-            rejection_reasons = [
-                rejection_reason(
-                    candidate,
-                    candidates,
-                    stack.z_um,
-                    stack.header.step_um,
-                    stack.shape[1:],
-                    self.settings,
-                    path.name,
-                )
-                for candidate in candidates
-            ]
+            for candidate in candidates
+        ]
         cells = [_cell(f"{ref.name}-{i:03d}", ref, c) for i, c in enumerate(candidates, start=1)]
         for i, cell in enumerate(cells):
             focus_um = candidates[i].suggestion.focus_um
@@ -338,7 +384,9 @@ def find_cells(path: Path, state: State) -> Found | None:
     with RawStack.open(path) as stack:
         if stack.fingerprint in state.stacks:
             return None
-    return named(StackSearch.of(state)(path), state)
+    found = StackSearch.of(state)(path)
+    rule = Votes([*state.stacks.values(), found.ref]).rule_of(found.ref, LIKELY)
+    return named(found.by(rule), state)
 
 
 def named(found: Found, state: State) -> Found:

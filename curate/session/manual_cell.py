@@ -10,9 +10,10 @@ from fgaf.base.errors import FgafError
 from fgaf.curate.candidates import pixel_size_of, times_of
 from fgaf.curate.detection.scale import HEAD_UM
 from fgaf.curate.focus.curves import measure
-from fgaf.curate.focus.suggest import suggest
+from fgaf.curate.focus.suggest import LIKELY, suggest
 from fgaf.curate.session.finding import by_focus_curve
 from fgaf.curate.session.state import CellState, StackRef, State
+from fgaf.curate.session.votes import Votes
 from fgaf.curate.tracking.follow import Track, link, search
 from fgaf.dataset.raw import RawStack
 
@@ -75,8 +76,7 @@ def cell_at(
         cutoff_per_um=optics.cutoff_per_um,
         head_um=state.head_um,
     )
-    rules = [c.suggestion.rule for c in state.cells.values() if c.suggestion is not None]
-    focus = suggest(curves, "phase" if rules.count("phase") * 2 > len(rules) else None)
+    focus = suggest(curves, Votes(state.stacks.values()).rule_of(ref, LIKELY))
     number = 1
     while (name := f"{ref.name}-by-hand-{number:02d}") in state.cells:
         number += 1

@@ -67,7 +67,8 @@ class StackRef:
 
     `path` is where it is now, as far as known, and `source` its name when it was added. `z_um` are
     its planes' drive positions, `shape` the (Y, X) of its frames, `pixel_size_um` the pixel used in
-    the search for its cells; old journals lack them.
+    the search for its cells, `cutoff_per_um` NA / wavelength, and `vote` what its cells vote on the
+    case of the focus rule, see `fgaf.curate.session.votes`; old journals lack them.
     """
 
     name: str
@@ -80,6 +81,8 @@ class StackRef:
     z_um: tuple[float, ...] = ()
     shape: tuple[int, int] = (0, 0)
     source: str = ""
+    cutoff_per_um: float | None = None
+    vote: float = 0.0
 
     @classmethod
     def of(cls, stack: RawStack, pixel_size_um: float | None = None) -> Self:
@@ -104,6 +107,7 @@ class StackRef:
             z_um=tuple(float(z) for z in stack.z_um),
             shape=stack.shape[1:],
             source=stack.path.name,
+            cutoff_per_um=header.optics.cutoff_per_um,
         )
 
 
