@@ -111,16 +111,17 @@ def refine(
     usual = Path(f"{dataset.stem}-refined.h5")
     if resume and out is None:
         out = usual
-    out = output_file(out, usual, overwrite, as_json, beside=ROUNDS)
-    require_new(out, overwrite)
+    if out is not None:
+        require_new(out, overwrite)
 
     from fgaf.dataset.archive import write_archive
     from fgaf.model.refine.refine import refine as refine_archive
     from fgaf.model.training.defaults import default_preset
     from fgaf.model.training.out_of_core import opened
 
-    folder = out.with_suffix(ROUNDS)
     with opened(dataset, progress=bar("verifying")) as archive:
+        out = output_file(out, usual, overwrite, as_json, beside=ROUNDS)
+        folder = out.with_suffix(ROUNDS)
         training = None
         if networks:
             suits = default_preset(archive, str(given.get("start", RANDOM)))

@@ -281,6 +281,15 @@ def test_the_command_says_what_it_did(tmp_path: Path) -> None:
     assert "refined already" in again.output
 
 
+def test_a_dataset_that_is_not_there_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    call = CliRunner().invoke(command, ["none.h5"])
+    assert call.output == "error: none.h5 does not exist; check the name\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_cell_that_climbs_like_the_planes_keeps_its_label(stacks: Archive) -> None:
     from fgaf.model.refine.refine import _applied
 
