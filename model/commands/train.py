@@ -164,7 +164,10 @@ def train(
         elif free and (suits := default_preset(archive, settings.start)) != "default":
             settings = _settings(suits, None, flags, assignments)
             if leads():
-                echo(f"the objects are bright on a dark background: use --preset {suits}", err=True)
+                echo(
+                    f"the objects are bright on a dark background: the preset {suits} is taken",
+                    err=True,
+                )
         if show_settings:
             echo(to_toml(settings), nl=False)
             return
