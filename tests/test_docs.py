@@ -47,6 +47,29 @@ def test_the_page_on_benchmarks_names_every_preset() -> None:
     assert set(re.findall(r"^\| `(\w+)` \| .* \| \d+ \|$", page, re.MULTILINE)) == presets
 
 
+def anchors(page: Path) -> set[str]:
+    """The anchors of the headings of a page, as mkdocs makes them."""
+    text = re.sub(
+        r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+    )
+    headings = re.findall(r"^#+ (.+?)$", text, re.MULTILINE)
+    words = [re.sub(r"[^\w\s-]", "", heading).strip().lower() for heading in headings]
+    return {re.sub(r"[-\s]+", "-", each) for each in words}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [HERE / "README.md", HERE / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))],
+    ids=lambda path: path.stem,
+)
+def test_links_name_headings_that_exist(page: Path) -> None:
+    links = re.findall(r"\]\(([\w./-]*)#([\w-]+)\)", page.read_text(encoding="utf-8"))
+    for path, anchor in links:
+        named = page.parent / path if path else page
+        if named.suffix == ".md":
+            assert anchor in anchors(named), f"{path}#{anchor}"
+
+
 def test_the_steps_for_contributors_name_files() -> None:
     page = (HERE / "CONTRIBUTING.md").read_text(encoding="utf-8")
     paths = re.findall(r"`((?:\w+/)+[\w.]+\.\w+)`", page)
