@@ -201,6 +201,9 @@ def judge(archive: Archive, rounds: int) -> Row:
         "offset_error_in_se": np.sqrt(np.mean((missed / table.change_se_um) ** 2)),
         "slopes": slope.std(),
         "slope_error": (table.slope - slope).std(),
+        "slope_error_in_se": np.sqrt(
+            np.mean(((table.slope - slope + slope.mean()) / table.slope_se) ** 2)
+        ),
         "slope_gain": np.polyfit(slope, table.slope, 1)[0],
         "to_look_at": int((table.suspect != "").sum()),
     }
@@ -210,7 +213,7 @@ def judge(archive: Archive, rounds: int) -> Row:
 @click.argument("archives", type=PATH, nargs=-1, metavar="[ARCHIVE...]")
 @click.option("--cells", default=232, show_default=True, help="Simulated for each seed.")
 @click.option("--seeds", default="0,1,2", show_default=True, help="Of the simulation.")
-@click.option("--rounds", default=3, show_default=True)
+@click.option("--rounds", default=RefineSettings.rounds, show_default=True)
 @click.option(
     "--out",
     type=PATH,

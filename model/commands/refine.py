@@ -46,9 +46,9 @@ _OWN = {"task", "split", "seed"}
 @click.option(
     "--rounds",
     type=Number(Rounds),
-    default=3,
+    default=RefineSettings.rounds,
     show_default=True,
-    help="How often is learned, each time from better labels.",
+    help="How often is learned, each time from the labels of the round before.",
 )
 @click.option("--seed", type=Number(Seed), default=0, show_default=True, help="Of the folds.")
 @click.option(
@@ -90,16 +90,15 @@ def refine(
     A label is the distance of a plane to the focus of its cell, found from the cell's own stack.
     All cells together know that focus better: the cells are divided into folds, each fold is read
     by a network that learned from the others, and a cell whose planes are all read too high or too
-    low gets another focus; one that climbs or dives during its stack also a slope. The networks
-    then learn from the new labels, and so on. What the readings do not tell well is corrected less.
-    An error that all labels share stays.
+    low gets another focus; one that climbs or dives during its stack also a slope. What the
+    readings do not tell well is corrected less. An error that all labels share stays.
 
     Writes another archive with the labels after and before, the change of each cell and its
     standard error, and lists the cells that a person should look at. Labels of test cells stay.
 
     \b
     fgaf-refine dataset.h5
-    fgaf-refine dataset.h5 --out better.h5 --rounds 4
+    fgaf-refine dataset.h5 --out better.h5 --folds 10
     fgaf-refine dataset.h5 --resume
     fgaf-curate open --session dataset.session --suspects dataset-refined.h5
     """  # noqa: D301 - click reads the backspace

@@ -3,18 +3,20 @@
 The planes of a stack are known distances apart, so a wrong label is wrong by one number for all
 planes of a cell, its *offset*; by a second number, its *slope*, if the cell climbs or dives while
 the stack is taken. A network that was trained on other cells reads every plane. What it reads
-differs from the label by offset and slope, and by its own errors, which are similar in neighbouring
-planes of a cell. The model, for plane j of cell i with the label d:
+differs from the label by offset and slope, and by its own errors. The model, for plane j of cell i
+with the label d:
 
     reading_ij = h(d_ij + offset_i + slope_i d_ij) + error_ij
 
 `h` is common to all cells: what the network reads on average at a depth. Offset and slope are
-random effects with mean zero over the cells; the errors of a cell are correlated, exp(-|distance| /
-length), on the same side of focus, with white noise added; images above and below focus are
-unlike, and so are the errors. The five parameters of these distributions are found by maximum
-likelihood over all cells; offset, slope and their standard errors are then the mean and deviation
-given the readings (empirical Bayes; Robbins 1956, Morris 1983): a cell whose planes tell little
-keeps its label. A shift common to all labels cannot be seen and is not corrected.
+random effects with mean zero over the cells. Their deviations, and that of the errors, are found by
+maximum likelihood over all cells; offset and slope are then the mean given the readings (empirical
+Bayes; Robbins 1956, Morris 1983): a cell whose planes tell little keeps its label. A shift common
+to all labels cannot be seen and is not corrected.
+
+Part of a network's error is the same in all planes of a cell, or grows with depth, as if the label
+had that offset or slope. The readings do not tell the two apart: it goes into the new labels, and
+`_UNSEEN` of it into their standard errors.
 """
 
 from __future__ import annotations
@@ -29,14 +31,17 @@ from scipy.optimize import minimize
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-_ROUNDS: Final = 4
+_ROUNDS: Final = 6
 _LEAST_SHARE: Final = 1e-3
-"""Lower bound of every deviation, in steps of the classes."""
+"""Lower bound of the deviations of offset and error, in steps of the classes."""
 _MOST: Final = 10.0
+"""Upper bound of these deviations, in ranges."""
+_SLOPES: Final = (1e-4, 1.0)
 _PRIOR_PLANES: Final = 20
 """Planes of usual error that every depth has beside its own."""
-_LONGEST_RANGES: Final = 0.25
-_SHORTEST_STEPS: Final = 0.5
+_UNSEEN: Final = (0.25, 0.6)
+"""Deviation of a network's errors that look like an offset, and like a slope at the end of the
+range, over that of its other errors; measured on simulated cells (`benchmarks/refine.py`)."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +52,18 @@ class Spread:
     ----------
     offset_um, slope
         Of the labels' offsets, µm, and slopes, µm per µm.
-    network_um, length_um
-        Of the network's errors that neighbouring planes share, and the distance over which they do.
     noise_um
-        Of the errors that are independent in every plane.
+        Of the network's errors about the line of a cell.
     """
 
     offset_um: float
     slope: float
-    network_um: float
-    length_um: float
     noise_um: float
+
+    @property
+    def prior(self) -> Floats:
+        """(2,) variances of offset and slope."""
+        return np.array([self.offset_um**2, self.slope**2])
 
 
 @dataclass(frozen=True)
@@ -124,64 +130,80 @@ def estimate(reading_um: Floats, label_um: Floats, cell: Ints, grid_um: Floats) 
     grid_um
         (C,) depths of the classes, ascending.
     """
-    planes = _Planes.of(reading_um, label_um, cell, 0.5 * float(grid_um[1] - grid_um[0]))
-    k = planes.label.shape[0]
-    offset, slope = np.zeros(k), np.zeros(k)
-    spread = Spread(*_start(planes, grid_um))
-    scale = np.ones_like(planes.label)
+    k, step = int(cell.max()) + 1, float(grid_um[1] - grid_um[0])
+    curve_um = np.concatenate([[grid_um[0] - step], grid_um, [grid_um[-1] + step]])
+    mean, scale = np.zeros((k, 2)), np.ones_like(label_um)
+    spread = _start(reading_um - label_um, step)
     for _ in range(_ROUNDS):
-        depth = planes.label + offset[:, None] + slope[:, None] * planes.label
-        level, gain = _curve(planes.reading[planes.there], depth[planes.there], grid_um)
-        steepness = np.interp(depth, grid_um, gain, 0.0, 0.0)
-        design = steepness[..., None] * np.stack([np.ones_like(depth), planes.label], axis=-1)
-        rest = planes.reading - np.interp(depth, grid_um, level)
-        rest = rest + design[..., 0] * offset[:, None] + design[..., 1] * slope[:, None]
-        design[~planes.there], rest[~planes.there] = 0.0, 0.0
-        spread = _likeliest(planes, design, rest, scale, spread, grid_um)
-        mean, covariance = _given(design, rest, planes.covariance(spread, scale), spread)
-        offset, slope = mean[:, 0] - mean[:, 0].mean(), mean[:, 1] - mean[:, 1].mean()
-        left = rest - np.einsum("kpi,ki->kp", design, mean)
-        scale = _scale(planes, left, grid_um)
-    return Estimate(offset, slope, covariance, _misfit(planes, left / scale), spread)
+        offset, slope = (mean - mean.mean(axis=0)).T
+        depth = label_um + offset[cell] + slope[cell] * label_um
+        level, gain = _curve(reading_um, depth, curve_um)
+        steepness = np.interp(depth, curve_um, gain, 0.0, 0.0)
+        design = steepness[:, None] * np.stack([np.ones_like(depth), label_um], axis=-1)
+        rest = reading_um - np.interp(depth, curve_um, level)
+        rest = rest + design[:, 0] * offset[cell] + design[:, 1] * slope[cell]
+        sums = _Sums.of(design / scale[:, None], rest / scale, cell)
+        spread = _likeliest(sums, spread, step, float(np.ptp(grid_um)))
+        mean, covariance = sums.given(spread)
+        left = rest - (design * mean[cell]).sum(axis=1)
+        scale = _scale(label_um, left, grid_um)
+    offset, slope = (mean - mean.mean(axis=0)).T
+    covariance = covariance + _unseen(covariance, spread, float(grid_um[-1]))
+    return Estimate(offset, slope, covariance, _misfit(left / scale, cell), spread)
 
 
 @dataclass(frozen=True)
-class _Planes:
-    """Cells with equally many places for planes, (K, P); not all are `there`."""
+class _Sums:
+    """Sums over the planes of each cell of scaled designs and rests.
 
-    reading: Floats
-    label: Floats
-    there: npt.NDArray[np.bool_]
-    middle_um: float
+    Attributes
+    ----------
+    planes
+        (K,) their number.
+    square, pull
+        (K, 2, 2) of design and design, (K, 2) of design and rest.
+    rest
+        (K,) of squared rests.
+    """
+
+    planes: Floats
+    square: Floats
+    pull: Floats
+    rest: Floats
 
     @classmethod
-    def of(cls, reading: Floats, label: Floats, cell: Ints, middle_um: float) -> _Planes:
-        counts = np.bincount(cell)
-        place = np.arange(len(cell)) - np.concatenate([[0], np.cumsum(counts)[:-1]])[cell]
-        shape = (len(counts), int(counts.max()))
-        there = np.zeros(shape, bool)
-        there[cell, place] = True
-        padded = [np.zeros(shape), np.zeros(shape)]
-        for values, target in zip((reading, label), padded, strict=True):
-            target[cell, place] = values
-        return cls(padded[0], padded[1], there, middle_um)
+    def of(cls, design: Floats, rest: Floats, cell: Ints) -> _Sums:
+        """Sum designs (M, 2) and rests (M,)."""
+        first, second = design.T
+        one, both, two, by_first, by_second, squared = (
+            np.bincount(cell, values).astype(np.float64)
+            for values in (
+                first**2, first * second, second**2, first * rest, second * rest, rest**2,
+            )
+        )  # fmt: skip
+        square = np.stack([one, both, both, two], axis=-1).reshape(-1, 2, 2)
+        planes = np.bincount(cell).astype(np.float64)
+        return cls(planes, square, np.stack([by_first, by_second], axis=-1), squared)
 
-    def covariance(self, spread: Spread, scale: Floats) -> Floats:
-        """Covariance (K, P, P) of errors that grow with `scale` (K, P); unity in absent places."""
-        apart = np.abs(self.label[:, :, None] - self.label[:, None, :])
-        eye = np.eye(self.label.shape[1])
-        side = np.sign(np.where(np.abs(self.label) < self.middle_um, 0, self.label))
-        alike = np.exp(-apart / spread.length_um) * (side[:, :, None] == side[:, None, :])
-        shared = spread.network_um**2 * alike
-        scaled = (shared + spread.noise_um**2 * eye) * scale[:, :, None] * scale[:, None, :]
-        both = self.there[:, :, None] & self.there[:, None, :]
-        return np.where(both, scaled, eye)
+    def given(self, spread: Spread) -> tuple[Floats, Floats]:
+        """Mean (K, 2) and covariance (K, 2, 2) of offset and slope, given the readings."""
+        precision = self.square / spread.noise_um**2 + np.diag(1 / spread.prior)
+        covariance = np.asarray(np.linalg.inv(precision), dtype=np.float64)
+        mean: Floats = np.einsum("kij,kj->ki", covariance, self.pull / spread.noise_um**2)
+        return mean, covariance
+
+    def unlikeliness(self, spread: Spread) -> float:
+        """Negative log likelihood of the readings, per cell, up to a constant."""
+        mean, covariance = self.given(spread)
+        noise = spread.noise_um**2
+        squares = (self.rest - (self.pull * mean).sum(axis=1)) / noise
+        logs = self.planes * np.log(noise) - np.log(np.linalg.det(covariance))
+        return float(0.5 * np.mean(squares + logs + np.log(spread.prior).sum()))
 
 
-def _start(planes: _Planes, grid_um: Floats) -> tuple[float, float, float, float, float]:
-    rest = (planes.reading - planes.label)[planes.there]
-    size = max(float(np.std(rest)), 0.1 * float(grid_um[1] - grid_um[0]))
-    return 0.7 * size, 0.1, 0.5 * size, 1.0 * float(grid_um[-1]), 0.3 * size
+def _start(off_um: Floats, step_um: float) -> Spread:
+    size = max(float(np.std(off_um)), 0.1 * step_um)
+    return Spread(0.7 * size, 0.1, 0.5 * size)
 
 
 def _curve(reading: Floats, depth: Floats, grid_um: Floats) -> tuple[Floats, Floats]:
@@ -198,70 +220,37 @@ def _curve(reading: Floats, depth: Floats, grid_um: Floats) -> tuple[Floats, Flo
     return level, np.gradient(level, step)
 
 
-def _likeliest(
-    planes: _Planes,
-    design: Floats,
-    rest: Floats,
-    scale: Floats,
-    spread: Spread,
-    grid_um: Floats,
-) -> Spread:
+def _likeliest(sums: _Sums, spread: Spread, step_um: float, span_um: float) -> Spread:
     """The deviations with the highest likelihood, from `spread` on."""
-    step, span = float(grid_um[1] - grid_um[0]), float(grid_um[-1] - grid_um[0])
-    least = _LEAST_SHARE * step
-    ends = [
-        (least, _MOST * span),
-        (1e-4, 1.0),
-        (least, _MOST * span),
-        (_SHORTEST_STEPS * step, _LONGEST_RANGES * span),
-        (least, _MOST * span),
-    ]
-    values = (
-        spread.offset_um,
-        spread.slope,
-        spread.network_um,
-        spread.length_um,
-        spread.noise_um,
-    )
-    start = np.log([min(max(v, low), high) for v, (low, high) in zip(values, ends, strict=True)])
+    lengths = (_LEAST_SHARE * step_um, _MOST * span_um)
+    bounds = np.log([lengths, _SLOPES, lengths])
+    values = [spread.offset_um, spread.slope, spread.noise_um]
+    start = np.clip(np.log(values), bounds[:, 0], bounds[:, 1])
 
     def loss(logs: Floats) -> float:
-        tried = Spread(*np.exp(logs).tolist())
-        return _unlikeliness(design, rest, planes.covariance(tried, scale), tried)
+        return sums.unlikeliness(Spread(*np.exp(logs).tolist()))
 
-    bounds = [(float(np.log(low)), float(np.log(high))) for low, high in ends]
     found = minimize(loss, start, method="L-BFGS-B", bounds=bounds)
     return Spread(*np.exp(found.x).tolist())
 
 
-def _unlikeliness(design: Floats, rest: Floats, errors: Floats, spread: Spread) -> float:
-    prior = np.array([spread.offset_um**2, spread.slope**2])
-    whole = errors + np.einsum("kpi,i,kqi->kpq", design, prior, design)
-    factor = np.linalg.cholesky(whole)
-    scaled = np.linalg.solve(factor, rest[..., None])
-    logs = np.log(np.diagonal(factor, axis1=1, axis2=2)).sum()
-    return float(0.5 * (scaled**2).sum() + logs) / len(rest)
+def _unseen(covariance: Floats, spread: Spread, half_range_um: float) -> Floats:
+    """Covariance (K, 2, 2) that errors like offsets and slopes add to what was estimated."""
+    at_focus, at_end = _UNSEEN
+    errors = spread.noise_um * np.array([at_focus, at_end / half_range_um])
+    kept = np.eye(2) - covariance / spread.prior
+    return np.asarray(kept * errors**2 @ kept.transpose(0, 2, 1), dtype=np.float64)
 
 
-def _given(design: Floats, rest: Floats, errors: Floats, spread: Spread) -> tuple[Floats, Floats]:
-    """Mean (K, 2) and covariance (K, 2, 2) of offset and slope, given the readings."""
-    inverse = np.linalg.inv(errors)
-    prior = np.diag([spread.offset_um**-2.0, spread.slope**-2.0])
-    precision = np.einsum("kpi,kpq,kqj->kij", design, inverse, design) + prior
-    covariance = np.linalg.inv(precision)
-    pull = np.einsum("kpi,kpq,kq->ki", design, inverse, rest)
-    return np.einsum("kij,kj->ki", covariance, pull), covariance
-
-
-def _scale(planes: _Planes, rest: Floats, grid_um: Floats) -> Floats:
-    """Size of the errors at the depth of each plane (K, P), relative to all.
+def _scale(label_um: Floats, rest: Floats, grid_um: Floats) -> Floats:
+    """Size of the errors at the depth of each plane (M,), relative to all.
 
     Planes at the ends of the range, and where a cell fades, are read worse.
     """
     step = grid_um[1] - grid_um[0]
-    nearest = np.clip(np.rint((planes.label - grid_um[0]) / step), 0, len(grid_um) - 1).astype(int)
-    counts = np.bincount(nearest[planes.there], minlength=len(grid_um))
-    squares = np.bincount(nearest[planes.there], rest[planes.there] ** 2, len(grid_um))
+    nearest = np.clip(np.rint((label_um - grid_um[0]) / step), 0, len(grid_um) - 1).astype(int)
+    counts = np.bincount(nearest, minlength=len(grid_um))
+    squares = np.bincount(nearest, rest**2, len(grid_um))
     mean = squares.sum() / counts.sum()
     if mean <= 0:
         return np.ones_like(rest)
@@ -269,8 +258,7 @@ def _scale(planes: _Planes, rest: Floats, grid_um: Floats) -> Floats:
     return np.asarray(np.sqrt(relative)[nearest], dtype=np.float64)
 
 
-def _misfit(planes: _Planes, rest: Floats) -> Floats:
-    left = np.maximum(planes.there.sum(axis=1) - 2, 1)
-    mean_square = np.where(planes.there, rest**2, 0).sum(axis=1) / left
+def _misfit(rest: Floats, cell: Ints) -> Floats:
+    mean_square = np.bincount(cell, rest**2) / np.maximum(np.bincount(cell) - 2, 1)
     usual = float(np.mean(mean_square))
     return mean_square / usual if usual > 0 else np.ones_like(mean_square)

@@ -34,7 +34,7 @@ class RefineSettings:
     """
 
     folds: Folds = 5
-    rounds: Rounds = 3
+    rounds: Rounds = 1
     split: str = DEFAULT_SPLIT
     test: bool = False
     seed: Seed = 0
