@@ -28,6 +28,8 @@ _FAR_UM, _COARSE_UM, _FINER = 20.0, 5.0, ((2.0, 4.0), (0.5, 2.0))
 _WATER = 1.335
 _REST_S, _NEAR_UM = 0.15, _FINER[0][1]
 _LEAST_SHIFT_PX = 5.0
+_LOOK_FARTHER = "bring it into the image and near the focus by hand, or give a larger --range"
+_STEP_LESS = "a move has taken it out of the image or out of focus: give a smaller --step"
 _RESIDUAL_PX, _RESIDUAL_UM = 2.0, 0.6
 _UNEVEN = 1.25
 _FACTOR_TOLERANCE = 0.1
@@ -61,7 +63,7 @@ def pattern_of(mover: PipetteMover, step_um: float) -> tuple[Place3, ...]:
     mover.check_here()
     x, y, z = mover.position_um()
     places = tuple((x + i * step_um, y + j * step_um, z + k * step_um) for i, j, k in _PATTERN)
-    mover.check(places)
+    mover.check(places, "give a smaller --step, or begin farther inside the limits")
     return places
 
 
@@ -106,12 +108,12 @@ def calibrate_pipette(
             if number:
                 moves.append(mover.go_to(place))
                 expected = sights[0].drive_um + (place[2] - places[0][2]) / _WATER
-                reach = _NEAR_UM
+                reach, mend = _NEAR_UM, _STEP_LESS
             else:
                 moves.append(mover.position_um())
-                expected, reach = eye.drive.position_um(), range_um
+                expected, reach, mend = eye.drive.position_um(), range_um, _LOOK_FARTHER
             devices.clock.sleep(_REST_S)
-            sights.append(eye.focus(expected, reach))
+            sights.append(eye.focus(expected, reach, mend))
     seen = np.array([(each.tip.x_px, each.tip.y_px, each.drive_um) for each in sights])
     matrix, origin, residual_px, residual_um = fit_map(np.array(moves), seen)
     rows = [(float(a), float(b), float(c)) for a, b, c in matrix]
@@ -229,7 +231,7 @@ class Eye:
         self._camera, self._interrupt = devices.camera, interrupt
         self._timeout_s = rig.camera.exposure_ms / 1e3 + rig.camera.timeout_s
 
-    def focus(self, around_um: float, range_um: float) -> Sight:
+    def focus(self, around_um: float, range_um: float, mend: str = _LOOK_FARTHER) -> Sight:
         """Find the tip around a position of the drive, and its focus.
 
         Parameters
@@ -238,13 +240,15 @@ class Eye:
             Position of the drive, µm.
         range_um
             How far on either side it is looked for, µm.
+        mend
+            What a person may do when no tip is seen.
 
         Raises
         ------
         DeviceError
             No tip is seen.
         """
-        tip, at = self._find(around_um, range_um)
+        tip, at = self._find(around_um, range_um, mend)
         for step, reach in _FINER:
             at = self._sharpest(at, reach, step, tip)
         seen = find_tip(self.look(at))
@@ -252,7 +256,7 @@ class Eye:
             raise DeviceError("the tip was found, but not again in focus; look for other glass")
         return Sight(seen, at)
 
-    def _find(self, around: float, reach: float) -> tuple[Tip, float]:
+    def _find(self, around: float, reach: float, mend: str) -> tuple[Tip, float]:
         """The tip in the image in which its end is sharpest, in coarse steps of the drive."""
         near = reach <= _NEAR_UM  # the next step reaches as far
         places = [around] if near else self._places(around, reach, _COARSE_UM)
@@ -269,7 +273,7 @@ class Eye:
                     return tip, best
         raise DeviceError(
             f"no tip of a pipette is seen with the drive within ±{reach:g} µm of {around:.1f} "
-            "µm; bring it into the image and near the focus by hand, or give a larger --range"
+            f"µm; {mend}"
         )
 
     def _middles(self, around: float, reach: float) -> list[float]:

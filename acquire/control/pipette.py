@@ -92,13 +92,15 @@ class PipetteMover:
         """Whether the manipulator reports that it moves."""
         return self._go and self._mover.moving()
 
-    def check(self, places: Sequence[Place3]) -> None:
+    def check(self, places: Sequence[Place3], mend: str = "") -> None:
         """Refuse places outside the limits or under the floor, before anything moves.
 
         Parameters
         ----------
         places
             x, y and z of each.
+        mend
+            What a person may do about it; by default the limits or the floor are to be corrected.
 
         Raises
         ------
@@ -108,11 +110,11 @@ class PipetteMover:
         for place in places:
             for axis, at, (low, high) in zip("xyz", place, self.limits_um, strict=True):
                 if not low <= at <= high:
-                    floor = axis == "z" and low == self.settings.floor_um
+                    floor = axis == "z" and low == self.settings.floor_um and at < low
+                    own = f"correct manipulator.{'floor_um' if floor else f'{axis}_limits_um'}"
                     raise SettingError(
                         f"the pipette would go to {axis} = {at:.1f} µm, outside {low:g} to "
-                        f"{high:g} µm; correct manipulator."
-                        + ("floor_um" if floor and at < low else f"{axis}_limits_um")
+                        f"{high:g} µm; {mend or own}"
                     )
 
     def check_here(self) -> None:
@@ -230,7 +232,8 @@ class PipetteMover:
 
         def up() -> None:
             x, y, z = self._mover.confirm()
-            self._tell(f"the pipette is raised to z = {max(top, z):.1f} µm")
+            if z < top - self.settings.tolerance_um:
+                self._tell(f"the pipette is raised to z = {top:.1f} µm")
             self._mover.arrive((x, y, max(top, z)), self.settings.tolerance_um)
 
         words = ("was not raised to z =", "could not be raised to z =")

@@ -19,6 +19,7 @@ from fgaf.model.aspirate.loop import Aspiration, LoopSettings
 from fgaf.model.aspirate.trial_file import TrialFile
 from fgaf.model.inference.depth import DepthModel
 from fgaf.model.inference.heads import HeadModel
+from fgaf.model.live.growing_file import require_free
 from fgaf.model.live.outputs import stopped_by
 from fgaf.model.live.page import About, Page
 
@@ -155,6 +156,8 @@ class TrialOutputs:
             See `Aspiration`; or the port is taken, or the file cannot be written.
         """
         delays: list[float] = []
+        if self.out is not None:
+            require_free(self.out, self.overwrite)
         with ExitStack() as stack:
             devices = stack.enter_context(open_rig(rig, interrupt))
             work = Aspiration(

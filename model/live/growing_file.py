@@ -25,6 +25,34 @@ _CHUNK: Final = 1024
 _END_S: Final = 30.0
 
 
+def require_free(path: Path, overwrite: bool) -> Path:
+    """Refuse a file that is there or being written, before anything is opened or moved for it.
+
+    Parameters
+    ----------
+    path
+        The file.
+    overwrite
+        Whether one that is there may be replaced.
+
+    Returns
+    -------
+    Its name while it is written.
+
+    Raises
+    ------
+    FgafError
+        It is there, or is being written, or a part of it is left.
+    """
+    require_new(path, overwrite)
+    part = path.with_name(path.name + PART)
+    if is_written(part):
+        raise ExistsError(f"{part} is being written by another program; choose another name")
+    if part.exists() and not overwrite:
+        raise FgafError(f"{part} is left from a killed run; move it, or pass --overwrite")
+    return part
+
+
 class GrowingFile(ABC, Generic[Item]):
     """Writes items in its own thread, twice a second, with a flush each time.
 
@@ -57,15 +85,7 @@ class GrowingFile(ABC, Generic[Item]):
     FORMAT_VERSION: ClassVar[int] = 1
 
     def __init__(self, path: Path, about: dict[str, Any], overwrite: bool = False) -> None:
-        require_new(path, overwrite)
-        self.path = path
-        self.part = path.with_name(path.name + PART)
-        if is_written(self.part):
-            raise ExistsError(
-                f"{self.part} is being written by another program; choose another name"
-            )
-        if self.part.exists() and not overwrite:
-            raise FgafError(f"{self.part} is left from a killed run; move it, or pass --overwrite")
+        self.path, self.part = path, require_free(path, overwrite)
         self.written = 0
         self._waiting: list[Item] = []
         self._lock = threading.Lock()

@@ -14,6 +14,7 @@ from fgaf.acquire.interrupt import Interrupt
 from fgaf.acquire.rig import Rig, open_rig
 from fgaf.model.inference.depth import DepthModel
 from fgaf.model.inference.heads import HeadModel
+from fgaf.model.live.growing_file import require_free
 from fgaf.model.live.loop import Live, LiveSettings
 from fgaf.model.live.message import LiveFrame
 from fgaf.model.live.page import About, Page
@@ -127,6 +128,8 @@ class LiveOutputs:
             See `Live`; or a port is taken, or the file cannot be written.
         """
         first_ns = last_ns = None
+        if self.record is not None:
+            require_free(self.record, self.overwrite)
         with ExitStack() as stack:
             devices = stack.enter_context(open_rig(rig, interrupt))
             loop = Live(

@@ -196,6 +196,16 @@ def test_a_dry_run_tells_every_move_and_makes_none() -> None:
     assert (arm.sent, arm.stops) == ([], 0)
 
 
+@pytest.mark.parametrize("z_um", [310.0, 600.0, 700.0])
+def test_a_rise_is_told_where_there_is_one(z_um: float) -> None:
+    arm = Arm()
+    mover, told = mover_of(arm)
+    with mover.retreating():
+        mover.go_to((1000.0, 2000.0, z_um))
+    assert told[1:] == (["the pipette is raised to z = 600.0 µm"] if z_um < 600 else [])
+    assert arm.at[2] == max(z_um, 600.0)
+
+
 def unplugged(arm: Arm) -> None:
     arm.fails = True
     raise DeviceError("the cable is out")

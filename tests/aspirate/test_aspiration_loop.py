@@ -13,7 +13,7 @@ import pytest
 
 from fgaf.acquire.devices import DeviceError, Devices
 from fgaf.acquire.interrupt import Interrupt
-from fgaf.base.errors import SettingError
+from fgaf.base.errors import ExistsError, SettingError
 from fgaf.model.aspirate import run as run_module
 from fgaf.model.aspirate.command import Outcome, State
 from fgaf.model.aspirate.loop import LoopSettings
@@ -208,3 +208,15 @@ def test_what_cannot_work_is_refused_before_anything_moves(
 ) -> None:
     with pytest.raises(SettingError, match=says.replace("(", r"\(")):
         trials(*settings, **more)
+
+
+def test_a_file_that_is_there_is_refused_before_anything_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: DepthModel
+) -> None:
+    out, opened_rigs = tmp_path / "trials.h5", []
+    out.touch()
+    monkeypatch.setattr(run_module, "open_rig", opened_rigs.append)
+    rig = small_rig()
+    with pytest.raises(ExistsError, match="exists already"):
+        TrialOutputs(out=out, page=0).run(rig, model, LoopSettings(), Interrupt(), **maps(rig))
+    assert not opened_rigs

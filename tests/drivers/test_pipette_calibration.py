@@ -26,6 +26,7 @@ from fgaf.acquire.commissioning.tip_finder import find_tip
 from fgaf.acquire.control.pipette import PipetteMover
 from fgaf.acquire.control.pipette_map import PipetteMap
 from fgaf.acquire.drivers.simulated_manipulator import SimulatedManipulator
+from fgaf.base.errors import SettingError
 
 FIELD = (
     "simulation.shape=[300, 500]",
@@ -127,6 +128,24 @@ def test_what_does_not_fit_is_refused_in_one_line(override: str, says: str) -> N
         with pytest.raises(FgafError, match=says) as caught:
             calibrate_pipette(devices, rig, mover, pattern_of(mover, 8.0), 5.0, Interrupt())
     assert "\n" not in str(caught.value)
+
+
+def test_a_step_that_is_too_large_is_named_and_nothing_moves() -> None:
+    rig = load_rig("sim-aspiration", FIELD)
+    with open_rig(rig) as devices:
+        with pytest.raises(SettingError, match=r"x = 150\.0 µm, outside .*give a smaller --step"):
+            pattern_of(PipetteMover(devices, rig.manipulator, Interrupt()), 150.0)
+        arm = devices.manipulator
+        assert isinstance(arm, SimulatedManipulator)
+        assert arm.moves == 0
+
+
+def test_a_tip_that_a_step_takes_out_of_the_image_is_not_looked_for_farther() -> None:
+    rig = load_rig("sim-aspiration", (*FIELD, "simulation.cells=0", "simulation.debris=0"))
+    with open_rig(rig) as devices:
+        mover = PipetteMover(devices, rig.manipulator, Interrupt())
+        with pytest.raises(DeviceError, match="give a smaller --step"):
+            calibrate_pipette(devices, rig, mover, pattern_of(mover, 80.0), 5.0, Interrupt())
 
 
 @dataclass(frozen=True)
