@@ -19,6 +19,10 @@ from fgaf.model.live.message import LiveCell
 
 _GAP_S: Final = 1.0
 """After a longer gap between frames the cell may be anywhere."""
+_NEXT: Final = 1.5
+"""A cell that was found so many frames ago was found in the last one."""
+_WAITS_S: Final = 0.1
+"""No other cell is taken for a target that was not found for less, while its track goes on."""
 
 
 class Attempt:
@@ -67,7 +71,7 @@ class Attempt:
         self.events: list[Event] = []
         self._mouth, self._settings, self._spent = mouth, mouth.settings, spent
         self._measured = Trial(begun_ns)
-        self._state_ns = self._time_ns = begun_ns
+        self._state_ns = self._time_ns = self._inside_ns = begun_ns
         self._frame_s = 0.0
         self._searched_um: float | None = None
         self._swims = True
@@ -126,6 +130,12 @@ class Attempt:
         self.place.let_go()
         cell = None if self.target is None else self.target.number
         return self._measured.result(self.number, cell, *verdict, self._time_ns, self.draw.most_nl)
+
+    @property
+    def carried(self) -> bool:
+        """Whether the flow carries the target: since its release, until the flow has ended."""
+        flows = self.draw.rested_s <= 2 * self._settings.prime_s
+        return self._measured.released_ns is not None and flows
 
     # the states, in their order
 
@@ -190,22 +200,22 @@ class Attempt:
         if self.verdict is not None:
             return
         self._measured.enter(seen, cell, self._mouth, self._z_um(cell))
+        self._inside_ns = seen.time_ns
         if self._settings.retain != "constant":
             self.draw.stop()
         self._go_on(State.RETAIN, "the head is in the mouth")
 
     def _retain(self, seen: Observation) -> None:
-        if not self._stays_inside(seen):
+        self._stays_inside(seen)
+        if self.verdict is not None:
             return
         if self._settings.retain == "reverse" and self.draw.give_back():
             return
         self._go_on(State.JUDGE, "the flow is as it stays")
 
     def _judge(self, seen: Observation) -> None:
-        if not self._stays_inside(seen) or self.target is None:
-            return
-        late = self._measured.since_entry_s(seen.time_ns) >= self._settings.judge_s
-        if late and self.target.found_ns == seen.time_ns:
+        inside = self._stays_inside(seen)
+        if inside and self._measured.since_entry_s(seen.time_ns) >= self._settings.judge_s:
             self.verdict = Verdict(Outcome.SUCCESS, "the cell is inside and in view")
 
     # what several states do
@@ -218,6 +228,9 @@ class Attempt:
         cell = target.find(seen, self._is_same)
         if cell is not None:
             self.place.keep(seen, cell, self._frame_s)
+            if self._swims and self.place.turned_away:
+                self.verdict = Verdict(Outcome.TURNED, "the cell swims elsewhere")
+                return None
             return cell
         self.place.let_go()
         self._end_if_lost(seen, target, released=False)
@@ -246,24 +259,43 @@ class Attempt:
         target = self.target
         if target is None:
             return None
-        reach_um = self._mouth.way_um(target.missing_s(seen.time_ns), target.last)
-        reach_px = reach_um / self._mouth.setup.pixel_um
+        mouth, tip, last = self._mouth, seen.tip, target.last
+        missing_s = target.missing_s(seen.time_ns)
+        drawn_s = max(0.0, missing_s - max(0.0, self.draw.rested_s - self._settings.prime_s))
+        was_inside = mouth.contains(tip, last, self._z_um(last))
+
+        def comes(cell: LiveCell) -> bool:
+            return mouth.may_come(tip, last, cell, missing_s, drawn_s)
+
+        def stays(cell: LiveCell) -> bool:
+            """After a gap the track may have taken another head; no cell passes the glass."""
+            passes = was_inside and mouth.is_aside(tip, cell)
+            return missing_s <= _NEXT * self._frame_s or (comes(cell) and not passes)
 
         def succeeds(fresh: LiveCell) -> bool:
-            return self._mouth.holds(seen.tip, fresh) and target.is_near(fresh, reach_px)
+            waits = missing_s < _WAITS_S and seen.listed(target.number)
+            return not waits and mouth.contains(tip, fresh, fresh.z_um) and comes(fresh)
 
-        cell = target.find(seen, succeeds)
+        cell = target.find(seen, succeeds, stays)
         if cell is None:
             self._end_if_lost(seen, target, released=True)
         return cell
 
     def _stays_inside(self, seen: Observation) -> bool:
-        """Whether the target is in the bore, or may be; else the trial ends."""
+        """Whether the target is found in the bore; the trial ends when it is not for long.
+
+        A place or a height outside for a moment is an error: the glass has no holes.
+        """
         cell = self._drawn(seen)
-        if cell is not None:
+        if cell is None:
+            return False
+        out = left(self._mouth, seen.tip, cell, self._z_um(cell))
+        if out is None:
+            self._inside_ns = seen.time_ns
             self._measured.stay(seen, cell, self._mouth)
-            self.verdict = left(self._mouth, seen.tip, cell, self._z_um(cell))
-        return self.verdict is None
+        elif (seen.time_ns - self._inside_ns) / 1e9 > self._settings.lost_s:
+            self.verdict = out
+        return out is None
 
     def _end_if_lost(self, seen: Observation, target: Target, *, released: bool) -> None:
         if target.missing_s(seen.time_ns) > self._settings.lost_s:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from fgaf.model.aspirate.heading import speed_um_s, swims_to
 from fgaf.model.aspirate.mouth import Mouth
 from fgaf.model.aspirate.observation import Observation, Setup
 from fgaf.model.aspirate.settings import AspirationSettings
 from fgaf.model.live.message import LiveCell
+
+_CAUGHT_S: Final = 0.5
+"""The stage follows a chosen cell after so long at the latest: it must be in view until then."""
 
 
 def choose(
@@ -20,8 +24,8 @@ def choose(
     easily lost.
 
     A cell may be drawn in when it swims along the bore, towards the mouth from wherever the stage
-    brings it; when its height is known and the pipette can go there; when it is not too fast, and
-    apart from others.
+    brings it; when its height is known and the pipette can go there; when it is not too fast, apart
+    from others, and not about to leave the frame.
 
     Parameters
     ----------
@@ -47,6 +51,7 @@ def choose(
             and speed_um_s(cell) <= fastest
             and swims_to(cell, (tip.into_y, tip.into_x), settings)
             and not mouth.holds(tip, cell)
+            and _stays_in_view(cell, setup)
             and (settings.search or _is_in_reach(cell, seen, mouth))
             and _is_apart(cell, seen, settings.apart_um / setup.pixel_um)
         )
@@ -74,3 +79,12 @@ def _is_apart(cell: LiveCell, seen: Observation, apart_px: float) -> bool:
         for other in seen.cells
         if other.id != cell.id
     )
+
+
+def _stays_in_view(cell: LiveCell, setup: Setup) -> bool:
+    """Whether a cell will be in the frame until the stage follows it."""
+    if setup.shape is None:
+        return True
+    way = _CAUGHT_S / setup.pixel_um
+    places = cell.y_px + way * cell.vy_um_s, cell.x_px + way * cell.vx_um_s
+    return all(0 <= at < size for at, size in zip(places, setup.shape, strict=True))

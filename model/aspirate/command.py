@@ -153,6 +153,8 @@ class Command:
     stands
         Whether the focus drive stands, so that the glass around the mouth looks the same in all
         frames from now on, and heads are seen against it.
+    carried
+        Whether the flow carries the target, so that its velocity may change at once.
     result
         The trial that ended in this frame.
     events
@@ -171,6 +173,7 @@ class Command:
     flow_nl_s: float = 0.0
     search: bool = False
     stands: bool = False
+    carried: bool = False
     result: Result | None = None
     events: tuple[Event, ...] = ()
     ended: bool = False

@@ -194,9 +194,10 @@ class Aspiration:
             heads=heads,
             attached=(self._pipette, self._pump),
         )
-        setup = Setup(self.live.pixel_um, self._path.refraction, self._path.limits)
+        shape = devices.camera.shape
+        setup = Setup(self.live.pixel_um, self._path.refraction, self._path.limits, shape)
         self.procedure = Procedure(setup, wanted, settings.trials)
-        self._glass = Glass(wanted, self.live.pixel_um, devices.camera.shape)
+        self._glass = Glass(wanted, self.live.pixel_um, shape)
         self._search: FocusSearch | None = None
         self._sent: Command | None = None
         into = math.radians(settings.bore_deg)
@@ -309,6 +310,7 @@ class Aspiration:
                 pursuit.choose(follows)
         if pursuit is not None:
             pursuit.stand(command.stands)
+        self.live.carried = command.carried
         goal = command.goal_px
         if following is not None:
             following.keep_at(goal)

@@ -92,20 +92,54 @@ class Mouth:
         along, aside = self.across_um(tip, cell)
         return 0 <= along <= self.settings.view_um and abs(aside) <= self.half_um
 
-    def way_um(self, seconds: float, cell: LiveCell) -> float:
-        """Longest way of a drawn cell in a time: liquid on the axis is twice as fast as the mean.
+    def is_aside(self, tip: Tip, cell: LiveCell) -> bool:
+        """Whether a cell behind the mouth appears beside the walls of the bore.
 
         Parameters
         ----------
+        tip
+            The tip.
+        cell
+            The cell.
+        """
+        along, aside = self.across_um(tip, cell)
+        return along >= 0 and abs(aside) > self.half_um
+
+    def contains(self, tip: Tip, cell: LiveCell, z_um: float | None) -> bool:
+        """Whether a cell appears in the bore in view: between its walls, and not above or beneath.
+
+        Parameters
+        ----------
+        tip, cell, z_um
+            See `missed`.
+        """
+        return self.holds(tip, cell) and self.missed(tip, cell, z_um) is None
+
+    def may_come(
+        self, tip: Tip, before: LiveCell, now: LiveCell, seconds: float, drawn_s: float
+    ) -> bool:
+        """Whether a released cell can have come from one place to another in a time.
+
+        It swims anywhere, and is drawn along: liquid on the axis is twice as fast as the mean.
+
+        Parameters
+        ----------
+        tip
+            The tip.
+        before, now
+            The cell at the beginning, with its velocity, and what may be the cell at the end.
         seconds
             The time.
-        cell
-            The cell, which swims besides.
+        drawn_s
+            How much of it liquid was drawn in.
         """
         settings = self.settings
+        swims_um = settings.near_um + seconds * min(speed_um_s(before), settings.fastest_um_s)
         mean_um_s = settings.flow_nl_s * _UM3 / (math.pi * settings.bore_um**2 / 4)
-        swims_um_s = min(speed_um_s(cell), settings.fastest_um_s)
-        return settings.near_um + seconds * (2 * mean_um_s + swims_um_s)
+        first, last = self.across_um(tip, before), self.across_um(tip, now)
+        along_um, aside_um = last[0] - first[0], last[1] - first[1]
+        drawn_um = min(max(0.0, along_um), drawn_s * 2 * mean_um_s)
+        return math.hypot(along_um - drawn_um, aside_um) <= swims_um
 
     def missed(self, tip: Tip, cell: LiveCell, z_um: float | None) -> Outcome | None:
         """How a cell behind the mouth is outside the bore; None if it is inside.

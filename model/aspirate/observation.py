@@ -21,11 +21,14 @@ class Setup:
         of the medium under the objective, 1.335 for cells in water under a dry objective.
     pipette_limits_um
         Lowest and highest z that the manipulator may be sent to.
+    shape
+        Rows and columns of the frames; None where cells are in view everywhere.
     """
 
     pixel_um: float
     refraction: float
     pipette_limits_um: tuple[float, float]
+    shape: tuple[int, int] | None = None
 
     def inside(self, z_um: float) -> float:
         """Nearest z of the manipulator within its limits."""
@@ -113,6 +116,10 @@ class Observation:
     def cell(self, number: int | None) -> LiveCell | None:
         """The cell of a number, if it was found in this frame."""
         return next((cell for cell in self.cells if cell.id == number and cell.seen), None)
+
+    def listed(self, number: int) -> bool:
+        """Whether the cell of a number is followed, found or not."""
+        return any(cell.id == number for cell in self.cells)
 
     @property
     def sound(self) -> bool:

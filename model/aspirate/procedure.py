@@ -194,6 +194,7 @@ class Procedure:
             flow_nl_s=attempt.draw.flow_nl_s,
             search=self.state is State.SEARCH,
             stands=self.state in _STANDS,
+            carried=held is not None and attempt.carried,
             result=self._result,
             events=events,
         )

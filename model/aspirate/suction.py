@@ -23,16 +23,20 @@ class Draw:
         Volume drawn so far, less what was given back.
     most_nl
         Its highest value.
+    rested_s
+        How long the pump has not drawn; 0 while it draws.
     """
 
     def __init__(self, settings: AspirationSettings) -> None:
         self._settings = settings
         self.flow_nl_s = self.volume_nl = self.most_nl = 0.0
+        self.rested_s = 0.0
 
     def advance(self, seconds: float) -> None:
         """Let time pass at the wanted flow."""
         self.volume_nl += self.flow_nl_s * seconds
         self.most_nl = max(self.most_nl, self.volume_nl)
+        self.rested_s = 0.0 if self.flow_nl_s > 0 else self.rested_s + seconds
 
     def start(self) -> None:
         """Draw."""

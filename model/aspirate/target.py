@@ -30,12 +30,14 @@ class Target:
     """
 
     def __init__(self, cell: LiveCell, seen: Observation) -> None:
-        self.number, self.last, self.found_ns = cell.id, cell, seen.time_ns
-        self._known = frozenset(each.id for each in seen.cells if each.seen)
+        self._note(cell, seen)
         self._stood_ns, self._stood = seen.time_ns, (cell.y_px, cell.x_px)
 
     def find(
-        self, seen: Observation, succeeds: Callable[[LiveCell], bool] = lambda _: False
+        self,
+        seen: Observation,
+        succeeds: Callable[[LiveCell], bool] = lambda _: False,
+        stays: Callable[[LiveCell], bool] = lambda _: True,
     ) -> LiveCell | None:
         """The cell in a frame, None if it was not found.
 
@@ -44,18 +46,35 @@ class Target:
         seen
             The frame.
         succeeds
-            Whether a cell that was not seen beside the target in its last frame may be the target;
-            its track may have taken the head.
+            Whether a cell that was not seen beside the target in its last frame, and not before,
+            may be the target; its track may have taken the head.
+        stays
+            Whether the cell of the target's track may still be the target; the track may have taken
+            the head of another one.
         """
         cell = seen.cell(self.number)
+        if cell is not None and not stays(cell):
+            cell = None
         if cell is None:
-            fresh = (c for c in seen.cells if c.seen and c.id not in self._known and succeeds(c))
+            fresh = (c for c in seen.cells if self._is_fresh(c, seen.time_ns) and succeeds(c))
             cell = min(fresh, key=self._far_px, default=None)
         if cell is None:
             return None
-        self.number, self.last, self.found_ns = cell.id, cell, seen.time_ns
-        self._known = frozenset(each.id for each in seen.cells if each.seen)
+        self._note(cell, seen)
         return cell
+
+    def _note(self, cell: LiveCell, seen: Observation) -> None:
+        self.number, self.last = cell.id, cell
+        self.found_ns = self._seen_ns = seen.time_ns
+        self._beside = {each.id: each.seen for each in seen.cells}
+
+    def _is_fresh(self, cell: LiveCell, time_ns: int) -> bool:
+        """Whether a cell is seen that was not when the target was found last."""
+        if not cell.seen or cell.id == self.number:
+            return False
+        if cell.id in self._beside:
+            return not self._beside[cell.id]
+        return cell.age_s <= (time_ns - self._seen_ns) / 1e9
 
     def missing_s(self, time_ns: int) -> float:
         """How long it has not been found."""

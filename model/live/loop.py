@@ -139,6 +139,8 @@ class Live:
     ground
         What stands in a part of the frame and is taken out of it before cells are looked for; None
         for nothing. `LiveFrame.pixels` are as the camera gave them.
+    carried
+        Whether a flow carries the followed cell; see `Tracker.follow`.
 
     Raises
     ------
@@ -165,6 +167,7 @@ class Live:
     ) -> None:
         self._attached = attached
         self.ground: Ground | None = None
+        self.carried = False
         self.settings = settings or LiveSettings()
         self.pace = Pace()
         self._devices, self._rig, self._model = devices, rig, model
@@ -349,7 +352,9 @@ class Live:
         if following is None or self.pursuit is None:
             return self._tracker.follow(pixels, time_ns, drive_um)
         held = self.pursuit.target
-        tracks = self._tracker.follow(pixels, time_ns, drive_um, following.shift_px(time_ns), held)
+        tracks = self._tracker.follow(
+            pixels, time_ns, drive_um, following.shift_px(time_ns), held, self.carried
+        )
         for track in tracks:
             if track.number == held and track.seen and following.is_mark(track, time_ns):
                 self._tracker.drop(track)

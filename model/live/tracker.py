@@ -207,6 +207,7 @@ class Tracker:
         drive_um: float | None = None,
         shift_px: tuple[float, float] = (0.0, 0.0),
         held: int | None = None,
+        carried: bool = False,
     ) -> list[Track]:
         """Follow the cells into the next frame.
 
@@ -227,13 +228,15 @@ class Tracker:
             Number of a cell that the stage keeps in its place: that it stays is no sign of a mark,
             and low scores, as in perfect focus, are none of debris. Of the cells that may have left
             a head it comes first.
+        carried
+            Whether a flow carries that cell: its velocity may change at once.
 
         Returns
         -------
         The confirmed cells, as `known`.
         """
         for track in self._tracks:
-            track.motion.predict(time_ns)
+            track.motion.predict(time_ns, carried and track.number == held, not track.missed)
             track.motion.shift(*shift_px)
         self._find(pixels, time_ns, held)
         if drive_um is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from fgaf.model.aspirate.command import Command, Outcome, State
 from fgaf.model.aspirate.observation import Observation, Setup, Tip
@@ -42,6 +43,7 @@ class Dish:
     z: float = -2.0
     swim: tuple[float, float] = (0.0, 0.0)
     number: int = 7
+    age_s: float = 5.0
     seen: bool = True
     adheres: bool = False
     bore_um_s: float = 20.0
@@ -54,6 +56,7 @@ class Dish:
     released_s: float = 0.0
     drawn_nl: float = 0.0
     glass_known: bool = True
+    others: tuple[LiveCell, ...] = ()
     commands: list[Command] = field(default_factory=list)
 
     @property
@@ -69,16 +72,21 @@ class Dish:
     def distance_um(self) -> float:
         return math.dist((self.y, self.x), TIP_PX) * SETUP.pixel_um
 
-    def observe(self) -> Observation:
+    def cell(self, **more: Any) -> LiveCell:
+        """The cell, or one that differs from it."""
         cell = LiveCell(
-            *(self.number, self.seen, self.y, self.x, *self.swim, 0.9, 5.0),
+            *(self.number, self.seen, self.y, self.x, *self.swim, 0.9, self.age_s),
             z_um=self.z,
             z_error_um=0.1,
         )
+        return replace(cell, **more)
+
+    def observe(self) -> Observation:
+        cell = self.cell()
         tip = Tip(*TIP_PX, self.tip_z, 0.0, 1.0)
         moving = abs(self.pipette_um - self.goal_um) > 1e-6
         return Observation(
-            *(self.time_ns, (cell,), tip, self.pipette_um, moving, self.flow),
+            *(self.time_ns, (cell, *self.others), tip, self.pipette_um, moving, self.flow),
             glass_known=self.glass_known,
         )
 

@@ -10,6 +10,7 @@ import pytest
 
 from fgaf.base.errors import SettingError
 from fgaf.model.aspirate.command import Command, Outcome, State
+from fgaf.model.aspirate.mouth import Mouth
 from fgaf.model.aspirate.procedure import Procedure
 from fgaf.model.aspirate.settings import AspirationSettings
 from fgaf.model.aspirate.target import Target
@@ -54,7 +55,7 @@ def put(**values: object) -> Each:
 
 
 def renumber(dish: Dish, _command: Command) -> None:
-    dish.number, dish.x = 9, TIP_PX[1] + 50
+    dish.number, dish.age_s, dish.x = 9, 0.0, TIP_PX[1] + 50
 
 
 def nothing(_dish: Dish, _command: Command) -> None:
@@ -202,6 +203,164 @@ def test_a_trial_ends_as_it_must(name: str) -> None:
         assert dish.pipette_um >= 99, "the pipette was raised"
 
 
+def in_judge(procedure: Procedure, dish: Dish) -> list[Command]:
+    """Run until the head has been inside for a moment; returns where further commands go."""
+    for _ in range(MOST):
+        command = procedure.step(dish.observe())
+        dish.advance(command)
+        if sum(each.state is State.JUDGE for each in dish.commands) == 8:
+            return dish.commands
+    raise AssertionError("the head did not come in")
+
+
+def go_on(procedure: Procedure, dish: Dish) -> Outcome:
+    while not procedure.results:
+        dish.advance(procedure.step(dish.observe()))
+    return procedure.results[0].outcome
+
+
+STOPPED = replace(SOFT, retain="stop", prime_s=0.1, lost_s=0.3)
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_track_that_takes_a_head_outside_the_glass_is_not_the_target(found: bool) -> None:
+    dish, procedure = Dish(), Procedure(SETUP, STOPPED)
+    in_judge(procedure, dish)
+    y, x = dish.y, dish.x
+    dish.seen = False
+    for _ in range(3):
+        dish.advance(procedure.step(dish.observe()))
+    dish.seen, dish.y, dish.x = True, y - 50, x + 10
+    if found:
+        dish.others = (dish.cell(id=9, y_px=y, x_px=x, age_s=0.05),)
+    assert go_on(procedure, dish) is (Outcome.SUCCESS if found else Outcome.LOST_IN_BORE)
+    targets = [each.target for each in dish.commands if each.state is State.JUDGE]
+    assert targets[-1] == (9 if found else 7)
+
+
+def test_a_cell_that_passes_is_not_taken_for_a_target_that_one_frame_did_not_show() -> None:
+    dish, procedure = Dish(), Procedure(SETUP, STOPPED)
+    in_judge(procedure, dish)
+    passes = dish.cell(id=9, x_px=dish.x + 8)
+    dish.others = (replace(passes, seen=False),)
+    dish.advance(procedure.step(dish.observe()))
+    dish.others, dish.seen = (passes,), False
+    dish.advance(procedure.step(dish.observe()))
+    dish.seen = True
+    assert go_on(procedure, dish) is Outcome.SUCCESS
+    assert {each.target for each in dish.commands if each.state is State.JUDGE} == {7}
+
+
+@pytest.mark.parametrize(
+    ("differs", "is_target"),
+    [
+        ({}, True),
+        ({"age_s": 0.5}, False),
+        ({"x_px": 40}, False),
+        ({"x_px": -40}, False),
+        ({"y_px": 60}, False),
+        ({"z_um": 8}, False),
+    ],
+)
+def test_a_new_track_is_the_target_where_that_can_be(
+    differs: dict[str, float], is_target: bool
+) -> None:
+    dish, procedure = Dish(), Procedure(SETUP, STOPPED)
+    in_judge(procedure, dish)
+    here = {"y_px": dish.y, "x_px": dish.x, "z_um": dish.z, "age_s": 0.0}
+    new = {name: here[name] + differs.get(name, 0.0) for name in here}
+    dish.seen = False
+    for _ in range(6):
+        dish.advance(procedure.step(dish.observe()))
+    dish.others = (dish.cell(id=9, seen=True, **new),)
+    assert go_on(procedure, dish) is (Outcome.SUCCESS if is_target else Outcome.LOST_IN_BORE)
+
+
+@pytest.mark.parametrize(
+    ("along_um", "aside_um", "seconds", "drawn_s", "comes"),
+    [
+        (0, 0, 0.0, 0.0, True),
+        (3, 0, 0.0, 0.0, False),
+        (20, 0, 0.1, 0.1, True),
+        (20, 0, 0.1, 0.0, False),
+        (-20, 0, 0.1, 0.1, False),
+        (0, 20, 0.1, 0.1, False),
+        (5, 0, 0.1, 0.0, True),
+        (-5, 0, 0.1, 0.0, True),
+    ],
+)
+def test_a_cell_swims_anywhere_and_is_drawn_along_as_long_as_the_pump_draws(
+    along_um: float, aside_um: float, seconds: float, drawn_s: float, comes: bool
+) -> None:
+    mouth = Mouth(AspirationSettings(), SETUP)  # on the axis the liquid goes 204 µm/s
+    dish = Dish(swim=(0.0, 50.0))
+    tip, before = dish.observe().tip, dish.cell()
+    now = dish.cell(y_px=dish.y + aside_um / 0.1465, x_px=dish.x + along_um / 0.1465)
+    assert mouth.may_come(tip, before, now, seconds, drawn_s) == comes
+
+
+def test_the_flow_carries_a_released_cell_until_it_has_ended() -> None:
+    dish, procedure = Dish(), Procedure(SETUP, STOPPED)
+    run(dish, procedure)
+    carried = [each.state for each in dish.commands if each.carried]
+    assert set(carried) == {State.WATCH, State.RETAIN, State.JUDGE}
+    judged = sum(each.state is State.JUDGE for each in dish.commands)
+    assert 0 < carried.count(State.JUDGE) < judged / 3
+
+
+@pytest.mark.parametrize(
+    ("swim", "outcome"),
+    [
+        ((0.0, 60.0), Outcome.SUCCESS),
+        ((45.0, 45.0), Outcome.TURNED),
+        ((0.0, -60.0), Outcome.TURNED),
+    ],
+)
+def test_a_cell_that_turns_away_before_its_release_is_given_up_soon(
+    swim: tuple[float, float], outcome: Outcome
+) -> None:
+    dish, procedure = Dish(swim=(0.0, 60.0)), Procedure(SETUP, SOFT)
+    turned_ns = []
+
+    def each(dish: Dish, command: Command) -> None:
+        if command.state is State.DESCEND and not turned_ns:
+            dish.swim = swim
+            turned_ns.append(dish.time_ns)
+
+    assert run(dish, procedure, each) == [outcome]
+    if outcome is Outcome.TURNED:
+        assert (procedure.results[0].ended_ns - turned_ns[0]) / 1e9 < 0.7
+
+
+def test_a_cell_that_turns_back_is_waited_for() -> None:
+    dish, procedure = Dish(swim=(0.0, 60.0)), Procedure(SETUP, SOFT)
+
+    def each(dish: Dish, command: Command) -> None:
+        if command.state is State.DESCEND and dish.swim[0] == 0.0:
+            dish.swim = (50.0, 33.0)
+        elif command.state in (State.DESCEND, State.ASPIRATE):
+            dish.swim = (max(dish.swim[0] - 1.0, 0.1), 45.0)
+
+    assert run(dish, procedure, each) == [Outcome.SUCCESS]
+
+
+@pytest.mark.parametrize(
+    ("place", "swim", "chosen"),
+    [
+        ((340.0, 220.0), (0.0, 50.0), True),
+        ((340.0, 700.0), (0.0, 50.0), False),
+        ((340.0, 700.0), (0.0, 0.0), True),
+        ((590.0, 220.0), (10.0, 50.0), False),
+    ],
+)
+def test_a_cell_that_is_about_to_leave_the_frame_is_not_chosen(
+    place: tuple[float, float], swim: tuple[float, float], chosen: bool
+) -> None:
+    dish = Dish(y=place[0], x=place[1], swim=swim)
+    procedure = Procedure(replace(SETUP, shape=(600, 800)), SOFT)
+    assert (procedure.step(dish.observe()).state is State.APPROACH) == chosen
+
+
 def test_the_way_of_a_success() -> None:
     dish, procedure = Dish(), Procedure(SETUP, SOFT)
     run(dish, procedure)
@@ -308,7 +467,7 @@ def test_a_focus_search_is_asked_for_and_its_height_used() -> None:
         seen = dish.observe()
         if command.search:
             asked.append(command)
-            dish.number = 11  # blurred in between, so that the tracker begins anew
+            dish.number, dish.age_s = 11, 0.0  # blurred in between, so that the tracker begins anew
             cells = tuple(replace(cell, z_um=50.0) for cell in dish.observe().cells)
             found = -4.0 if len(asked) > 20 else None
             seen = replace(dish.observe(), cells=cells, searched_um=found)

@@ -81,6 +81,26 @@ def test_of_two_cells_that_may_be_at_a_head_the_held_one_is(held: int | None) ->
     assert [track.number for track in cells if track.seen] == [numbers[1 if held is None else held]]
 
 
+@pytest.mark.parametrize(("carried", "goes_on"), [(True, False), (True, True), (False, True)])
+def test_a_head_in_a_flow_is_found_again_whether_that_goes_on_or_has_ended(
+    carried: bool, goes_on: bool
+) -> None:
+    found, ground = tracker(), np.full(SHAPE, 150, np.uint8)
+
+    def follow(number: int, pixels: np.ndarray) -> list[Track]:
+        found.follow(pixels, number * FRAME_NS // 2, held=1, carried=carried)
+        found.begin(found.search(pixels, number * FRAME_NS), number * FRAME_NS // 2)
+        return found.known
+
+    for number in range(12):  # 110 µm/s
+        follow(number, stamped(ground, 200, 200 + 18 * number))
+    for number in range(12, 14):
+        follow(number, ground)
+    (track,) = follow(14, stamped(ground, 200, 200 + 18 * (14 if goes_on else 11)))
+    assert track.seen
+    assert track.number == 1
+
+
 def test_frames_that_come_faster_are_not_all_searched() -> None:
     pixels, _ = scene(cells=3, seed=5, motile="false").expose(0.0, 0.005, 1.0)
     found = tracker()
