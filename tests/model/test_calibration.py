@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,11 +12,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from fgaf.acquire import load_rig
 from fgaf.acquire.simulation.scene import Scene
 from fgaf.acquire.simulation.settings import SimulationSettings
 from fgaf.base.errors import FgafError
+from fgaf.curate.detection.crop import PatchSettings
 from fgaf.curate.focus.curves import Curves
 from fgaf.curate.focus.suggest import Suggestion
+from fgaf.curate.session.network import Network
 from fgaf.dataset.archive import Archive
 from fgaf.dataset.quality.validate_archive import archive_findings
 from fgaf.dataset.raw import RawHeader, RawWriter
@@ -27,9 +31,11 @@ from fgaf.model.calibration.offsets import Foci, estimate
 from fgaf.model.calibration.result import Result
 from fgaf.model.calibration.steps import measure_steps, require_proportional, sign_of
 from fgaf.model.commands.calibrate import calibrate as command
+from fgaf.model.commands.predict import predict
 from fgaf.model.deploy.export import export_model
 from fgaf.model.inference.checkpoint import Checkpoint
 from fgaf.model.inference.predict import Predictor, load_checkpoint
+from fgaf.model.live import LiveSettings, live
 from fgaf.model.networks.settings import preset
 from fgaf.model.training.train import train
 
@@ -146,9 +152,9 @@ def spots(depth_um: np.ndarray, seed: int, sign: int = 1) -> np.ndarray:
 
 
 def stacks_of(
-    sign: int, origin_um: float = 0.0, shuffled: bool = False, n: int = 6
+    sign: int, origin_um: float = 0.0, shuffled: bool = False, n: int = 6, drift: float = 0.0
 ) -> tuple[list[Searched], Usable]:
-    """Stacks of one cell each; the rule's focus is off by 0.2 µm, this way and that."""
+    """Stacks of one cell each; the rule's focus is off by 0.2 µm, and drifts, this way and that."""
     z = np.arange(-1.75, 1.76, 0.25)
     stacks, foci = [], []
     for number in range(n):
@@ -163,7 +169,7 @@ def stacks_of(
             z_um=z + origin_um,
             y=where,
             x=where,
-            images=spots(shown - focus, number, sign),
+            images=spots((1 - drift * (-1) ** (number // 2)) * (shown - focus), number, sign),
             curves=Curves(z, np.ones((len(z), 5, 12)), np.ones(5), 1.0),
             overlaps=np.zeros(len(z), bool),
         )
@@ -222,11 +228,48 @@ def test_a_turned_sign_is_found_and_learned(turned: Result, tmp_path: Path) -> N
     assert (tmp_path / "metrics.json").is_file()
 
 
+@pytest.fixture(scope="module")
+def run(turned: Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of that run."""
+    folder = tmp_path_factory.mktemp("calibrated")
+    turned.write(folder)
+    return folder
+
+
 @pytest.mark.slow
-def test_it_exports_like_any_run(turned: Result, tmp_path: Path) -> None:
-    turned.write(tmp_path)
-    files, _ = export_model(tmp_path, tmp_path / "cells.h5", tmp_path / "model.onnx")
+def test_it_exports_like_any_run(run: Path, tmp_path: Path) -> None:
+    files, _ = export_model(run, run / "cells.h5", tmp_path / "model.onnx")
     assert [file.name for file in files] == ["model.onnx"]
+
+
+def test_it_predicts_like_any_run(run: Path, tmp_path: Path) -> None:
+    table = tmp_path / "depths.csv"
+    call = CliRunner().invoke(predict, [str(run), str(run / "cells.h5"), "--csv", str(table)])
+    assert call.exit_code == 0, call.output
+    with table.open(newline="") as file:
+        depth = [float(row["depth_um"]) for row in csv.DictReader(file)]
+    assert np.corrcoef(depth, Archive.read(run / "cells.h5").depth_um)[0, 1] > 0.9
+
+
+def test_it_suggests_foci_in_curation_like_any_run(run: Path) -> None:
+    network, header = Network.load(run), Archive.read(run / "cells.h5").header
+    settings = PatchSettings(header.patch_px, header.step_um, header.half_range_um)
+    suggested = network.suggest(spots(HEIGHTS - 0.4, 78, -1), HEIGHTS, settings)
+    assert suggested.focus_um == pytest.approx(0.4, abs=0.3)
+
+
+def test_it_runs_live_like_any_run(run: Path) -> None:
+    rig = load_rig("sim", ["simulation.shape=[240, 320]", "simulation.cells=2"])
+    seen = list(live(rig, run, LiveSettings(processing_s=0.01), limit=3))
+    assert len(seen) == 3
+    assert any(frame.cells for frame in seen)
+
+
+def test_drifting_cells_are_found_in_their_images(start: Checkpoint) -> None:
+    rows = calibrated(start, 1, n=8, drift=0.3).rows
+    drift = 0.3 * (-1.0) ** (np.arange(8) // 2)
+    found = np.array([row["drift"] for row in rows])
+    assert np.polyfit(drift, found, 1)[0] == pytest.approx(1, abs=0.3)
 
 
 def test_foci_of_cells_are_better_than_the_rule(turned: Result) -> None:
