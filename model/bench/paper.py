@@ -32,7 +32,7 @@ def paper_row(settings: Mapping[str, Any]) -> dict[str, Any] | None:
         with the whole module, whatever the loss and normalisation.
     """
     backbone = settings.get("backbone")
-    if backbone not in _figures()["titles"]:
+    if backbone not in _figures()["table1"]["bare"]:
         return None
     if settings["fgaf"] and backbone == _ABLATED:
         for row in _figures()["table2"]:

@@ -86,9 +86,10 @@ class Adapter:
         steps: int,
         machine: Compute,
     ) -> None:
-        if settings.loss == "corn":
+        if settings.loss == "corn" or settings.head == "place":
+            what = "loss = corn" if settings.loss == "corn" else "head = place"
             raise SettingError(
-                "a network trained with loss = corn cannot be calibrated; start from another"
+                f"a network trained with {what} cannot be calibrated; start from another"
             )
         self.start, self.planes, self.settings, self.steps = start, planes, settings, steps
         self.machine = machine

@@ -211,6 +211,11 @@ def build_network(settings: TrainSettings, n_classes: int) -> nn.Module:
         cross_norm=None if settings.cross_norm == "off" else settings.cross_norm,
         cross_norm_p=settings.cross_norm_p,
         cross_norm_sites=settings.cross_norm_sites,
+        cross_norm_counts=settings.cross_norm_counts,
+        self_norm_start=settings.self_norm_start,
+        place=settings.head == "place",
+        importance=settings.importance,
+        focus_features=settings.focus_features,
     )
 
 

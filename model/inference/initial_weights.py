@@ -33,6 +33,9 @@ _SHAPING = {
         "insertion",
         "branch_input",
         "self_norm",
+        "head",
+        "importance",
+        "focus_features",
     ),
     "heads": ("backbone",),
 }
@@ -158,6 +161,7 @@ class InitialWeights:
         """Load what fits: a colour stem is summed to grey; all heads are left out."""
         chosen = BACKBONES[settings.backbone]
         places = [path for path, _ in chosen.insertions(settings.insertion) if settings.fgaf]
+        places += [path for path, _ in chosen.stages[-1:] if settings.importance]
         own = network.state_dict()
         fitting: dict[str, Tensor] = {}
         for name, given in self.state.items():

@@ -1,4 +1,4 @@
-"""The nine torchvision networks of Table I, and where the FGAF module goes in each.
+"""The nine torchvision networks of Table I and a small ConvNeXt, and where the module goes in each.
 
 A `DepthNetwork` is one of them with a grayscale stem, the module after one or more of its maps, and
 CrossNorm and SelfNorm, both optional, after every block.
@@ -11,12 +11,14 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import GoogLeNet, MobileNetV2, ResNet, ShuffleNetV2
+from torchvision.models import ConvNeXt, GoogLeNet, MobileNetV2, ResNet, ShuffleNetV2
+from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.googlenet import BasicConv2d, Inception, InceptionAux
 from torchvision.models.mobilenetv2 import InvertedResidual as MobileBlock
 from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.models.shufflenetv2 import InvertedResidual as ShuffleBlock
 
+from fgaf.model.networks.beside import FocusFeatures, Importance, PlaceHead
 from fgaf.model.networks.fgaf import FGAF, FGAFSettings
 from fgaf.model.networks.norms import NormSite, Partner, choose_sites
 
@@ -112,7 +114,7 @@ _SITED = (SiteBasicBlock, SiteBottleneck, SiteMobileBlock, SiteShuffleBlock, Sit
 
 @dataclass(frozen=True)
 class Backbone:
-    """One network of Table I.
+    """One network: of Table I, or a rival.
 
     Parameters
     ----------
@@ -126,7 +128,7 @@ class Backbone:
         Path of its last linear layer.
     stages
         Path and channels of the map at 1/4 (if there is one), 1/8, 1/16 and, last, 1/32 of the
-        input's size.
+        input's size; of ConvNeXt at 1/2, 1/4 and 1/8.
     """
 
     name: str
@@ -176,6 +178,12 @@ def _shufflenet(name: str, channels: list[int]) -> Backbone:
     return Backbone(name, build, "conv1.0", "fc", stages)
 
 
+def _convnext(classes: int) -> nn.Module:
+    stages = [CNBlockConfig(64, 128, 2), CNBlockConfig(128, 256, 4), CNBlockConfig(256, None, 2)]
+    network: nn.Module = ConvNeXt(stages, num_classes=classes, layer_scale=0.1)
+    return network
+
+
 _ALL = (
     _resnet("resnet18", SiteBasicBlock, [2, 2, 2, 2], 1),
     _resnet("resnet34", SiteBasicBlock, [3, 4, 6, 3], 1),
@@ -198,6 +206,13 @@ _ALL = (
     _shufflenet("shufflenet_v2_x1_0", [24, 116, 232, 464, 1024]),
     _shufflenet("shufflenet_v2_x1_5", [24, 176, 352, 704, 1024]),
     _shufflenet("shufflenet_v2_x2_0", [24, 244, 488, 976, 2048]),
+    Backbone(
+        "convnext",
+        _convnext,
+        "features.0.0",
+        "classifier.2",
+        (("features.1", 64), ("features.3", 128), ("features.5", 256)),
+    ),
 )
 BACKBONES: dict[str, Backbone] = {backbone.name: backbone for backbone in _ALL}
 
@@ -228,6 +243,17 @@ class DepthNetwork(nn.Module):
         Probability that a training batch is swapped.
     cross_norm_sites
         Maximum number of blocks that swap in one batch.
+    cross_norm_counts
+        Whether swapped batches enter the running statistics of batch normalisation.
+    self_norm_start
+        Value of SelfNorm's gates at the start, between 0 and 1.
+    place
+        Whether one number is regressed and turned into the outputs, see
+        `fgaf.model.networks.beside`.
+    importance
+        Whether the places of the last map are weighed.
+    focus_features
+        Whether outputs from focus measures of the patch are added.
     """
 
     def __init__(
@@ -243,24 +269,38 @@ class DepthNetwork(nn.Module):
         cross_norm: Partner | None = None,
         cross_norm_p: float = 0.5,
         cross_norm_sites: int = 2,
+        cross_norm_counts: bool = True,
+        self_norm_start: float = 0.5,
+        place: bool = False,
+        importance: bool = False,
+        focus_features: bool = False,
     ) -> None:
         super().__init__()
         chosen = BACKBONES[backbone]
-        network = chosen.build(outputs)
+        numbers = 1 if place else outputs
+        network = chosen.build(numbers)
         if isinstance(network, GoogLeNet):
             network.aux_logits, network.aux1, network.aux2 = False, None, None
         _grayscale(network, chosen.stem, stem_stride)
         self.view = view or 1.0
         self.cross_norm_p = cross_norm_p
         self.cross_norm_sites = cross_norm_sites
+        self.cross_norm_counts = cross_norm_counts
         self._sites: list[NormSite] = []
         if self_norm or cross_norm:
-            self._sites = _add_sites(network, self_norm, cross_norm)
+            self._sites = _add_sites(network, self_norm_start if self_norm else None, cross_norm)
+        added: dict[str, list[nn.Module]] = {}
         if module is not None:
             for path, channels in chosen.insertions(insertion):
-                stage = network.get_submodule(path)
-                network.set_submodule(path, nn.Sequential(stage, FGAF(channels, module)))
+                added.setdefault(path, []).append(FGAF(channels, module))
+        if importance:
+            path, channels = chosen.stages[-1]
+            added.setdefault(path, []).append(Importance(channels))
+        for path, layers in added.items():
+            network.set_submodule(path, nn.Sequential(network.get_submodule(path), *layers))
         self.network = network
+        self.beside = FocusFeatures(numbers) if focus_features else None
+        self.head = PlaceHead(outputs) if place else None
         self.swaps = cross_norm is not None
 
     def forward(self, x: Tensor, classes: Tensor | None = None) -> Tensor:
@@ -277,21 +317,33 @@ class DepthNetwork(nn.Module):
         looked = round(self.view * side)
         seen = slice((side - looked) // 2, (side + looked) // 2)
         with self._swapping(classes):
-            logits: Tensor = self.network(x[..., seen, seen])
-        return logits
+            out: Tensor = self.network(x[..., seen, seen])
+        if self.beside is not None:
+            out = out + self.beside(x)
+        return out if self.head is None else self.head(out)
 
     @contextmanager
     def _swapping(self, classes: Tensor | None) -> Iterator[None]:
         chosen: list[NormSite] = []
         if self.training and self.swaps:
             chosen = choose_sites(self._sites, self.cross_norm_p, self.cross_norm_sites)
+        uncounted = [] if self.cross_norm_counts or not chosen else list(_batch_norms(self))
+        momenta = [norm.momentum for norm in uncounted]
         for site in chosen:
             site.swapping, site.classes = True, classes
+        for norm in uncounted:
+            norm.momentum = 0.0
         try:
             yield
         finally:
             for site in chosen:
                 site.swapping, site.classes = False, None
+            for norm, momentum in zip(uncounted, momenta, strict=True):
+                norm.momentum = momentum
+
+
+def _batch_norms(network: nn.Module) -> Iterator[nn.BatchNorm1d | nn.BatchNorm2d]:
+    return (m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d))
 
 
 def _grayscale(network: nn.Module, path: str, stride: int) -> None:
@@ -305,7 +357,9 @@ def _grayscale(network: nn.Module, path: str, stride: int) -> None:
     network.set_submodule(path, fresh)
 
 
-def _add_sites(network: nn.Module, self_norm: bool, partner: Partner | None) -> list[NormSite]:
+def _add_sites(
+    network: nn.Module, self_norm: float | None, partner: Partner | None
+) -> list[NormSite]:
     sites = []
     for block in network.modules():
         if isinstance(block, _SITED):
@@ -348,7 +402,7 @@ def macs(network: nn.Module, side: int, channels: int = 1) -> int:
     def count(layer: nn.Module, _: Any, out: Tensor) -> None:
         nonlocal total
         if isinstance(layer, nn.Linear):
-            total += layer.weight.numel()
+            total += layer.weight.numel() * (out.numel() // out.shape[-1])
         elif isinstance(layer, nn.Conv2d):
             total += layer.weight.numel() * out.shape[-2] * out.shape[-1]
 

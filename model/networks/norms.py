@@ -7,6 +7,7 @@ inside the root; a map of one pixel has deviation zero.
 
 from __future__ import annotations
 
+from math import log
 from typing import Literal
 
 import torch
@@ -99,14 +100,24 @@ class SelfNorm(nn.Module):
 
     `x * g + mean * (f - g)`: g = Phi scales the deviation, f = Psi the mean. Each gate sees only
     its own channel's mean and deviation.
+
+    Parameters
+    ----------
+    channels
+        C.
+    start
+        Mean value of both gates at initialisation, between 0 and 1. With 0.5, as in the reference
+        implementation, every block halves the map and all that earlier blocks have added to it.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, start: float = 0.5) -> None:
         super().__init__()
         self.phi = nn.Conv1d(channels, channels, 2, groups=channels, bias=False)
         self.phi_norm = nn.BatchNorm1d(channels)
         self.psi = nn.Conv1d(channels, channels, 2, groups=channels, bias=False)
         self.psi_norm = nn.BatchNorm1d(channels)
+        for norm in (self.phi_norm, self.psi_norm):
+            nn.init.constant_(norm.bias, log(start / (1 - start)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Recalibrate (B, C, H, W)."""
@@ -118,12 +129,22 @@ class SelfNorm(nn.Module):
 
 
 class NormSite(nn.Module):
-    """One site in a network for CrossNorm (while chosen) and SelfNorm."""
+    """One site in a network for CrossNorm (while chosen) and SelfNorm.
 
-    def __init__(self, channels: int, self_norm: bool, partner: Partner | None) -> None:
+    Parameters
+    ----------
+    channels
+        C.
+    self_norm
+        `start` of SelfNorm; None without it.
+    partner
+        Of CrossNorm; None without it.
+    """
+
+    def __init__(self, channels: int, self_norm: float | None, partner: Partner | None) -> None:
         super().__init__()
         self.partner = partner
-        self.self_norm = SelfNorm(channels) if self_norm else nn.Identity()
+        self.self_norm = nn.Identity() if self_norm is None else SelfNorm(channels, self_norm)
         self.swapping = False
         self.classes: Tensor | None = None
 

@@ -25,6 +25,7 @@ BackboneName = Literal[
     "shufflenet_v2_x1_0",
     "shufflenet_v2_x1_5",
     "shufflenet_v2_x2_0",
+    "convnext",
 ]
 SegmenterName = Literal["unext", "unext_s"]
 TaskName = Literal["depth", "heads"]
@@ -45,14 +46,20 @@ class TrainSettings:
 
     Network
     -------
-    backbone : one of the nine for depth, `unext` or `unext_s` for heads.
+    backbone : for depth one of the paper's nine or `convnext`, a small one; `unext` or `unext_s`
+        for heads.
     view : share of a patch's side that it uses, around the centre; 0 for a half, but at least 48
         px, or the value that the initial weights were trained with.
     stem_stride : of its first layer, 2 as published or 1; 0 for 1 where it uses up to 64 px.
     fgaf, width, fg, af, insertion, residual, pooling, branch_input, attention : the module and its
         choices, see `fgaf.model.networks.fgaf.FGAFSettings`.
-    self_norm, cross_norm, cross_norm_p, cross_norm_sites : see `fgaf.model.networks.norms`;
-        `cross_norm` is the partner, or "off".
+    self_norm, self_norm_start, cross_norm, cross_norm_p, cross_norm_sites, cross_norm_counts : see
+        `fgaf.model.networks.norms` and `fgaf.model.networks.backbones.DepthNetwork`; `cross_norm`
+        is the partner, or "off".
+    head, importance, focus_features : rivals of the module, see `fgaf.model.networks.beside`.
+        `head` is "classes", a logit of each class, or "place", one number: with `loss = "ce"` the
+        regression of the depth. `importance` weighs the places of the last map;
+        `focus_features` gives focus measures to the network beside the image.
 
     Loss
     ----
@@ -115,9 +122,14 @@ class TrainSettings:
     branch_input: Literal["all", "quarter"] = "all"
     attention: Literal["sigmoid", "tanh", "none"] = "sigmoid"
     self_norm: bool = False
+    self_norm_start: Annotated[float, Bound(0.01, 0.99)] = 0.5
     cross_norm: Literal["off", "sample", "channel", "depth"] = "off"
     cross_norm_p: Share = 0.25
     cross_norm_sites: Annotated[int, Bound(1, 100)] = 1
+    cross_norm_counts: bool = True
+    head: Literal["classes", "place"] = "classes"
+    importance: bool = False
+    focus_features: bool = False
 
     loss: Literal["ce", "smooth", "wloss", "ce_rps", "ce_distance", "soft", "corn"] = "ce_rps"
     wloss_normalise: Literal["none", "mean"] = "none"
@@ -174,6 +186,13 @@ class TrainSettings:
             raise SettingError(
                 "residual = true needs pooling = 'keep': set that, or residual = false"
             )
+        if self.head == "place" and self.loss == "corn":
+            raise SettingError("head = 'place' gives no answers for loss = 'corn'; choose another")
+        if self.backbone == "convnext" and (self.self_norm or self.cross_norm != "off"):
+            raise SettingError(
+                "backbone = 'convnext' has no places for CrossNorm and SelfNorm; "
+                "set self_norm = false and cross_norm = 'off'"
+            )
 
     def with_values(self, values: Mapping[str, Any]) -> "TrainSettings":
         """Replace settings by name.
@@ -192,33 +211,46 @@ class TrainSettings:
 
 _TYPES: dict[str, Any] = get_type_hints(TrainSettings)
 
+_LITERAL: dict[str, Any] = {
+    "backbone": "resnet34",
+    "view": 1.0,
+    "stem_stride": 2,
+    "insertion": "last",
+    "residual": False,
+    "pooling": "halve",
+    "self_norm": True,
+    "cross_norm": "channel",
+    "cross_norm_p": 0.5,
+    "cross_norm_sites": 2,
+    "loss": "wloss",
+    "targets": "class",
+    "gain": 0.0,
+    "offset": 0.0,
+    "noise": 0.0,
+    "batch": 64,
+    "lr": 0.01,
+    "nesterov": False,
+    "weight_decay": 1e-4,
+    "schedule": "constant",
+    "epochs": 60,
+    "select": "best",
+    "tta": False,
+}
+"""The paper's equations and figures to the letter."""
+
+_TRAINABLE: dict[str, Any] = {
+    "self_norm_start": 0.95,
+    "cross_norm_counts": False,
+    "wloss_normalise": "mean",
+    "schedule": "warmup_cosine",
+    "warmup": 0.0,
+}
+"""What the paper leaves open, chosen so that its reading trains (docs/paper.md)."""
+
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    "paper": {
-        "backbone": "resnet34",
-        "view": 1.0,
-        "stem_stride": 2,
-        "insertion": "last",
-        "residual": False,
-        "pooling": "halve",
-        "self_norm": True,
-        "cross_norm": "channel",
-        "cross_norm_p": 0.5,
-        "cross_norm_sites": 2,
-        "loss": "wloss",
-        "targets": "class",
-        "gain": 0.0,
-        "offset": 0.0,
-        "noise": 0.0,
-        "batch": 64,
-        "lr": 0.01,
-        "nesterov": False,
-        "weight_decay": 1e-4,
-        "schedule": "constant",
-        "epochs": 60,
-        "select": "best",
-        "tta": False,
-    },
+    "paper": _LITERAL | _TRAINABLE,
+    "paper-literal": _LITERAL,
     "fluorescence": {
         "backbone": "resnet18",
         "view": 1.0,

@@ -125,6 +125,21 @@ def test_table_2_switches_what_the_paper_switches() -> None:
     ]
 
 
+def test_the_study_of_the_paper_changes_one_choice_at_a_time() -> None:
+    shared, *others = (method.settings for method in shipped()["paper_study"].methods)
+    assert shared["preset"] == "paper"
+    for settings in others:
+        assert len(set(settings.items()) - set(shared.items())) == 1
+
+
+def test_the_rivals_are_trained_as_the_bare_default() -> None:
+    rivals = shipped()["rivals2026"]
+    told = {method.id: method.settings for method in rivals.methods}
+    assert told["default"] == {}
+    assert rivals.pairs == dict.fromkeys(sorted(told.keys() - {"bare"}), "bare")
+    assert all(settings["fgaf"] is False for name, settings in told.items() if name != "default")
+
+
 def test_table_1_has_every_network_bare_and_with_fgaf() -> None:
     table = shipped()["table1"]
     told = {method.id: method.settings for method in table.methods}

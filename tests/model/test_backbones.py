@@ -1,4 +1,4 @@
-"""The nine networks: sizes of the paper, places of the module, shapes, gradients."""
+"""The networks: sizes of the paper's nine, places of the module, shapes, gradients."""
 
 from dataclasses import dataclass
 
@@ -45,7 +45,14 @@ each_family = pytest.mark.parametrize(
 
 
 def test_the_settings_name_the_same_networks() -> None:
-    assert tuple(BACKBONES) == BACKBONE_NAMES == tuple(case.name for case in CASES)
+    of_the_paper = tuple(case.name for case in CASES)
+    assert tuple(BACKBONES) == BACKBONE_NAMES == (*of_the_paper, "convnext")
+
+
+def test_convnext_takes_the_module() -> None:
+    network = DepthNetwork("convnext", 9, module=FGAFSettings(width=64), insertion="every")
+    assert sum(isinstance(m, FGAF) for m in network.modules()) == 3
+    assert network(torch.randn(2, 1, 48, 48)).shape == (2, 9)
 
 
 @every_network
@@ -126,9 +133,29 @@ def test_cross_norm_acts_in_training_only() -> None:
         assert torch.equal(network.eval()(x), network(x))
 
 
+@pytest.mark.parametrize("counts", [True, False])
+def test_swapped_batches_enter_the_running_statistics_only_where_asked(counts: bool) -> None:
+    torch.manual_seed(0)
+    network = DepthNetwork(
+        "resnet18", 9, self_norm=True, cross_norm="channel", cross_norm_p=1.0,
+        cross_norm_counts=counts,
+    )  # fmt: skip
+    before = {name: value.clone() for name, value in network.named_buffers() if "mean" in name}
+    x = torch.randn(4, 1, 32, 32)
+    network(x)
+    own = dict(network.named_buffers())
+    assert all(torch.equal(own[name], value) for name, value in before.items()) is not counts
+    network.cross_norm_p = 0.0
+    network(x)
+    assert not any(torch.equal(own[name], value) for name, value in before.items())
+
+
 def test_macs_of_a_known_layer() -> None:
-    """A 1 -> 4 convolution of 3 x 3 at 8 x 8 without padding, then 144 -> 2."""
+    """A 1 -> 4 convolution of 3 x 3 at 8 x 8 without padding, 6 -> 5 on each row, then 120 -> 2."""
     layers = torch.nn.Sequential(
-        torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4 * 36, 2)
+        torch.nn.Conv2d(1, 4, 3),
+        torch.nn.Linear(6, 5),
+        torch.nn.Flatten(),
+        torch.nn.Linear(4 * 30, 2),
     )
-    assert macs(layers, 8) == 36 * 36 + 144 * 2
+    assert macs(layers, 8) == 36 * 36 + 24 * 30 + 120 * 2

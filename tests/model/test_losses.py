@@ -56,6 +56,29 @@ def test_wloss_by_hand() -> None:
     assert logits.grad[1].tolist() == pytest.approx([5 / 4, 5 / 8, -5 * 3 / 8])
 
 
+@pytest.mark.parametrize(
+    ("loss", "settles_at"), [("ce", 0.8), ("wloss", 0.5)], ids=["cross-entropy", "WLoss"]
+)
+def test_wloss_settles_where_two_neighbours_are_equally_likely(
+    loss: str, settles_at: float
+) -> None:
+    """Four of five like patches are of class 8, one is of class 7: cross-entropy finds 80 %.
+
+    With WLoss each class has weight 16 as long as the other one is predicted, and 1 after that.
+    """
+    classes = torch.tensor([8, 8, 8, 8, 7])
+    evaluate = loss_function(LossSettings(loss=loss))
+
+    def slope(p: float) -> float:
+        own = torch.tensor(p).logit().requires_grad_()
+        row = torch.cat([torch.full((7,), -30.0), torch.zeros(1), own[None]])
+        evaluate(row.expand(5, 9), classes).backward()
+        assert own.grad is not None
+        return float(own.grad)
+
+    assert slope(settles_at - 0.02) < 0 < slope(settles_at + 0.02)
+
+
 def test_ranked_probability_score_of_dlordinal() -> None:
     p = torch.tensor(
         [[0.2, 0.4, 0.2, 0.2], [0.7, 0.1, 0.1, 0.1], [0.5, 0.05, 0.1, 0.35], [0.1, 0.05, 0.65, 0.2]]

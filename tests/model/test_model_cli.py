@@ -97,7 +97,7 @@ def test_list() -> None:
     assert call.stdout.split() == [
         f"shufflenet_v2_x{size}" for size in ("0_5", "1_0", "1_5", "2_0")
     ]
-    assert len(CliRunner().invoke(train, ["--list"]).stdout.split()) == 11
+    assert len(CliRunner().invoke(train, ["--list"]).stdout.split()) == 12
 
 
 def test_settings_stack_up(tmp_path: Path) -> None:

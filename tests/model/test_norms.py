@@ -71,6 +71,18 @@ def test_self_norm_is_equation_14(training: bool) -> None:
     assert np.allclose(norm(X).detach().numpy(), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("start", [0.5, 0.95])
+def test_gates_start_where_asked(start: float) -> None:
+    """Half open, each of ten blocks halves the map; nearly open, most of it passes all ten."""
+    torch.manual_seed(0)
+    x = torch.randn(64, 8, 5, 5)
+    passed = x
+    with torch.no_grad():
+        for _ in range(10):
+            passed = SelfNorm(8, start)(passed)
+    assert float(passed.std() / x.std()) ** 0.1 == pytest.approx(start, abs=0.06)
+
+
 def test_a_map_of_one_pixel_stays_finite() -> None:
     x = torch.randn(4, 3, 1, 1)
     assert SelfNorm(3)(x).isfinite().all()
@@ -79,7 +91,7 @@ def test_a_map_of_one_pixel_stays_finite() -> None:
 
 def test_sites_are_drawn_as_often_as_asked() -> None:
     torch.manual_seed(0)
-    sites = [NormSite(2, False, "sample") for _ in range(5)]
+    sites = [NormSite(2, None, "sample") for _ in range(5)]
     counts = [len(choose_sites(sites, 0.25, 2)) for _ in range(2000)]
     assert np.mean([n > 0 for n in counts]) == pytest.approx(0.25, abs=0.03)
     assert set(counts) == {0, 1, 2}

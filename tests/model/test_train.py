@@ -109,8 +109,9 @@ def test_test_cells_and_truth_do_not_reach_the_weights(archive: Archive, tmp_pat
             "fgaf": False,
         },
         {"residual": False, "pooling": "halve", "insertion": "every", "precision": "bf16"},
+        {"head": "place", "loss": "ce", "importance": True, "focus_features": True},
     ],
-    ids=["corn", "best", "bf16"],
+    ids=["corn", "best", "bf16", "rivals"],
 )
 def test_settings_work_together(values: dict[str, Any], archive: Archive, tmp_path: Path) -> None:
     metrics = train(archive, quick(**values), tmp_path / "run")

@@ -22,11 +22,27 @@ def test_presets_survive_toml(name: str, tmp_path: Path) -> None:
     assert read_settings(path) == preset(name)
 
 
-def test_the_paper_preset_is_the_literal_reading() -> None:
-    s = preset("paper")
+def test_the_paper_preset_changes_only_what_the_paper_leaves_open() -> None:
+    assert set(PRESETS["paper"]) > set(PRESETS["paper-literal"])
+    changed = {
+        key for key, value in PRESETS["paper"].items() if PRESETS["paper-literal"].get(key) != value
+    }
+    assert changed == {
+        "self_norm_start", "cross_norm_counts", "wloss_normalise", "schedule", "warmup"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["paper", "paper-literal"])
+def test_the_papers_figures_are_in_both_readings(name: str) -> None:
+    s = preset(name)
     assert (s.lr, s.momentum, s.weight_decay, s.batch) == (0.01, 0.9, 1e-4, 64)
-    assert (s.residual, s.pooling, s.loss, s.wloss_normalise) == (False, "halve", "wloss", "none")
-    assert (s.self_norm, s.cross_norm, s.width) == (True, "channel", 256)
+    assert (s.residual, s.pooling, s.loss, s.width) == (False, "halve", "wloss", 256)
+    assert (s.self_norm, s.cross_norm) == (True, "channel")
+
+
+def test_the_literal_reading_is_literal() -> None:
+    s = preset("paper-literal")
+    assert (s.wloss_normalise, s.schedule, s.self_norm_start) == ("none", "constant", 0.5)
 
 
 def test_a_file_may_name_its_preset(tmp_path: Path) -> None:
@@ -69,6 +85,9 @@ def test_assignments(text: str, expected: tuple[str, object]) -> None:
         ({"stem_stride": True}, "choose from 0, 1, 2"),
         ({"width": 30}, "multiple of 4"),
         ({"residual": True, "pooling": "halve"}, "pooling = 'keep'"),
+        ({"head": "place", "loss": "corn"}, "no answers for loss = 'corn'"),
+        ({"backbone": "convnext", "self_norm": True}, "no places for CrossNorm"),
+        ({"self_norm_start": 1.0}, "0.01 to 0.99"),
     ],
 )
 def test_refuses(values: dict[str, object], needle: str) -> None:
