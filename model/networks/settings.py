@@ -238,13 +238,7 @@ _LITERAL: dict[str, Any] = {
 }
 """The paper's equations and figures to the letter."""
 
-_TRAINABLE: dict[str, Any] = {
-    "self_norm_start": 0.95,
-    "cross_norm_counts": False,
-    "wloss_normalise": "mean",
-    "schedule": "warmup_cosine",
-    "warmup": 0.0,
-}
+_TRAINABLE: dict[str, Any] = {"self_norm_start": 0.95, "wloss_normalise": "mean"}
 """What the paper leaves open, chosen so that its reading trains (docs/paper.md)."""
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -5,6 +5,7 @@ import pytest
 
 from fgaf.base.errors import SettingError
 from fgaf.model.bench.preset import Preset, load_preset, shipped, with_settings
+from fgaf.model.networks.settings import preset as training_preset
 
 
 def written(folder: Path, text: str) -> Preset:
@@ -126,10 +127,13 @@ def test_table_2_switches_what_the_paper_switches() -> None:
 
 
 def test_the_study_of_the_paper_changes_one_choice_at_a_time() -> None:
-    shared, *others = (method.settings for method in shipped()["paper_study"].methods)
-    assert shared["preset"] == "paper"
+    shared, literal, *others = (method.settings for method in shipped()["paper_study"].methods)
     for settings in others:
         assert len(set(settings.items()) - set(shared.items())) == 1
+    kept = ("backbone", "view", "epochs")
+    base = training_preset("paper-literal")
+    undone = {key: value for key, value in literal.items() if key != "preset"}
+    assert base.with_values(undone) == base.with_values({key: shared[key] for key in kept})
 
 
 def test_the_rivals_are_trained_as_the_bare_default() -> None:
