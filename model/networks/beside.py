@@ -51,7 +51,8 @@ class Importance(nn.Module):
         """Weigh (B, C, H, W)."""
         score = self.score(x)
         weights = score.flatten(1).softmax(dim=1) * (x.shape[2] * x.shape[3])
-        return x * weights.reshape_as(score)
+        out: Tensor = x * weights.reshape_as(score)
+        return out
 
 
 class FocusFeatures(nn.Module):
