@@ -270,7 +270,7 @@ class DepthNetwork(nn.Module):
         cross_norm_p: float = 0.5,
         cross_norm_sites: int = 2,
         cross_norm_counts: bool = True,
-        self_norm_start: float = 0.5,
+        self_norm_start: float = 0.95,
         place: bool = False,
         importance: bool = False,
         focus_features: bool = False,

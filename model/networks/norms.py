@@ -110,7 +110,7 @@ class SelfNorm(nn.Module):
         implementation, every block halves the map and all that earlier blocks have added to it.
     """
 
-    def __init__(self, channels: int, start: float = 0.5) -> None:
+    def __init__(self, channels: int, start: float = 0.95) -> None:
         super().__init__()
         self.phi = nn.Conv1d(channels, channels, 2, groups=channels, bias=False)
         self.phi_norm = nn.BatchNorm1d(channels)

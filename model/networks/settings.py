@@ -122,7 +122,7 @@ class TrainSettings:
     branch_input: Literal["all", "quarter"] = "all"
     attention: Literal["sigmoid", "tanh", "none"] = "sigmoid"
     self_norm: bool = False
-    self_norm_start: Annotated[float, Bound(0.01, 0.99)] = 0.5
+    self_norm_start: Annotated[float, Bound(0.01, 0.99)] = 0.95
     cross_norm: Literal["off", "sample", "channel", "depth"] = "off"
     cross_norm_p: Share = 0.25
     cross_norm_sites: Annotated[int, Bound(1, 100)] = 1
@@ -219,6 +219,7 @@ _LITERAL: dict[str, Any] = {
     "residual": False,
     "pooling": "halve",
     "self_norm": True,
+    "self_norm_start": 0.5,
     "cross_norm": "channel",
     "cross_norm_p": 0.5,
     "cross_norm_sites": 2,
