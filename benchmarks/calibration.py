@@ -24,7 +24,8 @@ from other_microscope import STANDS, patches, stack
 
 from fgaf.base.errors import FgafError
 from fgaf.dataset.archive import Archive, write_archive
-from fgaf.model.calibration.calibrate import CalibrationSettings, calibrate
+from fgaf.model.calibration.calibrate import calibrate
+from fgaf.model.calibration.settings import CalibrationSettings
 from fgaf.model.inference.predict import Predictor
 from fgaf.model.metrics.intervals import cell_draws, drawn_means, interval
 from fgaf.model.networks.settings import TrainSettings, preset

@@ -1,9 +1,7 @@
 from .bench.benchmark import run_benchmark as run_benchmark
 from .bench.preset import Preset as Preset, load_preset as load_preset
-from .calibration.calibrate import (
-    CalibrationSettings as CalibrationSettings,
-    calibrate as calibrate,
-)
+from .calibration.calibrate import calibrate as calibrate
+from .calibration.settings import CalibrationSettings as CalibrationSettings
 from .deploy.export import export_model as export_model
 from .deploy.open_model import open_model as open_model, open_segmenter as open_segmenter
 from .inference.card import ModelCard as ModelCard

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fgaf.base.errors import FgafError, SettingError
+from fgaf.model.calibration.cells import Usable
 from fgaf.model.calibration.offsets import Foci
 from fgaf.model.inference.checkpoint import Checkpoint
 from fgaf.model.inference.images import Scale
@@ -47,6 +48,23 @@ class Planes:
     images: npt.NDArray[Any]
     height_um: Floats
     cell: Integers
+
+    @classmethod
+    def of(cls, found: Usable) -> Planes:
+        """The planes of the cells found.
+
+        Parameters
+        ----------
+        found
+            The cells.
+        """
+        cells = found.cells
+        heights = [cell.z_um - one.focus_um for cell, one in zip(cells, found.foci, strict=True)]
+        return cls(
+            images=np.concatenate([cell.images for cell in cells]),
+            height_um=np.concatenate(heights),
+            cell=np.repeat(np.arange(len(cells)), [len(cell.z_um) for cell in cells]),
+        )
 
 
 class Adapter:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,29 +21,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fgaf.base.bounds import Count, HeadUm, PixelUm, Seed, Threads, require_bounded
 from fgaf.base.console import count
 from fgaf.base.folder_lock import working_in
-from fgaf.curate.detection.scale import HEAD_UM
 from fgaf.model.calibration.adapt import Adapter, Planes
-from fgaf.model.calibration.cells import (
-    CellSearch,
-    Searched,
-    Usable,
-    search_stacks,
-    usable,
-)
-from fgaf.model.calibration.offsets import Foci, estimate
+from fgaf.model.calibration.cells import Files, Searched, Usable, find_cells
+from fgaf.model.calibration.check import follow
+from fgaf.model.calibration.offsets import Foci
 from fgaf.model.calibration.result import Evidence, Labelled, Result
-from fgaf.model.calibration.steps import (
-    Steps,
-    measure_steps,
-    require_cells,
-    require_proportional,
-    sign_of,
-)
+from fgaf.model.calibration.settings import CalibrationSettings
+from fgaf.model.calibration.steps import Steps, measure_steps, require_proportional, sign_of
 from fgaf.model.inference.checkpoint import Checkpoint
-from fgaf.model.inference.initial_weights import SHIPPED
 from fgaf.model.inference.out_of_distribution import learn
 from fgaf.model.inference.predict import load_checkpoint
 from fgaf.model.networks.decode import fit_temperature
@@ -53,50 +40,8 @@ from fgaf.model.training.run_folder import require_new_run
 _log = logging.getLogger(__name__)
 
 _FOLDS: Final = 3
-_LEAST_ERROR_UM, _MOST_ERROR_UM = 0.2, 0.8
-"""Bounds of the standard error of the focus rule for one cell, before a common factor."""
-_INNER: Final = 0.8
-"""Share of the range in which the network's answers tell the focus."""
 
 Bar = Callable[[Iterable[int], str, int], Iterable[int]]
-Files = Callable[[Sequence[Path]], Generator[Path, None, None]]
-
-
-@dataclass(frozen=True)
-class CalibrationSettings:
-    """Settings of a calibration.
-
-    Attributes
-    ----------
-    start
-        Network to start from: "sim", or the folder or checkpoint of a run.
-    steps
-        Steps of each adaptation.
-    lr
-        Its highest learning rate.
-    drifts
-        Whether a cell may drift along z while its stack is taken.
-    seed
-        Random seed.
-    threads
-        Processor threads; 0 for two, or what OMP_NUM_THREADS allows.
-    pixel_size_um
-        Pixel in the specimen; None for the stacks' own.
-    head_um
-        Length of a head.
-    """
-
-    start: str = SHIPPED
-    steps: Count = 240
-    lr: float = 0.01
-    drifts: bool = True
-    seed: Seed = 0
-    threads: Threads = 0
-    pixel_size_um: PixelUm | None = None
-    head_um: HeadUm = HEAD_UM[0]
-
-    def __post_init__(self) -> None:
-        require_bounded(self)
 
 
 def calibrate(
@@ -144,13 +89,7 @@ def calibrate(
     start = load_checkpoint(Path(settings.start), "depth")
     with working_in(out):
         require_new_run(out, resume=False, overwrite=overwrite)
-        search = CellSearch(
-            start.patch_px, start.half_range_um, settings.pixel_size_um, settings.head_um
-        )
-        how: dict[str, Any] = {"progress": files} if files else {}
-        stacks = search_stacks(paths, search, workers=workers, **how)
-        found = usable(stacks, start.half_range_um)
-        require_cells(len(found.cells), found.left_out)
+        stacks, found = find_cells(paths, start, settings, workers=workers, files=files)
         result = Calibration(start, settings, stacks, found).run(progress)
         result.metrics["timing"] = {"total_s": round(time.perf_counter() - started, 2)}
         result.write(out)
@@ -180,17 +119,7 @@ class Calibration:
         found: Usable,
     ) -> None:
         self.start, self.settings, self.stacks, self.found = start, settings, stacks, found
-        cells = found.cells
-        self.planes = Planes(
-            images=np.concatenate([cell.images for cell in cells]),
-            height_um=np.concatenate(
-                [cell.z_um - one.focus_um for cell, one in zip(cells, found.foci, strict=True)]
-            ),
-            cell=np.repeat(np.arange(len(cells)), [len(cell.z_um) for cell in cells]),
-        )
-        self.prior_error_um = np.array(
-            [np.clip(one.uncertainty_um, _LEAST_ERROR_UM, _MOST_ERROR_UM) for one in found.foci]
-        )
+        self.planes = Planes.of(found)
         of_network = replace(
             start.settings,
             start=settings.start,
@@ -205,7 +134,7 @@ class Calibration:
         threads = settings.threads or min(2, torch.get_num_threads())
         self.machine = Compute(device, threads, bf16=False)
         self.adapter = Adapter(start, self.planes, of_network, settings.steps, self.machine)
-        self.n = len(cells)
+        self.n = len(found.cells)
 
     def run(self, progress: Bar) -> Result:
         """Decide the sign, adapt in folds, and then with all cells."""
@@ -260,19 +189,13 @@ class Calibration:
 
     def _held_out(self, logits: torch.Tensor) -> tuple[Foci, Steps]:
         """Foci and error of steps by networks that did not see the cell."""
-        planes, half = self.planes, self.start.half_range_um
-        depth = self.adapter.depths(logits)
-        inner = (np.abs(planes.height_um) <= half) & (np.abs(depth) <= _INNER * half)
-        foci = estimate(
-            planes.height_um[inner],
-            depth[inner],
-            planes.cell[inner],
-            self.prior_error_um,
-            drifts=self.settings.drifts,
+        foci, steps = follow(
+            self.planes,
+            self.adapter.depths(logits),
+            self.found.prior_error_um,
+            self.start.half_range_um,
+            self.settings.drifts,
         )
-        better = foci.depth_um(planes.height_um, planes.cell)
-        within = np.abs(better) <= half
-        steps = measure_steps(better[within], depth[within], planes.cell[within], self.n)
         _log.info("held out: %s, zero ± %.3f µm", steps, foci.zero_error_um)
         require_proportional(steps)
         return foci, steps

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from fgaf.base.console import count
 from fgaf.base.errors import FgafError, SettingError
 from fgaf.base.workers.files import on_files
 from fgaf.curate.candidates import OVERLAP, find_candidates, pixel_size_of
@@ -28,11 +29,18 @@ from fgaf.curate.focus.suggest import (
 )
 from fgaf.dataset.raw import SUFFIX, RawStack
 from fgaf.dataset.storage.optics import Optics
+from fgaf.model.calibration.settings import CalibrationSettings
+from fgaf.model.inference.checkpoint import Checkpoint
 
 Floats = npt.NDArray[np.float64]
 
 LEAST_PLANES: Final = 5
 """Planes of a cell within the range of depths, at least."""
+_LEAST_CELLS: Final = 4
+_LEAST_ERROR_UM, _MOST_ERROR_UM = 0.2, 0.8
+"""Bounds of the standard error of the focus rule for one cell, before a common factor."""
+
+Files = Callable[[Sequence[Path]], Generator[Path, None, None]]
 
 
 def _plain(paths: Sequence[Path]) -> Generator[Path, None, None]:
@@ -112,6 +120,12 @@ class Usable:
     cells: tuple[Cell, ...]
     foci: tuple[Suggestion, ...]
     left_out: dict[str, int]
+
+    @property
+    def prior_error_um(self) -> Floats:
+        """(K,) standard error of the rule's focus, up to a common factor."""
+        errors = [focus.uncertainty_um for focus in self.foci]
+        return np.asarray(np.clip(errors, _LEAST_ERROR_UM, _MOST_ERROR_UM), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -199,12 +213,49 @@ class CellSearch:
             )
 
 
+def find_cells(
+    paths: Sequence[Path],
+    start: Checkpoint,
+    settings: CalibrationSettings,
+    *,
+    workers: int = 1,
+    files: Files | None = None,
+) -> tuple[list[Searched], Usable]:
+    """Find the cells of raw stacks that suit a network.
+
+    Parameters
+    ----------
+    paths
+        Raw stacks of one microscope.
+    start
+        The network.
+    settings
+        Pixel size and head.
+    workers
+        Processes that search the stacks.
+    files
+        Wraps the stacks.
+
+    Raises
+    ------
+    FgafError
+        A stack cannot be searched, the stacks are of different microscopes, or there are less than
+        four cells.
+    """
+    half = start.half_range_um
+    search = CellSearch(start.patch_px, half, settings.pixel_size_um, settings.head_um)
+    stacks = search_stacks(paths, search, workers=workers, progress=files or _plain)
+    found = usable(stacks, half)
+    _require_cells(len(found.cells), found.left_out)
+    return stacks, found
+
+
 def search_stacks(
     paths: Sequence[Path],
     search: CellSearch,
     *,
     workers: int = 1,
-    progress: Callable[[Sequence[Path]], Generator[Path, None, None]] = _plain,
+    progress: Files = _plain,
 ) -> list[Searched]:
     """Search all stacks; of files with equal content only the first counts.
 
@@ -274,6 +325,16 @@ def _reason(cell: Cell, focus: Suggestion, half_range_um: float) -> str:
     if cell.overlaps[within].any():
         return OVERLAP
     return ""
+
+
+def _require_cells(cells: int, left_out: dict[str, int]) -> None:
+    if cells < _LEAST_CELLS:
+        others = ", ".join(f"{n} {reason}" for reason, n in sorted(left_out.items()))
+        raise FgafError(
+            f"only {count(cells, 'cell')} can be used"
+            + (f" (others: {others})" if others else "")
+            + f"; at least {_LEAST_CELLS} are needed: take more stacks"
+        )
 
 
 def _require_same_microscope(first: Searched, other: Searched) -> None:

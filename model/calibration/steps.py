@@ -21,7 +21,6 @@ _FOLLOWS = 0.4
 _LEAST_CORRELATION = 0.8
 _SCALES = (0.6, 1.4)
 """Bounds of the correlation within cells and of the scale, on cells held out."""
-_LEAST_CELLS = 4
 
 
 @dataclass(frozen=True)
@@ -44,30 +43,6 @@ class Steps:
     scale: float
     error_um: float
     error_interval_um: Interval
-
-
-def require_cells(cells: int, left_out: dict[str, int]) -> None:
-    """Refuse too few cells.
-
-    Parameters
-    ----------
-    cells
-        How many can be used.
-    left_out
-        Why others cannot, and how many.
-
-    Raises
-    ------
-    FgafError
-        There are less than four.
-    """
-    if cells < _LEAST_CELLS:
-        others = ", ".join(f"{n} {reason}" for reason, n in sorted(left_out.items()))
-        raise FgafError(
-            f"only {count(cells, 'cell')} can be used"
-            + (f" (others: {others})" if others else "")
-            + f"; at least {_LEAST_CELLS} are needed: take more stacks"
-        )
 
 
 def sign_of(height_um: Floats, depth_um: Floats, cell: Integers, n_cells: int) -> int:

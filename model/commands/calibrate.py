@@ -1,5 +1,6 @@
 """The command `fgaf-calibrate`: parse, call the library, print."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import click
 
 from fgaf.base.bounds import Count, PixelUm, Seed, Threads
 from fgaf.base.console import Tool, bar, count, echo, finish, progress
+from fgaf.base.errors import SettingError
 from fgaf.base.options import (
     PATH,
     Number,
@@ -56,6 +58,11 @@ from fgaf.base.outputs import kept_if_used, output_folder
     default=0,
     help="Processor threads; 0: two, or what OMP_NUM_THREADS allows.",
 )
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Only say how the network of --from follows the steps as it is; nothing is written.",
+)
 @workers_option
 @overwrite_option
 @json_option
@@ -63,6 +70,7 @@ def calibrate(
     raw: tuple[Path, ...],
     out: Path | None,
     pixel_size: float | None,
+    check: bool,
     workers: int | None,
     overwrite: bool,
     as_json: bool,
@@ -80,32 +88,64 @@ def calibrate(
     the depths of cells held out follow the steps. Nothing is written if the sign of depth is
     undecided, the depths are not proportional to the steps, or fewer than four cells are found.
 
+    With --check the network is looked at as it is: how far its depths are off the steps, how its
+    foci scatter about those of the focus rule, and how many planes are out of its range.
+
     \b
     fgaf-calibrate raw
     fgaf-calibrate raw/*.stack.h5 --out first-day
+    fgaf-calibrate raw --from dataset-run --check
     fgaf-predict calibrated new.stack.h5
     fgaf-export calibrated --archive calibrated/cells.h5
     """  # noqa: D301 - click reads the backspace
     from fgaf.base.workers.cores import usable_cores
     from fgaf.curate.session.finding import find_stacks
-    from fgaf.model.calibration.calibrate import CalibrationSettings, calibrate as calibrate_on
+    from fgaf.model.calibration.calibrate import calibrate as calibrate_on
+    from fgaf.model.calibration.check import check as check_on
+    from fgaf.model.calibration.settings import CalibrationSettings
 
     paths = find_stacks(raw)
     settings = CalibrationSettings(pixel_size_um=pixel_size, **given)
+    workers = min(workers or usable_cores(), len(paths))
+    if check:
+        if out is not None:
+            raise SettingError("--check writes nothing; leave out --out")
+        figures = check_on(paths, settings, workers=workers, files=bar("searching"))
+        _say_left_out(figures)
+        echo(json.dumps(figures, indent=2) if as_json else _as_it_is(figures))
+        return
     out = output_folder(out, Path("calibrated"), overwrite, as_json)
     with kept_if_used(out):
         metrics = calibrate_on(
             paths,
             out,
             settings,
-            workers=min(workers or usable_cores(), len(paths)),
+            workers=workers,
             overwrite=overwrite,
             files=bar("searching"),
             progress=progress,
         )
-    for reason, n in sorted(metrics["cells_left_out"].items()):
-        echo(f"left out {count(n, 'cell')}: {reason}", err=True)
+    _say_left_out(metrics)
     finish(f"wrote {out}: {_summary(metrics)}", ["fgaf-predict", out, "IMAGES"], metrics, as_json)
+
+
+def _say_left_out(figures: dict[str, Any]) -> None:
+    for reason, n in sorted(figures["cells_left_out"].items()):
+        echo(f"left out {count(n, 'cell')}: {reason}", err=True)
+
+
+def _as_it_is(figures: dict[str, Any]) -> str:
+    steps, unlike = figures["steps"], figures["out_of_range"]
+    low, high = steps["error_interval_um"]
+    return (
+        f"{figures['start']} as it is, {count(figures['n_cells'], 'cell')} of "
+        f"{count(figures['n_stacks'], 'stack')}: depths "
+        f"{'rise' if figures['sign'] > 0 else 'fall'} with the drive, {steps['scale']:.2f} µm for "
+        f"each µm (correlation {steps['correlation']:.2f}), steps off by "
+        f"{steps['error_um']:.3f} µm ({low:.3f} to {high:.3f}), foci off those of the focus "
+        f"rule by {figures['offset_spread_um']:.2f} µm, "
+        + ("range not known" if unlike is None else f"{unlike:.0%} of the planes out of range")
+    )
 
 
 def _summary(metrics: dict[str, Any]) -> str:

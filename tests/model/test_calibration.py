@@ -25,10 +25,12 @@ from fgaf.dataset.quality.validate_archive import archive_findings
 from fgaf.dataset.raw import RawHeader, RawWriter
 from fgaf.dataset.storage.optics import Optics
 from fgaf.dataset.truth import FrameTruth, StackTruth, write_truth
-from fgaf.model.calibration.calibrate import Calibration, CalibrationSettings
+from fgaf.model.calibration.calibrate import Calibration
 from fgaf.model.calibration.cells import Cell, CellSearch, Searched, Usable, search_stacks, usable
+from fgaf.model.calibration.check import compare
 from fgaf.model.calibration.offsets import Foci, estimate
 from fgaf.model.calibration.result import Result
+from fgaf.model.calibration.settings import CalibrationSettings
 from fgaf.model.calibration.steps import measure_steps, require_proportional, sign_of
 from fgaf.model.commands.calibrate import calibrate as command
 from fgaf.model.commands.predict import predict
@@ -265,6 +267,21 @@ def test_it_runs_live_like_any_run(run: Path) -> None:
     assert any(frame.cells for frame in seen)
 
 
+def test_a_network_is_checked_as_it_is(start: Checkpoint, run: Path) -> None:
+    _, found = stacks_of(-1)
+    raw = compare(start, found, drifts=False)
+    assert raw["sign"] == -1
+    better = compare(load_checkpoint(run), found, drifts=False)
+    assert better["sign"] == 1
+    assert better["steps"]["error_um"] < raw["steps"]["error_um"]
+    assert better["out_of_range"] < 0.1
+    assert 0.05 < better["offset_spread_um"] < 0.4  # the rule is off by 0.2 µm
+    _, strange = stacks_of(-1)
+    inverted = [replace(cell, images=255 - cell.images) for cell in strange.cells]
+    other = compare(load_checkpoint(run), replace(strange, cells=tuple(inverted)), drifts=False)
+    assert other["out_of_range"] > 0.9
+
+
 def test_drifting_cells_are_found_in_their_images(start: Checkpoint) -> None:
     rows = calibrated(start, 1, n=8, drift=0.3).rows
     drift = 0.3 * (-1.0) ** (np.arange(8) // 2)
@@ -337,6 +354,7 @@ def test_no_label_is_read(field: Path, tmp_path: Path) -> None:
         ([], "at least 4 are needed: take more stacks"),
         (["--from", "nowhere"], "nowhere does not exist"),
         (["--head-length", "0"], "0"),
+        (["--check"], "--check writes nothing; leave out --out"),
     ],
 )
 def test_what_cannot_be_calibrated_is_said_in_one_line(
