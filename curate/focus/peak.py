@@ -2,9 +2,12 @@
 
 Relief contrast sees one sideband only along its shear: there, power depends only weakly on focus,
 and not symmetrically. The axis of the shear, which is found from the power of coarse detail, is
-left out. Around the focus of a band its contrast falls as ``1 / (1 + (d / w)^2)`` with the defocus
-d. Two properties of the optics are the same for all cells of a stack, which choose them together:
-the width w, and the shift of the focus with the square of the spatial frequency, by spherical
+left out. Across it a head has hardly any contrast in focus, and what there is draws the focus to
+one side; so the other directions count together, each by its contrast.
+
+Around the focus of a band its contrast falls as ``1 / (1 + (d / w)^2)`` with the defocus d. Two
+properties of the optics are the same for all cells of a stack, which choose them together: the
+width w, and the shift of the focus with the square of the spatial frequency, by spherical
 aberration.
 
 A head that rolls as it swims changes the contrast of all bands from plane to plane. Such a common
@@ -24,12 +27,10 @@ from fgaf.curate.detection.parabola import peak_offset
 from fgaf.curate.detection.scale import Floats
 from fgaf.curate.focus.curves import SECTORS, Curves
 
-_SHEARED: Final = 2.5
+_SHEARED: Final = 1.5
 """An image counts as relief when coarse power along the shear over that across it is larger."""
 _SHEAR_WIDTH: Final = 0.4
 """Directions within this angle of the shear's axis are left out, radians."""
-_PARTS: Final = 3
-"""Number of sectors of direction, all with the same weight."""
 _FINE: Final = slice(1, 5)
 _PEAK_UM: Final = 1.6
 """Distance from the highest plane of planes for the focus of a single band."""
@@ -48,9 +49,9 @@ _NEAR_UM: Final = 1.2
 """Standard deviation of the weights of planes around it."""
 _FAINT: Final = 0.1
 """Contrast, relative to a band's largest, below which differences hardly matter."""
-_SCATTER, _ROLL = 0.3, 0.05
-"""Scatter of the logarithm of the contrast of one band in one sector of direction, and of all
-together, from plane to plane."""
+_SCATTER, _ROLL = 0.17, 0.05
+"""Scatter of the logarithm of the contrast of one band, and of all together, from plane to
+plane."""
 _VOTERS: Final = 12
 _MOST: Final = 10.0
 """Largest cost of a cell, so that one that is not alone does not decide."""
@@ -202,7 +203,7 @@ def _contrast(curves: Curves, shear: float | None) -> tuple[Floats, Floats]:
 
     Returns
     -------
-    (P,) z in µm and (P, B, `_PARTS`) contrast in sectors of direction, relative to its largest.
+    (P,) z in µm and (P, B) contrast away from the shear, relative to its largest.
     """
     power = np.maximum(curves.power[curves.known][:, _FINE], 0)
     shear = shear_of([curves]) if shear is None else shear
@@ -210,8 +211,7 @@ def _contrast(curves: Curves, shear: float | None) -> tuple[Floats, Floats]:
         angle = (np.arange(SECTORS) + 0.5) * np.pi / SECTORS
         away = np.abs((angle - shear + np.pi / 2) % np.pi - np.pi / 2)
         power = power[..., away > _SHEAR_WIDTH]
-    parts = np.array_split(power, _PARTS, axis=2)
-    contrast = np.sqrt(np.stack([part.mean(axis=2) for part in parts], axis=2))
+    contrast = np.sqrt(power).mean(axis=2)
     return curves.z_um[curves.known], contrast / np.maximum(contrast.max(axis=0), 1e-12)
 
 
@@ -222,7 +222,7 @@ def _squares(curves: Curves) -> Floats:
 
 def _summit(contrast: Floats) -> tuple[int, Floats]:
     """Plane of the highest contrast, and the contrast of the planes, smoothed."""
-    height = np.pad(contrast.mean(axis=(1, 2)), 1, mode="edge")
+    height = np.pad(contrast.mean(axis=1), 1, mode="edge")
     smooth = np.convolve(height, [0.25, 0.5, 0.25], mode="valid")
     return int(np.argmax(smooth)), smooth
 
@@ -231,7 +231,7 @@ def _places(z: Floats, contrast: Floats) -> Floats:
     """Focus of each band, µm."""
     at, _ = _summit(contrast)
     near = around(z, at)
-    return np.array([highest(z[near], band[near], z[at]) for band in contrast.mean(axis=2).T])
+    return np.array([highest(z[near], band[near], z[at]) for band in contrast.T])
 
 
 def _costs(
@@ -240,15 +240,15 @@ def _costs(
     """Cost of possible foci F for every shift S: (F,) µm and (S, F)."""
     at, _ = _summit(contrast)
     near, step = around(z, at), float(np.median(np.diff(z)))
-    middle = highest(z[near], contrast.mean(axis=(1, 2))[near], z[at])
+    middle = highest(z[near], contrast.mean(axis=1)[near], z[at])
     reach = max(_REACH_UM, 1.6 * step)
     foci = middle + np.arange(-reach, reach + pitch_um / 2, pitch_um)
     distance = (z - middle) / max(_NEAR_UM, 1.6 * step)
-    weight = _PARTS / _SCATTER**2 * np.exp(-0.5 * distance**2)
+    weight = 1 / _SCATTER**2 * np.exp(-0.5 * distance**2)
     shifted = foci[:, None] + _SHIFTS_UM[:, None, None] * squares
     defocus = z[:, None] - shifted[:, :, None, :]
     fallen = np.log(1 / (1 + (defocus / width_um) ** 2) + _FAINT)
-    left = np.log(contrast + _FAINT).mean(axis=2) - fallen
+    left = np.log(contrast + _FAINT) - fallen
     left -= np.einsum("p,sfpb->sfb", weight / weight.sum(), left)[:, :, None]
     common = left.sum(axis=3) * weight
     cost = np.einsum("sfpb,p->sf", left**2, weight)

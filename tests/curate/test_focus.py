@@ -158,6 +158,14 @@ def test_a_cell_thicker_than_the_depth_of_focus_is_left_to_a_person(
     assert max(among_thin.confidence, alone.confidence) < CONFIDENT
 
 
+def test_the_shear_of_relief_contrast_is_found_from_a_few_cells() -> None:
+    """The slit of the simulated microscope is turned so that it shears along x."""
+    settings = SimulationSettings(quick=True, contrast="relief")
+    axis = shear_of([curves_of(settings, number, 0.2) for number in range(5)])
+    assert axis is not None
+    assert abs(np.degrees(np.angle(np.exp(2j * axis)) / 2)) <= 25
+
+
 def test_in_relief_the_cells_of_a_stack_tell_the_aberration() -> None:
     """Fine detail has another focus than coarse; without regard to it, these would be 0.3 apart."""
     means = []
