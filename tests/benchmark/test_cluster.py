@@ -65,9 +65,14 @@ def dataset(tmp_path: Path, texture_archive) -> Path:
 
 
 def without_times(results: dict) -> dict:
-    """Results as far as they can be the same twice: without seconds and milliseconds."""
+    """Results as far as they can be the same twice: without seconds, milliseconds and hours."""
     methods = [
-        {**row, "seconds": 0, "cost": row["cost"] and row["cost"]["parameters"]}
+        {
+            **row,
+            "seconds": 0,
+            "cost": row["cost"] and row["cost"]["parameters"],
+            "training": row["training"] and {**row["training"], "core_hours": 0},
+        }
         for row in results["methods"]
     ]
     return {**results, "methods": methods}

@@ -307,6 +307,15 @@ def test_scrambled_steps_are_refused(start: Checkpoint) -> None:
         calibrated(start, 1, shuffled=True)
 
 
+@pytest.mark.parametrize("values", [{"loss": "corn"}, {"head": "place", "loss": "ce"}])
+def test_a_network_without_a_logit_per_class_is_refused(
+    values: dict[str, str], start: Checkpoint
+) -> None:
+    other = replace(start, settings=start.settings.with_values(values))
+    with pytest.raises(FgafError, match=r"trained with (loss = corn|head = place) cannot be"):
+        calibrated(other, 1)
+
+
 @pytest.fixture(scope="module")
 def field(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a raw stack of two cells, and its truth."""
