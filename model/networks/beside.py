@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-_WIDTH = 0.5
 _GRIDS = (4, 2)
 _MEASURES = 3
 _HIDDEN = 64
@@ -19,9 +18,9 @@ _TINY = 1e-6
 class PlaceHead(nn.Module):
     """Turn one number into logits of the depth classes: regression of the depth.
 
-    The number is the place on the scale of depths, -1 the lowest class and 1 the highest. The
-    logits are those of a Gaussian around it, half a class wide, so that cross-entropy is the
-    squared error of the place, and every decoder of classes remains valid.
+    The number is the place on the scale of depths, in classes from the middle one. The logits are
+    those of a Gaussian around it, one class wide, so that cross-entropy is half the squared error
+    of the place, and every decoder of classes remains valid; the temperature finds the width.
     """
 
     def __init__(self, n_classes: int) -> None:
@@ -31,8 +30,8 @@ class PlaceHead(nn.Module):
     def forward(self, number: Tensor) -> Tensor:
         """Logits (B, C) of the places (B, 1)."""
         ranks = torch.arange(self.n_classes, device=number.device)
-        place = (number.float() + 1) * (self.n_classes - 1) / 2
-        return -((ranks - place) ** 2) / (2 * _WIDTH**2)
+        place = number.float() + (self.n_classes - 1) / 2
+        return -((ranks - place) ** 2) / 2
 
 
 class Importance(nn.Module):

@@ -9,20 +9,20 @@ from fgaf.model.networks.beside import Importance, PlaceHead, focus_features
 
 
 def test_cross_entropy_of_a_place_is_its_squared_error() -> None:
-    """Away from the ends: cross-entropy is (place - target)^2 / (2 width^2) and a constant."""
+    """Away from the ends: cross-entropy is half of (place - target)^2 and a constant."""
     places = torch.tensor([3.0, 3.2, 4.6, 5.0])
     target = torch.full((4,), 4)
-    loss = F.cross_entropy(PlaceHead(9)(places[:, None] / 4 - 1), target, reduction="none")
-    squared = (places - 4) ** 2 / (2 * 0.5**2)
-    constant = 0.5 * torch.log(torch.tensor(2 * torch.pi)) + torch.log(torch.tensor(0.5))
+    loss = F.cross_entropy(PlaceHead(9)(places[:, None] - 4), target, reduction="none")
+    squared = (places - 4) ** 2 / 2
+    constant = 0.5 * torch.log(torch.tensor(2 * torch.pi))
     assert torch.allclose(loss, squared + constant, atol=0.02)
 
 
-@pytest.mark.parametrize("place", [-0.5, 0.0, 0.6])
+@pytest.mark.parametrize("place", [-2.0, 0.0, 2.4])
 def test_the_expected_class_is_the_place(place: float) -> None:
-    shares = PlaceHead(9)(torch.tensor([[place]])).softmax(dim=1)
-    expected = float(shares @ torch.arange(9.0))
-    assert expected == pytest.approx(4 * (place + 1), abs=0.03)
+    logits = PlaceHead(9)(torch.tensor([[place]]))
+    expected = float((logits / 0.3).softmax(dim=1) @ torch.arange(9.0))
+    assert expected == pytest.approx(4 + place, abs=0.03)
 
 
 def test_importance_starts_as_the_mean_and_follows_its_scores() -> None:
