@@ -74,7 +74,7 @@ class Attempt:
         self._state_ns = self._time_ns = self._inside_ns = begun_ns
         self._frame_s = 0.0
         self._searched_um: float | None = None
-        self._swims = True
+        self._swims, self._at_mouth = True, False
         s = self._settings
         self._steps = {
             State.CHOOSE: (self._choose, s.choose_s),
@@ -133,9 +133,8 @@ class Attempt:
 
     @property
     def carried(self) -> bool:
-        """Whether the flow carries the target: since its release, until the flow has ended."""
-        flows = self.draw.rested_s <= 2 * self._settings.prime_s
-        return self._measured.released_ns is not None and flows
+        """Whether the flow carries the target: from near the mouth on, until the flow has ended."""
+        return self._at_mouth and self.draw.rested_s <= 2 * self._settings.prime_s
 
     # the states, in their order
 
@@ -262,10 +261,11 @@ class Attempt:
         mouth, tip, last = self._mouth, seen.tip, target.last
         missing_s = target.missing_s(seen.time_ns)
         drawn_s = max(0.0, missing_s - max(0.0, self.draw.rested_s - self._settings.prime_s))
+        swim_um_s = self._measured.swim_um_s or 0.0
         was_inside = mouth.contains(tip, last, self._z_um(last))
 
         def comes(cell: LiveCell) -> bool:
-            return mouth.may_come(tip, last, cell, missing_s, drawn_s)
+            return mouth.may_come(tip, last, cell, swim_um_s, missing_s, drawn_s)
 
         def stays(cell: LiveCell) -> bool:
             """After a gap the track may have taken another head; no cell passes the glass."""
@@ -277,6 +277,7 @@ class Attempt:
             return not waits and mouth.contains(tip, fresh, fresh.z_um) and comes(fresh)
 
         cell = target.find(seen, succeeds, stays)
+        self._at_mouth = mouth.across_um(tip, target.last)[0] > -self._settings.bore_um
         if cell is None:
             self._end_if_lost(seen, target, released=True)
         return cell

@@ -154,7 +154,8 @@ class Command:
         Whether the focus drive stands, so that the glass around the mouth looks the same in all
         frames from now on, and heads are seen against it.
     carried
-        Whether the flow carries the target, so that its velocity may change at once.
+        Whether the flow carries the target, which is near the mouth: its velocity may change at
+        once.
     result
         The trial that ended in this frame.
     events

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from fgaf.model.aspirate.command import Outcome
-from fgaf.model.aspirate.heading import speed_um_s
 from fgaf.model.aspirate.observation import Setup, Tip
 from fgaf.model.aspirate.settings import AspirationSettings
 from fgaf.model.live.message import LiveCell
@@ -116,7 +115,13 @@ class Mouth:
         return self.holds(tip, cell) and self.missed(tip, cell, z_um) is None
 
     def may_come(
-        self, tip: Tip, before: LiveCell, now: LiveCell, seconds: float, drawn_s: float
+        self,
+        tip: Tip,
+        before: LiveCell,
+        now: LiveCell,
+        swim_um_s: float,
+        seconds: float,
+        drawn_s: float,
     ) -> bool:
         """Whether a released cell can have come from one place to another in a time.
 
@@ -127,14 +132,16 @@ class Mouth:
         tip
             The tip.
         before, now
-            The cell at the beginning, with its velocity, and what may be the cell at the end.
+            The cell at the beginning, and what may be the cell at the end.
+        swim_um_s
+            How fast it swims.
         seconds
             The time.
         drawn_s
             How much of it liquid was drawn in.
         """
         settings = self.settings
-        swims_um = settings.near_um + seconds * min(speed_um_s(before), settings.fastest_um_s)
+        swims_um = settings.near_um + seconds * (swim_um_s + settings.still_um_s)
         mean_um_s = settings.flow_nl_s * _UM3 / (math.pi * settings.bore_um**2 / 4)
         first, last = self.across_um(tip, before), self.across_um(tip, now)
         along_um, aside_um = last[0] - first[0], last[1] - first[1]

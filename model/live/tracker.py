@@ -229,7 +229,8 @@ class Tracker:
             and low scores, as in perfect focus, are none of debris. Of the cells that may have left
             a head it comes first.
         carried
-            Whether a flow carries that cell: its velocity may change at once.
+            Whether a flow carries that cell: its velocity may change at once, so that it may be at
+            many heads, and does not come first.
 
         Returns
         -------
@@ -238,7 +239,7 @@ class Tracker:
         for track in self._tracks:
             track.motion.predict(time_ns, carried and track.number == held, not track.missed)
             track.motion.shift(*shift_px)
-        self._find(pixels, time_ns, held)
+        self._find(pixels, time_ns, None if carried else held)
         if drive_um is not None:
             self._drop_marks(pixels, drive_um, held)
         self._end(time_ns, held)
@@ -368,6 +369,8 @@ class Tracker:
             rank = 0.0 if track.number else 1.0
             if track.number and track.number == held:
                 rank = -_HELD
+            # a cell that may be anywhere is at a place with less probability
+            rank += 2 * math.log(motion.error_px)
             cost[row, near] = away[near] ** 2 / 2 - np.log(heads[near, 2]) + rank
         rows, columns = linear_sum_assignment(cost)
         for row, column in zip(rows, columns, strict=True):

@@ -222,15 +222,18 @@ def go_on(procedure: Procedure, dish: Dish) -> Outcome:
 STOPPED = replace(SOFT, retain="stop", prime_s=0.1, lost_s=0.3)
 
 
+@pytest.mark.parametrize("off_px", [(-50, 10), (20, -60)], ids=["glass", "mouth"])
 @pytest.mark.parametrize("found", [True, False])
-def test_a_track_that_takes_a_head_outside_the_glass_is_not_the_target(found: bool) -> None:
+def test_a_track_that_takes_a_head_outside_the_glass_or_before_the_mouth_is_not_the_target(
+    found: bool, off_px: tuple[float, float]
+) -> None:
     dish, procedure = Dish(), Procedure(SETUP, STOPPED)
     in_judge(procedure, dish)
     y, x = dish.y, dish.x
     dish.seen = False
     for _ in range(3):
         dish.advance(procedure.step(dish.observe()))
-    dish.seen, dish.y, dish.x = True, y - 50, x + 10
+    dish.seen, dish.y, dish.x = True, y + off_px[0], x + off_px[1]
     if found:
         dish.others = (dish.cell(id=9, y_px=y, x_px=x, age_s=0.05),)
     assert go_on(procedure, dish) is (Outcome.SUCCESS if found else Outcome.LOST_IN_BORE)
@@ -293,10 +296,10 @@ def test_a_cell_swims_anywhere_and_is_drawn_along_as_long_as_the_pump_draws(
     along_um: float, aside_um: float, seconds: float, drawn_s: float, comes: bool
 ) -> None:
     mouth = Mouth(AspirationSettings(), SETUP)  # on the axis the liquid goes 204 µm/s
-    dish = Dish(swim=(0.0, 50.0))
+    dish = Dish()
     tip, before = dish.observe().tip, dish.cell()
     now = dish.cell(y_px=dish.y + aside_um / 0.1465, x_px=dish.x + along_um / 0.1465)
-    assert mouth.may_come(tip, before, now, seconds, drawn_s) == comes
+    assert mouth.may_come(tip, before, now, 50.0, seconds, drawn_s) == comes
 
 
 def test_the_flow_carries_a_released_cell_until_it_has_ended() -> None:

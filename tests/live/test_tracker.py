@@ -101,6 +101,22 @@ def test_a_head_in_a_flow_is_found_again_whether_that_goes_on_or_has_ended(
     assert track.number == 1
 
 
+def test_a_cell_that_stands_keeps_its_head_when_a_carried_one_is_lost_beside_it() -> None:
+    found, ground = tracker(), np.full(SHAPE, 150, np.uint8)
+
+    def follow(number: int, pixels: np.ndarray) -> dict[int, bool]:
+        found.follow(pixels, number * FRAME_NS // 2, held=held, carried=True)
+        found.begin(found.search(pixels, number * FRAME_NS), number * FRAME_NS // 2)
+        return {track.number: track.seen for track in found.known}
+
+    alone, held = stamped(ground, 228, 416), 0
+    for number in range(12):
+        follow(number, stamped(alone, 200, 200 + 18 * number))
+    held, other = (track.number for track in sorted(found.known, key=lambda track: track.y))
+    for number in range(12, 16):
+        assert follow(number, alone) == {held: False, other: True}
+
+
 def test_frames_that_come_faster_are_not_all_searched() -> None:
     pixels, _ = scene(cells=3, seed=5, motile="false").expose(0.0, 0.005, 1.0)
     found = tracker()
