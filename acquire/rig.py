@@ -82,7 +82,6 @@ compliance_nl_kpa = 0.02
 dish_um = 12
 shaft_angle_deg = 30
 bend_deg = 30
-straight_um = 60
 """
 
 BUILT_IN = {

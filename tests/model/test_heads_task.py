@@ -50,7 +50,7 @@ def test_it_learns_and_leaves_its_files(learned_heads: LearnedHeads) -> None:
     assert spots.min() * 0.1 < metrics["least_px"] < spots.max() * 0.3
     assert read_settings(run / "settings.toml") == quick(epochs=40, lr=0.0025)
     header = (run / "history.csv").read_text().splitlines()[0]
-    assert header == "epoch,lr,train_loss,train_iou,val_loss,val_iou,seconds"
+    assert header == "epoch,lr,train_loss,train_iou,val_loss,val_iou,seconds,core_seconds"
 
 
 def test_the_best_epoch_is_that_of_validation(

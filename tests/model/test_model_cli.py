@@ -179,7 +179,7 @@ def test_patches_that_shine_are_trained_with_a_preset_of_their_own(
         train, [str(tmp_path / "beads.h5"), "--out", str(tmp_path / "run"), *QUICK, *more]
     )
     assert call.exit_code == 0, call.output
-    assert ("--preset fluorescence" in call.stderr) == (normalise == "flux")
+    assert ("the preset fluorescence is taken" in call.stderr) == (normalise == "flux")
     settings = read_settings(tmp_path / "run" / "settings.toml")
     assert settings.normalise == normalise
     assert settings.gain == (0.2 if "gain=0.2" in more else 0.0 if normalise == "flux" else 0.1)
