@@ -92,7 +92,6 @@ class Plan:
                 f"simulation.seed={seed}",
                 f"simulation.motile={str(self.conditions.motile).lower()}",
                 f"simulation.speed_um_s={list(self.conditions.speed_um_s)}",
-                f"simulation.aspiration.straight_um={self.view_um + SPARE_UM + 5}",
                 f"manipulator.options.start_um=[{left_um}, 0, 20]",
                 *(
                     f"simulation.aspiration.{name}={getattr(pipette, name)}"

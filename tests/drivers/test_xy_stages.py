@@ -310,7 +310,7 @@ class Fault:
     deed: Callable[[SerialPeer], object] = lambda _: None
 
 
-MOVED = r"moved by .* µm in x in .* s where .* µm were commanded: check .*; it was stopped"
+MOVED = r"moved by .* µm in [xy] in .* s where .* µm were commanded: check .*; it was stopped"
 FAULTS = [
     Fault("ten times too fast", MOVED, TablePersonality(velocity_scale=10.0)),
     Fault("backwards", MOVED, TablePersonality(velocity_scale=-1.0)),
