@@ -177,7 +177,7 @@ class Survived:
 
 SURVIVED = [
     Survived("late", {"delay_s": 0.03}),
-    Survived("lost", {"lost_every": 3}, {"answer_s": 0.3}),
+    Survived("lost", {"lost_every": 3}, {"answer_s": 0.9}),
     Survived("doubled", {"doubled": True}),
     Survived("out of order", {"out_of_order": True}),
     Survived("answers of others between", {"chatter": True}),
