@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -107,14 +106,14 @@ def find_in_cases(
     with part(_SEARCH_SHARE):
         tracks = find_tracks(frames, pixel, stack.shape[1:], times_of(stack), head_um=head_um)
     cutoff = stack.header.optics.cutoff_per_um
-    suits = partial(
-        focused, frames, stack.z_um, tracks, pixel, cutoff_per_um=cutoff, head_um=head_um
-    )
-    likely = suits()
+    meter = _Meter(frames, stack.z_um, pixel, cutoff, head_um)
+    curves = meter.curves_of(tracks)
+    likely = meter.candidates(tracks, curves)
     vote = vote_of(likely)
     if not likely or abs(vote) >= sure:
         return [likely]
-    return [likely, suits(rule="peak" if rule_for(vote) == "phase" else "phase")]
+    other: Rule = "peak" if rule_for(vote) == "phase" else "phase"
+    return [likely, meter.candidates(tracks, curves, other)]
 
 
 def vote_of(candidates: Sequence[Candidate]) -> float:
@@ -136,7 +135,6 @@ def focused(
     *,
     cutoff_per_um: float | None = None,
     head_um: float = HEAD_UM[0],
-    rule: Rule | None = None,
 ) -> list[Candidate]:
     """Suggest the focus of tracks, and recompute paths of phase objects where they are not visible.
 
@@ -154,37 +152,59 @@ def focused(
         NA / wavelength; None where unknown.
     head_um
         Length of a head, µm.
-    rule
-        Whether contrast is least or highest in focus; None where the cells decide together.
     """
-    order = np.argsort(z_um, kind="stable")
-    ascending, z_ascending = frames[order], z_um[order]
+    meter = _Meter(frames, z_um, pixel_size_um, cutoff_per_um, head_um)
+    return meter.candidates(tracks, meter.curves_of(tracks))
 
-    def curves_of(track: Track) -> Curves:
+
+class _Meter:
+    """Measures tracks in the planes of one stack; parameters as of `focused`."""
+
+    def __init__(
+        self,
+        frames: npt.NDArray[Any],
+        z_um: npt.NDArray[np.float64],
+        pixel_size_um: float,
+        cutoff_per_um: float | None,
+        head_um: float,
+    ) -> None:
+        self._z_um, self._order = z_um, np.argsort(z_um, kind="stable")
+        self._frames, self._ascending = frames[self._order], z_um[self._order]
+        self._pixel_um, self._cutoff, self._head_um = pixel_size_um, cutoff_per_um, head_um
+
+    def curves_of(self, tracks: Sequence[Track]) -> list[Curves]:
+        """Measure all tracks."""
+        with part(_CURVE_SHARE):
+            return [self._curves_of(track) for track in steps(tracks)]
+
+    def candidates(
+        self, tracks: Sequence[Track], curves: Sequence[Curves], rule: Rule | None = None
+    ) -> list[Candidate]:
+        """Suggest the focus of measured tracks, in one case or in that for which they vote."""
+        steady, measured = list(tracks), list(curves)
+        suggestions = suggest_all(measured, rule)
+        fading = [number for number, suggestion in enumerate(suggestions) if suggestion.fades]
+        for number in fading:
+            steady[number] = steady[number].steadied(self._z_um, suggestions[number].focus_um)
+            measured[number] = self._curves_of(steady[number])
+        if fading:
+            votes = [suggestion.vote for suggestion in suggestions]
+            suggestions = [
+                replace(suggestion, vote=vote)
+                for suggestion, vote in zip(suggest_all(measured, "phase"), votes, strict=True)
+            ]
+        return [Candidate(*found) for found in zip(steady, suggestions, measured, strict=True)]
+
+    def _curves_of(self, track: Track) -> Curves:
         return measure(
-            ascending,
-            track.y[order],
-            track.x[order],
-            z_ascending,
-            pixel_size_um,
-            cutoff_per_um=cutoff_per_um,
-            head_um=head_um,
+            self._frames,
+            track.y[self._order],
+            track.x[self._order],
+            self._ascending,
+            self._pixel_um,
+            cutoff_per_um=self._cutoff,
+            head_um=self._head_um,
         )
-
-    with part(_CURVE_SHARE):
-        steady, curves = list(tracks), [curves_of(track) for track in steps(tracks)]
-    suggestions = suggest_all(curves, rule)
-    fading = [number for number, suggestion in enumerate(suggestions) if suggestion.fades]
-    for number in fading:
-        steady[number] = steady[number].steadied(z_um, suggestions[number].focus_um)
-        curves[number] = curves_of(steady[number])
-    if fading:
-        votes = [suggestion.vote for suggestion in suggestions]
-        suggestions = [
-            replace(suggestion, vote=vote)
-            for suggestion, vote in zip(suggest_all(curves, "phase"), votes, strict=True)
-        ]
-    return [Candidate(*found) for found in zip(steady, suggestions, curves, strict=True)]
 
 
 def pixel_size_of(stack: RawStack, pixel_size_um: float | None = None) -> float:
