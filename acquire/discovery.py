@@ -17,6 +17,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.metadata import EntryPoint
 from types import ModuleType
 from typing import Any, Final, Literal
 
@@ -120,7 +121,7 @@ def looks_for_devices(device: Found) -> bool:
     point = drivers(GROUPS[device.kind])[device.driver]
     if driver_state(point) != "ready":
         return True
-    module = import_module(point.load().__module__)
+    module = _module_of(point)
     return hasattr(module, "find") or hasattr(module, "find_on")
 
 
@@ -139,9 +140,14 @@ def _ready() -> list[_Driver]:
     for kind, group in GROUPS.items():
         for name, point in drivers(group).items():
             if driver_state(point) == "ready":
-                module = import_module(point.load().__module__)
+                module = _module_of(point)
                 found.setdefault(module.__name__, _Driver(kind, name, module))
     return list(found.values())
+
+
+def _module_of(point: EntryPoint) -> ModuleType:
+    """The module of a driver."""
+    return import_module(point.load().__module__)
 
 
 def _enumerated(driver: _Driver) -> list[Found]:

@@ -114,8 +114,8 @@ class Adapter:
         self.turned = False
         self.scale = Scale.of(planes.images, settings.normalise)
         self._inputs = self.scale(planes.images)
-        self._augmentation = AugmentSettings.of(settings)
-        self._loss = loss_function(LossSettings.of(settings))
+        self._augmentation = settings.part(AugmentSettings)
+        self._loss = loss_function(settings.part(LossSettings))
 
     def network(self) -> nn.Module:
         """Build the network of the start, turned if `turned`."""

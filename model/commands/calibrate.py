@@ -1,6 +1,5 @@
 """The command `fgaf-calibrate`: parse, call the library, print."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +111,7 @@ def calibrate(
             raise SettingError("--check writes nothing; leave out --out")
         figures = check_on(paths, settings, workers=workers, files=bar("searching"))
         _say_left_out(figures)
-        echo(json.dumps(figures, indent=2) if as_json else _as_it_is(figures))
+        finish(_as_it_is(figures), None, figures, as_json)
         return
     out = output_folder(out, Path("calibrated"), overwrite, as_json)
     with kept_if_used(out):

@@ -191,19 +191,10 @@ def build_network(settings: TrainSettings, n_classes: int) -> nn.Module:
     """
     if settings.task == "heads":
         return UNeXt(SEGMENTERS[settings.backbone])
-    module = FGAFSettings(
-        width=settings.width,
-        fg=settings.fg,
-        af=settings.af,
-        residual=settings.residual,
-        pooling=settings.pooling,
-        branch_input=settings.branch_input,
-        attention=settings.attention,
-    )
     return DepthNetwork(
         settings.backbone,
         outputs(settings.loss, n_classes),
-        module=module if settings.fgaf else None,
+        module=settings.part(FGAFSettings) if settings.fgaf else None,
         insertion=settings.insertion,
         view=settings.view,
         stem_stride=settings.stem_stride,

@@ -5,12 +5,9 @@ whole-pixel shifts are one gather of the batch.
 """
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor
-
-from fgaf.model.networks.settings import TrainSettings
 
 
 @dataclass(frozen=True)
@@ -33,23 +30,6 @@ class AugmentSettings:
     gain: float = 0.1
     offset: float = 0.05
     noise: float = 0.05
-
-    @classmethod
-    def of(cls, settings: TrainSettings) -> Self:
-        """The augmentation of a training.
-
-        Parameters
-        ----------
-        settings
-            Of the training.
-        """
-        return cls(
-            turns=settings.turns,
-            shift_px=settings.shift_px,
-            gain=settings.gain,
-            offset=settings.offset,
-            noise=settings.noise,
-        )
 
 
 def augment(batch: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
-
-from fgaf.model.networks.settings import TrainSettings
 
 LossName = Literal["ce", "smooth", "wloss", "ce_rps", "ce_distance", "soft", "corn"]
 Normalisation = Literal["none", "mean"]
@@ -43,24 +41,6 @@ class LossSettings:
     rps_weight: float = 1.0
     distance_weight: float = 1.0
     soft_width: float = 0.5
-
-    @classmethod
-    def of(cls, settings: TrainSettings) -> Self:
-        """The loss of a training.
-
-        Parameters
-        ----------
-        settings
-            Of the training.
-        """
-        return cls(
-            loss=settings.loss,
-            wloss_normalise=settings.wloss_normalise,
-            smoothing=settings.smoothing,
-            rps_weight=settings.rps_weight,
-            distance_weight=settings.distance_weight,
-            soft_width=settings.soft_width,
-        )
 
 
 def outputs(loss: LossName, n_classes: int) -> int:

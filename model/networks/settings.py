@@ -1,9 +1,9 @@
 """All settings of a training run: one frozen dataclass, from a preset, TOML or flags."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from fgaf.base.bounds import Bound, Epochs, Seed, Share, ShiftPx, Threads, require_bounded
 from fgaf.base.errors import SettingError
@@ -12,6 +12,8 @@ from fgaf.base.names import nearest
 from fgaf.base.toml import write_toml
 
 RANDOM = "random"
+
+Part = TypeVar("Part")
 
 Precision = Literal["auto", "fp32", "bf16"]
 Normalise = Literal["level", "flux", "dataset"]
@@ -207,6 +209,16 @@ class TrainSettings:
             if key not in _TYPES:
                 raise SettingError(f"unknown setting {key!r}; {nearest(key, _TYPES)}")
         return replace(self, **{key: _coerced(key, value) for key, value in values.items()})
+
+    def part(self, kind: type[Part]) -> Part:
+        """The settings of a part of the training: those that it has by the same names.
+
+        Parameters
+        ----------
+        kind
+            A dataclass, such as `fgaf.model.networks.losses.LossSettings`.
+        """
+        return kind(**{each.name: getattr(self, each.name) for each in fields(cast("Any", kind))})
 
 
 _TYPES: dict[str, Any] = get_type_hints(TrainSettings)

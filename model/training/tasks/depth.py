@@ -42,7 +42,7 @@ class DepthTask(Task):
 
     def __init__(self, archive: Archive, settings: TrainSettings) -> None:
         super().__init__(archive, settings)
-        self._loss = loss_function(LossSettings.of(settings))
+        self._loss = loss_function(settings.part(LossSettings))
 
     @staticmethod
     def resolve(settings: TrainSettings, archive: Archive) -> TrainSettings:

@@ -53,7 +53,7 @@ class Task(ABC):
 
     def __init__(self, archive: Archive, settings: TrainSettings) -> None:
         self.archive, self.settings = archive, settings
-        self.augmentation = AugmentSettings.of(settings)
+        self.augmentation = settings.part(AugmentSettings)
 
     @staticmethod
     @abstractmethod
