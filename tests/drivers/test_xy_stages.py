@@ -310,13 +310,13 @@ class Fault:
     deed: Callable[[SerialPeer], object] = lambda _: None
 
 
-MOVED = r"moved by .* µm in [xy] in .* s where .* µm were commanded: check .*; it was stopped"
+MOVED = r"moved by .* µm in x in .* s where .* µm were commanded: check .*; it was stopped"
 FAULTS = [
     Fault("ten times too fast", MOVED, TablePersonality(velocity_scale=10.0)),
     Fault("backwards", MOVED, TablePersonality(velocity_scale=-1.0)),
     Fault("limit switch", MOVED, TablePersonality(switches_um=((-9e3, 150.0), (-9e3, 9e3)))),
     Fault("hand on the joystick", MOVED, deed=lambda peer: peer.table.push(-240.0, 0.0)),
-    Fault("power cycle", MOVED, deed=lambda peer: peer.power_cycle()),
+    Fault("power cycle", MOVED.replace(" x ", " [xy] "), deed=lambda peer: peer.power_cycle()),
     Fault(
         "cable out and in",
         "the connection was lost.*; it was stopped",
