@@ -26,7 +26,6 @@ _CAUSES = tuple(
 _HERE = ("", ".", "..")
 ALIVE = "lock"
 """File in a scratch folder that is locked while the program that made it runs."""
-_LONG_AGO_S = 3600.0
 _TRIES = 100
 _RENAME_WAITS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 3.0)
 _HELD_ON_WINDOWS = (5, 32, 33)
@@ -328,7 +327,7 @@ def scratch_folder(place: Path) -> Iterator[Path]:
         yield folder
     finally:
         os.close(lock)
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
 
 
 def scratch_name(mark: str) -> str:
@@ -367,18 +366,31 @@ def _clean(place: Path) -> None:
 def _remove_dead(folder: Path) -> None:
     try:
         lock = os.open(folder / ALIVE, os.O_RDWR)
-    except FileNotFoundError:  # its program ended, or is about to lock it
-        if time.time() - folder.stat().st_mtime > _LONG_AGO_S:
-            shutil.rmtree(folder, ignore_errors=True)
+    except FileNotFoundError:
+        # Killed before it made the lock, or after it removed the rest. A program that is about to
+        # make the lock makes another folder.
+        with suppress(OSError):
+            folder.rmdir()
         return
     try:
         dead = try_lock(lock) is True
         if dead:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
     finally:
         os.close(lock)
     if dead:  # Windows keeps open files
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a scratch folder, its lock last: what a killed program leaves of it shows that."""
+    for path in sorted(folder.glob("*")):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != ALIVE:
+            with suppress(OSError):
+                path.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def still_named(handle: int, path: Path) -> bool:

@@ -74,6 +74,36 @@ def test_what_a_killed_program_left_is_removed_and_what_a_live_one_builds_is_not
     }
 
 
+@posix
+def test_a_kill_at_any_step_leaves_nothing_that_the_next_program_does_not_remove(
+    tmp_path: Path,
+) -> None:
+    code = (
+        "import itertools, os, signal, sys; from pathlib import Path\n"
+        "from fgaf.base.files import publishing\n"
+        "place = Path(sys.argv[1])\n"
+        "def publish(name):\n"
+        "    with publishing(place / name, overwrite=True) as part: part.write_text(name)\n"
+        "def die_at(step):\n"
+        "    left = itertools.count(-step)\n"
+        "    def look(event, _):\n"
+        "        if event == 'open' or event.startswith('os.'):\n"
+        "            if next(left) == 0: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    sys.addaudithook(look)\n"
+        "for step in itertools.count():\n"
+        "    if not (child := os.fork()):\n"
+        "        die_at(step); publish('a'); os._exit(0)\n"
+        "    if os.waitpid(child, 0)[1] == 0: break\n"
+        "    publish('b')\n"
+        "    left = [path.name for path in place.iterdir() if path.name not in ('a', 'b')]\n"
+        "    assert not left, (step, left)\n"
+        "print(step)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+    assert int(done.stdout) >= 8  # folder, lock, file, its rename, and their removals
+
+
 def test_a_file_that_came_up_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
 
