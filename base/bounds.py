@@ -99,6 +99,7 @@ ValidS = Annotated[float, Bound(0.02, 5, "s")]
 DurationS = Annotated[float, Bound(1e-3, 1e7, "s")]
 IntervalS = Annotated[float, Bound(0, 1e7, "s")]
 TimeNs = Annotated[int, Bound(-(2**63), 2**63 - 1, "ns")]
+Hours = Annotated[float, Bound(0, 10_000, "h")]
 FrequencyHz = Annotated[float, Bound(1e-3, 1e6, "Hz")]
 
 PatchPx = Annotated[int, Bound(1, 8192, "px")]

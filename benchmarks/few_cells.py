@@ -3,7 +3,7 @@
     python benchmarks/few_cells.py outside benchmarks/results/few_cells.csv
 
 The data set "outside" is simulated under a microscope that lies outside of every range that
-the pretrained network was trained on (`fgaf.model.training.pretrain.RANGES`); "beads" is an archive
+the network that ships was trained on (see its card); "beads" is an archive
 of real beads, made as docs/beads.md says, where the two images of a bead count as two cells and
 random weights are trained with the preset that `fgaf-train` takes for it. The test cells stay the
 same for all numbers of training cells, and the validation cells are left alone. Random weights get

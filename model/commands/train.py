@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fgaf.base.bounds import Cells, Epochs, Folds, Repeats, Seed, Threads
+from fgaf.base.bounds import Cells, Epochs, Folds, Hours, Repeats, Seed, Threads
 from fgaf.base.console import Tool, bar, count, echo, finish, progress
 from fgaf.base.errors import SettingError
 from fgaf.base.inputs import read_toml
@@ -216,12 +216,31 @@ def train(
     show_default=True,
     help="Folder for all results; an unfinished run there is resumed.",
 )
-@click.option("--cells", type=Number(Cells), default=6000, show_default=True)
-@click.option("--microscopes", type=Number(Cells), default=300, show_default=True)
+@click.option(
+    "--cells",
+    type=Number(Cells),
+    default=16,
+    show_default=True,
+    help="Cells of each microscope.",
+)
+@click.option(
+    "--microscopes",
+    type=Number(Repeats),
+    default=24,
+    show_default=True,
+    help="Microscopes of each epoch; no two epochs have the same.",
+)
 @click.option(
     "--seed", type=Number(Seed), default=1, show_default=True, help="Random seed of the simulation."
 )
-@click.option("--epochs", type=Number(Repeats), default=6, show_default=True)
+@click.option("--epochs", type=Number(Repeats), default=1000, show_default=True)
+@click.option(
+    "--hours",
+    type=Number(Hours),
+    default=10.0,
+    show_default=True,
+    help="End after these, also where epochs are left.",
+)
 @workers_option
 @json_option
 def pretrain(
@@ -230,24 +249,26 @@ def pretrain(
     microscopes: int,
     seed: int,
     epochs: int,
+    hours: float,
     workers: int | None,
     as_json: bool,
 ) -> None:
     """Train the default network on simulated cells under many microscopes.
 
-    OUT then holds the weights (sim.safetensors), their card (sim.md), the simulated cells and the
-    training run. Run the command again to resume after a kill. The network that ships with fgaf was
-    made with this command; its card says how long it was trained. Start from another with
+    Every epoch has new cells, simulated while the epoch before is trained. OUT then holds the
+    weights (sim.safetensors), their card (sim.md), the cells of microscopes held out and the
+    training run. Run the command again to resume after a kill. Start from the network with
     fgaf-train --pretrained OUT/sim.safetensors.
     """
     from dataclasses import replace
 
     from fgaf.base.workers.cores import usable_cores
-    from fgaf.model.training.pretrain import SETTINGS, WEIGHTS, Worlds, pretrain as pretrain_in
+    from fgaf.model.training.pretrain import SETTINGS, WEIGHTS, pretrain as pretrain_in
+    from fgaf.model.training.worlds import Worlds
 
-    worlds = Worlds(cells, microscopes, seed)
+    worlds = Worlds(microscopes=microscopes, cells=cells, seed=seed)
     echo(f"writing {out}", err=as_json)
-    settings = replace(SETTINGS, epochs=epochs)
+    settings = replace(SETTINGS, epochs=epochs, hours=hours)
     metrics = pretrain_in(out, worlds, settings, progress, workers or usable_cores())
     finish(
         f"wrote {out}: {_summary(metrics)}",

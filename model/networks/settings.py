@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from fgaf.base.bounds import Bound, Epochs, Seed, Share, ShiftPx, Threads, require_bounded
+from fgaf.base.bounds import Bound, Epochs, Hours, Seed, Share, ShiftPx, Threads, require_bounded
 from fgaf.base.errors import SettingError
 from fgaf.base.inputs import read_toml
 from fgaf.base.names import nearest
@@ -91,6 +91,8 @@ class TrainSettings:
         cells that ships with fgaf), or a file: see `fgaf.model.inference.initial_weights`.
     epochs : passes over the training patches; 0 for 60, or more where 60 are fewer than 600 steps;
         half of both where the start is not random.
+    hours : end after so many hours, even where epochs are left; the rate then falls with the share
+        of the time, if that is larger than the share of the epochs. 0 for no limit.
     batch : patches of a step.
     optimizer, lr, momentum, nesterov, weight_decay : "sgd", or "adamw" without momentum; `lr` is
         the highest rate. For SGD, 0 is 0.05, or 0.01 where the start is not random; for AdamW, a
@@ -156,6 +158,7 @@ class TrainSettings:
 
     start: str = RANDOM
     epochs: Epochs = 0
+    hours: Hours = 0.0
     batch: Annotated[int, Bound(2, 65536)] = 32
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Annotated[float, Bound(0, 1e4)] = 0.0

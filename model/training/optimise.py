@@ -12,13 +12,13 @@ from fgaf.model.training.compute import Compute
 from fgaf.model.training.tasks.task import Task
 
 
-def learning_rate(step: int, total: int, settings: TrainSettings) -> float:
+def learning_rate(step: float, total: int, settings: TrainSettings) -> float:
     """Learning rate of one step: linear warm-up over `warmup` and cosine to zero, or constant.
 
     Parameters
     ----------
     step
-        Number of the step, counted from 0.
+        Number of the step, counted from 0; a fraction where time used counts for more than steps.
     total
         Number of steps of the training.
     settings

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import nn
 
 from fgaf.base.errors import FgafError
 from fgaf.base.files import publishing
+from fgaf.dataset.archive import Archive
 from fgaf.dataset.storage.header import software
 from fgaf.model.inference.checkpoint import Checkpoint, save_state
 from fgaf.model.inference.images import Scale
@@ -30,7 +32,7 @@ from fgaf.model.training.optimise import (
 from fgaf.model.training.parallel import DistributedContext
 from fgaf.model.training.resume import SETTINGS
 from fgaf.model.training.run_folder import BEST, HISTORY, LAST, Row, write_history
-from fgaf.model.training.sides import TEST, TRAIN, VALIDATION, Data
+from fgaf.model.training.sides import TEST, TRAIN, VALIDATION, Data, load_sides
 from fgaf.model.training.tasks.task import Outputs, Task
 
 _log = logging.getLogger(__name__)
@@ -68,6 +70,12 @@ class Run:
         Conversion of grey values to network input.
     team
         The processes that train together.
+
+    Attributes
+    ----------
+    fresh
+        Training cells of each epoch to come but the first; None: every epoch takes those of the
+        archive.
     """
 
     def __init__(
@@ -94,6 +102,7 @@ class Run:
         self.steps = steps_per_epoch(len(sides[TRAIN].rows), settings)
         self.epoch = 0
         self.history: list[Row] = []
+        self.fresh: Iterator[Archive] | None = None
 
     @property
     def used_network(self) -> nn.Module:
@@ -131,6 +140,12 @@ class Run:
         return bool(
             patience and VALIDATION in self.sides and self.epoch - self.best_epoch() >= patience
         )
+
+    def out_of_time(self) -> bool:
+        """Whether another epoch would end after the hours of the settings."""
+        hours = self.settings.hours
+        next_s = self.history[-1]["seconds"] if self.history else 0.0
+        return bool(hours and self._used_s() + next_s > 3600 * hours)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Resume a run that was stopped.
@@ -185,8 +200,24 @@ class Run:
         replace(checkpoint, metrics=metrics).save(self.out / CHECKPOINT)
         return metrics
 
+    def _used_s(self) -> float:
+        """Time that all epochs so far have taken."""
+        return sum(row["seconds"] for row in self.history)
+
+    def _training_side(self) -> Data:
+        """Patches of this epoch."""
+        if self.fresh is None or self.epoch == 0:
+            return self.sides[TRAIN]
+        archive, device = next(self.fresh), self.machine.device
+        targets = type(self.task)(archive, self.settings).targets(device)
+        return load_sides(archive, self.settings, targets, device)[0][TRAIN]
+
     def _steps(self) -> Row:
-        side, settings = self.sides[TRAIN], self.settings
+        side, settings = self._training_side(), self.settings
+        all_steps = settings.epochs * self.steps
+        begun: float = self.epoch * self.steps
+        if settings.hours:
+            begun = max(begun, self._used_s() / (3600 * settings.hours) * all_steps)
         mixed = np.random.SeedSequence([settings.seed, self.epoch]).generate_state(2)
         torch.manual_seed(int(mixed[0]))
         generator = torch.Generator(self.machine.device).manual_seed(int(mixed[1]))
@@ -195,7 +226,7 @@ class Run:
         total, credit, rate = 0.0, 0.0, 0.0
         for k, batch in enumerate(order.tensor_split(self.steps)):
             step = self.epoch * self.steps + k
-            rate = learning_rate(step, settings.epochs * self.steps, settings)
+            rate = learning_rate(min(begun + k, all_steps), all_steps, settings)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             images, targets = self.task.augment(

@@ -8,8 +8,8 @@ part of every batch (`fgaf.model.training.parallel`).
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ def train(
     pictures: bool = True,
     checked: bool = False,
     progress: Bar = console.progress,
+    supply: Callable[[int], Generator[Archive, None, None]] | None = None,
 ) -> dict[str, Any]:
     """Train a network for the task of its settings, and evaluate it on the test cells.
 
@@ -65,6 +66,9 @@ def train(
         Whether `fgaf.model.training.fit.require_fit` has already checked the archive.
     progress
         Wraps the epochs, as `fgaf.base.console.progress`.
+    supply
+        Gives archives of fresh training cells, one for each epoch from a number on, which is never
+        0: the first epoch takes those of `archive`.
 
     Returns
     -------
@@ -85,7 +89,7 @@ def train(
     with distributed_context() as team, working_in(out) if team.leads else nullcontext():
         if team.leads:
             require_new_run(out, resume, overwrite)
-        return team.share(_train(archive, settings, out, team, resume, pictures, progress))
+        return team.share(_train(archive, settings, out, team, resume, pictures, progress, supply))
 
 
 def _train(
@@ -96,6 +100,7 @@ def _train(
     resume: bool,
     pictures: bool,
     progress: Bar,
+    supply: Callable[[int], Generator[Archive, None, None]] | None,
 ) -> dict[str, Any]:
     """Train in a folder reserved for it; returns the metrics, in the leader process only."""
     started = time.perf_counter()
@@ -118,14 +123,18 @@ def _train(
             run.restore(state)
             _log.info("resumes after epoch %d of %s", run.epoch, out)
         run.write_settings()
-        left = range(run.epoch, settings.epochs)
-        for _ in progress(left, f"training {settings.backbone}", len(left)):
-            run.train_epoch()
-            if run.stale():
-                _log.info(
-                    "no better validation for %d epochs: the training ends", settings.patience
-                )
-                break
+        with closing(supply(max(1, run.epoch))) if supply else nullcontext() as run.fresh:
+            left = range(run.epoch, settings.epochs)
+            for _ in progress(left, f"training {settings.backbone}", len(left)):
+                if run.out_of_time():
+                    _log.info("%g hours have passed: the training ends", settings.hours)
+                    break
+                run.train_epoch()
+                if run.stale():
+                    _log.info(
+                        "no better validation for %d epochs: the training ends", settings.patience
+                    )
+                    break
         if not team.leads:
             return {}
         metrics = run.finish()

@@ -188,6 +188,26 @@ def test_a_killed_run_resumes_bit_for_bit(archive: Archive, tmp_path: Path) -> N
     assert same_weights(killed, whole)
 
 
+def test_a_run_ends_when_its_hours_are_over(archive: Archive, tmp_path: Path) -> None:
+    settings = quick(epochs=50, hours=1e-6)
+    first = train(archive, settings, tmp_path)
+    assert first["trained_epochs"] == 1
+    assert numbers(train(archive, settings, tmp_path, resume=True)) == numbers(first)
+
+
+def test_the_rate_falls_with_the_time_that_is_used(archive: Archive, tmp_path: Path) -> None:
+    train(archive, quick(epochs=4, hours=1.0), tmp_path)
+    state = load_state(tmp_path / "last.pt")
+    rates = []
+    for used_s in (1800.0, 3400.0):  # three quarters of the epochs, and of the hour a half, more
+        seconds = (used_s - 2, 1.0, 1.0)
+        rows = [{**row, "seconds": s} for row, s in zip(state["history"], seconds, strict=False)]
+        save_state(tmp_path / "last.pt", {**state, "epoch": 3, "history": rows})
+        train(archive, quick(epochs=4, hours=1.0), tmp_path, resume=True)
+        rates.append(load_state(tmp_path / "last.pt")["history"][3]["lr"])
+    assert rates[1] < rates[0] == state["history"][3]["lr"]
+
+
 def test_resuming_a_finished_or_absent_run(archive: Archive, tmp_path: Path) -> None:
     first = train(archive, quick(), tmp_path / "run", resume=True)
     assert numbers(train(archive, quick(), tmp_path / "run", resume=True)) == numbers(first)
