@@ -8,11 +8,7 @@ BIN := $(VENV)/bin
 HERE := $(CURDIR)/$(BIN)
 SITE := build/site
 DEMO_SEEDS := 1 2 3 4 5 6 7 8 9 10 11 12
-REALISTIC_SEEDS = $(shell seq 2026 2145)
-# One objective and camera, so that all fields have one pixel size; all else is drawn.
-REALISTIC := --set simulation.magnification=40 --set simulation.numerical_aperture=0.65 \
-	--set simulation.camera_pixel_um=5.86 --set simulation.bit_depth=8 \
-	--set simulation.shape=[600,800]
+REALISTIC_SEEDS = $(shell seq 2026 2185)
 
 # A screen that nobody looks at, for the tests of the napari window, and h5dump; Debian's names.
 # Other systems may have no package chromium: a browser is taken where there is one.
@@ -60,8 +56,8 @@ realistic: install
 	rm -rf realistic
 	mkdir realistic
 	for seed in $(REALISTIC_SEEDS); do \
-		(cd realistic && $(HERE)/acq stack --rig sim-realistic --seed $$seed --sample field$$seed \
-			--step 0.5 --range 6 $(REALISTIC)) || exit 1; \
+		(cd realistic && $(HERE)/acq stack --rig ../benchmarks/realistic.toml --seed $$seed \
+			--sample field$$seed --step 0.5 --range 6) || exit 1; \
 	done
 	cd realistic && $(HERE)/fgaf-curate auto raw --out realistic.h5
 	cd realistic && $(HERE)/fgaf-data validate realistic.h5

@@ -1,8 +1,8 @@
 """How well cells are found and their focus suggested, against the simulator's truth.
 
 Fields of 8 well separated cells over ±4 µm at 0.5 µm, immotile and swimming, in both contrasts; and
-realistic fields: those of ``make realistic`` (one objective and camera, all else drawn), and with
-the objective drawn too. Recall counts the sperm that stay in the frame through the whole stack, of
+realistic fields: with one objective and camera, all else drawn, and with the objective drawn
+too. Recall counts the sperm that stay in the frame through the whole stack, of
 realistic fields those that can be seen in five planes; precision counts all tracks but those on
 mirrored borders; the focus counts every sperm that `fgaf-curate auto` would keep or could have kept
 (its crop inside the frame). Seeds of the default (70000...) were used for nothing else.
@@ -49,7 +49,7 @@ REALISTIC: Final = {
     "bit_depth": 8,
     "shape": (600, 800),
 }
-"""What `make realistic` does not draw."""
+"""Settings that are not drawn: one objective and camera."""
 
 
 @dataclass
