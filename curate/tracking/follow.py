@@ -28,6 +28,9 @@ FASTEST_UM_S: Final = 150.0
 """Maximum speed of a sperm; a link that needs a higher speed is not made."""
 
 _USUAL_INTERVAL_S: Final = 0.035
+_WIDTH: Final = 0.42
+"""Distance from a path within which spots are of its head, in head lengths; heads that touch side
+by side are 0.5 to 0.7 apart."""
 _SLACK: Final = 0.45
 """Maximum distance of a cell from its predicted position, in head lengths, plus `_SWERVE` of its
 step."""
@@ -170,7 +173,7 @@ def link(
             continue
         path = _best_path(planes, free, (p, i), head, reach)
         for q, plane in enumerate(planes):
-            near = np.hypot(plane.y - path.y[q], plane.x - path.x[q]) < 0.6 * head
+            near = np.hypot(plane.y - path.y[q], plane.x - path.x[q]) < _WIDTH * head
             free[q] &= ~near
         free[p][i] = False
         paths.append(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pytest
@@ -50,3 +50,20 @@ def test_only_a_path_that_goes_on_elsewhere_jumps(case: Case) -> None:
     (track,) = link(spots, PIXEL_UM, SHAPE)
     assert track.seen.sum() >= PLANES - 1
     assert tuple(np.flatnonzero(track.jump)) == case.jumps
+
+
+def together(*parts: Detections) -> Detections:
+    """The spots of one plane."""
+    columns = [field.name for field in fields(Detections)]
+    return Detections(**{c: np.concatenate([getattr(part, c) for part in parts]) for c in columns})
+
+
+def test_of_two_heads_side_by_side_each_has_a_path() -> None:
+    """2.4 µm apart; a second spot 1.5 µm beside one of them is of the same head."""
+    apart, within = (um / PIXEL_UM for um in (2.4, 1.5))
+    ways = [(100 + STEP_PX * k, (200, 200 + apart)) for k in range(PLANES)]
+    spots = [together(*(plane(y, x) for y in pair)) for x, pair in ways]
+    spots[8] = together(spots[8], plane(200 - within, ways[8][0]))
+    tracks = link(spots, PIXEL_UM, SHAPE)
+    assert sorted(round(float(np.median(track.y))) for track in tracks) == [200, round(200 + apart)]
+    assert all(track.seen.all() for track in tracks)
