@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtri, stdtrit
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.intp]
@@ -46,7 +47,8 @@ class Foci:
     slope_error
         (K,) standard error of the slope.
     zero_error_um
-        Standard error of what all cells have in common.
+        Standard error of what all cells have in common, widened where few cells tell their own
+        scatter, by the ratio of the 95 % intervals of Student's t and the normal distribution.
     scale
         µm of the network's depth per µm of the drive, the mean of the cells.
     scatter_um
@@ -140,6 +142,11 @@ def _middle(values: Floats) -> float:
     return float(np.clip(values, median - reach, median + reach).mean())
 
 
+def _few(cells: int) -> float:
+    """How much wider a 95 % interval is for so many cells than for many."""
+    return float(stdtrit(max(1, cells - 1), 0.975) / ndtri(0.975))
+
+
 def _shrunk_slopes(
     slope: Floats, error: Floats, told: npt.NDArray[np.bool_]
 ) -> tuple[Floats, Floats]:
@@ -177,7 +184,7 @@ def _shrunk(
         slope=slope,
         error_um=np.sqrt(np.where(told, kept * network, factor * prior)),
         slope_error=slope_error,
-        zero_error_um=float(1 / np.sqrt(weight.sum())),
+        zero_error_um=float(_few(int(told.sum())) / np.sqrt(weight.sum())),
         scale=scale,
         scatter_um=scatter,
     )

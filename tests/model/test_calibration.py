@@ -95,6 +95,21 @@ def test_a_cell_that_tells_little_keeps_the_focus_of_the_rule() -> None:
     assert foci.error_um[5] > foci.error_um[:5].max()
 
 
+@pytest.mark.parametrize("cells", [4, 5, 20])
+def test_twice_the_stated_error_holds_the_zero(cells: int) -> None:
+    """However few cells tell how much the rule scatters."""
+    rng = np.random.default_rng(1)
+    height, cell = np.tile(np.linspace(-2, 2, 9), cells), np.repeat(np.arange(cells), 9)
+    held = 0
+    for _ in range(300):
+        prior = rng.uniform(0.2, 0.8, cells)
+        shift = rng.normal(0, prior)
+        read = height - shift[cell] + rng.normal(0, 0.05, len(cell))
+        foci = estimate(height, read, cell, prior, drifts=False)
+        held += abs(np.median(foci.shift_um - shift)) < 2 * foci.zero_error_um
+    assert 0.9 < held / 300 < 0.995
+
+
 def test_without_planes_nothing_is_known() -> None:
     none = np.zeros(0)
     foci = estimate(none, none, np.zeros(0, np.intp), np.full(3, 0.3))
