@@ -8,7 +8,8 @@ of real beads, made as docs/beads.md says, where the two images of a bead count 
 random weights are trained with the preset that `fgaf-train` takes for it. The test cells stay the
 same for all numbers of training cells, and the validation cells are left alone. Random weights get
 `--steps` steps of training and pretrained ones half of that, the ratio of `fgaf-train`'s own
-schedule. Rows that the CSV holds already are not trained again.
+schedule. The rows of `sim` in the table were made with whole patches and lr = 0.01. Rows that the
+CSV holds already are not trained again.
 """
 
 import argparse

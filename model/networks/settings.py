@@ -51,7 +51,7 @@ class TrainSettings:
     backbone : for depth one of the paper's nine or `convnext`, a small one; `unext` or `unext_s`
         for heads.
     view : share of a patch's side that it uses, around the centre; 0 for a half, but at least 48
-        px, or the value that the initial weights were trained with.
+        px, or the value that initial weights from a run were trained with.
     stem_stride : of its first layer, 2 as published or 1; 0 for 1 where it uses up to 64 px.
     fgaf, width, fg, af, insertion, residual, pooling, branch_input, attention : the module and its
         choices, see `fgaf.model.networks.fgaf.FGAFSettings`.

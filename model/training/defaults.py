@@ -7,7 +7,7 @@ from typing import Literal
 from fgaf.base.errors import SettingError
 from fgaf.dataset.archive import Archive
 from fgaf.model.inference.images import shine
-from fgaf.model.inference.initial_weights import InitialWeights
+from fgaf.model.inference.initial_weights import SHIPPED, InitialWeights
 from fgaf.model.networks.settings import RANDOM, TrainSettings
 from fgaf.model.training.sides import TRAIN
 
@@ -26,6 +26,8 @@ class _Schedule:
 
 _FROM_RANDOM = _Schedule(epochs=60, steps=600, lr=0.05)
 _FROM_TRAINED = _Schedule(epochs=30, steps=300, lr=0.01)
+_FROM_SHIPPED = _Schedule(epochs=30, steps=300, lr=0.03)
+"""It was trained on whole patches, and learns to look at the middle of one more finely."""
 _ADAMW = 20
 """Its learning rates are this many times smaller."""
 
@@ -73,15 +75,19 @@ def resolve_schedule(settings: TrainSettings, archive: Archive) -> TrainSettings
         To train on.
     """
     patches = int((archive.split_of_rows(settings.split) == TRAIN).sum())
-    schedule = _FROM_RANDOM if settings.start == RANDOM else _FROM_TRAINED
+    schedule = {RANDOM: _FROM_RANDOM, SHIPPED: _FROM_SHIPPED}.get(settings.start, _FROM_TRAINED)
     epochs = max(schedule.epochs, ceil(schedule.steps / steps_per_epoch(patches, settings)))
     rate = schedule.lr / (_ADAMW if settings.optimizer == "adamw" else 1)
     return replace(settings, epochs=settings.epochs or epochs, lr=settings.lr or rate)
 
 
 def _looking(settings: TrainSettings, side: int) -> tuple[float, Literal[1, 2]]:
-    """Choose the view, a fraction of the patch, and the stride of the stem."""
-    start = InitialWeights.load(settings.start)
+    """Choose the view, a fraction of the patch, and the stride of the stem.
+
+    A run given as start keeps its own; the shipped network, trained on whole patches, errs less if
+    it is tuned to the view that suits random weights.
+    """
+    start = None if settings.start == SHIPPED else InitialWeights.load(settings.start)
     its = start.checkpoint.settings if start and start.checkpoint else None
     suiting_view = (its.view or 1.0) if its else 1.0
     if start is None:
