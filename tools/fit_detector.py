@@ -187,7 +187,7 @@ class Network(nn.Module):
         def doubled(x: Tensor) -> Tensor:
             return F.interpolate(x, scale_factor=2, mode="nearest")
 
-        out: Tensor = connected(x / (x.abs() + SPAN), convolved, torch.relu, doubled)
+        out: Tensor = connected(x / (x.abs() + SPAN), convolved, torch.relu, doubled)[0]
         return out
 
     def arrays(self, calibration: Array) -> dict[str, Array]:

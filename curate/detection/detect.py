@@ -56,6 +56,8 @@ class Detections:
         Direction of its long axis, rad from x towards y, modulo pi.
     contrast
         Root mean square contrast of the spot relative to the background's grey level.
+    looks
+        (N, L) how the network sees the spot, for the judge of tracks; see `HeadNetwork`.
     """
 
     y: Floats
@@ -66,6 +68,7 @@ class Detections:
     length: Floats
     angle: Floats
     contrast: Floats
+    looks: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.y)
@@ -145,8 +148,8 @@ def spots(
         Detections with a lower score are left out.
     """
     least = max(least_score, _LEAST_SPOT)
-    (found,) = shipped().heads(contrast[None], least, kind_of(scale))
-    y, x, score, length, width, angle = found.astype(np.float64).T
+    (found,) = shipped(looks=True).heads(contrast[None], least, kind_of(scale))
+    y, x, score, length, width, angle = found[:, :6].astype(np.float64).T
     long, short = length * scale.head_px, width * scale.head_px * HEAD_UM[1] / HEAD_UM[0]
     height_px, width_px = upright_box(long, short, angle)
     return Detections(
@@ -158,6 +161,7 @@ def spots(
         length=length,
         angle=angle,
         contrast=strength(contrast, y, x),
+        looks=found[:, 6:],
     )
 
 

@@ -48,6 +48,8 @@ SPAN: Final = 0.2
 """Contrast at which the input is compressed to a half."""
 
 _WIDE, _DEEP = 32, 64
+LOOKS: Final = _WIDE + _DEEP
+"""Number of channels that say how a head looks, finely and coarsely."""
 LAYERS: Final = (
     Layer("stem1", 1, 16, 5, stride=2),
     Layer("stem2", 16, _WIDE, 3, stride=2),
@@ -80,7 +82,8 @@ def connected(x: Any, convolved: Any, rectified: Any, doubled: Any) -> Any:
 
     Returns
     -------
-    (N, 8, y / 4, x / 4), the channels of `OUTPUTS`.
+    (N, 8, y / 4, x / 4), the channels of `OUTPUTS`; and what they are read from: (N, 32, y / 4,
+    x / 4) fine and (N, 64, y / 8, x / 8) coarse.
     """
 
     def both(first: str, second: str, x: Any) -> Any:
@@ -91,7 +94,8 @@ def connected(x: Any, convolved: Any, rectified: Any, doubled: Any) -> Any:
     deep = rectified(convolved("down", x))
     deep = both("deep3", "deep4", both("deep1", "deep2", deep))
     x = rectified(x + doubled(convolved("up", deep)))
-    return convolved("heads", rectified(convolved("last", x)))
+    fine = rectified(convolved("last", x))
+    return convolved("heads", fine), fine, deep
 
 
 class HeadNetwork:
@@ -105,6 +109,8 @@ class HeadNetwork:
     exact
         Whether it computes in 32 bits everywhere. Else 16 bits (bfloat16) are used where the
         processor has them, which takes about half the time; scores differ by about 0.01.
+    looks
+        Whether `heads` also gives how each head looks.
 
     Attributes
     ----------
@@ -112,7 +118,9 @@ class HeadNetwork:
         Number of its weights.
     """
 
-    def __init__(self, weights: dict[str, npt.NDArray[Any]], exact: bool = True) -> None:
+    def __init__(
+        self, weights: dict[str, npt.NDArray[Any]], exact: bool = True, looks: bool = False
+    ) -> None:
         import openvino
         from openvino import opset13 as ops
 
@@ -144,15 +152,15 @@ class HeadNetwork:
 
         image = ops.parameter(openvino.PartialShape([-1, 1, -1, -1]), np.float32, "contrast")
         compressed = image / (ops.abs(image) + ops.constant(np.float32(SPAN)))
-        out = connected(compressed, convolved, ops.relu, doubled)
-        model = openvino.Model([out], [image], "heads")
+        found = connected(compressed, convolved, ops.relu, doubled)
+        model = openvino.Model(list(found if looks else found[:1]), [image], "heads")
         options: dict[str, Any] = {"INFERENCE_NUM_THREADS": 1}
         if exact:
             options["INFERENCE_PRECISION_HINT"] = "f32"
         self._compiled = openvino.Core().compile_model(model, "CPU", options)
         self._local = threading.local()
 
-    def maps(self, contrast: Floats) -> Floats:
+    def maps(self, contrast: Floats) -> list[Floats]:
         """Run the network.
 
         Parameters
@@ -162,18 +170,21 @@ class HeadNetwork:
 
         Returns
         -------
-        (N, 8, ceil(y / 4), ceil(x / 4)), the channels of `OUTPUTS`; the first two as probabilities.
+        list
+            (N, 8, ceil(y / 4), ceil(x / 4)), the channels of `OUTPUTS`, the first two as
+            probabilities; with `looks` also the fine and the coarse channels, see `connected`.
         """
         rows, columns = contrast.shape[1:]
         pad = [(0, 0), (0, -rows % 8), (0, -columns % 8)]
         if not hasattr(self._local, "request"):
             self._local.request = self._compiled.create_infer_request()
         image = np.pad(contrast, pad)[:, None]
-        (out,) = self._local.request.infer([image], share_inputs=True, share_outputs=True).values()
+        results = self._local.request.infer([image], share_inputs=True, share_outputs=True)
+        out, *looks = results.values()
         maps = np.array(out[:, :, : -(-rows // STRIDE), : -(-columns // STRIDE)])
         logits = np.clip(self._factor * maps[:, :2] + self._constant, -30, 30)
         maps[:, :2] = 1 / (1 + np.exp(-logits))
-        return maps
+        return [maps, *looks]
 
     def heads(self, contrast: Floats, least_score: float, kind: Kind = "sperm") -> list[Floats]:
         """Find the heads of each image.
@@ -190,9 +201,10 @@ class HeadNetwork:
         Returns
         -------
         list of (K, 6): y, x on the working grid, score, length and width relative to a usual head,
-        angle of the axis (rad, from x towards y, modulo pi); best first.
+        angle of the axis (rad, from x towards y, modulo pi); best first. With `looks` (K, 6 +
+        `LOOKS`): behind these the fine and the coarse channels where the head was found.
         """
-        maps = self.maps(contrast)
+        maps, *looks = self.maps(contrast)
         score = maps[:, 0] if kind == "sperm" else maps[:, :2].max(axis=1)
         peaks = (score >= least_score) & (
             ndimage.maximum_filter(score, (0, 3, 3), mode="constant") == score
@@ -204,15 +216,26 @@ class HeadNetwork:
             for cell, offset in ((row, at[2]), (column, at[3]))
         )
         length, width = np.exp(np.clip(at[4:6], -1.0, 1.0))
-        heads = np.column_stack([y, x, chance, length, width, 0.5 * np.arctan2(at[7], at[6])])
+        look = [
+            channels[image, :, row >> halvings, column >> halvings]
+            for halvings, channels in enumerate(looks)
+        ]
+        angle = 0.5 * np.arctan2(at[7], at[6])
+        heads = np.column_stack([y, x, chance, length, width, angle, *look])
         order = np.lexsort((-chance, image))
         ends = np.searchsorted(image, np.arange(1, len(maps)))
         return np.split(heads[order].astype(np.float32), ends)
 
 
 @cache
-def shipped(exact: bool = True) -> HeadNetwork:
-    """The network that comes with fgaf; see `HeadNetwork` for `exact`."""
+def shipped(exact: bool = True, looks: bool = False) -> HeadNetwork:
+    """The network that comes with fgaf.
+
+    Parameters
+    ----------
+    exact, looks
+        See `HeadNetwork`.
+    """
     data = resources.files("fgaf.curate.detection").joinpath("heads.npz").read_bytes()
     with np.load(io.BytesIO(data)) as file:
-        return HeadNetwork(dict(file), exact)
+        return HeadNetwork(dict(file), exact, looks)

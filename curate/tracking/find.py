@@ -1,24 +1,17 @@
-"""The cells of a stack and their paths, each judged by all of its planes.
-
-A head out of focus may look like a speck, and a speck out of focus like a head. So the planes with
-most contrast along a path decide most: a speck is seen best where it looks least like a head, while
-a head that delays light is missed only where it fades.
-"""
+"""The cells of a stack and their paths, each judged by all of its planes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from fgaf.base.workers.progress import steps
-from fgaf.curate.detection.detect import kind_of, spots, strength
-from fgaf.curate.detection.fixed import Contrast
+from fgaf.curate.detection.detect import kind_of, spots
 from fgaf.curate.detection.scale import HEAD_UM, Floats, Scale
 from fgaf.curate.tracking.follow import TRACK_SCORE, Track, contrasts_of, link
+from fgaf.curate.tracking.judge import candidate_score, judged
 
 
 def find_tracks(
@@ -51,37 +44,9 @@ def find_tracks(
     contrasts = contrasts_of(frames, scale)
     planes = [spots(contrast, scale) for contrast in steps(contrasts)]
     judges = kind_of(scale) == "sperm"
-    least = least_score**2 if judges else least_score
+    least = candidate_score(least_score) if judges else least_score
     tracks = link(planes, pixel_size_um, shape, times_s, head_um=head_um, least_score=least)
     if not judges:
         return tracks
     likely = [track for track in judged(tracks, contrasts, scale) if track.score >= least_score]
     return sorted(likely, key=lambda track: -track.score)
-
-
-def judged(tracks: Sequence[Track], contrasts: Sequence[Contrast], scale: Scale) -> list[Track]:
-    """Tracks whose scores are geometric means with those of their planes, weighted by contrast.
-
-    Parameters
-    ----------
-    tracks
-        Of `link`.
-    contrasts
-        (P,) contrast (y, x) of the planes on the working grid.
-    scale
-        The working grid.
-    """
-    if not tracks:
-        return []
-    y, x, scores = (
-        np.array([getattr(track, name) for track in tracks]) for name in ("y", "x", "scores")
-    )
-    y, x = scale.to_working(y), scale.to_working(x)
-    rows, columns = contrasts[0].shape
-    inside = (y > -0.5) & (y < rows - 0.5) & (x > -0.5) & (x < columns - 0.5)
-    weight = inside * np.column_stack(
-        [strength(contrast, y[:, k], x[:, k]) for k, contrast in enumerate(contrasts)]
-    )
-    mean = (weight * scores).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-12)
-    both = np.sqrt([track.score for track in tracks] * mean)
-    return [replace(track, score=float(one)) for track, one in zip(tracks, both, strict=True)]

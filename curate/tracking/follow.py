@@ -71,6 +71,8 @@ class Track:
         Length of the head relative to the length searched with.
     places
         Positions of its spots, before `y` and `x` were smoothed.
+    looks
+        (P, L) how the network sees its spot in each plane, 0 where none was found.
     """
 
     y: Floats
@@ -83,6 +85,7 @@ class Track:
     scores: Floats
     length: float
     places: Places
+    looks: npt.NDArray[np.float32]
 
     def steadied(self, z_um: Floats, focus_um: float) -> Track:
         """The track of a phase object near its roughly known focus, where it is not visible.
@@ -282,6 +285,8 @@ def _track(planes: Sequence[Detections], path: Chain, shape: tuple[int, int], he
 
     contrast, of_planes = np.zeros((2, len(planes)))
     contrast[held], of_planes[held] = column("contrast"), column("score")
+    looks = np.zeros((len(planes), planes[0].looks.shape[1]), np.float32)
+    looks[held] = column("looks")
     places = Places(y, x, contrast, head)
     y, x = smoothed(places, by_contrast(places))
     within = (y >= 0) & (y < shape[0]) & (x >= 0) & (x < shape[1])
@@ -302,6 +307,7 @@ def _track(planes: Sequence[Detections], path: Chain, shape: tuple[int, int], he
         scores=of_planes,
         length=float(np.average(column("length"), weights=scores)),
         places=places,
+        looks=looks,
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fgaf.curate.detection.detect import Detections
+from fgaf.curate.detection.network import LOOKS
 from fgaf.curate.detection.scale import HEAD_UM
 from fgaf.curate.tracking.follow import link
 
@@ -41,7 +42,10 @@ CASES = [
 def plane(y: float, x: float) -> Detections:
     one = np.ones(1)
     sides = {"height": HEAD_PX * one, "width": HEAD_PX * one, "length": one, "angle": 0 * one}
-    return Detections(y=y * one, x=x * one, score=0.9 * one, contrast=0.1 * one, **sides)
+    looks = np.zeros((1, LOOKS), np.float32)
+    return Detections(
+        y=y * one, x=x * one, score=0.9 * one, contrast=0.1 * one, looks=looks, **sides
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
