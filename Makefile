@@ -10,6 +10,8 @@ SITE := build/site
 DEMO_SEEDS := 1 2 3 4 5 6 7 8 9 10 11 12
 REALISTIC_SEEDS = $(shell seq 2026 2185)
 
+WORKERS = $(shell $(BIN)/python -c "from fgaf.base.workers.cores import usable_cores; print(usable_cores() + 1)")
+
 # A screen that nobody looks at, for the tests of the napari window, and h5dump; Debian's names.
 # Other systems may have no package chromium: a browser is taken where there is one.
 TOOLS := hdf5-tools xvfb xauth libegl1 libgl1 libdbus-1-3 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 \
@@ -69,10 +71,10 @@ site: install
 	rm -rf build
 	$(BIN)/python -m pip install --quiet --no-deps --target $(SITE) .
 
-# One worker per processor, and one thread in each: more would wait for each other. Bytecode is
-# written, so that the commands that tests start are not compiled each time.
+# A worker more than there are processors, since some tests wait for devices, and one thread in each.
+# Bytecode is written, so that the commands that tests start are not compiled each time.
 test: install system lint
-	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(ON_SCREEN) $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(ON_SCREEN) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: install system
 	$(ON_SCREEN) $(BIN)/python -m pytest -m slow
