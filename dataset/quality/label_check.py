@@ -2,7 +2,8 @@
 
 In an archive, sharpness changes with depth in roughly the same way for all cells: in bright field
 it is least at the focus, in relief contrast it is largest. The reference is the curve of most
-cells; a cell whose own curve fits it much better after a shift of some planes is suspect.
+cells; a cell whose own curve differs from it more than usual, and fits it much better after a shift
+of some planes, is suspect.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ _ENOUGH_CELLS: Final = 8
 _ENOUGH_PLANES: Final = 5
 _LEAST_SHIFT: Final = 2
 _MUCH_BETTER: Final = 0.7
+_UNUSUAL: Final = 1.5
+"""Least misfit of a suspect, relative to the median of all cells: curves of most cells fit a little
+better somewhere else."""
 
 
 def label_suspects(archive: Archive, sharpness: NDArray[np.float32]) -> list[tuple[int, float]]:
@@ -48,7 +52,11 @@ def label_suspects(archive: Archive, sharpness: NDArray[np.float32]) -> list[tup
         return []
     best = misfit.argmin(axis=1)
     moved = np.array(shifts)[best]
-    doubtful = (np.abs(moved) >= _LEAST_SHIFT) & (misfit.min(axis=1) < _MUCH_BETTER * here)
+    doubtful = (
+        (np.abs(moved) >= _LEAST_SHIFT)
+        & (misfit.min(axis=1) < _MUCH_BETTER * here)
+        & (here > _UNUSUAL * np.median(here))
+    )
     step = archive.header.step_um
     return [(int(cells[i]), float(moved[i] * step)) for i in np.flatnonzero(doubtful)]
 
