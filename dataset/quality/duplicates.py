@@ -15,7 +15,13 @@ Pairs = NDArray[np.int64]
 """(N, 2) rows of an archive."""
 
 SAME_EXPOSURE: Final = 0.95
-"""Two exposures of one cell correlate less than this, because of noise."""
+"""Two exposures of one cell correlate less than this, because of noise. Where a camera smooths its
+images, those of one cell may correlate more, and single planes of two cells too."""
+_LEAST_PLANES: Final = 2
+"""Planes of two cells that show the same, from which a chance likeness is excluded."""
+_ASKED_CELLS: Final = 20
+_LIKE: Final = 95
+"""Percentile of the correlation of neighbouring planes that a single plane must exceed."""
 _COMPONENTS: Final = 8
 _NEAR: Final = 0.4
 _NEIGHBOURS: Final = 8
@@ -37,7 +43,8 @@ def near_copies(archive: Archive, seen: PatchStatistics, linked: NDArray[np.intp
     """Pair patches of different cells that show the same exposure.
 
     The comparison ignores changes of brightness and contrast, noise, mirroring, rotations by 90°
-    and shifts of a few pixels. It uses the first, middle and last plane of every cell.
+    and shifts of a few pixels. It uses the first, middle and last plane of every cell. A likeness
+    in one plane alone counts if it is closer than that of neighbouring planes of one cell.
 
     Parameters
     ----------
@@ -57,11 +64,37 @@ def near_copies(archive: Archive, seen: PatchStatistics, linked: NDArray[np.intp
     pairs = _alike(seen)
     cells = archive.cell[pairs]
     pairs = pairs[linked[cells[:, 0]] != linked[cells[:, 1]]][:_MOST_PAIRS]
-    same = [
-        correlation(archive.images[int(a)], archive.images[int(b)]) >= SAME_EXPOSURE
-        for a, b in pairs
-    ]
-    return np.asarray(pairs[np.array(same, bool)])
+    likeness = np.array([_likeness(archive, a, b) for a, b in pairs])
+    pairs, likeness = pairs[likeness >= SAME_EXPOSURE], likeness[likeness >= SAME_EXPOSURE]
+    if not len(pairs):
+        return np.zeros((0, 2), np.int64)
+    usual = _usual_likeness(archive)
+    planes = {
+        (one, other): _common_planes(archive, seen, one, other)
+        for one, other in np.unique(archive.cell[pairs], axis=0).tolist()
+    }
+    common = np.array([planes[one, other] for one, other in archive.cell[pairs].tolist()])
+    return np.asarray(pairs[(likeness > usual) | (common >= _LEAST_PLANES)])
+
+
+def _likeness(archive: Archive, a: int, b: int) -> float:
+    """Correlation of two rows."""
+    return correlation(archive.images[int(a)], archive.images[int(b)])
+
+
+def _usual_likeness(archive: Archive) -> float:
+    """How much neighbouring planes of one cell correlate at most, but for a few."""
+    same = np.flatnonzero(np.diff(archive.cell) == 0)
+    if not len(same):
+        return 0.0
+    some = same[:: 1 + len(same) // _ASKED_CELLS]
+    return float(np.percentile([_likeness(archive, row, row + 1) for row in some], _LIKE))
+
+
+def _common_planes(archive: Archive, seen: PatchStatistics, one: int, other: int) -> int:
+    """Number of planes of a cell that show the same exposure as some plane of another."""
+    of_one, of_other = (seen.looked[archive.cell[seen.looked] == cell] for cell in (one, other))
+    return sum(any(_likeness(archive, a, b) >= SAME_EXPOSURE for b in of_other) for a in of_one)
 
 
 def _alike(seen: PatchStatistics) -> Pairs:

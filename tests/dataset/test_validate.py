@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from fgaf.dataset.archive import Archive, write_archive
 from fgaf.dataset.derive.subset import Selection, subset
 from fgaf.dataset.history import recorded
+from fgaf.dataset.quality.duplicates import SAME_EXPOSURE
+from fgaf.dataset.quality.patch_descriptor import correlation
 from fgaf.dataset.quality.validate import validate
 from fgaf.dataset.raw import RawHeader, RawWriter
 from fgaf.dataset.storage.optics import Optics
@@ -124,6 +127,24 @@ def test_planes_that_the_drive_missed_a_little_are_not_beyond_the_range(
     late = replace(archive, depth_um=archive.depth_um + 0.34)
     report = validate(write_archive(tmp_path / "late.h5", late))
     assert "depth-beyond-range" not in {f.name for f in report.findings}
+
+
+def test_cells_that_look_alike_in_one_plane_are_no_copies_where_a_camera_smooths(
+    archive: Archive, tmp_path: Path
+) -> None:
+    """Two cells are ovals of one kind where they are sharp; planes of a cell differ no more."""
+    rng = np.random.default_rng(3)
+    own = gaussian_filter(rng.normal(size=(archive.n_cells, 16, 16)), (0, 2, 2))
+    kind = gaussian_filter(rng.normal(size=(16, 16)), 2)
+    shown = own[archive.cell] + 1e-4 * rng.normal(size=archive.images.shape)
+    last = [archive.rows_of(cell).stop - 1 for cell in (0, 1)]
+    shown[last] = kind + 0.03 * own[:2]
+    alike = replace(archive, images=(30000 + 50000 * shown).clip(0, 65535).astype(np.uint16))
+    assert (
+        correlation(*alike.images[[archive.rows_of(k).stop - 1 for k in (0, 1)]]) >= SAME_EXPOSURE
+    )
+    report = validate(write_archive(tmp_path / "alike.h5", alike))
+    assert not {f.name for f in report.findings} & {"near-duplicate", "leak-content"}
 
 
 def test_a_cell_labelled_two_planes_off_is_suspected(archive: Archive, tmp_path: Path) -> None:
