@@ -95,8 +95,8 @@ class TrainSettings:
         of the time, if that is larger than the share of the epochs. 0 for no limit.
     batch : patches of a step.
     optimizer, lr, momentum, nesterov, weight_decay : "sgd", or "adamw" without momentum; `lr` is
-        the highest rate. For SGD, 0 is 0.05, or 0.01 where the start is not random; for AdamW, a
-        twentieth of these.
+        the highest rate. For SGD, 0 is 0.05, 0.03 where the start is "sim", or 0.01 where it is
+        another that is not random; for AdamW, a twentieth of these.
     schedule : "warmup_cosine" (linear rise over `warmup` of the run, cosine to zero), or
         "constant".
     ema : decay per step of the average of the weights, which is used instead of them; 0 for none.
